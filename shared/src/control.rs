@@ -1,0 +1,177 @@
+//! The control API: HTTP/1.1 and JSON over the Unix sockets `control` (may act) and `status` (may look).
+//!
+//! `POST /v1/restart|cancel|scale|stop` answers 202 with an [`Accepted`]; `GET /v1/operations/{id}` streams a
+//! [`Step`] a line until the operation has ended. A refusal is an [`ErrorBody`].
+//!
+//! Version 1 is the first. Fields are only ever added; readers ignore what they do not know.
+
+use serde::{Deserialize, Serialize};
+
+use crate::generation::Generation;
+
+/// Names one operation. Never used twice by one master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OperationId(pub u64);
+
+impl std::fmt::Display for OperationId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Body of `POST /v1/restart`; may be empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RestartRequest {
+    /// Answer busy rather than wait for an upgrade that is under way.
+    pub no_queue: bool,
+}
+
+/// Body of `POST /v1/cancel`; may be empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CancelRequest {
+    /// Only this operation; else the upgrade under way and those that wait.
+    pub operation: Option<OperationId>,
+    /// What the caller of the cancelled operation is told.
+    pub because: Option<String>,
+}
+
+/// Body of `POST /v1/scale`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleRequest {
+    /// How many workers there shall be, 1 to [`WORKERS_MAX`].
+    pub workers: u32,
+}
+
+/// The most workers that one instance runs.
+pub const WORKERS_MAX: u32 = 1024;
+
+/// Body of `POST /v1/stop`; may be empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StopRequest {
+    /// Do not wait for requests in flight.
+    pub fast: bool,
+}
+
+/// Body of a 202.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// What to ask for at `/v1/operations/{id}`.
+    pub operation: OperationId,
+}
+
+/// Body of a 4xx.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What is wrong and what to do.
+    pub error: String,
+    /// The exit code that says the same.
+    pub exit: u8,
+}
+
+/// What an upgrade has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Every worker's program runs.
+    Started,
+    /// Every worker is ready.
+    Ready,
+    /// Every worker accepts.
+    Serving,
+    /// It served beside the old one for the soak time.
+    Soaked,
+    /// It is the one that serves.
+    Current,
+}
+
+impl Phase {
+    /// The word for people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Ready => "ready",
+            Self::Serving => "serving",
+            Self::Soaked => "soaked",
+            Self::Current => "current",
+        }
+    }
+}
+
+/// A line of an operation's stream, and an event's text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// It waits for another upgrade, or for an old generation to drain.
+    Waiting {
+        /// For what.
+        text: String,
+    },
+    /// A generation was made for it.
+    Generation {
+        /// Which.
+        generation: Generation,
+        /// Its name, where it has one.
+        release: Option<String>,
+        /// Where that lies.
+        directory: Option<String>,
+    },
+    /// The generation has reached something.
+    Phase {
+        /// What.
+        phase: Phase,
+        /// How many workers.
+        workers: u32,
+        /// Since the phase before, in milliseconds.
+        took_ms: f64,
+    },
+    /// It failed in this phase; an `ended` follows.
+    Failed {
+        /// What was not reached.
+        phase: Phase,
+        /// Why.
+        reason: String,
+        /// The worker's last lines, where they can be had.
+        said: Vec<String>,
+        /// Its PID, to find more.
+        pid: Option<i32>,
+    },
+    /// The operation is over.
+    Ended(Outcome),
+    /// The generations before the one it made are gone. Only sent when asked for with `?drained=true`.
+    Drained,
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The exit code that tells it: see [`crate::exit`].
+    pub exit: u8,
+    /// In a sentence.
+    pub text: String,
+    /// From accepting to now, in milliseconds.
+    pub took_ms: f64,
+}
+
+/// A line of `/v1/events`: the log's transitions, as they happen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// In a sentence.
+    pub text: String,
+    /// Whose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
+    /// Whose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u32>,
+    /// Whose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
+}

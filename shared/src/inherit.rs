@@ -1,0 +1,166 @@
+//! What a worker inherits, as `sd_listen_fds(3)` and the master's own variables say it, and the adopting of it.
+
+#![allow(unsafe_code, reason = "adopting inherited descriptors is the one thing here that the compiler cannot check")]
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+
+use crate::generation::{Generation, Slot};
+
+/// The first inherited descriptor (`SD_LISTEN_FDS_START`).
+pub const FIRST_FD: RawFd = 3;
+/// How many are taken at most.
+pub const FDS_MAX: usize = 253;
+
+/// The number of listeners passed.
+pub const LISTEN_FDS: &str = "LISTEN_FDS";
+/// Whom they are for.
+pub const LISTEN_PID: &str = "LISTEN_PID";
+/// Their names, separated by colons.
+pub const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
+/// Where to say READY=1.
+pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+/// The instance's name.
+pub const GIN_INSTANCE: &str = "GIN_INSTANCE";
+/// The worker's generation.
+pub const GIN_GENERATION: &str = "GIN_GENERATION";
+/// The worker's slot.
+pub const GIN_SLOT: &str = "GIN_SLOT";
+/// The release's name: that of the generation's directory; unset without `directory`.
+pub const GIN_RELEASE: &str = "GIN_RELEASE";
+/// The path of the configuration's snapshot; unset without a file.
+pub const GIN_CONFIG: &str = "GIN_CONFIG";
+/// The listening SEQPACKET socket of the channel.
+pub const GIN_CHANNEL_FD: &str = "GIN_CHANNEL_FD";
+
+/// What was meant for the master, or is set anew: a worker never sees the master's values.
+pub const STRIPPED: &[&str] = &[
+    LISTEN_FDS,
+    LISTEN_PID,
+    LISTEN_FDNAMES,
+    "LISTEN_PIDFDID",
+    NOTIFY_SOCKET,
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "FDSTORE",
+    "MAINPID",
+    "RUNTIME_DIRECTORY",
+    GIN_INSTANCE,
+    GIN_GENERATION,
+    GIN_SLOT,
+    GIN_RELEASE,
+    GIN_CONFIG,
+    GIN_CHANNEL_FD,
+];
+
+/// A listener as it was passed.
+#[derive(Debug)]
+pub struct Inherited {
+    /// From LISTEN_FDNAMES; `unknown` if that is too short, as systemd has it.
+    pub name: String,
+    /// The listening socket, now close-on-exec.
+    pub fd: OwnedFd,
+}
+
+/// Everything that this process inherited.
+#[derive(Debug, Default)]
+pub struct Inheritance {
+    /// In the order of their numbers.
+    pub listeners: Vec<Inherited>,
+    /// The channel, if the master offers one.
+    pub channel: Option<OwnedFd>,
+}
+
+/// Who this process is, where a supervisor said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// `GIN_INSTANCE`
+    pub instance: String,
+    /// `GIN_GENERATION`
+    pub generation: Generation,
+    /// `GIN_SLOT`
+    pub slot: Slot,
+    /// `GIN_RELEASE`
+    pub release: Option<String>,
+}
+
+/// Reads who this process is; `None` without a supervisor.
+#[must_use]
+pub fn identity() -> Option<Identity> {
+    Some(Identity {
+        instance: std::env::var(GIN_INSTANCE).ok()?,
+        generation: Generation(std::env::var(GIN_GENERATION).ok()?.parse().ok()?),
+        slot: Slot(std::env::var(GIN_SLOT).ok()?.parse().ok()?),
+        release: std::env::var(GIN_RELEASE).ok(),
+    })
+}
+
+/// Takes over what was inherited. Gives nothing at the second call: a descriptor has one owner.
+///
+/// The variables are left as they are; children do not take them for theirs, for LISTEN_PID names this process, and the
+/// descriptors are close-on-exec from here on.
+///
+/// # Errors
+/// If a variable that is set names descriptors that are not there.
+pub fn take() -> io::Result<Inheritance> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::SeqCst) {
+        return Ok(Inheritance::default());
+    }
+    let mut inheritance = Inheritance::default();
+    let count = listener_count();
+    let names = std::env::var(LISTEN_FDNAMES).unwrap_or_default();
+    let mut names = names.split(':').filter(|name| !name.is_empty());
+    for number in 0..count {
+        let fd = adopt(FIRST_FD + RawFd::try_from(number).expect("at most FDS_MAX"), LISTEN_FDS)?;
+        let name = names.next().unwrap_or("unknown").to_owned();
+        inheritance.listeners.push(Inherited { name, fd });
+    }
+    if let Some(text) = std::env::var(GIN_CHANNEL_FD).ok().filter(|_| count_is_ours()) {
+        let number = text.parse().ok().filter(|fd| *fd >= FIRST_FD).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{GIN_CHANNEL_FD}={text} is not a descriptor"))
+        })?;
+        inheritance.channel = Some(adopt(number, GIN_CHANNEL_FD)?);
+    }
+    Ok(inheritance)
+}
+
+fn count_is_ours() -> bool {
+    std::env::var(LISTEN_PID).is_ok_and(|pid| pid.parse() == Ok(std::process::id()))
+}
+
+fn listener_count() -> usize {
+    if !count_is_ours() {
+        return 0;
+    }
+    std::env::var(LISTEN_FDS).ok().and_then(|text| text.parse().ok()).map_or(0, |n: usize| n.min(FDS_MAX))
+}
+
+fn adopt(number: RawFd, variable: &str) -> io::Result<OwnedFd> {
+    // SAFETY: only borrowed for the two calls that check that it is open and mark it; F_SETFD on a number that is not
+    // open fails with EBADF and touches nothing.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|error| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{variable} names descriptor {number}: {}", error.desc()))
+    })?;
+    // SAFETY: it is open (the call above succeeded), the environment names it as ours, and `take` runs once, so nothing
+    // else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Sets O_NONBLOCK, which belongs to the open file and so to every process that shares it.
+///
+/// # Errors
+/// Those of `fcntl(2)`.
+pub fn set_nonblocking(fd: impl AsFd, nonblocking: bool) -> io::Result<()> {
+    let fd = fd.as_fd();
+    let mut flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    if flags.contains(OFlag::O_NONBLOCK) != nonblocking {
+        flags.set(OFlag::O_NONBLOCK, nonblocking);
+        fcntl(fd, FcntlArg::F_SETFL(flags))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Where an instance keeps its sockets, PID file and locks, for the master to make and `gin-ctl` to find.
+//!
+//! The first that applies: `$RUNTIME_DIRECTORY` (systemd's `RuntimeDirectory=`), `/run/gin/NAME` for root,
+//! `$XDG_RUNTIME_DIR/gin/NAME`, `/tmp/gin-UID/NAME` (0700, owner checked).
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Uid;
+
+/// The control socket's file name.
+pub const CONTROL: &str = "control.sock";
+/// The status socket's file name.
+pub const STATUS: &str = "status.sock";
+/// The PID file's name, unless `pid_file` says otherwise.
+pub const PID_FILE: &str = "pid";
+
+/// What decides where the directory is.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Who runs.
+    pub uid: Uid,
+    /// `$RUNTIME_DIRECTORY`, its first entry.
+    pub runtime_directory: Option<PathBuf>,
+    /// `$XDG_RUNTIME_DIR`.
+    pub xdg_runtime_dir: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let path = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let first = |p: PathBuf| {
+            p.to_str().and_then(|text| text.split(':').next()).map_or_else(|| p.clone(), PathBuf::from)
+        };
+        Self {
+            uid: Uid::effective(),
+            runtime_directory: path("RUNTIME_DIRECTORY").map(first),
+            xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
+        }
+    }
+
+    /// The directory of the instance `name`, for a master that starts.
+    #[must_use]
+    pub fn directory(&self, name: &str) -> PathBuf {
+        match &self.runtime_directory {
+            Some(given) => given.clone(),
+            None => self.parents().remove(0).join(name),
+        }
+    }
+
+    /// The directories that hold one directory an instance, for `gin-ctl` that looks: the likeliest first.
+    #[must_use]
+    pub fn parents(&self) -> Vec<PathBuf> {
+        let system = PathBuf::from("/run/gin");
+        let own_tmp = PathBuf::from(format!("/tmp/gin-{}", self.uid));
+        if self.uid.is_root() {
+            return vec![system];
+        }
+        let user = self.xdg_runtime_dir.as_ref().map(|dir| dir.join("gin"));
+        user.into_iter().chain([own_tmp, system]).collect()
+    }
+}
+
+/// The instance's name for a configuration file: its stem, or `default`.
+#[must_use]
+pub fn instance_name(config: Option<&Path>) -> String {
+    config
+        .and_then(|path| path.file_stem())
+        .map_or_else(|| "default".to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// Whether `name` can name an instance: letters, digits, `.`, `_`, `-`, `@`; at most 64; no leading dot.
+#[must_use]
+pub fn is_instance_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 64
+        && !name.starts_with('.')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-@".contains(c))
+}

@@ -1,0 +1,126 @@
+//! Body of `GET /v1/status` and `GET /v1/history`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::generation::Generation;
+
+/// What an instance does now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its name.
+    pub instance: String,
+    /// In one word.
+    pub state: State,
+    /// Whether fewer workers serve than should.
+    pub degraded: bool,
+    /// The master's PID.
+    pub pid: i32,
+    /// The master's version.
+    pub version: String,
+    /// Since the master started, in milliseconds.
+    pub uptime_ms: u64,
+    /// Where the PID stands.
+    pub pid_file: String,
+    /// Where to send commands.
+    pub control: String,
+    /// How many workers there should be.
+    pub workers: u32,
+    /// What clients connect to.
+    pub listeners: Vec<Listener>,
+    /// The current one first, then the candidate, then those that drain.
+    pub generations: Vec<GenerationStatus>,
+    /// The newest upgrade that ended.
+    pub last_upgrade: Option<Upgrade>,
+}
+
+/// The fleet in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The first generation is on its way.
+    Booting,
+    /// One generation serves.
+    Serving,
+    /// One serves, one is on its way.
+    Upgrading,
+    /// All are on their way out.
+    Stopping,
+}
+
+/// A socket that clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Its name.
+    pub name: String,
+    /// Where it listens, with the port that was chosen.
+    pub address: String,
+    /// How many connections wait to be accepted; unknown for Unix sockets.
+    pub queue: Option<u32>,
+    /// How many may.
+    pub backlog: u32,
+}
+
+/// What a generation is to the fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It serves.
+    Current,
+    /// It is to.
+    Candidate,
+    /// It did, or was not fit to.
+    Leaving,
+}
+
+/// One generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationStatus {
+    /// Its number.
+    pub generation: Generation,
+    /// Its name.
+    pub release: Option<String>,
+    /// What it is to the fleet.
+    pub role: Role,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Its workers.
+    pub workers: Vec<WorkerStatus>,
+}
+
+/// One worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Its place.
+    pub slot: u32,
+    /// Its process, while there is one.
+    pub pid: Option<i32>,
+    /// In one word.
+    pub state: String,
+    /// Since its program was started, in milliseconds.
+    pub age_ms: u64,
+    /// How often its slot was started again.
+    pub restarts: u32,
+    /// When it is cut or started again, in milliseconds from now.
+    pub deadline_ms: Option<u64>,
+    /// What it last said by STATUS=.
+    pub said: Option<String>,
+}
+
+/// One upgrade that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// The generation that it made.
+    pub generation: Generation,
+    /// Its name.
+    pub release: Option<String>,
+    /// Whether that became current.
+    pub done: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// Who asked for it.
+    pub asked_by: String,
+    /// When it ended, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}

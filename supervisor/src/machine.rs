@@ -1,0 +1,566 @@
+//! The lifecycle, without I/O, clock or randomness: `handle(now, event) -> actions`, and `deadline()`.
+//!
+//! Three small machines, each in its file: a [`worker`] reports to its [`generation`], a generation to the [`fleet`].
+//! Only outcomes travel up.
+//!
+//! ```text
+//! fleet       Idle -> Booting{candidate} -> Serving{current} <-> Upgrading{current, candidate} -> Stopping -> Stopped
+//! generation  Starting -> Going -> Soaking -> Current -> Leaving -> gone
+//! worker      Spawning -> Executing -> Starting -> Ready -> Going -> Serving -> Draining -> Killed -> gone
+//! ```
+//!
+//! What holds after each event ([`walk`] tries all orders, with crashes in between):
+//!
+//! 1. An upgrade never leaves fewer ready workers than before: the old generation is told to drain only when each slot
+//!    of the new one serves and has soaked.
+//! 2. There is one candidate at most.
+//! 3. Every operation is answered exactly once.
+//! 4. Every process that was made is watched until its exit was seen.
+//! 5. `deadline()` lies in the future, and something is always awaited: an exit, an answer or a deadline.
+//! 6. `snapshot` and back changes nothing.
+
+pub mod action;
+pub mod backoff;
+pub mod event;
+pub mod failure;
+pub mod fleet;
+pub mod generation;
+pub mod history;
+pub mod moment;
+pub mod plan;
+pub mod snapshot;
+#[cfg(test)]
+mod walk;
+pub mod worker;
+
+use gin_shared::channel::DrainReason;
+use gin_shared::control::{OperationId, Phase, WORKERS_MAX};
+use gin_shared::exit;
+use gin_shared::generation::{Generation, WorkerId};
+use serde::{Deserialize, Serialize};
+
+use action::{Action, Answer, Report};
+use event::{Event, Queue, ScaleTo, Speed, WorkerEvent};
+use failure::Failure;
+use fleet::{Candidate, Fleet, Restart, Scale, Scaled, Waiting};
+use generation::Run;
+use history::{History, Record};
+use moment::Moment;
+use plan::Plan;
+
+/// How many operations can wait for one upgrade.
+pub const OPERATIONS_MAX: usize = 256;
+
+/// The whole lifecycle.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Machine {
+    /// What it is doing.
+    pub fleet: Fleet,
+    /// Generations on their way out, oldest first.
+    pub leaving: Vec<Run>,
+    /// What waits for its turn.
+    #[serde(default)]
+    waiting: Waiting,
+    /// Who waits for the number of workers to be reached.
+    #[serde(default)]
+    scaling: Vec<OperationId>,
+    /// Who waits for the end.
+    #[serde(default)]
+    stopping: Vec<OperationId>,
+    /// A number of workers that was asked for.
+    #[serde(default)]
+    scaled: Option<Scaled>,
+    /// What the current generation's configuration said of the number of workers.
+    #[serde(default)]
+    configured: u32,
+    /// The next generation's number.
+    next: Generation,
+    /// So many generations on their way out make the next upgrade wait.
+    max_draining: usize,
+    /// The upgrades that ended.
+    #[serde(default)]
+    pub history: History,
+}
+
+impl Machine {
+    /// One that does nothing until the first `Restart`.
+    #[must_use]
+    pub fn new(max_draining: usize) -> Self {
+        Self {
+            fleet: Fleet::Idle,
+            leaving: Vec::new(),
+            waiting: Waiting::default(),
+            scaling: Vec::new(),
+            stopping: Vec::new(),
+            scaled: None,
+            configured: 0,
+            next: Generation(1),
+            max_draining,
+            history: History::default(),
+        }
+    }
+
+    /// What serves.
+    #[must_use]
+    pub fn current(&self) -> Option<&Run> {
+        match &self.fleet {
+            Fleet::Serving(current) | Fleet::Upgrading { current, .. } => Some(current),
+            Fleet::Idle | Fleet::Booting(_) | Fleet::Stopping { .. } | Fleet::Stopped => None,
+        }
+    }
+
+    /// What is to serve.
+    #[must_use]
+    pub fn candidate(&self) -> Option<&Candidate> {
+        match &self.fleet {
+            Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. } => Some(candidate),
+            Fleet::Idle | Fleet::Serving(_) | Fleet::Stopping { .. } | Fleet::Stopped => None,
+        }
+    }
+
+    /// All generations that have workers: current, candidate, leaving.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.current().into_iter().chain(self.candidate().and_then(|c| c.run.as_ref())).chain(&self.leaving)
+    }
+
+    /// When `handle` wants to be called with [`Event::Time`], if nothing else happens.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Moment> {
+        self.runs().filter_map(Run::deadline).min()
+    }
+
+    /// Takes one event in and says what to do, in this order.
+    #[must_use]
+    pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Action> {
+        let mut out = Vec::new();
+        match event {
+            Event::Restart { operation, asked_by, queue } => self.handle_restart(now, operation, asked_by, queue, &mut out),
+            Event::Cancel { operation, target, because } => self.handle_cancel(now, operation, target, &because, &mut out),
+            Event::Scale { operation, to } => self.handle_scale(now, operation, to, &mut out),
+            Event::Stop { operation, speed } => self.handle_stop(now, operation, speed, &mut out),
+            Event::Prepared { generation, plan } => self.handle_prepared(now, generation, plan, &mut out),
+            Event::Worker { worker, what } => self.handle_worker(now, worker, what, &mut out),
+            Event::Time => {}
+        }
+        self.settle(now, &mut out);
+        while self.deadline().is_some_and(|at| at <= now) {
+            self.handle_time(now, &mut out);
+            self.settle(now, &mut out);
+        }
+        out
+    }
+
+    fn handle_restart(
+        &mut self,
+        now: Moment,
+        operation: Option<OperationId>,
+        asked_by: String,
+        queue: Queue,
+        out: &mut Vec<Action>,
+    ) {
+        let request = Restart { operations: operation.into_iter().collect(), asked_by };
+        let under_way = match &self.fleet {
+            Fleet::Idle => {
+                let candidate = self.begin(now, request, out);
+                self.fleet = Fleet::Booting(candidate);
+                return;
+            }
+            Fleet::Stopping { .. } | Fleet::Stopped => {
+                return answer(operation, &Answer::Refused("the supervisor is stopping".to_owned()), out);
+            }
+            Fleet::Serving(_) if !self.is_crowded() && self.waiting == Waiting::default() => None,
+            Fleet::Serving(_) => Some(self.crowded_text()),
+            Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. } => {
+                Some(format!("generation {} is on its way, asked for by {}", candidate.generation, candidate.request.asked_by))
+            }
+        };
+        if let (Some(text), Queue::Refuse) = (&under_way, queue) {
+            return answer(operation, &Answer::Busy(text.clone()), out);
+        }
+        match &mut self.waiting.restart {
+            Some(waiting) if waiting.operations.len() >= OPERATIONS_MAX => {
+                return answer(operation, &Answer::Busy(format!("{OPERATIONS_MAX} commands wait already")), out);
+            }
+            Some(waiting) => waiting.operations.extend(&request.operations),
+            none => *none = Some(request.clone()),
+        }
+        if let Some(text) = under_way {
+            out.push(Action::Report(Report::Waiting { operations: request.operations, text }));
+        }
+    }
+
+    fn handle_cancel(
+        &mut self,
+        now: Moment,
+        operation: Option<OperationId>,
+        target: Option<OperationId>,
+        because: &str,
+        out: &mut Vec<Action>,
+    ) {
+        let mut found = false;
+        if let Some(waiting) = &mut self.waiting.restart {
+            let (meant, others): (Vec<_>, Vec<_>) =
+                waiting.operations.drain(..).partition(|op| target.is_none_or(|target| target == *op));
+            found |= !meant.is_empty() || target.is_none();
+            waiting.operations = others;
+            answer_all(meant, &Answer::Cancelled(because.to_owned()), out);
+            if target.is_none() || (found && waiting.operations.is_empty()) {
+                self.waiting.restart = None;
+            }
+        }
+        let meant = match &mut self.fleet {
+            Fleet::Upgrading { candidate, .. } => match target {
+                None => true,
+                // Others wait for the same generation: only this one is let go.
+                Some(target) if candidate.request.operations.len() > 1 => {
+                    let before = candidate.request.operations.len();
+                    candidate.request.operations.retain(|op| *op != target);
+                    if candidate.request.operations.len() < before {
+                        found = true;
+                        answer(Some(target), &Answer::Cancelled(because.to_owned()), out);
+                    }
+                    false
+                }
+                Some(target) => candidate.request.operations.contains(&target),
+            },
+            Fleet::Idle | Fleet::Booting(_) | Fleet::Serving(_) | Fleet::Stopping { .. } | Fleet::Stopped => false,
+        };
+        if meant {
+            self.withdraw(now, None, Failure::Cancelled(because.to_owned()), out);
+        }
+        let refused = Answer::Refused("no upgrade is under way".to_owned());
+        answer(operation, if meant || found { &Answer::CancelDone } else { &refused }, out);
+    }
+
+    fn handle_scale(&mut self, now: Moment, operation: Option<OperationId>, to: ScaleTo, out: &mut Vec<Action>) {
+        let from = match &self.fleet {
+            Fleet::Serving(current) => current.plan.workers,
+            Fleet::Booting(_) | Fleet::Upgrading { .. } => self.target(),
+            Fleet::Idle | Fleet::Stopping { .. } | Fleet::Stopped => {
+                return answer(operation, &Answer::Refused("the supervisor is stopping".to_owned()), out);
+            }
+        };
+        let workers = match to {
+            ScaleTo::Exactly(workers) => workers,
+            ScaleTo::More => from + 1,
+            ScaleTo::Fewer => from.saturating_sub(1),
+        };
+        if !(1..=WORKERS_MAX).contains(&workers) {
+            let text = format!("cannot run {workers} workers; it must be 1 to {WORKERS_MAX}");
+            out.push(Action::Report(Report::Ignored(text.clone())));
+            return answer(operation, &Answer::Refused(text), out);
+        }
+        if let Fleet::Serving(_) = self.fleet {
+            self.scaling.extend(operation);
+            self.scale_now(now, workers, out);
+        } else {
+            let waiting = self.waiting.scale.get_or_insert_with(|| Scale { operations: Vec::new(), workers });
+            waiting.workers = workers;
+            if waiting.operations.len() >= OPERATIONS_MAX {
+                return answer(operation, &Answer::Busy(format!("{OPERATIONS_MAX} commands wait already")), out);
+            }
+            waiting.operations.extend(operation);
+            let text = "an upgrade is under way; the number of workers changes after it".to_owned();
+            out.push(Action::Report(Report::Waiting { operations: operation.into_iter().collect(), text }));
+        }
+    }
+
+    fn scale_now(&mut self, now: Moment, workers: u32, out: &mut Vec<Action>) {
+        if let Fleet::Serving(current) = &mut self.fleet {
+            self.scaled = Some(Scaled { configured: self.configured, workers });
+            let from = current.plan.workers;
+            if from != workers {
+                out.push(Action::Report(Report::Scaled { from, to: workers }));
+                current.scale(now, workers, out);
+            }
+        }
+    }
+
+    /// How many workers there will be when what is under way is done.
+    fn target(&self) -> u32 {
+        let waiting = self.waiting.scale.as_ref().map(|scale| scale.workers);
+        let candidate = self.candidate().and_then(|c| c.run.as_ref()).map(|run| run.plan.workers);
+        waiting.or(candidate).or(self.current().map(|run| run.plan.workers)).unwrap_or(1)
+    }
+
+    fn handle_stop(&mut self, now: Moment, operation: Option<OperationId>, speed: Speed, out: &mut Vec<Action>) {
+        match self.fleet {
+            Fleet::Stopped => return answer(operation, &Answer::Stopped, out),
+            Fleet::Stopping { .. } => {
+                self.stopping.extend(operation);
+                out.push(Action::Report(Report::Stopping(Speed::Fast)));
+                self.leaving.iter_mut().for_each(|run| run.kill(now, out));
+                return;
+            }
+            Fleet::Idle | Fleet::Booting(_) | Fleet::Serving(_) | Fleet::Upgrading { .. } => {}
+        }
+        self.stopping.extend(operation);
+        out.push(Action::Report(Report::Stopping(speed)));
+        self.stop(now, exit::DONE, out);
+        if speed == Speed::Fast {
+            self.leaving.iter_mut().for_each(|run| run.kill(now, out));
+        }
+    }
+
+    /// Sends everything on its way out.
+    fn stop(&mut self, now: Moment, code: u8, out: &mut Vec<Action>) {
+        let because = Answer::Cancelled("the supervisor was stopped".to_owned());
+        let (current, candidate) = match std::mem::replace(&mut self.fleet, Fleet::Stopping { code }) {
+            Fleet::Serving(current) => (Some(current), None),
+            Fleet::Upgrading { current, candidate } => (Some(current), Some(candidate)),
+            Fleet::Booting(candidate) => (None, Some(candidate)),
+            Fleet::Idle | Fleet::Stopping { .. } | Fleet::Stopped => (None, None),
+        };
+        if let Some(candidate) = candidate {
+            answer_all(candidate.request.operations, &because, out);
+            match candidate.run {
+                Some(run) => self.leaving.push(run),
+                None => out.push(Action::Forget(candidate.generation)),
+            }
+        }
+        self.leaving.extend(current);
+        let waiting = std::mem::take(&mut self.waiting);
+        answer_all(waiting.restart.map(|restart| restart.operations).unwrap_or_default(), &because, out);
+        answer_all(waiting.scale.map(|scale| scale.operations).unwrap_or_default(), &because, out);
+        answer_all(std::mem::take(&mut self.scaling), &because, out);
+        self.leaving.iter_mut().for_each(|run| run.leave(now, DrainReason::Stop, out));
+    }
+
+    fn handle_prepared(&mut self, now: Moment, generation: Generation, plan: Result<Plan, String>, out: &mut Vec<Action>) {
+        let scaled = &mut self.scaled;
+        let (Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. }) = &mut self.fleet else { return };
+        if candidate.generation != generation || candidate.run.is_some() {
+            return;
+        }
+        match plan {
+            Ok(mut plan) => {
+                self.configured = plan.workers;
+                *scaled = scaled.filter(|scaled| scaled.configured == plan.workers);
+                plan.workers = scaled.map_or(plan.workers, |scaled| scaled.workers);
+                candidate.run = Some(Run::start(now, generation, plan, candidate.began, out));
+            }
+            Err(text) => self.withdraw(now, None, Failure::Prepare(text), out),
+        }
+    }
+
+    fn handle_worker(&mut self, now: Moment, id: WorkerId, what: WorkerEvent, out: &mut Vec<Action>) {
+        let failed = match &mut self.fleet {
+            Fleet::Serving(run) | Fleet::Upgrading { current: run, .. } if run.id == id.generation => {
+                let failed = run.handle(now, id, what, out);
+                self.current_failed(failed, out);
+                return;
+            }
+            Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. } if candidate.generation == id.generation => {
+                candidate.run.as_mut().and_then(|run| run.handle(now, id, what, out))
+            }
+            Fleet::Idle
+            | Fleet::Booting(_)
+            | Fleet::Serving(_)
+            | Fleet::Upgrading { .. }
+            | Fleet::Stopping { .. }
+            | Fleet::Stopped => {
+                for run in self.leaving.iter_mut().filter(|run| run.id == id.generation) {
+                    run.handle(now, id, what.clone(), out);
+                }
+                return;
+            }
+        };
+        if let Some((worker, failure)) = failed {
+            self.withdraw(now, Some(worker), failure, out);
+        }
+    }
+
+    fn handle_time(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let (current, candidate) = match &mut self.fleet {
+            Fleet::Serving(current) => (Some(current), None),
+            Fleet::Upgrading { current, candidate } => (Some(current), Some(candidate)),
+            Fleet::Booting(candidate) => (None, Some(candidate)),
+            Fleet::Idle | Fleet::Stopping { .. } | Fleet::Stopped => (None, None),
+        };
+        let current = current.and_then(|run| run.handle_time(now, out));
+        let candidate = candidate.and_then(|c| c.run.as_mut()).and_then(|run| run.handle_time(now, out));
+        for run in &mut self.leaving {
+            run.handle_time(now, out);
+        }
+        self.current_failed(current, out);
+        if let Some((worker, failure)) = candidate {
+            self.withdraw(now, Some(worker), failure, out);
+        }
+    }
+
+    /// A worker of the current generation failed: it is replaced, and who waits for a full number hears why not.
+    fn current_failed(&mut self, failed: Option<(WorkerId, Failure)>, out: &mut Vec<Action>) {
+        if let Some((_, failure)) = failed {
+            answer_all(std::mem::take(&mut self.scaling), &Answer::Failed(failure), out);
+        }
+    }
+
+    /// Makes a candidate.
+    fn begin(&mut self, now: Moment, request: Restart, out: &mut Vec<Action>) -> Candidate {
+        let generation = self.next;
+        self.next = generation.next();
+        let (operations, asked_by) = (request.operations.clone(), request.asked_by.clone());
+        out.push(Action::Report(Report::Candidate { generation, operations, asked_by }));
+        out.push(Action::Prepare(generation));
+        Candidate { generation, run: None, request, began: now }
+    }
+
+    /// The candidate will not be: nothing changes, and who asked hears why. At boot there is nothing else: the end.
+    fn withdraw(&mut self, now: Moment, worker: Option<WorkerId>, failure: Failure, out: &mut Vec<Action>) {
+        let (candidate, fleet) = match std::mem::replace(&mut self.fleet, Fleet::Stopped) {
+            Fleet::Upgrading { current, candidate } => (candidate, Fleet::Serving(current)),
+            Fleet::Booting(candidate) => (candidate, Fleet::Stopping { code: exit::FAILED }),
+            other @ (Fleet::Idle | Fleet::Serving(_) | Fleet::Stopping { .. } | Fleet::Stopped) => {
+                self.fleet = other;
+                return;
+            }
+        };
+        self.fleet = fleet;
+        let generation = candidate.generation;
+        let phase = candidate.run.as_ref().map_or(Phase::Started, Run::missing);
+        out.push(Action::Report(Report::Withdrawn { generation, phase, failure: failure.clone(), worker }));
+        self.history.push(record(now, &candidate, Some(failure.clone())));
+        match candidate.run {
+            Some(mut run) => {
+                run.leave(now, DrainReason::Upgrade, out);
+                self.leaving.push(run);
+            }
+            None => out.push(Action::Forget(generation)),
+        }
+        let told = match failure {
+            Failure::Cancelled(because) => Answer::Cancelled(because),
+            other @ (Failure::Prepare(_)
+            | Failure::Spawn(_)
+            | Failure::Exec(_)
+            | Failure::Exited { .. }
+            | Failure::NotReady { .. }
+            | Failure::NotAccepting { .. }) => Answer::Failed(other),
+        };
+        answer_all(candidate.request.operations, &told, out);
+        if let Fleet::Stopping { .. } = self.fleet {
+            self.stop(now, exit::FAILED, out);
+        }
+    }
+
+    /// Moves everything on that can move.
+    fn settle(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.settle_candidate(now, out);
+        if let Fleet::Serving(current) | Fleet::Upgrading { current, .. } = &mut self.fleet {
+            current.promote_ready(now, out);
+        }
+        self.settle_leaving(now, out);
+        self.settle_waiting(now, out);
+        self.settle_scaling(out);
+        if let Fleet::Stopping { code } = self.fleet
+            && self.leaving.is_empty()
+        {
+            self.fleet = Fleet::Stopped;
+            answer_all(std::mem::take(&mut self.stopping), &Answer::Stopped, out);
+            out.push(Action::Exit(code));
+        }
+    }
+
+    fn settle_candidate(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let (Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. }) = &mut self.fleet else { return };
+        if !candidate.run.as_mut().is_some_and(|run| run.advance(now, out)) {
+            return;
+        }
+        let (previous, mut candidate) = match std::mem::replace(&mut self.fleet, Fleet::Stopped) {
+            Fleet::Booting(candidate) => (None, candidate),
+            Fleet::Upgrading { current, candidate } => (Some(current), candidate),
+            Fleet::Idle | Fleet::Serving(_) | Fleet::Stopping { .. } | Fleet::Stopped => unreachable!("matched above"),
+        };
+        let Some(mut run) = candidate.run.take() else { unreachable!("it has advanced") };
+        run.become_current(now, out);
+        candidate.run = Some(run);
+        self.history.push(record(now, &candidate, None));
+        let Some(run) = candidate.run else { unreachable!("put there above") };
+        let generation = run.id;
+        self.fleet = Fleet::Serving(run);
+        let replaced = previous.as_ref().map_or(generation, |run| run.id);
+        if let Some(mut previous) = previous {
+            previous.leave(now, DrainReason::Upgrade, out);
+            self.leaving.push(previous);
+        }
+        answer_all(candidate.request.operations, &Answer::Restarted { generation, previous: replaced }, out);
+    }
+
+    fn settle_leaving(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.leaving.retain(|run| {
+            if run.is_empty() {
+                out.push(Action::Report(Report::Gone { generation: run.id, took: now.since(run.since) }));
+                out.push(Action::Forget(run.id));
+            }
+            !run.is_empty()
+        });
+    }
+
+    fn settle_waiting(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if !matches!(self.fleet, Fleet::Serving(_)) {
+            return;
+        }
+        if let Some(scale) = self.waiting.scale.take() {
+            self.scaling.extend(scale.operations);
+            self.scale_now(now, scale.workers, out);
+        }
+        if self.is_crowded() {
+            return;
+        }
+        if let Some(request) = self.waiting.restart.take() {
+            let candidate = self.begin(now, request, out);
+            match std::mem::replace(&mut self.fleet, Fleet::Stopped) {
+                Fleet::Serving(current) => self.fleet = Fleet::Upgrading { current, candidate },
+                Fleet::Idle
+                | Fleet::Booting(_)
+                | Fleet::Upgrading { .. }
+                | Fleet::Stopping { .. }
+                | Fleet::Stopped => unreachable!("matched above"),
+            }
+        }
+    }
+
+    fn settle_scaling(&mut self, out: &mut Vec<Action>) {
+        if let Some(workers) = self.current().map(|run| run.plan.workers).filter(|_| !self.scaling.is_empty())
+            && self.current().is_some_and(|run| run.serving() == workers)
+        {
+            answer_all(std::mem::take(&mut self.scaling), &Answer::Scaled(workers), out);
+        }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.leaving.len() >= self.max_draining
+    }
+
+    fn crowded_text(&self) -> String {
+        match self.leaving.first() {
+            Some(oldest) => format!(
+                "{} old generations still drain, and max_draining = {}; waiting for generation {}",
+                self.leaving.len(),
+                self.max_draining,
+                oldest.id
+            ),
+            None => "another restart waits already".to_owned(),
+        }
+    }
+}
+
+fn record(now: Moment, candidate: &Candidate, failure: Option<Failure>) -> Record {
+    let run = candidate.run.as_ref();
+    Record {
+        generation: candidate.generation,
+        release: run.and_then(|run| run.plan.release.clone()),
+        failure,
+        asked_by: candidate.request.asked_by.clone(),
+        phases: run.map(|run| run.phases.clone()).unwrap_or_default(),
+        ended: now,
+        took: now.since(candidate.began),
+    }
+}
+
+fn answer(operation: Option<OperationId>, with: &Answer, out: &mut Vec<Action>) {
+    out.extend(operation.map(|operation| Action::Answer(operation, with.clone())));
+}
+
+fn answer_all(operations: Vec<OperationId>, with: &Answer, out: &mut Vec<Action>) {
+    out.extend(operations.into_iter().map(|operation| Action::Answer(operation, with.clone())));
+}

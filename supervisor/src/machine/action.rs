@@ -1,0 +1,157 @@
+//! What the machine wants done, and what it has to tell.
+
+use std::time::Duration;
+
+use gin_shared::channel::DrainReason;
+use gin_shared::control::{OperationId, Phase};
+use gin_shared::generation::{Generation, WorkerId};
+
+use super::failure::{Exit, Failure};
+
+/// One thing to do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Freeze a generation; answer with `Prepared`.
+    Prepare(Generation),
+    /// Make a process; answer with `Spawned` or `SpawnFailed`.
+    Spawn(WorkerId),
+    /// Run the operator's ready check; answer with `Checked`.
+    Check(WorkerId),
+    /// Let it accept; a worker with a channel answers with `Accepting`.
+    Go(WorkerId),
+    /// Ask it to finish and exit.
+    Drain(WorkerId, DrainReason),
+    /// SIGKILL to its process group.
+    Kill(WorkerId),
+    /// The generation is gone: drop what was frozen for it.
+    Forget(Generation),
+    /// The one answer that an operation gets.
+    Answer(OperationId, Answer),
+    /// Something to log and to tell whoever listens.
+    Report(Report),
+    /// Nothing is left: leave with this code.
+    Exit(u8),
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// A new generation serves.
+    Restarted {
+        /// The new one.
+        generation: Generation,
+        /// The one that drains now.
+        previous: Generation,
+    },
+    /// So many workers serve.
+    Scaled(u32),
+    /// Called off as asked.
+    CancelDone,
+    /// All is stopped.
+    Stopped,
+    /// It failed, and what served before still serves.
+    Failed(Failure),
+    /// Somebody else called it off.
+    Cancelled(String),
+    /// Something else is under way and the caller would not wait.
+    Busy(String),
+    /// It makes no sense now.
+    Refused(String),
+}
+
+/// A transition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// An upgrade has to wait.
+    Waiting {
+        /// Who waits.
+        operations: Vec<OperationId>,
+        /// For what.
+        text: String,
+    },
+    /// A candidate was made, for these operations.
+    Candidate {
+        /// Which.
+        generation: Generation,
+        /// Who waits for it.
+        operations: Vec<OperationId>,
+        /// Who asked.
+        asked_by: String,
+    },
+    /// A candidate has reached something.
+    Phase {
+        /// Which.
+        generation: Generation,
+        /// What.
+        phase: Phase,
+        /// How many workers.
+        workers: u32,
+        /// Since the phase before.
+        took: Duration,
+    },
+    /// A candidate was withdrawn.
+    Withdrawn {
+        /// Which.
+        generation: Generation,
+        /// What it had not reached.
+        phase: Phase,
+        /// Why.
+        failure: Failure,
+        /// Whose failure it was, to quote its last words.
+        worker: Option<WorkerId>,
+    },
+    /// It has no worker left.
+    Gone {
+        /// Which.
+        generation: Generation,
+        /// Since it began to drain.
+        took: Duration,
+    },
+    /// A worker has changed its state.
+    Worker {
+        /// Whose.
+        worker: WorkerId,
+        /// Its process.
+        pid: Option<i32>,
+        /// To what.
+        what: WorkerReport,
+        /// Since the state before.
+        took: Duration,
+    },
+    /// Everything is to end.
+    Stopping(Speed),
+    /// The number of workers was changed.
+    Scaled {
+        /// From.
+        from: u32,
+        /// To.
+        to: u32,
+    },
+    /// A request was passed over.
+    Ignored(String),
+}
+
+pub use super::event::Speed;
+
+/// What a worker has become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerReport {
+    /// Its process exists.
+    Spawned,
+    /// Its program runs.
+    Started,
+    /// It is ready.
+    Ready,
+    /// It serves.
+    Serving,
+    /// It drains.
+    Draining,
+    /// It was sent SIGKILL.
+    Killed,
+    /// It ended as it was told to.
+    Exited(Exit),
+    /// It failed.
+    Failed(Failure),
+    /// Another one takes its slot after this time.
+    Respawn(Duration),
+}

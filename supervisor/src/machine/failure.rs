@@ -1,0 +1,129 @@
+//! Why a worker, and with it a candidate, is not fit to serve. One variant, one message.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::Readiness;
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// It called exit.
+    Code(i32),
+    /// A signal ended it.
+    Signal(i32),
+    /// It was not our child, so nobody knows.
+    Unknown,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with status {code}"),
+            Self::Signal(number) => match signal_name(*number) {
+                Some(name) => write!(f, "was killed by {name}"),
+                None => write!(f, "was killed by signal {number}"),
+            },
+            Self::Unknown => f.write_str("ended with a status unknown"),
+        }
+    }
+}
+
+fn signal_name(number: i32) -> Option<&'static str> {
+    nix::sys::signal::Signal::try_from(number).ok().map(nix::sys::signal::Signal::as_str)
+}
+
+/// Why.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// The configuration, or what it names, cannot be used.
+    Prepare(String),
+    /// No process could be made.
+    Spawn(String),
+    /// The program could not be started: the text names the step.
+    Exec(String),
+    /// It ended when it should not.
+    Exited {
+        /// In which slot.
+        slot: u32,
+        /// Which process.
+        pid: Option<i32>,
+        /// How.
+        exit: Exit,
+        /// How long after its program had started.
+        after: Duration,
+    },
+    /// It was not ready in time.
+    NotReady {
+        /// Which process.
+        pid: Option<i32>,
+        /// What it should have done.
+        ready: Readiness,
+        /// How long it had.
+        timeout: Duration,
+        /// What the last check said.
+        check: Option<String>,
+    },
+    /// It was told to accept and did not say that it does.
+    NotAccepting {
+        /// Which process.
+        pid: Option<i32>,
+        /// How long it had.
+        timeout: Duration,
+    },
+    /// Somebody called it off.
+    Cancelled(String),
+}
+
+impl Failure {
+    /// The process to look for in logs.
+    #[must_use]
+    pub fn pid(&self) -> Option<i32> {
+        match self {
+            Self::Exited { pid, .. } | Self::NotReady { pid, .. } | Self::NotAccepting { pid, .. } => *pid,
+            Self::Prepare(_) | Self::Spawn(_) | Self::Exec(_) | Self::Cancelled(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prepare(text) | Self::Exec(text) => f.write_str(text),
+            Self::Spawn(text) => write!(f, "cannot start a process: {text}"),
+            Self::Exited { slot, pid, exit, after } => {
+                write!(f, "slot {slot}")?;
+                if let Some(pid) = pid {
+                    write!(f, " (pid {pid})")?;
+                }
+                write!(f, " {exit} after {:.2} s", after.as_secs_f64())
+            }
+            Self::NotReady { ready, timeout, check, .. } => {
+                let timeout = humantime::format_duration(*timeout);
+                match (ready, check) {
+                    (Readiness::Notify | Readiness::After(_), _) => write!(
+                        f,
+                        "no READY=1 within ready_timeout = {timeout}; if the program does not speak sd_notify, set ready = \
+                         {{ after = \"2s\" }}"
+                    ),
+                    (Readiness::Check, Some(said)) => {
+                        write!(f, "the ready check did not pass within ready_timeout = {timeout}: {said}")
+                    }
+                    (Readiness::Check, None) => {
+                        write!(f, "the ready check did not end within ready_timeout = {timeout}")
+                    }
+                }
+            }
+            Self::NotAccepting { timeout, .. } => write!(
+                f,
+                "told to accept, it did not within {}; \"channel\" is for workers built on gin-worker",
+                humantime::format_duration(*timeout)
+            ),
+            Self::Cancelled(because) => f.write_str(because),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The upgrades that ended, newest last.
+
+use std::time::Duration;
+
+use gin_shared::control::Phase;
+use gin_shared::generation::Generation;
+use serde::{Deserialize, Serialize};
+
+use super::failure::Failure;
+use super::moment::Moment;
+
+/// How many are kept.
+pub const LENGTH: usize = 50;
+
+/// One upgrade that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Record {
+    /// The generation that it made.
+    pub generation: Generation,
+    /// Its name.
+    pub release: Option<String>,
+    /// Why it did not become current; `None` if it did.
+    pub failure: Option<Failure>,
+    /// Who asked.
+    pub asked_by: String,
+    /// What was reached, and how long each took.
+    pub phases: Vec<(Phase, Duration)>,
+    /// When it ended.
+    pub ended: Moment,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The upgrades that ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct History(Vec<Record>);
+
+impl History {
+    /// Adds one; the oldest is forgotten.
+    pub fn push(&mut self, record: Record) {
+        if self.0.len() == LENGTH {
+            self.0.remove(0);
+        }
+        self.0.push(record);
+    }
+
+    /// Oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Record> {
+        self.0.iter()
+    }
+}
