@@ -326,7 +326,7 @@ impl Machine {
         self.leaving.iter_mut().for_each(|run| run.leave(now, DrainReason::Stop, out));
     }
 
-    fn handle_prepared(&mut self, now: Moment, generation: Generation, plan: Result<Plan, String>, out: &mut Vec<Action>) {
+    fn handle_prepared(&mut self, now: Moment, generation: Generation, plan: Result<Plan, Failure>, out: &mut Vec<Action>) {
         let scaled = &mut self.scaled;
         let (Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. }) = &mut self.fleet else { return };
         if candidate.generation != generation || candidate.run.is_some() {
@@ -339,7 +339,7 @@ impl Machine {
                 plan.workers = scaled.map_or(plan.workers, |scaled| scaled.workers);
                 candidate.run = Some(Run::start(now, generation, plan, candidate.began, out));
             }
-            Err(text) => self.withdraw(now, None, Failure::Prepare(text), out),
+            Err(failure) => self.withdraw(now, None, failure, out),
         }
     }
 
@@ -429,7 +429,8 @@ impl Machine {
         }
         let told = match failure {
             Failure::Cancelled(because) => Answer::Cancelled(because),
-            other @ (Failure::Prepare(_)
+            other @ (Failure::Config(_)
+            | Failure::Prepare(_)
             | Failure::Spawn(_)
             | Failure::Exec(_)
             | Failure::Exited { .. }

@@ -1,1 +1,4 @@
-fn main() {}
+//! See the library.
+fn main() -> std::process::ExitCode {
+    gin_supervisor::run()
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gin_shared::control::OperationId;
 use gin_shared::generation::{Generation, WorkerId};
 
-use super::failure::Exit;
+use super::failure::{Exit, Failure};
 use super::plan::Plan;
 
 /// One thing that happened.
@@ -48,7 +48,7 @@ pub enum Event {
         /// Which.
         generation: Generation,
         /// What the machine needs of it, or why not.
-        plan: Result<Plan, String>,
+        plan: Result<Plan, Failure>,
     },
     /// Something happened to a worker.
     Worker {

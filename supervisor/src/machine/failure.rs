@@ -40,7 +40,9 @@ fn signal_name(number: i32) -> Option<&'static str> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
-    /// The configuration, or what it names, cannot be used.
+    /// The configuration cannot be used.
+    Config(String),
+    /// What the configuration names cannot be used.
     Prepare(String),
     /// No process could be made.
     Spawn(String),
@@ -85,7 +87,7 @@ impl Failure {
     pub fn pid(&self) -> Option<i32> {
         match self {
             Self::Exited { pid, .. } | Self::NotReady { pid, .. } | Self::NotAccepting { pid, .. } => *pid,
-            Self::Prepare(_) | Self::Spawn(_) | Self::Exec(_) | Self::Cancelled(_) => None,
+            Self::Config(_) | Self::Prepare(_) | Self::Spawn(_) | Self::Exec(_) | Self::Cancelled(_) => None,
         }
     }
 }
@@ -93,7 +95,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Prepare(text) | Self::Exec(text) => f.write_str(text),
+            Self::Config(text) | Self::Prepare(text) | Self::Exec(text) => f.write_str(text),
             Self::Spawn(text) => write!(f, "cannot start a process: {text}"),
             Self::Exited { slot, pid, exit, after } => {
                 write!(f, "slot {slot}")?;

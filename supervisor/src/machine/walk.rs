@@ -171,7 +171,7 @@ impl World {
             Step::Prepared(fine) => {
                 let generation = self.preparing.take().expect("only offered while preparing");
                 self.budget.failures -= u8::from(!fine);
-                Event::Prepared { generation, plan: if *fine { Ok(self.plan.clone()) } else { Err("bad".into()) } }
+                Event::Prepared { generation, plan: if *fine { Ok(self.plan.clone()) } else { Err(Failure::Prepare("bad".into())) } }
             }
             Step::Worker(id, what) => {
                 self.live(*id, what);

@@ -1,0 +1,45 @@
+//! What a person at a terminal sees when the first generation serves.
+
+use std::io::Write;
+
+use gin_shared::status::Status;
+
+/// Where everything is, and what to try.
+pub fn print(status: &Status, took_ms: f64, demo: bool) {
+    let text = render(status, took_ms, demo);
+    // A closed stdout costs the banner, nothing else.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+fn render(status: &Status, took_ms: f64, demo: bool) -> String {
+    let mut text = format!(
+        "gin-supervisor {}   instance {}   pid {}\n",
+        status.version, status.instance, status.pid
+    );
+    let mut row = |name: &str, value: &str| text.push_str(&format!("  {name:<9} {value}\n"));
+    for listener in &status.listeners {
+        let url = if listener.address.starts_with("unix:") { listener.address.clone() } else { format!("http://{}", listener.address) };
+        row("serving", &if demo { format!("{url}   gin-server (demo: no configuration, no command)") } else { url });
+    }
+    let generation = status.generations.first().map_or(0, |generation| generation.generation.0);
+    row("workers", &format!("{} ready in {took_ms:.0} ms         generation {generation}", status.workers));
+    row("pid file", &status.pid_file);
+    row("control", &status.control);
+    let ctl = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("gin-ctl"))).filter(|ctl| ctl.exists());
+    let ctl = ctl.map_or_else(|| "gin-ctl".to_owned(), |ctl| shorten(&ctl));
+    text.push_str(&format!(
+        "Try in another terminal:\n  kill -USR2 $(cat {})\n  {ctl} restart        the same, and waits for the outcome\n",
+        status.pid_file
+    ));
+    if demo {
+        text.push_str("Your program:  gin-supervisor --listen :8080 -- ./myapp      ");
+    }
+    text.push_str("Ctrl-C drains, twice stops at once\n");
+    text
+}
+
+/// Relative to where the person is, if that is shorter.
+fn shorten(path: &std::path::Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).map_or_else(|_| path.display().to_string(), |short| format!("./{}", short.display()))
+}

@@ -1,0 +1,66 @@
+//! The command line, as it was typed.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use gin_shared::listen::Address;
+
+use crate::config::parse_listener_name;
+
+/// Holds the listeners and the PID file, starts workers, and replaces them without losing a request.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "gin-supervisor", version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Configuration file (TOML)
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Name of this instance [default: the file's stem, or "default"]
+    #[arg(long, value_name = "NAME")]
+    pub instance: Option<String>,
+    /// Listen here: 127.0.0.1:8080, [::]:8080, :8080 or unix:/path; port 0 chooses one
+    #[arg(long, value_name = "[NAME=]ADDR", value_parser = parse_listen)]
+    pub listen: Vec<Listen>,
+    /// Number of workers
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub workers: Option<u32>,
+    /// Where to write the PID
+    #[arg(long, value_name = "PATH", value_parser = parse_absolute)]
+    pub pid_file: Option<PathBuf>,
+    /// Where to take commands
+    #[arg(long, value_name = "PATH", value_parser = parse_absolute)]
+    pub control: Option<PathBuf>,
+    /// What to log
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
+    pub log_level: String,
+    /// How to log [default: text on a terminal, json elsewhere]
+    #[arg(long, value_name = "FORMAT", value_parser = ["text", "json"])]
+    pub log_format: Option<String>,
+    /// Check the configuration, say what is wrong, and exit with 0 or 2
+    #[arg(short = 't', long)]
+    pub config_check: bool,
+    /// The program to run and its arguments, after --
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// A listener on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// `http`, if it was left out.
+    pub name: String,
+    /// Where.
+    pub address: Address,
+}
+
+fn parse_listen(text: &str) -> Result<Listen, String> {
+    let (name, address) = match text.split_once('=') {
+        Some((name, address)) if !name.contains([':', '/']) => (parse_listener_name(name)?, address),
+        _ => ("http".to_owned(), text),
+    };
+    let address = address.parse().map_err(|error: gin_shared::listen::AddressError| error.to_string())?;
+    Ok(Listen { name, address })
+}
+
+fn parse_absolute(text: &str) -> Result<PathBuf, String> {
+    std::path::absolute(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,272 @@
+//! Reads a section key by key, and collects everything that is wrong with it.
+
+use std::cell::RefCell;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::tree::{Entry, Node, Problem, Value};
+
+/// All problems of one file, found so far.
+#[derive(Debug)]
+pub struct Problems {
+    path: PathBuf,
+    found: RefCell<Vec<Problem>>,
+}
+
+impl Problems {
+    /// None yet, for the file at `path`.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), found: RefCell::new(Vec::new()) }
+    }
+
+    /// One more.
+    pub fn add(&self, line: usize, text: String) {
+        let place = format!("{}:{line}", self.path.display());
+        self.found.borrow_mut().push(Problem { place, text });
+    }
+
+    /// All.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<Problem> {
+        self.found.into_inner()
+    }
+}
+
+/// A section, and which of its keys were asked for.
+#[derive(Debug)]
+pub struct Section<'a> {
+    name: String,
+    entries: &'a [Entry],
+    asked: RefCell<Vec<&'static str>>,
+    problems: &'a Problems,
+}
+
+impl<'a> Section<'a> {
+    /// The section `name` of a table's entries.
+    #[must_use]
+    pub fn new(name: impl Into<String>, entries: &'a [Entry], problems: &'a Problems) -> Self {
+        Self { name: name.into(), entries, asked: RefCell::new(Vec::new()), problems }
+    }
+
+    fn node(&self, key: &'static str) -> Option<&'a Node> {
+        self.asked.borrow_mut().push(key);
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
+    fn wrong(&self, key: &str, line: usize, text: &str) {
+        self.problems.add(line, format!("{}.{key}: {text}", self.name));
+    }
+
+    fn expected<T>(&self, key: &str, node: &Node, what: &str) -> Option<T> {
+        self.wrong(key, node.line, &format!("expected {what}, found {}", node.value.type_name()));
+        None
+    }
+
+    /// Whether the key is there, and in which line.
+    #[must_use]
+    pub fn line(&self, key: &'static str) -> Option<usize> {
+        self.node(key).map(|node| node.line)
+    }
+
+    /// Tells of a problem with `key` found by the caller.
+    pub fn problem(&self, key: &'static str, text: &str) {
+        let line = self.line(key).unwrap_or(1);
+        self.wrong(key, line, text);
+    }
+
+    /// A text that `parse` takes.
+    pub fn parsed<T>(&self, key: &'static str, what: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let node = self.node(key)?;
+        match &node.value {
+            Value::String(text) => match parse(text) {
+                Ok(value) => Some(value),
+                Err(error) => {
+                    self.wrong(key, node.line, &error);
+                    None
+                }
+            },
+            _ => self.expected(key, node, what),
+        }
+    }
+
+    /// A text.
+    pub fn string(&self, key: &'static str) -> Option<String> {
+        self.parsed(key, "a string", |text| Ok(text.to_owned()))
+    }
+
+    /// An absolute path.
+    pub fn path(&self, key: &'static str) -> Option<PathBuf> {
+        self.parsed(key, "a path", |text| match Path::new(text) {
+            path if path.is_absolute() => Ok(path.to_owned()),
+            _ => Err(format!("\"{text}\" is not absolute; it would depend on where the supervisor is started")),
+        })
+    }
+
+    /// A length of time such as "30s".
+    pub fn duration(&self, key: &'static str) -> Option<Duration> {
+        self.parsed(key, "a duration such as \"30s\"", parse_duration)
+    }
+
+    /// One of several words.
+    pub fn choice<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let all = words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+        self.parsed(key, &all, |text| {
+            words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+                let near = nearest(text, words.iter().map(|(word, _)| *word));
+                format!("\"{text}\" is not {all}{}", near.map(|n| format!("; did you mean \"{n}\"?")).unwrap_or_default())
+            })
+        })
+    }
+
+    /// A whole number within limits.
+    pub fn integer(&self, key: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
+        let node = self.node(key)?;
+        match node.value {
+            Value::Integer(number) if range.contains(&number) => Some(number),
+            Value::Integer(number) => {
+                self.wrong(key, node.line, &format!("{number} is out of range; it must be {} to {}", range.start(), range.end()));
+                None
+            }
+            _ => self.expected(key, node, "a whole number"),
+        }
+    }
+
+    /// A whole number, or the word `auto` for `None` inside.
+    pub fn integer_or_auto(&self, key: &'static str, range: RangeInclusive<i64>) -> Option<Option<i64>> {
+        let node = self.node(key)?;
+        match &node.value {
+            Value::String(text) if text == "auto" => Some(None),
+            Value::Integer(_) => self.integer(key, range).map(Some),
+            _ => self.expected(key, node, "a whole number or \"auto\""),
+        }
+    }
+
+    /// true or false.
+    pub fn boolean(&self, key: &'static str) -> Option<bool> {
+        let node = self.node(key)?;
+        match node.value {
+            Value::Boolean(value) => Some(value),
+            _ => self.expected(key, node, "true or false"),
+        }
+    }
+
+    /// A file mode: 0o640 or "0640".
+    pub fn mode(&self, key: &'static str) -> Option<u32> {
+        let node = self.node(key)?;
+        let bits = match &node.value {
+            Value::Integer(number) => u32::try_from(*number).ok(),
+            Value::String(text) => u32::from_str_radix(text.trim_start_matches("0o"), 8).ok(),
+            _ => return self.expected(key, node, "a mode such as \"0640\""),
+        };
+        bits.filter(|bits| *bits <= 0o7777).or_else(|| {
+            self.wrong(key, node.line, "not a mode; write it in octal, as \"0640\"");
+            None
+        })
+    }
+
+    /// A command and its arguments.
+    pub fn command(&self, key: &'static str) -> Option<Vec<String>> {
+        let node = self.node(key)?;
+        match &node.value {
+            Value::Array(items) if !items.is_empty() => self.strings(key, items),
+            Value::Array(_) => {
+                self.wrong(key, node.line, "the list is empty; the first item is the program");
+                None
+            }
+            Value::String(text) => {
+                let list = text.split_whitespace().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+                self.wrong(key, node.line, &format!("a command is a list, not a string: {key} = [{list}]"));
+                None
+            }
+            _ => self.expected(key, node, "a list of strings"),
+        }
+    }
+
+    /// A list of texts.
+    pub fn list(&self, key: &'static str) -> Option<Vec<String>> {
+        let node = self.node(key)?;
+        match &node.value {
+            Value::Array(items) => self.strings(key, items),
+            _ => self.expected(key, node, "a list of strings"),
+        }
+    }
+
+    fn strings(&self, key: &str, items: &[Node]) -> Option<Vec<String>> {
+        items
+            .iter()
+            .map(|item| match &item.value {
+                Value::String(text) => Some(text.clone()),
+                _ => self.expected(key, item, "a string"),
+            })
+            .collect()
+    }
+
+    /// A table whose keys are free.
+    pub fn map(&self, key: &'static str) -> Option<Vec<(String, String)>> {
+        let node = self.node(key)?;
+        let Value::Table(entries) = &node.value else { return self.expected(key, node, "a table") };
+        let pair = |entry: &Entry| match &entry.node.value {
+            Value::String(text) => Some((entry.key.clone(), text.clone())),
+            Value::Integer(number) => Some((entry.key.clone(), number.to_string())),
+            Value::Boolean(value) => Some((entry.key.clone(), value.to_string())),
+            _ => self.expected(&format!("{key}.{}", entry.key), &entry.node, "a string"),
+        };
+        Some(entries.iter().filter_map(pair).collect())
+    }
+
+    /// A table with keys of its own.
+    #[must_use]
+    pub fn table(&self, key: &'static str) -> Option<Section<'a>> {
+        let node = self.node(key)?;
+        match &node.value {
+            Value::Table(entries) => Some(Section::new(format!("{}.{key}", self.name), entries, self.problems)),
+            _ => self.expected(key, node, "a table"),
+        }
+    }
+
+    /// A key that may be a word or a table.
+    #[must_use]
+    pub fn is_table(&self, key: &'static str) -> bool {
+        self.node(key).is_some_and(|node| matches!(node.value, Value::Table(_)))
+    }
+
+    /// A list of tables.
+    #[must_use]
+    pub fn tables(&self, key: &'static str) -> Option<Vec<Section<'a>>> {
+        let node = self.node(key)?;
+        let Value::Array(items) = &node.value else {
+            return self.expected(key, node, &format!("tables, written [[{}.{key}]]", self.name));
+        };
+        let section = |item: &'a Node| match &item.value {
+            Value::Table(entries) => Some(Section::new(format!("{}.{key}", self.name), entries, self.problems)),
+            _ => self.expected(key, item, "a table"),
+        };
+        Some(items.iter().filter_map(section).collect())
+    }
+
+    /// Tells of every key that nobody asked for.
+    pub fn finish(self) {
+        let asked = self.asked.borrow();
+        for entry in self.entries.iter().filter(|entry| !asked.contains(&entry.key.as_str())) {
+            let hint = nearest(&entry.key, asked.iter().copied()).map(|near| format!("; did you mean \"{near}\"?"));
+            self.wrong(&entry.key, entry.line, &format!("unknown key{}", hint.unwrap_or_default()));
+        }
+    }
+}
+
+/// The known word that is nearest to a mistyped one, if any is near.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = known.map(|k| (strsim::jaro_winkler(word, k), k));
+    scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, k)| k)
+}
+
+/// "30s", "1m 30s", "500ms".
+///
+/// # Errors
+/// What is wrong, and how it is written.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("\"{text}\" is not a duration ({error}); write it as \"30s\", \"500ms\" or \"1m 30s\""))
+}

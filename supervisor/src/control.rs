@@ -1,0 +1,178 @@
+//! The control API over its two Unix sockets: `control` may act, `status` may only look. File modes decide who may connect.
+
+mod act;
+mod look;
+mod stream;
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use gin_shared::control::ErrorBody;
+use gin_shared::exit;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+
+use crate::driver::{Handle, user_name};
+
+/// Connections at once; more wait in the socket's queue.
+const CONNECTIONS: usize = 64;
+/// The largest body taken, in bytes.
+const BODY_MAX: usize = 64 * 1024;
+/// How long a caller may take for its head, and again for its body.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who calls, for the audit line: decided by the kernel when it connected.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Its user's name.
+    pub user: String,
+    /// Its process.
+    pub pid: Option<i32>,
+}
+
+/// A socket of the control API. Its file goes with it.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl ControlSocket {
+    /// Binds it: for the owner, and for a group if there is one. The instance's lock is held, so a file there is stale.
+    ///
+    /// # Errors
+    /// Those of `bind(2)` and `chown(2)`; an unknown group.
+    pub fn bind(path: &Path, group: Option<&str>) -> io::Result<Self> {
+        if let Err(error) = std::fs::remove_file(path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+        let listener = UnixListener::bind(path);
+        nix::sys::stat::umask(before);
+        let socket = Self { listener: listener?, path: path.to_owned() };
+        if let Some(name) = group {
+            let (_, gid) = crate::exec_helper::lookup(None, Some(name)).map_err(io::Error::other)?;
+            nix::unistd::chown(path, None, gid)?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+        }
+        Ok(socket)
+    }
+
+    /// Serves until `over` turns true; then what is being answered is finished.
+    pub async fn serve(self, router: Router, over: watch::Receiver<bool>) {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut ends = over.clone();
+        loop {
+            let slot = Arc::clone(&slots).acquire_owned().await;
+            let stream = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = ends.wait_for(|over| *over) => return,
+            };
+            match stream {
+                Ok((stream, _)) => {
+                    let (router, over) = (router.clone(), over.clone());
+                    tokio::task::spawn_local(async move {
+                        serve_connection(stream, router, over).await;
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: a pause lets some be closed.
+                    tracing::warn!("control socket: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn serve_connection(stream: UnixStream, router: Router, mut over: watch::Receiver<bool>) {
+    let peer = stream.peer_cred();
+    let caller = match peer {
+        Ok(peer) => Caller { user: user_name(peer.uid()), pid: peer.pid() },
+        Err(_) => return,
+    };
+    let service = TowerToHyperService::new(router.layer(axum::Extension(caller)));
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    // What a caller does wrong is its own business.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        _ = over.wait_for(|over| *over) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+/// Everything.
+pub fn acting(handle: Handle) -> Router {
+    let acts = Router::new()
+        .route("/v1/restart", post(act::restart))
+        .route("/v1/reload", post(act::restart))
+        .route("/v1/cancel", post(act::cancel))
+        .route("/v1/scale", post(act::scale))
+        .route("/v1/stop", post(act::stop))
+        .layer(from_fn(in_time))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(handle.clone());
+    finish(looks(handle).merge(acts))
+}
+
+/// What changes nothing.
+pub fn looking(handle: Handle) -> Router {
+    finish(looks(handle))
+}
+
+fn looks(handle: Handle) -> Router {
+    Router::new()
+        .route("/v1/status", get(look::status))
+        .route("/v1/history", get(look::history))
+        .route("/v1/events", get(stream::events))
+        .route("/v1/operations/{id}", get(stream::operation))
+        .with_state(handle)
+}
+
+fn finish(router: Router) -> Router {
+    router
+        .fallback(|| async { error(StatusCode::NOT_FOUND, exit::USAGE, "no such path; see /v1/status") })
+        .method_not_allowed_fallback(|| async {
+            error(StatusCode::METHOD_NOT_ALLOWED, exit::REFUSED, "not allowed here: this socket or path does not take that method")
+        })
+}
+
+/// A body that does not come is not waited for.
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(PATIENCE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => error(StatusCode::REQUEST_TIMEOUT, exit::USAGE, "the request did not come in time"),
+    }
+}
+
+/// A refusal.
+fn error(status: StatusCode, exit: u8, text: impl Into<String>) -> Response {
+    (status, Json(ErrorBody { error: text.into(), exit })).into_response()
+}

@@ -1,0 +1,77 @@
+//! `POST`: asks for something, and answers with the operation to follow.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use gin_shared::control::{Accepted, CancelRequest, OperationId, RestartRequest, ScaleRequest, StopRequest, WORKERS_MAX};
+use gin_shared::exit;
+use serde::de::DeserializeOwned;
+
+use super::{Caller, error};
+use crate::driver::{Handle, Message};
+use crate::machine::event::{Event, Queue, ScaleTo, Speed};
+use crate::os::time;
+
+/// `POST /v1/restart`
+pub(super) async fn restart(State(handle): State<Handle>, Extension(caller): Extension<Caller>, body: Bytes) -> Response {
+    let request: RestartRequest = match parse(&body) {
+        Ok(request) => request,
+        Err(refusal) => return refusal,
+    };
+    let queue = if request.no_queue { Queue::Refuse } else { Queue::Wait };
+    let asked_by = caller.user.clone();
+    ask(&handle, &caller, "restart", |operation| Event::Restart { operation, asked_by, queue }).await
+}
+
+/// `POST /v1/cancel`
+pub(super) async fn cancel(State(handle): State<Handle>, Extension(caller): Extension<Caller>, body: Bytes) -> Response {
+    let request: CancelRequest = match parse(&body) {
+        Ok(request) => request,
+        Err(refusal) => return refusal,
+    };
+    let because = request.because.unwrap_or_else(|| format!("by {}", caller.user));
+    let because = because.chars().filter(|c| !c.is_control()).take(200).collect();
+    let target = request.operation;
+    ask(&handle, &caller, "cancel", |operation| Event::Cancel { operation, target, because }).await
+}
+
+/// `POST /v1/scale`
+pub(super) async fn scale(State(handle): State<Handle>, Extension(caller): Extension<Caller>, body: Bytes) -> Response {
+    let request: ScaleRequest = match parse(&body) {
+        Ok(request) => request,
+        Err(refusal) => return refusal,
+    };
+    if !(1..=WORKERS_MAX).contains(&request.workers) {
+        let text = format!("workers: {} is out of range; it must be 1 to {WORKERS_MAX}", request.workers);
+        return error(StatusCode::BAD_REQUEST, exit::USAGE, text);
+    }
+    let to = ScaleTo::Exactly(request.workers);
+    ask(&handle, &caller, "scale", |operation| Event::Scale { operation, to }).await
+}
+
+/// `POST /v1/stop`
+pub(super) async fn stop(State(handle): State<Handle>, Extension(caller): Extension<Caller>, body: Bytes) -> Response {
+    let request: StopRequest = match parse(&body) {
+        Ok(request) => request,
+        Err(refusal) => return refusal,
+    };
+    let speed = if request.fast { Speed::Fast } else { Speed::Graceful };
+    ask(&handle, &caller, "stop", |operation| Event::Stop { operation, speed }).await
+}
+
+async fn ask(handle: &Handle, caller: &Caller, command: &str, event: impl FnOnce(Option<OperationId>) -> Event) -> Response {
+    let operation = handle.operations.begin(time::now());
+    tracing::info!(command, user = caller.user, pid = caller.pid, operation = operation.0, "command {command} from {}", caller.user);
+    match handle.inbox.send(Message::Event(event(Some(operation)))).await {
+        Ok(()) => (StatusCode::ACCEPTED, Json(Accepted { operation })).into_response(),
+        Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, exit::NO_SUPERVISOR, "the supervisor is leaving"),
+    }
+}
+
+/// An empty body is an empty object.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Response> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|e| error(StatusCode::BAD_REQUEST, exit::USAGE, format!("body: {e}")))
+}

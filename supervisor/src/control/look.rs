@@ -1,0 +1,32 @@
+//! `GET`: what is, and what was.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use gin_shared::exit;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::error;
+use crate::driver::{Handle, Message};
+
+/// `GET /v1/status`
+pub(super) async fn status(State(handle): State<Handle>) -> Response {
+    ask(&handle, Message::Status).await
+}
+
+/// `GET /v1/history`
+pub(super) async fn history(State(handle): State<Handle>) -> Response {
+    ask(&handle, Message::History).await
+}
+
+async fn ask<T: Serialize>(handle: &Handle, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Response {
+    let (sender, answer) = oneshot::channel();
+    if handle.inbox.send(message(sender)).await.is_ok()
+        && let Ok(answer) = answer.await
+    {
+        return Json(answer).into_response();
+    }
+    error(StatusCode::SERVICE_UNAVAILABLE, exit::NO_SUPERVISOR, "the supervisor is leaving")
+}

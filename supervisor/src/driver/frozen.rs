@@ -1,0 +1,244 @@
+//! A generation's frozen answer to "what runs": taken once, at the moment of the upgrade.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use gin_shared::generation::{Generation, WorkerId};
+use gin_shared::inherit;
+use nix::unistd::{Gid, Uid};
+
+use crate::config::{Config, WorkerConfig, without_code};
+use crate::exec_helper::lookup;
+use crate::machine::plan::Plan;
+use crate::os::spawn::Spec;
+
+/// What a generation runs.
+#[derive(Debug)]
+pub struct Frozen {
+    /// What was configured.
+    pub config: WorkerConfig,
+    /// The name people know it by.
+    pub release: Option<String>,
+    /// Where it runs: links resolved.
+    pub directory: Option<PathBuf>,
+    /// An open descriptor of the executable.
+    pub executable: OwnedFd,
+    /// Of the ready check, if there is one.
+    pub check: Option<(PathBuf, OwnedFd)>,
+    /// Whose the workers' sockets are, if not the master's.
+    pub owner: Option<(Uid, Gid)>,
+    program: PathBuf,
+    argv: Vec<String>,
+    environment: Vec<(OsString, OsString)>,
+    snapshot: Option<Snapshot>,
+}
+
+/// The configuration as the workers of one generation see it. Goes with the generation.
+#[derive(Debug)]
+struct Snapshot(PathBuf);
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Frozen {
+    /// Resolves and opens what `config` names.
+    ///
+    /// # Errors
+    /// In words for the operator: what, and why not.
+    pub fn freeze(id: Generation, config: &Config, runtime: &Path) -> Result<Self, String> {
+        let worker = config.worker.clone();
+        let directory = worker.directory.as_deref().map(resolve_directory).transpose()?;
+        let environment = environment(config, id, directory.as_deref());
+        let argv = match &worker.command {
+            Some(command) => command.clone(),
+            None => vec![gin_server()?.display().to_string()],
+        };
+        let program = resolve_program(&argv[0], directory.as_deref(), &environment)?;
+        let executable = open_executable(&program)?;
+        let check = match &worker.check {
+            Some(check) => {
+                let program = resolve_program(&check[0], directory.as_deref(), &environment)?;
+                let executable = open_executable(&program)?;
+                Some((program, executable))
+            }
+            None => None,
+        };
+        let (uid, gid) = lookup(worker.user.as_deref(), worker.group.as_deref())?;
+        let owner = uid.or(gid.map(|_| Uid::effective())).zip(gid);
+        let snapshot = config.file.as_ref().map(|file| {
+            let extension = file.path.extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
+            let path = runtime.join(format!("generation-{id}.{extension}"));
+            write_snapshot(&path, &file.text, owner).map(|()| Snapshot(path))
+        });
+        let snapshot = snapshot.transpose().map_err(|error| format!("configuration snapshot: {}", without_code(&error)))?;
+        let release = directory.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        Ok(Self { config: worker, release, directory, executable, check, owner, program, argv, environment, snapshot })
+    }
+
+    /// What the machine needs to know of it.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        let config = &self.config;
+        Plan {
+            release: self.release.clone(),
+            workers: config.workers,
+            ready: config.ready.clone(),
+            ready_timeout: config.ready_timeout,
+            soak: config.soak,
+            drain_timeout: config.drain_timeout,
+            channel: config.channel,
+        }
+    }
+
+    /// What the helper of one of its workers is to become.
+    #[must_use]
+    pub fn spec(&self, id: WorkerId, listeners: &[String], notify: &Path) -> Spec {
+        let mut environment = self.environment.clone();
+        let mut set = |name: &str, value: OsString| environment.push((name.into(), value));
+        set(inherit::GIN_SLOT, id.slot.to_string().into());
+        set(inherit::NOTIFY_SOCKET, notify.into());
+        if let Some(snapshot) = &self.snapshot {
+            set(inherit::GIN_CONFIG, snapshot.0.clone().into());
+        }
+        // The worker's LISTEN_PID, which our channel needs too, is set where its PID is known.
+        if !listeners.is_empty() || self.config.channel {
+            set(inherit::LISTEN_FDS, listeners.len().to_string().into());
+            set(inherit::LISTEN_FDNAMES, listeners.join(":").into());
+        }
+        if self.config.channel {
+            let number = inherit::FIRST_FD as usize + listeners.len();
+            set(inherit::GIN_CHANNEL_FD, number.to_string().into());
+        }
+        Spec {
+            argv: self.argv.iter().map(OsString::from).collect(),
+            program: self.program.clone(),
+            environment,
+            passes_descriptors: !listeners.is_empty() || self.config.channel,
+            ..self.base_spec()
+        }
+    }
+
+    /// The same for its ready check, which inherits no descriptor.
+    #[must_use]
+    pub fn check_spec(&self, id: WorkerId, pid: i32) -> Option<(Spec, &OwnedFd)> {
+        let ((program, executable), argv) = (self.check.as_ref()?, self.config.check.as_ref()?);
+        let mut environment = self.environment.clone();
+        environment.push((inherit::GIN_SLOT.into(), id.slot.to_string().into()));
+        environment.push(("GIN_WORKER_PID".into(), pid.to_string().into()));
+        let argv = argv.iter().map(OsString::from).collect();
+        Some((Spec { argv, program: program.clone(), environment, ..self.base_spec() }, executable))
+    }
+
+    fn base_spec(&self) -> Spec {
+        Spec {
+            argv: Vec::new(),
+            program: PathBuf::new(),
+            directory: self.directory.clone(),
+            environment: Vec::new(),
+            passes_descriptors: false,
+            user: self.config.user.clone(),
+            group: self.config.group.clone(),
+            umask: self.config.umask,
+            nice: self.config.nice,
+            nofile: self.config.nofile,
+            dies_with_master: self.config.dies_with_master,
+            master: i32::try_from(std::process::id()).unwrap_or_default(),
+        }
+    }
+}
+
+/// The master's own environment, what the configuration adds, and who the worker is.
+fn environment(config: &Config, id: Generation, directory: Option<&Path>) -> Vec<(OsString, OsString)> {
+    let added: Vec<(OsString, OsString)> =
+        config.worker.env.iter().map(|(key, value)| (key.into(), value.into())).collect();
+    let replaced = |key: &OsString| added.iter().any(|(name, _)| name == key);
+    let stripped = |key: &OsString| inherit::STRIPPED.iter().any(|name| key == name);
+    let mut environment: Vec<_> = std::env::vars_os().filter(|(key, _)| !stripped(key) && !replaced(key)).collect();
+    environment.extend(added);
+    let mut set = |name: &str, value: OsString| environment.push((name.into(), value));
+    set(inherit::GIN_INSTANCE, config.instance.clone().into());
+    set(inherit::GIN_GENERATION, id.to_string().into());
+    if let Some(release) = directory.and_then(Path::file_name) {
+        set(inherit::GIN_RELEASE, release.to_owned());
+    }
+    environment
+}
+
+fn resolve_directory(directory: &Path) -> Result<PathBuf, String> {
+    let name = || format!("directory {}", directory.display());
+    let resolved = directory.canonicalize().map_err(|error| format!("{}: {}", name(), without_code(&error)))?;
+    if resolved.is_dir() { Ok(resolved) } else { Err(format!("{}: not a directory", name())) }
+}
+
+/// Resolves the directory part and keeps the last: a resolved virtualenv python is another python.
+fn resolve_program(
+    name: &str,
+    directory: Option<&Path>,
+    environment: &[(OsString, OsString)],
+) -> Result<PathBuf, String> {
+    let written = Path::new(name);
+    let found = if name.contains('/') {
+        match directory {
+            Some(directory) => directory.join(written),
+            None => std::path::absolute(written).map_err(|error| format!("command {name}: {}", without_code(&error)))?,
+        }
+    } else {
+        search(name, environment).ok_or_else(|| format!("command {name}: not found in PATH"))?
+    };
+    let failed = |error: io::Error| format!("command {}: {}", found.display(), without_code(&error));
+    let (Some(parent), Some(last)) = (found.parent(), found.file_name()) else {
+        return Err(format!("command {name}: not a program"));
+    };
+    Ok(parent.canonicalize().map_err(failed)?.join(last))
+}
+
+fn search(name: &str, environment: &[(OsString, OsString)]) -> Option<PathBuf> {
+    let path = environment.iter().rev().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone());
+    let path = path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(name)).find(|program| {
+        program.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    })
+}
+
+fn open_executable(program: &Path) -> Result<OwnedFd, String> {
+    let failed = |error: &io::Error| format!("command {}: {}", program.display(), without_code(error));
+    let metadata = program.metadata().map_err(|error| failed(&error))?;
+    if !metadata.is_file() {
+        return Err(format!("command {}: not a file", program.display()));
+    }
+    if metadata.permissions().mode() & 0o111 == 0 {
+        return Err(format!("command {}: not executable (mode {:04o})", program.display(), metadata.permissions().mode() & 0o7777));
+    }
+    // A program that may be executed but not read still has a descriptor, of the path alone.
+    let path_only = || OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_PATH.bits()).open(program);
+    File::open(program).or_else(|_| path_only()).map(OwnedFd::from).map_err(|error| failed(&error))
+}
+
+/// The ready-made worker beside this program.
+fn gin_server() -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| format!("gin-server: {}", without_code(&error)))?;
+    let directory = own.parent().unwrap_or(Path::new("/"));
+    let program = directory.join("gin-server");
+    if program.as_os_str().as_bytes().is_empty() || !program.exists() {
+        return Err(format!("there is no gin-server in {}; give a command", directory.display()));
+    }
+    Ok(program)
+}
+
+fn write_snapshot(path: &Path, text: &str, owner: Option<(Uid, Gid)>) -> io::Result<()> {
+    let _ = std::fs::remove_file(path);
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o400).open(path)?;
+    file.write_all(text.as_bytes())?;
+    if let Some((uid, gid)) = owner {
+        nix::unistd::fchown(&file, Some(uid), Some(gid))?;
+    }
+    Ok(())
+}

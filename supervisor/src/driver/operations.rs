@@ -1,0 +1,159 @@
+//! Operations as their callers follow them: what has happened so far, and a wake-up when there is more.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use gin_shared::control::{OperationId, Outcome, Step};
+use gin_shared::generation::Generation;
+use tokio::sync::watch;
+
+use crate::machine::moment::Moment;
+
+/// So many that have ended are kept, for callers that ask late.
+const KEPT: usize = 128;
+
+/// All operations that are known; shared between the driver and the control API.
+#[derive(Debug, Clone)]
+pub struct Operations(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    next: u64,
+    known: BTreeMap<OperationId, Operation>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+struct Operation {
+    began: Moment,
+    steps: Vec<Step>,
+    generation: Option<Generation>,
+    ended: bool,
+    drained: bool,
+}
+
+/// What a follower has not seen yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct News {
+    /// New steps.
+    pub steps: Vec<Step>,
+    /// Whether there will be no more.
+    pub over: bool,
+}
+
+impl Default for Operations {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Inner { next: 1, known: BTreeMap::new(), changed: watch::Sender::new(()) })))
+    }
+}
+
+impl Operations {
+    /// A new one.
+    #[must_use]
+    pub fn begin(&self, now: Moment) -> OperationId {
+        self.with(|inner| {
+            let id = OperationId(inner.next);
+            inner.next += 1;
+            let operation = Operation { began: now, steps: Vec::new(), generation: None, ended: false, drained: false };
+            inner.known.insert(id, operation);
+            while inner.known.len() > KEPT
+                && let Some(oldest) = inner.known.iter().find(|(_, op)| op.ended).map(|(id, _)| *id)
+            {
+                inner.known.remove(&oldest);
+            }
+            id
+        })
+    }
+
+    /// Something happened for these.
+    pub fn step(&self, operations: &[OperationId], step: &Step) {
+        self.each(|id, operation| {
+            if operations.contains(id) {
+                if let Step::Generation { generation, .. } = step {
+                    operation.generation = Some(*generation);
+                }
+                operation.steps.push(step.clone());
+            }
+        });
+    }
+
+    /// Something happened to the generation that they wait for.
+    pub fn step_of(&self, generation: Generation, step: &Step) {
+        self.each(|_, operation| {
+            if operation.generation == Some(generation) && !operation.ended {
+                operation.steps.push(step.clone());
+            }
+        });
+    }
+
+    /// What a generation runs is known now: told to those who wait for it, once.
+    pub fn name(&self, generation: Generation, release: Option<&String>, directory: Option<&String>) {
+        self.each(|_, operation| {
+            for step in &mut operation.steps {
+                if let Step::Generation { generation: of, release: to, directory: at } = step
+                    && (*of, &at) == (generation, &&mut None)
+                {
+                    (*to, *at) = (release.cloned(), directory.cloned());
+                }
+            }
+        });
+    }
+
+    /// One is over.
+    pub fn end(&self, now: Moment, id: OperationId, exit: u8, text: String) {
+        self.each(|known, operation| {
+            if *known == id && !operation.ended {
+                let took_ms = millis(now.since(operation.began));
+                operation.steps.push(Step::Ended(Outcome { exit, text: text.clone(), took_ms }));
+                operation.ended = true;
+            }
+        });
+    }
+
+    /// Generations have gone: whoever waited for all before theirs is told, as `is_left` says.
+    pub fn drained(&self, is_left: impl Fn(Generation) -> bool) {
+        self.each(|_, operation| {
+            let waits = operation.ended && !operation.drained;
+            if waits && operation.generation.is_none_or(|generation| !is_left(generation)) {
+                operation.drained = true;
+                operation.steps.push(Step::Drained);
+            }
+        });
+    }
+
+    /// What has happened after the first `seen` steps; `None` if there is no such operation.
+    #[must_use]
+    pub fn news(&self, id: OperationId, seen: usize, until_drained: bool) -> Option<News> {
+        self.with(|inner| {
+            let operation = inner.known.get(&id)?;
+            let steps: Vec<Step> = operation.steps.iter().skip(seen).cloned().collect();
+            let failed = operation.steps.iter().any(|step| matches!(step, Step::Ended(outcome) if outcome.exit != 0));
+            let over = operation.ended && (!until_drained || failed || operation.drained);
+            Some(News { steps, over })
+        })
+    }
+
+    /// Wakes up after each change.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.with(|inner| inner.changed.subscribe())
+    }
+
+    fn each(&self, mut change: impl FnMut(&OperationId, &mut Operation)) {
+        self.with(|inner| {
+            inner.known.iter_mut().for_each(|(id, operation)| change(id, operation));
+            inner.changed.send_replace(());
+        });
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A length of time in milliseconds, for people.
+#[must_use]
+pub fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

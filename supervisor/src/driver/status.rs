@@ -1,0 +1,118 @@
+//! What is, in the control API's words.
+
+use std::time::Duration;
+
+use gin_shared::status::{GenerationStatus, Listener, Role, State, Status, Upgrade, WorkerStatus};
+
+use super::perform::Performer;
+use crate::machine::Machine;
+use crate::machine::fleet::Fleet;
+use crate::machine::generation::{Occupant, Run, SlotRun};
+use crate::machine::history::Record;
+use crate::machine::moment::Moment;
+use crate::os::time;
+
+impl Performer {
+    /// Everything at a glance.
+    #[must_use]
+    pub fn status(&self, now: Moment, machine: &Machine) -> Status {
+        let state = match machine.fleet {
+            Fleet::Idle | Fleet::Booting(_) => State::Booting,
+            Fleet::Serving(_) => State::Serving,
+            Fleet::Upgrading { .. } => State::Upgrading,
+            Fleet::Stopping { .. } | Fleet::Stopped => State::Stopping,
+        };
+        let current = machine.current().map(|run| self.generation(now, run, Role::Current));
+        let candidate = machine.candidate().and_then(|c| c.run.as_ref()).map(|run| self.generation(now, run, Role::Candidate));
+        let leaving = machine.leaving.iter().rev().map(|run| self.generation(now, run, Role::Leaving));
+        Status {
+            instance: self.parts.config.instance.clone(),
+            state,
+            degraded: machine.current().is_some_and(Run::is_degraded),
+            pid: i32::try_from(std::process::id()).unwrap_or_default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: millis(now.since(self.started)),
+            pid_file: self.parts.pid_file.display().to_string(),
+            control: self.parts.control.display().to_string(),
+            workers: machine.current().map_or(self.parts.config.worker.workers, |run| run.plan.workers),
+            listeners: self.parts.listeners.iter().map(listener).collect(),
+            generations: current.into_iter().chain(candidate).chain(leaving).collect(),
+            last_upgrade: machine.history.iter().next_back().map(upgrade),
+        }
+    }
+
+    fn generation(&self, now: Moment, run: &Run, role: Role) -> GenerationStatus {
+        GenerationStatus {
+            generation: run.id,
+            release: run.plan.release.clone(),
+            role,
+            since_ms: time::wall_ms_at(run.since),
+            workers: run.slots.iter().map(|slot| self.worker(now, slot)).collect(),
+        }
+    }
+
+    fn worker(&self, now: Moment, slot: &SlotRun) -> WorkerStatus {
+        let restarts = slot.attempts.saturating_sub(1);
+        let left = |at: Moment| millis(at.since(now));
+        match &slot.occupant {
+            Occupant::Worker(worker) => WorkerStatus {
+                slot: slot.slot.0,
+                pid: worker.pid,
+                state: worker.state.word().to_owned(),
+                age_ms: millis(now.since(worker.born)),
+                restarts,
+                deadline_ms: worker.deadline().map(left),
+                said: self.processes.get(&worker.id).and_then(|process| process.said.borrow().clone()),
+            },
+            Occupant::Backoff(until) => WorkerStatus {
+                slot: slot.slot.0,
+                pid: None,
+                state: "backoff".to_owned(),
+                age_ms: 0,
+                restarts,
+                deadline_ms: Some(left(*until)),
+                said: None,
+            },
+            Occupant::Vacant => WorkerStatus {
+                slot: slot.slot.0,
+                pid: None,
+                state: "exited".to_owned(),
+                age_ms: 0,
+                restarts,
+                deadline_ms: None,
+                said: None,
+            },
+        }
+    }
+}
+
+/// The upgrades that ended, newest first.
+#[must_use]
+pub fn history(machine: &Machine) -> Vec<Upgrade> {
+    machine.history.iter().rev().map(upgrade).collect()
+}
+
+fn upgrade(record: &Record) -> Upgrade {
+    Upgrade {
+        generation: record.generation,
+        release: record.release.clone(),
+        done: record.failure.is_none(),
+        reason: record.failure.as_ref().map(ToString::to_string),
+        asked_by: record.asked_by.clone(),
+        at_ms: time::wall_ms_at(record.ended),
+        took_ms: millis(record.took),
+    }
+}
+
+fn listener(listener: &crate::os::listener::Listener) -> Listener {
+    Listener {
+        name: listener.spec.name.clone(),
+        address: listener.spec.address.to_string(),
+        queue: listener.queue(),
+        backlog: listener.backlog,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

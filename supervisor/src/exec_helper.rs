@@ -1,0 +1,190 @@
+//! The short program between the master and a worker: plain, single-threaded, one step after the other.
+//!
+//! It runs before any argument parser or runtime starts, and ends by becoming the worker. Each step that fails is
+//! named to the master: "user deploy: unknown", "command /srv/x/bin/y: no such file or directory".
+
+use std::ffi::CString;
+use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::process::ExitCode;
+
+use gin_shared::inherit::LISTEN_PID;
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{MsgFlags, send};
+use nix::sys::stat::{Mode, fstat, stat, umask};
+use nix::unistd::{Gid, Group, Uid, User, chdir, execve, execveat, getppid, initgroups, setgid, setgroups, setsid, setuid};
+use rustix::process::Signal;
+
+use crate::os::exec::{self, Orders};
+use crate::os::spawn::{ERROR_MAX, HELPER, Spec};
+
+/// Exit code of a helper that did not become a worker. Nobody reads meaning into it: the link tells.
+const FAILED: u8 = 70;
+
+/// Whether this process was started to be a helper.
+#[must_use]
+pub fn is_helper() -> bool {
+    std::env::args_os().next().is_some_and(|name| name == HELPER)
+}
+
+/// Becomes the worker, or says why not.
+#[must_use]
+pub fn run() -> ExitCode {
+    let Ok(link) = exec::take_link() else { return ExitCode::from(FAILED) };
+    let failed = match exec::receive(&link) {
+        Ok(None) => return ExitCode::from(FAILED),
+        Ok(Some(orders)) => become_worker(orders),
+        Err(error) => format!("spec: {error}"),
+    };
+    let text = &failed.as_bytes()[..failed.len().min(ERROR_MAX)];
+    // If the master is gone there is nobody to tell.
+    let _ = send(link.as_raw_fd(), text, MsgFlags::MSG_NOSIGNAL);
+    ExitCode::from(FAILED)
+}
+
+/// Returns only if it failed: with the step and its error.
+fn become_worker(orders: Orders) -> String {
+    match prepare_and_execute(orders) {
+        Ok(never) => match never {},
+        Err(text) => text,
+    }
+}
+
+fn prepare_and_execute(orders: Orders) -> Result<std::convert::Infallible, String> {
+    let Orders { spec, executable, pass_on } = orders;
+    setsid().map_err(step("session"))?;
+    if let Some(nofile) = spec.nofile {
+        set_nofile(nofile).map_err(step("limits.nofile"))?;
+    }
+    if let Some(nice) = spec.nice {
+        rustix::process::setpriority_process(None, nice).map_err(|e| format!("nice {nice}: {}", words(e.into())))?;
+    }
+    if let Some(mask) = spec.umask {
+        umask(Mode::from_bits_truncate(mask));
+    }
+    become_user(&spec)?;
+    if let Some(directory) = &spec.directory {
+        let name = format!("directory {}", directory.display());
+        chdir(directory.as_path()).map_err(step(&name))?;
+    }
+    if spec.dies_with_master {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(|e| format!("on_master_death: {e}"))?;
+        if getppid().as_raw() != spec.master {
+            return Err("on_master_death: the master is gone already".to_owned());
+        }
+    }
+    exec::pass_on(pass_on).map_err(|error| format!("descriptors: {error}"))?;
+    crate::os::signal::reset().map_err(|error| format!("signals: {error}"))?;
+    execute(&spec, &executable)
+}
+
+fn set_nofile(wanted: u64) -> nix::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted))
+}
+
+/// Group before user: after the user the right to change the group is gone.
+fn become_user(spec: &Spec) -> Result<(), String> {
+    let (uid, gid) = lookup(spec.user.as_deref(), spec.group.as_deref())?;
+    if spec.user.is_none() && spec.group.is_none() {
+        return Ok(());
+    }
+    let name = format!("user {}", spec.user.as_deref().unwrap_or("(unchanged)"));
+    if let Some(gid) = gid {
+        if Uid::effective().is_root() {
+            match spec.user.as_deref().and_then(|user| User::from_name(user).ok().flatten()) {
+                Some(user) => {
+                    let user = CString::new(user.name).map_err(|_| format!("{name}: NUL in its name"))?;
+                    initgroups(&user, gid).map_err(step(&name))?;
+                }
+                None => setgroups(&[gid]).map_err(step(&name))?,
+            }
+        }
+        setgid(gid).map_err(step(&format!("group {gid}")))?;
+    }
+    match uid {
+        Some(uid) => setuid(uid).map_err(step(&name)),
+        None => Ok(()),
+    }
+}
+
+/// Names, or numbers that need no entry anywhere, to numbers. A user without a group gets its own group.
+///
+/// # Errors
+/// "user deploy: unknown", "group web: unknown".
+pub fn lookup(user: Option<&str>, group: Option<&str>) -> Result<(Option<Uid>, Option<Gid>), String> {
+    let (uid, own) = match user {
+        None => (None, None),
+        Some(name) => match (User::from_name(name), name.parse()) {
+            (Ok(Some(entry)), _) => (Some(entry.uid), Some(entry.gid)),
+            (_, Ok(number)) => {
+                let entry = User::from_uid(Uid::from_raw(number)).ok().flatten();
+                (Some(Uid::from_raw(number)), Some(entry.map_or(Gid::from_raw(number), |e| e.gid)))
+            }
+            (Ok(None), Err(_)) => return Err(format!("user {name}: unknown")),
+            (Err(error), Err(_)) => return Err(format!("user {name}: {}", words(error.into()))),
+        },
+    };
+    let gid = match group {
+        None => own,
+        Some(name) => match (Group::from_name(name), name.parse()) {
+            (Ok(Some(entry)), _) => Some(entry.gid),
+            (_, Ok(number)) => Some(Gid::from_raw(number)),
+            (Ok(None), Err(_)) => return Err(format!("group {name}: unknown")),
+            (Err(error), Err(_)) => return Err(format!("group {name}: {}", words(error.into()))),
+        },
+    };
+    Ok((uid, gid))
+}
+
+/// By its path while the file there is the one that was frozen; else by descriptor. A script is read by its interpreter,
+/// by path, whatever lies there now.
+fn execute(spec: &Spec, executable: &OwnedFd) -> Result<std::convert::Infallible, String> {
+    let pid = std::process::id().to_string();
+    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| "command: NUL in an argument or variable".to_owned());
+    let argv = spec.argv.iter().map(|arg| text(arg.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+    let pair = |(key, value): &(std::ffi::OsString, std::ffi::OsString)| {
+        text(&[key.as_bytes(), b"=", value.as_bytes()].concat())
+    };
+    let mut environment = spec.environment.iter().map(pair).collect::<Result<Vec<_>, _>>()?;
+    if spec.passes_descriptors {
+        environment.push(text(format!("{LISTEN_PID}={pid}").as_bytes())?);
+    }
+    let path = text(spec.program.as_os_str().as_bytes())?;
+    let name = format!("command {}", spec.program.display());
+    if is_unchanged(spec, executable) || is_script(executable) {
+        execve(&path, &argv, &environment).map_err(step(&name))
+    } else {
+        let own = executable.as_fd();
+        execveat(own, c"", &argv, &environment, AtFlags::AT_EMPTY_PATH).map_err(step(&name))
+    }
+}
+
+fn is_unchanged(spec: &Spec, executable: &OwnedFd) -> bool {
+    match (stat(spec.program.as_path()), fstat(executable)) {
+        (Ok(there), Ok(frozen)) => (there.st_dev, there.st_ino) == (frozen.st_dev, frozen.st_ino),
+        _ => false,
+    }
+}
+
+fn is_script(executable: &OwnedFd) -> bool {
+    let mut start = [0; 2];
+    let file = executable.try_clone().map(std::fs::File::from);
+    file.is_ok_and(|mut file| file.rewind().is_ok() && file.read_exact(&mut start).is_ok() && start == *b"#!")
+}
+
+fn step(name: &str) -> impl Fn(Errno) -> String + use<> {
+    let name = name.to_owned();
+    move |error| format!("{name}: {}", words(error.into()))
+}
+
+/// The error as people write it.
+fn words(error: io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => Errno::from_raw(number).desc().to_lowercase(),
+        None => error.to_string(),
+    }
+}

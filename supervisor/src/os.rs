@@ -1,0 +1,16 @@
+//! What talks to the kernel. The only place in the master where `unsafe` is allowed; each file allows it for itself.
+
+pub mod channel;
+pub mod exec;
+pub mod listener;
+pub mod notify;
+pub mod orphan;
+pub mod pidfd;
+pub mod pidfile;
+pub mod proc_net;
+pub mod runtime;
+pub mod signal;
+pub mod spawn;
+pub mod time;
+mod watch;
+pub mod words;

@@ -1,0 +1,89 @@
+//! The channel's sockets: the listening one that a worker inherits, and the connection to it.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, connect, listen, recv, send, socket,
+};
+use nix::unistd::{Gid, Uid};
+use tokio::io::unix::AsyncFd;
+
+use gin_shared::channel::{FromMaster, FromWorker, MESSAGE_MAX, decode, encode};
+
+/// The socket that the worker inherits. Its file goes with it.
+#[derive(Debug)]
+pub struct ChannelListener {
+    /// To be passed on.
+    pub fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl ChannelListener {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// Those of `bind(2)`.
+    pub fn bind(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+        super::notify::bind_at(&fd, path, owner)?;
+        listen(&fd, Backlog::new(4)?)?;
+        Ok(Self { fd, path: path.to_owned() })
+    }
+
+    /// Connects to it and says hello. The worker need not run yet: the connection waits in the queue.
+    ///
+    /// # Errors
+    /// Those of `connect(2)`.
+    pub fn connect(&self) -> io::Result<Channel> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+        connect(fd.as_raw_fd(), &UnixAddr::new(&self.path)?)?;
+        let channel = Channel(super::watch::readable(fd)?);
+        channel.send(&FromMaster::Hello { version: gin_shared::channel::VERSION })?;
+        Ok(channel)
+    }
+}
+
+impl Drop for ChannelListener {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The master's end.
+#[derive(Debug)]
+pub struct Channel(AsyncFd<OwnedFd>);
+
+impl Channel {
+    /// Sends a message; a few fit even if the worker reads none.
+    ///
+    /// # Errors
+    /// Those of `send(2)`: the worker is gone, or does not read.
+    pub fn send(&self, message: &FromMaster) -> io::Result<()> {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        send(self.0.as_raw_fd(), &encode(message), flags)?;
+        Ok(())
+    }
+
+    /// The next message; `None` once the worker has closed its end.
+    ///
+    /// # Errors
+    /// Those of `recv(2)`, and a message that is none.
+    pub async fn receive(&self) -> io::Result<Option<FromWorker>> {
+        let mut bytes = vec![0; MESSAGE_MAX];
+        loop {
+            let mut guard = self.0.readable().await?;
+            match recv(self.0.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
+                Ok(0) | Err(Errno::ECONNRESET) => return Ok(None),
+                Ok(length) => return Ok(Some(decode(&bytes[..length])?)),
+                Err(Errno::EAGAIN) => guard.clear_ready(),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `/proc/net`: who holds an address, and how many connections wait at one.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+use gin_shared::listen::Address;
+
+/// TCP_LISTEN in the kernel's `st` column.
+const LISTEN: &str = "0A";
+
+struct Row {
+    local: SocketAddr,
+    queue: u32,
+    inode: u64,
+}
+
+/// How many connections wait to be accepted at `address`: the `rx_queue` column of a listening socket.
+#[must_use]
+pub fn accept_queue(address: SocketAddr) -> Option<u32> {
+    listening().into_iter().find(|row| row.local == address).map(|row| row.queue)
+}
+
+/// Who holds `address`, in words: "pid 812 (nginx)"; `None` if that cannot be seen.
+#[must_use]
+pub fn holder(address: &Address) -> Option<String> {
+    let inodes: HashSet<u64> = match address {
+        Address::Tcp(wanted) => listening().into_iter().filter(|row| overlaps(row.local, *wanted)).map(|row| row.inode).collect(),
+        Address::Unix(path) => unix_inodes(path),
+    };
+    let processes = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        holds(&entry.path(), &inodes).then_some(pid)
+    });
+    // The master before its workers: parents have the smaller PIDs, mostly.
+    let pid = processes.min()?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some(format!("pid {pid} ({})", name.trim_end()))
+}
+
+fn holds(process: &Path, inodes: &HashSet<u64>) -> bool {
+    let Ok(fds) = fs::read_dir(process.join("fd")) else { return false };
+    fds.flatten().any(|fd| {
+        let target = fs::read_link(fd.path()).unwrap_or_default();
+        let inode = target.to_str().and_then(|t| t.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        inode.is_some_and(|inode: u64| inodes.contains(&inode))
+    })
+}
+
+fn overlaps(held: SocketAddr, wanted: SocketAddr) -> bool {
+    held.port() == wanted.port() && (held.ip() == wanted.ip() || held.ip().is_unspecified() || wanted.ip().is_unspecified())
+}
+
+fn listening() -> Vec<Row> {
+    let read = |name| fs::read_to_string(name).unwrap_or_default();
+    ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
+        .into_iter()
+        .flat_map(|name| read(name).lines().skip(1).filter_map(parse_row).collect::<Vec<_>>())
+        .collect()
+}
+
+fn parse_row(line: &str) -> Option<Row> {
+    let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+    if columns.get(3) != Some(&LISTEN) {
+        return None;
+    }
+    let (host, port) = columns[1].split_once(':')?;
+    let local = SocketAddr::new(parse_ip(host)?, u16::from_str_radix(port, 16).ok()?);
+    let queue = u32::from_str_radix(columns.get(4)?.split_once(':')?.1, 16).ok()?;
+    Some(Row { local, queue, inode: columns.get(9)?.parse().ok()? })
+}
+
+/// Addresses stand there as 32-bit words in the machine's own byte order.
+fn parse_ip(hex: &str) -> Option<IpAddr> {
+    let words: Vec<[u8; 4]> = (0..hex.len() / 8)
+        .map(|n| u32::from_str_radix(&hex[n * 8..n * 8 + 8], 16).map(u32::to_ne_bytes))
+        .collect::<Result<_, _>>()
+        .ok()?;
+    match *words.as_slice() {
+        [v4] => Some(Ipv4Addr::from(v4).into()),
+        [a, b, c, d] => {
+            let bytes: [u8; 16] = [a, b, c, d].concat().try_into().ok()?;
+            Some(Ipv6Addr::from(bytes).into())
+        }
+        _ => None,
+    }
+}
+
+fn unix_inodes(path: &Path) -> HashSet<u64> {
+    let table = fs::read_to_string("/proc/self/net/unix").unwrap_or_default();
+    let wanted = path.to_string_lossy();
+    let rows = table.lines().skip(1).filter_map(|line| {
+        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+        (columns.get(7) == Some(&wanted.as_ref())).then(|| columns[6].parse().ok()).flatten()
+    });
+    rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_and_its_queue_are_found() {
+        for host in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = std::net::TcpListener::bind(host) else { continue };
+            let address = listener.local_addr().unwrap();
+            assert_eq!(accept_queue(address), Some(0));
+            let _waiting = std::net::TcpStream::connect(address).unwrap();
+            assert_eq!(accept_queue(address), Some(1));
+            let me = format!("pid {} (", std::process::id());
+            assert!(holder(&Address::Tcp(address)).unwrap().starts_with(&me));
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The instance's runtime directory: made safe, or refused.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use gin_shared::runtime_dir::Surroundings;
+use nix::unistd::Uid;
+
+/// Makes the directory of the instance `name`, or checks the one that is there.
+///
+/// # Errors
+/// If it cannot be made, is not a directory of ours, or others can write to it.
+pub fn prepare(name: &str, surroundings: &Surroundings) -> io::Result<PathBuf> {
+    let directory = surroundings.directory(name);
+    if surroundings.runtime_directory.is_none()
+        && let Some(parent) = directory.parent()
+    {
+        make(parent, surroundings.uid)?;
+    }
+    make(&directory, surroundings.uid)?;
+    Ok(directory)
+}
+
+/// Root's directory can be entered by all, so that a worker of another user reaches its notify socket; what lies in it is
+/// protected by its own mode.
+fn make(path: &Path, uid: Uid) -> io::Result<()> {
+    let mode = if uid.is_root() { 0o755 } else { 0o700 };
+    match DirBuilder::new().recursive(true).mode(mode).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(io::Error::new(error.kind(), format!("cannot make {}: {error}", path.display())));
+        }
+        _ => {}
+    }
+    let metadata = fs::symlink_metadata(path)?;
+    let refuse = |why: String| Err(io::Error::other(format!("{} is not safe: {why}", path.display())));
+    if !metadata.is_dir() {
+        refuse("it is not a directory".to_owned())
+    } else if metadata.uid() != uid.as_raw() && metadata.uid() != 0 {
+        refuse(format!("it belongs to uid {}", metadata.uid()))
+    } else if metadata.mode() & 0o022 != 0 {
+        refuse(format!("its mode is {:04o}", metadata.mode() & 0o7777))
+    } else {
+        Ok(())
+    }
+}

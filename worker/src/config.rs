@@ -1,0 +1,171 @@
+//! What a worker reads of the configuration: its own sections, strictly; the others' it passes over.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gin_shared::inherit::GIN_CONFIG;
+use serde::{Deserialize, Deserializer};
+
+use crate::Error;
+
+/// Settings of a worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// `[server]`
+    pub server: ServerConfig,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// `[limits]`
+    pub limits: Limits,
+}
+
+/// `[server]`: under a supervisor host and port are the master's to use.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// A name for people.
+    pub name: String,
+    /// An IP address.
+    pub host: String,
+    /// 0 chooses one.
+    pub port: u16,
+    /// debug, release or test.
+    pub mode: Mode,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self { name: "Gin Web Server".to_owned(), host: "127.0.0.1".to_owned(), port: 8080, mode: Mode::default() }
+    }
+}
+
+/// Gin's modes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// For development.
+    Debug,
+    /// For production.
+    #[default]
+    Release,
+    /// For tests.
+    Test,
+}
+
+/// `[timeouts]`, each a text such as "30s".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// For the first byte of a new connection, and again for a complete request head: 30s.
+    #[serde(deserialize_with = "duration")]
+    pub read: Duration,
+    /// For a client that takes nothing of a response: 30s.
+    #[serde(deserialize_with = "duration")]
+    pub write: Duration,
+    /// Between two requests on a connection: 60s.
+    #[serde(deserialize_with = "duration")]
+    pub idle: Duration,
+    /// From the stop of accepting until what is left is closed: 30s. The supervisor's `drain_timeout` must be longer.
+    #[serde(deserialize_with = "duration")]
+    pub shutdown: Duration,
+    /// On a stop, `/readyz` says 503 and accepting goes on for so long, for a balancer to notice: 0s.
+    #[serde(deserialize_with = "duration")]
+    pub lame_duck: Duration,
+    /// How long a drain waits for one more request on an idle connection, to answer it with `Connection: close`: 5s.
+    #[serde(deserialize_with = "duration")]
+    pub idle_grace: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            read: seconds(30),
+            write: seconds(30),
+            idle: seconds(60),
+            shutdown: seconds(30),
+            lame_duck: Duration::ZERO,
+            idle_grace: seconds(5),
+        }
+    }
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connections at once; more wait in the listener's queue: 10000.
+    pub connections: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 10_000 }
+    }
+}
+
+impl Config {
+    /// The file that `GIN_CONFIG` names, if it is set (a supervisor sets it to the snapshot of this generation), with `PORT`
+    /// over it.
+    ///
+    /// # Errors
+    /// If the file cannot be read, has an unknown key in one of these sections, or a value of the wrong kind.
+    pub fn load() -> Result<Self, Error> {
+        let path = std::env::var_os(GIN_CONFIG).map(PathBuf::from);
+        Self::load_from(path.as_deref())
+    }
+
+    /// The same for a file of one's own choice.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_from(path: Option<&Path>) -> Result<Self, Error> {
+        let mut config = match path {
+            None => Self::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| Error::ConfigFile { path: path.to_owned(), error })?;
+                let error = |error| Error::Config { path: path.to_owned(), error: Box::new(error) };
+                toml::from_str(&text).map_err(error)?
+            }
+        };
+        if let Ok(value) = std::env::var("PORT") {
+            let wrong = |error: std::num::ParseIntError| Error::Variable { name: "PORT", value: value.clone(), error: error.to_string() };
+            config.server.port = value.parse().map_err(wrong)?;
+        }
+        Ok(config)
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    struct Text;
+    impl serde::de::Visitor<'_> for Text {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a duration such as \"30s\"")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Duration, E> {
+            humantime::parse_duration(text).map_err(|error| E::custom(format!("\"{text}\" is not a duration: {error}")))
+        }
+    }
+    deserializer.deserialize_str(Text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_sections_are_strict_and_others_are_passed_over() {
+        let config: Config = toml::from_str("[supervisor]\nx = 1\n[timeouts]\nidle = \"2s\"\n").unwrap();
+        assert_eq!(config.timeouts.idle, Duration::from_secs(2));
+        let error = |text: &str| toml::from_str::<Config>(text).unwrap_err().to_string();
+        assert!(error("[timeouts]\nidel = \"2s\"\n").contains("unknown field `idel`"));
+        assert!(error("[timeouts]\nidle = 2\n").contains("a duration such as"));
+        assert!(error("[server]\nport = 70000\n").contains("line 2"));
+    }
+}

@@ -1,0 +1,45 @@
+//! Takes connections off a listener, as long as there is room for them and until the worker drains.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::connection::{Shared, serve};
+use super::listeners::Listener;
+use crate::graceful::Phase;
+
+/// After an error such as too many open files: some may be closed meanwhile.
+const PAUSE: Duration = Duration::from_millis(50);
+
+pub(super) async fn accept(listener: Listener, shared: Arc<Shared>, slots: Arc<Semaphore>) {
+    let mut phases = shared.life.phases();
+    let mut failing = false;
+    loop {
+        // Room first: what we have no room for waits in the queue, where another worker may take it.
+        let accepted = tokio::select! {
+            biased;
+            _ = phases.wait_for(|phase| *phase >= Phase::Draining) => return,
+            accepted = async {
+                let slot = Arc::clone(&slots).acquire_owned().await.ok();
+                (listener.accept().await, slot)
+            } => accepted,
+        };
+        match accepted {
+            (Ok(stream), slot) => {
+                failing = false;
+                let (shared, open) = (Arc::clone(&shared), shared.life.open());
+                tokio::spawn(async move {
+                    serve(stream, shared).await;
+                    drop((open, slot));
+                });
+            }
+            (Err(error), _) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(name = listener.name, "accept: {error}; trying again every {PAUSE:?}");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}

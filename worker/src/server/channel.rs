@@ -1,0 +1,130 @@
+//! The worker's end of the channel: takes a connection from the master, and after its end from the master's successor.
+//!
+//! On a thread of its own: it waits for a handful of messages in a worker's whole life, and must get through when every
+//! other thread is busy.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gin_shared::channel::{DrainReason, FromMaster, FromWorker, MESSAGE_MAX, VERSION, decode, encode};
+use gin_shared::inherit::set_nonblocking;
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{MsgFlags, SockFlag, accept4, getsockopt, recv, send};
+use nix::unistd::Uid;
+use tokio::sync::mpsc;
+
+/// What the master wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Go,
+    Drain(DrainReason),
+}
+
+/// The channel, for saying something.
+#[derive(Debug, Clone)]
+pub(super) struct Channel(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    connection: Option<OwnedFd>,
+    serving: bool,
+}
+
+impl Channel {
+    /// Begins to listen; what is ordered goes to `orders`.
+    pub(super) fn serve(listener: OwnedFd, orders: mpsc::Sender<Order>) -> io::Result<Self> {
+        set_nonblocking(&listener, false)?;
+        let channel = Self(Arc::default());
+        let own = channel.clone();
+        std::thread::Builder::new().name("channel".to_owned()).spawn(move || own.listen(&listener, &orders))?;
+        Ok(channel)
+    }
+
+    /// Tells the master that connections are accepted now; a successor is told when it connects.
+    pub(super) fn say_serving(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.serving = true;
+        state.say(&FromWorker::Serving);
+    }
+
+    fn listen(&self, listener: &OwnedFd, orders: &mpsc::Sender<Order>) {
+        loop {
+            match accept(listener) {
+                Ok(connection) => self.converse(&connection, orders),
+                Err(Errno::EINTR | Errno::ECONNABORTED) => {}
+                Err(error) => {
+                    tracing::error!("channel: {}", error.desc());
+                    return;
+                }
+            }
+        }
+    }
+
+    fn converse(&self, connection: &OwnedFd, orders: &mpsc::Sender<Order>) {
+        if let Err(error) = check_peer(connection).and_then(|()| self.greet(connection)) {
+            tracing::warn!("channel: {error}");
+            return;
+        }
+        let mut bytes = vec![0; MESSAGE_MAX];
+        loop {
+            let order = match recv(connection.as_raw_fd(), &mut bytes, MsgFlags::empty()) {
+                Ok(0) => break,
+                Ok(length) => match decode::<FromMaster>(&bytes[..length]) {
+                    Ok(FromMaster::Hello { .. }) => continue,
+                    Ok(FromMaster::Go) => Order::Go,
+                    Ok(FromMaster::Drain { reason }) => Order::Drain(reason),
+                    Err(error) => {
+                        tracing::warn!("channel closed: {error}");
+                        break;
+                    }
+                },
+                Err(Errno::EINTR) => continue,
+                Err(_) => break,
+            };
+            if orders.blocking_send(order).is_err() {
+                break;
+            }
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).connection = None;
+    }
+
+    fn greet(&self, connection: &OwnedFd) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.connection = Some(connection.try_clone()?);
+        state.say(&FromWorker::Hello { version: VERSION });
+        if state.serving {
+            state.say(&FromWorker::Serving);
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn say(&self, message: &FromWorker) {
+        if let Some(connection) = &self.connection {
+            let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+            if let Err(error) = send(connection.as_raw_fd(), &encode(message), flags) {
+                tracing::warn!("channel: {}", error.desc());
+            }
+        }
+    }
+}
+
+#[allow(unsafe_code, reason = "nix gives an accepted connection as a number")]
+fn accept(listener: &OwnedFd) -> nix::Result<OwnedFd> {
+    let fd = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
+    // SAFETY: the kernel has just made this descriptor for us, and nothing else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Only root and our own user may order us about: the socket's file mode says so too, this says it again.
+fn check_peer(connection: &OwnedFd) -> io::Result<()> {
+    let uid = Uid::from_raw(getsockopt(connection, PeerCredentials)?.uid());
+    if uid.is_root() || uid == Uid::effective() {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("uid {uid} is not the master's")))
+    }
+}
