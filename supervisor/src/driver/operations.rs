@@ -42,6 +42,12 @@ pub struct News {
     pub over: bool,
 }
 
+impl Operation {
+    fn before_drained(&self) -> usize {
+        self.steps.iter().position(|step| *step == Step::Drained).unwrap_or(self.steps.len())
+    }
+}
+
 impl Default for Operations {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(Inner { next: 1, known: BTreeMap::new(), changed: watch::Sender::new(()) })))
@@ -92,7 +98,8 @@ impl Operations {
         self.each(|_, operation| {
             for step in &mut operation.steps {
                 if let Step::Generation { generation: of, release: to, directory: at } = step
-                    && (*of, &at) == (generation, &&mut None)
+                    && *of == generation
+                    && at.is_none()
                 {
                     (*to, *at) = (release.cloned(), directory.cloned());
                 }
@@ -127,10 +134,21 @@ impl Operations {
     pub fn news(&self, id: OperationId, seen: usize, until_drained: bool) -> Option<News> {
         self.with(|inner| {
             let operation = inner.known.get(&id)?;
-            let steps: Vec<Step> = operation.steps.iter().skip(seen).cloned().collect();
+            let last = if until_drained { operation.steps.len() } else { operation.before_drained() };
+            let steps: Vec<Step> = operation.steps[..last].iter().skip(seen).cloned().collect();
             let failed = operation.steps.iter().any(|step| matches!(step, Step::Ended(outcome) if outcome.exit != 0));
             let over = operation.ended && (!until_drained || failed || operation.drained);
             Some(News { steps, over })
+        })
+    }
+
+    /// The generation whose failure this operation has been told of, with the reason.
+    #[must_use]
+    pub fn failed_generation(&self, id: OperationId) -> Option<Generation> {
+        self.with(|inner| {
+            let operation = inner.known.get(&id)?;
+            let told = operation.steps.iter().any(|step| matches!(step, Step::Failed { .. }));
+            operation.generation.filter(|_| told)
         })
     }
 

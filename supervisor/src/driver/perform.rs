@@ -230,14 +230,22 @@ impl Performer {
 
     fn answer(&self, now: Moment, machine: &Machine, operation: OperationId, answer: &Answer) {
         let (exit, text) = match answer {
-            Answer::Restarted { generation, .. } => (exit::DONE, format!("generation {generation} serves")),
+            Answer::Restarted { generation, previous } => {
+                (exit::DONE, format!("generation {generation} serves; generation {previous} drains"))
+            }
             Answer::Scaled(workers) => (exit::DONE, format!("{workers} workers serve")),
             Answer::CancelDone => (exit::DONE, "cancelled".to_owned()),
             Answer::Stopped => (exit::DONE, "stopped".to_owned()),
             Answer::Failed(failure @ Failure::Config(_)) => {
                 (exit::USAGE, format!("the configuration cannot be used; nothing changed\n{failure}"))
             }
-            Answer::Failed(failure) => (exit::FAILED, format!("{failure}; nothing changed{}", still_serves(machine))),
+            Answer::Failed(failure) => {
+                let what = match self.handle.operations.failed_generation(operation) {
+                    Some(generation) => format!("generation {generation} failed"),
+                    None => failure.to_string(),
+                };
+                (exit::FAILED, format!("{what}; nothing changed{}", still_serves(machine)))
+            }
             Answer::Cancelled(because) => (exit::TIMED_OUT, format!("cancelled: {because}; nothing changed{}", still_serves(machine))),
             Answer::Busy(text) => (exit::BUSY, text.clone()),
             Answer::Refused(text) => (exit::REFUSED, text.clone()),

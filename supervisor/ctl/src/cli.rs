@@ -1,0 +1,120 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Asks a gin-supervisor to do something, or how it is.
+///
+/// Exit codes: 0 done; 1 failed, and what served before still serves (status: degraded); 2 wrong usage or configuration;
+/// 3 no supervisor there; 4 busy; 5 refused or not allowed; 6 timed out or cancelled.
+#[derive(Debug, Parser)]
+#[command(name = "gin-ctl", version, about, long_about, disable_help_subcommand = true)]
+pub struct Cli {
+    /// The control socket, instead of looking for the instance
+    #[arg(short, long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to use colour; NO_COLOR is honoured
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Color {
+    /// For everything printed from here on.
+    pub fn apply(self) {
+        match self {
+            Self::Auto => anstream::ColorChoice::Auto,
+            Self::Always => anstream::ColorChoice::Always,
+            Self::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// How an instance is; exit code 1 if it is degraded
+    Status {
+        /// Again every second
+        #[arg(short, long)]
+        watch: bool,
+        /// Which instance; may be left out when one runs
+        instance: Option<String>,
+    },
+    /// The instances that run
+    List,
+    /// Bring up a new generation, and retire the old one when the new one is fit to serve
+    Restart(Restart),
+    /// Call off the upgrade under way and those that wait
+    Cancel {
+        /// Which instance; may be left out when one runs
+        instance: Option<String>,
+    },
+    /// Change the number of workers
+    Scale {
+        /// How many
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
+        workers: u32,
+        /// Which instance; may be left out when one runs
+        instance: Option<String>,
+    },
+    /// Drain all workers and end the supervisor
+    Stop {
+        /// Do not wait for requests in flight
+        #[arg(long)]
+        fast: bool,
+        /// Which instance; may be left out when one runs
+        instance: Option<String>,
+    },
+    /// The upgrades so far, newest first
+    History {
+        /// Which instance; may be left out when one runs
+        instance: Option<String>,
+    },
+    /// What happens, as it happens, until Ctrl-C
+    Events {
+        /// Go on until Ctrl-C (it always does)
+        #[arg(short, long)]
+        follow: bool,
+        /// Which instance; may be left out when one runs
+        instance: Option<String>,
+    },
+}
+
+/// How to restart.
+#[derive(Debug, Args)]
+pub struct Restart {
+    /// Do not wait for the outcome
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Wait until the old generations are gone, too
+    #[arg(long, conflicts_with = "no_wait")]
+    pub wait_drained: bool,
+    /// Exit with 4 rather than wait for another upgrade
+    #[arg(long)]
+    pub no_queue: bool,
+    /// Call it off if the new generation does not serve by then, such as 90s
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "no_wait")]
+    pub timeout: Option<Duration>,
+    /// Which instance; may be left out when one runs
+    pub instance: Option<String>,
+}

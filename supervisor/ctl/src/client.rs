@@ -1,0 +1,173 @@
+//! HTTP over the control socket.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::{Buf, Bytes, BytesMut};
+use gin_shared::control::ErrorBody;
+use gin_shared::exit;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::instance::Instance;
+
+/// The largest answer that is not a stream, in bytes.
+const ANSWER_MAX: usize = 16 * 1024 * 1024;
+
+/// Why a command did not do what it should, and the exit code that says so.
+#[derive(Debug)]
+pub struct Failure {
+    /// See [`gin_shared::exit`].
+    pub exit: u8,
+    /// For people.
+    pub text: String,
+}
+
+impl Failure {
+    /// One.
+    pub fn new(exit: u8, text: impl Into<String>) -> Self {
+        Self { exit, text: text.into() }
+    }
+
+    fn connect(path: &Path, error: &io::Error) -> Self {
+        let path = path.display();
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::new(
+                exit::REFUSED,
+                format!("{path}: not allowed; run it as the supervisor's user, or set control_group or status_group"),
+            ),
+            io::ErrorKind::NotFound => Self::new(exit::NO_SUPERVISOR, format!("no supervisor there: {path} does not exist")),
+            io::ErrorKind::ConnectionRefused => {
+                Self::new(exit::NO_SUPERVISOR, format!("no supervisor there: nobody listens at {path}"))
+            }
+            _ => Self::new(exit::NO_SUPERVISOR, format!("{path}: {error}")),
+        }
+    }
+
+    /// The supervisor went away in mid-sentence.
+    #[must_use]
+    pub fn gone() -> Self {
+        Self::new(exit::NO_SUPERVISOR, "the supervisor went away before it answered; gin-ctl status tells what serves")
+    }
+}
+
+/// The control socket of one instance; a connection a request.
+#[derive(Debug, Clone)]
+pub struct Client {
+    control: PathBuf,
+    status: PathBuf,
+}
+
+impl Client {
+    /// For this instance.
+    #[must_use]
+    pub fn new(instance: &Instance) -> Self {
+        Self { control: instance.control.clone(), status: instance.status.clone() }
+    }
+
+    /// Looks: over the status socket if the control socket is not ours.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let response = self.stream(path).await?;
+        parse(response).await
+    }
+
+    /// Acts.
+    ///
+    /// # Errors
+    /// See [`Failure`]; a refusal of the supervisor carries its exit code.
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(|e| Failure::new(exit::USAGE, e.to_string()))?;
+        let stream = connect(&self.control).await?;
+        parse(send(stream, Method::POST, path, body.into()).await?).await
+    }
+
+    /// Looks at something that lasts.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn stream(&self, path: &str) -> Result<Response<Incoming>, Failure> {
+        let stream = match connect(&self.control).await {
+            Err(failure) if failure.exit == exit::REFUSED => connect(&self.status).await.map_err(|_| failure)?,
+            other => other?,
+        };
+        send(stream, Method::GET, path, Bytes::new()).await
+    }
+}
+
+async fn connect(path: &Path) -> Result<UnixStream, Failure> {
+    UnixStream::connect(path).await.map_err(|error| Failure::connect(path, &error))
+}
+
+async fn send(stream: UnixStream, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| Failure::gone())?;
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "gin")
+        .header("content-type", "application/json")
+        .header("connection", "close")
+        .body(Full::new(body))
+        .map_err(|e| Failure::new(exit::USAGE, e.to_string()))?;
+    let response = sender.send_request(request).await.map_err(|_| Failure::gone())?;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status();
+    let body = read(response).await?;
+    let refusal: ErrorBody = serde_json::from_slice(&body).unwrap_or_else(|_| ErrorBody {
+        error: format!("the supervisor answered {status}"),
+        exit: if status == StatusCode::NOT_FOUND { exit::USAGE } else { exit::FAILED },
+    });
+    Err(Failure::new(refusal.exit, refusal.error))
+}
+
+async fn read(response: Response<Incoming>) -> Result<Bytes, Failure> {
+    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+    body.map(http_body_util::Collected::to_bytes).map_err(|_| Failure::gone())
+}
+
+async fn parse<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, Failure> {
+    let body = read(response).await?;
+    serde_json::from_slice(&body)
+        .map_err(|e| Failure::new(exit::FAILED, format!("the supervisor speaks another version: {e}")))
+}
+
+/// A stream's lines, as they come.
+#[derive(Debug)]
+pub struct Lines {
+    body: Incoming,
+    buffer: BytesMut,
+}
+
+impl Lines {
+    /// Of this answer.
+    #[must_use]
+    pub fn new(response: Response<Incoming>) -> Self {
+        Self { body: response.into_body(), buffer: BytesMut::new() }
+    }
+
+    /// The next one; `None` at the end, or when the supervisor has gone.
+    pub async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(at) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line = self.buffer.split_to(at);
+                self.buffer.advance(1);
+                return Some(String::from_utf8_lossy(&line).into_owned());
+            }
+            let frame = self.body.frame().await?.ok()?;
+            if let Ok(data) = frame.into_data() {
+                self.buffer.extend_from_slice(&data);
+            }
+        }
+    }
+}

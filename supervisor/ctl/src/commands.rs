@@ -1,0 +1,85 @@
+//! One file a command, but for those that are a few lines.
+
+mod events;
+mod list;
+mod operation;
+mod status;
+
+use std::path::Path;
+
+use gin_shared::control::{CancelRequest, RestartRequest, ScaleRequest, StopRequest};
+use gin_shared::exit;
+use gin_shared::status::{Status, Upgrade};
+
+use crate::cli::{Cli, Command, Restart};
+use crate::client::{Client, Failure};
+use crate::instance::find;
+use crate::render::status::upgrade_line;
+use operation::{Operation, Patience};
+
+/// Does what was asked for; gives the exit code.
+///
+/// # Errors
+/// See [`Failure`].
+pub async fn run(cli: Cli) -> Result<u8, Failure> {
+    let (socket, json) = (cli.socket.as_deref(), cli.json);
+    match cli.command {
+        Command::Status { watch, instance } => {
+            let client = client(socket, instance.as_deref())?;
+            if watch { status::watch(&client, json).await } else { status::once(&client, json).await }
+        }
+        Command::List => list::list(json).await,
+        Command::Restart(restart) => self::restart(socket, json, restart).await,
+        Command::Cancel { instance } => {
+            let operation = Operation::new(socket, instance.as_deref(), json)?;
+            operation.run("/v1/cancel", &CancelRequest::default(), Patience::default()).await
+        }
+        Command::Scale { workers, instance } => {
+            let operation = Operation::new(socket, instance.as_deref(), json)?;
+            operation.run("/v1/scale", &ScaleRequest { workers }, Patience::default()).await
+        }
+        Command::Stop { fast, instance } => stop(socket, json, fast, instance.as_deref()).await,
+        Command::History { instance } => history(&client(socket, instance.as_deref())?, json).await,
+        Command::Events { follow: _, instance } => events::follow(&client(socket, instance.as_deref())?, json).await,
+    }
+}
+
+fn client(socket: Option<&Path>, instance: Option<&str>) -> Result<Client, Failure> {
+    Ok(Client::new(&find(socket, instance)?))
+}
+
+async fn restart(socket: Option<&Path>, json: bool, restart: Restart) -> Result<u8, Failure> {
+    let operation = Operation::new(socket, restart.instance.as_deref(), json)?;
+    let request = RestartRequest { no_queue: restart.no_queue };
+    let patience = Patience { no_wait: restart.no_wait, until_drained: restart.wait_drained, timeout: restart.timeout };
+    operation.run("/v1/restart", &request, patience).await
+}
+
+/// Ends only when the supervisor's process has: then its sockets and PID file are gone, too.
+async fn stop(socket: Option<&Path>, json: bool, fast: bool, instance: Option<&str>) -> Result<u8, Failure> {
+    let status: Status = client(socket, instance)?.get("/v1/status").await?;
+    let pid = rustix::process::Pid::from_raw(status.pid);
+    let process = pid.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
+    let operation = Operation::new(socket, instance, json)?;
+    let code = operation.run("/v1/stop", &StopRequest { fast }, Patience::default()).await?;
+    if let (Some(process), exit::DONE) = (process, code) {
+        // A pidfd turns readable when its process has ended; the supervisor is on its last lines.
+        let mut ended = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
+        let _ = rustix::event::poll(&mut ended, Some(&rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 }));
+    }
+    Ok(code)
+}
+
+async fn history(client: &Client, json: bool) -> Result<u8, Failure> {
+    let history: Vec<Upgrade> = client.get("/v1/history").await?;
+    if json {
+        print_json(&history);
+    } else {
+        history.iter().for_each(|upgrade| anstream::println!("{}", upgrade_line(upgrade)));
+    }
+    Ok(exit::DONE)
+}
+
+fn print_json(value: &impl serde::Serialize) {
+    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+}

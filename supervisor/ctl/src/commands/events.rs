@@ -1,0 +1,32 @@
+//! `gin-ctl events`
+
+use gin_shared::control::EventLine;
+use gin_shared::exit;
+
+use crate::client::{Client, Failure, Lines};
+use crate::render::{DIM, PLAIN, time};
+
+/// Until Ctrl-C, or the supervisor's end.
+pub(super) async fn follow(client: &Client, json: bool) -> Result<u8, Failure> {
+    let mut lines = Lines::new(client.stream("/v1/events").await?);
+    loop {
+        let line = tokio::select! {
+            line = lines.next() => line,
+            _ = tokio::signal::ctrl_c() => return Ok(exit::DONE),
+        };
+        let Some(line) = line else { return Ok(exit::DONE) };
+        let Some(data) = line.strip_prefix("data: ") else { continue };
+        match serde_json::from_str::<EventLine>(data) {
+            Ok(event) if !json => print(&event),
+            _ => println!("{data}"),
+        }
+    }
+}
+
+fn print(event: &EventLine) {
+    let part = |name: &str, value: Option<String>| value.map(|value| format!(" {name}={value}")).unwrap_or_default();
+    let generation = part("generation", event.generation.map(|generation| generation.to_string()));
+    let slot = part("slot", event.slot.map(|slot| slot.to_string()));
+    let pid = part("pid", event.pid.map(|pid| pid.to_string()));
+    anstream::println!("{DIM}{}{PLAIN} {}{DIM}{generation}{slot}{pid}{PLAIN}", time(event.at_ms), event.text);
+}

@@ -1,0 +1,37 @@
+//! `gin-ctl list`
+
+use gin_shared::exit;
+use gin_shared::status::Status;
+
+use super::print_json;
+use crate::client::{Client, Failure};
+use crate::instance::all;
+use crate::render::{print_table, table};
+
+/// All instances that answer; those that cannot be asked are named, too.
+pub(super) async fn list(json: bool) -> Result<u8, Failure> {
+    let (mut found, mut rows) = (Vec::new(), table(&["NAME", "STATE", "MASTER", "GEN", "WORKERS", "LISTENING"]));
+    for instance in all() {
+        match Client::new(&instance).get::<Status>("/v1/status").await {
+            Ok(status) => {
+                let generation = status.generations.first();
+                let serving = generation.map_or(0, |g| g.workers.iter().filter(|w| w.state == "serving").count());
+                let addresses: Vec<&str> = status.listeners.iter().map(|l| l.address.as_str()).collect();
+                rows.add_row(vec![
+                    status.instance.clone(),
+                    if status.degraded { "degraded".to_owned() } else { format!("{:?}", status.state).to_lowercase() },
+                    status.pid.to_string(),
+                    generation.map_or_else(|| "-".to_owned(), |g| g.generation.to_string()),
+                    format!("{serving}/{}", status.workers),
+                    addresses.join(" "),
+                ]);
+                found.push(status);
+            }
+            Err(failure) => {
+                rows.add_row(vec![instance.name, failure.text]);
+            }
+        }
+    }
+    if json { print_json(&found) } else { print_table(&rows) }
+    Ok(exit::DONE)
+}

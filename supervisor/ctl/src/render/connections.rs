@@ -1,0 +1,54 @@
+//! How many clients a worker of any language is connected to: its sockets, looked up among the system's connections.
+
+use std::collections::HashSet;
+use std::fs;
+
+use gin_shared::listen::Address;
+
+/// Connections established at the listeners, by inode.
+#[derive(Debug)]
+pub struct Connections(HashSet<u64>);
+
+impl Connections {
+    /// Those at these addresses, now.
+    #[must_use]
+    pub fn at(addresses: &[String]) -> Self {
+        let parsed: Vec<Address> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        let mut inodes = HashSet::new();
+        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+            inodes.extend(rows(table).iter().filter_map(|row| tcp(row, &parsed)));
+        }
+        inodes.extend(rows("/proc/net/unix").iter().filter_map(|row| unix(row, &parsed)));
+        Self(inodes)
+    }
+
+    /// How many of them a process has; `None` if it cannot be looked into.
+    #[must_use]
+    pub fn of(&self, pid: i32) -> Option<usize> {
+        let fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        let inode = |fd: fs::DirEntry| {
+            let target = fs::read_link(fd.path()).ok()?;
+            target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok()
+        };
+        Some(fds.flatten().filter_map(inode).filter(|inode| self.0.contains(inode)).count())
+    }
+}
+
+fn rows(path: &str) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().skip(1).map(|line| line.split_ascii_whitespace().map(str::to_owned).collect()).collect()
+}
+
+/// Established (01), with the listener's port on our side.
+fn tcp(row: &[String], addresses: &[Address]) -> Option<u64> {
+    let port = u16::from_str_radix(row.get(1)?.rsplit_once(':')?.1, 16).ok()?;
+    let ours = addresses.iter().any(|address| matches!(address, Address::Tcp(tcp) if tcp.port() == port));
+    (ours && row.get(3)? == "01").then(|| row.get(9)?.parse().ok()).flatten()
+}
+
+/// Connected (03), with the listener's path.
+fn unix(row: &[String], addresses: &[Address]) -> Option<u64> {
+    let path = row.get(7)?;
+    let ours = addresses.iter().any(|address| matches!(address, Address::Unix(unix) if unix.to_str() == Some(path)));
+    (ours && row.get(5)? == "03").then(|| row.get(6)?.parse().ok()).flatten()
+}

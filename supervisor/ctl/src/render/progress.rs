@@ -1,0 +1,128 @@
+//! An operation's steps as they come: ticks on a terminal, lines with a time elsewhere, JSON if asked for.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Instant, SystemTime};
+
+use gin_shared::control::{Outcome, Phase, Step};
+use gin_shared::exit;
+
+use super::{BAD, DIM, GOOD, PLAIN, took};
+
+/// How steps are shown.
+#[derive(Debug)]
+pub struct Progress {
+    instance: String,
+    style: Style,
+    next: &'static str,
+    since: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Terminal,
+    Lines,
+    Json,
+}
+
+impl Progress {
+    /// Of an operation on `instance`.
+    #[must_use]
+    pub fn new(instance: &str, json: bool) -> Self {
+        let style = match (json, std::io::stdout().is_terminal()) {
+            (true, _) => Style::Json,
+            (false, true) => Style::Terminal,
+            (false, false) => Style::Lines,
+        };
+        Self { instance: instance.to_owned(), style, next: "waiting", since: Instant::now() }
+    }
+
+    /// Whether what is awaited is to be shown in between.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.style == Style::Terminal
+    }
+
+    /// What is awaited, in a line that the next step overwrites.
+    pub fn wait(&self) {
+        let seconds = self.since.elapsed().as_secs_f64();
+        anstream::print!("\r\x1b[K  {DIM}… {:<9} {seconds:.1} s{PLAIN}", self.next);
+        let _ = std::io::stdout().flush();
+    }
+
+    /// A step.
+    pub fn step(&mut self, step: &Step, line: &str) {
+        match self.style {
+            Style::Json => println!("{line}"),
+            Style::Lines => println!("{} {}", now(), plain(step)),
+            Style::Terminal => {
+                anstream::print!("\r\x1b[K");
+                self.tick(step);
+            }
+        }
+        self.since = Instant::now();
+    }
+
+    fn tick(&mut self, step: &Step) {
+        match step {
+            Step::Waiting { text } => anstream::println!("  {DIM}waits: {text}{PLAIN}"),
+            Step::Generation { generation, directory, .. } => {
+                let from = directory.as_ref().map(|directory| format!(" from {directory}")).unwrap_or_default();
+                anstream::println!("{}: generation {generation}{from}", self.instance);
+                self.next = "started";
+            }
+            Step::Phase { phase, workers, took_ms } => {
+                if matches!(phase, Phase::Started | Phase::Ready | Phase::Serving | Phase::Soaked) {
+                    let word = phase.word();
+                    anstream::println!("  {GOOD}✓{PLAIN} {word:<9} {workers}/{workers}  {}", took(*took_ms));
+                }
+                self.next = match phase {
+                    Phase::Started => "ready",
+                    Phase::Ready => "serving",
+                    Phase::Serving => "soaked",
+                    Phase::Soaked | Phase::Current => "current",
+                };
+            }
+            Step::Failed { phase, reason, said, pid } => {
+                anstream::println!("  {BAD}✗{PLAIN} {:<9} {reason}", phase.word());
+                for (index, line) in said.iter().enumerate() {
+                    anstream::println!("    {:<7} {line}", if index == 0 { "said" } else { "" });
+                }
+                if let Some(pid) = pid {
+                    anstream::println!("    {DIM}more    journalctl -t gin-supervisor, or the log, for pid {pid}{PLAIN}");
+                }
+            }
+            Step::Drained => anstream::println!("  {GOOD}✓{PLAIN} drained"),
+            Step::Ended(outcome) => self.end(outcome),
+        }
+    }
+
+    fn end(&self, outcome: &Outcome) {
+        if outcome.exit == exit::DONE {
+            anstream::println!("Done in {}: {}.", took(outcome.took_ms), outcome.text);
+        } else {
+            anstream::eprintln!("{BAD}error:{PLAIN} {}", outcome.text);
+        }
+    }
+}
+
+fn plain(step: &Step) -> String {
+    match step {
+        Step::Waiting { text } => format!("step=waiting text={text:?}"),
+        Step::Generation { generation, release, directory } => {
+            let optional = |key: &str, value: &Option<String>| value.as_ref().map(|v| format!(" {key}={v:?}")).unwrap_or_default();
+            format!("step=generation generation={generation}{}{}", optional("release", release), optional("directory", directory))
+        }
+        Step::Phase { phase, workers, took_ms } => format!("step={} workers={workers} took_ms={took_ms}", phase.word()),
+        Step::Failed { phase, reason, said, pid } => {
+            let pid = pid.map(|pid| format!(" pid={pid}")).unwrap_or_default();
+            let said = if said.is_empty() { String::new() } else { format!(" said={:?}", said.join("\n")) };
+            format!("step=failed missing={} reason={reason:?}{pid}{said}", phase.word())
+        }
+        Step::Drained => "step=drained".to_owned(),
+        Step::Ended(outcome) => format!("step=ended exit={} text={:?} took_ms={}", outcome.exit, outcome.text, outcome.took_ms),
+    }
+}
+
+fn now() -> humantime::Rfc3339Timestamp {
+    humantime::format_rfc3339_millis(SystemTime::now())
+}

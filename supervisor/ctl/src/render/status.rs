@@ -1,0 +1,127 @@
+//! An instance at a glance.
+
+use gin_shared::status::{GenerationStatus, Role, State, Status, Upgrade, WorkerStatus};
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+
+use super::connections::Connections;
+use super::{BAD, DIM, GOOD, PLAIN, WARN, age, print_table, size, table, time, took};
+
+/// Memory and CPU of processes; asked repeatedly it tells the CPU between two times.
+#[derive(Debug)]
+pub struct Processes(Option<System>);
+
+impl Processes {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(System::new().ok())
+    }
+
+    fn refresh(&mut self, status: &Status) {
+        let workers = status.generations.iter().flat_map(|generation| &generation.workers);
+        let pids: Vec<Pid> = workers.filter_map(|worker| worker.pid).filter_map(|pid| u32::try_from(pid).ok()).map(Pid::from_u32).collect();
+        let kind = ProcessRefreshKind::nothing().with_cpu().with_memory();
+        if let Some(system) = &mut self.0 {
+            system.refresh_processes_specifics(ProcessesToUpdate::Some(&pids), true, kind);
+        }
+    }
+
+    /// CPU since the last look, or, at the first, over the process's whole life; and resident memory.
+    fn of(&self, pid: i32, age_ms: u64) -> Option<(f64, u64)> {
+        let process = self.0.as_ref()?.process(Pid::from_u32(u32::try_from(pid).ok()?))?;
+        let recent = f64::from(process.cpu_usage());
+        let life = if age_ms == 0 { 0.0 } else { process.accumulated_cpu_time() as f64 * 100.0 / age_ms as f64 };
+        Some((if recent > 0.0 { recent } else { life }, process.memory()))
+    }
+}
+
+/// Prints it.
+pub fn print(status: &Status, processes: &mut Processes) {
+    processes.refresh(status);
+    let (style, word) = match status.state {
+        State::Serving if status.degraded => (BAD, "degraded"),
+        State::Serving => (GOOD, "serving"),
+        State::Upgrading => (WARN, "upgrading"),
+        State::Booting => (WARN, "booting"),
+        State::Stopping => (WARN, "stopping"),
+    };
+    anstream::println!(
+        "{style}●{PLAIN} {}  {style}{word}{PLAIN}   up {}   master {}   gin-supervisor {}",
+        status.instance,
+        age(status.uptime_ms),
+        status.pid,
+        status.version
+    );
+    for generation in status.generations.iter().filter(|generation| generation.role != Role::Leaving) {
+        print_generation(generation, status.workers);
+    }
+    for listener in &status.listeners {
+        let queue = listener.queue.map(|queue| format!("  queue {queue}/{}", listener.backlog)).unwrap_or_default();
+        anstream::println!("  listening      {} {}{queue}", listener.name, listener.address);
+    }
+    if let Some(upgrade) = &status.last_upgrade {
+        anstream::println!("  last upgrade   {}", upgrade_line(upgrade));
+    }
+    print_workers(status, processes);
+}
+
+fn print_generation(generation: &GenerationStatus, wanted: u32) {
+    let what = if generation.role == Role::Candidate { "candidate " } else { "generation" };
+    let release = generation.release.as_ref().map(|release| format!("   release {release}")).unwrap_or_default();
+    let word = if generation.role == Role::Candidate { "ready" } else { "serving" };
+    let reached = generation.workers.iter().filter(|w| w.state == "serving" || w.state == word).count();
+    anstream::println!("  {what} {}{release}   {reached}/{wanted} {word}   since {}", generation.generation, time(generation.since_ms));
+}
+
+/// An upgrade in a line.
+#[must_use]
+pub fn upgrade_line(upgrade: &Upgrade) -> String {
+    let took = took(upgrade.took_ms as f64);
+    let outcome = match &upgrade.reason {
+        None => "done".to_owned(),
+        Some(_) => "failed".to_owned(),
+    };
+    let reason = upgrade.reason.as_ref().map(|reason| format!(": {}", reason.replace('\n', "; "))).unwrap_or_default();
+    format!("{} {outcome} in {took}, asked by {}, {}{reason}", upgrade.generation, upgrade.asked_by, time(upgrade.at_ms))
+}
+
+fn print_workers(status: &Status, processes: &Processes) {
+    let addresses: Vec<String> = status.listeners.iter().map(|listener| listener.address.clone()).collect();
+    let connections = Connections::at(&addresses);
+    let mut rows = table(&["GEN", "SLOT", "PID", "STATE", "AGE", "CPU", "MEM", "CONNS", "RESTARTS", ""]);
+    for generation in &status.generations {
+        for worker in &generation.workers {
+            let usage = worker.pid.and_then(|pid| processes.of(pid, worker.age_ms));
+            let conns = worker.pid.and_then(|pid| connections.of(pid));
+            let dash = || "-".to_owned();
+            rows.add_row(vec![
+                generation.generation.to_string(),
+                worker.slot.to_string(),
+                worker.pid.map_or_else(dash, |pid| pid.to_string()),
+                worker.state.clone(),
+                age(worker.age_ms),
+                usage.map_or_else(dash, |(cpu, _)| format!("{cpu:.0}%")),
+                usage.map_or_else(dash, |(_, memory)| size(memory)),
+                conns.map_or_else(dash, |count| count.to_string()),
+                worker.restarts.to_string(),
+                note(worker),
+            ]);
+        }
+    }
+    print_table(&rows);
+    for worker in status.generations.iter().flat_map(|generation| &generation.workers) {
+        if let (Some(said), Some(pid)) = (&worker.said, worker.pid) {
+            anstream::println!("  {DIM}{pid} says: {said}{PLAIN}");
+        }
+    }
+}
+
+fn note(worker: &WorkerStatus) -> String {
+    let Some(left) = worker.deadline_ms else { return String::new() };
+    match worker.state.as_str() {
+        "draining" => format!("cut in {}", age(left)),
+        "backoff" => format!("again in {}", took(left as f64)),
+        "starting" | "spawning" => format!("given up in {}", age(left)),
+        _ => String::new(),
+    }
+}
