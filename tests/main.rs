@@ -1,1 +1,3 @@
-#[test] fn x(){}
+//! The real binaries, watched from outside. One file a behaviour.
+
+mod restart;

@@ -1,1 +1,23 @@
-//! x
+//! Starts the real binaries, loads them, and counts each way in which a client can be hurt.
+//!
+//! Nothing here sleeps to wait for something: a start is awaited on NOTIFY_SOCKET, an upgrade on gin-ctl or on the events
+//! stream, an end on the process itself.
+
+mod control;
+mod http;
+mod load;
+mod place;
+mod releases;
+mod supervisor;
+
+pub use control::{Ctl, Events};
+pub use http::{Address, Client, Failure, Response, get};
+pub use load::{Load, Report};
+pub use place::{binary, fixture, soak, times};
+pub use releases::Releases;
+pub use supervisor::{Supervisor, supervisor};
+
+use std::time::Duration;
+
+/// Nothing in these tests takes so long; what does is a failure.
+pub const PATIENCE: Duration = Duration::from_secs(30);

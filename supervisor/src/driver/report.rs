@@ -3,6 +3,8 @@
 use gin_shared::control::{EventLine, Step};
 use gin_shared::generation::{Generation, WorkerId};
 
+use sd_notify::NotifyState;
+
 use super::operations::millis;
 use super::perform::Performer;
 use crate::machine::Machine;
@@ -31,6 +33,7 @@ impl Performer {
                 self.handle.operations.step_of(generation, &Step::Phase { phase, workers, took_ms });
                 self.event(format!("generation {number} {word}, {workers} workers, {took_ms} ms"), Some(generation), None);
                 if phase == gin_shared::control::Phase::Current && !std::mem::replace(&mut self.booted, true) {
+                    tell_service_manager(&[NotifyState::Ready, NotifyState::Status("serving")]);
                     (self.parts.on_boot)(&self.status(now, machine), millis(now.since(self.started)));
                 }
             }
@@ -54,6 +57,7 @@ impl Performer {
                     Speed::Fast => "stopping at once",
                 };
                 tracing::info!("{text}");
+                tell_service_manager(&[NotifyState::Stopping, NotifyState::Status(text)]);
                 self.event(text.to_owned(), None, None);
             }
             Report::Scaled { from, to } => {
@@ -121,5 +125,12 @@ impl Performer {
     fn event(&self, text: String, generation: Option<Generation>, worker: Option<WorkerId>) {
         let slot = worker.map(|worker| worker.slot.0);
         let _ = self.handle.events.send(EventLine { at_ms: time::wall_ms(), text, generation, slot, pid: None });
+    }
+}
+
+/// There may be none.
+fn tell_service_manager(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!("NOTIFY_SOCKET: {error}");
     }
 }

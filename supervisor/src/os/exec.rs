@@ -77,9 +77,10 @@ pub fn receive(link: &OwnedFd) -> io::Result<Option<Orders>> {
 /// # Errors
 /// Those of `fcntl(2)` and `dup2(2)`.
 pub fn pass_on(fds: Vec<OwnedFd>) -> io::Result<()> {
-    // First all out of the way, so that none is overwritten before it is moved.
-    let fds: Vec<OwnedFd> = fds.iter().map(above).collect::<Result<_, _>>()?;
-    for (number, fd) in (FIRST_FD..).zip(&fds) {
+    // First all out of the way, so that none is overwritten before it is moved, nor closed after it was put.
+    let moved: Vec<OwnedFd> = fds.iter().map(above).collect::<Result<_, _>>()?;
+    drop(fds);
+    for (number, fd) in (FIRST_FD..).zip(&moved) {
         put(fd, number)?;
     }
     Ok(())

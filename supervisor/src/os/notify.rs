@@ -89,6 +89,8 @@ impl Drop for NotifySocket {
 /// Binds a Unix socket that only `owner` may connect to, never open to others for a moment.
 pub(super) fn bind_at(fd: &OwnedFd, path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<()> {
     use nix::sys::stat::{Mode, umask};
+    // Left by a master that was killed: we hold the instance's lock, so it is nobody's.
+    let _ = std::fs::remove_file(path);
     let before = umask(Mode::from_bits_truncate(0o177));
     let bound = bind(fd.as_raw_fd(), &UnixAddr::new(path)?);
     umask(before);

@@ -71,9 +71,16 @@ impl Progress {
                 self.next = "started";
             }
             Step::Phase { phase, workers, took_ms } => {
-                if matches!(phase, Phase::Started | Phase::Ready | Phase::Serving | Phase::Soaked) {
-                    let word = phase.word();
-                    anstream::println!("  {GOOD}✓{PLAIN} {word:<9} {workers}/{workers}  {}", took(*took_ms));
+                let word = phase.word();
+                match phase {
+                    Phase::Started | Phase::Ready | Phase::Serving => {
+                        anstream::println!("  {GOOD}✓{PLAIN} {word:<9} {workers}/{workers}  {}", took(*took_ms));
+                    }
+                    // Less than that is no soak time at all.
+                    Phase::Soaked if *took_ms >= 1.0 => {
+                        anstream::println!("  {GOOD}✓{PLAIN} {word:<9} {} without a crash", took(*took_ms));
+                    }
+                    Phase::Soaked | Phase::Current => {}
                 }
                 self.next = match phase {
                     Phase::Started => "ready",

@@ -1,0 +1,104 @@
+//! gin-ctl and the control API, as tests use them.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use gin_shared::control::EventLine;
+use gin_shared::status::Status;
+
+use crate::{PATIENCE, binary};
+
+/// What a gin-ctl said, and its exit code.
+#[derive(Debug, Clone)]
+pub struct Ctl {
+    /// The exit code.
+    pub code: i32,
+    /// stdout.
+    pub out: String,
+    /// stderr.
+    pub err: String,
+}
+
+impl Ctl {
+    /// Runs `gin-ctl -s SOCKET ARGS...` to its end.
+    ///
+    /// # Panics
+    /// If it cannot be run or a signal ends it.
+    #[must_use]
+    pub fn run(socket: &Path, args: &[&str]) -> Self {
+        let output = Command::new(binary("gin-ctl")).arg("-s").arg(socket).args(args).stdin(Stdio::null()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let code = output.status.code().expect("gin-ctl exits");
+        Self { code, out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// It said this somewhere, and exited so.
+    ///
+    /// # Panics
+    /// If not.
+    pub fn assert(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, code, "{self:?}");
+        for part in parts {
+            assert!(self.out.contains(part) || self.err.contains(part), "no {part:?} in {self:?}");
+        }
+    }
+}
+
+/// The events stream.
+#[derive(Debug)]
+pub struct Events(BufReader<UnixStream>);
+
+impl Events {
+    /// From now on.
+    ///
+    /// # Panics
+    /// If the supervisor does not answer.
+    #[must_use]
+    pub fn follow(socket: &Path) -> Self {
+        let mut reader = request(socket, "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n");
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            assert!(reader.read_line(&mut line).unwrap() > 0, "the supervisor has closed the stream");
+        }
+        Self(reader)
+    }
+
+    /// Until an event contains `part`.
+    ///
+    /// # Panics
+    /// If none does.
+    pub fn until(&mut self, part: &str) -> EventLine {
+        let mut seen = Vec::new();
+        loop {
+            let mut line = String::new();
+            let count = self.0.read_line(&mut line).unwrap_or_else(|e| panic!("no event {part:?}: {e}; seen {seen:#?}"));
+            assert!(count > 0, "the stream ended before {part:?}; seen {seen:#?}");
+            let Some(data) = line.strip_prefix("data: ") else { continue };
+            let event: EventLine = serde_json::from_str(data).unwrap();
+            if event.text.contains(part) {
+                return event;
+            }
+            seen.push(event.text);
+        }
+    }
+}
+
+/// Sends a request to the control socket; gives what comes back.
+pub(crate) fn request(socket: &Path, request: &str) -> BufReader<UnixStream> {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    BufReader::new(stream)
+}
+
+/// `GET /v1/status`
+pub(crate) fn status(socket: &Path) -> Status {
+    let mut reader = request(socket, "GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut reader, &mut text).unwrap();
+    let (_, body) = text.split_once("\r\n\r\n").expect("a response");
+    serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {body}"))
+}

@@ -1,0 +1,45 @@
+//! Where things are, and how much of everything.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// A program of ours: built by `tests/run` before, or here, once.
+///
+/// # Panics
+/// If it does not build.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| {
+        if let Some(directory) = std::env::var_os("GIN_BIN_DIR") {
+            return directory.into();
+        }
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let built = Command::new(cargo).args(["build", "--quiet", "--workspace", "--bins"]).current_dir(root).status();
+        assert!(built.is_ok_and(|status| status.success()), "the programs do not build");
+        // target/debug/deps/gin-1234 -> target/debug
+        let own = std::env::current_exe().expect("a test has a path");
+        own.ancestors().nth(2).expect("below target").to_owned()
+    });
+    directory.join(name)
+}
+
+/// A file of `tests/fixtures`.
+#[must_use]
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+/// Whether this is the long run.
+#[must_use]
+pub fn soak() -> bool {
+    std::env::var_os("GIN_SOAK").is_some()
+}
+
+/// How often: in the ordinary run, and in the long one.
+#[must_use]
+pub fn times(ordinary: usize, long: usize) -> usize {
+    if soak() { long } else { ordinary }
+}
