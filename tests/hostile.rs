@@ -1,0 +1,105 @@
+//! Garbage at every door: a clear refusal, nothing lost, bounded memory.
+
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::PathBuf;
+
+use harness::{PATIENCE, Supervisor, supervisor};
+
+/// Resident memory of the master, in KiB.
+fn memory(gin: &Supervisor) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gin.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn send(gin: &Supervisor, bytes: &[u8]) -> String {
+    let mut stream = UnixStream::connect(gin.socket()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // It may be closed before all is written: then the answer is what counts.
+    let _ = stream.write_all(bytes);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn post(gin: &Supervisor, path: &str, body: &str) -> String {
+    let length = body.len();
+    send(gin, format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes())
+}
+
+#[test]
+fn garbage_on_the_control_socket_is_answered_with_4xx() {
+    let gin = supervisor().ours("one", "ok").start();
+    for garbage in [&b"\0\x01\x02\xff\xfe\r\n\r\n"[..], b"HELO\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"] {
+        let answer = send(&gin, garbage);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+    for (path, body) in [("/v1/restart", "{"), ("/v1/restart", "{\"x\":1}"), ("/v1/scale", "{\"workers\":0}"), ("/v1/scale", "[]"), ("/v1/stop", "\"no\"")] {
+        let answer = post(&gin, path, body);
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("\"error\""), "{path} {body}: {answer}");
+    }
+    assert!(post(&gin, "/v1/nothing", "").starts_with("HTTP/1.1 404"));
+    assert!(send(&gin, b"GET /v1/restart HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 405"));
+    assert!(send(&gin, b"GET /v1/operations/99 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 404"));
+    // Who may only look cannot act.
+    let status = gin.dir().join("run/status.sock");
+    harness::Ctl::run(&status, &["status"]).assert(0, &["serving"]);
+    let refused = harness::Ctl::run(&status, &["restart"]);
+    assert!(refused.code == 2 || refused.code == 5, "{refused:?}");
+    assert_eq!(gin.generation().0, 1);
+    gin.restart();
+    gin.stop();
+}
+
+#[test]
+fn a_hundred_megabytes_to_the_control_socket_are_not_kept() {
+    let gin = supervisor().ours("one", "ok").start();
+    let before = memory(&gin);
+    let large = vec![b' '; 100 << 20];
+    let head = format!("POST /v1/restart HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", large.len());
+    let answer = send(&gin, &[head.as_bytes(), &large].concat());
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 413"), "{answer}");
+    // Without a head at all.
+    let answer = send(&gin, &large);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    let after = memory(&gin);
+    assert!(after < before + 4096, "{before} KiB, then {after} KiB");
+    gin.restart();
+    gin.stop();
+}
+
+#[test]
+fn callers_that_say_nothing_do_not_keep_others_out() {
+    let gin = supervisor().ours("one", "ok").start();
+    let silent: Vec<UnixStream> = (0..60).map(|_| UnixStream::connect(gin.socket()).unwrap()).collect();
+    gin.ctl(&["status"]).assert(0, &["serving"]);
+    drop(silent);
+    gin.stop();
+}
+
+#[test]
+fn a_hundred_thousand_datagrams_on_the_notify_socket_cost_nothing() {
+    let gin = supervisor().workers(2).ours("one", "ok").set("soak = \"0s\"").start();
+    let before = memory(&gin);
+    let notify: PathBuf = std::fs::read_dir(gin.dir().join("run"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "notify"))
+        .unwrap();
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.connect(&notify).unwrap();
+    let garbage = vec![0xff; 8192];
+    for number in 0..100_000 {
+        let text = format!("STATUS=number {number}\nREADY=1\nEXTEND_TIMEOUT_USEC=1\nMAINPID=1");
+        let message: &[u8] = if number % 2 == 0 { text.as_bytes() } else { &garbage[..number % 8192] };
+        // Blocks while the queue is full: so all of them were read in the end.
+        socket.send(message).unwrap();
+    }
+    let after = memory(&gin);
+    assert!(after < before + 4096, "{before} KiB, then {after} KiB");
+    gin.restart();
+    gin.stop();
+}

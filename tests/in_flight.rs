@@ -1,0 +1,84 @@
+//! What begins before a restart and ends after it.
+
+use std::thread;
+
+use harness::{Client, supervisor};
+
+#[test]
+fn slow_responses_downloads_and_uploads_are_whole() {
+    let gin = supervisor().workers(2).ours("one", "ok").set("soak = \"0s\"").start();
+    let address = gin.tcp();
+    let old = gin.workers();
+
+    let mut slow = Client::connect(&address).unwrap();
+    slow.send(b"GET /slow?ms=1500 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut download = Client::connect(&address).unwrap();
+    download.send(b"GET /download?mb=20&ms=1500 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut upload = Client::connect(&address).unwrap();
+    upload.send(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n").unwrap();
+    upload.send(&[b'x'; 100_000]).unwrap();
+    // A request on a second connection of the same worker tells that the first ones have been read.
+    let _ = gin.get("/");
+
+    gin.restart();
+    upload.send(&[b'x'; 100_000]).unwrap();
+    gin.restart();
+    upload.send(&[b'x'; 100_000]).unwrap();
+
+    let upload = upload.response().unwrap();
+    assert_eq!(upload.json()["length"], 300_000);
+    assert!(old.contains(&i32::try_from(upload.json()["pid"].as_i64().unwrap()).unwrap()), "not the first generation");
+    assert_eq!(slow.response().unwrap().body, b"slow\n");
+    let download = thread::spawn(move || download.response().unwrap());
+    assert_eq!(download.join().unwrap().body.len(), 20 * 1024 * 1024);
+    gin.stop();
+}
+
+#[test]
+fn an_idle_connection_gets_one_more_answer_with_notice() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let mut client = Client::connect(&gin.tcp()).unwrap();
+    let first = client.get("/").unwrap();
+    assert!(!first.closes());
+    gin.restart();
+    assert!(!client.is_closed(), "closed without notice");
+    let second = client.get("/").unwrap();
+    assert_eq!(second.json()["pid"], first.json()["pid"]);
+    assert!(second.closes());
+    assert_eq!(client.until_closed().unwrap(), b"");
+    gin.stop();
+}
+
+#[test]
+fn an_idle_connection_is_let_go_after_its_grace() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[timeouts]\nidle_grace = \"300ms\"").start();
+    let mut idle = Client::connect(&gin.tcp()).unwrap();
+    let mut fresh = Client::connect(&gin.tcp()).unwrap();
+    let mut half = Client::connect(&gin.tcp()).unwrap();
+    idle.get("/").unwrap();
+    half.send(b"GET / HTTP/1.1\r\nHo").unwrap();
+    let _ = gin.get("/");
+    gin.ctl(&["restart", "--no-wait"]).assert(0, &["accepted"]);
+    assert_eq!(idle.until_closed().unwrap(), b"");
+    assert_eq!(fresh.until_closed().unwrap(), b"");
+    // A request on its way is not idle.
+    half.send(b"st: x\r\n\r\n").unwrap();
+    let answer = half.response().unwrap();
+    assert_eq!((answer.status, answer.closes()), (200, true));
+    gin.stop();
+}
+
+#[test]
+fn what_outlasts_the_shutdown_time_is_cut_and_counted() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[timeouts]\nshutdown = \"300ms\"").start();
+    let mut stuck = Client::connect(&gin.tcp()).unwrap();
+    stuck.send(b"GET /slow?ms=60000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let _ = gin.get("/");
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &["step=drained"]);
+    assert!(stuck.response().is_err());
+    let log = gin.log();
+    assert!(log.contains("\"cut\":1"), "{log}");
+    let place = |text| log.find(text).unwrap_or_else(|| panic!("no {text}: {log}"));
+    assert!(place("hook first") < place("did not end within") && place("did not end within") < place("hook third"), "{log}");
+    gin.stop();
+}

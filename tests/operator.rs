@@ -1,0 +1,128 @@
+//! What an operator asks for, and what the exit code says.
+
+use harness::supervisor;
+use nix::sys::signal::Signal;
+
+#[test]
+fn a_restart_waits_its_turn_or_says_busy() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"1s\"").start();
+    let mut events = gin.events();
+    gin.ctl(&["restart", "--no-wait"]).assert(0, &["accepted"]);
+    events.until("generation 2 begins");
+    gin.ctl(&["restart", "--no-queue"]).assert(4, &["generation 2 is on its way"]);
+    gin.ctl(&["restart"]).assert(0, &["step=waiting", "generation 3 serves"]);
+    gin.stop();
+}
+
+#[test]
+fn a_restart_that_takes_too_long_or_is_cancelled_changes_nothing() {
+    let gin = supervisor().ours("one", "ok").start();
+    gin.releases().release("two", "never-ready");
+    gin.ctl(&["restart", "--timeout", "300ms"]).assert(6, &["not done within 300ms", "generation 1 serves, 1/1"]);
+    let socket = gin.socket();
+    let mut events = gin.events();
+    let waiting = std::thread::spawn(move || harness::Ctl::run(&socket, &["restart"]));
+    events.until("generation 3 started");
+    gin.ctl(&["cancel"]).assert(0, &["cancelled"]);
+    waiting.join().unwrap().assert(6, &["cancelled: by root"]);
+    gin.ctl(&["cancel"]).assert(5, &["no upgrade is under way"]);
+    assert_eq!(gin.generation().0, 1);
+    gin.stop();
+}
+
+#[test]
+fn too_many_draining_generations_make_the_next_one_wait() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"\nmax_draining = 1").section("[timeouts]\nshutdown = \"3s\"").start();
+    let mut slow = harness::Client::connect(&gin.tcp()).unwrap();
+    slow.send(b"GET /slow?ms=1200 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let _ = gin.get("/");
+    gin.restart();
+    gin.ctl(&["restart", "--no-queue"]).assert(4, &["waiting for generation 1"]);
+    gin.ctl(&["restart"]).assert(0, &["max_draining = 1; waiting for generation 1", "generation 3 serves"]);
+    assert_eq!(slow.response().unwrap().body, b"slow\n");
+    gin.stop();
+}
+
+#[test]
+fn scale_changes_the_number_and_waits_for_it() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    gin.ctl(&["scale", "3"]).assert(0, &["3 workers serve"]);
+    assert_eq!(gin.workers().len(), 3);
+    let mut events = gin.events();
+    gin.ctl(&["scale", "1"]).assert(0, &["1 workers serve"]);
+    events.until("exited with status 0");
+    events.until("exited with status 0");
+    assert_eq!(gin.workers().len(), 1);
+    gin.stop();
+}
+
+#[test]
+fn stop_ends_everything_and_says_when() {
+    let mut gin = supervisor().ours("one", "ok").start();
+    gin.ctl(&["stop"]).assert(0, &["stopped"]);
+    gin.assert_gone(0);
+    let mut gin = supervisor().ours("one", "ok").start();
+    let mut slow = harness::Client::connect(&gin.tcp()).unwrap();
+    slow.send(b"GET /slow?ms=600000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let _ = gin.get("/");
+    gin.ctl(&["stop", "--fast"]).assert(0, &["stopped"]);
+    gin.assert_gone(0);
+}
+
+#[test]
+fn status_list_history_and_events_tell_what_is() {
+    let gin = supervisor().workers(2).ours("one", "ok").and_unix().set("soak = \"0s\"").start();
+    let mut kept = harness::Client::connect(&gin.tcp()).unwrap();
+    kept.get("/").unwrap();
+    gin.signal(Signal::SIGUSR2);
+    gin.restart();
+    let status = gin.ctl(&["status"]);
+    status.assert(0, &["● shop", "2/2 serving", "release one", "http 127.0.0.1:", "queue 0/4096", "asked by root", "GEN", "CONNS"]);
+    let json: serde_json::Value = serde_json::from_str(&gin.ctl(&["--json", "status"]).out).unwrap();
+    assert_eq!((json["instance"].as_str(), json["state"].as_str()), (Some("shop"), Some("serving")));
+    gin.ctl(&["history"]).assert(0, &["done in", "SIGUSR2 from root (pid"]);
+    gin.stop();
+}
+
+#[test]
+fn instances_are_found_by_name() {
+    let home = tempfile::tempdir_in("/tmp").unwrap();
+    // Another user's view: no root, so the runtime directories are below XDG_RUNTIME_DIR.
+    let run = |program: &str, args: &[&str]| {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=1", "--regid=1", "--clear-groups", "--"]).arg(harness::binary(program)).args(args);
+        command.env("XDG_RUNTIME_DIR", home.path()).env_remove("RUNTIME_DIRECTORY").env_remove("NOTIFY_SOCKET");
+        command
+    };
+    if !nix::unistd::Uid::effective().is_root() {
+        return;
+    }
+    nix::unistd::chown(home.path(), Some(1.into()), Some(1.into())).unwrap();
+    let start = |name: &str| {
+        let booted = std::os::unix::net::UnixDatagram::bind(home.path().join(format!("{name}.notify"))).unwrap();
+        nix::unistd::chown(&home.path().join(format!("{name}.notify")), Some(1.into()), Some(1.into())).unwrap();
+        let listen = ["--instance", name, "--listen", "127.0.0.1:0", "--"];
+        let server = harness::binary("gin-server");
+        let mut command = run("gin-supervisor", &listen);
+        let child = command.arg(server).env("NOTIFY_SOCKET", home.path().join(format!("{name}.notify"))).spawn().unwrap();
+        booted.set_read_timeout(Some(harness::PATIENCE)).unwrap();
+        let mut bytes = [0; 64];
+        let length = booted.recv(&mut bytes).unwrap();
+        assert!(bytes[..length].starts_with(b"READY=1"));
+        child
+    };
+    let text = |args: &[&str]| {
+        let output = run("gin-ctl", args).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let (mut a, mut b) = (start("a"), start("b"));
+    let (_, list) = text(&["list"]);
+    assert!(list.contains(" a ") && list.contains(" b "), "{list}");
+    assert_eq!(text(&["status"]).0, Some(2), "several: it must be said which");
+    assert_eq!(text(&["stop", "a"]).0, Some(0));
+    assert!(a.wait().unwrap().success());
+    // One is left, which need not be named.
+    assert_eq!(text(&["stop"]).0, Some(0));
+    assert!(b.wait().unwrap().success());
+    assert_eq!(text(&["status", "a"]).0, Some(3));
+}

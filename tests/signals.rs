@@ -1,0 +1,226 @@
+//! Signals at bad moments, and workers that behave badly.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
+
+use harness::{Load, binary, get, soak, supervisor};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+#[test]
+fn usr2_five_times_at_once_makes_two_generations_at_most() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"300ms\"").start();
+    let mut events = gin.events();
+    for _ in 0..5 {
+        gin.signal(Signal::SIGUSR2);
+    }
+    events.until("generation 2 current");
+    // Signals that were sent apart make one more; sent at once the kernel itself makes them one.
+    gin.ctl(&["restart"]).assert(0, &[]);
+    assert!(gin.generation().0 <= 4, "{:?}", gin.status());
+    gin.stop();
+}
+
+#[test]
+fn signals_during_an_upgrade_are_coalesced() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"500ms\"").start();
+    let mut events = gin.events();
+    gin.signal(Signal::SIGUSR2);
+    events.until("generation 2 begins");
+    for _ in 0..4 {
+        gin.signal(Signal::SIGUSR2);
+        events.until("a command waits");
+    }
+    events.until("generation 3 current");
+    let history = gin.ctl(&["--json", "history"]);
+    assert_eq!(history.out.matches("\"generation\"").count(), 3, "{history:?}");
+    gin.stop();
+}
+
+#[test]
+fn usr2_during_a_stop_does_not_keep_it_from_stopping() {
+    let mut gin = supervisor().ours("one", "ok").start();
+    let mut slow = harness::Client::connect(&gin.tcp()).unwrap();
+    slow.send(b"GET /slow?ms=600 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let _ = gin.get("/");
+    let mut events = gin.events();
+    gin.signal(Signal::SIGTERM);
+    events.until("stopping");
+    gin.signal(Signal::SIGUSR2);
+    gin.ctl(&["restart"]).assert(5, &["stopping"]);
+    assert_eq!(slow.response().unwrap().body, b"slow\n");
+    gin.assert_gone(0);
+}
+
+#[test]
+fn term_during_an_upgrade_stops_both_generations() {
+    let mut gin = supervisor().workers(2).ours("one", "ok").start();
+    gin.releases().release("two", "never-ready");
+    let mut events = gin.events();
+    gin.signal(Signal::SIGUSR2);
+    events.until("generation 2 started");
+    gin.signal(Signal::SIGTERM);
+    gin.assert_gone(0);
+}
+
+#[test]
+fn term_twice_stops_at_once() {
+    let mut gin = supervisor().ours("one", "ok").start();
+    let mut slow = harness::Client::connect(&gin.tcp()).unwrap();
+    slow.send(b"GET /slow?ms=600000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let _ = gin.get("/");
+    let mut events = gin.events();
+    gin.signal(Signal::SIGTERM);
+    events.until("draining");
+    gin.signal(Signal::SIGTERM);
+    gin.assert_gone(0);
+}
+
+#[test]
+fn a_worker_that_ignores_sigterm_is_killed_at_its_deadline() {
+    let mut gin = supervisor().foreign("one", "ignore-term").set("soak = \"0s\"\ndrain_timeout = \"300ms\"").start();
+    let mut events = gin.events();
+    gin.signal(Signal::SIGTERM);
+    events.until("sent SIGKILL");
+    gin.assert_gone(0);
+}
+
+#[test]
+fn a_worker_that_is_killed_is_replaced_at_once() {
+    let gin = supervisor().workers(2).ours("one", "ok").start();
+    let mut events = gin.events();
+    for pid in gin.workers() {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        let failed = events.until("was killed by SIGKILL");
+        assert_eq!(failed.pid, Some(pid));
+        events.until("worker serving");
+    }
+    assert_eq!(gin.status().generations[0].workers.iter().filter(|w| w.state == "serving").count(), 2);
+    gin.ctl(&["status"]).assert(0, &["2/2 serving"]);
+    gin.stop();
+}
+
+#[test]
+fn children_of_a_worker_end_with_it_even_those_that_left_its_group() {
+    let gin = supervisor().foreign("one", "children").set("soak = \"0s\"").start();
+    let child = |kind: &str, generation: u32| {
+        let path = gin.releases().path("one").join(format!("child-{kind}-{generation}"));
+        Pid::from_raw(std::fs::read_to_string(path).unwrap().parse().unwrap())
+    };
+    let mut events = gin.events();
+    gin.ctl(&["restart", "--no-wait"]).assert(0, &[]);
+    events.until("generation 1 gone");
+    for kind in ["stayed", "left"] {
+        assert!(kill(child(kind, 1), None).is_err() || is_zombie(child(kind, 1)), "the child that {kind} lives");
+        assert!(kill(child(kind, 2), None).is_ok(), "the successor's child that {kind} was killed");
+    }
+    gin.stop();
+}
+
+/// Killed and not reaped yet.
+fn is_zombie(pid: Pid) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
+}
+
+#[test]
+fn ttin_and_ttou_change_the_number_of_workers() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let mut events = gin.events();
+    gin.signal(Signal::SIGTTIN);
+    events.until("worker serving");
+    assert_eq!(gin.workers().len(), 2);
+    // A number that was asked for holds over a restart.
+    gin.restart();
+    assert_eq!(gin.workers().len(), 2);
+    gin.signal(Signal::SIGTTOU);
+    events.until("workers: 2 to 1");
+    events.until("exited with status 0");
+    gin.signal(Signal::SIGTTOU);
+    events.until("cannot run 0 workers");
+    assert_eq!(gin.workers().len(), 1);
+    gin.stop();
+}
+
+#[test]
+fn a_crash_loop_backs_off_and_the_listener_stays_open() {
+    let gin = supervisor().ours("one", "ok").start();
+    // The frozen generation reads its mode at each start: from now on it crashes.
+    std::fs::write(gin.releases().path("one").join("mode"), "exit").unwrap();
+    let mut events = gin.events();
+    kill(Pid::from_raw(gin.workers()[0]), Signal::SIGKILL).unwrap();
+    let waits = if soak() { "again in 25" } else { "respawned in 4" };
+    if soak() {
+        // Half a minute and more of doubling waits.
+        while !events.until("respawned in ").text.contains("respawned in 12") {}
+        while !events.until("respawned in ").text.contains("respawned in 2") {}
+    } else {
+        events.until(waits);
+    }
+    let status = gin.ctl(&["status"]);
+    status.assert(1, &["degraded", "backoff"]);
+    let address = gin.tcp();
+    // Clients wait in the queue and are not refused; they are answered when the cause is gone.
+    let waiting = std::thread::spawn(move || get(&address, "/"));
+    std::fs::write(gin.releases().path("one").join("mode"), "ok").unwrap();
+    gin.restart();
+    assert_eq!(waiting.join().unwrap().unwrap().status, 200);
+    gin.ctl(&["status"]).assert(0, &["serving"]);
+    gin.stop();
+}
+
+#[test]
+fn workers_that_are_killed_under_load_do_not_stop_the_service() {
+    let gin = supervisor().workers(2).ours("one", "ok").start();
+    let address = gin.tcp();
+    let load = Load::new().one_shot(&address, 8);
+    for _ in 0..5 {
+        load.flows(100);
+        let mut events = gin.events();
+        kill(Pid::from_raw(gin.workers()[0]), Signal::SIGKILL).unwrap();
+        events.until("worker serving");
+    }
+    load.flows(100);
+    // What a killed process had in hand is lost; nobody is refused.
+    let report = load.finish();
+    assert!(!report.hurt.contains_key(&harness::Failure::Refused), "{report:?}");
+    gin.stop();
+}
+
+#[test]
+fn ctrl_c_in_a_terminal_drains_and_the_banner_tells_where_things_are() {
+    let dir = tempfile::Builder::new().prefix("gin").tempdir_in("/tmp").unwrap();
+    let run = dir.path().join("run");
+    std::fs::create_dir(&run).unwrap();
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let slave = File::from(terminal.slave);
+    let mut command = Command::new("setsid");
+    let mut child = command
+        .args(["--ctty", "--wait"])
+        .arg(binary("gin-supervisor"))
+        .args(["--listen", "127.0.0.1:0"])
+        .env("RUNTIME_DIRECTORY", &run)
+        .stdin(Stdio::from(slave.try_clone().unwrap()))
+        .stdout(Stdio::from(slave.try_clone().unwrap()))
+        .stderr(Stdio::from(slave))
+        .spawn()
+        .unwrap();
+    drop(command);
+    let master = File::from(terminal.master);
+    let mut lines = BufReader::new(master.try_clone().unwrap());
+    let mut seen = String::new();
+    while !seen.contains("Ctrl-C drains") {
+        assert!(lines.read_line(&mut seen).unwrap() > 0, "{seen}");
+    }
+    for part in ["gin-supervisor 0.1.0", "serving   http://127.0.0.1:", "1 ready in", "kill -USR2 $(cat ", "restart        the same"] {
+        assert!(seen.contains(part), "no {part:?} in {seen}");
+    }
+    assert!(!seen.contains("INFO"), "the banner stands alone: {seen}");
+    (&master).write_all(b"\x03").unwrap();
+    let mut rest = String::new();
+    // The terminal hangs up with an error when its last process has gone.
+    let _ = lines.read_to_string(&mut rest);
+    assert!(child.wait().unwrap().success(), "{rest}");
+    assert!(rest.contains("SIGINT from the terminal: stop"), "{rest}");
+    assert!(!run.join("pid").exists());
+}

@@ -1,0 +1,132 @@
+//! Starting, and not starting.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Output};
+
+use harness::{Ctl, binary, get, supervisor};
+
+fn supervise(args: &[&str], runtime: &std::path::Path) -> Output {
+    std::fs::create_dir_all(runtime).unwrap();
+    Command::new(binary("gin-supervisor")).args(args).env("RUNTIME_DIRECTORY", runtime).output().unwrap()
+}
+
+fn assert_says(output: &Output, code: i32, parts: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+}
+
+#[test]
+fn a_second_master_is_refused_and_disturbs_nothing() {
+    let gin = supervisor().ours("one", "ok").start();
+    let pid = format!("already running as pid {}", gin.pid());
+    let config = gin.dir().join("shop.toml");
+    let config = config.to_str().unwrap();
+    // The same instance.
+    assert_says(&supervise(&["-c", config], &gin.dir().join("run")), 2, &[&pid]);
+    // Another one, with the same PID file.
+    let pid_file = gin.dir().join("run/pid");
+    let other = gin.dir().join("other");
+    let args = ["--listen", "127.0.0.1:0", "--pid-file", pid_file.to_str().unwrap()];
+    assert_says(&supervise(&args, &other), 2, &[&pid]);
+    // Another one, at the same address.
+    let harness::Address::Tcp(address) = gin.tcp() else { panic!("TCP") };
+    let holder = format!("address in use by pid {} (gin-supervisor)", gin.pid());
+    assert_says(&supervise(&["--listen", &address.to_string()], &other), 2, &[&holder]);
+    assert!(!other.join("pid").exists() && !other.join("control.sock").exists());
+    assert_eq!(gin.get("/").status, 200);
+    gin.restart();
+    gin.stop();
+}
+
+#[test]
+fn a_stale_unix_socket_and_pid_file_are_taken_over() {
+    let builder = supervisor().ours("one", "ok").and_unix();
+    let dir = builder.releases().current().parent().unwrap().to_owned();
+    drop(UnixListener::bind(dir.join("http.sock")).unwrap());
+    std::fs::create_dir_all(dir.join("run")).unwrap();
+    std::fs::write(dir.join("run/pid"), "1\n").unwrap();
+    let gin = builder.start();
+    assert_eq!(get(&gin.unix(), "/").unwrap().status, 200);
+    gin.stop();
+}
+
+#[test]
+fn a_unix_socket_that_is_in_use_or_no_socket_is_left_alone() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let (socket, file) = (dir.path().join("s"), dir.path().join("f"));
+    let _held = UnixListener::bind(&socket).unwrap();
+    std::fs::write(&file, "precious").unwrap();
+    let listen = |path: &std::path::Path| format!("unix:{}", path.display());
+    let run = dir.path().join("run");
+    let me = format!("address in use by pid {}", std::process::id());
+    assert_says(&supervise(&["--listen", &listen(&socket)], &run), 2, &[&me]);
+    assert_says(&supervise(&["--listen", &listen(&file)], &run), 2, &["not a socket"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+}
+
+#[test]
+fn a_unix_sockets_mode_and_group_are_set() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let path = dir.path().join("s");
+    let listen = format!("[[supervisor.listen]]\nname = \"unix\"\naddress = \"unix:{}\"\nmode = \"0620\"\ngroup = \"daemon\"", path.display());
+    let gin = supervisor().ours("one", "ok").without_listener().section(&listen).start();
+    let metadata = std::fs::metadata(&path).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o620);
+    assert_eq!(std::os::unix::fs::MetadataExt::gid(&metadata), 1, "group daemon");
+    gin.stop();
+}
+
+#[test]
+fn workers_that_listen_to_nothing_are_kept_too() {
+    let gin = supervisor().without_listener().foreign("one", "ok").set("soak = \"0s\"").start();
+    gin.restart();
+    assert_eq!(gin.workers().len(), 1);
+    gin.stop();
+}
+
+#[test]
+fn bad_input_is_told_with_its_place() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let run = dir.path().join("run");
+    let path = dir.path().join("shop.toml");
+    let check = |text: &str, parts: &[&str]| {
+        std::fs::write(&path, text).unwrap();
+        assert_says(&supervise(&["-t", "-c", path.to_str().unwrap()], &run), 2, parts);
+        assert_says(&supervise(&["-c", path.to_str().unwrap()], &run), 2, parts);
+    };
+    check("[supervisor]\nworkerz = 2\n", &["shop.toml:2: supervisor.workerz: unknown key; did you mean \"workers\"?"]);
+    check("[supervisor]\nworkers = \"two\"\n", &["shop.toml:2: supervisor.workers: expected a whole number or \"auto\""]);
+    check("[server]\nport = 70000\n", &["shop.toml:2: server.port: 70000 is out of range"]);
+    check("[supervisor]\nsoak = \"soon\"\n", &["shop.toml:2: supervisor.soak: \"soon\" is not a duration"]);
+    check("[supervisor]\ncommand = \"app -x\"\n", &["command = [\"app\", \"-x\"]"]);
+    check("[supervisor\n", &["shop.toml:1: "]);
+    let listen = "[[supervisor.listen]]\nname = \"a\"\naddress = \":8081\"\n";
+    check(&format!("{listen}{}", listen.replace("8081", "8082")), &["two listeners are named \"a\""]);
+    std::fs::remove_file(&path).unwrap();
+    assert_says(&supervise(&["-c", path.to_str().unwrap()], &run), 2, &["shop.toml: cannot read it: no such file"]);
+    assert_says(&supervise(&["--listen", "127.0.0.1:70000"], &run), 2, &["port 70000 is out of range"]);
+    assert_says(&supervise(&["--workers", "0"], &run), 2, &["0 is not in"]);
+    assert_says(&supervise(&["--instance", "../x"], &run), 2, &["cannot name an instance"]);
+    assert_says(&supervise(&["--pid-file", "/tmp/no-such-directory/pid"], &run), 2, &["/tmp/no-such-directory"]);
+}
+
+#[test]
+fn under_a_service_manager_a_demo_is_refused() {
+    let output = Command::new(binary("gin-supervisor")).env("NOTIFY_SOCKET", "/dev/null").output().unwrap();
+    assert_says(&output, 2, &["give a configuration (-c FILE) or a command"]);
+}
+
+#[test]
+fn without_a_supervisor_gin_ctl_says_so() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let socket = dir.path().join("s");
+    Ctl::run(&socket, &["status"]).assert(3, &["no supervisor there", "does not exist"]);
+    drop(UnixListener::bind(&socket).unwrap());
+    Ctl::run(&socket, &["restart"]).assert(3, &["nobody listens"]);
+    Ctl::run(&socket, &["restrat"]).assert(2, &["restart"]);
+    Ctl::run(&socket, &["scale", "0"]).assert(2, &["0 is not in"]);
+}

@@ -1,0 +1,124 @@
+//! A version that is not fit to serve changes nothing, and the command that asked for it says so.
+
+use std::os::unix::fs::PermissionsExt;
+
+use harness::{Load, Supervisor, supervisor};
+
+/// Tries to restart under load: it fails so, and nothing changes.
+fn refuses(gin: &Supervisor, parts: &[&str]) {
+    let (workers, generation, address) = (gin.workers(), gin.generation(), gin.tcp());
+    let load = Load::new().keep_alive(&address, 4).one_shot(&address, 4);
+    load.flows(50);
+    gin.ctl(&["restart"]).assert(1, parts);
+    load.flows(50);
+    load.finish().assert_unhurt();
+    assert_eq!((gin.workers(), gin.generation()), (workers, generation), "something changed");
+    let history = gin.ctl(&["history"]);
+    assert!(history.out.lines().next().unwrap().contains("failed"), "{history:?}");
+}
+
+#[test]
+fn ours_that_is_unfit_is_not_let_in() {
+    let gin = supervisor().workers(2).ours("good", "ok").set("ready_timeout = \"700ms\"\nsoak = \"500ms\"").start();
+    let releases = gin.releases();
+    releases.release("mute", "never-ready");
+    refuses(&gin, &["no READY=1 within ready_timeout = 700ms", "nothing changed: generation 1 serves, 2/2"]);
+    releases.release("broken", "exit");
+    refuses(&gin, &["exited with status 3", "fixture: this release is broken", "nothing changed"]);
+    releases.release("hasty", "crash 0");
+    refuses(&gin, &["exited with status 3", "nothing changed"]);
+    releases.release("deaf", "deaf");
+    refuses(&gin, &["told to accept, it did not within 700ms"]);
+    releases.release("good", "ok");
+    gin.restart();
+    gin.stop();
+}
+
+#[test]
+fn ours_that_crashes_while_it_soaks_is_withdrawn() {
+    let gin = supervisor().workers(2).ours("good", "ok").set("soak = \"2s\"").start();
+    gin.releases().release("weak", "crash 300");
+    let before = gin.workers();
+    gin.ctl(&["restart"]).assert(1, &["missing=soaked", "exited with status 3", "fixture: crashed as told", "nothing changed"]);
+    assert_eq!(gin.workers(), before);
+    gin.stop();
+}
+
+#[test]
+fn a_candidate_killed_while_it_starts_is_withdrawn() {
+    let gin = supervisor().ours("good", "ok").start();
+    gin.releases().release("mute", "never-ready");
+    let mut events = gin.events();
+    gin.ctl(&["restart", "--no-wait"]).assert(0, &[]);
+    let started = events.until("worker started");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(started.pid.unwrap()), nix::sys::signal::Signal::SIGKILL).unwrap();
+    events.until("generation 2 failed: slot 0");
+    assert_eq!(gin.generation().0, 1);
+    gin.stop();
+}
+
+#[test]
+fn foreign_that_fails_after_ready_is_withdrawn() {
+    let gin = supervisor().foreign("good", "ok").set("soak = \"1s\"").start();
+    gin.releases().release("weak", "after-ready 0.2");
+    let before = gin.workers();
+    gin.ctl(&["restart"]).assert(1, &["exited with status 3", "No module named 'orders'", "nothing changed"]);
+    assert_eq!(gin.workers(), before);
+    gin.releases().release("dies", "die");
+    refuses(&gin, &["exited with status 3", "No module named 'orders'"]);
+    gin.stop();
+}
+
+#[test]
+fn programs_that_cannot_be_started_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("app");
+    let install = || std::fs::copy(harness::binary("fixture-worker"), &program).unwrap();
+    install();
+    let line = format!("command = [{program:?}]\nchannel = true\nsoak = \"0s\"");
+    let gin = supervisor().set(&line).start();
+
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o644)).unwrap();
+    refuses(&gin, &["app: not executable (mode 0644)"]);
+    std::fs::remove_file(&program).unwrap();
+    refuses(&gin, &["app: no such file or directory"]);
+    std::fs::write(&program, "not a program").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    refuses(&gin, &["app: exec format error"]);
+    std::fs::write(&program, "#!/no/such/interpreter\n").unwrap();
+    refuses(&gin, &["app: no such file or directory"]);
+    std::fs::remove_file(&program).unwrap();
+    std::fs::create_dir(&program).unwrap();
+    refuses(&gin, &["app: not a file"]);
+    std::fs::remove_dir(&program).unwrap();
+    install();
+    gin.restart();
+    gin.stop();
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_changes_nothing() {
+    let gin = supervisor().ours("good", "ok").start();
+    let path = gin.dir().join("shop.toml");
+    let good = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{good}\n[timeuots]\n")).unwrap();
+    gin.ctl(&["restart"]).assert(2, &["unknown section; did you mean [timeouts]?", "shop.toml:"]);
+    std::fs::write(&path, good.replace("channel = true", "channel = true\nuser = \"nobody-here\"")).unwrap();
+    gin.ctl(&["restart"]).assert(2, &["user nobody-here: unknown"]);
+    std::fs::remove_file(&path).unwrap();
+    gin.ctl(&["restart"]).assert(2, &["cannot read it: no such file or directory"]);
+    std::fs::write(&path, format!("{good}\n[features]\nhot_restart = false\n")).unwrap();
+    gin.restart();
+    gin.ctl(&["restart"]).assert(5, &["hot_restart = false"]);
+    gin.stop();
+}
+
+#[test]
+fn a_first_generation_that_fails_ends_the_supervisor_with_the_reason() {
+    let (code, log) = supervisor().ours("broken", "exit").fails();
+    assert_eq!(code, 1, "{log}");
+    assert!(log.contains("fixture: this release is broken") && log.contains("exited with status 3"), "{log}");
+    let (code, log) = supervisor().set("command = [\"/srv/x/bin/y\"]").fails();
+    assert_eq!(code, 1, "{log}");
+    assert!(log.contains("command /srv/x/bin/y: no such file or directory"), "{log}");
+}
