@@ -135,7 +135,7 @@ fn ttin_and_ttou_change_the_number_of_workers() {
     assert_eq!(gin.workers().len(), 2);
     gin.signal(Signal::SIGTTOU);
     events.until("workers: 2 to 1");
-    events.until("exited with status 0");
+    events.until_of(2, "exited with status 0");
     gin.signal(Signal::SIGTTOU);
     events.until("cannot run 0 workers");
     assert_eq!(gin.workers().len(), 1);

@@ -19,7 +19,7 @@ fn refuses(gin: &Supervisor, parts: &[&str]) {
 
 #[test]
 fn ours_that_is_unfit_is_not_let_in() {
-    let gin = supervisor().workers(2).ours("good", "ok").set("ready_timeout = \"700ms\"\nsoak = \"500ms\"").start();
+    let gin = supervisor().workers(2).ours("good", "ok").set("ready_timeout = \"700ms\"\nsoak = \"500ms\"\ndrain_timeout = \"2s\"").start();
     let releases = gin.releases();
     releases.release("mute", "never-ready");
     refuses(&gin, &["no READY=1 within ready_timeout = 700ms", "nothing changed: generation 1 serves, 2/2"]);

@@ -71,6 +71,19 @@ impl Events {
     /// # Panics
     /// If none does.
     pub fn until(&mut self, part: &str) -> EventLine {
+        self.find(part, |event| event.text.contains(part))
+    }
+
+    /// Until one of generation `generation` does.
+    ///
+    /// # Panics
+    /// If none does.
+    pub fn until_of(&mut self, generation: u64, part: &str) -> EventLine {
+        let ours = |event: &EventLine| event.generation.is_some_and(|g| g.0 == generation);
+        self.find(part, |event| ours(event) && event.text.contains(part))
+    }
+
+    fn find(&mut self, part: &str, is_it: impl Fn(&EventLine) -> bool) -> EventLine {
         let mut seen = Vec::new();
         loop {
             let mut line = String::new();
@@ -78,7 +91,7 @@ impl Events {
             assert!(count > 0, "the stream ended before {part:?}; seen {seen:#?}");
             let Some(data) = line.strip_prefix("data: ") else { continue };
             let event: EventLine = serde_json::from_str(data).unwrap();
-            if event.text.contains(part) {
+            if is_it(&event) {
                 return event;
             }
             seen.push(event.text);

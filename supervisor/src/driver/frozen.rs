@@ -118,7 +118,7 @@ impl Frozen {
             set(inherit::GIN_CHANNEL_FD, number.to_string().into());
         }
         Spec {
-            argv: self.argv.iter().map(OsString::from).collect(),
+            argv: argv(&self.argv, &self.program),
             program: self.program.clone(),
             environment,
             passes_descriptors: !listeners.is_empty() || self.config.channel,
@@ -129,12 +129,11 @@ impl Frozen {
     /// The same for its ready check, which inherits no descriptor.
     #[must_use]
     pub fn check_spec(&self, id: WorkerId, pid: i32) -> Option<(Spec, &OwnedFd)> {
-        let ((program, executable), argv) = (self.check.as_ref()?, self.config.check.as_ref()?);
+        let ((program, executable), argv_written) = (self.check.as_ref()?, self.config.check.as_ref()?);
         let mut environment = self.environment.clone();
         environment.push((inherit::GIN_SLOT.into(), id.slot.to_string().into()));
         environment.push(("GIN_WORKER_PID".into(), pid.to_string().into()));
-        let argv = argv.iter().map(OsString::from).collect();
-        Some((Spec { argv, program: program.clone(), environment, ..self.base_spec() }, executable))
+        Some((Spec { argv: argv(argv_written, program), program: program.clone(), environment, ..self.base_spec() }, executable))
     }
 
     fn base_spec(&self) -> Spec {
@@ -153,6 +152,16 @@ impl Frozen {
             master: i32::try_from(std::process::id()).unwrap_or_default(),
         }
     }
+}
+
+/// A path in argv[0] is resolved like the program's own: a virtualenv's python finds its packages by argv[0], and must not
+/// find those of the next release there once the link has moved. A bare name stays as written.
+fn argv(written: &[String], program: &Path) -> Vec<OsString> {
+    let mut argv: Vec<OsString> = written.iter().map(OsString::from).collect();
+    if written[0].contains('/') {
+        argv[0] = program.into();
+    }
+    argv
 }
 
 /// The master's own environment, what the configuration adds, and who the worker is.

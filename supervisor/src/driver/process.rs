@@ -1,6 +1,6 @@
 //! A worker as the driver has it: its process, its sockets, and the task that turns what they say into events.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
@@ -37,6 +37,7 @@ pub struct Process {
     child: Child,
     notify: NotifySocket,
     channel: Option<(ChannelListener, Channel)>,
+    greeted: Cell<bool>,
     stop_signal: Signal,
 }
 
@@ -51,7 +52,7 @@ impl Process {
         stop_signal: Signal,
         words: Option<LastWords>,
     ) -> Self {
-        Self { id, said: RefCell::new(None), words, child, notify, channel, stop_signal }
+        Self { id, said: RefCell::new(None), words, child, notify, channel, greeted: Cell::new(false), stop_signal }
     }
 
     /// Its PID.
@@ -71,9 +72,10 @@ impl Process {
         self.send(&FromMaster::Go);
     }
 
-    /// Asks it to finish: over the channel, which can say why, or by signal.
+    /// Asks it to finish: over the channel, which can say why, or by signal where nobody has answered there yet.
     pub fn drain(&self, reason: DrainReason) {
-        if !self.send(&FromMaster::Drain { reason }) {
+        let sent = self.send(&FromMaster::Drain { reason });
+        if !sent || !self.greeted.get() {
             self.signalled(self.child.signal(self.stop_signal));
         }
     }
@@ -111,7 +113,7 @@ impl Process {
                     vec![executed(outcome)]
                 }
                 notices = self.notify.receive() => self.notices(&notices.unwrap_or_default()),
-                message = receive(self.channel.as_ref()), if channel => match message {
+                message = receive(self.channel.as_ref(), &self.greeted), if channel => match message {
                     Some(event) => event.into_iter().collect(),
                     None => { channel = false; Vec::new() }
                 },
@@ -187,11 +189,14 @@ fn executed(outcome: io::Result<Option<String>>) -> WorkerEvent {
 }
 
 /// `Some(None)`: a message without consequence; `None`: the channel is closed.
-async fn receive(channel: Option<&(ChannelListener, Channel)>) -> Option<Option<WorkerEvent>> {
+async fn receive(channel: Option<&(ChannelListener, Channel)>, greeted: &Cell<bool>) -> Option<Option<WorkerEvent>> {
     let (_, channel) = channel?;
     match channel.receive().await {
         Ok(Some(FromWorker::Serving)) => Some(Some(WorkerEvent::Accepting)),
-        Ok(Some(FromWorker::Hello { .. })) => Some(None),
+        Ok(Some(FromWorker::Hello { .. })) => {
+            greeted.set(true);
+            Some(None)
+        }
         Ok(None) => None,
         Err(error) => {
             tracing::warn!("a worker's channel is closed: {error}");

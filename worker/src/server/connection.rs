@@ -52,7 +52,6 @@ pub(super) async fn serve(mut stream: Stream, shared: Arc<Shared>) {
     let activity = Arc::new(Activity::new());
     let timer = Timer::new(&shared, &activity);
     let Some((ahead, is_http2)) = sniff(&mut stream, timer).await else { return };
-    activity.read();
     let io = Io::new(stream, ahead, Arc::clone(&activity));
     let fd = io.raw_fd();
     let service = service_fn({
@@ -79,7 +78,10 @@ async fn sniff(stream: &mut Stream, mut timer: Timer<'_>) -> Option<(Bytes, bool
         tokio::select! {
             biased;
             read = stream.read(&mut start[length..]) => match read {
-                Ok(count) if count > 0 => length += count,
+                Ok(count) if count > 0 => {
+                    length += count;
+                    timer.activity.read();
+                }
                 Ok(_) | Err(_) => return None,
             },
             verdict = timer.next() => match verdict {
@@ -87,7 +89,6 @@ async fn sniff(stream: &mut Stream, mut timer: Timer<'_>) -> Option<(Bytes, bool
                 Verdict::CloseIdle | Verdict::Abort(_) => return None,
             },
         }
-        timer.activity.read();
     }
     Some((Bytes::copy_from_slice(&start[..length]), start[..length] == PREFACE[..]))
 }
