@@ -17,7 +17,8 @@ fn an_application_whose_import_fails_is_withdrawn_and_its_traceback_is_quoted() 
         std::fs::write(releases.path(name).join("shop.py"), text).unwrap();
     };
     release("good", APPLICATION);
-    let command = format!("command = [\"/usr/bin/gunicorn\", \"shop:app\"]\ndirectory = {:?}\nsoak = \"1s\"", releases.current());
+    let command =
+        format!("command = [\"/usr/bin/gunicorn\", \"shop:app\"]\ndirectory = {:?}\nsoak = \"1s\"", releases.current());
     let gin = builder.set(&command).start();
     let address = gin.tcp();
     let before = gin.workers();

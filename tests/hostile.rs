@@ -26,7 +26,11 @@ fn send(gin: &Supervisor, bytes: &[u8]) -> String {
 
 fn post(gin: &Supervisor, path: &str, body: &str) -> String {
     let length = body.len();
-    send(gin, format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes())
+    send(
+        gin,
+        format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+            .as_bytes(),
+    )
 }
 
 #[test]
@@ -36,13 +40,24 @@ fn garbage_on_the_control_socket_is_answered_with_4xx() {
         let answer = send(&gin, garbage);
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
-    for (path, body) in [("/v1/restart", "{"), ("/v1/restart", "{\"x\":1}"), ("/v1/scale", "{\"workers\":0}"), ("/v1/scale", "[]"), ("/v1/stop", "\"no\"")] {
+    for (path, body) in [
+        ("/v1/restart", "{"),
+        ("/v1/restart", "{\"x\":1}"),
+        ("/v1/scale", "{\"workers\":0}"),
+        ("/v1/scale", "[]"),
+        ("/v1/stop", "\"no\""),
+    ] {
         let answer = post(&gin, path, body);
         assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("\"error\""), "{path} {body}: {answer}");
     }
     assert!(post(&gin, "/v1/nothing", "").starts_with("HTTP/1.1 404"));
-    assert!(send(&gin, b"GET /v1/restart HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 405"));
-    assert!(send(&gin, b"GET /v1/operations/99 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 404"));
+    assert!(
+        send(&gin, b"GET /v1/restart HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").starts_with("HTTP/1.1 405")
+    );
+    assert!(
+        send(&gin, b"GET /v1/operations/99 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .starts_with("HTTP/1.1 404")
+    );
     // Who may only look cannot act.
     let status = gin.dir().join("run/status.sock");
     harness::Ctl::run(&status, &["status"]).assert(0, &["serving"]);
@@ -58,7 +73,8 @@ fn a_hundred_megabytes_to_the_control_socket_are_not_kept() {
     let gin = supervisor().ours("one", "ok").start();
     let before = memory(&gin);
     let large = vec![b' '; 100 << 20];
-    let head = format!("POST /v1/restart HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", large.len());
+    let head =
+        format!("POST /v1/restart HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", large.len());
     let answer = send(&gin, &[head.as_bytes(), &large].concat());
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 413"), "{answer}");
     // Without a head at all.

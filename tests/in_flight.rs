@@ -79,6 +79,9 @@ fn what_outlasts_the_shutdown_time_is_cut_and_counted() {
     let log = gin.log();
     assert!(log.contains("\"cut\":1"), "{log}");
     let place = |text| log.find(text).unwrap_or_else(|| panic!("no {text}: {log}"));
-    assert!(place("hook first") < place("did not end within") && place("did not end within") < place("hook third"), "{log}");
+    assert!(
+        place("hook first") < place("did not end within") && place("did not end within") < place("hook third"),
+        "{log}"
+    );
     gin.stop();
 }

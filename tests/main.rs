@@ -1,5 +1,7 @@
 //! The real binaries, watched from outside. One file a behaviour.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking: that is its verdict")]
+
 mod gunicorn;
 mod hostile;
 mod in_flight;

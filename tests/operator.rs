@@ -32,7 +32,11 @@ fn a_restart_that_takes_too_long_or_is_cancelled_changes_nothing() {
 
 #[test]
 fn too_many_draining_generations_make_the_next_one_wait() {
-    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"\nmax_draining = 1").section("[timeouts]\nshutdown = \"3s\"").start();
+    let gin = supervisor()
+        .ours("one", "ok")
+        .set("soak = \"0s\"\nmax_draining = 1")
+        .section("[timeouts]\nshutdown = \"3s\"")
+        .start();
     let mut slow = harness::Client::connect(&gin.tcp()).unwrap();
     slow.send(b"GET /slow?ms=1200 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let _ = gin.get("/");
@@ -77,7 +81,10 @@ fn status_list_history_and_events_tell_what_is() {
     gin.signal(Signal::SIGUSR2);
     gin.restart();
     let status = gin.ctl(&["status"]);
-    status.assert(0, &["● shop", "2/2 serving", "release one", "http 127.0.0.1:", "queue 0/4096", "asked by root", "GEN", "CONNS"]);
+    status.assert(
+        0,
+        &["● shop", "2/2 serving", "release one", "http 127.0.0.1:", "queue 0/4096", "asked by root", "GEN", "CONNS"],
+    );
     let json: serde_json::Value = serde_json::from_str(&gin.ctl(&["--json", "status"]).out).unwrap();
     assert_eq!((json["instance"].as_str(), json["state"].as_str()), (Some("shop"), Some("serving")));
     gin.ctl(&["history"]).assert(0, &["done in", "SIGUSR2 from root (pid"]);
@@ -104,7 +111,8 @@ fn instances_are_found_by_name() {
         let listen = ["--instance", name, "--listen", "127.0.0.1:0", "--"];
         let server = harness::binary("gin-server");
         let mut command = run("gin-supervisor", &listen);
-        let child = command.arg(server).env("NOTIFY_SOCKET", home.path().join(format!("{name}.notify"))).spawn().unwrap();
+        let child =
+            command.arg(server).env("NOTIFY_SOCKET", home.path().join(format!("{name}.notify"))).spawn().unwrap();
         booted.set_read_timeout(Some(harness::PATIENCE)).unwrap();
         let mut bytes = [0; 64];
         let length = booted.recv(&mut bytes).unwrap();

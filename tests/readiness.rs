@@ -19,13 +19,15 @@ fn ready_by_a_command_waits_for_its_consent() {
     let builder = supervisor().foreign("one", "mute");
     let dir = builder.releases().current().parent().unwrap().to_owned();
     let check = dir.join("check");
-    std::fs::write(&check, format!("#!/bin/sh\ntest -e {}/consent && kill -0 $GIN_WORKER_PID\n", dir.display())).unwrap();
+    std::fs::write(&check, format!("#!/bin/sh\ntest -e {}/consent && kill -0 $GIN_WORKER_PID\n", dir.display()))
+        .unwrap();
     std::fs::set_permissions(&check, std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::write(dir.join("consent"), "").unwrap();
     let ready = format!("ready = {{ exec = [{check:?}] }}\nready_timeout = \"1s\"\nsoak = \"0s\"");
     let gin = builder.set(&ready).start();
     std::fs::remove_file(dir.join("consent")).unwrap();
-    gin.ctl(&["restart"]).assert(1, &["the ready check did not pass within ready_timeout = 1s: it exited with status 1"]);
+    gin.ctl(&["restart"])
+        .assert(1, &["the ready check did not pass within ready_timeout = 1s: it exited with status 1"]);
     std::fs::write(dir.join("consent"), "").unwrap();
     gin.restart();
     gin.stop();

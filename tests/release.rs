@@ -69,7 +69,8 @@ fn a_virtualenvs_python_finds_its_packages() {
     let python = builder.releases().current().join("venv/bin/python");
     let current = builder.releases().current();
     let script = fixture("foreign.py");
-    let gin = builder.set(&format!("command = [{python:?}, {script:?}]\ndirectory = {current:?}\nsoak = \"0s\"")).start();
+    let gin =
+        builder.set(&format!("command = [{python:?}, {script:?}]\ndirectory = {current:?}\nsoak = \"0s\"")).start();
     let who = gin.get("/").json();
     assert_eq!(who["prefix"].as_str(), venv.to_str(), "its packages are elsewhere");
     gin.restart();
@@ -88,7 +89,10 @@ fn a_worker_sees_what_systemd_would_show_it_and_nothing_of_the_masters() {
         .start();
     let who = gin.get("/").json();
     assert_eq!((who["listen_fds"].as_str(), who["listen_fdnames"].as_str()), (Some("2"), Some("http:unix")));
-    assert_eq!((who["generation"].as_str(), who["slot"].as_str(), who["secret"].as_str()), (Some("1"), Some("0"), Some("7")));
+    assert_eq!(
+        (who["generation"].as_str(), who["slot"].as_str(), who["secret"].as_str()),
+        (Some("1"), Some("0"), Some("7"))
+    );
     let environment = std::fs::read(format!("/proc/{}/environ", gin.workers()[0])).unwrap();
     let environment = String::from_utf8_lossy(&environment);
     assert!(!environment.contains("LISTEN_PIDFDID") && !environment.contains("WATCHDOG_USEC"), "{environment}");

@@ -212,7 +212,13 @@ fn ctrl_c_in_a_terminal_drains_and_the_banner_tells_where_things_are() {
     while !seen.contains("Ctrl-C drains") {
         assert!(lines.read_line(&mut seen).unwrap() > 0, "{seen}");
     }
-    for part in ["gin-supervisor 0.1.0", "serving   http://127.0.0.1:", "1 ready in", "kill -USR2 $(cat ", "restart        the same"] {
+    for part in [
+        "gin-supervisor 0.1.0",
+        "serving   http://127.0.0.1:",
+        "1 ready in",
+        "kill -USR2 $(cat ",
+        "restart        the same",
+    ] {
         assert!(seen.contains(part), "no {part:?} in {seen}");
     }
     assert!(!seen.contains("INFO"), "the banner stands alone: {seen}");

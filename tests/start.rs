@@ -72,7 +72,10 @@ fn a_unix_socket_that_is_in_use_or_no_socket_is_left_alone() {
 fn a_unix_sockets_mode_and_group_are_set() {
     let dir = tempfile::tempdir_in("/tmp").unwrap();
     let path = dir.path().join("s");
-    let listen = format!("[[supervisor.listen]]\nname = \"unix\"\naddress = \"unix:{}\"\nmode = \"0620\"\ngroup = \"daemon\"", path.display());
+    let listen = format!(
+        "[[supervisor.listen]]\nname = \"unix\"\naddress = \"unix:{}\"\nmode = \"0620\"\ngroup = \"daemon\"",
+        path.display()
+    );
     let gin = supervisor().ours("one", "ok").without_listener().section(&listen).start();
     let metadata = std::fs::metadata(&path).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o777, 0o620);
@@ -99,7 +102,10 @@ fn bad_input_is_told_with_its_place() {
         assert_says(&supervise(&["-c", path.to_str().unwrap()], &run), 2, parts);
     };
     check("[supervisor]\nworkerz = 2\n", &["shop.toml:2: supervisor.workerz: unknown key; did you mean \"workers\"?"]);
-    check("[supervisor]\nworkers = \"two\"\n", &["shop.toml:2: supervisor.workers: expected a whole number or \"auto\""]);
+    check(
+        "[supervisor]\nworkers = \"two\"\n",
+        &["shop.toml:2: supervisor.workers: expected a whole number or \"auto\""],
+    );
     check("[server]\nport = 70000\n", &["shop.toml:2: server.port: 70000 is out of range"]);
     check("[supervisor]\nsoak = \"soon\"\n", &["shop.toml:2: supervisor.soak: \"soon\" is not a duration"]);
     check("[supervisor]\ncommand = \"app -x\"\n", &["command = [\"app\", \"-x\"]"]);

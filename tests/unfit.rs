@@ -19,7 +19,11 @@ fn refuses(gin: &Supervisor, parts: &[&str]) {
 
 #[test]
 fn ours_that_is_unfit_is_not_let_in() {
-    let gin = supervisor().workers(2).ours("good", "ok").set("ready_timeout = \"700ms\"\nsoak = \"500ms\"\ndrain_timeout = \"2s\"").start();
+    let gin = supervisor()
+        .workers(2)
+        .ours("good", "ok")
+        .set("ready_timeout = \"700ms\"\nsoak = \"500ms\"\ndrain_timeout = \"2s\"")
+        .start();
     let releases = gin.releases();
     releases.release("mute", "never-ready");
     refuses(&gin, &["no READY=1 within ready_timeout = 700ms", "nothing changed: generation 1 serves, 2/2"]);
@@ -39,7 +43,8 @@ fn ours_that_crashes_while_it_soaks_is_withdrawn() {
     let gin = supervisor().workers(2).ours("good", "ok").set("soak = \"2s\"").start();
     gin.releases().release("weak", "crash 300");
     let before = gin.workers();
-    gin.ctl(&["restart"]).assert(1, &["missing=soaked", "exited with status 3", "fixture: crashed as told", "nothing changed"]);
+    gin.ctl(&["restart"])
+        .assert(1, &["missing=soaked", "exited with status 3", "fixture: crashed as told", "nothing changed"]);
     assert_eq!(gin.workers(), before);
     gin.stop();
 }
@@ -51,7 +56,8 @@ fn a_candidate_killed_while_it_starts_is_withdrawn() {
     let mut events = gin.events();
     gin.ctl(&["restart", "--no-wait"]).assert(0, &[]);
     let started = events.until("worker started");
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(started.pid.unwrap()), nix::sys::signal::Signal::SIGKILL).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(started.pid.unwrap()), nix::sys::signal::Signal::SIGKILL)
+        .unwrap();
     events.until("generation 2 failed: slot 0");
     assert_eq!(gin.generation().0, 1);
     gin.stop();

@@ -74,8 +74,7 @@ impl Address {
             "" | "*" => Ipv4Addr::UNSPECIFIED.into(),
             "localhost" => Ipv4Addr::LOCALHOST.into(),
             text => text.parse().map_err(|_| {
-                let name = !text.contains([' ', ':', '/'])
-                    && text.contains(|c: char| c.is_ascii_alphabetic());
+                let name = !text.contains([' ', ':', '/']) && text.contains(|c: char| c.is_ascii_alphabetic());
                 if name { AddressError::Name(text.to_owned()) } else { AddressError::Form(text.to_owned()) }
             })?,
         };

@@ -44,9 +44,9 @@ fn parse_line(line: &str) -> Option<Notice> {
         ("STOPPING", "1") => Some(Notice::Stopping),
         ("WATCHDOG", "1") => Some(Notice::Watchdog),
         ("BARRIER", "1") => Some(Notice::Barrier),
-        ("STATUS", text) => Some(Notice::Status(
-            text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(STATUS_MAX).collect(),
-        )),
+        ("STATUS", text) => {
+            Some(Notice::Status(text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(STATUS_MAX).collect()))
+        }
         ("ERRNO", number) => number.parse().ok().map(Notice::Errno),
         ("EXTEND_TIMEOUT_USEC", number) => {
             number.parse().ok().map(|us| Notice::ExtendTimeout(Duration::from_micros(us)))
@@ -65,11 +65,7 @@ mod tests {
         let notices = parse(b"READY=1\nSTATUS=all \x1b[31mwell\nEXTEND_TIMEOUT_USEC=1500000\nX=y\nREADY=2\n");
         assert_eq!(
             notices,
-            [
-                Notice::Ready,
-                Notice::Status("all  [31mwell".into()),
-                Notice::ExtendTimeout(Duration::from_millis(1500)),
-            ]
+            [Notice::Ready, Notice::Status("all  [31mwell".into()), Notice::ExtendTimeout(Duration::from_millis(1500)),]
         );
     }
 

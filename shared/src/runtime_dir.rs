@@ -30,9 +30,8 @@ impl Surroundings {
     #[must_use]
     pub fn from_env() -> Self {
         let path = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-        let first = |p: PathBuf| {
-            p.to_str().and_then(|text| text.split(':').next()).map_or_else(|| p.clone(), PathBuf::from)
-        };
+        let first =
+            |p: PathBuf| p.to_str().and_then(|text| text.split(':').next()).map_or_else(|| p.clone(), PathBuf::from);
         Self {
             uid: Uid::effective(),
             runtime_directory: path("RUNTIME_DIRECTORY").map(first),

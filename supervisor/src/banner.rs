@@ -12,20 +12,22 @@ pub fn print(status: &Status, took_ms: f64, demo: bool) {
 }
 
 fn render(status: &Status, took_ms: f64, demo: bool) -> String {
-    let mut text = format!(
-        "gin-supervisor {}   instance {}   pid {}\n",
-        status.version, status.instance, status.pid
-    );
+    let mut text = format!("gin-supervisor {}   instance {}   pid {}\n", status.version, status.instance, status.pid);
     let mut row = |name: &str, value: &str| text.push_str(&format!("  {name:<9} {value}\n"));
     for listener in &status.listeners {
-        let url = if listener.address.starts_with("unix:") { listener.address.clone() } else { format!("http://{}", listener.address) };
+        let url = if listener.address.starts_with("unix:") {
+            listener.address.clone()
+        } else {
+            format!("http://{}", listener.address)
+        };
         row("serving", &if demo { format!("{url}   gin-server (demo: no configuration, no command)") } else { url });
     }
     let generation = status.generations.first().map_or(0, |generation| generation.generation.0);
     row("workers", &format!("{} ready in {took_ms:.0} ms         generation {generation}", status.workers));
     row("pid file", &status.pid_file);
     row("control", &status.control);
-    let ctl = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("gin-ctl"))).filter(|ctl| ctl.exists());
+    let ctl =
+        std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join("gin-ctl"))).filter(|ctl| ctl.exists());
     let ctl = ctl.map_or_else(|| "gin-ctl".to_owned(), |ctl| shorten(&ctl));
     text.push_str(&format!(
         "Try in another terminal:\n  kill -USR2 $(cat {})\n  {ctl} restart        the same, and waits for the outcome\n",

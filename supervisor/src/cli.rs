@@ -17,7 +17,7 @@ pub struct Cli {
     /// Name of this instance [default: the file's stem, or "default"]
     #[arg(long, value_name = "NAME")]
     pub instance: Option<String>,
-    /// Listen here: 127.0.0.1:8080, [::]:8080, :8080 or unix:/path; port 0 chooses one
+    /// Listen here: `127.0.0.1:8080`, `[::]:8080`, `:8080` or `unix:/path`; port 0 chooses one
     #[arg(long, value_name = "[NAME=]ADDR", value_parser = parse_listen)]
     pub listen: Vec<Listen>,
     /// Number of workers

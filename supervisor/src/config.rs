@@ -120,9 +120,8 @@ impl Config {
         };
         let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let place = path.display().to_string();
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            vec![Problem { place, text: format!("cannot read it: {}", without_code(&error)) }]
-        })?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| vec![Problem { place, text: format!("cannot read it: {}", without_code(&error)) }])?;
         let entries = parse_toml(&path, &text)?;
         let problems = Problems::new(&path);
         Self::from_entries(cli, Some(ConfigFile { path, text }), &entries, problems)
@@ -348,7 +347,11 @@ fn read_master(section: &Section<'_>, listeners: Vec<ListenerSpec>, cli: &Cli) -
 /// What is wrong with it.
 pub fn parse_listener_name(text: &str) -> Result<String, String> {
     let fine = !text.is_empty() && text.len() <= 255 && text.chars().all(|c| c.is_ascii_graphic() && c != ':');
-    if fine { Ok(text.to_owned()) } else { Err(format!("\"{text}\" cannot name a listener; use letters, digits, - and _")) }
+    if fine {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("\"{text}\" cannot name a listener; use letters, digits, - and _"))
+    }
 }
 
 /// "SIGTERM" or "TERM".
@@ -362,7 +365,13 @@ fn parse_master_signal(text: &str) -> Result<Signal, String> {
     let signal = parse_signal(text)?;
     let free = crate::os::signal::TAKEN.contains(&signal)
         && !matches!(signal, Signal::SIGCHLD | Signal::SIGTTIN | Signal::SIGTTOU);
-    if free { Ok(signal) } else { Err(format!("\"{text}\" cannot be used here; use SIGUSR2, SIGHUP, SIGUSR1, SIGTERM, SIGINT, SIGQUIT or SIGWINCH")) }
+    if free {
+        Ok(signal)
+    } else {
+        Err(format!(
+            "\"{text}\" cannot be used here; use SIGUSR2, SIGHUP, SIGUSR1, SIGTERM, SIGINT, SIGQUIT or SIGWINCH"
+        ))
+    }
 }
 
 /// The error's words without "(os error 2)".

@@ -160,7 +160,11 @@ fn finish(router: Router) -> Router {
     router
         .fallback(|| async { error(StatusCode::NOT_FOUND, exit::USAGE, "no such path; see /v1/status") })
         .method_not_allowed_fallback(|| async {
-            error(StatusCode::METHOD_NOT_ALLOWED, exit::REFUSED, "not allowed here: this socket or path does not take that method")
+            error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                exit::REFUSED,
+                "not allowed here: this socket or path does not take that method",
+            )
         })
 }
 

@@ -92,7 +92,8 @@ impl Driver {
     /// Those of `signalfd(2)`.
     pub fn new(parts: Parts) -> io::Result<Self> {
         let (sender, inbox) = mpsc::channel(INBOX);
-        let handle = Handle { inbox: sender, operations: Operations::default(), events: broadcast::Sender::new(EVENTS) };
+        let handle =
+            Handle { inbox: sender, operations: Operations::default(), events: broadcast::Sender::new(EVENTS) };
         let machine = Machine::new(parts.config.master.max_draining);
         let performer = Performer::new(parts, handle.clone());
         Ok(Self { machine, signals: Signals::new()?, inbox, handle, performer, pending: VecDeque::new() })

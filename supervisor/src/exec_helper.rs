@@ -15,7 +15,9 @@ use nix::fcntl::AtFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{Mode, fstat, stat, umask};
-use nix::unistd::{Gid, Group, Uid, User, chdir, execve, execveat, getppid, initgroups, setgid, setgroups, setsid, setuid};
+use nix::unistd::{
+    Gid, Group, Uid, User, chdir, execve, execveat, getppid, initgroups, setgid, setgroups, setsid, setuid,
+};
 use rustix::process::Signal;
 
 use crate::os::exec::{self, Orders};
@@ -71,7 +73,8 @@ fn prepare_and_execute(orders: Orders) -> Result<std::convert::Infallible, Strin
         chdir(directory.as_path()).map_err(step(&name))?;
     }
     if spec.dies_with_master {
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(|e| format!("on_master_death: {e}"))?;
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(|e| format!("on_master_death: {e}"))?;
         if getppid().as_raw() != spec.master {
             return Err("on_master_death: the master is gone already".to_owned());
         }

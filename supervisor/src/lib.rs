@@ -140,8 +140,10 @@ async fn serve(parts: Parts) -> io::Result<u8> {
     let (master, runtime) = (parts.config.master.clone(), parts.runtime.clone());
     let status_path: PathBuf = master.status.unwrap_or_else(|| runtime.join(runtime_dir::STATUS));
     let in_place = |path: PathBuf| move |error: io::Error| io::Error::other(format!("{}: {error}", path.display()));
-    let control = ControlSocket::bind(&parts.control, master.control_group.as_deref()).map_err(in_place(parts.control.clone()))?;
-    let status = ControlSocket::bind(&status_path, master.status_group.as_deref()).map_err(in_place(status_path.clone()))?;
+    let control = ControlSocket::bind(&parts.control, master.control_group.as_deref())
+        .map_err(in_place(parts.control.clone()))?;
+    let status =
+        ControlSocket::bind(&status_path, master.status_group.as_deref()).map_err(in_place(status_path.clone()))?;
     let driver = Driver::new(parts)?;
     let handle = driver.handle();
     let (over, is_over) = watch::channel(false);

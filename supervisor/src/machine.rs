@@ -9,7 +9,7 @@
 //! worker      Spawning -> Executing -> Starting -> Ready -> Going -> Serving -> Draining -> Killed -> gone
 //! ```
 //!
-//! What holds after each event ([`walk`] tries all orders, with crashes in between):
+//! What holds after each event (`walk` tries all orders, with crashes in between):
 //!
 //! 1. An upgrade never leaves fewer ready workers than before: the old generation is told to drain only when each slot
 //!    of the new one serves and has soaked.
@@ -18,6 +18,9 @@
 //! 4. Every process that was made is watched until its exit was seen.
 //! 5. `deadline()` lies in the future, and something is always awaited: an exit, an answer or a deadline.
 //! 6. `snapshot` and back changes nothing.
+
+// Each case is named: a new one must be looked at wherever it is handled.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod action;
 pub mod backoff;
@@ -134,8 +137,12 @@ impl Machine {
     pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Action> {
         let mut out = Vec::new();
         match event {
-            Event::Restart { operation, asked_by, queue } => self.handle_restart(now, operation, asked_by, queue, &mut out),
-            Event::Cancel { operation, target, because } => self.handle_cancel(now, operation, target, &because, &mut out),
+            Event::Restart { operation, asked_by, queue } => {
+                self.handle_restart(now, operation, asked_by, queue, &mut out);
+            }
+            Event::Cancel { operation, target, because } => {
+                self.handle_cancel(now, operation, target, &because, &mut out);
+            }
             Event::Scale { operation, to } => self.handle_scale(now, operation, to, &mut out),
             Event::Stop { operation, speed } => self.handle_stop(now, operation, speed, &mut out),
             Event::Prepared { generation, plan } => self.handle_prepared(now, generation, plan, &mut out),
@@ -170,9 +177,10 @@ impl Machine {
             }
             Fleet::Serving(_) if !self.is_crowded() && self.waiting == Waiting::default() => None,
             Fleet::Serving(_) => Some(self.crowded_text()),
-            Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. } => {
-                Some(format!("generation {} is on its way, asked for by {}", candidate.generation, candidate.request.asked_by))
-            }
+            Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. } => Some(format!(
+                "generation {} is on its way, asked for by {}",
+                candidate.generation, candidate.request.asked_by
+            )),
         };
         if let (Some(text), Queue::Refuse) = (&under_way, queue) {
             return answer(operation, &Answer::Busy(text.clone()), out);
@@ -326,7 +334,13 @@ impl Machine {
         self.leaving.iter_mut().for_each(|run| run.leave(now, DrainReason::Stop, out));
     }
 
-    fn handle_prepared(&mut self, now: Moment, generation: Generation, plan: Result<Plan, Failure>, out: &mut Vec<Action>) {
+    fn handle_prepared(
+        &mut self,
+        now: Moment,
+        generation: Generation,
+        plan: Result<Plan, Failure>,
+        out: &mut Vec<Action>,
+    ) {
         let scaled = &mut self.scaled;
         let (Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. }) = &mut self.fleet else { return };
         if candidate.generation != generation || candidate.run.is_some() {
@@ -511,11 +525,9 @@ impl Machine {
             let candidate = self.begin(now, request, out);
             match std::mem::replace(&mut self.fleet, Fleet::Stopped) {
                 Fleet::Serving(current) => self.fleet = Fleet::Upgrading { current, candidate },
-                Fleet::Idle
-                | Fleet::Booting(_)
-                | Fleet::Upgrading { .. }
-                | Fleet::Stopping { .. }
-                | Fleet::Stopped => unreachable!("matched above"),
+                Fleet::Idle | Fleet::Booting(_) | Fleet::Upgrading { .. } | Fleet::Stopping { .. } | Fleet::Stopped => {
+                    unreachable!("matched above")
+                }
             }
         }
     }

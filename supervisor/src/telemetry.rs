@@ -9,11 +9,11 @@ use std::sync::{Mutex, PoisonError};
 
 use tracing::Level;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::Layer;
 
 /// Lines that wait to be written.
 const QUEUE: usize = 1024;
@@ -24,7 +24,6 @@ static LEVEL: AtomicU8 = AtomicU8::new(3);
 static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 
 /// Starts logging. What waits is written when the guard is dropped.
-#[must_use]
 pub fn start(format: Option<&str>, level: &str) -> WorkerGuard {
     set_level(level);
     let (writer, guard) =

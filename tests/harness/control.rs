@@ -28,7 +28,8 @@ impl Ctl {
     /// If it cannot be run or a signal ends it.
     #[must_use]
     pub fn run(socket: &Path, args: &[&str]) -> Self {
-        let output = Command::new(binary("gin-ctl")).arg("-s").arg(socket).args(args).stdin(Stdio::null()).output().unwrap();
+        let output =
+            Command::new(binary("gin-ctl")).arg("-s").arg(socket).args(args).stdin(Stdio::null()).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let code = output.status.code().expect("gin-ctl exits");
         Self { code, out: text(output.stdout), err: text(output.stderr) }
@@ -87,7 +88,8 @@ impl Events {
         let mut seen = Vec::new();
         loop {
             let mut line = String::new();
-            let count = self.0.read_line(&mut line).unwrap_or_else(|e| panic!("no event {part:?}: {e}; seen {seen:#?}"));
+            let count =
+                self.0.read_line(&mut line).unwrap_or_else(|e| panic!("no event {part:?}: {e}; seen {seen:#?}"));
             assert!(count > 0, "the stream ended before {part:?}; seen {seen:#?}");
             let Some(data) = line.strip_prefix("data: ") else { continue };
             let event: EventLine = serde_json::from_str(data).unwrap();

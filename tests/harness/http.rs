@@ -53,7 +53,9 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => Self::Reset,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+                Self::Reset
+            }
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::TimedOut,
             io::ErrorKind::UnexpectedEof => Self::Truncated,
             _ => Self::Other(error.to_string()),
@@ -200,7 +202,8 @@ impl Client {
             let mut body = Vec::new();
             loop {
                 let line = self.line()?;
-                let length = usize::from_str_radix(line.trim(), 16).map_err(|e| Failure::Other(format!("{e}: {line:?}")))?;
+                let length =
+                    usize::from_str_radix(line.trim(), 16).map_err(|e| Failure::Other(format!("{e}: {line:?}")))?;
                 let chunk = self.exactly(length + 2)?;
                 body.extend_from_slice(&chunk[..length]);
                 if length == 0 {

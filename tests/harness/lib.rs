@@ -3,6 +3,8 @@
 //! Nothing here sleeps to wait for something: a start is awaited on NOTIFY_SOCKET, an upgrade on gin-ctl or on the events
 //! stream, an end on the process itself.
 
+#![allow(clippy::unwrap_used, reason = "a harness fails by panicking: that is its verdict")]
+
 mod control;
 mod http;
 mod load;

@@ -70,17 +70,17 @@ impl Builder {
     #[must_use]
     pub fn ours(self, release: &str, mode: &str) -> Self {
         let program = binary("fixture-worker");
-        self.from_release(release, mode).set(&format!("command = [{program:?}]\nchannel = true"))
+        self.in_release(release, mode).set(&format!("command = [{program:?}]\nchannel = true"))
     }
 
     /// The fixture that knows nothing of us, from a release.
     #[must_use]
     pub fn foreign(self, release: &str, mode: &str) -> Self {
         let program = fixture("foreign.py");
-        self.from_release(release, mode).set(&format!("command = [\"/usr/bin/python3\", {program:?}]"))
+        self.in_release(release, mode).set(&format!("command = [\"/usr/bin/python3\", {program:?}]"))
     }
 
-    fn from_release(self, release: &str, mode: &str) -> Self {
+    fn in_release(self, release: &str, mode: &str) -> Self {
         self.releases().release(release, mode);
         let current = self.releases().current();
         self.set(&format!("directory = {current:?}"))
@@ -120,7 +120,8 @@ impl Builder {
             text.push_str("[[supervisor.listen]]\nname = \"http\"\naddress = \"127.0.0.1:0\"\n");
         }
         if self.unix {
-            writeln!(text, "[[supervisor.listen]]\nname = \"unix\"\naddress = \"unix:{}/http.sock\"", path.display()).unwrap();
+            writeln!(text, "[[supervisor.listen]]\nname = \"unix\"\naddress = \"unix:{}/http.sock\"", path.display())
+                .unwrap();
         }
         text.push_str(&self.sections);
         std::fs::write(path.join("shop.toml"), text).unwrap();
@@ -167,7 +168,8 @@ impl Builder {
     pub fn fails(self) -> (i32, String) {
         let (dir, mut command) = self.prepare();
         let status = command.status().unwrap();
-        let left: Vec<_> = std::fs::read_dir(dir.path().join("run")).unwrap().flatten().map(|e| e.file_name()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(dir.path().join("run")).unwrap().flatten().map(|e| e.file_name()).collect();
         assert!(left.iter().all(|name| name.to_string_lossy().ends_with(".lock")), "left behind: {left:?}");
         (status.code().expect("it exits"), std::fs::read_to_string(dir.path().join("log")).unwrap())
     }

@@ -132,7 +132,11 @@ impl Config {
             }
         };
         if let Ok(value) = std::env::var("PORT") {
-            let wrong = |error: std::num::ParseIntError| Error::Variable { name: "PORT", value: value.clone(), error: error.to_string() };
+            let wrong = |error: std::num::ParseIntError| Error::Variable {
+                name: "PORT",
+                value: value.clone(),
+                error: error.to_string(),
+            };
             config.server.port = value.parse().map_err(wrong)?;
         }
         Ok(config)

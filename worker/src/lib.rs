@@ -31,8 +31,8 @@ mod server;
 pub use axum;
 pub use config::Config;
 pub use error::Error;
-pub use graceful::Life;
 pub use gin_shared::inherit::{Identity, identity};
+pub use graceful::Life;
 pub use server::Server;
 
 /// Serves `router` with the configuration of the surroundings ([`Config::load`]) until it is told to stop.

@@ -125,15 +125,13 @@ impl StopSignals {
 
 /// `None`: go. Some: it is over before it began.
 async fn wait_for_go(ordered: &mut mpsc::Receiver<Order>, stop: &mut StopSignals) -> Option<DrainReason> {
-    loop {
-        tokio::select! {
-            order = ordered.recv() => match order {
-                Some(Order::Go) => return None,
-                Some(Order::Drain(reason)) => return Some(reason),
-                None => return Some(DrainReason::Stop),
-            },
-            () = stop.next() => return Some(DrainReason::Stop),
-        }
+    tokio::select! {
+        order = ordered.recv() => match order {
+            Some(Order::Go) => None,
+            Some(Order::Drain(reason)) => Some(reason),
+            None => Some(DrainReason::Stop),
+        },
+        () = stop.next() => Some(DrainReason::Stop),
     }
 }
 

@@ -41,7 +41,9 @@ impl Failure {
                 exit::REFUSED,
                 format!("{path}: not allowed; run it as the supervisor's user, or set control_group or status_group"),
             ),
-            io::ErrorKind::NotFound => Self::new(exit::NO_SUPERVISOR, format!("no supervisor there: {path} does not exist")),
+            io::ErrorKind::NotFound => {
+                Self::new(exit::NO_SUPERVISOR, format!("no supervisor there: {path} does not exist"))
+            }
             io::ErrorKind::ConnectionRefused => {
                 Self::new(exit::NO_SUPERVISOR, format!("no supervisor there: nobody listens at {path}"))
             }

@@ -56,7 +56,10 @@ pub fn find(socket: Option<&Path>, name: Option<&str>) -> Result<Instance, Failu
         return meant.map(|at| found.swap_remove(at)).ok_or_else(|| {
             let parents = Surroundings::from_env().parents();
             let places: Vec<String> = parents.iter().map(|p| p.join(name).display().to_string()).collect();
-            Failure::new(exit::NO_SUPERVISOR, format!("no supervisor \"{name}\" there (looked in {})", places.join(", ")))
+            Failure::new(
+                exit::NO_SUPERVISOR,
+                format!("no supervisor \"{name}\" there (looked in {})", places.join(", ")),
+            )
         });
     }
     match found.len() {

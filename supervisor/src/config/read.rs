@@ -115,7 +115,10 @@ impl<'a> Section<'a> {
         self.parsed(key, &all, |text| {
             words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
                 let near = nearest(text, words.iter().map(|(word, _)| *word));
-                format!("\"{text}\" is not {all}{}", near.map(|n| format!("; did you mean \"{n}\"?")).unwrap_or_default())
+                format!(
+                    "\"{text}\" is not {all}{}",
+                    near.map(|n| format!("; did you mean \"{n}\"?")).unwrap_or_default()
+                )
             })
         })
     }
@@ -126,7 +129,11 @@ impl<'a> Section<'a> {
         match node.value {
             Value::Integer(number) if range.contains(&number) => Some(number),
             Value::Integer(number) => {
-                self.wrong(key, node.line, &format!("{number} is out of range; it must be {} to {}", range.start(), range.end()));
+                self.wrong(
+                    key,
+                    node.line,
+                    &format!("{number} is out of range; it must be {} to {}", range.start(), range.end()),
+                );
                 None
             }
             _ => self.expected(key, node, "a whole number"),
@@ -267,6 +274,7 @@ pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&
 /// # Errors
 /// What is wrong, and how it is written.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("\"{text}\" is not a duration ({error}); write it as \"30s\", \"500ms\" or \"1m 30s\""))
+    humantime::parse_duration(text).map_err(|error| {
+        format!("\"{text}\" is not a duration ({error}); write it as \"30s\", \"500ms\" or \"1m 30s\"")
+    })
 }

@@ -5,7 +5,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use gin_shared::control::{Accepted, CancelRequest, OperationId, RestartRequest, ScaleRequest, StopRequest, WORKERS_MAX};
+use gin_shared::control::{
+    Accepted, CancelRequest, OperationId, RestartRequest, ScaleRequest, StopRequest, WORKERS_MAX,
+};
 use gin_shared::exit;
 use serde::de::DeserializeOwned;
 
@@ -15,10 +17,14 @@ use crate::machine::event::{Event, Queue, ScaleTo, Speed};
 use crate::os::time;
 
 /// `POST /v1/restart`
-pub(super) async fn restart(State(handle): State<Handle>, Extension(caller): Extension<Caller>, body: Bytes) -> Response {
+pub(super) async fn restart(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Response {
     let request: RestartRequest = match parse(&body) {
         Ok(request) => request,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let queue = if request.no_queue { Queue::Refuse } else { Queue::Wait };
     let asked_by = caller.user.clone();
@@ -26,10 +32,14 @@ pub(super) async fn restart(State(handle): State<Handle>, Extension(caller): Ext
 }
 
 /// `POST /v1/cancel`
-pub(super) async fn cancel(State(handle): State<Handle>, Extension(caller): Extension<Caller>, body: Bytes) -> Response {
+pub(super) async fn cancel(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Response {
     let request: CancelRequest = match parse(&body) {
         Ok(request) => request,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let because = request.because.unwrap_or_else(|| format!("by {}", caller.user));
     let because = because.chars().filter(|c| !c.is_control()).take(200).collect();
@@ -41,7 +51,7 @@ pub(super) async fn cancel(State(handle): State<Handle>, Extension(caller): Exte
 pub(super) async fn scale(State(handle): State<Handle>, Extension(caller): Extension<Caller>, body: Bytes) -> Response {
     let request: ScaleRequest = match parse(&body) {
         Ok(request) => request,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     if !(1..=WORKERS_MAX).contains(&request.workers) {
         let text = format!("workers: {} is out of range; it must be 1 to {WORKERS_MAX}", request.workers);
@@ -55,15 +65,27 @@ pub(super) async fn scale(State(handle): State<Handle>, Extension(caller): Exten
 pub(super) async fn stop(State(handle): State<Handle>, Extension(caller): Extension<Caller>, body: Bytes) -> Response {
     let request: StopRequest = match parse(&body) {
         Ok(request) => request,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let speed = if request.fast { Speed::Fast } else { Speed::Graceful };
     ask(&handle, &caller, "stop", |operation| Event::Stop { operation, speed }).await
 }
 
-async fn ask(handle: &Handle, caller: &Caller, command: &str, event: impl FnOnce(Option<OperationId>) -> Event) -> Response {
+async fn ask(
+    handle: &Handle,
+    caller: &Caller,
+    command: &str,
+    event: impl FnOnce(Option<OperationId>) -> Event,
+) -> Response {
     let operation = handle.operations.begin(time::now());
-    tracing::info!(command, user = caller.user, pid = caller.pid, operation = operation.0, "command {command} from {}", caller.user);
+    tracing::info!(
+        command,
+        user = caller.user,
+        pid = caller.pid,
+        operation = operation.0,
+        "command {command} from {}",
+        caller.user
+    );
     match handle.inbox.send(Message::Event(event(Some(operation)))).await {
         Ok(()) => (StatusCode::ACCEPTED, Json(Accepted { operation })).into_response(),
         Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, exit::NO_SUPERVISOR, "the supervisor is leaving"),
@@ -71,7 +93,8 @@ async fn ask(handle: &Handle, caller: &Caller, command: &str, event: impl FnOnce
 }
 
 /// An empty body is an empty object.
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Response> {
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Response>> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|e| error(StatusCode::BAD_REQUEST, exit::USAGE, format!("body: {e}")))
+    serde_json::from_slice(body)
+        .map_err(|e| Box::new(error(StatusCode::BAD_REQUEST, exit::USAGE, format!("body: {e}"))))
 }

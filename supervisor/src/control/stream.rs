@@ -26,7 +26,11 @@ pub(super) struct Until {
 }
 
 /// `GET /v1/operations/{id}`: a JSON object a line.
-pub(super) async fn operation(State(handle): State<Handle>, Path(id): Path<u64>, Query(until): Query<Until>) -> Response {
+pub(super) async fn operation(
+    State(handle): State<Handle>,
+    Path(id): Path<u64>,
+    Query(until): Query<Until>,
+) -> Response {
     let id = OperationId(id);
     if handle.operations.news(id, 0, until.drained).is_none() {
         return error(StatusCode::NOT_FOUND, exit::USAGE, format!("there is no operation {id}, or it ended long ago"));

@@ -78,7 +78,8 @@ impl Frozen {
             let path = runtime.join(format!("generation-{id}.{extension}"));
             write_snapshot(&path, &file.text, owner).map(|()| Snapshot(path))
         });
-        let snapshot = snapshot.transpose().map_err(|error| format!("configuration snapshot: {}", without_code(&error)))?;
+        let snapshot =
+            snapshot.transpose().map_err(|error| format!("configuration snapshot: {}", without_code(&error)))?;
         let release = directory.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
         Ok(Self { config: worker, release, directory, executable, check, owner, program, argv, environment, snapshot })
     }
@@ -133,7 +134,10 @@ impl Frozen {
         let mut environment = self.environment.clone();
         environment.push((inherit::GIN_SLOT.into(), id.slot.to_string().into()));
         environment.push(("GIN_WORKER_PID".into(), pid.to_string().into()));
-        Some((Spec { argv: argv(argv_written, program), program: program.clone(), environment, ..self.base_spec() }, executable))
+        Some((
+            Spec { argv: argv(argv_written, program), program: program.clone(), environment, ..self.base_spec() },
+            executable,
+        ))
     }
 
     fn base_spec(&self) -> Spec {
@@ -197,7 +201,9 @@ fn resolve_program(
     let found = if name.contains('/') {
         match directory {
             Some(directory) => directory.join(written),
-            None => std::path::absolute(written).map_err(|error| format!("command {name}: {}", without_code(&error)))?,
+            None => {
+                std::path::absolute(written).map_err(|error| format!("command {name}: {}", without_code(&error)))?
+            }
         }
     } else {
         search(name, environment).ok_or_else(|| format!("command {name}: not found in PATH"))?
@@ -224,7 +230,11 @@ fn open_executable(program: &Path) -> Result<OwnedFd, String> {
         return Err(format!("command {}: not a file", program.display()));
     }
     if metadata.permissions().mode() & 0o111 == 0 {
-        return Err(format!("command {}: not executable (mode {:04o})", program.display(), metadata.permissions().mode() & 0o7777));
+        return Err(format!(
+            "command {}: not executable (mode {:04o})",
+            program.display(),
+            metadata.permissions().mode() & 0o7777
+        ));
     }
     // A program that may be executed but not read still has a descriptor, of the path alone.
     let path_only = || OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_PATH.bits()).open(program);

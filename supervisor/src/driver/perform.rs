@@ -1,11 +1,11 @@
 //! Actions become system calls.
 
-use std::collections::{HashMap, HashSet};
 use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
-use std::collections::VecDeque;
 
 use gin_shared::control::OperationId;
 use gin_shared::exit;
@@ -152,7 +152,9 @@ impl Performer {
             tracing::warn!("{warning}");
         }
         if config.master != self.parts.config.master {
-            tracing::warn!("listeners, sockets, PID file or signals differ in the configuration now; they count from the next start of the supervisor");
+            tracing::warn!(
+                "listeners, sockets, PID file or signals differ in the configuration now; they count from the next start of the supervisor"
+            );
         }
         let frozen = Frozen::freeze(generation, &config, &self.parts.runtime).map_err(Failure::Prepare)?;
         let plan = frozen.plan();
@@ -204,11 +206,13 @@ impl Performer {
     fn start_check(&self, id: WorkerId) -> io::Result<()> {
         let frozen = self.frozen.get(&id.generation).ok_or_else(|| io::Error::other("its generation is gone"))?;
         let process = self.processes.get(&id).ok_or_else(|| io::Error::other("the worker is gone"))?;
-        let (spec, executable) = frozen.check_spec(id, process.pid()).ok_or_else(|| io::Error::other("no check is set"))?;
+        let (spec, executable) =
+            frozen.check_spec(id, process.pid()).ok_or_else(|| io::Error::other("no check is set"))?;
         let helper = spawn::start()?;
         self.claims.borrow_mut().insert(helper.child.pid());
         helper.link.send(&spec, &[executable.as_fd()])?;
-        let (inbox, claims, timeout) = (self.handle.inbox.clone(), Rc::clone(&self.claims), frozen.config.ready_timeout);
+        let (inbox, claims, timeout) =
+            (self.handle.inbox.clone(), Rc::clone(&self.claims), frozen.config.ready_timeout);
         tokio::task::spawn_local(async move {
             let failed = helper.link.outcome().await.ok().flatten();
             let ended = tokio::time::timeout(timeout, helper.child.exited()).await;
@@ -246,7 +250,9 @@ impl Performer {
                 };
                 (exit::FAILED, format!("{what}; nothing changed{}", still_serves(machine)))
             }
-            Answer::Cancelled(because) => (exit::TIMED_OUT, format!("cancelled: {because}; nothing changed{}", still_serves(machine))),
+            Answer::Cancelled(because) => {
+                (exit::TIMED_OUT, format!("cancelled: {because}; nothing changed{}", still_serves(machine)))
+            }
             Answer::Busy(text) => (exit::BUSY, text.clone()),
             Answer::Refused(text) => (exit::REFUSED, text.clone()),
         };

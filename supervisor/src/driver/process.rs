@@ -137,7 +137,8 @@ impl Process {
 
     /// What it said before it died and nobody has read yet.
     fn last_events(&self, link: Option<&Link>) -> Vec<WorkerEvent> {
-        let mut events: Vec<WorkerEvent> = link.and_then(|link| link.read().ok()).map(|o| executed(Ok(o))).into_iter().collect();
+        let mut events: Vec<WorkerEvent> =
+            link.and_then(|link| link.read().ok()).map(|o| executed(Ok(o))).into_iter().collect();
         while let Ok(Some(notices)) = self.notify.drain() {
             events.extend(self.notices(&notices));
         }

@@ -23,7 +23,9 @@ impl Performer {
             Report::Candidate { generation, operations, asked_by } => {
                 let number = generation.0;
                 tracing::info!(generation = number, asked_by, "generation {number} begins");
-                self.handle.operations.step(&operations, &Step::Generation { generation, release: None, directory: None });
+                self.handle
+                    .operations
+                    .step(&operations, &Step::Generation { generation, release: None, directory: None });
                 self.event(format!("generation {number} begins, asked for by {asked_by}"), Some(generation), None);
             }
             Report::Phase { generation, phase, workers, took } => {
@@ -31,7 +33,11 @@ impl Performer {
                 let release = self.frozen.get(&generation).and_then(|frozen| frozen.release.clone());
                 tracing::info!(generation = number, release, workers, took_ms, "generation {number} {word}");
                 self.handle.operations.step_of(generation, &Step::Phase { phase, workers, took_ms });
-                self.event(format!("generation {number} {word}, {workers} workers, {took_ms} ms"), Some(generation), None);
+                self.event(
+                    format!("generation {number} {word}, {workers} workers, {took_ms} ms"),
+                    Some(generation),
+                    None,
+                );
                 if phase == gin_shared::control::Phase::Current && !std::mem::replace(&mut self.booted, true) {
                     tell_service_manager(&[NotifyState::Ready, NotifyState::Status("serving")]);
                     (self.parts.on_boot)(&self.status(now, machine), millis(now.since(self.started)));
@@ -40,7 +46,12 @@ impl Performer {
             Report::Withdrawn { generation, phase, failure, worker } => {
                 let said = worker.map(|worker| self.last_words(worker)).unwrap_or_default();
                 let (number, missing, reason) = (generation.0, phase.word(), failure.to_string());
-                tracing::error!(generation = number, missing, said = said.join(" | "), "generation {number} failed: {reason}");
+                tracing::error!(
+                    generation = number,
+                    missing,
+                    said = said.join(" | "),
+                    "generation {number} failed: {reason}"
+                );
                 let step = Step::Failed { phase, reason: reason.clone(), said, pid: failure.pid() };
                 self.handle.operations.step_of(generation, &step);
                 self.event(format!("generation {number} failed: {reason}"), Some(generation), worker);

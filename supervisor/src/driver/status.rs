@@ -23,7 +23,8 @@ impl Performer {
             Fleet::Stopping { .. } | Fleet::Stopped => State::Stopping,
         };
         let current = machine.current().map(|run| self.generation(now, run, Role::Current));
-        let candidate = machine.candidate().and_then(|c| c.run.as_ref()).map(|run| self.generation(now, run, Role::Candidate));
+        let candidate =
+            machine.candidate().and_then(|c| c.run.as_ref()).map(|run| self.generation(now, run, Role::Candidate));
         let leaving = machine.leaving.iter().rev().map(|run| self.generation(now, run, Role::Leaving));
         Status {
             instance: self.parts.config.instance.clone(),

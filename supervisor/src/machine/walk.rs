@@ -110,7 +110,8 @@ impl World {
         let at = self.machine.deadline();
         !self.machine.runs().any(|run| {
             let soaked = matches!(run.stage, Stage::Soaking(until) if Some(until) == at);
-            soaked || run.slots.iter().any(|slot| matches!(slot.occupant, Occupant::Backoff(until) if Some(until) == at))
+            soaked
+                || run.slots.iter().any(|slot| matches!(slot.occupant, Occupant::Backoff(until) if Some(until) == at))
         })
     }
 
@@ -171,7 +172,10 @@ impl World {
             Step::Prepared(fine) => {
                 let generation = self.preparing.take().expect("only offered while preparing");
                 self.budget.failures -= u8::from(!fine);
-                Event::Prepared { generation, plan: if *fine { Ok(self.plan.clone()) } else { Err(Failure::Prepare("bad".into())) } }
+                Event::Prepared {
+                    generation,
+                    plan: if *fine { Ok(self.plan.clone()) } else { Err(Failure::Prepare("bad".into())) },
+                }
             }
             Step::Worker(id, what) => {
                 self.live(*id, what);
@@ -292,7 +296,11 @@ impl World {
         assert!(machine.deadline().is_none_or(|at| at > self.now), "a deadline has passed");
         let known: Vec<WorkerId> = machine.runs().flat_map(Run::workers).map(|w| w.id).collect();
         let alive: Vec<WorkerId> = self.processes.keys().copied().collect();
-        assert_eq!(known.iter().collect::<HashSet<_>>(), alive.iter().collect::<HashSet<_>>(), "watched and alive differ");
+        assert_eq!(
+            known.iter().collect::<HashSet<_>>(),
+            alive.iter().collect::<HashSet<_>>(),
+            "watched and alive differ"
+        );
         let fronts = machine.runs().filter(|run| run.stage != Stage::Leaving).count();
         assert!(fronts <= 2, "{fronts} generations that are not on their way out");
     }

@@ -9,8 +9,8 @@ use gin_shared::inherit::set_nonblocking;
 use gin_shared::listen::Address;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, connect, getsockname, listen,
-    setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrStorage, UnixAddr, bind, connect,
+    getsockname, listen, setsockopt, socket, sockopt,
 };
 use nix::unistd::{Gid, Uid};
 
@@ -102,7 +102,8 @@ impl Listener {
                 }
                 bind(fd.as_raw_fd(), &SockaddrStorage::from(*tcp)).map_err(|error| in_use(&address, error))?;
                 let bound: SockaddrStorage = getsockname(fd.as_raw_fd()).map_err(failed("getsockname"))?;
-                tcp.set_port(bound.as_sockaddr_in().map(|a| a.port()).or(bound.as_sockaddr_in6().map(|a| a.port())).unwrap_or(0));
+                let v4 = bound.as_sockaddr_in().map(SockaddrIn::port);
+                tcp.set_port(v4.or(bound.as_sockaddr_in6().map(SockaddrIn6::port)).unwrap_or(0));
             }
             Address::Unix(path) => {
                 remove_stale(path)?;
@@ -202,7 +203,10 @@ pub fn somaxconn() -> u32 {
 pub fn backlog_warning(spec: &ListenerSpec) -> Option<String> {
     let limit = somaxconn();
     (spec.backlog > limit).then(|| {
-        format!("listener {}: backlog {} is cut to net.core.somaxconn = {limit}; raise that with sysctl", spec.name, spec.backlog)
+        format!(
+            "listener {}: backlog {} is cut to net.core.somaxconn = {limit}; raise that with sysctl",
+            spec.name, spec.backlog
+        )
     })
 }
 

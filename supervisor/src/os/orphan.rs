@@ -39,7 +39,12 @@ pub fn kill_of(worker: WorkerId, is_ours: impl Fn(Pid) -> bool) {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         let has = |mark: &String| environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes());
         if marks.iter().all(has) {
-            tracing::info!(pid = pid.as_raw(), generation = worker.generation.0, slot = worker.slot.0, "killed an orphan of the worker");
+            tracing::info!(
+                pid = pid.as_raw(),
+                generation = worker.generation.0,
+                slot = worker.slot.0,
+                "killed an orphan of the worker"
+            );
             // Gone already is as good.
             let _ = kill(pid, Signal::SIGKILL);
         }

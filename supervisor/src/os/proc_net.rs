@@ -26,7 +26,9 @@ pub fn accept_queue(address: SocketAddr) -> Option<u32> {
 #[must_use]
 pub fn holder(address: &Address) -> Option<String> {
     let inodes: HashSet<u64> = match address {
-        Address::Tcp(wanted) => listening().into_iter().filter(|row| overlaps(row.local, *wanted)).map(|row| row.inode).collect(),
+        Address::Tcp(wanted) => {
+            listening().into_iter().filter(|row| overlaps(row.local, *wanted)).map(|row| row.inode).collect()
+        }
         Address::Unix(path) => unix_inodes(path),
     };
     let processes = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
@@ -49,7 +51,8 @@ fn holds(process: &Path, inodes: &HashSet<u64>) -> bool {
 }
 
 fn overlaps(held: SocketAddr, wanted: SocketAddr) -> bool {
-    held.port() == wanted.port() && (held.ip() == wanted.ip() || held.ip().is_unspecified() || wanted.ip().is_unspecified())
+    held.port() == wanted.port()
+        && (held.ip() == wanted.ip() || held.ip().is_unspecified() || wanted.ip().is_unspecified())
 }
 
 fn listening() -> Vec<Row> {

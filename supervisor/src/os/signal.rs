@@ -6,8 +6,8 @@ use std::io;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use tokio::io::unix::AsyncFd;
 use tokio::io::Ready;
+use tokio::io::unix::AsyncFd;
 
 /// A signal, and who sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,16 +14,14 @@ use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair,
-};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 
 use super::pidfd::Child;
 
-/// The helper's argv[0]: how the program knows that it is one.
+/// The helper's `argv[0]`: how the program knows that it is one.
 pub const HELPER: &str = "gin-exec-helper";
 /// The longest error that comes back, in bytes.
 pub const ERROR_MAX: usize = 1024;
@@ -79,8 +77,7 @@ pub fn start() -> io::Result<Helper> {
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     gin_shared::inherit::set_nonblocking(&ours, true)?;
     let link = Link(super::watch::readable(ours)?);
-    let process =
-        Command::new("/proc/self/exe").arg0(HELPER).env_clear().stdin(Stdio::from(theirs)).spawn()?;
+    let process = Command::new("/proc/self/exe").arg0(HELPER).env_clear().stdin(Stdio::from(theirs)).spawn()?;
     let pid = Pid::from_raw(i32::try_from(process.id()).map_err(io::Error::other)?);
     // On failure the link is dropped: the helper reads EOF and exits, and is reaped as an orphan.
     let child = Child::open(pid)?;
@@ -96,8 +93,7 @@ impl Link {
         let memfd = memfd_create("gin-spec", MFdFlags::MFD_CLOEXEC)?;
         let mut file = std::fs::File::from(memfd);
         file.write_all(&serde_json::to_vec(spec)?)?;
-        let all: Vec<RawFd> =
-            std::iter::once(file.as_raw_fd()).chain(fds.iter().map(AsRawFd::as_raw_fd)).collect();
+        let all: Vec<RawFd> = std::iter::once(file.as_raw_fd()).chain(fds.iter().map(AsRawFd::as_raw_fd)).collect();
         let (byte, rights) = ([IoSlice::new(b"s")], [ControlMessage::ScmRights(&all)]);
         sendmsg::<()>(self.0.as_raw_fd(), &byte, &rights, MsgFlags::MSG_NOSIGNAL, None)?;
         Ok(())

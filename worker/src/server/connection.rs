@@ -60,13 +60,14 @@ pub(super) async fn serve(mut stream: Stream, shared: Arc<Shared>) {
     });
     let timer = Timer::new(&shared, &activity);
     if is_http2 {
-        let connection =
-            http2::Builder::new(TokioExecutor::new()).timer(TokioTimer::new()).serve_connection(TokioIo::new(io), service);
-        keep(connection, |c| c.graceful_shutdown(), fd, timer, true).await;
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(io), service);
+        keep(connection, http2::Connection::graceful_shutdown, fd, timer, true).await;
     } else {
         // Without a timer hyper has no timeouts of its own: ours know a head from idleness.
         let connection = http1::Builder::new().serve_connection(TokioIo::new(io), service).with_upgrades();
-        keep(connection, |c| c.graceful_shutdown(), fd, timer, false).await;
+        keep(connection, http1::UpgradeableConnection::graceful_shutdown, fd, timer, false).await;
     }
 }
 

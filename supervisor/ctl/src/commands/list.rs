@@ -32,6 +32,10 @@ pub(super) async fn list(json: bool) -> Result<u8, Failure> {
             }
         }
     }
-    if json { print_json(&found) } else { print_table(&rows) }
+    if json {
+        print_json(&found);
+    } else {
+        print_table(&rows);
+    }
     Ok(exit::DONE)
 }

@@ -95,12 +95,18 @@ impl Operation {
         self.progress.step(&step, line);
         Ok(match step {
             Step::Ended(outcome) => Some(outcome.exit),
-            Step::Waiting { .. } | Step::Generation { .. } | Step::Phase { .. } | Step::Failed { .. } | Step::Drained => None,
+            Step::Waiting { .. }
+            | Step::Generation { .. }
+            | Step::Phase { .. }
+            | Step::Failed { .. }
+            | Step::Drained => None,
         })
     }
 
     fn detach(&self, operation: OperationId) -> u8 {
-        anstream::eprintln!("\nDetached: operation {operation} goes on without you; gin-ctl status shows it, gin-ctl cancel calls it off.");
+        anstream::eprintln!(
+            "\nDetached: operation {operation} goes on without you; gin-ctl status shows it, gin-ctl cancel calls it off."
+        );
         exit::TIMED_OUT
     }
 }

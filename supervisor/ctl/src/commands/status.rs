@@ -15,7 +15,11 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// One look.
 pub(super) async fn once(client: &Client, json: bool) -> Result<u8, Failure> {
     let status: Status = client.get("/v1/status").await?;
-    if json { print_json(&status) } else { print(&status, &mut Processes::new()) }
+    if json {
+        print_json(&status);
+    } else {
+        print(&status, &mut Processes::new());
+    }
     Ok(code(&status))
 }
 

@@ -95,7 +95,9 @@ impl Progress {
                     anstream::println!("    {:<7} {line}", if index == 0 { "said" } else { "" });
                 }
                 if let Some(pid) = pid {
-                    anstream::println!("    {DIM}more    journalctl -t gin-supervisor, or the log, for pid {pid}{PLAIN}");
+                    anstream::println!(
+                        "    {DIM}more    journalctl -t gin-supervisor, or the log, for pid {pid}{PLAIN}"
+                    );
                 }
             }
             Step::Drained => anstream::println!("  {GOOD}✓{PLAIN} drained"),
@@ -116,8 +118,13 @@ fn plain(step: &Step) -> String {
     match step {
         Step::Waiting { text } => format!("step=waiting text={text:?}"),
         Step::Generation { generation, release, directory } => {
-            let optional = |key: &str, value: &Option<String>| value.as_ref().map(|v| format!(" {key}={v:?}")).unwrap_or_default();
-            format!("step=generation generation={generation}{}{}", optional("release", release), optional("directory", directory))
+            let optional =
+                |key: &str, value: &Option<String>| value.as_ref().map(|v| format!(" {key}={v:?}")).unwrap_or_default();
+            format!(
+                "step=generation generation={generation}{}{}",
+                optional("release", release),
+                optional("directory", directory)
+            )
         }
         Step::Phase { phase, workers, took_ms } => format!("step={} workers={workers} took_ms={took_ms}", phase.word()),
         Step::Failed { phase, reason, said, pid } => {
@@ -126,7 +133,9 @@ fn plain(step: &Step) -> String {
             format!("step=failed missing={} reason={reason:?}{pid}{said}", phase.word())
         }
         Step::Drained => "step=drained".to_owned(),
-        Step::Ended(outcome) => format!("step=ended exit={} text={:?} took_ms={}", outcome.exit, outcome.text, outcome.took_ms),
+        Step::Ended(outcome) => {
+            format!("step=ended exit={} text={:?} took_ms={}", outcome.exit, outcome.text, outcome.took_ms)
+        }
     }
 }
 

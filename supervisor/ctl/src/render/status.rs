@@ -19,7 +19,11 @@ impl Processes {
 
     fn refresh(&mut self, status: &Status) {
         let workers = status.generations.iter().flat_map(|generation| &generation.workers);
-        let pids: Vec<Pid> = workers.filter_map(|worker| worker.pid).filter_map(|pid| u32::try_from(pid).ok()).map(Pid::from_u32).collect();
+        let pids: Vec<Pid> = workers
+            .filter_map(|worker| worker.pid)
+            .filter_map(|pid| u32::try_from(pid).ok())
+            .map(Pid::from_u32)
+            .collect();
         let kind = ProcessRefreshKind::nothing().with_cpu().with_memory();
         if let Some(system) = &mut self.0 {
             system.refresh_processes_specifics(ProcessesToUpdate::Some(&pids), true, kind);
@@ -70,7 +74,11 @@ fn print_generation(generation: &GenerationStatus, wanted: u32) {
     let release = generation.release.as_ref().map(|release| format!("   release {release}")).unwrap_or_default();
     let word = if generation.role == Role::Candidate { "ready" } else { "serving" };
     let reached = generation.workers.iter().filter(|w| w.state == "serving" || w.state == word).count();
-    anstream::println!("  {what} {}{release}   {reached}/{wanted} {word}   since {}", generation.generation, time(generation.since_ms));
+    anstream::println!(
+        "  {what} {}{release}   {reached}/{wanted} {word}   since {}",
+        generation.generation,
+        time(generation.since_ms)
+    );
 }
 
 /// An upgrade in a line.
@@ -82,7 +90,12 @@ pub fn upgrade_line(upgrade: &Upgrade) -> String {
         Some(_) => "failed".to_owned(),
     };
     let reason = upgrade.reason.as_ref().map(|reason| format!(": {}", reason.replace('\n', "; "))).unwrap_or_default();
-    format!("{} {outcome} in {took}, asked by {}, {}{reason}", upgrade.generation, upgrade.asked_by, time(upgrade.at_ms))
+    format!(
+        "{} {outcome} in {took}, asked by {}, {}{reason}",
+        upgrade.generation,
+        upgrade.asked_by,
+        time(upgrade.at_ms)
+    )
 }
 
 fn print_workers(status: &Status, processes: &Processes) {
