@@ -4,6 +4,7 @@
 
 mod gunicorn;
 mod hostile;
+mod identity;
 mod in_flight;
 mod operator;
 mod readiness;

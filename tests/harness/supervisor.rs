@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,16 @@ impl Builder {
     #[must_use]
     pub fn and_unix(mut self) -> Self {
         self.unix = true;
+        self
+    }
+
+    /// Lets other users enter its directory.
+    ///
+    /// # Panics
+    /// If its mode cannot be changed.
+    #[must_use]
+    pub fn open_directory(self) -> Self {
+        std::fs::set_permissions(self.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         self
     }
 
@@ -303,6 +314,14 @@ impl Supervisor {
         let status = self.status();
         let current = status.generations.iter().find(|generation| generation.role == Role::Current);
         current.expect("something serves").generation
+    }
+
+    /// SIGKILL to the master alone.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn kill(&self) {
+        self.signal(Signal::SIGKILL);
     }
 
     /// SIGTERM, and everything that must hold then: exit code 0, and nothing left behind.

@@ -1,0 +1,62 @@
+//! Workers with rights, limits and manners of their own.
+
+use std::os::unix::fs::PermissionsExt;
+
+use harness::{Supervisor, supervisor};
+
+fn proc(gin: &Supervisor, file: &str) -> String {
+    std::fs::read_to_string(format!("/proc/{}/{file}", gin.workers()[0])).unwrap()
+}
+
+fn line<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
+    text.lines().find(|line| line.starts_with(start)).unwrap().split_whitespace().collect()
+}
+
+#[test]
+fn a_worker_of_another_user_has_its_rights_and_says_ready() {
+    if !nix::unistd::Uid::effective().is_root() {
+        println!("only root can change users");
+        return;
+    }
+    let builder = supervisor().ours("one", "ok");
+    let dir = builder.releases().current().parent().unwrap().to_owned();
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Built below a home directory that others cannot enter.
+    let program = dir.join("app");
+    std::fs::copy(harness::binary("fixture-worker"), &program).unwrap();
+    let settings = format!(
+        "command = [{program:?}]\nchannel = true\ndirectory = {:?}\nsoak = \"0s\"\nuser = \"daemon\"\numask = \"0027\"\nnice = 5\n\
+         limits = {{ nofile = 2000 }}\nworkers = 2",
+        builder.releases().current()
+    );
+    // The releases' directory lives as long as this builder.
+    let gin = supervisor().open_directory().set(&settings).start();
+    let status = proc(&gin, "status");
+    assert_eq!(line(&status, "Uid:")[1..], ["1", "1", "1", "1"]);
+    assert_eq!(line(&status, "Gid:")[1..], ["1", "1", "1", "1"]);
+    assert_eq!(line(&status, "Umask:")[1], "0027");
+    assert_eq!(line(&status, "SigBlk:")[1], "0000000000000000");
+    assert_eq!(line(&proc(&gin, "limits"), "Max open files")[3], "2000");
+    assert_eq!(proc(&gin, "stat").rsplit(") ").next().unwrap().split(' ').nth(16), Some("5"));
+    assert_eq!(gin.get("/").status, 200);
+    gin.restart();
+    gin.stop();
+}
+
+#[test]
+fn a_worker_of_a_master_that_dies_goes_on_or_ends_as_configured() {
+    for (setting, lives) in [("serve", true), ("exit", false)] {
+        let gin = supervisor().ours("one", "ok").set(&format!("on_master_death = \"{setting}\"")).start();
+        let (address, worker) = (gin.tcp(), gin.workers()[0]);
+        let pid = rustix::process::Pid::from_raw(worker).unwrap();
+        let process = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        gin.kill();
+        if lives {
+            assert_eq!(harness::get(&address, "/").unwrap().json()["pid"], worker);
+        } else {
+            let mut ended = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
+            let patience = rustix::event::Timespec { tv_sec: 30, tv_nsec: 0 };
+            assert_eq!(rustix::event::poll(&mut ended, Some(&patience)).unwrap(), 1, "it lives on");
+        }
+    }
+}
