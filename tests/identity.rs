@@ -38,6 +38,8 @@ fn a_worker_of_another_user_has_its_rights_and_says_ready() {
     assert_eq!(line(&status, "SigBlk:")[1], "0000000000000000");
     assert_eq!(line(&proc(&gin, "limits"), "Max open files")[3], "2000");
     assert_eq!(proc(&gin, "stat").rsplit(") ").next().unwrap().split(' ').nth(16), Some("5"));
+    let environment = proc(&gin, "environ");
+    assert!(environment.contains("\0USER=daemon\0") && environment.contains("\0HOME=/usr/sbin\0"), "{environment}");
     assert_eq!(gin.get("/").status, 200);
     gin.restart();
     gin.stop();

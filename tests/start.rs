@@ -85,7 +85,7 @@ fn a_unix_sockets_mode_and_group_are_set() {
 
 #[test]
 fn workers_that_listen_to_nothing_are_kept_too() {
-    let gin = supervisor().without_listener().foreign("one", "ok").set("soak = \"0s\"").start();
+    let gin = supervisor().without_listener().foreign("one", "ok").set("soak = \"0s\"\nlisten = []").start();
     gin.restart();
     assert_eq!(gin.workers().len(), 1);
     gin.stop();

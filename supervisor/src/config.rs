@@ -266,7 +266,7 @@ fn read_listeners(
         cli.listen.iter().map(|listen| spec(&listen.name, listen.address.clone())).collect()
     } else if tables.is_some() {
         listeners
-    } else if host.is_some() || port.is_some() || cli.command.is_empty() && worker.command.is_none() {
+    } else {
         match Address::from_host_port(host.as_deref().unwrap_or("127.0.0.1"), port.unwrap_or(8080)) {
             Ok(address) => vec![spec("http", address)],
             Err(error) => {
@@ -274,8 +274,6 @@ fn read_listeners(
                 Vec::new()
             }
         }
-    } else {
-        Vec::new()
     };
     for (index, listener) in listeners.iter().enumerate() {
         let line = section.line("listen").unwrap_or(1);
@@ -439,7 +437,8 @@ mod tests {
         let foreign = load("[supervisor]\ncommand = [\"/bin/app\"]\nready = { after = \"2s\" }\n").unwrap();
         assert_eq!((foreign.worker.channel, foreign.worker.soak), (false, Duration::from_secs(1)));
         assert_eq!(foreign.worker.ready, Readiness::After(Duration::from_secs(2)));
-        assert!(foreign.master.listeners.is_empty());
+        assert_eq!(foreign.master.listeners[0].address.to_string(), "127.0.0.1:8080");
+        assert!(load("[supervisor]\nlisten = []\n").unwrap().master.listeners.is_empty());
     }
 
     #[test]

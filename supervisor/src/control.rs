@@ -144,7 +144,11 @@ pub fn acting(handle: Handle) -> Router {
 
 /// What changes nothing.
 pub fn looking(handle: Handle) -> Router {
-    finish(looks(handle))
+    let refused =
+        || async { error(StatusCode::FORBIDDEN, exit::REFUSED, "this socket may only look; use control.sock to act") };
+    let acts = ["restart", "reload", "cancel", "scale", "stop"];
+    let router = acts.iter().fold(looks(handle), |router, act| router.route(&format!("/v1/{act}"), post(refused)));
+    finish(router)
 }
 
 fn looks(handle: Handle) -> Router {

@@ -187,7 +187,7 @@ impl Machine {
         }
         match &mut self.waiting.restart {
             Some(waiting) if waiting.operations.len() >= OPERATIONS_MAX => {
-                return answer(operation, &Answer::Busy(format!("{OPERATIONS_MAX} commands wait already")), out);
+                return answer(operation, &busy(), out);
             }
             Some(waiting) => waiting.operations.extend(&request.operations),
             none => *none = Some(request.clone()),
@@ -258,15 +258,17 @@ impl Machine {
             out.push(Action::Report(Report::Ignored(text.clone())));
             return answer(operation, &Answer::Refused(text), out);
         }
-        if let Fleet::Serving(_) = self.fleet {
+        if self.scaling.len() >= OPERATIONS_MAX {
+            answer(operation, &busy(), out);
+        } else if let Fleet::Serving(_) = self.fleet {
             self.scaling.extend(operation);
             self.scale_now(now, workers, out);
         } else {
             let waiting = self.waiting.scale.get_or_insert_with(|| Scale { operations: Vec::new(), workers });
-            waiting.workers = workers;
             if waiting.operations.len() >= OPERATIONS_MAX {
-                return answer(operation, &Answer::Busy(format!("{OPERATIONS_MAX} commands wait already")), out);
+                return answer(operation, &busy(), out);
             }
+            waiting.workers = workers;
             waiting.operations.extend(operation);
             let text = "an upgrade is under way; the number of workers changes after it".to_owned();
             out.push(Action::Report(Report::Waiting { operations: operation.into_iter().collect(), text }));
@@ -294,6 +296,9 @@ impl Machine {
     fn handle_stop(&mut self, now: Moment, operation: Option<OperationId>, speed: Speed, out: &mut Vec<Action>) {
         match self.fleet {
             Fleet::Stopped => return answer(operation, &Answer::Stopped, out),
+            Fleet::Stopping { .. } if self.stopping.len() >= OPERATIONS_MAX => {
+                return answer(operation, &busy(), out);
+            }
             Fleet::Stopping { .. } => {
                 self.stopping.extend(operation);
                 out.push(Action::Report(Report::Stopping(Speed::Fast)));
@@ -568,6 +573,10 @@ fn record(now: Moment, candidate: &Candidate, failure: Option<Failure>) -> Recor
         ended: now,
         took: now.since(candidate.began),
     }
+}
+
+fn busy() -> Answer {
+    Answer::Busy(format!("{OPERATIONS_MAX} commands wait already"))
 }
 
 fn answer(operation: Option<OperationId>, with: &Answer, out: &mut Vec<Action>) {

@@ -17,6 +17,9 @@ use crate::driver::Handle;
 /// Chunks on their way to a caller.
 const WINDOW: usize = 16;
 
+/// Callers that follow the events; more would keep commands from being heard.
+const FOLLOWERS: usize = 16;
+
 /// What to wait for.
 #[derive(Debug, Deserialize)]
 pub(super) struct Until {
@@ -58,6 +61,13 @@ async fn follow_operation(handle: Handle, id: OperationId, until_drained: bool, 
 
 /// `GET /v1/events`: server-sent events. A caller that is too slow is told how many it missed.
 pub(super) async fn events(State(handle): State<Handle>) -> Response {
+    if handle.events.receiver_count() >= FOLLOWERS {
+        return error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            exit::BUSY,
+            format!("{FOLLOWERS} callers follow the events already"),
+        );
+    }
     let mut events = handle.events.subscribe();
     let (mut sender, body): (Sender<Bytes>, _) = Channel::new(WINDOW);
     tokio::task::spawn_local(async move {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use gin_shared::generation::{Generation, WorkerId};
 use gin_shared::inherit;
-use nix::unistd::{Gid, Uid};
+use nix::unistd::{Gid, Uid, User};
 
 use crate::config::{Config, WorkerConfig, without_code};
 use crate::exec_helper::lookup;
@@ -172,10 +172,15 @@ fn argv(written: &[String], program: &Path) -> Vec<OsString> {
 fn environment(config: &Config, id: Generation, directory: Option<&Path>) -> Vec<(OsString, OsString)> {
     let added: Vec<(OsString, OsString)> =
         config.worker.env.iter().map(|(key, value)| (key.into(), value.into())).collect();
-    let replaced = |key: &OsString| added.iter().any(|(name, _)| name == key);
+    let of_user = user_environment(config.worker.user.as_deref());
     let stripped = |key: &OsString| inherit::STRIPPED.iter().any(|name| key == name);
-    let mut environment: Vec<_> = std::env::vars_os().filter(|(key, _)| !stripped(key) && !replaced(key)).collect();
-    environment.extend(added);
+    let inherited = std::env::vars_os().filter(|(key, _)| !stripped(key));
+    // The later one counts.
+    let mut environment: Vec<(OsString, OsString)> = Vec::new();
+    for (key, value) in inherited.chain(of_user).chain(added) {
+        environment.retain(|(name, _)| *name != key);
+        environment.push((key, value));
+    }
     let mut set = |name: &str, value: OsString| environment.push((name.into(), value));
     set(inherit::GIN_INSTANCE, config.instance.clone().into());
     set(inherit::GIN_GENERATION, id.to_string().into());
@@ -183,6 +188,13 @@ fn environment(config: &Config, id: Generation, directory: Option<&Path>) -> Vec
         set(inherit::GIN_RELEASE, release.to_owned());
     }
     environment
+}
+
+/// As systemd sets it for `User=`.
+fn user_environment(user: Option<&str>) -> Vec<(OsString, OsString)> {
+    let Some(entry) = user.and_then(|name| User::from_name(name).ok().flatten()) else { return Vec::new() };
+    let name = OsString::from(entry.name);
+    vec![("HOME".into(), entry.dir.into()), ("USER".into(), name.clone()), ("LOGNAME".into(), name)]
 }
 
 fn resolve_directory(directory: &Path) -> Result<PathBuf, String> {

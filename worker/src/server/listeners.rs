@@ -72,7 +72,8 @@ impl Listener {
             Kind::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 // Responses are written whole: waiting for more would only delay them.
-                stream.set_nodelay(true)?;
+                // Fails only if the client is gone already, which its first read will tell.
+                let _ = stream.set_nodelay(true);
                 Ok(Stream::Tcp(stream))
             }
             Kind::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
