@@ -95,6 +95,38 @@ fn callers_that_say_nothing_do_not_keep_others_out() {
 }
 
 #[test]
+fn an_output_that_nobody_reads_stops_nothing() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let booted = UnixDatagram::bind(dir.path().join("notify")).unwrap();
+    booted.set_read_timeout(Some(PATIENCE)).unwrap();
+    let run = dir.path().join("run");
+    std::fs::create_dir(&run).unwrap();
+    let mut child = std::process::Command::new(harness::binary("gin-supervisor"))
+        .args(["--listen", "127.0.0.1:0", "--"])
+        .arg(harness::binary("gin-server"))
+        .env("RUNTIME_DIRECTORY", &run)
+        .env("NOTIFY_SOCKET", dir.path().join("notify"))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    booted.recv(&mut [0; 64]).unwrap();
+    let ctl = |args: &[&str]| harness::Ctl::run(&run.join("control.sock"), args);
+    // Each is a line of more than 100 bytes, and the pipe holds 64 KiB.
+    for _ in 0..650 {
+        ctl(&["cancel"]).assert(5, &[]);
+    }
+    ctl(&["restart"]).assert(0, &[]);
+    ctl(&["scale", "2"]).assert(0, &[]);
+    ctl(&["scale", "1"]).assert(0, &[]);
+    ctl(&["status"]).assert(0, &["1/1 serving"]);
+    ctl(&["stop", "--fast"]).assert(0, &["stopped"]);
+    // The last lines are still in its way out: they are lost, and it ends.
+    drop(child.stderr.take());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn a_hundred_thousand_datagrams_on_the_notify_socket_cost_nothing() {
     let gin = supervisor().workers(2).ours("one", "ok").set("soak = \"0s\"").start();
     let before = memory(&gin);

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
-use harness::{Load, binary, get, soak, supervisor};
+use harness::{Load, binary, get, supervisor, times};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -149,14 +149,15 @@ fn a_crash_loop_backs_off_and_the_listener_stays_open() {
     std::fs::write(gin.releases().path("one").join("mode"), "exit").unwrap();
     let mut events = gin.events();
     kill(Pid::from_raw(gin.workers()[0]), Signal::SIGKILL).unwrap();
-    let waits = if soak() { "again in 25" } else { "respawned in 4" };
-    if soak() {
-        // Half a minute and more of doubling waits.
-        while !events.until("respawned in ").text.contains("respawned in 12") {}
-        while !events.until("respawned in ").text.contains("respawned in 2") {}
-    } else {
-        events.until(waits);
+    // At once, then after 100, 200, 400 ms ...: five crashes are a second, ten are a minute.
+    let mut waits = Vec::new();
+    for _ in 0..times(5, 10) {
+        let text = events.until("respawned in ").text;
+        let wait: u64 = text.split(' ').nth(3).unwrap().parse().unwrap();
+        assert!(waits.last().is_none_or(|before| wait >= *before), "{waits:?}, then {wait} ms");
+        waits.push(wait);
     }
+    assert!(waits[4] >= 800 && waits.iter().all(|wait| *wait <= 37_500), "{waits:?}");
     let status = gin.ctl(&["status"]);
     status.assert(1, &["degraded", "backoff"]);
     let address = gin.tcp();

@@ -114,6 +114,8 @@ impl From<Address> for String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -128,6 +130,15 @@ mod tests {
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!(address.to_string(), shown);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_address_reads_back_as_it_is_shown(text in "\\PC{0,40}|[0-9.:\\[\\]a-f]{1,40}|unix:/.{0,200}") {
+            if let Ok(address) = text.parse::<Address>() {
+                prop_assert_eq!(address.to_string().parse::<Address>(), Ok(address));
+            }
         }
     }
 

@@ -58,6 +58,8 @@ fn parse_line(line: &str) -> Option<Notice> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -67,6 +69,17 @@ mod tests {
             notices,
             [Notice::Ready, Notice::Status("all  [31mwell".into()), Notice::ExtendTimeout(Duration::from_millis(1500)),]
         );
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_is_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..MESSAGE_MAX)) {
+            for notice in parse(&bytes) {
+                if let Notice::Status(text) = notice {
+                    prop_assert!(text.chars().count() <= STATUS_MAX);
+                }
+            }
+        }
     }
 
     #[test]

@@ -382,6 +382,7 @@ pub fn without_code(error: &std::io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -445,6 +446,39 @@ mod tests {
     fn a_user_that_does_not_exist_is_named() {
         let problems = load("[supervisor]\nuser = \"no-such-user-here\"\n").unwrap_err();
         assert_eq!(problems, ["shop.toml: user no-such-user-here: unknown"]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: if std::env::var_os("GIN_SOAK").is_some() { 20_000 } else { 500 },
+            ..ProptestConfig::default()
+        })]
+
+        /// Whatever stands in a file: it is read or refused, with a place for each problem, and never a panic.
+        #[test]
+        fn any_file_is_read_or_refused(
+            lines in proptest::collection::vec(
+                prop_oneof![
+                    Just("[supervisor]".to_owned()),
+                    Just("[server]".to_owned()),
+                    Just("[[supervisor.listen]]".to_owned()),
+                    ("[a-z_]{1,12}|workers|command|ready|listen|host|port|env|limits|umask|address|name|mode",
+                     "[0-9]{1,20}|-1|1e9|true|\"\\PC{0,20}\"|\"unix:/.{0,120}\"|\\[\\]|\\[1, \"x\"\\]|\\{ after = \"1s\" \\}|\\{\\}|1979-05-27")
+                        .prop_map(|(key, value)| format!("{key} = {value}")),
+                    "\\PC{0,40}",
+                ],
+                0..12,
+            ),
+        ) {
+            let text = lines.join("\n");
+            let path = Path::new("shop.toml");
+            let cli = Cli::parse_from(["gin-supervisor"]);
+            if let Ok(entries) = parse_toml(path, &text)
+                && let Err(problems) = Config::from_entries(&cli, None, &entries, Problems::new(path))
+            {
+                prop_assert!(problems.iter().all(|problem| !problem.place.is_empty() && !problem.text.is_empty()));
+            }
+        }
     }
 
     #[test]

@@ -22,4 +22,4 @@ pub use supervisor::{Supervisor, supervisor};
 use std::time::Duration;
 
 /// Nothing in these tests takes so long; what does is a failure.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(45);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use clap::Parser;
 use gin_worker::{Config, Error, Server};
 use tracing::Level;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 use endpoints::About;
 
@@ -34,6 +35,9 @@ struct Cli {
     config_check: bool,
 }
 
+/// Lines that wait to be written.
+const LOG_QUEUE: usize = 4096;
+
 /// Wrong usage or configuration.
 const USAGE: u8 = gin_shared::exit::USAGE;
 
@@ -50,7 +54,7 @@ fn main() -> ExitCode {
         println!("the configuration is fine");
         return ExitCode::SUCCESS;
     }
-    start_log(&cli);
+    let _log = start_log(&cli);
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -75,16 +79,24 @@ fn load(cli: &Cli) -> Result<Config, Error> {
 }
 
 /// Under a supervisor in a terminal, the terminal is the supervisor's: only what is wrong is told there.
-fn start_log(cli: &Cli) {
+///
+/// Written by a thread of its own from a bounded queue: an output that takes nothing costs lines, and stops no request.
+fn start_log(cli: &Cli) -> WorkerGuard {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LOG_QUEUE)
+        .lossy(true)
+        .thread_name("log")
+        .finish(io::stderr());
     let terminal = io::stderr().is_terminal();
     let supervised = gin_worker::identity().is_some();
     let level = if terminal && supervised { cli.log_level.min(Level::WARN) } else { cli.log_level };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(io::stderr);
+    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(writer);
     if terminal {
         log.init();
     } else {
         log.json().flatten_event(true).init();
     }
+    guard
 }
 
 #[tokio::main]
