@@ -62,3 +62,45 @@ fn a_worker_of_a_master_that_dies_goes_on_or_ends_as_configured() {
         }
     }
 }
+
+#[test]
+fn a_low_limit_of_descriptors_is_the_workers_alone() {
+    let gin = supervisor().ours("one", "ok").and_unix().set("limits = { nofile = 64 }\nsoak = \"0s\"").start();
+    assert_eq!(line(&proc(&gin, "limits"), "Max open files")[3], "64");
+    gin.restart();
+    gin.stop();
+}
+
+#[test]
+fn a_master_with_few_descriptors_takes_what_it_may_and_hands_its_own_limit_on() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let run = dir.path().join("run");
+    std::fs::create_dir(&run).unwrap();
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", "ulimit -Sn 40; umask 077; exec \"$@\"", "sh"])
+        .arg(harness::binary("gin-supervisor"))
+        .args(["--listen", "127.0.0.1:0", "--workers", "20"])
+        .env("RUNTIME_DIRECTORY", &run)
+        .env_remove("NOTIFY_SOCKET")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::fs::File::create(dir.path().join("log")).unwrap())
+        .spawn()
+        .unwrap();
+    let socket = run.join("control.sock");
+    // Its boot is awaited as an operator would: the command waits its turn.
+    let restarted = loop {
+        let tried = harness::Ctl::run(&socket, &["restart"]);
+        if tried.code != 3 {
+            break tried;
+        }
+        assert!(child.try_wait().unwrap().is_none(), "{}", std::fs::read_to_string(dir.path().join("log")).unwrap());
+    };
+    restarted.assert(0, &["generation 2 serves"]);
+    let status = harness::Ctl::run(&socket, &["--json", "status"]).out;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let worker = &status["generations"][0]["workers"][0]["pid"];
+    let limits = std::fs::read_to_string(format!("/proc/{worker}/limits")).unwrap();
+    assert_eq!(line(&limits, "Max open files")[3], "40");
+    harness::Ctl::run(&socket, &["stop"]).assert(0, &["stopped"]);
+    assert!(child.wait().unwrap().success());
+}

@@ -85,3 +85,34 @@ fn what_outlasts_the_shutdown_time_is_cut_and_counted() {
     );
     gin.stop();
 }
+
+#[test]
+fn a_service_managers_signal_on_top_of_the_masters_order_cuts_nothing() {
+    let mut gin = supervisor().ours("one", "ok").start();
+    let mut slow = Client::connect(&gin.tcp()).unwrap();
+    slow.send(b"GET /slow?ms=800 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let _ = gin.get("/");
+    let mut events = gin.events();
+    let worker = nix::unistd::Pid::from_raw(gin.workers()[0]);
+    gin.signal(nix::sys::signal::Signal::SIGTERM);
+    events.until("worker draining");
+    nix::sys::signal::kill(worker, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(slow.response().unwrap().body, b"slow\n");
+    gin.assert_gone(0);
+}
+
+#[test]
+fn a_connection_that_turns_idle_during_a_drain_has_its_grace_too() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[timeouts]\nidle_grace = \"200ms\"").start();
+    let mut client = Client::connect(&gin.tcp()).unwrap();
+    client.send(b"GET /download?mb=3&ms=900 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let _ = gin.get("/");
+    gin.restart();
+    let whole = client.response().unwrap();
+    assert_eq!(whole.body.len(), 3 << 20);
+    // Its head was sent before the drain, so it could not say so; the connection is closed long before the shutdown time.
+    let began = std::time::Instant::now();
+    assert_eq!(client.until_closed().unwrap(), b"");
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "cut at the end instead");
+    gin.stop();
+}

@@ -134,3 +134,45 @@ fn instances_are_found_by_name() {
     assert!(b.wait().unwrap().success());
     assert_eq!(text(&["status", "a"]).0, Some(3));
 }
+
+#[test]
+fn a_signals_restart_is_not_lost_with_a_command_that_joined_it() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"1s\"").start();
+    let mut events = gin.events();
+    gin.signal(Signal::SIGUSR2);
+    events.until("generation 2 begins");
+    gin.signal(Signal::SIGUSR2);
+    events.until("a command waits");
+    gin.ctl(&["restart", "--timeout", "200ms"]).assert(6, &["not done within 200ms"]);
+    events.until("generation 3 current");
+    gin.stop();
+}
+
+#[test]
+fn who_closes_its_end_still_hears_the_exit_code() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let ctl = |command: &str| {
+        let script = format!("set -o pipefail; \"$0\" -s \"$1\" {command} | true");
+        let mut bash = std::process::Command::new("bash");
+        bash.args(["-c", &script]).arg(harness::binary("gin-ctl")).arg(gin.socket()).status().unwrap().code()
+    };
+    assert_eq!(ctl("restart"), Some(0));
+    assert_eq!(ctl("status"), Some(0));
+    assert_eq!(gin.generation().0, 2);
+    gin.stop();
+}
+
+#[test]
+fn a_control_path_that_is_taken_is_left_alone() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let precious = dir.path().join("precious");
+    std::fs::write(&precious, "x").unwrap();
+    let (code, log) = supervisor().ours("one", "ok").set(&format!("control = {precious:?}")).fails();
+    assert!(code == 2 && log.contains("not a socket"), "{log}");
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "x");
+    let gin = supervisor().ours("one", "ok").start();
+    let (code, log) = supervisor().ours("one", "ok").set(&format!("control = {:?}", gin.socket())).fails();
+    assert!(code == 2 && log.contains("address in use by pid"), "{log}");
+    gin.ctl(&["status"]).assert(0, &["serving"]);
+    gin.stop();
+}

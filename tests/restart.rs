@@ -18,3 +18,17 @@ fn restarts_under_load_hurt_nobody() {
     assert_eq!(gin.pid(), pid, "the PID in the file changed");
     gin.stop();
 }
+
+/// The narrowest moment: a connection accepted while its worker begins to drain.
+#[test]
+fn restarts_without_a_pause_hurt_nobody() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"\nmax_draining = 64").start();
+    let address = gin.tcp();
+    let load = Load::new().one_shot(&address, 2).keep_alive(&address, 2);
+    for _ in 0..times(60, 1000) {
+        gin.restart();
+    }
+    load.flows(50);
+    load.finish().assert_unhurt();
+    gin.stop();
+}

@@ -21,6 +21,9 @@ use crate::os::listener::ListenerSpec;
 use read::{Problems, Section, nearest};
 use tree::{Entry, Problem, Value, parse_toml};
 
+/// The kernel passes 253 descriptors at once (SCM_MAX_FD), of which the helper needs two and the channel one.
+const LISTENERS_MAX: usize = 250;
+
 /// Everything, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -140,9 +143,15 @@ impl Config {
         };
         let supervisor = section(sections::SUPERVISOR);
         let worker = read_worker(&supervisor, &section(sections::FEATURES), cli);
-        let listeners = read_listeners(&supervisor, &section(sections::SERVER), &worker, cli, &problems);
+        let server = section(sections::SERVER);
+        let listeners = read_listeners(&supervisor, &server, &worker, cli, &problems);
         let master = read_master(&supervisor, listeners, cli);
         supervisor.finish();
+        // The worker's, who looks at their values.
+        for key in ["name", "mode"] {
+            let _ = server.line(key);
+        }
+        server.finish();
         let instance = cli.instance.clone().unwrap_or_else(|| instance_name(cli.config.as_deref()));
         let mut found = problems.into_vec();
         if !is_instance_name(&instance) {
@@ -259,12 +268,14 @@ fn read_listeners(
         Some(tables) => tables.iter().filter_map(|table| read_listener(table, worker.channel)).collect(),
         None => Vec::new(),
     };
-    if let (Some(_), Some(line)) = (&tables, server.line("host").or(server.line("port"))) {
+    let has_tables = tables.is_some();
+    tables.into_iter().flatten().for_each(Section::finish);
+    if let (true, Some(line)) = (has_tables, server.line("host").or(server.line("port"))) {
         problems.add(line, "server.host and server.port are the shorthand for one listener; leave them out beside [[supervisor.listen]]".to_owned());
     }
     let listeners: Vec<ListenerSpec> = if !cli.listen.is_empty() {
         cli.listen.iter().map(|listen| spec(&listen.name, listen.address.clone())).collect()
-    } else if tables.is_some() {
+    } else if has_tables {
         listeners
     } else {
         match Address::from_host_port(host.as_deref().unwrap_or("127.0.0.1"), port.unwrap_or(8080)) {
@@ -275,6 +286,10 @@ fn read_listeners(
             }
         }
     };
+    if listeners.len() > LISTENERS_MAX {
+        let text = format!("{} listeners; {LISTENERS_MAX} at most can be passed on", listeners.len());
+        problems.add(section.line("listen").unwrap_or(1), text);
+    }
     for (index, listener) in listeners.iter().enumerate() {
         let line = section.line("listen").unwrap_or(1);
         if listeners[..index].iter().any(|other| other.name == listener.name) {
@@ -427,6 +442,12 @@ mod tests {
         );
         let beside = format!("{}[server]\nport = 1\n", listen("127.0.0.1:1"));
         assert!(load(&beside).unwrap_err()[0].contains("shorthand"));
+        assert!(
+            load(&format!("{}backlogg = 1\n", listen("127.0.0.1:1"))).unwrap_err()[0]
+                .contains("did you mean \"backlog\"?")
+        );
+        assert!(load("[server]\nprot = 1\n").unwrap_err()[0].contains("did you mean \"port\"?"));
+        assert!(load("[server]\nmode = \"debug\"\nname = \"x\"\n").is_ok());
         assert!(load(&listen("nowhere")).unwrap_err()[0].contains("is not an address"));
     }
 

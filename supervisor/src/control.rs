@@ -5,7 +5,7 @@ mod look;
 mod stream;
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +24,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::driver::{Handle, user_name};
+use crate::os::listener::remove_stale;
 
 /// Connections at once; more wait in the socket's queue.
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 256;
 /// The largest body taken, in bytes.
 const BODY_MAX: usize = 64 * 1024;
 /// How long a caller may take for its head, and again for its body.
@@ -46,23 +47,23 @@ pub struct Caller {
 pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
+    file: (u64, u64),
 }
 
 impl ControlSocket {
-    /// Binds it: for the owner, and for a group if there is one. The instance's lock is held, so a file there is stale.
+    /// Binds it: for the owner, and for a group if there is one. A socket that a killed master left there is replaced; any
+    /// other file, and a socket that somebody listens at, stays.
     ///
     /// # Errors
-    /// Those of `bind(2)` and `chown(2)`; an unknown group.
+    /// Those of `bind(2)` and `chown(2)`; an unknown group; something in its place.
     pub fn bind(path: &Path, group: Option<&str>) -> io::Result<Self> {
-        if let Err(error) = std::fs::remove_file(path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(error);
-        }
+        remove_stale(path).map_err(io::Error::other)?;
         let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
         let listener = UnixListener::bind(path);
         nix::sys::stat::umask(before);
-        let socket = Self { listener: listener?, path: path.to_owned() };
+        let listener = listener?;
+        let metadata = std::fs::symlink_metadata(path)?;
+        let socket = Self { listener, path: path.to_owned(), file: (metadata.dev(), metadata.ino()) };
         if let Some(name) = group {
             let (_, gid) = crate::exec_helper::lookup(None, Some(name)).map_err(io::Error::other)?;
             nix::unistd::chown(path, None, gid)?;
@@ -101,7 +102,9 @@ impl ControlSocket {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == self.file) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

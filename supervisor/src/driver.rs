@@ -10,12 +10,13 @@ mod status;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use gin_shared::control::{EventLine, OperationId};
 use gin_shared::status::{Status, Upgrade};
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 use crate::cli::Cli;
 use crate::config::Config;
@@ -32,6 +33,9 @@ use perform::Performer;
 const INBOX: usize = 256;
 /// Transitions kept for a follower that is slow; then it misses some.
 const EVENTS: usize = 256;
+
+/// Callers that follow an operation or the events at once.
+const STREAMS: usize = 192;
 
 /// What reaches the loop from elsewhere.
 #[derive(Debug)]
@@ -53,6 +57,8 @@ pub struct Handle {
     pub operations: Operations,
     /// What happens.
     pub events: broadcast::Sender<EventLine>,
+    /// Places for callers that follow something: fewer than there are connections, so that a command is always heard.
+    pub streams: Arc<Semaphore>,
 }
 
 /// What the driver is given.
@@ -92,8 +98,12 @@ impl Driver {
     /// Those of `signalfd(2)`.
     pub fn new(parts: Parts) -> io::Result<Self> {
         let (sender, inbox) = mpsc::channel(INBOX);
-        let handle =
-            Handle { inbox: sender, operations: Operations::default(), events: broadcast::Sender::new(EVENTS) };
+        let handle = Handle {
+            inbox: sender,
+            operations: Operations::default(),
+            events: broadcast::Sender::new(EVENTS),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+        };
         let machine = Machine::new(parts.config.master.max_draining);
         let performer = Performer::new(parts, handle.clone());
         Ok(Self { machine, signals: Signals::new()?, inbox, handle, performer, pending: VecDeque::new() })

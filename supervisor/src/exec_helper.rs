@@ -58,15 +58,15 @@ fn become_worker(orders: Orders) -> String {
 fn prepare_and_execute(orders: Orders) -> Result<std::convert::Infallible, String> {
     let Orders { spec, executable, pass_on } = orders;
     setsid().map_err(step("session"))?;
-    if let Some(nofile) = spec.nofile {
-        set_nofile(nofile).map_err(step("limits.nofile"))?;
-    }
     if let Some(nice) = spec.nice {
         rustix::process::setpriority_process(None, nice).map_err(|e| format!("nice {nice}: {}", words(e.into())))?;
     }
     if let Some(mask) = spec.umask {
         umask(Mode::from_bits_truncate(mask));
     }
+    // Before the user: raising the hard limit may be root's right alone. What is open above the limit stays open.
+    exec::pass_on(pass_on).map_err(|error| format!("descriptors: {error}"))?;
+    set_nofile(spec.nofile).map_err(step("limits.nofile"))?;
     become_user(&spec)?;
     if let Some(directory) = &spec.directory {
         let name = format!("directory {}", directory.display());
@@ -79,14 +79,14 @@ fn prepare_and_execute(orders: Orders) -> Result<std::convert::Infallible, Strin
             return Err("on_master_death: the master is gone already".to_owned());
         }
     }
-    exec::pass_on(pass_on).map_err(|error| format!("descriptors: {error}"))?;
     crate::os::signal::reset().map_err(|error| format!("signals: {error}"))?;
     execute(&spec, &executable)
 }
 
-fn set_nofile(wanted: u64) -> nix::Result<()> {
+/// The configured limit, or the one that the master was started with: it raised its own.
+fn set_nofile((soft, raise_hard): (u64, bool)) -> nix::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted))
+    setrlimit(Resource::RLIMIT_NOFILE, soft, if raise_hard { hard.max(soft) } else { hard })
 }
 
 /// Group before user: after the user the right to change the group is gone.

@@ -24,7 +24,7 @@ pub mod os;
 mod telemetry;
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -112,6 +112,7 @@ impl Stop {
 /// Takes hold of everything, runs, and lets go of it.
 fn hold(cli: Cli, config: Config, person: bool) -> Result<u8, Stop> {
     os::orphan::become_subreaper().map_err(|e| Stop::failed("subreaper", e))?;
+    os::limits::raise_nofile().map_err(|e| Stop::failed("RLIMIT_NOFILE", e))?;
     let runtime = os::runtime::prepare(&config.instance, &Surroundings::from_env()).map_err(Stop::usage)?;
     let pid_file_path = config.master.pid_file.clone().unwrap_or_else(|| runtime.join(runtime_dir::PID_FILE));
     let _instance = Lock::take(&runtime.join("instance.lock"), &pid_file_path).map_err(Stop::usage)?;
@@ -129,21 +130,23 @@ fn hold(cli: Cli, config: Config, person: bool) -> Result<u8, Stop> {
         log_boot
     };
     let log_level = cli.log_level.clone();
+    let status = config.master.status.clone().unwrap_or_else(|| runtime.join(runtime_dir::STATUS));
+    let sockets = {
+        let _context = tokio.enter();
+        let bind = |path: &Path, group: &Option<String>| {
+            let place = path.display().to_string();
+            ControlSocket::bind(path, group.as_deref()).map_err(|error| Stop::usage(format!("{place}: {error}")))
+        };
+        [bind(&control, &config.master.control_group)?, bind(&status, &config.master.status_group)?]
+    };
     let parts = Parts { cli, config, listeners, runtime, pid_file: pid_file_path, control, on_boot };
-    let code = LocalSet::new().block_on(&tokio, serve(parts)).map_err(|e| Stop::failed("supervisor", e))?;
+    let code = LocalSet::new().block_on(&tokio, serve(parts, sockets)).map_err(|e| Stop::failed("supervisor", e))?;
     telemetry::set_level(&log_level);
     tracing::info!(code, "gone");
     Ok(code)
 }
 
-async fn serve(parts: Parts) -> io::Result<u8> {
-    let (master, runtime) = (parts.config.master.clone(), parts.runtime.clone());
-    let status_path: PathBuf = master.status.unwrap_or_else(|| runtime.join(runtime_dir::STATUS));
-    let in_place = |path: PathBuf| move |error: io::Error| io::Error::other(format!("{}: {error}", path.display()));
-    let control = ControlSocket::bind(&parts.control, master.control_group.as_deref())
-        .map_err(in_place(parts.control.clone()))?;
-    let status =
-        ControlSocket::bind(&status_path, master.status_group.as_deref()).map_err(in_place(status_path.clone()))?;
+async fn serve(parts: Parts, [control, status]: [ControlSocket; 2]) -> io::Result<u8> {
     let driver = Driver::new(parts)?;
     let handle = driver.handle();
     let (over, is_over) = watch::channel(false);

@@ -165,7 +165,8 @@ impl Machine {
         queue: Queue,
         out: &mut Vec<Action>,
     ) {
-        let request = Restart { operations: operation.into_iter().collect(), asked_by };
+        let unattended = operation.is_none();
+        let request = Restart { operations: operation.into_iter().collect(), asked_by, unattended };
         let under_way = match &self.fleet {
             Fleet::Idle => {
                 let candidate = self.begin(now, request, out);
@@ -189,7 +190,10 @@ impl Machine {
             Some(waiting) if waiting.operations.len() >= OPERATIONS_MAX => {
                 return answer(operation, &busy(), out);
             }
-            Some(waiting) => waiting.operations.extend(&request.operations),
+            Some(waiting) => {
+                waiting.operations.extend(&request.operations);
+                waiting.unattended |= unattended;
+            }
             none => *none = Some(request.clone()),
         }
         if let Some(text) = under_way {
@@ -212,15 +216,15 @@ impl Machine {
             found |= !meant.is_empty() || target.is_none();
             waiting.operations = others;
             answer_all(meant, &Answer::Cancelled(because.to_owned()), out);
-            if target.is_none() || (found && waiting.operations.is_empty()) {
+            if target.is_none() || (found && waiting.operations.is_empty() && !waiting.unattended) {
                 self.waiting.restart = None;
             }
         }
         let meant = match &mut self.fleet {
             Fleet::Upgrading { candidate, .. } => match target {
                 None => true,
-                // Others wait for the same generation: only this one is let go.
-                Some(target) if candidate.request.operations.len() > 1 => {
+                // Others wait for the same generation, or a signal asked for it: only this one is let go.
+                Some(target) if candidate.request.operations.len() > 1 || candidate.request.unattended => {
                     let before = candidate.request.operations.len();
                     candidate.request.operations.retain(|op| *op != target);
                     if candidate.request.operations.len() < before {
@@ -410,7 +414,8 @@ impl Machine {
     /// A worker of the current generation failed: it is replaced, and who waits for a full number hears why not.
     fn current_failed(&mut self, failed: Option<(WorkerId, Failure)>, out: &mut Vec<Action>) {
         if let Some((_, failure)) = failed {
-            answer_all(std::mem::take(&mut self.scaling), &Answer::Failed(failure), out);
+            let workers = self.target();
+            answer_all(std::mem::take(&mut self.scaling), &Answer::Incomplete { failure, workers }, out);
         }
     }
 

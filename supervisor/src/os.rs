@@ -2,6 +2,7 @@
 
 pub mod channel;
 pub mod exec;
+pub mod limits;
 pub mod listener;
 pub mod notify;
 pub mod orphan;

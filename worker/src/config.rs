@@ -59,13 +59,13 @@ pub enum Mode {
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
     /// For the first byte of a new connection, and again for a complete request head: 30s.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "some_duration")]
     pub read: Duration,
     /// For a client that takes nothing of a response: 30s.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "some_duration")]
     pub write: Duration,
     /// Between two requests on a connection: 60s.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "some_duration")]
     pub idle: Duration,
     /// From the stop of accepting until what is left is closed: 30s. The supervisor's `drain_timeout` must be longer.
     #[serde(deserialize_with = "duration")]
@@ -96,7 +96,8 @@ impl Default for Timeouts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Connections at once; more wait in the listener's queue: 10000.
+    /// Connections at once, 1 at least; more wait in the listener's queue: 10000.
+    #[serde(deserialize_with = "at_least_one")]
     pub connections: u32,
 }
 
@@ -159,6 +160,19 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     deserializer.deserialize_str(Text)
 }
 
+/// One that is not zero: every connection would be closed at once.
+fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let duration = duration(deserializer)?;
+    if duration.is_zero() { Err(serde::de::Error::custom("it must be more than 0s")) } else { Ok(duration) }
+}
+
+fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    match u32::deserialize(deserializer)? {
+        0 => Err(serde::de::Error::custom("it must be 1 at least")),
+        count => Ok(count),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,5 +185,7 @@ mod tests {
         assert!(error("[timeouts]\nidel = \"2s\"\n").contains("unknown field `idel`"));
         assert!(error("[timeouts]\nidle = 2\n").contains("a duration such as"));
         assert!(error("[server]\nport = 70000\n").contains("line 2"));
+        assert!(error("[timeouts]\nread = \"0s\"\n").contains("more than 0s"));
+        assert!(error("[limits]\nconnections = 0\n").contains("1 at least"));
     }
 }

@@ -11,7 +11,7 @@
 mod hooks;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gin_shared::channel::DrainReason;
 use tokio::sync::watch;
@@ -43,7 +43,6 @@ struct Inner {
     stopping: watch::Sender<bool>,
     connections: watch::Sender<usize>,
     accepted: AtomicU64,
-    cut: AtomicUsize,
 }
 
 impl Default for Life {
@@ -53,7 +52,6 @@ impl Default for Life {
             stopping: watch::Sender::new(false),
             connections: watch::Sender::new(0),
             accepted: AtomicU64::new(0),
-            cut: AtomicUsize::new(0),
         }))
     }
 }
@@ -119,14 +117,6 @@ impl Life {
         self.0.connections.send_modify(|open| *open += 1);
         self.0.accepted.fetch_add(1, Ordering::Relaxed);
         OpenConnection(self.clone())
-    }
-
-    pub(crate) fn count_cut(&self) {
-        self.0.cut.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn cut(&self) -> usize {
-        self.0.cut.load(Ordering::Relaxed)
     }
 }
 

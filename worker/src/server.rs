@@ -17,6 +17,7 @@ use gin_shared::inherit;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 
 use crate::graceful::{Hook, Life, Phase, run_hooks};
 use crate::{Config, Error};
@@ -24,6 +25,8 @@ use channel::{Channel, Order};
 use connection::Shared;
 use listeners::Listener;
 
+/// How long connections have to notice that they are cut.
+const CUT: Duration = Duration::from_secs(1);
 /// What a drain may take beyond its own deadlines, when it asks the supervisor for time.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -84,28 +87,41 @@ impl Server {
         let channel = inherited.channel.map(|fd| Channel::serve(fd, orders)).transpose().map_err(Error::Inherit)?;
         notify(&[NotifyState::Ready]);
 
-        let mut reason = None;
+        let mut drain = None;
         if channel.is_some() {
-            reason = wait_for_go(&mut ordered, &mut stop).await;
+            drain = wait_for_go(&mut ordered, &mut stop).await;
         }
+        let mut accepting = JoinSet::new();
         let shared = Arc::new(Shared::new(self.config.timeouts, self.life.clone(), self.router));
-        if reason.is_none() {
+        if drain.is_none() {
             self.life.reach(Phase::Serving);
-            let slots = Arc::new(Semaphore::new(self.config.limits.connections as usize));
+            // Each listener holds a slot while it waits for a connection.
+            let slots = self.config.limits.connections as usize + listeners.len().saturating_sub(1);
+            let slots = Arc::new(Semaphore::new(slots));
             for listener in listeners {
                 tracing::info!(name = listener.name, address = listener.address, "accepting on {}", listener.address);
-                tokio::spawn(accept::accept(listener, Arc::clone(&shared), Arc::clone(&slots)));
+                accepting.spawn(accept::accept(listener, Arc::clone(&shared), Arc::clone(&slots)));
             }
             if let Some(channel) = &channel {
                 channel.say_serving();
             }
-            reason = Some(wait_for_drain(&mut ordered, &mut stop).await);
+            drain = Some(wait_for_drain(&mut ordered, &mut stop).await);
         }
-        drain(&self.config, &self.life, &self.hooks, reason.unwrap_or(DrainReason::Stop), &mut stop).await;
+        let asked = drain.unwrap_or(Asked::BySignal);
+        finish(&self.config, &self.life, &self.hooks, asked, accepting, &mut stop).await;
         run_hooks(self.hooks).await;
         tracing::info!("gone");
         Ok(())
     }
+}
+
+/// How a drain was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Over the channel.
+    ByMaster(DrainReason),
+    /// By SIGTERM or its like: a stop.
+    BySignal,
 }
 
 /// SIGTERM, SIGINT and SIGQUIT ask for a stop.
@@ -124,58 +140,93 @@ impl StopSignals {
 }
 
 /// `None`: go. Some: it is over before it began.
-async fn wait_for_go(ordered: &mut mpsc::Receiver<Order>, stop: &mut StopSignals) -> Option<DrainReason> {
+async fn wait_for_go(ordered: &mut mpsc::Receiver<Order>, stop: &mut StopSignals) -> Option<Asked> {
     tokio::select! {
         order = ordered.recv() => match order {
             Some(Order::Go) => None,
-            Some(Order::Drain(reason)) => Some(reason),
-            None => Some(DrainReason::Stop),
+            Some(Order::Drain(reason)) => Some(Asked::ByMaster(reason)),
+            None => Some(Asked::BySignal),
         },
-        () = stop.next() => Some(DrainReason::Stop),
+        () = stop.next() => Some(Asked::BySignal),
     }
 }
 
-async fn wait_for_drain(ordered: &mut mpsc::Receiver<Order>, stop: &mut StopSignals) -> DrainReason {
+async fn wait_for_drain(ordered: &mut mpsc::Receiver<Order>, stop: &mut StopSignals) -> Asked {
     loop {
         tokio::select! {
             order = ordered.recv() => match order {
-                Some(Order::Drain(reason)) => return reason,
+                Some(Order::Drain(reason)) => return Asked::ByMaster(reason),
                 Some(Order::Go) => {}
-                None => { stop.next().await; return DrainReason::Stop }
+                None => { stop.next().await; return Asked::BySignal }
             },
-            () = stop.next() => return DrainReason::Stop,
+            () = stop.next() => return Asked::BySignal,
         }
     }
 }
 
-async fn drain(config: &Config, life: &Life, hooks: &[Hook], reason: DrainReason, stop: &mut StopSignals) {
+/// Stops accepting, and lets what is open come to its end.
+async fn finish(
+    config: &Config,
+    life: &Life,
+    hooks: &[Hook],
+    asked: Asked,
+    mut accepting: JoinSet<()>,
+    stop: &mut StopSignals,
+) {
     let timeouts = config.timeouts;
+    let reason = match asked {
+        Asked::ByMaster(reason) => reason,
+        Asked::BySignal => DrainReason::Stop,
+    };
     life.set_reason(reason);
     let lame_duck = if reason == DrainReason::Stop { timeouts.lame_duck } else { Duration::ZERO };
     let needed = lame_duck + timeouts.shutdown + hooks.iter().map(|hook| hook.timeout).sum::<Duration>() + MARGIN;
     let micros = u32::try_from(needed.as_micros()).unwrap_or(u32::MAX);
     notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros)]);
     tracing::info!(?reason, connections = life.connections(), "draining");
+    let mut impatience = Impatience::new(asked, stop);
     if !lame_duck.is_zero() {
         life.reach(Phase::LameDuck);
-        tokio::select! { () = tokio::time::sleep(lame_duck) => {}, () = stop.next() => {} }
+        tokio::select! { () = tokio::time::sleep(lame_duck) => {}, () = impatience.grows() => {} }
     }
     let began = Instant::now();
-    let open = life.connections();
     life.reach(Phase::Draining);
+    // A connection may be between the kernel and its task: only when no one accepts any more are all of them counted.
+    while accepting.join_next().await.is_some() {}
+    let open = life.connections();
     let in_time = tokio::select! {
         () = life.all_closed() => true,
         () = tokio::time::sleep(timeouts.shutdown) => false,
-        // Asked twice: at once.
-        () = stop.next() => false,
+        () = impatience.grows() => false,
     };
+    let cut = life.connections();
     if !in_time {
         life.reach(Phase::Cut);
-        // They are told at once and have nothing more to wait for.
-        let _ = tokio::time::timeout(MARGIN, life.all_closed()).await;
+        // They are told at once. An upgraded connection is its handler's, and ends with the process.
+        let _ = tokio::time::timeout(CUT, life.all_closed()).await;
     }
-    let (cut, took_ms) = (life.cut(), began.elapsed().as_secs_f64() * 1e3);
+    let took_ms = began.elapsed().as_secs_f64() * 1e3;
     tracing::info!(finished = open.saturating_sub(cut), cut, took_ms, "drained");
+}
+
+/// Asked twice, a worker stops at once. A service manager's signal to every process of the service, on top of the master's
+/// order, is not that.
+struct Impatience<'a> {
+    stop: &'a mut StopSignals,
+    signals: u32,
+}
+
+impl<'a> Impatience<'a> {
+    fn new(asked: Asked, stop: &'a mut StopSignals) -> Self {
+        Self { stop, signals: u32::from(asked == Asked::BySignal) }
+    }
+
+    async fn grows(&mut self) {
+        while self.signals < 2 {
+            self.stop.next().await;
+            self.signals += 1;
+        }
+    }
 }
 
 /// Tells the supervisor; there may be none.

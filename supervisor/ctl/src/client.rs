@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::{Buf, Bytes, BytesMut};
 use gin_shared::control::ErrorBody;
 use gin_shared::exit;
+use gin_shared::status::Status;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
@@ -87,8 +88,21 @@ impl Client {
     /// See [`Failure`]; a refusal of the supervisor carries its exit code.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).map_err(|e| Failure::new(exit::USAGE, e.to_string()))?;
-        let stream = connect(&self.control).await?;
+        let stream = match connect(&self.control).await {
+            Err(failure) if failure.exit == exit::NO_SUPERVISOR && self.status != self.control => {
+                connect(&self.control_elsewhere().await.ok_or(failure)?).await?
+            }
+            other => other?,
+        };
         parse(send(stream, Method::POST, path, body.into()).await?).await
+    }
+
+    /// Where the instance takes commands, if not in its runtime directory: it says so itself.
+    async fn control_elsewhere(&self) -> Option<PathBuf> {
+        let status = connect(&self.status).await.ok()?;
+        let response = send(status, Method::GET, "/v1/status", Bytes::new()).await.ok()?;
+        let status: Status = parse(response).await.ok()?;
+        Some(status.control.into())
     }
 
     /// Looks at something that lasts.
@@ -97,7 +111,7 @@ impl Client {
     /// See [`Failure`].
     pub async fn stream(&self, path: &str) -> Result<Response<Incoming>, Failure> {
         let stream = match connect(&self.control).await {
-            Err(failure) if failure.exit == exit::REFUSED => connect(&self.status).await.map_err(|_| failure)?,
+            Err(failure) if self.status != self.control => connect(&self.status).await.map_err(|_| failure)?,
             other => other?,
         };
         send(stream, Method::GET, path, Bytes::new()).await

@@ -61,13 +61,19 @@ async fn stop(socket: Option<&Path>, json: bool, fast: bool, instance: Option<&s
     let pid = rustix::process::Pid::from_raw(status.pid);
     let process = pid.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
     let operation = Operation::new(socket, instance, json)?;
-    let code = operation.run("/v1/stop", &StopRequest { fast }, Patience::default()).await?;
-    if let (Some(process), exit::DONE) = (process, code) {
+    let outcome = operation.run("/v1/stop", &StopRequest { fast }, Patience::default()).await;
+    // It may have ended before it could be asked how it goes: its end is the answer, too.
+    let over = matches!(&outcome, Ok(exit::DONE) | Err(Failure { exit: exit::NO_SUPERVISOR, .. }));
+    if let (Some(process), true) = (process, over) {
         // A pidfd turns readable when its process has ended; the supervisor is on its last lines.
         let mut ended = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
-        let _ = rustix::event::poll(&mut ended, Some(&rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 }));
+        let patience = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+        if rustix::event::poll(&mut ended, Some(&patience)) == Ok(1) && outcome.is_err() {
+            crate::say!("stopped");
+            return Ok(exit::DONE);
+        }
     }
-    Ok(code)
+    outcome
 }
 
 async fn history(client: &Client, json: bool) -> Result<u8, Failure> {
@@ -75,11 +81,11 @@ async fn history(client: &Client, json: bool) -> Result<u8, Failure> {
     if json {
         print_json(&history);
     } else {
-        history.iter().for_each(|upgrade| anstream::println!("{}", upgrade_line(upgrade)));
+        history.iter().for_each(|upgrade| crate::say!("{}", upgrade_line(upgrade)));
     }
     Ok(exit::DONE)
 }
 
 fn print_json(value: &impl serde::Serialize) {
-    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+    crate::say!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
 }

@@ -1,5 +1,6 @@
 //! Where an instance's sockets are.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use gin_shared::exit;
@@ -22,13 +23,21 @@ impl Instance {
     fn at(directory: &Path) -> Option<Self> {
         let name = directory.file_name()?.to_string_lossy().into_owned();
         let (control, status) = (directory.join(CONTROL), directory.join(STATUS));
-        (control.exists() || status.exists()).then_some(Self { name, control, status })
+        (answers(&control) || answers(&status)).then_some(Self { name, control, status })
     }
 
     /// A socket named on the command line serves for both.
     #[must_use]
     pub fn from_socket(socket: &Path) -> Self {
         Self { name: socket.display().to_string(), control: socket.to_owned(), status: socket.to_owned() }
+    }
+}
+
+/// Whether somebody listens there; one who would not listen to us is somebody, too.
+fn answers(socket: &Path) -> bool {
+    match UnixStream::connect(socket) {
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
     }
 }
 

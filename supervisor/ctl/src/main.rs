@@ -1,5 +1,28 @@
 //! gin-ctl: talks to a supervisor's control socket, waits, and tells the truth in its exit code.
 
+/// A line on stdout. Who has closed it does not want it; the exit code still tells.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        let _ = std::io::Write::write_fmt(&mut anstream::stdout(), format_args!("{}\n", format_args!($($part)*)));
+    }};
+}
+
+/// The same without its end.
+macro_rules! show {
+    ($($part:tt)*) => {{
+        let _ = std::io::Write::write_fmt(&mut anstream::stdout(), format_args!($($part)*));
+    }};
+}
+
+/// A line on stderr.
+macro_rules! complain {
+    ($($part:tt)*) => {{
+        let _ = std::io::Write::write_fmt(&mut anstream::stderr(), format_args!("{}\n", format_args!($($part)*)));
+    }};
+}
+
+pub(crate) use {complain, say, show};
+
 mod cli;
 mod client;
 mod commands;
@@ -23,7 +46,7 @@ fn main() -> ExitCode {
     match runtime.block_on(commands::run(cli)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            anstream::eprintln!("{}error:{} {}", render::BAD, render::PLAIN, failure.text);
+            crate::complain!("{}error:{} {}", render::BAD, render::PLAIN, failure.text);
             ExitCode::from(failure.exit)
         }
     }

@@ -63,6 +63,6 @@ pub fn table(head: &[&str]) -> Table {
 /// Prints a table.
 pub fn print_table(table: &Table) {
     for line in table.lines() {
-        anstream::println!("  {}", line.trim());
+        crate::say!("  {}", line.trim());
     }
 }

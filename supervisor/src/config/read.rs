@@ -127,8 +127,8 @@ impl<'a> Section<'a> {
     pub fn integer(&self, key: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
         let node = self.node(key)?;
         match node.value {
-            Value::Integer(number) if range.contains(&number) => Some(number),
-            Value::Integer(number) => {
+            Value::Integer(number) | Value::Octal(number) if range.contains(&number) => Some(number),
+            Value::Integer(number) | Value::Octal(number) => {
                 self.wrong(
                     key,
                     node.line,
@@ -145,7 +145,7 @@ impl<'a> Section<'a> {
         let node = self.node(key)?;
         match &node.value {
             Value::String(text) if text == "auto" => Some(None),
-            Value::Integer(_) => self.integer(key, range).map(Some),
+            Value::Integer(_) | Value::Octal(_) => self.integer(key, range).map(Some),
             _ => self.expected(key, node, "a whole number or \"auto\""),
         }
     }
@@ -163,12 +163,14 @@ impl<'a> Section<'a> {
     pub fn mode(&self, key: &'static str) -> Option<u32> {
         let node = self.node(key)?;
         let bits = match &node.value {
-            Value::Integer(number) => u32::try_from(*number).ok(),
+            Value::Octal(number) => u32::try_from(*number).ok(),
+            // 640 in decimal is another mode than it seems.
+            Value::Integer(_) => None,
             Value::String(text) => u32::from_str_radix(text.trim_start_matches("0o"), 8).ok(),
             _ => return self.expected(key, node, "a mode such as \"0640\""),
         };
         bits.filter(|bits| *bits <= 0o7777).or_else(|| {
-            self.wrong(key, node.line, "not a mode; write it in octal, as \"0640\"");
+            self.wrong(key, node.line, "not a mode; write it in octal, as \"0640\" or 0o640");
             None
         })
     }
@@ -216,7 +218,7 @@ impl<'a> Section<'a> {
         let Value::Table(entries) = &node.value else { return self.expected(key, node, "a table") };
         let pair = |entry: &Entry| match &entry.node.value {
             Value::String(text) => Some((entry.key.clone(), text.clone())),
-            Value::Integer(number) => Some((entry.key.clone(), number.to_string())),
+            Value::Integer(number) | Value::Octal(number) => Some((entry.key.clone(), number.to_string())),
             Value::Boolean(value) => Some((entry.key.clone(), value.to_string())),
             _ => self.expected(&format!("{key}.{}", entry.key), &entry.node, "a string"),
         };

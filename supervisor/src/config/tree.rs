@@ -21,6 +21,8 @@ pub enum Value {
     String(String),
     /// A whole number.
     Integer(i64),
+    /// A whole number written in octal, as modes are.
+    Octal(i64),
     /// Any other number.
     Float(f64),
     /// true or false.
@@ -50,7 +52,7 @@ impl Value {
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::String(_) => "a string",
-            Self::Integer(_) => "a whole number",
+            Self::Integer(_) | Self::Octal(_) => "a whole number",
             Self::Float(_) => "a number",
             Self::Boolean(_) => "true or false",
             Self::Array(_) => "a list",
@@ -122,7 +124,8 @@ fn node(value: &DeValue<'_>, line: usize, lines: &Lines) -> Node {
     let value = match value {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-            Ok(number) => Value::Integer(number),
+            Ok(value) if number.radix() == 8 => Value::Octal(value),
+            Ok(value) => Value::Integer(value),
             Err(_) => Value::Other("a number that is too large"),
         },
         DeValue::Float(number) => number.as_str().parse().map_or(Value::Other("a number"), Value::Float),

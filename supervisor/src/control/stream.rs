@@ -1,5 +1,10 @@
 //! `GET` that lasts: an operation's steps until it is over, and the fleet's transitions until the caller leaves.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
@@ -7,18 +12,17 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use gin_shared::control::OperationId;
 use gin_shared::exit;
-use http_body_util::channel::{Channel, Sender};
+use http_body::Frame;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 
 use super::error;
 use crate::driver::Handle;
 
 /// Chunks on their way to a caller.
 const WINDOW: usize = 16;
-
-/// Callers that follow the events; more would keep commands from being heard.
-const FOLLOWERS: usize = 16;
 
 /// What to wait for.
 #[derive(Debug, Deserialize)]
@@ -36,20 +40,19 @@ pub(super) async fn operation(
 ) -> Response {
     let id = OperationId(id);
     if handle.operations.news(id, 0, until.drained).is_none() {
-        return error(StatusCode::NOT_FOUND, exit::USAGE, format!("there is no operation {id}, or it ended long ago"));
+        let text = format!("there is no operation {id}, or it ended long ago");
+        return error(StatusCode::NOT_FOUND, exit::USAGE, text);
     }
-    let (sender, body) = Channel::new(WINDOW);
-    tokio::task::spawn_local(follow_operation(handle, id, until.drained, sender));
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(body)).into_response()
+    stream(&handle.clone(), "application/x-ndjson", |sender| follow_operation(handle, id, until.drained, sender))
 }
 
-async fn follow_operation(handle: Handle, id: OperationId, until_drained: bool, mut sender: Sender<Bytes>) {
+async fn follow_operation(handle: Handle, id: OperationId, until_drained: bool, sender: mpsc::Sender<Bytes>) {
     let mut changes = handle.operations.changes();
     let mut seen = 0;
     while let Some(news) = handle.operations.news(id, seen, until_drained) {
         seen += news.steps.len();
         for step in &news.steps {
-            if sender.send_data(line(step)).await.is_err() {
+            if sender.send(line(step)).await.is_err() {
                 return;
             }
         }
@@ -61,28 +64,52 @@ async fn follow_operation(handle: Handle, id: OperationId, until_drained: bool, 
 
 /// `GET /v1/events`: server-sent events. A caller that is too slow is told how many it missed.
 pub(super) async fn events(State(handle): State<Handle>) -> Response {
-    if handle.events.receiver_count() >= FOLLOWERS {
-        return error(
-            StatusCode::SERVICE_UNAVAILABLE,
-            exit::BUSY,
-            format!("{FOLLOWERS} callers follow the events already"),
-        );
-    }
     let mut events = handle.events.subscribe();
-    let (mut sender, body): (Sender<Bytes>, _) = Channel::new(WINDOW);
-    tokio::task::spawn_local(async move {
+    stream(&handle, "text/event-stream", |sender| async move {
         loop {
             let chunk = match events.recv().await {
                 Ok(event) => [b"data: ", line(&event).as_ref(), b"\n"].concat().into(),
                 Err(RecvError::Lagged(missed)) => Bytes::from(format!(": {missed} events missed\n\n")),
                 Err(RecvError::Closed) => return,
             };
-            if sender.send_data(chunk).await.is_err() {
+            if sender.send(chunk).await.is_err() {
                 return;
             }
         }
+    })
+}
+
+/// An answer that `write` goes on with, until it returns or the caller leaves.
+fn stream<F>(handle: &Handle, content: &'static str, write: impl FnOnce(mpsc::Sender<Bytes>) -> F) -> Response
+where
+    F: Future<Output = ()> + 'static,
+{
+    let Ok(place) = Arc::clone(&handle.streams).try_acquire_owned() else {
+        let text = "too many callers follow something already";
+        return error(StatusCode::SERVICE_UNAVAILABLE, exit::BUSY, text);
+    };
+    let (sender, receiver) = mpsc::channel(WINDOW);
+    let left = sender.clone();
+    let writing = write(sender);
+    tokio::task::spawn_local(async move {
+        tokio::select! { () = writing => {}, () = left.closed() => {} }
     });
-    ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(body)).into_response()
+    ([(header::CONTENT_TYPE, content)], Body::new(Chunks { receiver, _place: place })).into_response()
+}
+
+/// A body that others write; goes with its connection, which its writer notices.
+struct Chunks {
+    receiver: mpsc::Receiver<Bytes>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl http_body::Body for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.get_mut().receiver.poll_recv(cx).map(|chunk| chunk.map(|bytes| Ok(Frame::data(bytes))))
+    }
 }
 
 fn line(value: &impl Serialize) -> Bytes {

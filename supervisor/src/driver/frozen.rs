@@ -15,6 +15,7 @@ use nix::unistd::{Gid, Uid, User};
 use crate::config::{Config, WorkerConfig, without_code};
 use crate::exec_helper::lookup;
 use crate::machine::plan::Plan;
+use crate::os::limits::inherited_nofile;
 use crate::os::spawn::Spec;
 
 /// What a generation runs.
@@ -151,7 +152,7 @@ impl Frozen {
             group: self.config.group.clone(),
             umask: self.config.umask,
             nice: self.config.nice,
-            nofile: self.config.nofile,
+            nofile: self.config.nofile.map_or((inherited_nofile(), false), |nofile| (nofile, true)),
             dies_with_master: self.config.dies_with_master,
             master: i32::try_from(std::process::id()).unwrap_or_default(),
         }

@@ -80,6 +80,8 @@ impl Performer {
             }
             Event::Worker { worker, what: WorkerEvent::Exited { .. } } => {
                 if let Some(process) = self.processes.remove(worker) {
+                    // Only the last one of a slot is ever quoted.
+                    self.words.retain(|id, _| (id.generation, id.slot) != (worker.generation, worker.slot));
                     self.words.insert(*worker, quote(&process));
                 }
                 Some(event)
@@ -110,11 +112,17 @@ impl Performer {
                     events.push_back(Event::Prepared { generation, plan });
                 }
                 Action::Spawn(worker) => {
-                    let what = match self.spawn(worker) {
-                        Ok(pid) => WorkerEvent::Spawned { pid },
-                        Err(error) => WorkerEvent::SpawnFailed { error: error.to_string() },
-                    };
-                    events.push_back(Event::Worker { worker, what });
+                    let mut tell = |what| events.push_back(Event::Worker { worker, what });
+                    match self.spawn(worker) {
+                        Err(error) => tell(WorkerEvent::SpawnFailed { error: error.to_string() }),
+                        Ok((pid, sent)) => {
+                            tell(WorkerEvent::Spawned { pid });
+                            if let Err(error) = sent {
+                                let error = format!("the exec helper cannot be given its orders: {error}");
+                                tell(WorkerEvent::ExecFailed { error });
+                            }
+                        }
+                    }
                 }
                 Action::Check(worker) => self.check(worker, events),
                 Action::Go(worker) => self.with(worker, Process::go),
@@ -162,7 +170,8 @@ impl Performer {
         Ok(plan)
     }
 
-    fn spawn(&mut self, id: WorkerId) -> io::Result<i32> {
+    /// Makes a process, and gives it its orders; without them it exits by itself.
+    fn spawn(&mut self, id: WorkerId) -> io::Result<(i32, io::Result<()>)> {
         let frozen = self.frozen.get(&id.generation).ok_or_else(|| io::Error::other("its generation is gone"))?;
         let place = |what: &str| self.parts.runtime.join(format!("{id}.{what}"));
         let notify = NotifySocket::bind(&place("notify"), frozen.owner)?;
@@ -188,13 +197,10 @@ impl Performer {
         let mut fds: Vec<BorrowedFd<'_>> = vec![frozen.executable.as_fd()];
         fds.extend(listeners.iter().map(AsFd::as_fd));
         fds.extend(process.channel_fd());
-        // Recorded: now it may become the worker. If this fails it reads EOF and exits, which its watcher tells.
-        if let Err(error) = helper.link.send(&spec, &fds) {
-            tracing::error!(worker = %id, pid = pid.as_raw(), "the exec helper does not take its orders: {error}");
-            process.kill();
-        }
+        // Recorded: now it may become the worker.
+        let sent = helper.link.send(&spec, &fds);
         tokio::task::spawn_local(process.watch(helper.link, self.handle.inbox.clone(), Rc::clone(&self.claims)));
-        Ok(pid.as_raw())
+        Ok((pid.as_raw(), sent))
     }
 
     fn check(&mut self, id: WorkerId, events: &mut VecDeque<Event>) {
@@ -209,21 +215,28 @@ impl Performer {
         let (spec, executable) =
             frozen.check_spec(id, process.pid()).ok_or_else(|| io::Error::other("no check is set"))?;
         let helper = spawn::start()?;
-        self.claims.borrow_mut().insert(helper.child.pid());
+        // If this fails the helper reads EOF, exits, and is reaped as an orphan.
         helper.link.send(&spec, &[executable.as_fd()])?;
+        self.claims.borrow_mut().insert(helper.child.pid());
         let (inbox, claims, timeout) =
             (self.handle.inbox.clone(), Rc::clone(&self.claims), frozen.config.ready_timeout);
         tokio::task::spawn_local(async move {
-            let failed = helper.link.outcome().await.ok().flatten();
-            let ended = tokio::time::timeout(timeout, helper.child.exited()).await;
+            let ended = tokio::time::timeout(timeout, async {
+                let failed = helper.link.outcome().await.ok().flatten();
+                let _ = helper.child.exited().await;
+                failed
+            });
+            let ended = ended.await;
             let _ = helper.child.kill_group();
+            let _ = helper.child.exited().await;
             let exit = helper.child.reap();
             claims.borrow_mut().remove(&helper.child.pid());
-            let result = match (failed, ended, exit) {
-                (Some(error), _, _) => Err(error),
-                (None, Err(_), _) => Err("it did not end in time".to_owned()),
-                (None, Ok(_), Exit::Code(0)) => Ok(()),
-                (None, Ok(_), exit) => Err(format!("it {exit}")),
+            orphan::reap(|pid| claims.borrow().contains(&pid));
+            let result = match (ended, exit) {
+                (Err(_), _) => Err("it did not end in time".to_owned()),
+                (Ok(Some(error)), _) => Err(error),
+                (Ok(None), Exit::Code(0)) => Ok(()),
+                (Ok(None), exit) => Err(format!("it {exit}")),
             };
             let event = Event::Worker { worker: id, what: WorkerEvent::Checked(result) };
             // Closed only when the driver has left.
@@ -238,6 +251,10 @@ impl Performer {
                 (exit::DONE, format!("generation {generation} serves; generation {previous} drains"))
             }
             Answer::Scaled(workers) => (exit::DONE, format!("{workers} workers serve")),
+            Answer::Incomplete { failure, workers } => (
+                exit::FAILED,
+                format!("there are to be {workers} workers, but one failed and is tried again: {failure}"),
+            ),
             Answer::CancelDone => (exit::DONE, "cancelled".to_owned()),
             Answer::Stopped => (exit::DONE, "stopped".to_owned()),
             Answer::Failed(failure @ Failure::Config(_)) => {

@@ -45,6 +45,13 @@ pub enum Answer {
     },
     /// So many workers serve.
     Scaled(u32),
+    /// A worker failed before so many served; it is tried again.
+    Incomplete {
+        /// Why it did.
+        failure: Failure,
+        /// How many there are to be.
+        workers: u32,
+    },
     /// Called off as asked.
     CancelDone,
     /// All is stopped.

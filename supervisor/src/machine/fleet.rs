@@ -53,6 +53,9 @@ pub struct Restart {
     pub operations: Vec<OperationId>,
     /// Who asked first.
     pub asked_by: String,
+    /// Whether somebody asked who waits for no answer: a signal.
+    #[serde(default)]
+    pub unattended: bool,
 }
 
 /// A wish for another number of workers.

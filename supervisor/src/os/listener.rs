@@ -174,7 +174,10 @@ fn in_use(address: &Address, error: Errno) -> ListenError {
 }
 
 /// Removes the socket file that a crash left behind; one that somebody listens on stays.
-fn remove_stale(path: &Path) -> Result<(), ListenError> {
+///
+/// # Errors
+/// If somebody listens there, or it is no socket.
+pub fn remove_stale(path: &Path) -> Result<(), ListenError> {
     let address = Address::Unix(path.to_owned());
     let failed = |step, error| ListenError::System { address: address.clone(), step, error };
     match std::fs::symlink_metadata(path) {

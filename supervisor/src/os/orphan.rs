@@ -6,8 +6,15 @@ use gin_shared::generation::WorkerId;
 use gin_shared::inherit::{GIN_GENERATION, GIN_SLOT};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::PidfdFlags;
+
+/// How deep a tree of strays is followed.
+const LEVELS: usize = 100;
+/// How long a killed process has to die; only one that the kernel holds takes longer.
+const DEATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Makes this process the one that orphans among its descendants fall to.
 ///
@@ -19,50 +26,65 @@ pub fn become_subreaper() -> std::io::Result<()> {
 
 /// Reaps dead children that `is_ours` does not claim; their statuses mean nothing.
 pub fn reap(is_ours: impl Fn(Pid) -> bool) {
-    loop {
-        // Looked at first, reaped after: a worker's status belongs to its own watcher, which calls this again.
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        let pid = match waitid(Id::All, flags).map(|status| status.pid()) {
-            Ok(Some(pid)) if !is_ours(pid) => pid,
-            Err(Errno::EINTR) => continue,
-            Ok(_) | Err(_) => return,
-        };
+    // Looked at first: a worker's status belongs to its own watcher, which calls this again. It may stand before others,
+    // and a status that nix has no name for (a real-time signal) is an error here: then each child is asked.
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    if matches!(waitid(Id::All, flags), Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD)) {
+        return;
+    }
+    for pid in children().into_iter().filter(|pid| !is_ours(*pid)) {
+        // Whatever it says: it is reaped, or lives.
         let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
-        tracing::debug!(pid = pid.as_raw(), "reaped an orphan");
     }
 }
 
-/// Kills the orphans that a worker, gone or going, left outside of its process group: known by its place in their environment.
+/// Ends what a worker, gone or going, has left: its group's members, which SIGKILL is on its way to, and orphans that had
+/// left the group, known by their place in their environment. Returns when they are dead.
 pub fn kill_of(worker: WorkerId, is_ours: impl Fn(Pid) -> bool) {
     let marks = [format!("{GIN_GENERATION}={}", worker.generation), format!("{GIN_SLOT}={}", worker.slot)];
-    for pid in children().into_iter().filter(|pid| !is_ours(*pid)) {
+    let is_of_worker = |pid: &Pid| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         let has = |mark: &String| environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes());
-        if marks.iter().all(has) {
-            tracing::info!(
+        marks.iter().all(has)
+    };
+    // Each round takes one level of a tree that reparents to us.
+    for _ in 0..LEVELS {
+        let orphans: Vec<Pid> = children().into_iter().filter(|pid| !is_ours(*pid)).filter(is_of_worker).collect();
+        if orphans.is_empty() {
+            return;
+        }
+        for pid in orphans {
+            tracing::debug!(
                 pid = pid.as_raw(),
                 generation = worker.generation.0,
                 slot = worker.slot.0,
-                "killed an orphan of the worker"
+                "killed an orphan"
             );
-            // Gone already is as good.
-            let _ = kill(pid, Signal::SIGKILL);
+            kill_and_reap(pid);
         }
     }
+}
+
+/// Kills a child of ours and waits for its end, unless the kernel holds it.
+fn kill_and_reap(pid: Pid) {
+    // Gone already is as good.
+    let _ = kill(pid, Signal::SIGKILL);
+    let raw = rustix::process::Pid::from_raw(pid.as_raw());
+    if let Some(Ok(process)) = raw.map(|raw| rustix::process::pidfd_open(raw, PidfdFlags::empty())) {
+        let mut dead = [PollFd::new(&process, PollFlags::IN)];
+        let _ = poll(&mut dead, Some(&DEATH));
+    }
+    let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
 }
 
 /// Kills and reaps every child there is, and theirs: at the very end, when no worker is left.
 pub fn kill_all() {
-    // Each round takes one level of a tree that reparents to us; nobody nests a thousand deep.
-    for _ in 0..1000 {
+    for _ in 0..LEVELS {
         let children = children();
         if children.is_empty() {
             return;
         }
-        for pid in children {
-            let _ = kill(pid, Signal::SIGKILL);
-            let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED);
-        }
+        children.into_iter().for_each(kill_and_reap);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use gin_shared::runtime_dir::Surroundings;
@@ -27,11 +27,11 @@ pub fn prepare(name: &str, surroundings: &Surroundings) -> io::Result<PathBuf> {
 /// protected by its own mode.
 fn make(path: &Path, uid: Uid) -> io::Result<()> {
     let mode = if uid.is_root() { 0o755 } else { 0o700 };
-    match DirBuilder::new().recursive(true).mode(mode).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(io::Error::new(error.kind(), format!("cannot make {}: {error}", path.display())));
-        }
-        _ => {}
+    match DirBuilder::new().mode(mode).create(path) {
+        // The umask may have taken some of it.
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode))?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(io::Error::new(error.kind(), format!("cannot make {}: {error}", path.display()))),
     }
     let metadata = fs::symlink_metadata(path)?;
     let refuse = |why: String| Err(io::Error::other(format!("{} is not safe: {why}", path.display())));

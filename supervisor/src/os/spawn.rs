@@ -47,8 +47,8 @@ pub struct Spec {
     pub umask: Option<u32>,
     /// Priority, -20 to 19.
     pub nice: Option<i32>,
-    /// RLIMIT_NOFILE.
-    pub nofile: Option<u64>,
+    /// RLIMIT_NOFILE's soft limit, and whether it was configured, so that the hard one may be raised for it.
+    pub nofile: (u64, bool),
     /// Whether it is killed when the master dies.
     pub dies_with_master: bool,
     /// The master, to notice that it died before that was arranged.

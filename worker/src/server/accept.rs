@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::connection::{Shared, serve};
+use super::io::Held;
 use super::listeners::Listener;
 use crate::graceful::Phase;
 
@@ -28,11 +29,8 @@ pub(super) async fn accept(listener: Listener, shared: Arc<Shared>, slots: Arc<S
         match accepted {
             (Ok(stream), slot) => {
                 failing = false;
-                let (shared, open) = (Arc::clone(&shared), shared.life.open());
-                tokio::spawn(async move {
-                    serve(stream, shared).await;
-                    drop((open, slot));
-                });
+                let held = Held { _open: shared.life.open(), _slot: slot };
+                tokio::spawn(serve(stream, held, Arc::clone(&shared)));
             }
             (Err(error), _) => {
                 if !std::mem::replace(&mut failing, true) {

@@ -1,7 +1,7 @@
 //! What a connection is busy with, and how long it may go on.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::Timeouts;
 
@@ -15,6 +15,8 @@ struct State {
     since: Instant,
     /// Since when the client has taken nothing of what is to be written.
     stalled: Option<Instant>,
+    /// Its frames come between requests, too: bytes are no sign of one.
+    is_http2: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,9 @@ enum Doing {
     Busy(u32),
 }
 
+/// No connection is looked at more often than this.
+const SOON: Duration = Duration::from_millis(100);
+
 /// What the timer is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -42,7 +47,7 @@ pub(super) enum Verdict {
 
 impl Activity {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(State { doing: Doing::Fresh, since: Instant::now(), stalled: None }))
+        Self(Mutex::new(State { doing: Doing::Fresh, since: Instant::now(), stalled: None, is_http2: false }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -52,9 +57,15 @@ impl Activity {
     /// Bytes have come.
     pub(super) fn read(&self) {
         let mut state = self.state();
-        if matches!(state.doing, Doing::Fresh | Doing::Idle) {
+        if matches!(state.doing, Doing::Fresh | Doing::Idle) && !state.is_http2 {
             (state.doing, state.since) = (Doing::Head, Instant::now());
         }
+    }
+
+    /// The preface has come: from here on a connection without requests is idle.
+    pub(super) fn speak_http2(&self) {
+        let mut state = self.state();
+        (state.doing, state.since, state.is_http2) = (Doing::Idle, Instant::now(), true);
     }
 
     /// The client takes nothing more for now, or does again.
@@ -103,7 +114,12 @@ impl Activity {
             }
             Doing::Head => (state.since + timeouts.read, Verdict::Abort("no complete request head came in time")),
             // A handler may take its time; whether the client still takes its part is looked at now and then.
-            Doing::Busy(_) => return Verdict::Wait(state.stalled.unwrap_or(now) + timeouts.write),
+            // In a drain it is looked at more often, for once it is idle its grace begins.
+            Doing::Busy(_) => {
+                let at = state.stalled.unwrap_or(now) + timeouts.write;
+                let soon = now + timeouts.idle_grace.max(SOON);
+                return Verdict::Wait(if draining.is_some() { at.min(soon) } else { at });
+            }
         };
         if now < at { Verdict::Wait(at) } else { then }
     }
@@ -111,8 +127,6 @@ impl Activity {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

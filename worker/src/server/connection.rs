@@ -21,10 +21,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
 use tower::ServiceExt;
 
 use super::activity::{Activity, Verdict};
-use super::io::{Io, Stream, has_bytes};
+use super::io::{Held, Io, Stream, has_bytes};
 use crate::config::Timeouts;
 use crate::graceful::{Life, Phase};
 
@@ -48,50 +49,66 @@ impl Shared {
 }
 
 /// Serves it. What a client does wrong ends its connection and nothing else.
-pub(super) async fn serve(mut stream: Stream, shared: Arc<Shared>) {
+pub(super) async fn serve(stream: Stream, held: Held, shared: Arc<Shared>) {
     let activity = Arc::new(Activity::new());
-    let timer = Timer::new(&shared, &activity);
-    let Some((ahead, is_http2)) = sniff(&mut stream, timer).await else { return };
-    let io = Io::new(stream, ahead, Arc::clone(&activity));
+    let mut io = Io::new(stream, held, Arc::clone(&activity));
     let fd = io.raw_fd();
+    let protocol = tokio::select! {
+        biased;
+        protocol = sniff(&mut io, Timer::new(&shared, &activity)) => protocol,
+        () = shared.life.reached(Phase::Cut) => return,
+    };
     let service = service_fn({
         let (shared, activity) = (Arc::clone(&shared), Arc::clone(&activity));
         move |request| answer(request, Arc::clone(&shared), Arc::clone(&activity))
     });
     let timer = Timer::new(&shared, &activity);
-    if is_http2 {
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(io), service);
-        keep(connection, http2::Connection::graceful_shutdown, fd, timer, true).await;
-    } else {
-        // Without a timer hyper has no timeouts of its own: ours know a head from idleness.
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(io), service).with_upgrades();
-        keep(connection, http1::UpgradeableConnection::graceful_shutdown, fd, timer, false).await;
+    match protocol {
+        Protocol::Http2 => {
+            activity.speak_http2();
+            let builder = http2::Builder::new(TokioExecutor::new()).timer(TokioTimer::new()).to_owned();
+            let connection = builder.serve_connection(TokioIo::new(io), service);
+            keep(connection, http2::Connection::graceful_shutdown, fd, timer, true).await;
+        }
+        Protocol::Http1 => {
+            // Without a timer hyper has no timeouts of its own: ours know a head from idleness.
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(io), service).with_upgrades();
+            keep(connection, http1::UpgradeableConnection::graceful_shutdown, fd, timer, false).await;
+        }
+        Protocol::None => {
+            tokio::select! { _ = io.shutdown() => {}, () = shared.life.reached(Phase::Cut) => {} }
+        }
     }
 }
 
-/// Reads until it is clear which protocol is spoken. `None`: nothing came in time, or the worker drains.
-async fn sniff(stream: &mut Stream, mut timer: Timer<'_>) -> Option<(Bytes, bool)> {
+/// What a client speaks.
+enum Protocol {
+    Http1,
+    Http2,
+    /// Nothing came in time, or the client has left.
+    None,
+}
+
+/// Reads until it is clear which protocol is spoken.
+async fn sniff(io: &mut Io, mut timer: Timer<'_>) -> Protocol {
     let mut start = [0; PREFACE.len()];
     let mut length = 0;
     while length < PREFACE.len() && start[..length] == PREFACE[..length] {
         tokio::select! {
             biased;
-            read = stream.read(&mut start[length..]) => match read {
-                Ok(count) if count > 0 => {
-                    length += count;
-                    timer.activity.read();
-                }
-                Ok(_) | Err(_) => return None,
+            read = io.read(&mut start[length..]) => match read {
+                Ok(count) if count > 0 => length += count,
+                Ok(_) | Err(_) => return Protocol::None,
             },
             verdict = timer.next() => match verdict {
                 Verdict::Wait(_) => {}
-                Verdict::CloseIdle | Verdict::Abort(_) => return None,
+                Verdict::CloseIdle if has_bytes(io.raw_fd()) => timer.look_again(),
+                Verdict::CloseIdle | Verdict::Abort(_) => return Protocol::None,
             },
         }
     }
-    Some((Bytes::copy_from_slice(&start[..length]), start[..length] == PREFACE[..]))
+    io.unread(Bytes::copy_from_slice(&start[..length]));
+    if start[..length] == PREFACE[..] { Protocol::Http2 } else { Protocol::Http1 }
 }
 
 /// Drives a connection, and its timer beside it.
@@ -128,7 +145,6 @@ where
                 }
             },
             () = life.reached(Phase::Cut) => {
-                life.count_cut();
                 return;
             }
         }

@@ -12,9 +12,11 @@ use bytes::{Buf, Bytes};
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use super::activity::Activity;
+use crate::graceful::OpenConnection;
 
 /// How long, and how much, is read after our side is closed, so that what a client still sends is not answered by a
 /// reset that would destroy the response on its way.
@@ -35,14 +37,6 @@ impl Stream {
             Self::Unix(stream) => stream.as_raw_fd(),
         }
     }
-
-    /// Reads some of what comes first.
-    pub(super) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer).await,
-            Self::Unix(stream) => stream.read(buffer).await,
-        }
-    }
 }
 
 /// Whether bytes have come that nobody has read yet.
@@ -51,10 +45,18 @@ pub(super) fn has_bytes(fd: RawFd) -> bool {
     recv(fd, &mut [0], flags).is_ok_and(|count| count > 0)
 }
 
+/// What a connection holds for as long as its socket lives, which an upgrade may make longer than HTTP's part of it.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) _open: OpenConnection,
+    pub(super) _slot: Option<OwnedSemaphorePermit>,
+}
+
 /// What hyper reads from and writes to.
 #[derive(Debug)]
 pub(super) struct Io {
     stream: Stream,
+    _held: Held,
     ahead: Bytes,
     activity: Arc<Activity>,
     closing: Closing,
@@ -68,8 +70,18 @@ enum Closing {
 }
 
 impl Io {
-    pub(super) fn new(stream: Stream, ahead: Bytes, activity: Arc<Activity>) -> Self {
-        Self { stream, ahead, activity, closing: Closing::Open }
+    pub(super) fn new(stream: Stream, held: Held, activity: Arc<Activity>) -> Self {
+        Self { stream, _held: held, ahead: Bytes::new(), activity, closing: Closing::Open }
+    }
+
+    /// Reads some of what comes first.
+    pub(super) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        AsyncReadExt::read(self, buffer).await
+    }
+
+    /// Gives back what was read: it comes first again.
+    pub(super) fn unread(&mut self, ahead: Bytes) {
+        self.ahead = ahead;
     }
 
     /// The descriptor, for as long as the connection lives.

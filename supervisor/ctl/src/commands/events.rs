@@ -18,7 +18,7 @@ pub(super) async fn follow(client: &Client, json: bool) -> Result<u8, Failure> {
         let Some(data) = line.strip_prefix("data: ") else { continue };
         match serde_json::from_str::<EventLine>(data) {
             Ok(event) if !json => print(&event),
-            _ => println!("{data}"),
+            _ => crate::say!("{data}"),
         }
     }
 }
@@ -28,5 +28,5 @@ fn print(event: &EventLine) {
     let generation = part("generation", event.generation.map(|generation| generation.to_string()));
     let slot = part("slot", event.slot.map(|slot| slot.to_string()));
     let pid = part("pid", event.pid.map(|pid| pid.to_string()));
-    anstream::println!("{DIM}{}{PLAIN} {}{DIM}{generation}{slot}{pid}{PLAIN}", time(event.at_ms), event.text);
+    crate::say!("{DIM}{}{PLAIN} {}{DIM}{generation}{slot}{pid}{PLAIN}", time(event.at_ms), event.text);
 }

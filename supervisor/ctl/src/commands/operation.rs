@@ -45,7 +45,7 @@ impl Operation {
         let deadline = patience.timeout.map(|timeout| Instant::now() + timeout);
         let Accepted { operation } = self.client.post(path, request).await?;
         if patience.no_wait {
-            println!("operation {operation} accepted");
+            crate::say!("operation {operation} accepted");
             return Ok(exit::DONE);
         }
         let until = if patience.until_drained { "?drained=true" } else { "" };
@@ -104,7 +104,7 @@ impl Operation {
     }
 
     fn detach(&self, operation: OperationId) -> u8 {
-        anstream::eprintln!(
+        crate::complain!(
             "\nDetached: operation {operation} goes on without you; gin-ctl status shows it, gin-ctl cancel calls it off."
         );
         exit::TIMED_OUT

@@ -29,9 +29,9 @@ pub(super) async fn watch(client: &Client, json: bool) -> Result<u8, Failure> {
     loop {
         let status: Status = client.get("/v1/status").await?;
         if json {
-            println!("{}", serde_json::to_string(&status).unwrap_or_default());
+            crate::say!("{}", serde_json::to_string(&status).unwrap_or_default());
         } else {
-            anstream::print!("\x1b[H\x1b[2J");
+            crate::show!("\x1b[H\x1b[2J");
             print(&status, &mut processes);
         }
         tokio::select! {

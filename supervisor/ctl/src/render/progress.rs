@@ -45,17 +45,17 @@ impl Progress {
     /// What is awaited, in a line that the next step overwrites.
     pub fn wait(&self) {
         let seconds = self.since.elapsed().as_secs_f64();
-        anstream::print!("\r\x1b[K  {DIM}… {:<9} {seconds:.1} s{PLAIN}", self.next);
+        crate::show!("\r\x1b[K  {DIM}… {:<9} {seconds:.1} s{PLAIN}", self.next);
         let _ = std::io::stdout().flush();
     }
 
     /// A step.
     pub fn step(&mut self, step: &Step, line: &str) {
         match self.style {
-            Style::Json => println!("{line}"),
-            Style::Lines => println!("{} {}", now(), plain(step)),
+            Style::Json => crate::say!("{line}"),
+            Style::Lines => crate::say!("{} {}", now(), plain(step)),
             Style::Terminal => {
-                anstream::print!("\r\x1b[K");
+                crate::show!("\r\x1b[K");
                 self.tick(step);
             }
         }
@@ -64,21 +64,21 @@ impl Progress {
 
     fn tick(&mut self, step: &Step) {
         match step {
-            Step::Waiting { text } => anstream::println!("  {DIM}waits: {text}{PLAIN}"),
+            Step::Waiting { text } => crate::say!("  {DIM}waits: {text}{PLAIN}"),
             Step::Generation { generation, directory, .. } => {
                 let from = directory.as_ref().map(|directory| format!(" from {directory}")).unwrap_or_default();
-                anstream::println!("{}: generation {generation}{from}", self.instance);
+                crate::say!("{}: generation {generation}{from}", self.instance);
                 self.next = "started";
             }
             Step::Phase { phase, workers, took_ms } => {
                 let word = phase.word();
                 match phase {
                     Phase::Started | Phase::Ready | Phase::Serving => {
-                        anstream::println!("  {GOOD}✓{PLAIN} {word:<9} {workers}/{workers}  {}", took(*took_ms));
+                        crate::say!("  {GOOD}✓{PLAIN} {word:<9} {workers}/{workers}  {}", took(*took_ms));
                     }
                     // Less than that is no soak time at all.
                     Phase::Soaked if *took_ms >= 1.0 => {
-                        anstream::println!("  {GOOD}✓{PLAIN} {word:<9} {} without a crash", took(*took_ms));
+                        crate::say!("  {GOOD}✓{PLAIN} {word:<9} {} without a crash", took(*took_ms));
                     }
                     Phase::Soaked | Phase::Current => {}
                 }
@@ -90,26 +90,24 @@ impl Progress {
                 };
             }
             Step::Failed { phase, reason, said, pid } => {
-                anstream::println!("  {BAD}✗{PLAIN} {:<9} {reason}", phase.word());
+                crate::say!("  {BAD}✗{PLAIN} {:<9} {reason}", phase.word());
                 for (index, line) in said.iter().enumerate() {
-                    anstream::println!("    {:<7} {line}", if index == 0 { "said" } else { "" });
+                    crate::say!("    {:<7} {line}", if index == 0 { "said" } else { "" });
                 }
                 if let Some(pid) = pid {
-                    anstream::println!(
-                        "    {DIM}more    journalctl -t gin-supervisor, or the log, for pid {pid}{PLAIN}"
-                    );
+                    crate::say!("    {DIM}more    journalctl -t gin-supervisor, or the log, for pid {pid}{PLAIN}");
                 }
             }
-            Step::Drained => anstream::println!("  {GOOD}✓{PLAIN} drained"),
+            Step::Drained => crate::say!("  {GOOD}✓{PLAIN} drained"),
             Step::Ended(outcome) => self.end(outcome),
         }
     }
 
     fn end(&self, outcome: &Outcome) {
         if outcome.exit == exit::DONE {
-            anstream::println!("Done in {}: {}.", took(outcome.took_ms), outcome.text);
+            crate::say!("Done in {}: {}.", took(outcome.took_ms), outcome.text);
         } else {
-            anstream::eprintln!("{BAD}error:{PLAIN} {}", outcome.text);
+            crate::complain!("{BAD}error:{PLAIN} {}", outcome.text);
         }
     }
 }

@@ -49,7 +49,7 @@ pub fn print(status: &Status, processes: &mut Processes) {
         State::Booting => (WARN, "booting"),
         State::Stopping => (WARN, "stopping"),
     };
-    anstream::println!(
+    crate::say!(
         "{style}●{PLAIN} {}  {style}{word}{PLAIN}   up {}   master {}   gin-supervisor {}",
         status.instance,
         age(status.uptime_ms),
@@ -61,10 +61,10 @@ pub fn print(status: &Status, processes: &mut Processes) {
     }
     for listener in &status.listeners {
         let queue = listener.queue.map(|queue| format!("  queue {queue}/{}", listener.backlog)).unwrap_or_default();
-        anstream::println!("  listening      {} {}{queue}", listener.name, listener.address);
+        crate::say!("  listening      {} {}{queue}", listener.name, listener.address);
     }
     if let Some(upgrade) = &status.last_upgrade {
-        anstream::println!("  last upgrade   {}", upgrade_line(upgrade));
+        crate::say!("  last upgrade   {}", upgrade_line(upgrade));
     }
     print_workers(status, processes);
 }
@@ -74,7 +74,7 @@ fn print_generation(generation: &GenerationStatus, wanted: u32) {
     let release = generation.release.as_ref().map(|release| format!("   release {release}")).unwrap_or_default();
     let word = if generation.role == Role::Candidate { "ready" } else { "serving" };
     let reached = generation.workers.iter().filter(|w| w.state == "serving" || w.state == word).count();
-    anstream::println!(
+    crate::say!(
         "  {what} {}{release}   {reached}/{wanted} {word}   since {}",
         generation.generation,
         time(generation.since_ms)
@@ -124,7 +124,7 @@ fn print_workers(status: &Status, processes: &Processes) {
     print_table(&rows);
     for worker in status.generations.iter().flat_map(|generation| &generation.workers) {
         if let (Some(said), Some(pid)) = (&worker.said, worker.pid) {
-            anstream::println!("  {DIM}{pid} says: {said}{PLAIN}");
+            crate::say!("  {DIM}{pid} says: {said}{PLAIN}");
         }
     }
 }

@@ -1,0 +1,23 @@
+//! How many descriptors the master may have: it needs some a worker, and its workers are not to notice.
+
+use std::sync::OnceLock;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+static INHERITED: OnceLock<u64> = OnceLock::new();
+
+/// The soft limit that this process was started with.
+#[must_use]
+pub fn inherited_nofile() -> u64 {
+    *INHERITED.get_or_init(|| getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft))
+}
+
+/// Raises the soft limit to the hard one.
+///
+/// # Errors
+/// Those of `setrlimit(2)`; none is known to happen.
+pub fn raise_nofile() -> nix::Result<()> {
+    let _ = inherited_nofile();
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+}
