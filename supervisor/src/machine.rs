@@ -31,21 +31,23 @@ pub mod generation;
 pub mod history;
 pub mod moment;
 pub mod plan;
+mod request;
+mod settle;
 pub mod snapshot;
 #[cfg(test)]
 mod walk;
 pub mod worker;
 
 use gin_shared::channel::DrainReason;
-use gin_shared::control::{OperationId, Phase, WORKERS_MAX};
+use gin_shared::control::{OperationId, Phase};
 use gin_shared::exit;
 use gin_shared::generation::{Generation, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use action::{Action, Answer, Report};
-use event::{Event, Queue, ScaleTo, Speed, WorkerEvent};
+use event::{Event, WorkerEvent};
 use failure::Failure;
-use fleet::{Candidate, Fleet, Restart, Scale, Scaled, Waiting};
+use fleet::{Candidate, Fleet, Restart, Scaled, Waiting};
 use generation::Run;
 use history::{History, Record};
 use moment::Moment;
@@ -155,192 +157,6 @@ impl Machine {
             self.settle(now, &mut out);
         }
         out
-    }
-
-    fn handle_restart(
-        &mut self,
-        now: Moment,
-        operation: Option<OperationId>,
-        asked_by: String,
-        queue: Queue,
-        out: &mut Vec<Action>,
-    ) {
-        let unattended = operation.is_none();
-        let request = Restart { operations: operation.into_iter().collect(), asked_by, unattended };
-        let under_way = match &self.fleet {
-            Fleet::Idle => {
-                let candidate = self.begin(now, request, out);
-                self.fleet = Fleet::Booting(candidate);
-                return;
-            }
-            Fleet::Stopping { .. } | Fleet::Stopped => {
-                return answer(operation, &Answer::Refused("the supervisor is stopping".to_owned()), out);
-            }
-            Fleet::Serving(_) if !self.is_crowded() && self.waiting == Waiting::default() => None,
-            Fleet::Serving(_) => Some(self.crowded_text()),
-            Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. } => Some(format!(
-                "generation {} is on its way, asked for by {}",
-                candidate.generation, candidate.request.asked_by
-            )),
-        };
-        if let (Some(text), Queue::Refuse) = (&under_way, queue) {
-            return answer(operation, &Answer::Busy(text.clone()), out);
-        }
-        match &mut self.waiting.restart {
-            Some(waiting) if waiting.operations.len() >= OPERATIONS_MAX => {
-                return answer(operation, &busy(), out);
-            }
-            Some(waiting) => {
-                waiting.operations.extend(&request.operations);
-                waiting.unattended |= unattended;
-            }
-            none => *none = Some(request.clone()),
-        }
-        if let Some(text) = under_way {
-            out.push(Action::Report(Report::Waiting { operations: request.operations, text }));
-        }
-    }
-
-    fn handle_cancel(
-        &mut self,
-        now: Moment,
-        operation: Option<OperationId>,
-        target: Option<OperationId>,
-        because: &str,
-        out: &mut Vec<Action>,
-    ) {
-        let mut found = false;
-        if let Some(waiting) = &mut self.waiting.restart {
-            let (meant, others): (Vec<_>, Vec<_>) =
-                waiting.operations.drain(..).partition(|op| target.is_none_or(|target| target == *op));
-            found |= !meant.is_empty() || target.is_none();
-            waiting.operations = others;
-            answer_all(meant, &Answer::Cancelled(because.to_owned()), out);
-            if target.is_none() || (found && waiting.operations.is_empty() && !waiting.unattended) {
-                self.waiting.restart = None;
-            }
-        }
-        let meant = match &mut self.fleet {
-            Fleet::Upgrading { candidate, .. } => match target {
-                None => true,
-                // Others wait for the same generation, or a signal asked for it: only this one is let go.
-                Some(target) if candidate.request.operations.len() > 1 || candidate.request.unattended => {
-                    let before = candidate.request.operations.len();
-                    candidate.request.operations.retain(|op| *op != target);
-                    if candidate.request.operations.len() < before {
-                        found = true;
-                        answer(Some(target), &Answer::Cancelled(because.to_owned()), out);
-                    }
-                    false
-                }
-                Some(target) => candidate.request.operations.contains(&target),
-            },
-            Fleet::Idle | Fleet::Booting(_) | Fleet::Serving(_) | Fleet::Stopping { .. } | Fleet::Stopped => false,
-        };
-        if meant {
-            self.withdraw(now, None, Failure::Cancelled(because.to_owned()), out);
-        }
-        let refused = Answer::Refused("no upgrade is under way".to_owned());
-        answer(operation, if meant || found { &Answer::CancelDone } else { &refused }, out);
-    }
-
-    fn handle_scale(&mut self, now: Moment, operation: Option<OperationId>, to: ScaleTo, out: &mut Vec<Action>) {
-        let from = match &self.fleet {
-            Fleet::Serving(current) => current.plan.workers,
-            Fleet::Booting(_) | Fleet::Upgrading { .. } => self.target(),
-            Fleet::Idle | Fleet::Stopping { .. } | Fleet::Stopped => {
-                return answer(operation, &Answer::Refused("the supervisor is stopping".to_owned()), out);
-            }
-        };
-        let workers = match to {
-            ScaleTo::Exactly(workers) => workers,
-            ScaleTo::More => from + 1,
-            ScaleTo::Fewer => from.saturating_sub(1),
-        };
-        if !(1..=WORKERS_MAX).contains(&workers) {
-            let text = format!("cannot run {workers} workers; it must be 1 to {WORKERS_MAX}");
-            out.push(Action::Report(Report::Ignored(text.clone())));
-            return answer(operation, &Answer::Refused(text), out);
-        }
-        if self.scaling.len() >= OPERATIONS_MAX {
-            answer(operation, &busy(), out);
-        } else if let Fleet::Serving(_) = self.fleet {
-            self.scaling.extend(operation);
-            self.scale_now(now, workers, out);
-        } else {
-            let waiting = self.waiting.scale.get_or_insert_with(|| Scale { operations: Vec::new(), workers });
-            if waiting.operations.len() >= OPERATIONS_MAX {
-                return answer(operation, &busy(), out);
-            }
-            waiting.workers = workers;
-            waiting.operations.extend(operation);
-            let text = "an upgrade is under way; the number of workers changes after it".to_owned();
-            out.push(Action::Report(Report::Waiting { operations: operation.into_iter().collect(), text }));
-        }
-    }
-
-    fn scale_now(&mut self, now: Moment, workers: u32, out: &mut Vec<Action>) {
-        if let Fleet::Serving(current) = &mut self.fleet {
-            self.scaled = Some(Scaled { configured: self.configured, workers });
-            let from = current.plan.workers;
-            if from != workers {
-                out.push(Action::Report(Report::Scaled { from, to: workers }));
-                current.scale(now, workers, out);
-            }
-        }
-    }
-
-    /// How many workers there will be when what is under way is done.
-    fn target(&self) -> u32 {
-        let waiting = self.waiting.scale.as_ref().map(|scale| scale.workers);
-        let candidate = self.candidate().and_then(|c| c.run.as_ref()).map(|run| run.plan.workers);
-        waiting.or(candidate).or(self.current().map(|run| run.plan.workers)).unwrap_or(1)
-    }
-
-    fn handle_stop(&mut self, now: Moment, operation: Option<OperationId>, speed: Speed, out: &mut Vec<Action>) {
-        match self.fleet {
-            Fleet::Stopped => return answer(operation, &Answer::Stopped, out),
-            Fleet::Stopping { .. } if self.stopping.len() >= OPERATIONS_MAX => {
-                return answer(operation, &busy(), out);
-            }
-            Fleet::Stopping { .. } => {
-                self.stopping.extend(operation);
-                out.push(Action::Report(Report::Stopping(Speed::Fast)));
-                self.leaving.iter_mut().for_each(|run| run.kill(now, out));
-                return;
-            }
-            Fleet::Idle | Fleet::Booting(_) | Fleet::Serving(_) | Fleet::Upgrading { .. } => {}
-        }
-        self.stopping.extend(operation);
-        out.push(Action::Report(Report::Stopping(speed)));
-        self.stop(now, exit::DONE, out);
-        if speed == Speed::Fast {
-            self.leaving.iter_mut().for_each(|run| run.kill(now, out));
-        }
-    }
-
-    /// Sends everything on its way out.
-    fn stop(&mut self, now: Moment, code: u8, out: &mut Vec<Action>) {
-        let because = Answer::Cancelled("the supervisor was stopped".to_owned());
-        let (current, candidate) = match std::mem::replace(&mut self.fleet, Fleet::Stopping { code }) {
-            Fleet::Serving(current) => (Some(current), None),
-            Fleet::Upgrading { current, candidate } => (Some(current), Some(candidate)),
-            Fleet::Booting(candidate) => (None, Some(candidate)),
-            Fleet::Idle | Fleet::Stopping { .. } | Fleet::Stopped => (None, None),
-        };
-        if let Some(candidate) = candidate {
-            answer_all(candidate.request.operations, &because, out);
-            match candidate.run {
-                Some(run) => self.leaving.push(run),
-                None => out.push(Action::Forget(candidate.generation)),
-            }
-        }
-        self.leaving.extend(current);
-        let waiting = std::mem::take(&mut self.waiting);
-        answer_all(waiting.restart.map(|restart| restart.operations).unwrap_or_default(), &because, out);
-        answer_all(waiting.scale.map(|scale| scale.operations).unwrap_or_default(), &because, out);
-        answer_all(std::mem::take(&mut self.scaling), &because, out);
-        self.leaving.iter_mut().for_each(|run| run.leave(now, DrainReason::Stop, out));
     }
 
     fn handle_prepared(
@@ -466,105 +282,6 @@ impl Machine {
             self.stop(now, exit::FAILED, out);
         }
     }
-
-    /// Moves everything on that can move.
-    fn settle(&mut self, now: Moment, out: &mut Vec<Action>) {
-        self.settle_candidate(now, out);
-        if let Fleet::Serving(current) | Fleet::Upgrading { current, .. } = &mut self.fleet {
-            current.promote_ready(now, out);
-        }
-        self.settle_leaving(now, out);
-        self.settle_waiting(now, out);
-        self.settle_scaling(out);
-        if let Fleet::Stopping { code } = self.fleet
-            && self.leaving.is_empty()
-        {
-            self.fleet = Fleet::Stopped;
-            answer_all(std::mem::take(&mut self.stopping), &Answer::Stopped, out);
-            out.push(Action::Exit(code));
-        }
-    }
-
-    fn settle_candidate(&mut self, now: Moment, out: &mut Vec<Action>) {
-        let (Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. }) = &mut self.fleet else { return };
-        if !candidate.run.as_mut().is_some_and(|run| run.advance(now, out)) {
-            return;
-        }
-        let (previous, mut candidate) = match std::mem::replace(&mut self.fleet, Fleet::Stopped) {
-            Fleet::Booting(candidate) => (None, candidate),
-            Fleet::Upgrading { current, candidate } => (Some(current), candidate),
-            Fleet::Idle | Fleet::Serving(_) | Fleet::Stopping { .. } | Fleet::Stopped => unreachable!("matched above"),
-        };
-        let Some(mut run) = candidate.run.take() else { unreachable!("it has advanced") };
-        run.become_current(now, out);
-        candidate.run = Some(run);
-        self.history.push(record(now, &candidate, None));
-        let Some(run) = candidate.run else { unreachable!("put there above") };
-        let generation = run.id;
-        self.fleet = Fleet::Serving(run);
-        let replaced = previous.as_ref().map_or(generation, |run| run.id);
-        if let Some(mut previous) = previous {
-            previous.leave(now, DrainReason::Upgrade, out);
-            self.leaving.push(previous);
-        }
-        answer_all(candidate.request.operations, &Answer::Restarted { generation, previous: replaced }, out);
-    }
-
-    fn settle_leaving(&mut self, now: Moment, out: &mut Vec<Action>) {
-        self.leaving.retain(|run| {
-            if run.is_empty() {
-                out.push(Action::Report(Report::Gone { generation: run.id, took: now.since(run.since) }));
-                out.push(Action::Forget(run.id));
-            }
-            !run.is_empty()
-        });
-    }
-
-    fn settle_waiting(&mut self, now: Moment, out: &mut Vec<Action>) {
-        if !matches!(self.fleet, Fleet::Serving(_)) {
-            return;
-        }
-        if let Some(scale) = self.waiting.scale.take() {
-            self.scaling.extend(scale.operations);
-            self.scale_now(now, scale.workers, out);
-        }
-        if self.is_crowded() {
-            return;
-        }
-        if let Some(request) = self.waiting.restart.take() {
-            let candidate = self.begin(now, request, out);
-            match std::mem::replace(&mut self.fleet, Fleet::Stopped) {
-                Fleet::Serving(current) => self.fleet = Fleet::Upgrading { current, candidate },
-                Fleet::Idle | Fleet::Booting(_) | Fleet::Upgrading { .. } | Fleet::Stopping { .. } | Fleet::Stopped => {
-                    unreachable!("matched above")
-                }
-            }
-        }
-    }
-
-    fn settle_scaling(&mut self, out: &mut Vec<Action>) {
-        if let Some(workers) = self.current().map(|run| run.plan.workers).filter(|_| !self.scaling.is_empty())
-            && self.current().is_some_and(|run| run.serving() == workers)
-        {
-            answer_all(std::mem::take(&mut self.scaling), &Answer::Scaled(workers), out);
-        }
-    }
-
-    fn is_crowded(&self) -> bool {
-        self.leaving.len() >= self.max_draining
-    }
-
-    fn crowded_text(&self) -> String {
-        match self.leaving.first() {
-            Some(oldest) => format!(
-                "{} old generations still drain, and max_draining = {}; waiting for generation {}",
-                self.leaving.len(),
-                self.max_draining,
-                oldest.id
-            ),
-            None => "another restart waits already".to_owned(),
-        }
-    }
 }
 
 fn record(now: Moment, candidate: &Candidate, failure: Option<Failure>) -> Record {
@@ -578,10 +295,6 @@ fn record(now: Moment, candidate: &Candidate, failure: Option<Failure>) -> Recor
         ended: now,
         took: now.since(candidate.began),
     }
-}
-
-fn busy() -> Answer {
-    Answer::Busy(format!("{OPERATIONS_MAX} commands wait already"))
 }
 
 fn answer(operation: Option<OperationId>, with: &Answer, out: &mut Vec<Action>) {

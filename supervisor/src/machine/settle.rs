@@ -1,0 +1,93 @@
+//! What follows by itself: a candidate moves on, an old generation is gone, what waited has its turn.
+
+use gin_shared::channel::DrainReason;
+
+use super::action::{Action, Answer, Report};
+use super::fleet::Fleet;
+use super::moment::Moment;
+use super::{Machine, answer_all, record};
+
+impl Machine {
+    /// Moves everything on that can move.
+    pub(super) fn settle(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.settle_candidate(now, out);
+        if let Fleet::Serving(current) | Fleet::Upgrading { current, .. } = &mut self.fleet {
+            current.promote_ready(now, out);
+        }
+        self.settle_leaving(now, out);
+        self.settle_waiting(now, out);
+        self.settle_scaling(out);
+        if let Fleet::Stopping { code } = self.fleet
+            && self.leaving.is_empty()
+        {
+            self.fleet = Fleet::Stopped;
+            answer_all(std::mem::take(&mut self.stopping), &Answer::Stopped, out);
+            out.push(Action::Exit(code));
+        }
+    }
+
+    fn settle_candidate(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let (Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. }) = &mut self.fleet else { return };
+        if !candidate.run.as_mut().is_some_and(|run| run.advance(now, out)) {
+            return;
+        }
+        let (previous, mut candidate) = match std::mem::replace(&mut self.fleet, Fleet::Stopped) {
+            Fleet::Booting(candidate) => (None, candidate),
+            Fleet::Upgrading { current, candidate } => (Some(current), candidate),
+            Fleet::Idle | Fleet::Serving(_) | Fleet::Stopping { .. } | Fleet::Stopped => unreachable!("matched above"),
+        };
+        let Some(mut run) = candidate.run.take() else { unreachable!("it has advanced") };
+        run.become_current(now, out);
+        candidate.run = Some(run);
+        self.history.push(record(now, &candidate, None));
+        let Some(run) = candidate.run else { unreachable!("put there above") };
+        let generation = run.id;
+        self.fleet = Fleet::Serving(run);
+        let replaced = previous.as_ref().map_or(generation, |run| run.id);
+        if let Some(mut previous) = previous {
+            previous.leave(now, DrainReason::Upgrade, out);
+            self.leaving.push(previous);
+        }
+        answer_all(candidate.request.operations, &Answer::Restarted { generation, previous: replaced }, out);
+    }
+
+    fn settle_leaving(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.leaving.retain(|run| {
+            if run.is_empty() {
+                out.push(Action::Report(Report::Gone { generation: run.id, took: now.since(run.since) }));
+                out.push(Action::Forget(run.id));
+            }
+            !run.is_empty()
+        });
+    }
+
+    fn settle_waiting(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if !matches!(self.fleet, Fleet::Serving(_)) {
+            return;
+        }
+        if let Some(scale) = self.waiting.scale.take() {
+            self.scaling.extend(scale.operations);
+            self.scale_now(now, scale.workers, out);
+        }
+        if self.is_crowded() {
+            return;
+        }
+        if let Some(request) = self.waiting.restart.take() {
+            let candidate = self.begin(now, request, out);
+            match std::mem::replace(&mut self.fleet, Fleet::Stopped) {
+                Fleet::Serving(current) => self.fleet = Fleet::Upgrading { current, candidate },
+                Fleet::Idle | Fleet::Booting(_) | Fleet::Upgrading { .. } | Fleet::Stopping { .. } | Fleet::Stopped => {
+                    unreachable!("matched above")
+                }
+            }
+        }
+    }
+
+    fn settle_scaling(&mut self, out: &mut Vec<Action>) {
+        if let Some(workers) = self.current().map(|run| run.plan.workers).filter(|_| !self.scaling.is_empty())
+            && self.current().is_some_and(|run| run.serving() == workers)
+        {
+            answer_all(std::mem::take(&mut self.scaling), &Answer::Scaled(workers), out);
+        }
+    }
+}
