@@ -2,6 +2,7 @@
 //!
 //! Read anew at every restart; what the master alone uses ([`Master`]) counts from its start.
 
+mod listeners;
 pub mod read;
 pub mod tree;
 
@@ -9,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gin_shared::control::WORKERS_MAX;
-use gin_shared::listen::Address;
 use gin_shared::runtime_dir::{instance_name, is_instance_name};
 use gin_shared::sections;
 use nix::sys::signal::Signal;
@@ -18,11 +18,10 @@ use crate::cli::Cli;
 use crate::exec_helper::lookup;
 use crate::machine::plan::Readiness;
 use crate::os::listener::ListenerSpec;
+pub use listeners::parse_listener_name;
+use listeners::read_listeners;
 use read::{Problems, Section, nearest};
 use tree::{Entry, Problem, Value, parse_toml};
-
-/// The kernel passes 253 descriptors at once (SCM_MAX_FD), of which the helper needs two and the channel one.
-const LISTENERS_MAX: usize = 250;
 
 /// Everything, checked.
 #[derive(Debug, Clone)]
@@ -245,95 +244,6 @@ fn read_ready(section: &Section<'_>) -> (Readiness, Option<Vec<String>>) {
     (Readiness::Notify, None)
 }
 
-fn read_listeners(
-    section: &Section<'_>,
-    server: &Section<'_>,
-    worker: &WorkerConfig,
-    cli: &Cli,
-    problems: &Problems,
-) -> Vec<ListenerSpec> {
-    let host = server.string("host");
-    let port = server.integer("port", 0..=65535).and_then(|port| u16::try_from(port).ok());
-    let spec = |name: &str, address: Address| ListenerSpec {
-        name: name.to_owned(),
-        address,
-        backlog: 4096,
-        mode: None,
-        owner: None,
-        group: None,
-        nonblocking: worker.channel,
-    };
-    let tables = section.tables("listen");
-    let listeners = match &tables {
-        Some(tables) => tables.iter().filter_map(|table| read_listener(table, worker.channel)).collect(),
-        None => Vec::new(),
-    };
-    let has_tables = tables.is_some();
-    tables.into_iter().flatten().for_each(Section::finish);
-    if let (true, Some(line)) = (has_tables, server.line("host").or(server.line("port"))) {
-        problems.add(line, "server.host and server.port are the shorthand for one listener; leave them out beside [[supervisor.listen]]".to_owned());
-    }
-    let listeners: Vec<ListenerSpec> = if !cli.listen.is_empty() {
-        cli.listen.iter().map(|listen| spec(&listen.name, listen.address.clone())).collect()
-    } else if has_tables {
-        listeners
-    } else {
-        match Address::from_host_port(host.as_deref().unwrap_or("127.0.0.1"), port.unwrap_or(8080)) {
-            Ok(address) => vec![spec("http", address)],
-            Err(error) => {
-                server.problem("host", &error.to_string());
-                Vec::new()
-            }
-        }
-    };
-    if listeners.len() > LISTENERS_MAX {
-        let text = format!("{} listeners; {LISTENERS_MAX} at most can be passed on", listeners.len());
-        problems.add(section.line("listen").unwrap_or(1), text);
-    }
-    for (index, listener) in listeners.iter().enumerate() {
-        let line = section.line("listen").unwrap_or(1);
-        if listeners[..index].iter().any(|other| other.name == listener.name) {
-            problems.add(line, format!("two listeners are named \"{}\"", listener.name));
-        }
-        let fixed = !matches!(listener.address, Address::Tcp(tcp) if tcp.port() == 0);
-        if fixed && listeners[..index].iter().any(|other| other.address == listener.address) {
-            problems.add(line, format!("two listeners have the address {}", listener.address));
-        }
-    }
-    listeners
-}
-
-fn read_listener(table: &Section<'_>, channel: bool) -> Option<ListenerSpec> {
-    let name = table.parsed("name", "a name", |text| parse_listener_name(text).map_err(|e| e.clone()));
-    let address = table.parsed("address", "an address", |text| text.parse::<Address>().map_err(|e| e.to_string()));
-    if address.is_none() && table.line("address").is_none() {
-        table.problem("address", "missing; write address = \"0.0.0.0:8080\" or \"unix:/path\"");
-    }
-    let (owner, group) = (table.string("owner"), table.string("group"));
-    let ids = lookup(owner.as_deref(), group.as_deref());
-    if let Err(error) = &ids {
-        table.problem(if error.starts_with("user") { "owner" } else { "group" }, error);
-    }
-    let (uid, gid) = ids.unwrap_or_default();
-    let spec = ListenerSpec {
-        name: name.unwrap_or_else(|| "http".to_owned()),
-        address: address.clone().unwrap_or(Address::Unix(PathBuf::new())),
-        backlog: table.integer("backlog", 1..=1 << 20).and_then(|n| u32::try_from(n).ok()).unwrap_or(4096),
-        mode: table.mode("mode"),
-        owner: uid,
-        group: gid.filter(|_| group.is_some()),
-        nonblocking: table.boolean("nonblocking").unwrap_or(channel),
-    };
-    if matches!(spec.address, Address::Tcp(_)) {
-        for key in ["mode", "owner", "group"] {
-            if table.line(key).is_some() {
-                table.problem(key, "only a Unix socket has one");
-            }
-        }
-    }
-    address.map(|_| spec)
-}
-
 fn read_master(section: &Section<'_>, listeners: Vec<ListenerSpec>, cli: &Cli) -> Master {
     let signals = section.list("shutdown_signals").map(|names| {
         let parsed = names.iter().map(|name| parse_master_signal(name));
@@ -351,19 +261,6 @@ fn read_master(section: &Section<'_>, listeners: Vec<ListenerSpec>, cli: &Cli) -
         max_draining: section.integer("max_draining", 1..=64).and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
         restart_signal: section.parsed("restart_signal", "a signal", parse_master_signal).unwrap_or(Signal::SIGUSR2),
         shutdown_signals: signals.unwrap_or_else(|| vec![Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT]),
-    }
-}
-
-/// A name as LISTEN_FDNAMES can carry it: printable, without colon, 255 characters at most (sd_listen_fds(3)).
-///
-/// # Errors
-/// What is wrong with it.
-pub fn parse_listener_name(text: &str) -> Result<String, String> {
-    let fine = !text.is_empty() && text.len() <= 255 && text.chars().all(|c| c.is_ascii_graphic() && c != ':');
-    if fine {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("\"{text}\" cannot name a listener; use letters, digits, - and _"))
     }
 }
 

@@ -29,7 +29,10 @@ impl Instance {
     /// A socket named on the command line serves for both.
     #[must_use]
     pub fn from_socket(socket: &Path) -> Self {
-        Self { name: socket.display().to_string(), control: socket.to_owned(), status: socket.to_owned() }
+        // .../shop/control.sock
+        let directory = socket.parent().and_then(Path::file_name);
+        let name = directory.unwrap_or(socket.as_os_str()).to_string_lossy().into_owned();
+        Self { name, control: socket.to_owned(), status: socket.to_owned() }
     }
 }
 

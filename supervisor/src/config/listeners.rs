@@ -1,0 +1,116 @@
+//! `[[supervisor.listen]]`, and the shorthand for one listener in `[server]`.
+
+use std::path::PathBuf;
+
+use gin_shared::listen::Address;
+
+use super::WorkerConfig;
+use super::read::{Problems, Section};
+use crate::cli::Cli;
+use crate::exec_helper::lookup;
+use crate::os::listener::ListenerSpec;
+
+/// The kernel passes 253 descriptors at once (SCM_MAX_FD), of which the helper needs two and the channel one.
+const LISTENERS_MAX: usize = 250;
+
+pub(super) fn read_listeners(
+    section: &Section<'_>,
+    server: &Section<'_>,
+    worker: &WorkerConfig,
+    cli: &Cli,
+    problems: &Problems,
+) -> Vec<ListenerSpec> {
+    let host = server.string("host");
+    let port = server.integer("port", 0..=65535).and_then(|port| u16::try_from(port).ok());
+    let spec = |name: &str, address: Address| ListenerSpec {
+        name: name.to_owned(),
+        address,
+        backlog: 4096,
+        mode: None,
+        owner: None,
+        group: None,
+        nonblocking: worker.channel,
+    };
+    let tables = section.tables("listen");
+    let listeners = match &tables {
+        Some(tables) => tables.iter().filter_map(|table| read_listener(table, worker.channel)).collect(),
+        None => Vec::new(),
+    };
+    let has_tables = tables.is_some();
+    tables.into_iter().flatten().for_each(Section::finish);
+    if let (true, Some(line)) = (has_tables, server.line("host").or(server.line("port"))) {
+        problems.add(line, "server.host and server.port are the shorthand for one listener; leave them out beside [[supervisor.listen]]".to_owned());
+    }
+    let listeners: Vec<ListenerSpec> = if !cli.listen.is_empty() {
+        cli.listen.iter().map(|listen| spec(&listen.name, listen.address.clone())).collect()
+    } else if has_tables {
+        listeners
+    } else {
+        match Address::from_host_port(host.as_deref().unwrap_or("127.0.0.1"), port.unwrap_or(8080)) {
+            Ok(address) => vec![spec("http", address)],
+            Err(error) => {
+                server.problem("host", &error.to_string());
+                Vec::new()
+            }
+        }
+    };
+    if listeners.len() > LISTENERS_MAX {
+        let text = format!("{} listeners; {LISTENERS_MAX} at most can be passed on", listeners.len());
+        problems.add(section.line("listen").unwrap_or(1), text);
+    }
+    for (index, listener) in listeners.iter().enumerate() {
+        let line = section.line("listen").unwrap_or(1);
+        if listeners[..index].iter().any(|other| other.name == listener.name) {
+            problems.add(line, format!("two listeners are named \"{}\"", listener.name));
+        }
+        let fixed = !matches!(listener.address, Address::Tcp(tcp) if tcp.port() == 0);
+        if fixed && listeners[..index].iter().any(|other| other.address == listener.address) {
+            problems.add(line, format!("two listeners have the address {}", listener.address));
+        }
+    }
+    listeners
+}
+
+fn read_listener(table: &Section<'_>, channel: bool) -> Option<ListenerSpec> {
+    let name = table.parsed("name", "a name", |text| parse_listener_name(text).map_err(|e| e.clone()));
+    let address = table.parsed("address", "an address", |text| text.parse::<Address>().map_err(|e| e.to_string()));
+    if address.is_none() && table.line("address").is_none() {
+        table.problem("address", "missing; write address = \"0.0.0.0:8080\" or \"unix:/path\"");
+    }
+    let (owner, group) = (table.string("owner"), table.string("group"));
+    let ids = lookup(owner.as_deref(), group.as_deref());
+    if let Err(error) = &ids {
+        table.problem(if error.starts_with("user") { "owner" } else { "group" }, error);
+    }
+    let (uid, gid) = ids.unwrap_or_default();
+    let spec = ListenerSpec {
+        name: name.unwrap_or_else(|| "http".to_owned()),
+        address: address.clone().unwrap_or(Address::Unix(PathBuf::new())),
+        backlog: table.integer("backlog", 1..=1 << 20).and_then(|n| u32::try_from(n).ok()).unwrap_or(4096),
+        mode: table.mode("mode"),
+        owner: uid,
+        group: gid.filter(|_| group.is_some()),
+        nonblocking: table.boolean("nonblocking").unwrap_or(channel),
+    };
+    if matches!(spec.address, Address::Tcp(_)) {
+        for key in ["mode", "owner", "group"] {
+            if table.line(key).is_some() {
+                table.problem(key, "only a Unix socket has one");
+            }
+        }
+    }
+    address.map(|_| spec)
+}
+
+/// A name as LISTEN_FDNAMES can carry it: printable, without colon, 255 characters at most (sd_listen_fds(3)).
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_listener_name(text: &str) -> Result<String, String> {
+    let fine = !text.is_empty() && text.len() <= 255 && text.chars().all(|c| c.is_ascii_graphic() && c != ':');
+    if fine {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("\"{text}\" cannot name a listener; use letters, digits, - and _"))
+    }
+}
