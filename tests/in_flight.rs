@@ -69,6 +69,20 @@ fn an_idle_connection_is_let_go_after_its_grace() {
 }
 
 #[test]
+fn hundreds_of_idle_connections_get_their_notice() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let address = gin.tcp();
+    let mut clients: Vec<Client> = (0..800).map(|_| Client::connect(&address).unwrap()).collect();
+    clients.iter_mut().for_each(|client| assert!(!client.get("/").unwrap().closes()));
+    gin.restart();
+    for client in &mut clients {
+        assert!(client.get("/").unwrap().closes());
+    }
+    gin.ctl(&["--json", "restart", "--wait-drained"]).assert(0, &["drained"]);
+    gin.stop();
+}
+
+#[test]
 fn what_outlasts_the_shutdown_time_is_cut_and_counted() {
     let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[timeouts]\nshutdown = \"300ms\"").start();
     let mut stuck = Client::connect(&gin.tcp()).unwrap();

@@ -83,10 +83,10 @@ fn prepare_and_execute(orders: Orders) -> Result<std::convert::Infallible, Strin
     execute(&spec, &executable)
 }
 
-/// The configured limit, or the one that the master was started with: it raised its own.
-fn set_nofile((soft, raise_hard): (u64, bool)) -> nix::Result<()> {
+/// The configured limit, soft and hard; or the soft one that the master was started with: it raised its own.
+fn set_nofile((soft, configured): (u64, bool)) -> nix::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, soft, if raise_hard { hard.max(soft) } else { hard })
+    setrlimit(Resource::RLIMIT_NOFILE, soft, if configured { soft } else { hard })
 }
 
 /// Group before user: after the user the right to change the group is gone.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use gin_shared::channel::DrainReason;
 use gin_shared::inherit;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
@@ -77,6 +78,7 @@ impl Server {
     /// If it cannot start; see [`Error`].
     pub async fn run(self) -> Result<(), Error> {
         let mut stop = StopSignals::new().map_err(Error::Signals)?;
+        raise_descriptor_limit();
         let inherited = inherit::take().map_err(Error::Inherit)?;
         let listeners = if inherited.listeners.is_empty() && inherited.channel.is_none() {
             vec![Listener::bind(&self.config.server)?]
@@ -112,6 +114,16 @@ impl Server {
         run_hooks(self.hooks).await;
         tracing::info!("gone");
         Ok(())
+    }
+}
+
+/// A connection is a descriptor, and the usual soft limit of 1024 is there for programs that use select(2). The hard limit
+/// is the administrator's word, and `limits.nofile` sets both.
+fn raise_descriptor_limit() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!("RLIMIT_NOFILE: {}", error.desc());
     }
 }
 

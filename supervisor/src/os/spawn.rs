@@ -47,7 +47,7 @@ pub struct Spec {
     pub umask: Option<u32>,
     /// Priority, -20 to 19.
     pub nice: Option<i32>,
-    /// RLIMIT_NOFILE's soft limit, and whether it was configured, so that the hard one may be raised for it.
+    /// RLIMIT_NOFILE's soft limit, and whether it was configured: then it is the hard one, too.
     pub nofile: (u64, bool),
     /// Whether it is killed when the master dies.
     pub dies_with_master: bool,
