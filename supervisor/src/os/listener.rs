@@ -212,12 +212,3 @@ pub fn backlog_warning(spec: &ListenerSpec) -> Option<String> {
         )
     })
 }
-
-/// For the error values above.
-impl ListenError {
-    /// Whether another process is in the way.
-    #[must_use]
-    pub fn is_in_use(&self) -> bool {
-        matches!(self, Self::InUse { .. })
-    }
-}

@@ -66,8 +66,9 @@ pub(super) async fn serve(stream: Stream, held: Held, shared: Arc<Shared>) {
     match protocol {
         Protocol::Http2 => {
             activity.speak_http2();
-            let builder = http2::Builder::new(TokioExecutor::new()).timer(TokioTimer::new()).to_owned();
-            let connection = builder.serve_connection(TokioIo::new(io), service);
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(io), service);
             keep(connection, http2::Connection::graceful_shutdown, fd, timer, true).await;
         }
         Protocol::Http1 => {
