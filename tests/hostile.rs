@@ -97,8 +97,7 @@ fn callers_that_say_nothing_do_not_keep_others_out() {
 #[test]
 fn an_output_that_nobody_reads_stops_nothing() {
     let dir = tempfile::tempdir_in("/tmp").unwrap();
-    let booted = UnixDatagram::bind(dir.path().join("notify")).unwrap();
-    booted.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = harness::Notifications::listen(&dir.path().join("notify"));
     let run = dir.path().join("run");
     std::fs::create_dir(&run).unwrap();
     let mut child = std::process::Command::new(harness::binary("gin-supervisor"))
@@ -110,7 +109,7 @@ fn an_output_that_nobody_reads_stops_nothing() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    booted.recv(&mut [0; 64]).unwrap();
+    let _ = told.until(0, "READY=1");
     let ctl = |args: &[&str]| harness::Ctl::run(&run.join("control.sock"), args);
     // Each is a line of more than 100 bytes, and the pipe holds 64 KiB.
     for _ in 0..650 {

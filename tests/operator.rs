@@ -106,17 +106,14 @@ fn instances_are_found_by_name() {
     }
     nix::unistd::chown(home.path(), Some(1.into()), Some(1.into())).unwrap();
     let start = |name: &str| {
-        let booted = std::os::unix::net::UnixDatagram::bind(home.path().join(format!("{name}.notify"))).unwrap();
+        let told = harness::Notifications::listen(&home.path().join(format!("{name}.notify")));
         nix::unistd::chown(&home.path().join(format!("{name}.notify")), Some(1.into()), Some(1.into())).unwrap();
         let listen = ["--instance", name, "--listen", "127.0.0.1:0", "--"];
         let server = harness::binary("gin-server");
         let mut command = run("gin-supervisor", &listen);
         let child =
             command.arg(server).env("NOTIFY_SOCKET", home.path().join(format!("{name}.notify"))).spawn().unwrap();
-        booted.set_read_timeout(Some(harness::PATIENCE)).unwrap();
-        let mut bytes = [0; 64];
-        let length = booted.recv(&mut bytes).unwrap();
-        assert!(bytes[..length].starts_with(b"READY=1"));
+        let _ = told.until(0, "READY=1");
         child
     };
     let text = |args: &[&str]| {

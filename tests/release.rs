@@ -88,7 +88,7 @@ fn a_worker_sees_what_systemd_would_show_it_and_nothing_of_the_masters() {
         .env("WATCHDOG_USEC", "1")
         .start();
     let who = gin.get("/").json();
-    assert_eq!((who["listen_fds"].as_str(), who["listen_fdnames"].as_str()), (Some("2"), Some("http:unix")));
+    assert_eq!((who["listen_fds"].as_str(), who["listen_fdnames"].as_str()), (Some("3"), Some("http:unix:private")));
     assert_eq!(
         (who["generation"].as_str(), who["slot"].as_str(), who["secret"].as_str()),
         (Some("1"), Some("0"), Some("7"))

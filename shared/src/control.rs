@@ -81,6 +81,10 @@ pub enum Phase {
     Started,
     /// Every worker is ready.
     Ready,
+    /// Every worker is warmed up.
+    WarmedUp,
+    /// Every worker has passed its probe.
+    Probed,
     /// Every worker accepts.
     Serving,
     /// It served beside the old one for the soak time.
@@ -96,6 +100,8 @@ impl Phase {
         match self {
             Self::Started => "started",
             Self::Ready => "ready",
+            Self::WarmedUp => "warmed up",
+            Self::Probed => "probed",
             Self::Serving => "serving",
             Self::Soaked => "soaked",
             Self::Current => "current",
@@ -128,6 +134,31 @@ pub enum Step {
         /// How many workers.
         workers: u32,
         /// Since the phase before, in milliseconds.
+        took_ms: f64,
+    },
+    /// A worker's probe was answered so.
+    Probe {
+        /// Whose.
+        slot: u32,
+        /// What.
+        text: String,
+    },
+    /// Rolling: the generation serves in one slot more.
+    Replaced {
+        /// In how many by now.
+        slots: u32,
+        /// Of how many.
+        workers: u32,
+        /// Since the slot before, in milliseconds.
+        took_ms: f64,
+    },
+    /// A command around the restart was run.
+    Hook {
+        /// Which.
+        name: String,
+        /// What came of it.
+        outcome: String,
+        /// How long it took, in milliseconds.
         took_ms: f64,
     },
     /// It failed in this phase; an `ended` follows.

@@ -23,6 +23,14 @@ pub const LISTEN_PID: &str = "LISTEN_PID";
 pub const LISTEN_FDNAMES: &str = "LISTEN_FDNAMES";
 /// Where to say READY=1.
 pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+/// How long a worker may be silent, in microseconds.
+pub const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+/// Whose watchdog it is.
+pub const WATCHDOG_PID: &str = "WATCHDOG_PID";
+/// The name of the last listener, if each worker has one of its own: how the master asks just this worker.
+pub const PRIVATE: &str = "private";
+/// The path of that listener, for the operator's commands.
+pub const GIN_PRIVATE_SOCKET: &str = "GIN_PRIVATE_SOCKET";
 /// The instance's name.
 pub const GIN_INSTANCE: &str = "GIN_INSTANCE";
 /// The worker's generation.
@@ -43,8 +51,8 @@ pub const STRIPPED: &[&str] = &[
     LISTEN_FDNAMES,
     "LISTEN_PIDFDID",
     NOTIFY_SOCKET,
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
+    WATCHDOG_PID,
+    WATCHDOG_USEC,
     "FDSTORE",
     "MAINPID",
     "RUNTIME_DIRECTORY",
@@ -70,6 +78,8 @@ pub struct Inherited {
 pub struct Inheritance {
     /// In the order of their numbers.
     pub listeners: Vec<Inherited>,
+    /// This worker's own listener, if the master offers one.
+    pub private: Option<OwnedFd>,
     /// The channel, if the master offers one.
     pub channel: Option<OwnedFd>,
 }
@@ -117,7 +127,10 @@ pub fn take() -> io::Result<Inheritance> {
     for number in 0..count {
         let fd = adopt(FIRST_FD + RawFd::try_from(number).expect("at most FDS_MAX"), LISTEN_FDS)?;
         let name = names.next().unwrap_or("unknown").to_owned();
-        inheritance.listeners.push(Inherited { name, fd });
+        match name.as_str() {
+            PRIVATE if number + 1 == count => inheritance.private = Some(fd),
+            _ => inheritance.listeners.push(Inherited { name, fd }),
+        }
     }
     if let Some(text) = std::env::var(GIN_CHANNEL_FD).ok().filter(|_| count_is_ours()) {
         let number = text.parse().ok().filter(|fd| *fd >= FIRST_FD).ok_or_else(|| {

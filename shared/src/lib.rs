@@ -10,16 +10,19 @@
 //! | `READY=1` and its like | [`notify`] |
 //! | what master and our worker say to each other | [`channel`] |
 //! | the control API's types | [`control`], [`status`] |
+//! | every key of the configuration | [`reference`] |
 //! | exit codes | [`exit`] |
 //! | where sockets and PID files are | [`runtime_dir`] |
 
 pub mod channel;
+pub mod check;
 pub mod control;
 pub mod exit;
 pub mod generation;
 pub mod inherit;
 pub mod listen;
 pub mod notify;
+pub mod reference;
 pub mod runtime_dir;
 pub mod sections;
 pub mod status;

@@ -1,4 +1,4 @@
-//! Addresses as people write them: `127.0.0.1:8080`, `[::]:8080`, `:8080`, `unix:/path`.
+//! Addresses as people write them: `127.0.0.1:8080`, `[::]:8080`, `:8080`, `unix:/path`, `udp:127.0.0.1:53`.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,6 +16,8 @@ pub const UNIX_PATH_MAX: usize = 107;
 pub enum Address {
     /// TCP over IPv4 or IPv6; port 0 lets the kernel choose.
     Tcp(SocketAddr),
+    /// UDP over IPv4 or IPv6.
+    Udp(SocketAddr),
     /// A Unix stream socket at an absolute path.
     Unix(PathBuf),
 }
@@ -24,7 +26,7 @@ pub enum Address {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Neither form fits.
-    #[error("\"{0}\" is not an address; write 127.0.0.1:8080, [::]:8080, :8080 or unix:/path")]
+    #[error("\"{0}\" is not an address; write 127.0.0.1:8080, [::]:8080, :8080, unix:/path or udp:127.0.0.1:53")]
     Form(String),
     /// The port does not fit 16 bits.
     #[error("port {0} is out of range; it must be 0 to 65535")]
@@ -51,6 +53,12 @@ impl FromStr for Address {
                 p => Ok(Self::Unix(PathBuf::from(p))),
             };
         }
+        if let Some(rest) = text.strip_prefix("udp:") {
+            return match rest.parse()? {
+                Self::Tcp(address) => Ok(Self::Udp(address)),
+                Self::Udp(_) | Self::Unix(_) => Err(AddressError::Form(text.to_owned())),
+            };
+        }
         let (host, port) = text.rsplit_once(':').ok_or_else(|| AddressError::Form(text.to_owned()))?;
         let port = parse_port(port, text)?;
         Self::from_host_port(host, port).map_err(|error| match error {
@@ -64,6 +72,12 @@ impl FromStr for Address {
 }
 
 impl Address {
+    /// Whether the kernel is to choose the port.
+    #[must_use]
+    pub fn is_any_port(&self) -> bool {
+        matches!(self, Self::Tcp(address) | Self::Udp(address) if address.port() == 0)
+    }
+
     /// A TCP address from a host and a port; an empty host is every IPv4 address.
     ///
     /// # Errors
@@ -93,6 +107,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Udp(address) => write!(f, "udp:{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -127,6 +142,7 @@ mod tests {
             ("*:80", "0.0.0.0:80"),
             ("localhost:0", "127.0.0.1:0"),
             ("unix:/run/x.sock", "unix:/run/x.sock"),
+            ("udp:[::1]:53", "udp:[::1]:53"),
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!(address.to_string(), shown);
@@ -135,7 +151,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_address_reads_back_as_it_is_shown(text in "\\PC{0,40}|[0-9.:\\[\\]a-f]{1,40}|unix:/.{0,200}") {
+        fn an_address_reads_back_as_it_is_shown(text in "\\PC{0,40}|(udp:)?[0-9.:\\[\\]a-f]{1,40}|unix:/.{0,200}") {
             if let Ok(address) = text.parse::<Address>() {
                 prop_assert_eq!(address.to_string().parse::<Address>(), Ok(address));
             }

@@ -22,6 +22,8 @@ pub enum Notice {
     Errno(i32),
     /// `WATCHDOG=1`
     Watchdog,
+    /// `WATCHDOG=trigger`
+    WatchdogTrigger,
     /// `EXTEND_TIMEOUT_USEC=...`
     ExtendTimeout(Duration),
     /// `BARRIER=1`: answered by closing the descriptor that came with it.
@@ -43,6 +45,7 @@ fn parse_line(line: &str) -> Option<Notice> {
         ("RELOADING", "1") => Some(Notice::Reloading),
         ("STOPPING", "1") => Some(Notice::Stopping),
         ("WATCHDOG", "1") => Some(Notice::Watchdog),
+        ("WATCHDOG", "trigger") => Some(Notice::WatchdogTrigger),
         ("BARRIER", "1") => Some(Notice::Barrier),
         ("STATUS", text) => {
             Some(Notice::Status(text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(STATUS_MAX).collect()))

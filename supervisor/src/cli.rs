@@ -11,8 +11,8 @@ use crate::config::parse_listener_name;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "gin-supervisor", version, about, disable_help_subcommand = true)]
 pub struct Cli {
-    /// Configuration file (TOML)
-    #[arg(short, long, value_name = "FILE")]
+    /// Configuration file: TOML, or YAML or JSON by its ending
+    #[arg(short, long, value_name = "FILE", env = "CONFIG_FILE")]
     pub config: Option<PathBuf>,
     /// Name of this instance [default: the file's stem, or "default"]
     #[arg(long, value_name = "NAME")]
@@ -32,12 +32,15 @@ pub struct Cli {
     /// What to log
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
     pub log_level: String,
-    /// How to log [default: text on a terminal, json elsewhere]
-    #[arg(long, value_name = "FORMAT", value_parser = ["text", "json"])]
+    /// How to log [default: text on a terminal, to the journal if stderr is connected to it, json elsewhere]
+    #[arg(long, value_name = "FORMAT", value_parser = ["text", "json", "journald"])]
     pub log_format: Option<String>,
     /// Check the configuration, say what is wrong, and exit with 0 or 2
     #[arg(short = 't', long)]
     pub config_check: bool,
+    /// With --config-check: say what was found, as JSON
+    #[arg(long, requires = "config_check")]
+    pub json: bool,
     /// The program to run and its arguments, after --
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,

@@ -1,27 +1,32 @@
-//! The configuration: file and flags into one validated [`Config`], once a generation.
+//! The configuration: file, environment and flags into one validated [`Config`], once a generation.
 //!
-//! Read anew at every restart; what the master alone uses ([`Master`]) counts from its start.
+//! Read anew at every restart. A changed setting counts from the next generation on, or in place by a reload
+//! ([`Live`]), or with a new start of the master ([`Fixed`]).
 
+mod env_file;
+mod environment;
 mod listeners;
 pub mod read;
 pub mod tree;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gin_shared::control::WORKERS_MAX;
+use gin_shared::check::{Checked, CheckedListener};
+use gin_shared::reference;
 use gin_shared::runtime_dir::{instance_name, is_instance_name};
 use gin_shared::sections;
 use nix::sys::signal::Signal;
 
 use crate::cli::Cli;
 use crate::exec_helper::lookup;
-use crate::machine::plan::Readiness;
 use crate::os::listener::ListenerSpec;
 pub use listeners::parse_listener_name;
 use listeners::read_listeners;
 use read::{Problems, Section, nearest};
-use tree::{Entry, Problem, Value, parse_toml};
+use tree::{Entry, Problem, Value};
+pub use worker::{Hooks, Limits, Probe, WorkerConfig};
 
 /// Everything, checked.
 #[derive(Debug, Clone)]
@@ -31,15 +36,23 @@ pub struct Config {
     /// The instance's name.
     pub instance: String,
     /// What counts from the master's start.
-    pub master: Master,
+    pub fixed: Fixed,
+    /// What a reload changes in place.
+    pub live: Live,
+    /// What clients connect to.
+    pub listeners: Vec<ListenerSpec>,
+    /// Whether anybody asked for just these, or they are the default.
+    pub listeners_asked_for: bool,
     /// What counts for the next generation.
     pub worker: WorkerConfig,
     /// Things that work but are likely not meant.
     pub warnings: Vec<String>,
+    /// The file's sections, as they were read, and the environment over them.
+    pub entries: Vec<Entry>,
 }
 
 /// A file that was read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFile {
     /// Where it is.
     pub path: PathBuf,
@@ -49,9 +62,7 @@ pub struct ConfigFile {
 
 /// What counts from the master's start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Master {
-    /// What clients connect to.
-    pub listeners: Vec<ListenerSpec>,
+pub struct Fixed {
     /// Where the PID goes, if not into the runtime directory.
     pub pid_file: Option<PathBuf>,
     /// Where commands come in, if not in the runtime directory.
@@ -62,6 +73,26 @@ pub struct Master {
     pub control_group: Option<String>,
     /// A group whose members may look.
     pub status_group: Option<String>,
+}
+
+impl Fixed {
+    /// The keys in which `other` differs.
+    #[must_use]
+    pub fn changed(&self, other: &Self) -> Vec<&'static str> {
+        let pairs = [
+            ("pid_file", self.pid_file != other.pid_file),
+            ("control", self.control != other.control),
+            ("status", self.status != other.status),
+            ("control_group", self.control_group != other.control_group),
+            ("status_group", self.status_group != other.status_group),
+        ];
+        pairs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+}
+
+/// What a reload changes in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
     /// How many old generations may drain at once.
     pub max_draining: usize,
     /// Asks for a restart.
@@ -70,89 +101,63 @@ pub struct Master {
     pub shutdown_signals: Vec<Signal>,
 }
 
-/// What counts for the next generation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WorkerConfig {
-    /// What to run; `None`: the gin-server beside this program.
-    pub command: Option<Vec<String>>,
-    /// Where to run it; a symlink in it is resolved anew by each generation.
-    pub directory: Option<PathBuf>,
-    /// How many.
-    pub workers: u32,
-    /// When one counts as ready.
-    pub ready: Readiness,
-    /// The command of [`Readiness::Check`].
-    pub check: Option<Vec<String>>,
-    /// How long it may take to get there.
-    pub ready_timeout: Duration,
-    /// How long both generations serve.
-    pub soak: Duration,
-    /// How long a worker may drain.
-    pub drain_timeout: Duration,
-    /// Asks a worker without a channel to finish.
-    pub stop_signal: Signal,
-    /// Whether the worker waits for `go`.
-    pub channel: bool,
-    /// Whether workers end with the master.
-    pub dies_with_master: bool,
-    /// Whose rights it gets.
-    pub user: Option<String>,
-    /// Instead of the user's own.
-    pub group: Option<String>,
-    /// File mode mask.
-    pub umask: Option<u32>,
-    /// Priority.
-    pub nice: Option<i32>,
-    /// RLIMIT_NOFILE.
-    pub nofile: Option<u64>,
-    /// Added to the master's environment.
-    pub env: Vec<(String, String)>,
-    /// The seeds' `features.hot_restart`: false refuses a restart.
-    pub hot_restart: bool,
-}
+/// What the master reads of the sections.
+const READ: [&str; 3] = [sections::SERVER, sections::SUPERVISOR, sections::FEATURES];
 
 impl Config {
-    /// Reads the file that the flags name, and puts the flags over it.
+    /// Reads the file that the flags name, and puts the environment and the flags over it.
     ///
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(cli: &Cli) -> Result<Self, Vec<Problem>> {
+        Self::load_with(cli, &|name| std::env::var(name).ok())
+    }
+
+    fn load_with(cli: &Cli, lookup: environment::Lookup<'_>) -> Result<Self, Vec<Problem>> {
         let Some(path) = &cli.config else {
-            return Self::from_entries(cli, None, &[], Problems::new(Path::new("command line")));
+            return Self::from_entries(cli, None, Vec::new(), lookup, Problems::new(Path::new("command line")));
         };
         let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let place = path.display().to_string();
         let text = std::fs::read_to_string(&path)
             .map_err(|error| vec![Problem { place, text: format!("cannot read it: {}", without_code(&error)) }])?;
-        let entries = parse_toml(&path, &text)?;
+        let entries = tree::parse(&path, &text)?;
         let problems = Problems::new(&path);
-        Self::from_entries(cli, Some(ConfigFile { path, text }), &entries, problems)
+        Self::from_entries(cli, Some(ConfigFile { path, text }), entries, lookup, problems)
     }
 
     fn from_entries(
         cli: &Cli,
         file: Option<ConfigFile>,
-        entries: &[Entry],
+        mut entries: Vec<Entry>,
+        environment: environment::Lookup<'_>,
         problems: Problems,
     ) -> Result<Self, Vec<Problem>> {
-        check_sections(entries, &problems);
+        check_sections(&entries, &problems);
+        let keys: Vec<_> = reference::SECTIONS.iter().map(|section| (section.name, section.keys)).collect();
+        let keys: Vec<_> = keys.into_iter().filter(|(name, _)| READ.contains(name)).collect();
+        let (wrong, mut warnings) = environment::overlay(&mut entries, &keys, environment);
         let section = |name: &str| match entries.iter().find(|entry| entry.key == name).map(|entry| &entry.node.value) {
             Some(Value::Table(entries)) => Section::new(name, entries, &problems),
             _ => Section::new(name, &[], &problems),
         };
         let supervisor = section(sections::SUPERVISOR);
-        let worker = read_worker(&supervisor, &section(sections::FEATURES), cli);
+        let features = section(sections::FEATURES);
+        let worker = worker::read(&supervisor, &features, cli);
         let server = section(sections::SERVER);
-        let listeners = read_listeners(&supervisor, &server, &worker, cli, &problems);
-        let master = read_master(&supervisor, listeners, cli);
+        let (listeners, listeners_asked_for) = read_listeners(&supervisor, &server, &worker, cli, &problems);
+        let fixed = read_fixed(&supervisor, cli);
+        let live = read_live(&supervisor);
         supervisor.finish();
         // The worker's, who looks at their values.
         for key in ["name", "mode"] {
-            let _ = server.line(key);
+            let _ = server.place(key);
         }
         server.finish();
+        features.finish();
         let instance = cli.instance.clone().unwrap_or_else(|| instance_name(cli.config.as_deref()));
         let mut found = problems.into_vec();
+        found.extend(wrong);
         if !is_instance_name(&instance) {
             let text = format!("\"{instance}\" cannot name an instance; use letters, digits and . _ - @, 64 at most");
             found.push(Problem { place: "--instance".to_owned(), text });
@@ -161,16 +166,73 @@ impl Config {
             let place = file.as_ref().map_or("command line".to_owned(), |file| file.path.display().to_string());
             found.push(Problem { place, text });
         }
+        let mut worker = worker;
+        if let Some(path) = &worker.env_file {
+            match env_file::read(path) {
+                Ok(variables) => {
+                    let own = std::mem::take(&mut worker.env);
+                    worker.env = variables.into_iter().chain(own).collect();
+                }
+                Err(problems) => found.extend(problems),
+            }
+        }
         if !found.is_empty() {
             return Err(found);
         }
-        let warnings = warnings(&master, &worker);
-        Ok(Self { file, instance, master, worker, warnings })
+        warnings.extend(warn(&listeners, &worker));
+        Ok(Self { file, instance, fixed, live, listeners, listeners_asked_for, worker, warnings, entries })
     }
 }
 
-fn warnings(master: &Master, worker: &WorkerConfig) -> Vec<String> {
-    let mut warnings: Vec<String> = master.listeners.iter().filter_map(crate::os::listener::backlog_warning).collect();
+impl Config {
+    /// What the file says in the sections that are not the master's own, to tell whether it has changed.
+    #[must_use]
+    pub fn others(&self) -> String {
+        let theirs = self.entries.iter().filter(|entry| entry.key != sections::SUPERVISOR);
+        let mut text = String::new();
+        theirs.for_each(|entry| tree::show(entry, &mut text));
+        text
+    }
+}
+
+/// Between our own deadlines and a service manager's.
+const MARGIN: Duration = Duration::from_secs(15);
+
+impl Config {
+    /// What there is to say of it: how long things may take follows from its settings.
+    #[must_use]
+    pub fn checked(&self) -> Checked {
+        let worker = &self.worker;
+        let channel = u32::from(worker.channel);
+        let gates = 1 + u32::from(worker.warm_up.is_some()) + u32::from(worker.probe.is_some()) + channel;
+        let rounds = if worker.rolling { worker.workers } else { 1 };
+        let hooks = &worker.hooks;
+        let hook = hooks.before_restart.as_ref().map_or(Duration::ZERO, |_| hooks.timeout);
+        let start = (worker.ready_timeout * gates + worker.soak) * rounds + hook + MARGIN;
+        // A candidate that is not fit is given some time to end, too.
+        let stop = worker.drain_timeout + MARGIN;
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let listener = |spec: &ListenerSpec| CheckedListener {
+            name: spec.name.clone(),
+            address: spec.address.clone(),
+            backlog: spec.backlog,
+            mode: spec.mode,
+            owner: spec.owner.map(nix::unistd::Uid::as_raw),
+            group: spec.group.map(nix::unistd::Gid::as_raw),
+        };
+        Checked {
+            instance: self.instance.clone(),
+            file: self.file.as_ref().map(|file| file.path.display().to_string()),
+            listeners: self.listeners.iter().map(listener).collect(),
+            start_ms: millis(start),
+            stop_ms: millis(stop),
+            warnings: self.warnings.clone(),
+        }
+    }
+}
+
+fn warn(listeners: &[ListenerSpec], worker: &WorkerConfig) -> Vec<String> {
+    let mut warnings: Vec<String> = listeners.iter().filter_map(crate::os::listener::backlog_warning).collect();
     if worker.soak.is_zero() && worker.command.is_some() && !worker.channel {
         warnings.push("soak = \"0s\": a program that says READY=1 and then fails takes the old one's place".to_owned());
     }
@@ -182,82 +244,31 @@ fn check_sections(entries: &[Entry], problems: &Problems) {
         if !sections::ALL.contains(&entry.key.as_str()) {
             let hint = nearest(&entry.key, sections::ALL.iter().copied());
             let hint = hint.map(|near| format!("; did you mean [{near}]?")).unwrap_or_default();
-            problems.add(entry.line, format!("{}: unknown section{hint}", entry.key));
+            problems.add(&entry.place, format!("{}: unknown section{hint}", entry.key));
         } else if !matches!(entry.node.value, Value::Table(_)) {
-            problems.add(entry.line, format!("{}: expected a section, [{}]", entry.key, entry.key));
+            problems.add(&entry.place, format!("{}: expected a section, [{}]", entry.key, entry.key));
         }
     }
 }
 
-fn read_worker(section: &Section<'_>, features: &Section<'_>, cli: &Cli) -> WorkerConfig {
-    let from_file = section.command("command");
-    let command = if cli.command.is_empty() { from_file } else { Some(cli.command.clone()) };
-    let foreign = command.is_some();
-    let (ready, check) = read_ready(section);
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let workers = section.integer_or_auto("workers", 1..=i64::from(WORKERS_MAX)).map(|number| {
-        number.map_or_else(|| u32::try_from(cores).unwrap_or(1), |number| u32::try_from(number).unwrap_or(1))
-    });
-    section.choice("strategy", &[("surge", ())]);
-    let limits = section.table("limits");
-    let nofile = limits.as_ref().and_then(|limits| limits.integer("nofile", 16..=1 << 30));
-    if let Some(limits) = limits {
-        limits.finish();
-    }
-    WorkerConfig {
-        command,
-        directory: section.path("directory"),
-        workers: cli.workers.or(workers).unwrap_or(1),
-        ready,
-        check,
-        ready_timeout: section.duration("ready_timeout").unwrap_or(Duration::from_secs(30)),
-        soak: section.duration("soak").unwrap_or(Duration::from_secs(u64::from(foreign))),
-        drain_timeout: section.duration("drain_timeout").unwrap_or(Duration::from_secs(60)),
-        stop_signal: section.parsed("stop_signal", "a signal", parse_signal).unwrap_or(Signal::SIGTERM),
-        channel: section.boolean("channel").unwrap_or(!foreign),
-        dies_with_master: section.choice("on_master_death", &[("serve", false), ("exit", true)]).unwrap_or(false),
-        user: section.string("user"),
-        group: section.string("group"),
-        umask: section.mode("umask"),
-        nice: section.integer("nice", -20..=19).and_then(|nice| i32::try_from(nice).ok()),
-        nofile: nofile.and_then(|nofile| u64::try_from(nofile).ok()),
-        env: section.map("env").unwrap_or_default(),
-        hot_restart: features.boolean("hot_restart").unwrap_or(true),
-    }
-}
-
-fn read_ready(section: &Section<'_>) -> (Readiness, Option<Vec<String>>) {
-    if !section.is_table("ready") {
-        section.choice("ready", &[("notify", ())]);
-        return (Readiness::Notify, None);
-    }
-    let Some(table) = section.table("ready") else { return (Readiness::Notify, None) };
-    let (after, check) = (table.duration("after"), table.command("exec"));
-    let both = after.is_some() && check.is_some();
-    table.finish();
-    match (after, check) {
-        _ if both => section.problem("ready", "give either after or exec"),
-        (Some(after), _) => return (Readiness::After(after), None),
-        (None, Some(check)) => return (Readiness::Check, Some(check)),
-        (None, None) => section.problem("ready", "give { after = \"2s\" } or { exec = [\"check\"] }, or \"notify\""),
-    }
-    (Readiness::Notify, None)
-}
-
-fn read_master(section: &Section<'_>, listeners: Vec<ListenerSpec>, cli: &Cli) -> Master {
-    let signals = section.list("shutdown_signals").map(|names| {
-        let parsed = names.iter().map(|name| parse_master_signal(name));
-        parsed.filter_map(|signal| signal.map_err(|error| section.problem("shutdown_signals", &error)).ok()).collect()
-    });
+fn read_fixed(section: &Section<'_>, cli: &Cli) -> Fixed {
     let pid_file = section.path("pid_file");
     let control = section.path("control");
-    Master {
-        listeners,
+    Fixed {
         pid_file: cli.pid_file.clone().or(pid_file),
         control: cli.control.clone().or(control),
         status: section.path("status"),
         control_group: section.string("control_group"),
         status_group: section.string("status_group"),
+    }
+}
+
+fn read_live(section: &Section<'_>) -> Live {
+    let signals = section.list("shutdown_signals").map(|names| {
+        let parsed = names.iter().map(|name| parse_master_signal(name));
+        parsed.filter_map(|signal| signal.map_err(|error| section.problem("shutdown_signals", &error)).ok()).collect()
+    });
+    Live {
         max_draining: section.integer("max_draining", 1..=64).and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
         restart_signal: section.parsed("restart_signal", "a signal", parse_master_signal).unwrap_or(Signal::SIGUSR2),
         shutdown_signals: signals.unwrap_or_else(|| vec![Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT]),
@@ -296,15 +307,179 @@ mod tests {
     use clap::Parser;
     use proptest::prelude::*;
 
+    use std::collections::BTreeSet;
+
+    use gin_shared::reference::{Key, Kind};
+
     use super::*;
+    use crate::machine::plan::Readiness;
 
     fn load(text: &str) -> Result<Config, Vec<String>> {
+        load_as("toml", text, &[])
+    }
+
+    fn load_as(format: &str, text: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("shop.toml");
+        let path = dir.path().join(format!("shop.{format}"));
         std::fs::write(&path, text).unwrap();
         let cli = Cli::parse_from(["gin-supervisor", "-c", path.to_str().unwrap()]);
         let short = |p: Problem| p.to_string().replace(&format!("{}/", dir.path().display()), "");
-        Config::load(&cli).map_err(|problems| problems.into_iter().map(short).collect())
+        let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        Config::load_with(&cli, &lookup).map_err(|problems| problems.into_iter().map(short).collect())
+    }
+
+    /// The names of keys, those of tables with a dot between.
+    fn names(prefix: &str, keys: &[Key], into: &mut BTreeSet<String>) {
+        for key in keys {
+            let name = format!("{prefix}.{}", key.name);
+            if let Kind::Table(keys) | Kind::Tables(keys) | Kind::ChoiceOrTable(_, keys) = key.kind {
+                names(&name, keys, into);
+            }
+            into.insert(name);
+        }
+    }
+
+    #[test]
+    fn the_reference_has_every_key_that_is_read_and_no_other() {
+        let text =
+            "[supervisor]\ncommand = [\"/bin/app\"]\nready = {}\nprobe = {}\nlimits = {}\nhooks = {}\nlisten = [{}]\n";
+        let path = Path::new("shop.toml");
+        let entries = tree::parse(path, text).unwrap();
+        let problems = Problems::new(path);
+        let asked = problems.asked();
+        let cli = Cli::parse_from(["gin-supervisor"]);
+        let _ = Config::from_entries(&cli, None, entries, &|_| None, problems);
+        let mut documented = BTreeSet::new();
+        for section in reference::SECTIONS.iter().filter(|section| READ.contains(&section.name)) {
+            names(section.name, section.keys, &mut documented);
+        }
+        assert_eq!(*asked.borrow(), documented);
+    }
+
+    #[test]
+    fn documented_defaults_are_those_in_force() {
+        let mut text = String::new();
+        for section in reference::SECTIONS.iter().filter(|section| READ.contains(&section.name)) {
+            text.push_str(&format!("[{}]\n", section.name));
+            for key in section.keys.iter().filter(|key| !key.default.is_empty()) {
+                text.push_str(&format!("{} = {}\n", key.name, key.default));
+            }
+            for key in section.keys {
+                if let Kind::Table(keys) = key.kind
+                    && !["probe", "env"].contains(&key.name)
+                {
+                    text.push_str(&format!("[{}.{}]\n", section.name, key.name));
+                    for key in keys.iter().filter(|key| !key.default.is_empty()) {
+                        text.push_str(&format!("{} = {}\n", key.name, key.default));
+                    }
+                }
+            }
+        }
+        let (written, empty) = (load(&text).unwrap(), load("").unwrap());
+        assert_eq!(written.worker, empty.worker);
+        assert_eq!((written.fixed, written.live, written.listeners), (empty.fixed, empty.live, empty.listeners));
+        let probe = load("[supervisor]\nprobe = {}\n").unwrap().worker.probe.unwrap();
+        let reference = reference::PROBE.iter().filter(|key| !key.default.is_empty());
+        let written: String = reference.map(|key| format!("{} = {}\n", key.name, key.default)).collect();
+        assert_eq!(load(&format!("[supervisor.probe]\n{written}")).unwrap().worker.probe.unwrap(), probe);
+    }
+
+    #[test]
+    fn documented_examples_are_accepted() {
+        for key in reference::SUPERVISOR.iter().filter(|key| !key.example.is_empty()) {
+            let more = match key.name {
+                "env_file" => continue,
+                "user" | "group" | "status_group" | "control_group" => "",
+                "probe" => "private_listener = true\n",
+                _ => "command = [\"/bin/app\"]\n",
+            };
+            let more = if key.name == "command" { "" } else { more };
+            let text = format!("[supervisor]\n{more}{} = {}\n", key.name, key.example);
+            assert!(load(&text).is_ok(), "{text}: {:?}", load(&text));
+        }
+    }
+
+    #[test]
+    fn yaml_and_json_say_the_same_with_their_own_lines() {
+        let toml = load(
+            "[server]\nport = 9000\n[supervisor]\ncommand = [\"/bin/app\"]\nworkers = 3\nready = { after = \"2s\" }\n",
+        )
+        .unwrap();
+        let yaml = "server: {port: 9000}\nsupervisor:\n  command: [/bin/app]\n  workers: 3\n  ready: {after: 2s}\n";
+        let json = "{\"server\": {\"port\": 9000},\n \"supervisor\": {\"command\": [\"/bin/app\"], \"workers\": 3,\n \"ready\": {\"after\": \"2s\"}}}";
+        for (format, text) in [("yaml", yaml), ("yml", yaml), ("json", json)] {
+            let config = load_as(format, text, &[]).unwrap();
+            assert_eq!((config.worker, config.listeners), (toml.worker.clone(), toml.listeners.clone()), "{format}");
+        }
+        let errors = |format, text| load_as(format, text, &[]).unwrap_err();
+        assert_eq!(
+            errors("yaml", "supervisor:\n  workerz: 3\n  nice: [1]\n"),
+            [
+                "shop.yaml:3: supervisor.nice: expected a whole number, found a list",
+                "shop.yaml:2: supervisor.workerz: unknown key; did you mean \"workers\"?"
+            ]
+        );
+        assert_eq!(
+            errors("json", "{\"supervisor\":\n{\"workers\": \"x\"}}"),
+            ["shop.json:2: supervisor.workers: expected a whole number or \"auto\", found a string"]
+        );
+        assert!(errors("json", "{\"supervisor\":\n{workers: 1}}")[0].starts_with("shop.json:2: "));
+        assert!(errors("yaml", "supervisor:\n  a: [1\n")[0].starts_with("shop.yaml:"));
+        assert!(errors("yaml", "- 1\n")[0].contains("expected sections"));
+        assert!(load_as("yaml", "# nothing\n", &[]).is_ok());
+    }
+
+    #[test]
+    fn the_environment_counts_over_the_file() {
+        let text = "[server]\nport = 9000\n[supervisor]\nworkers = 3\nlimits = { nofile = 100, nproc = 7 }\n";
+        let variables = [
+            ("GIN_SUPERVISOR_WORKERS", "4"),
+            ("SUPERVISOR_WORKERS", "5"),
+            ("GIN_SUPERVISOR_LIMITS_NOFILE", "200"),
+            ("GIN_SUPERVISOR_READY", "{ after = \"3s\" }"),
+            ("SUPERVISOR_SHUTDOWN_SIGNALS", "TERM, INT"),
+            ("FEATURES_HOT_RESTART", "false"),
+            ("SERVER_PORT", "tcp://10.0.0.1:80"),
+            ("PORT", "9001"),
+        ];
+        let config = load_as("toml", text, &variables).unwrap();
+        assert_eq!((config.worker.workers, config.worker.hot_restart), (4, false));
+        assert_eq!((config.worker.limits.nofile, config.worker.limits.nproc), (Some(200), Some(7)));
+        assert_eq!(config.worker.ready, Readiness::After(Duration::from_secs(3)));
+        assert_eq!(config.live.shutdown_signals, [Signal::SIGTERM, Signal::SIGINT]);
+        assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:9001");
+        assert!(config.warnings.iter().any(|warning| warning.contains("SERVER_PORT=tcp:")), "{:?}", config.warnings);
+        let wrong =
+            [("GIN_SUPERVISOR_WORKERS", "many"), ("GIN_SERVER_PORT", "x"), ("SUPERVISOR_COMMAND", "/bin/app x")];
+        assert_eq!(
+            load_as("toml", "", &wrong).unwrap_err(),
+            [
+                "environment variable SUPERVISOR_COMMAND: supervisor.command: a command is a list, not a string: \
+                 command = [\"/bin/app\", \"x\"]",
+                "environment variable GIN_SUPERVISOR_WORKERS: supervisor.workers: expected a whole number or \"auto\", \
+                 found a string",
+                "environment variable GIN_SERVER_PORT: expected a whole number, found \"x\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        let error =
+            |line: &str| load(&format!("[supervisor]\ncommand = [\"/bin/app\"]\n{line}\n")).unwrap_err().join("; ");
+        assert!(error("probe = {}").contains("set private_listener = true"));
+        assert!(error("private_listener = true\nprobe = { path = \"x\" }").contains("write it as \"/readyz\""));
+        assert!(error("cpu_affinity = [\"3-1\"]").contains("\"3-1\" is not a core"));
+        assert!(error("capabilities = [\"CAP_NONE\"]").contains("is not a capability"));
+        assert!(error("limits = { memory_restart = \"12 parsecs\" }").contains("is not a size"));
+        assert!(error("limits = { max_age = \"0s\" }").contains("must be 1s at least"));
+        assert!(error("listen = [{ name = \"private\", address = \":1\" }]").contains("choose another name"));
+        let config =
+            load("[supervisor]\ncapabilities = [\"cap_net_bind_service\"]\ncpu_affinity = [\"0-1\", \"3\"]\n").unwrap();
+        assert_eq!((config.worker.capabilities, config.worker.cores), (Some(1 << 10), Some(vec![0, 1, 3])));
+        let sizes =
+            load("[supervisor]\nlimits = { memory_restart = \"512MiB\", core = \"2G\" }\n").unwrap().worker.limits;
+        assert_eq!((sizes.memory_restart, sizes.core), (Some(512 << 20), Some(2 << 30)));
     }
 
     #[test]
@@ -352,12 +527,12 @@ mod tests {
     fn defaults_depend_on_whose_worker_it_is() {
         let ours = load("").unwrap();
         assert_eq!((ours.worker.channel, ours.worker.soak), (true, Duration::ZERO));
-        assert_eq!(ours.master.listeners[0].address.to_string(), "127.0.0.1:8080");
+        assert_eq!(ours.listeners[0].address.to_string(), "127.0.0.1:8080");
         let foreign = load("[supervisor]\ncommand = [\"/bin/app\"]\nready = { after = \"2s\" }\n").unwrap();
         assert_eq!((foreign.worker.channel, foreign.worker.soak), (false, Duration::from_secs(1)));
         assert_eq!(foreign.worker.ready, Readiness::After(Duration::from_secs(2)));
-        assert_eq!(foreign.master.listeners[0].address.to_string(), "127.0.0.1:8080");
-        assert!(load("[supervisor]\nlisten = []\n").unwrap().master.listeners.is_empty());
+        assert_eq!(foreign.listeners[0].address.to_string(), "127.0.0.1:8080");
+        assert!(load("[supervisor]\nlisten = []\n").unwrap().listeners.is_empty());
     }
 
     #[test]
@@ -389,12 +564,21 @@ mod tests {
             ),
         ) {
             let text = lines.join("\n");
-            let path = Path::new("shop.toml");
-            let cli = Cli::parse_from(["gin-supervisor"]);
-            if let Ok(entries) = parse_toml(path, &text)
-                && let Err(problems) = Config::from_entries(&cli, None, &entries, Problems::new(path))
-            {
-                prop_assert!(problems.iter().all(|problem| !problem.place.is_empty() && !problem.text.is_empty()));
+            for format in ["toml", "yaml", "json"] {
+                let path = PathBuf::from(format!("shop.{format}"));
+                let cli = Cli::parse_from(["gin-supervisor"]);
+                // The keys as the format writes them, so that more than the first line is looked at.
+                let text = match format {
+                    "yaml" => text.replace(" = ", ": ").replace("[supervisor]", "supervisor:").replace('\n', "\n  "),
+                    "json" => format!("{{\"supervisor\": {{{}}}}}", lines.iter().filter_map(|line| line.split_once(" = "))
+                        .map(|(key, value)| format!("\"{key}\": {value}")).collect::<Vec<_>>().join(", ")),
+                    _ => text.clone(),
+                };
+                let result = tree::parse(&path, &text)
+                    .and_then(|entries| Config::from_entries(&cli, None, entries, &|_| None, Problems::new(&path)));
+                if let Err(problems) = result {
+                    prop_assert!(problems.iter().all(|problem| !problem.place.is_empty() && !problem.text.is_empty()));
+                }
             }
         }
     }

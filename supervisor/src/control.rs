@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use gin_shared::control::ErrorBody;
 use gin_shared::exit;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -38,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Caller {
     /// Its user's name.
     pub user: String,
+    /// Its number.
+    pub uid: u32,
     /// Its process.
     pub pid: Option<i32>,
 }
@@ -111,10 +113,10 @@ impl Drop for ControlSocket {
 async fn serve_connection(stream: UnixStream, router: Router, mut over: watch::Receiver<bool>) {
     let peer = stream.peer_cred();
     let caller = match peer {
-        Ok(peer) => Caller { user: user_name(peer.uid()), pid: peer.pid() },
+        Ok(peer) => Caller { user: user_name(peer.uid()), uid: peer.uid(), pid: peer.pid() },
         Err(_) => return,
     };
-    let service = TowerToHyperService::new(router.layer(axum::Extension(caller)));
+    let service = TowerToHyperService::new(router.layer(Extension(caller)));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
@@ -135,7 +137,7 @@ async fn serve_connection(stream: UnixStream, router: Router, mut over: watch::R
 pub fn acting(handle: Handle) -> Router {
     let acts = Router::new()
         .route("/v1/restart", post(act::restart))
-        .route("/v1/reload", post(act::restart))
+        .route("/v1/reload", post(act::reload))
         .route("/v1/cancel", post(act::cancel))
         .route("/v1/scale", post(act::scale))
         .route("/v1/stop", post(act::stop))
@@ -147,8 +149,18 @@ pub fn acting(handle: Handle) -> Router {
 
 /// What changes nothing.
 pub fn looking(handle: Handle) -> Router {
-    let refused =
-        || async { error(StatusCode::FORBIDDEN, exit::REFUSED, "this socket may only look; use control.sock to act") };
+    let refused = |Extension(caller): Extension<Caller>, uri: Uri| async move {
+        let command = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
+        tracing::warn!(
+            command,
+            user = caller.user,
+            uid = caller.uid,
+            pid = caller.pid,
+            "command {command} from {} refused: it came over the status socket",
+            caller.user
+        );
+        error(StatusCode::FORBIDDEN, exit::REFUSED, "this socket may only look; use control.sock to act")
+    };
     let acts = ["restart", "reload", "cancel", "scale", "stop"];
     let router = acts.iter().fold(looks(handle), |router, act| router.route(&format!("/v1/{act}"), post(refused)));
     finish(router)

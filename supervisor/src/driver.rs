@@ -1,16 +1,22 @@
 //! The only loop: wait, event, handle, perform.
 
+mod command;
 mod frozen;
 pub mod operations;
 mod perform;
+mod probe;
 mod process;
+mod reload;
 mod report;
+mod service_manager;
 mod status;
 
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gin_shared::control::{EventLine, OperationId};
 use gin_shared::status::{Status, Upgrade};
@@ -23,16 +29,21 @@ use crate::config::Config;
 use crate::machine::Machine;
 use crate::machine::event::{Event, Queue, ScaleTo, Speed};
 use crate::machine::moment::Moment;
-use crate::os::listener::Listener;
+use crate::os::listener::{Listener, ListenerSpec};
 use crate::os::signal::{Received, Signals};
 use crate::os::{orphan, time};
+pub use frozen::check_worker;
 use operations::Operations;
 use perform::Performer;
+pub use reload::Request as ReloadRequest;
 
 /// Commands and news on their way to the loop; more make their senders wait.
 const INBOX: usize = 256;
 /// Transitions kept for a follower that is slow; then it misses some.
 const EVENTS: usize = 256;
+
+/// Workers are weighed so often, if there is a limit.
+const WEIGHING: Duration = Duration::from_secs(2);
 
 /// Callers that follow an operation or the events at once.
 const STREAMS: usize = 192;
@@ -42,6 +53,8 @@ const STREAMS: usize = 192;
 pub enum Message {
     /// For the machine.
     Event(Event),
+    /// Somebody wants the configuration read anew.
+    Reload(reload::Request),
     /// Somebody wants to know.
     Status(oneshot::Sender<Status>),
     /// Somebody wants to know more.
@@ -68,8 +81,10 @@ pub struct Parts {
     pub cli: Cli,
     /// As it was at the start.
     pub config: Config,
-    /// The sockets that clients connect to.
-    pub listeners: Vec<Listener>,
+    /// The sockets that clients connect to, as they were at the start.
+    pub listeners: Vec<Rc<Listener>>,
+    /// What a service manager passed while the configuration says nothing of listeners.
+    pub passed: Option<Vec<ListenerSpec>>,
     /// The runtime directory.
     pub runtime: PathBuf,
     /// Where the PID stands.
@@ -89,6 +104,8 @@ pub struct Driver {
     handle: Handle,
     performer: Performer,
     pending: VecDeque<Event>,
+    /// When the workers are weighed next, if they are.
+    weighed_next: Option<Moment>,
 }
 
 impl Driver {
@@ -104,9 +121,10 @@ impl Driver {
             events: broadcast::Sender::new(EVENTS),
             streams: Arc::new(Semaphore::new(STREAMS)),
         };
-        let machine = Machine::new(parts.config.master.max_draining);
+        let machine = Machine::new(parts.config.live.max_draining);
         let performer = Performer::new(parts, handle.clone());
-        Ok(Self { machine, signals: Signals::new()?, inbox, handle, performer, pending: VecDeque::new() })
+        let (signals, pending) = (Signals::new()?, VecDeque::new());
+        Ok(Self { machine, signals, inbox, handle, performer, pending, weighed_next: None })
     }
 
     /// How to reach it.
@@ -127,11 +145,16 @@ impl Driver {
                 let now = time::now();
                 let Some(event) = self.performer.admit(now, &self.machine, event) else { continue };
                 let actions = self.machine.handle(now, event);
-                if let Some(code) = self.performer.perform(now, &self.machine, actions, &mut self.pending) {
+                let code = self.performer.perform(now, &self.machine, actions, &mut self.pending);
+                // What became current may have brought another.
+                self.machine.set_max_draining(self.performer.live().max_draining);
+                self.performer.service_manager.update(now, &self.machine);
+                if let Some(code) = code {
                     orphan::kill_all();
                     return Ok(code);
                 }
             }
+            self.performer.service_manager.ping(time::now());
             if let Some(event) = self.next().await? {
                 self.pending.push_back(event);
             }
@@ -140,17 +163,41 @@ impl Driver {
 
     /// The next thing that happens, if the machine is to know of it.
     async fn next(&mut self) -> io::Result<Option<Event>> {
+        let weighing = self.weighing();
         tokio::select! {
             biased;
             received = self.signals.next() => Ok(self.signal(received?)),
             message = self.inbox.recv() => Ok(message.and_then(|message| self.message(message))),
             () = sleep_until(self.machine.deadline()) => Ok(Some(Event::Time)),
+            () = sleep_until(self.performer.service_manager.next_ping()) => Ok(None),
+            () = sleep_until(weighing) => {
+                self.weigh();
+                Ok(None)
+            }
         }
     }
 
-    fn message(&self, message: Message) -> Option<Event> {
+    /// When the workers are to be weighed: never, without a limit.
+    fn weighing(&mut self) -> Option<Moment> {
+        if self.performer.memory_limit(&self.machine).is_none() {
+            self.weighed_next = None;
+        } else if self.weighed_next.is_none() {
+            self.weighed_next = Some(time::now() + WEIGHING);
+        }
+        self.weighed_next
+    }
+
+    fn weigh(&mut self) {
+        self.weighed_next = None;
+        if let Some(limit) = self.performer.memory_limit(&self.machine) {
+            self.pending.extend(self.performer.weigh(&self.machine, limit));
+        }
+    }
+
+    fn message(&mut self, message: Message) -> Option<Event> {
         match message {
             Message::Event(event) => return Some(event),
+            Message::Reload(request) => return self.reload(request),
             // Who asked may have left meanwhile.
             Message::Status(reply) => drop(reply.send(self.performer.status(time::now(), &self.machine))),
             Message::History(reply) => drop(reply.send(status::history(&self.machine))),
@@ -158,22 +205,23 @@ impl Driver {
         None
     }
 
-    fn signal(&self, received: Received) -> Option<Event> {
+    fn signal(&mut self, received: Received) -> Option<Event> {
         let asked_by = asked_by(received);
-        let master = self.performer.master();
+        let master = self.performer.live();
         let no_one: Option<OperationId> = None;
         match received.signal {
             Signal::SIGCHLD => {
                 self.performer.reap_orphans();
                 None
             }
-            signal if signal == master.restart_signal || signal == Signal::SIGHUP => {
+            signal if signal == master.restart_signal => {
                 Some(Event::Restart { operation: no_one, asked_by, queue: Queue::Wait })
             }
             signal if master.shutdown_signals.contains(&signal) => {
                 tracing::info!("{asked_by}: stop");
                 Some(Event::Stop { operation: no_one, speed: Speed::Graceful })
             }
+            Signal::SIGHUP => self.reload(reload::Request { operation: no_one, asked_by, queue: Queue::Wait }),
             Signal::SIGTTIN => Some(Event::Scale { operation: no_one, to: ScaleTo::More }),
             Signal::SIGTTOU => Some(Event::Scale { operation: no_one, to: ScaleTo::Fewer }),
             Signal::SIGUSR1 => {

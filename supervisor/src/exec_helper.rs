@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
-use gin_shared::inherit::LISTEN_PID;
+use gin_shared::inherit::{LISTEN_PID, WATCHDOG_PID};
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -19,6 +19,10 @@ use nix::unistd::{
     Gid, Group, Uid, User, chdir, execve, execveat, getppid, initgroups, setgid, setgroups, setsid, setuid,
 };
 use rustix::process::Signal;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, CpuSet, clear_ambient_capability_set, configure_capability_in_ambient_set,
+    sched_setaffinity, set_capabilities, set_keep_capabilities,
+};
 
 use crate::os::exec::{self, Orders};
 use crate::os::spawn::{ERROR_MAX, HELPER, Spec};
@@ -61,13 +65,28 @@ fn prepare_and_execute(orders: Orders) -> Result<std::convert::Infallible, Strin
     if let Some(nice) = spec.nice {
         rustix::process::setpriority_process(None, nice).map_err(|e| format!("nice {nice}: {}", words(e.into())))?;
     }
+    set_kernel_wishes(&spec)?;
     if let Some(mask) = spec.umask {
         umask(Mode::from_bits_truncate(mask));
     }
     // Before the user: raising the hard limit may be root's right alone. What is open above the limit stays open.
     exec::pass_on(pass_on).map_err(|error| format!("descriptors: {error}"))?;
     set_nofile(spec.nofile).map_err(step("limits.nofile"))?;
+    for (resource, name, limit) in
+        [(Resource::RLIMIT_NPROC, "limits.nproc", spec.nproc), (Resource::RLIMIT_CORE, "limits.core", spec.core)]
+    {
+        if let Some(limit) = limit {
+            setrlimit(resource, limit, limit).map_err(step(name))?;
+        }
+    }
+    if spec.capabilities.is_some() {
+        set_keep_capabilities(true).map_err(|error| format!("capabilities: {}", words(error.into())))?;
+    }
     become_user(&spec)?;
+    if let Some(bits) = spec.capabilities {
+        keep_capabilities(CapabilitySet::from_bits_retain(bits))
+            .map_err(|error| format!("capabilities: {}", words(error.into())))?;
+    }
     if let Some(directory) = &spec.directory {
         let name = format!("directory {}", directory.display());
         chdir(directory.as_path()).map_err(step(&name))?;
@@ -81,6 +100,31 @@ fn prepare_and_execute(orders: Orders) -> Result<std::convert::Infallible, Strin
     }
     crate::os::signal::reset().map_err(|error| format!("signals: {error}"))?;
     execute(&spec, &executable)
+}
+
+/// Cores, and how the kernel treats it when memory runs out.
+fn set_kernel_wishes(spec: &Spec) -> Result<(), String> {
+    if let Some(cores) = &spec.cores {
+        let mut set = CpuSet::new();
+        cores.iter().filter(|core| **core < CpuSet::MAX_CPU).for_each(|core| set.set(*core));
+        sched_setaffinity(None, &set).map_err(|error| format!("cpu_affinity: {}", words(error.into())))?;
+    }
+    if let Some(score) = spec.oom_score_adjust {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string())
+            .map_err(|error| format!("oom_score_adjust {score}: {}", words(error)))?;
+    }
+    Ok(())
+}
+
+/// Of those that the change of user has left permitted, keeps these alone: in force, inheritable, and ambient, so that
+/// execve keeps them (capabilities(7)).
+fn keep_capabilities(wanted: CapabilitySet) -> rustix::io::Result<()> {
+    set_capabilities(None, CapabilitySets { effective: wanted, permitted: wanted, inheritable: wanted })?;
+    clear_ambient_capability_set()?;
+    for one in wanted.iter() {
+        configure_capability_in_ambient_set(one, true)?;
+    }
+    Ok(())
 }
 
 /// The configured limit, soft and hard; or the soft one that the master was started with: it raised its own.
@@ -155,6 +199,9 @@ fn execute(spec: &Spec, executable: &OwnedFd) -> Result<std::convert::Infallible
     let mut environment = spec.environment.iter().map(pair).collect::<Result<Vec<_>, _>>()?;
     if spec.passes_descriptors {
         environment.push(text(format!("{LISTEN_PID}={pid}").as_bytes())?);
+    }
+    if spec.watched {
+        environment.push(text(format!("{WATCHDOG_PID}={pid}").as_bytes())?);
     }
     let path = text(spec.program.as_os_str().as_bytes())?;
     let name = format!("command {}", spec.program.display());

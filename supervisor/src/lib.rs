@@ -26,6 +26,7 @@ mod telemetry;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -58,11 +59,7 @@ pub fn run() -> ExitCode {
             problems.iter().for_each(|problem| eprintln!("error: {problem}"));
             ExitCode::from(exit::USAGE)
         }
-        Ok(config) if cli.config_check => {
-            config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-            println!("the configuration is fine");
-            ExitCode::from(exit::DONE)
-        }
+        Ok(config) if cli.config_check => tell_checked(&cli, &config),
         Ok(config) => supervise(cli, config),
     }
 }
@@ -73,6 +70,21 @@ fn check(cli: &Cli) -> Result<Config, Vec<Problem>> {
         return Err(vec![Problem { place: "command line".to_owned(), text }]);
     }
     Config::load(cli)
+}
+
+/// The worker is asked for its part, where it is ours.
+fn tell_checked(cli: &Cli, config: &Config) -> ExitCode {
+    if let Err(text) = driver::check_worker(config) {
+        eprintln!("{}", text.trim_end());
+        return ExitCode::from(exit::USAGE);
+    }
+    if cli.json {
+        println!("{}", serde_json::to_string_pretty(&config.checked()).unwrap_or_default());
+    } else {
+        config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        println!("the configuration is fine");
+    }
+    ExitCode::from(exit::DONE)
 }
 
 fn supervise(cli: Cli, config: Config) -> ExitCode {
@@ -110,18 +122,23 @@ impl Stop {
 }
 
 /// Takes hold of everything, runs, and lets go of it.
-fn hold(cli: Cli, config: Config, person: bool) -> Result<u8, Stop> {
+fn hold(cli: Cli, mut config: Config, person: bool) -> Result<u8, Stop> {
     os::orphan::become_subreaper().map_err(|e| Stop::failed("subreaper", e))?;
     os::limits::raise_nofile().map_err(|e| Stop::failed("RLIMIT_NOFILE", e))?;
     let runtime = os::runtime::prepare(&config.instance, &Surroundings::from_env()).map_err(Stop::usage)?;
-    let pid_file_path = config.master.pid_file.clone().unwrap_or_else(|| runtime.join(runtime_dir::PID_FILE));
+    let pid_file_path = config.fixed.pid_file.clone().unwrap_or_else(|| runtime.join(runtime_dir::PID_FILE));
     let _instance = Lock::take(&runtime.join("instance.lock"), &pid_file_path).map_err(Stop::usage)?;
     let _pid_file = PidFile::create(&pid_file_path).map_err(Stop::usage)?;
-    let listeners = config.master.listeners.iter().cloned().map(Listener::bind);
-    let listeners = listeners.collect::<Result<Vec<_>, _>>().map_err(Stop::usage)?;
+    let passed = os::activation::take().map_err(Stop::usage)?;
+    let asked_for = config.listeners_asked_for;
+    let passed_any = !passed.is_empty();
+    let passed = os::activation::assign(passed, &mut config.listeners, !asked_for).map_err(Stop::usage)?;
+    let listeners = os::listener::gather(&config.listeners, &passed).map_err(Stop::usage)?;
+    let passed = (passed_any && !asked_for).then(|| config.listeners.clone());
+    let listeners: Vec<Rc<Listener>> = listeners.into_iter().map(|listening| listening.socket).collect();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let tokio = tokio.map_err(|e| Stop::failed("runtime", e))?;
-    let control = config.master.control.clone().unwrap_or_else(|| runtime.join(runtime_dir::CONTROL));
+    let control = config.fixed.control.clone().unwrap_or_else(|| runtime.join(runtime_dir::CONTROL));
     let on_boot = if person && is_demo(&cli) {
         greet_demo
     } else if person {
@@ -130,16 +147,16 @@ fn hold(cli: Cli, config: Config, person: bool) -> Result<u8, Stop> {
         log_boot
     };
     let log_level = cli.log_level.clone();
-    let status = config.master.status.clone().unwrap_or_else(|| runtime.join(runtime_dir::STATUS));
+    let status = config.fixed.status.clone().unwrap_or_else(|| runtime.join(runtime_dir::STATUS));
     let sockets = {
         let _context = tokio.enter();
         let bind = |path: &Path, group: &Option<String>| {
             let place = path.display().to_string();
             ControlSocket::bind(path, group.as_deref()).map_err(|error| Stop::usage(format!("{place}: {error}")))
         };
-        [bind(&control, &config.master.control_group)?, bind(&status, &config.master.status_group)?]
+        [bind(&control, &config.fixed.control_group)?, bind(&status, &config.fixed.status_group)?]
     };
-    let parts = Parts { cli, config, listeners, runtime, pid_file: pid_file_path, control, on_boot };
+    let parts = Parts { cli, config, listeners, passed, runtime, pid_file: pid_file_path, control, on_boot };
     let code = LocalSet::new().block_on(&tokio, serve(parts, sockets)).map_err(|e| Stop::failed("supervisor", e))?;
     telemetry::set_level(&log_level);
     tracing::info!(code, "gone");

@@ -5,14 +5,14 @@
 //!
 //! ```text
 //! fleet       Idle -> Booting{candidate} -> Serving{current} <-> Upgrading{current, candidate} -> Stopping -> Stopped
-//! generation  Starting -> Going -> Soaking -> Current -> Leaving -> gone
-//! worker      Spawning -> Executing -> Starting -> Ready -> Going -> Serving -> Draining -> Killed -> gone
+//! generation  Starting -> Going -> Soaking -> Current -> Leaving -> gone        rolling: Rolling -> Current, or Standby
+//! worker      Spawning -> Executing -> Starting -> WarmingUp -> Probing -> Ready -> Going -> Serving -> Draining -> gone
 //! ```
 //!
 //! What holds after each event (`walk` tries all orders, with crashes in between):
 //!
-//! 1. An upgrade never leaves fewer ready workers than before: the old generation is told to drain only when each slot
-//!    of the new one serves and has soaked.
+//! 1. An upgrade never leaves fewer ready workers than before: a worker of the old generation is told to drain only when
+//!    the new one serves in its place and has soaked; so is one that is too large or too old.
 //! 2. There is one candidate at most.
 //! 3. Every operation is answered exactly once.
 //! 4. Every process that was made is watched until its exit was seen.
@@ -33,6 +33,7 @@ pub mod moment;
 pub mod plan;
 mod request;
 mod settle;
+pub mod slot;
 pub mod snapshot;
 #[cfg(test)]
 mod walk;
@@ -48,7 +49,7 @@ use action::{Action, Answer, Report};
 use event::{Event, WorkerEvent};
 use failure::Failure;
 use fleet::{Candidate, Fleet, Restart, Scaled, Waiting};
-use generation::Run;
+use generation::{Run, Stage};
 use history::{History, Record};
 use moment::Moment;
 use plan::Plan;
@@ -103,6 +104,11 @@ impl Machine {
             max_draining,
             history: History::default(),
         }
+    }
+
+    /// Changes how many old generations may drain at once.
+    pub fn set_max_draining(&mut self, max_draining: usize) {
+        self.max_draining = max_draining;
     }
 
     /// What serves.
@@ -167,6 +173,7 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         let scaled = &mut self.scaled;
+        let replaces = matches!(self.fleet, Fleet::Upgrading { .. });
         let (Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. }) = &mut self.fleet else { return };
         if candidate.generation != generation || candidate.run.is_some() {
             return;
@@ -176,7 +183,7 @@ impl Machine {
                 self.configured = plan.workers;
                 *scaled = scaled.filter(|scaled| scaled.configured == plan.workers);
                 plan.workers = scaled.map_or(plan.workers, |scaled| scaled.workers);
-                candidate.run = Some(Run::start(now, generation, plan, candidate.began, out));
+                candidate.run = Some(Run::start(now, generation, plan, candidate.began, replaces, out));
             }
             Err(failure) => self.withdraw(now, None, failure, out),
         }
@@ -248,7 +255,10 @@ impl Machine {
     /// The candidate will not be: nothing changes, and who asked hears why. At boot there is nothing else: the end.
     fn withdraw(&mut self, now: Moment, worker: Option<WorkerId>, failure: Failure, out: &mut Vec<Action>) {
         let (candidate, fleet) = match std::mem::replace(&mut self.fleet, Fleet::Stopped) {
-            Fleet::Upgrading { current, candidate } => (candidate, Fleet::Serving(current)),
+            Fleet::Upgrading { mut current, candidate } => {
+                current.reclaim(now, out);
+                (candidate, Fleet::Serving(current))
+            }
             Fleet::Booting(candidate) => (candidate, Fleet::Stopping { code: exit::FAILED }),
             other @ (Fleet::Idle | Fleet::Serving(_) | Fleet::Stopping { .. } | Fleet::Stopped) => {
                 self.fleet = other;
@@ -262,7 +272,13 @@ impl Machine {
         self.history.push(record(now, &candidate, Some(failure.clone())));
         match candidate.run {
             Some(mut run) => {
-                run.leave(now, DrainReason::Upgrade, out);
+                // A rolling candidate has taken places that the old generation has to fill again.
+                let rolls = matches!(run.stage, Stage::Rolling { .. });
+                if rolls && run.serving() > 0 && self.current().is_some_and(Run::is_degraded) {
+                    run.stand_by(now, out);
+                } else {
+                    run.leave(now, DrainReason::Upgrade, out);
+                }
                 self.leaving.push(run);
             }
             None => out.push(Action::Forget(generation)),
@@ -275,6 +291,9 @@ impl Machine {
             | Failure::Exec(_)
             | Failure::Exited { .. }
             | Failure::NotReady { .. }
+            | Failure::WarmUp { .. }
+            | Failure::Probe { .. }
+            | Failure::Hangs { .. }
             | Failure::NotAccepting { .. }) => Answer::Failed(other),
         };
         answer_all(candidate.request.operations, &told, out);

@@ -8,6 +8,7 @@
 mod control;
 mod http;
 mod load;
+mod notify;
 mod place;
 mod releases;
 mod supervisor;
@@ -15,6 +16,7 @@ mod supervisor;
 pub use control::{Ctl, Events};
 pub use http::{Address, Client, Failure, Response, get};
 pub use load::{Load, Report};
+pub use notify::Notifications;
 pub use place::{binary, fixture, soak, times};
 pub use releases::Releases;
 pub use supervisor::{Supervisor, supervisor};

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +14,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::control::{Ctl, Events, status};
-use crate::{Address, PATIENCE, Releases, Response, binary, fixture, get};
+use crate::{Address, Notifications, Releases, Response, binary, fixture, get};
 
 /// What is to be started. Reads as a sentence: `supervisor().workers(2).ours().start()`.
 #[derive(Debug)]
@@ -159,16 +158,16 @@ impl Builder {
     #[must_use]
     pub fn start(self) -> Supervisor {
         let (dir, mut command) = self.prepare();
-        let booted = UnixDatagram::bind(dir.path().join("notify")).unwrap();
-        booted.set_read_timeout(Some(PATIENCE)).unwrap();
+        let told = Notifications::listen(&dir.path().join("notify"));
         // Were the test killed, the supervisor must not live on; it drains its workers, and they die with their group.
         let child = command.process_group(0).spawn().unwrap();
-        let supervisor = Supervisor { child, dir, booted };
-        let mut message = [0; 256];
-        match supervisor.booted.recv(&mut message) {
-            Ok(length) if message[..length].starts_with(b"READY=1") => supervisor,
-            other => panic!("it does not serve ({other:?}): {}", supervisor.log()),
+        let mut supervisor = Supervisor { child, dir, told };
+        let child = &mut supervisor.child;
+        let gone = || child.try_wait().is_ok_and(|status| status.is_some());
+        if let Err(all) = supervisor.told.wait(0, |message| message.starts_with("READY=1"), gone) {
+            panic!("it does not serve ({all:?}): {}", supervisor.log());
         }
+        supervisor
     }
 
     /// Starts it when it is not to come up; gives its exit code and what it said.
@@ -191,10 +190,16 @@ impl Builder {
 pub struct Supervisor {
     child: Child,
     dir: TempDir,
-    booted: UnixDatagram,
+    told: Notifications,
 }
 
 impl Supervisor {
+    /// What it has told its service manager.
+    #[must_use]
+    pub fn told(&self) -> &Notifications {
+        &self.told
+    }
+
     /// Its directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -336,7 +341,6 @@ impl Supervisor {
     /// If it does not end.
     #[must_use]
     pub fn wait(&mut self) -> i32 {
-        // What it says last on NOTIFY_SOCKET would fill the queue of a test that restarts often.
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 

@@ -128,8 +128,16 @@ impl Config {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|error| Error::ConfigFile { path: path.to_owned(), error })?;
-                let error = |error| Error::Config { path: path.to_owned(), error: Box::new(error) };
-                toml::from_str(&text).map_err(error)?
+                let error = |error: String| Error::Config { path: path.to_owned(), error };
+                match path.extension().and_then(|ending| ending.to_str()) {
+                    Some("json") => serde_json::from_str(&text).map_err(|e| error(e.to_string()))?,
+                    // An empty document is no mapping, but says as little as one.
+                    Some("yaml" | "yml") => {
+                        let read: Result<Option<Self>, _> = serde_saphyr::from_str(&text);
+                        read.map_err(|e| error(e.to_string()))?.unwrap_or_default()
+                    }
+                    _ => toml::from_str(&text).map_err(|e| error(e.to_string()))?,
+                }
             }
         };
         if let Ok(value) = std::env::var("PORT") {
@@ -187,5 +195,25 @@ mod tests {
         assert!(error("[server]\nport = 70000\n").contains("line 2"));
         assert!(error("[timeouts]\nread = \"0s\"\n").contains("more than 0s"));
         assert!(error("[limits]\nconnections = 0\n").contains("1 at least"));
+    }
+
+    #[test]
+    fn yaml_and_json_say_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("a.yaml", "supervisor: {x: 1}\ntimeouts:\n  idle: 2s\n"),
+            ("a.json", "{\"timeouts\": {\"idle\": \"2s\"}}"),
+            ("a.toml", "[timeouts]\nidle = \"2s\"\n"),
+        ] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let config = Config::load_from(Some(&path)).unwrap();
+            assert_eq!(config.timeouts.idle, Duration::from_secs(2), "{name}");
+        }
+        std::fs::write(dir.path().join("b.yaml"), "timeouts: {idel: 2s}\n").unwrap();
+        let error = Config::load_from(Some(&dir.path().join("b.yaml"))).unwrap_err().to_string();
+        assert!(error.contains("idel") && error.contains("b.yaml"), "{error}");
+        std::fs::write(dir.path().join("c.yaml"), "# nothing\n").unwrap();
+        assert!(Config::load_from(Some(&dir.path().join("c.yaml"))).is_ok());
     }
 }

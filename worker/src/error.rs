@@ -20,7 +20,7 @@ pub enum Error {
         /// Which.
         path: PathBuf,
         /// Where in it, and what.
-        error: Box<toml::de::Error>,
+        error: String,
     },
     /// A variable makes no sense.
     #[error("{name}={value}: {error}")]

@@ -6,6 +6,7 @@ mod channel;
 mod connection;
 mod io;
 mod listeners;
+mod private;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -80,14 +81,22 @@ impl Server {
         let mut stop = StopSignals::new().map_err(Error::Signals)?;
         raise_descriptor_limit();
         let inherited = inherit::take().map_err(Error::Inherit)?;
-        let listeners = if inherited.listeners.is_empty() && inherited.channel.is_none() {
+        let alone = inherited.channel.is_none() && inherited.private.is_none();
+        let listeners = if inherited.listeners.is_empty() && alone {
             vec![Listener::bind(&self.config.server)?]
         } else {
-            inherited.listeners.into_iter().map(Listener::adopt).collect::<Result<_, _>>().map_err(Error::Inherit)?
+            let streams = inherited.listeners.into_iter().filter(listeners::is_stream);
+            streams.map(Listener::adopt).collect::<Result<_, _>>().map_err(Error::Inherit)?
         };
         let (orders, mut ordered) = mpsc::channel(4);
+        if let Some(fd) = inherited.private {
+            private::serve(fd, &self.config, &self.life, &self.router)?;
+        }
         let channel = inherited.channel.map(|fd| Channel::serve(fd, orders)).transpose().map_err(Error::Inherit)?;
         notify(&[NotifyState::Ready]);
+        if let Some(interval) = sd_notify::watchdog_enabled() {
+            tokio::spawn(say_alive(interval / 2));
+        }
 
         let mut drain = None;
         if channel.is_some() {
@@ -114,6 +123,15 @@ impl Server {
         run_hooks(self.hooks).await;
         tracing::info!("gone");
         Ok(())
+    }
+}
+
+/// As long as tasks run, this one says so.
+async fn say_alive(interval: Duration) {
+    let mut ticks = tokio::time::interval(interval);
+    loop {
+        ticks.tick().await;
+        notify(&[NotifyState::Watchdog]);
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// Asks a gin-supervisor to do something, or how it is.
 ///
@@ -64,6 +65,14 @@ pub enum Command {
     List,
     /// Bring up a new generation, and retire the old one when the new one is fit to serve
     Restart(Restart),
+    /// Read the configuration anew: what counts in place is changed in place, anything else is a restart
+    Reload {
+        /// Exit with 4 rather than wait for another upgrade
+        #[arg(long)]
+        no_queue: bool,
+        /// Which instance; may be left out when one runs
+        instance: Option<String>,
+    },
     /// Call off the upgrade under way and those that wait
     Cancel {
         /// Which instance; may be left out when one runs
@@ -90,6 +99,31 @@ pub enum Command {
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
+    /// Check a configuration file; exit code 2 if it cannot be used
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Print the service and socket units for a configuration, with the time-outs that follow from it
+    Unit(Unit),
+    /// Print what there is to configure: a commented default file, a JSON Schema, the reference page
+    Config {
+        /// Which
+        #[arg(value_enum)]
+        what: ConfigText,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// Which
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print a man page, as groff source: gin-ctl man gin.toml | man -l -
+    Man {
+        /// Which
+        #[arg(value_enum, default_value = "gin-ctl")]
+        page: Page,
+    },
     /// What happens, as it happens, until Ctrl-C
     Events {
         /// Go on until Ctrl-C (it always does)
@@ -98,6 +132,47 @@ pub enum Command {
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
+}
+
+/// Which units.
+#[derive(Debug, Args)]
+pub struct Unit {
+    /// The instance's name: its configuration is /etc/gin/NAME.toml (or .yaml, .yml, .json)
+    pub name: String,
+    /// The configuration file, if it is elsewhere
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The service alone
+    #[arg(long, conflicts_with = "only_socket")]
+    pub only_service: bool,
+    /// The socket alone
+    #[arg(long)]
+    pub only_socket: bool,
+}
+
+/// What there is to configure.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ConfigText {
+    /// Every key with its default, commented out.
+    Default,
+    /// For editors.
+    Schema,
+    /// Markdown.
+    Reference,
+}
+
+/// A man page.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Page {
+    /// gin-ctl(1)
+    #[value(name = "gin-ctl")]
+    GinCtl,
+    /// gin-supervisor(8)
+    #[value(name = "gin-supervisor")]
+    GinSupervisor,
+    /// gin.toml(5)
+    #[value(name = "gin.toml")]
+    GinToml,
 }
 
 /// How to restart.

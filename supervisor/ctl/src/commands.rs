@@ -1,5 +1,6 @@
 //! One file a command, but for those that are a few lines.
 
+mod check;
 mod events;
 mod list;
 mod operation;
@@ -7,13 +8,15 @@ mod status;
 
 use std::path::Path;
 
+use clap::CommandFactory;
 use gin_shared::control::{CancelRequest, RestartRequest, ScaleRequest, StopRequest};
 use gin_shared::exit;
 use gin_shared::status::{Status, Upgrade};
 
-use crate::cli::{Cli, Command, Restart};
+use crate::cli::{Cli, Command, ConfigText, Page, Restart};
 use crate::client::{Client, Failure};
 use crate::instance::find;
+use crate::render::reference;
 use crate::render::status::upgrade_line;
 use operation::{Operation, Patience};
 
@@ -30,6 +33,23 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         }
         Command::List => list::list(json).await,
         Command::Restart(restart) => self::restart(socket, json, restart).await,
+        Command::Reload { no_queue, instance } => {
+            let operation = Operation::new(socket, instance.as_deref(), json)?;
+            operation.run("/v1/reload", &RestartRequest { no_queue }, Patience::default()).await
+        }
+        Command::Check { file } => check::check(&file),
+        Command::Unit(unit) => check::unit(&unit),
+        Command::Config { what } => Ok(text(&match what {
+            ConfigText::Default => reference::default_file(),
+            ConfigText::Schema => reference::schema(),
+            ConfigText::Reference => reference::page(),
+        })),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "gin-ctl", &mut script);
+            Ok(text(&String::from_utf8_lossy(&script)))
+        }
+        Command::Man { page } => man(page),
         Command::Cancel { instance } => {
             let operation = Operation::new(socket, instance.as_deref(), json)?;
             operation.run("/v1/cancel", &CancelRequest::default(), Patience::default()).await
@@ -42,6 +62,24 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::History { instance } => history(&client(socket, instance.as_deref())?, json).await,
         Command::Events { follow: _, instance } => events::follow(&client(socket, instance.as_deref())?, json).await,
     }
+}
+
+fn text(text: &str) -> u8 {
+    crate::show!("{text}");
+    exit::DONE
+}
+
+fn man(page: Page) -> Result<u8, Failure> {
+    Ok(match page {
+        Page::GinCtl => {
+            let mut source = Vec::new();
+            let failed = |error: std::io::Error| Failure::new(exit::FAILED, error.to_string());
+            clap_mangen::Man::new(Cli::command()).section("1").render(&mut source).map_err(failed)?;
+            text(&String::from_utf8_lossy(&source))
+        }
+        Page::GinSupervisor => text(include_str!("../../../systemd/man/gin-supervisor.8")),
+        Page::GinToml => text(&reference::man()),
+    })
 }
 
 fn client(socket: Option<&Path>, instance: Option<&str>) -> Result<Client, Failure> {

@@ -1,8 +1,11 @@
 //! How things look: colours, lengths of time, sizes.
 
 pub mod connections;
+pub mod journal;
 pub mod progress;
+pub mod reference;
 pub mod status;
+pub mod unit;
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use gin_shared::listen::Address;
 
 use super::WorkerConfig;
 use super::read::{Problems, Section};
+use super::tree::Place;
 use crate::cli::Cli;
 use crate::exec_helper::lookup;
 use crate::os::listener::ListenerSpec;
@@ -19,7 +20,7 @@ pub(super) fn read_listeners(
     worker: &WorkerConfig,
     cli: &Cli,
     problems: &Problems,
-) -> Vec<ListenerSpec> {
+) -> (Vec<ListenerSpec>, bool) {
     let host = server.string("host");
     let port = server.integer("port", 0..=65535).and_then(|port| u16::try_from(port).ok());
     let spec = |name: &str, address: Address| ListenerSpec {
@@ -38,8 +39,10 @@ pub(super) fn read_listeners(
     };
     let has_tables = tables.is_some();
     tables.into_iter().flatten().for_each(Section::finish);
-    if let (true, Some(line)) = (has_tables, server.line("host").or(server.line("port"))) {
-        problems.add(line, "server.host and server.port are the shorthand for one listener; leave them out beside [[supervisor.listen]]".to_owned());
+    let shorthand = server.place("host").or(server.place("port"));
+    // PORT is set in many a container for other reasons; in the file it is a contradiction.
+    if let (true, Some(place @ Place::Line(_))) = (has_tables, shorthand.clone()) {
+        problems.add(&place, "server.host and server.port are the shorthand for one listener; leave them out beside [[supervisor.listen]]".to_owned());
     }
     let listeners: Vec<ListenerSpec> = if !cli.listen.is_empty() {
         cli.listen.iter().map(|listen| spec(&listen.name, listen.address.clone())).collect()
@@ -56,25 +59,25 @@ pub(super) fn read_listeners(
     };
     if listeners.len() > LISTENERS_MAX {
         let text = format!("{} listeners; {LISTENERS_MAX} at most can be passed on", listeners.len());
-        problems.add(section.line("listen").unwrap_or(1), text);
+        problems.add(&section.place("listen").unwrap_or(Place::Line(1)), text);
     }
     for (index, listener) in listeners.iter().enumerate() {
-        let line = section.line("listen").unwrap_or(1);
+        let place = section.place("listen").unwrap_or(Place::Line(1));
         if listeners[..index].iter().any(|other| other.name == listener.name) {
-            problems.add(line, format!("two listeners are named \"{}\"", listener.name));
+            problems.add(&place, format!("two listeners are named \"{}\"", listener.name));
         }
-        let fixed = !matches!(listener.address, Address::Tcp(tcp) if tcp.port() == 0);
+        let fixed = !listener.address.is_any_port();
         if fixed && listeners[..index].iter().any(|other| other.address == listener.address) {
-            problems.add(line, format!("two listeners have the address {}", listener.address));
+            problems.add(&place, format!("two listeners have the address {}", listener.address));
         }
     }
-    listeners
+    (listeners, has_tables || !cli.listen.is_empty() || shorthand.is_some())
 }
 
 fn read_listener(table: &Section<'_>, channel: bool) -> Option<ListenerSpec> {
     let name = table.parsed("name", "a name", |text| parse_listener_name(text).map_err(|e| e.clone()));
     let address = table.parsed("address", "an address", |text| text.parse::<Address>().map_err(|e| e.to_string()));
-    if address.is_none() && table.line("address").is_none() {
+    if address.is_none() && table.place("address").is_none() {
         table.problem("address", "missing; write address = \"0.0.0.0:8080\" or \"unix:/path\"");
     }
     let (owner, group) = (table.string("owner"), table.string("group"));
@@ -92,9 +95,9 @@ fn read_listener(table: &Section<'_>, channel: bool) -> Option<ListenerSpec> {
         group: gid.filter(|_| group.is_some()),
         nonblocking: table.boolean("nonblocking").unwrap_or(channel),
     };
-    if matches!(spec.address, Address::Tcp(_)) {
+    if !matches!(spec.address, Address::Unix(_)) {
         for key in ["mode", "owner", "group"] {
-            if table.line(key).is_some() {
+            if table.place(key).is_some() {
                 table.problem(key, "only a Unix socket has one");
             }
         }
@@ -108,7 +111,9 @@ fn read_listener(table: &Section<'_>, channel: bool) -> Option<ListenerSpec> {
 /// What is wrong with it.
 pub fn parse_listener_name(text: &str) -> Result<String, String> {
     let fine = !text.is_empty() && text.len() <= 255 && text.chars().all(|c| c.is_ascii_graphic() && c != ':');
-    if fine {
+    if text == gin_shared::inherit::PRIVATE {
+        Err(format!("\"{text}\" names each worker's own listener; choose another name"))
+    } else if fine {
         Ok(text.to_owned())
     } else {
         Err(format!("\"{text}\" cannot name a listener; use letters, digits, - and _"))

@@ -1,30 +1,40 @@
 //! Reads a section key by key, and collects everything that is wrong with it.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::tree::{Entry, Node, Problem, Value};
+use super::tree::{Entry, Node, Place, Problem, Value};
 
 /// All problems of one file, found so far.
 #[derive(Debug)]
 pub struct Problems {
     path: PathBuf,
     found: RefCell<Vec<Problem>>,
+    /// Every key that was ever asked for: what the reference is tested against.
+    asked: Rc<RefCell<BTreeSet<String>>>,
 }
 
 impl Problems {
     /// None yet, for the file at `path`.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), found: RefCell::new(Vec::new()) }
+        Self { path: path.to_owned(), found: RefCell::default(), asked: Rc::default() }
     }
 
     /// One more.
-    pub fn add(&self, line: usize, text: String) {
-        let place = format!("{}:{line}", self.path.display());
+    pub fn add(&self, place: &Place, text: String) {
+        let place = place.of(&self.path.display().to_string());
         self.found.borrow_mut().push(Problem { place, text });
+    }
+
+    /// Every key that was asked for.
+    #[cfg(test)]
+    pub fn asked(&self) -> Rc<RefCell<BTreeSet<String>>> {
+        Rc::clone(&self.asked)
     }
 
     /// All.
@@ -52,28 +62,29 @@ impl<'a> Section<'a> {
 
     fn node(&self, key: &'static str) -> Option<&'a Node> {
         self.asked.borrow_mut().push(key);
+        self.problems.asked.borrow_mut().insert(format!("{}.{key}", self.name));
         self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
-    fn wrong(&self, key: &str, line: usize, text: &str) {
-        self.problems.add(line, format!("{}.{key}: {text}", self.name));
+    fn wrong(&self, key: &str, place: &Place, text: &str) {
+        self.problems.add(place, format!("{}.{key}: {text}", self.name));
     }
 
     fn expected<T>(&self, key: &str, node: &Node, what: &str) -> Option<T> {
-        self.wrong(key, node.line, &format!("expected {what}, found {}", node.value.type_name()));
+        self.wrong(key, &node.place, &format!("expected {what}, found {}", node.value.type_name()));
         None
     }
 
-    /// Whether the key is there, and in which line.
+    /// Whether the key is there, and where.
     #[must_use]
-    pub fn line(&self, key: &'static str) -> Option<usize> {
-        self.node(key).map(|node| node.line)
+    pub fn place(&self, key: &'static str) -> Option<Place> {
+        self.node(key).map(|node| node.place.clone())
     }
 
     /// Tells of a problem with `key` found by the caller.
     pub fn problem(&self, key: &'static str, text: &str) {
-        let line = self.line(key).unwrap_or(1);
-        self.wrong(key, line, text);
+        let place = self.place(key).unwrap_or(Place::Line(1));
+        self.wrong(key, &place, text);
     }
 
     /// A text that `parse` takes.
@@ -83,7 +94,7 @@ impl<'a> Section<'a> {
             Value::String(text) => match parse(text) {
                 Ok(value) => Some(value),
                 Err(error) => {
-                    self.wrong(key, node.line, &error);
+                    self.wrong(key, &node.place, &error);
                     None
                 }
             },
@@ -109,6 +120,11 @@ impl<'a> Section<'a> {
         self.parsed(key, "a duration such as \"30s\"", parse_duration)
     }
 
+    /// An amount of memory such as "512MiB", in bytes.
+    pub fn size(&self, key: &'static str) -> Option<u64> {
+        self.parsed(key, "a size such as \"512MiB\"", parse_size)
+    }
+
     /// One of several words.
     pub fn choice<T: Copy>(&self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
         let all = words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
@@ -131,7 +147,7 @@ impl<'a> Section<'a> {
             Value::Integer(number) | Value::Octal(number) => {
                 self.wrong(
                     key,
-                    node.line,
+                    &node.place,
                     &format!("{number} is out of range; it must be {} to {}", range.start(), range.end()),
                 );
                 None
@@ -170,7 +186,7 @@ impl<'a> Section<'a> {
             _ => return self.expected(key, node, "a mode such as \"0640\""),
         };
         bits.filter(|bits| *bits <= 0o7777).or_else(|| {
-            self.wrong(key, node.line, "not a mode; write it in octal, as \"0640\" or 0o640");
+            self.wrong(key, &node.place, "not a mode; write it in octal, as \"0640\" or 0o640");
             None
         })
     }
@@ -181,12 +197,12 @@ impl<'a> Section<'a> {
         match &node.value {
             Value::Array(items) if !items.is_empty() => self.strings(key, items),
             Value::Array(_) => {
-                self.wrong(key, node.line, "the list is empty; the first item is the program");
+                self.wrong(key, &node.place, "the list is empty; the first item is the program");
                 None
             }
             Value::String(text) => {
                 let list = text.split_whitespace().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
-                self.wrong(key, node.line, &format!("a command is a list, not a string: {key} = [{list}]"));
+                self.wrong(key, &node.place, &format!("a command is a list, not a string: {key} = [{list}]"));
                 None
             }
             _ => self.expected(key, node, "a list of strings"),
@@ -260,7 +276,7 @@ impl<'a> Section<'a> {
         let asked = self.asked.borrow();
         for entry in self.entries.iter().filter(|entry| !asked.contains(&entry.key.as_str())) {
             let hint = nearest(&entry.key, asked.iter().copied()).map(|near| format!("; did you mean \"{near}\"?"));
-            self.wrong(&entry.key, entry.line, &format!("unknown key{}", hint.unwrap_or_default()));
+            self.wrong(&entry.key, &entry.place, &format!("unknown key{}", hint.unwrap_or_default()));
         }
     }
 }
@@ -269,6 +285,26 @@ impl<'a> Section<'a> {
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let scored = known.map(|k| (strsim::jaro_winkler(word, k), k));
     scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, k)| k)
+}
+
+/// "512MiB", "2G", "4096": powers of 1024, as systemd counts.
+///
+/// # Errors
+/// What is wrong, and how it is written.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("\"{text}\" is not a size; write it as \"512MiB\" or \"2GiB\"");
+    let trimmed = text.trim();
+    let digits = trimmed.len() - trimmed.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = trimmed.split_at(digits);
+    let shift = match unit.trim().trim_end_matches("iB").trim_end_matches('B') {
+        "" => 0,
+        "K" | "k" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(wrong()),
+    };
+    number.parse().ok().and_then(|number: u64| number.checked_mul(1 << shift)).ok_or_else(wrong)
 }
 
 /// "30s", "1m 30s", "500ms".

@@ -3,15 +3,37 @@
 use std::fmt;
 use std::path::Path;
 
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::de::{DeTable, DeValue};
+
+/// Where something was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In this line of the file, from 1.
+    Line(usize),
+    /// In this variable of the environment.
+    Variable(String),
+}
+
+impl Place {
+    /// With the name of the file that lines are of.
+    #[must_use]
+    pub fn of(&self, file: &str) -> String {
+        match self {
+            Self::Line(line) => format!("{file}:{line}"),
+            Self::Variable(name) => format!("environment variable {name}"),
+        }
+    }
+}
 
 /// A value and where it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// What.
     pub value: Value,
-    /// In which line, from 1.
-    pub line: usize,
+    /// Where.
+    pub place: Place,
 }
 
 /// What a file can say.
@@ -40,8 +62,8 @@ pub enum Value {
 pub struct Entry {
     /// The key.
     pub key: String,
-    /// In which line it stands.
-    pub line: usize,
+    /// Where it stands.
+    pub place: Place,
     /// What it is set to.
     pub node: Node,
 }
@@ -77,6 +99,146 @@ impl fmt::Display for Problem {
     }
 }
 
+/// The formats of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `.toml`, and what has no ending known here.
+    Toml,
+    /// `.yaml`, `.yml`
+    Yaml,
+    /// `.json`
+    Json,
+}
+
+impl Format {
+    /// By the file's ending.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("yaml" | "yml") => Self::Yaml,
+            Some("json") => Self::Json,
+            _ => Self::Toml,
+        }
+    }
+}
+
+/// Reads a file's text in the format of its ending.
+///
+/// # Errors
+/// Syntax errors, each with its line.
+pub fn parse(path: &Path, text: &str) -> Result<Vec<Entry>, Vec<Problem>> {
+    match Format::of(path) {
+        Format::Toml => parse_toml(path, text),
+        Format::Yaml => parse_yaml(path, text),
+        Format::Json => {
+            // Every JSON text is YAML, whose reader knows lines; but not every YAML text is JSON.
+            if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+                let place = format!("{}:{}", path.display(), error.line().max(1));
+                let text = error.to_string();
+                let text = text.split(" at line").next().unwrap_or_default().to_owned();
+                return Err(vec![Problem { place, text }]);
+            }
+            parse_yaml(path, text)
+        }
+    }
+}
+
+fn parse_yaml(path: &Path, text: &str) -> Result<Vec<Entry>, Vec<Problem>> {
+    let problem = |line: u64, text: String| Err(vec![Problem { place: format!("{}:{line}", path.display()), text }]);
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Ok(Vec::new());
+    }
+    match serde_saphyr::from_str::<Node>(text) {
+        Ok(Node { value: Value::Table(entries), .. }) => Ok(entries),
+        Ok(_) => problem(1, "expected sections, each with its keys".to_owned()),
+        Err(error) => {
+            let line = error.location().map_or(1, |location| location.line().max(1));
+            let text = error.without_snippet().to_string();
+            problem(line, text.lines().next().unwrap_or_default().to_owned())
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = serde_saphyr::Spanned::<Value>::deserialize(deserializer)?;
+        Ok(Self { value: spanned.value, place: line(spanned.referenced.line()) })
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+fn line(number: u64) -> Place {
+    Place::Line(usize::try_from(number).unwrap_or(1).max(1))
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Boolean(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(i64::try_from(value).map_or(Value::Other("a number that is too large"), Value::Integer))
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Value, E> {
+        Ok(Value::Other("a number that is too large"))
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Value, E> {
+        Ok(Value::Other("a number that is too large"))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::String(text.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Other("nothing"))
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Other("nothing"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(node) = items.next_element()? {
+            nodes.push(node);
+        }
+        Ok(Value::Array(nodes))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<serde_saphyr::Spanned<String>>()? {
+            let place = line(key.referenced.line());
+            entries.push(Entry { key: key.value, place, node: map.next_value()? });
+        }
+        Ok(Value::Table(entries))
+    }
+}
+
 /// Reads TOML.
 ///
 /// # Errors
@@ -105,6 +267,10 @@ impl Lines {
     fn of(&self, offset: usize) -> usize {
         self.0.partition_point(|newline| *newline < offset) + 1
     }
+
+    fn at(&self, offset: usize) -> Place {
+        Place::Line(self.of(offset))
+    }
 }
 
 fn entries(table: &DeTable<'_>, lines: &Lines) -> Vec<Entry> {
@@ -112,15 +278,18 @@ fn entries(table: &DeTable<'_>, lines: &Lines) -> Vec<Entry> {
         .iter()
         .map(|(key, value)| Entry {
             key: key.get_ref().to_string(),
-            line: lines.of(key.span().start),
-            node: node(value.get_ref(), lines.of(value.span().start), lines),
+            place: lines.at(key.span().start),
+            node: node(value.get_ref(), lines.at(value.span().start), lines),
         })
         .collect();
-    entries.sort_by_key(|entry| entry.line);
+    entries.sort_by_key(|entry| match entry.place {
+        Place::Line(line) => line,
+        Place::Variable(_) => 0,
+    });
     entries
 }
 
-fn node(value: &DeValue<'_>, line: usize, lines: &Lines) -> Node {
+fn node(value: &DeValue<'_>, place: Place, lines: &Lines) -> Node {
     let value = match value {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
@@ -132,9 +301,53 @@ fn node(value: &DeValue<'_>, line: usize, lines: &Lines) -> Node {
         DeValue::Boolean(value) => Value::Boolean(*value),
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Array(items) => {
-            Value::Array(items.iter().map(|item| node(item.get_ref(), lines.of(item.span().start), lines)).collect())
+            Value::Array(items.iter().map(|item| node(item.get_ref(), lines.at(item.span().start), lines)).collect())
         }
         DeValue::Table(table) => Value::Table(entries(table, lines)),
     };
-    Node { value, line }
+    Node { value, place }
+}
+
+/// One value as TOML writes it: `["a", "b"]`, `{ after = "2s" }`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_toml_value(text: &str) -> Result<Value, String> {
+    let line = format!("x = {}", text.trim());
+    let (table, errors) = DeTable::parse_recoverable(&line);
+    if let Some(error) = errors.first() {
+        return Err(error.message().to_owned());
+    }
+    let mut entries = entries(table.get_ref(), &Lines::new(&line));
+    match entries.pop() {
+        Some(entry) if entries.is_empty() => Ok(entry.node.value),
+        _ => Err("expected one value".to_owned()),
+    }
+}
+
+/// An entry without its places, to compare.
+pub fn show(entry: &Entry, out: &mut String) {
+    fn show_value(value: &Value, out: &mut String) {
+        match value {
+            Value::Array(nodes) => {
+                out.push('[');
+                nodes.iter().for_each(|node| {
+                    show_value(&node.value, out);
+                    out.push(',');
+                });
+                out.push(']');
+            }
+            Value::Table(entries) => {
+                out.push('{');
+                let mut sorted: Vec<&Entry> = entries.iter().collect();
+                sorted.sort_by(|a, b| a.key.cmp(&b.key));
+                sorted.into_iter().for_each(|entry| show(entry, out));
+                out.push('}');
+            }
+            simple => out.push_str(&format!("{simple:?}")),
+        }
+    }
+    out.push_str(&format!("{:?}=", entry.key));
+    show_value(&entry.node.value, out);
+    out.push(';');
 }

@@ -12,7 +12,7 @@ use gin_shared::exit;
 use serde::de::DeserializeOwned;
 
 use super::{Caller, error};
-use crate::driver::{Handle, Message};
+use crate::driver::{Handle, Message, ReloadRequest};
 use crate::machine::event::{Event, Queue, ScaleTo, Speed};
 use crate::os::time;
 
@@ -29,6 +29,22 @@ pub(super) async fn restart(
     let queue = if request.no_queue { Queue::Refuse } else { Queue::Wait };
     let asked_by = caller.user.clone();
     ask(&handle, &caller, "restart", |operation| Event::Restart { operation, asked_by, queue }).await
+}
+
+/// `POST /v1/reload`
+pub(super) async fn reload(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Response {
+    let request: RestartRequest = match parse(&body) {
+        Ok(request) => request,
+        Err(refusal) => return *refusal,
+    };
+    let queue = if request.no_queue { Queue::Refuse } else { Queue::Wait };
+    let asked_by = caller.user.clone();
+    let message = |operation| Message::Reload(ReloadRequest { operation, asked_by, queue });
+    send(&handle, &caller, "reload", message).await
 }
 
 /// `POST /v1/cancel`
@@ -77,16 +93,29 @@ async fn ask(
     command: &str,
     event: impl FnOnce(Option<OperationId>) -> Event,
 ) -> Response {
+    send(handle, caller, command, |operation| Message::Event(event(operation))).await
+}
+
+/// The audit line stands before what it led to.
+async fn send(
+    handle: &Handle,
+    caller: &Caller,
+    command: &str,
+    message: impl FnOnce(Option<OperationId>) -> Message,
+) -> Response {
     let operation = handle.operations.begin(time::now());
     tracing::info!(
         command,
         user = caller.user,
+        uid = caller.uid,
         pid = caller.pid,
         operation = operation.0,
-        "command {command} from {}",
-        caller.user
+        "command {command} from {} (uid {}, pid {})",
+        caller.user,
+        caller.uid,
+        caller.pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string())
     );
-    match handle.inbox.send(Message::Event(event(Some(operation)))).await {
+    match handle.inbox.send(message(Some(operation))).await {
         Ok(()) => (StatusCode::ACCEPTED, Json(Accepted { operation })).into_response(),
         Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, exit::NO_SUPERVISOR, "the supervisor is leaving"),
     }

@@ -16,6 +16,7 @@ use crate::config::{Config, WorkerConfig, without_code};
 use crate::exec_helper::lookup;
 use crate::machine::plan::Plan;
 use crate::os::limits::inherited_nofile;
+use crate::os::listener::Listening;
 use crate::os::spawn::Spec;
 
 /// What a generation runs.
@@ -23,20 +24,47 @@ use crate::os::spawn::Spec;
 pub struct Frozen {
     /// What was configured.
     pub config: WorkerConfig,
+    /// What the file said in the sections that are not the master's.
+    pub others: String,
     /// The name people know it by.
     pub release: Option<String>,
     /// Where it runs: links resolved.
     pub directory: Option<PathBuf>,
-    /// An open descriptor of the executable.
-    pub executable: OwnedFd,
-    /// Of the ready check, if there is one.
-    pub check: Option<(PathBuf, OwnedFd)>,
+    /// What clients connect to.
+    pub listeners: Vec<Listening>,
+    /// The worker's program.
+    pub program: Program,
+    /// The operator's commands.
+    pub commands: Commands,
     /// Whose the workers' sockets are, if not the master's.
     pub owner: Option<(Uid, Gid)>,
-    program: PathBuf,
-    argv: Vec<String>,
     environment: Vec<(OsString, OsString)>,
     snapshot: Option<Snapshot>,
+}
+
+/// A program and its arguments, found and opened.
+#[derive(Debug)]
+pub struct Program {
+    /// Its directory part resolved.
+    path: PathBuf,
+    argv: Vec<OsString>,
+    /// Open.
+    pub executable: OwnedFd,
+}
+
+/// The operator's commands.
+#[derive(Debug)]
+pub struct Commands {
+    /// Whether a worker is ready.
+    pub check: Option<Program>,
+    /// For each ready worker.
+    pub warm_up: Option<Program>,
+    /// Before the first worker is started.
+    pub before_restart: Option<Program>,
+    /// When the generation serves.
+    pub after_restart: Option<Program>,
+    /// When it does not.
+    pub on_failure: Option<Program>,
 }
 
 /// The configuration as the workers of one generation see it. Goes with the generation.
@@ -54,7 +82,7 @@ impl Frozen {
     ///
     /// # Errors
     /// In words for the operator: what, and why not.
-    pub fn freeze(id: Generation, config: &Config, runtime: &Path) -> Result<Self, String> {
+    pub fn freeze(id: Generation, config: &Config, listeners: Vec<Listening>, runtime: &Path) -> Result<Self, String> {
         let worker = config.worker.clone();
         let directory = worker.directory.as_deref().map(resolve_directory).transpose()?;
         let environment = environment(config, id, directory.as_deref());
@@ -62,15 +90,15 @@ impl Frozen {
             Some(command) => command.clone(),
             None => vec![gin_server()?.display().to_string()],
         };
-        let program = resolve_program(&argv[0], directory.as_deref(), &environment)?;
-        let executable = open_executable(&program)?;
-        let check = match &worker.check {
-            Some(check) => {
-                let program = resolve_program(&check[0], directory.as_deref(), &environment)?;
-                let executable = open_executable(&program)?;
-                Some((program, executable))
-            }
-            None => None,
+        let find = |argv: &Vec<String>| Program::find(argv, directory.as_deref(), &environment);
+        let program = find(&argv)?;
+        let command = |argv: &Option<Vec<String>>| argv.as_ref().map(find).transpose();
+        let commands = Commands {
+            check: command(&worker.check)?,
+            warm_up: command(&worker.warm_up)?,
+            before_restart: command(&worker.hooks.before_restart)?,
+            after_restart: command(&worker.hooks.after_restart)?,
+            on_failure: command(&worker.hooks.on_failure)?,
         };
         let (uid, gid) = lookup(worker.user.as_deref(), worker.group.as_deref())?;
         let owner = uid.or(gid.map(|_| Uid::effective())).zip(gid);
@@ -82,7 +110,24 @@ impl Frozen {
         let snapshot =
             snapshot.transpose().map_err(|error| format!("configuration snapshot: {}", without_code(&error)))?;
         let release = directory.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-        Ok(Self { config: worker, release, directory, executable, check, owner, program, argv, environment, snapshot })
+        Ok(Self {
+            config: worker,
+            others: config.others(),
+            release,
+            directory,
+            listeners,
+            program,
+            commands,
+            owner,
+            environment,
+            snapshot,
+        })
+    }
+
+    /// Whether its directory still resolves to the same one: a new release is none of a reload's small changes.
+    #[must_use]
+    pub fn is_where_it_was(&self) -> bool {
+        self.config.directory.as_ref().and_then(|directory| directory.canonicalize().ok()) == self.directory
     }
 
     /// What the machine needs to know of it.
@@ -94,15 +139,22 @@ impl Frozen {
             workers: config.workers,
             ready: config.ready.clone(),
             ready_timeout: config.ready_timeout,
+            warms_up: config.warm_up.is_some(),
+            probes: config.probe.is_some(),
+            rolling: config.rolling,
             soak: config.soak,
             drain_timeout: config.drain_timeout,
             channel: config.channel,
+            watchdog: config.watchdog,
+            max_age: config.limits.max_age,
         }
     }
 
     /// What the helper of one of its workers is to become.
     #[must_use]
-    pub fn spec(&self, id: WorkerId, listeners: &[String], notify: &Path) -> Spec {
+    pub fn spec(&self, id: WorkerId, notify: &Path) -> Spec {
+        let mut names: Vec<&str> = self.listeners.iter().map(|listening| listening.spec.name.as_str()).collect();
+        names.extend(self.config.private_listener.then_some(inherit::PRIVATE));
         let mut environment = self.environment.clone();
         let mut set = |name: &str, value: OsString| environment.push((name.into(), value));
         set(inherit::GIN_SLOT, id.slot.to_string().into());
@@ -110,35 +162,35 @@ impl Frozen {
         if let Some(snapshot) = &self.snapshot {
             set(inherit::GIN_CONFIG, snapshot.0.clone().into());
         }
-        // The worker's LISTEN_PID, which our channel needs too, is set where its PID is known.
-        if !listeners.is_empty() || self.config.channel {
-            set(inherit::LISTEN_FDS, listeners.len().to_string().into());
-            set(inherit::LISTEN_FDNAMES, listeners.join(":").into());
+        // The worker's LISTEN_PID, which our channel needs too, is set where its PID is known; so is WATCHDOG_PID.
+        let passes_descriptors = !names.is_empty() || self.config.channel;
+        if passes_descriptors {
+            set(inherit::LISTEN_FDS, names.len().to_string().into());
+            set(inherit::LISTEN_FDNAMES, names.join(":").into());
         }
         if self.config.channel {
-            let number = inherit::FIRST_FD as usize + listeners.len();
+            let number = inherit::FIRST_FD as usize + names.len();
             set(inherit::GIN_CHANNEL_FD, number.to_string().into());
         }
+        if let Some(patience) = self.config.watchdog {
+            set(inherit::WATCHDOG_USEC, patience.as_micros().to_string().into());
+        }
         Spec {
-            argv: argv(&self.argv, &self.program),
-            program: self.program.clone(),
+            argv: self.program.argv.clone(),
+            program: self.program.path.clone(),
             environment,
-            passes_descriptors: !listeners.is_empty() || self.config.channel,
+            passes_descriptors,
+            watched: self.config.watchdog.is_some(),
             ..self.base_spec()
         }
     }
 
-    /// The same for its ready check, which inherits no descriptor.
+    /// The same for a command of the operator's, which inherits no descriptor but knows `more`.
     #[must_use]
-    pub fn check_spec(&self, id: WorkerId, pid: i32) -> Option<(Spec, &OwnedFd)> {
-        let ((program, executable), argv_written) = (self.check.as_ref()?, self.config.check.as_ref()?);
+    pub fn command_spec(&self, program: &Program, more: Vec<(&str, String)>) -> Spec {
         let mut environment = self.environment.clone();
-        environment.push((inherit::GIN_SLOT.into(), id.slot.to_string().into()));
-        environment.push(("GIN_WORKER_PID".into(), pid.to_string().into()));
-        Some((
-            Spec { argv: argv(argv_written, program), program: program.clone(), environment, ..self.base_spec() },
-            executable,
-        ))
+        environment.extend(more.into_iter().map(|(name, value)| (name.into(), value.into())));
+        Spec { argv: program.argv.clone(), program: program.path.clone(), environment, ..self.base_spec() }
     }
 
     fn base_spec(&self) -> Spec {
@@ -148,25 +200,39 @@ impl Frozen {
             directory: self.directory.clone(),
             environment: Vec::new(),
             passes_descriptors: false,
+            watched: false,
             user: self.config.user.clone(),
             group: self.config.group.clone(),
             umask: self.config.umask,
             nice: self.config.nice,
-            nofile: self.config.nofile.map_or((inherited_nofile(), false), |nofile| (nofile, true)),
+            nproc: self.config.limits.nproc,
+            core: self.config.limits.core,
+            cores: self.config.cores.clone(),
+            oom_score_adjust: self.config.oom_score_adjust,
+            capabilities: self.config.capabilities,
+            nofile: self.config.limits.nofile.map_or((inherited_nofile(), false), |nofile| (nofile, true)),
             dies_with_master: self.config.dies_with_master,
             master: i32::try_from(std::process::id()).unwrap_or_default(),
         }
     }
 }
 
-/// A path in argv[0] is resolved like the program's own: a virtualenv's python finds its packages by argv[0], and must not
-/// find those of the next release there once the link has moved. A bare name stays as written.
-fn argv(written: &[String], program: &Path) -> Vec<OsString> {
-    let mut argv: Vec<OsString> = written.iter().map(OsString::from).collect();
-    if written[0].contains('/') {
-        argv[0] = program.into();
+impl Program {
+    /// A path in argv[0] is resolved like the program's own: a virtualenv's python finds its packages by argv[0], and must
+    /// not find those of the next release there once the link has moved. A bare name stays as written.
+    fn find(
+        written: &[String],
+        directory: Option<&Path>,
+        environment: &[(OsString, OsString)],
+    ) -> Result<Self, String> {
+        let path = resolve_program(&written[0], directory, environment)?;
+        let executable = open_executable(&path)?;
+        let mut argv: Vec<OsString> = written.iter().map(OsString::from).collect();
+        if written[0].contains('/') {
+            argv[0] = path.clone().into();
+        }
+        Ok(Self { path, argv, executable })
     }
-    argv
 }
 
 /// The master's own environment, what the configuration adds, and who the worker is.
@@ -252,6 +318,21 @@ fn open_executable(program: &Path) -> Result<OwnedFd, String> {
     // A program that may be executed but not read still has a descriptor, of the path alone.
     let path_only = || OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_PATH.bits()).open(program);
     File::open(program).or_else(|_| path_only()).map(OwnedFd::from).map_err(|error| failed(&error))
+}
+
+/// Asks gin-server, if that is what runs, whether it takes its part of the configuration.
+///
+/// # Errors
+/// What it said.
+pub fn check_worker(config: &Config) -> Result<(), String> {
+    let (None, Some(file)) = (&config.worker.command, &config.file) else { return Ok(()) };
+    let program = gin_server()?;
+    let output = std::process::Command::new(&program).arg("-t").arg("-c").arg(&file.path).output();
+    match output {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        Err(error) => Err(format!("error: {}: {}", program.display(), without_code(&error))),
+    }
 }
 
 /// The ready-made worker beside this program.

@@ -5,25 +5,32 @@ use std::collections::VecDeque;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use gin_shared::control::OperationId;
 use gin_shared::exit;
 use gin_shared::generation::{Generation, WorkerId};
+use gin_shared::inherit;
 
-use super::frozen::Frozen;
-use super::process::{Claims, Process};
+use super::command::{Claims, Command};
+use super::frozen::{Frozen, Program};
+use super::probe::probe;
+use super::process::{Own, Process};
+use super::service_manager::ServiceManager;
 use super::{Handle, Message, Parts};
-use crate::config::{Config, Master};
+use crate::config::tree::Problem;
+use crate::config::{Config, Live};
 use crate::machine::Machine;
 use crate::machine::action::{Action, Answer};
 use crate::machine::event::{Event, WorkerEvent};
-use crate::machine::failure::{Exit, Failure};
+use crate::machine::failure::Failure;
 use crate::machine::fleet::Fleet;
 use crate::machine::moment::Moment;
 use crate::os::channel::ChannelListener;
-use crate::os::listener::Listener;
+use crate::os::listener::{Listener, Listening, gather};
 use crate::os::notify::NotifySocket;
+use crate::os::pidfd::Child;
+use crate::os::private::PrivateListener;
 use crate::os::words::LastWords;
 use crate::os::{orphan, spawn};
 
@@ -38,7 +45,14 @@ pub struct Performer {
     pub(super) words: HashMap<WorkerId, Vec<String>>,
     pub(super) started: Moment,
     pub(super) booted: bool,
-    claims: Claims,
+    pub(super) service_manager: ServiceManager,
+    pub(super) claims: Claims,
+    /// The sockets that any generation has; they close with the last one that does.
+    sockets: Vec<Weak<Listener>>,
+    /// The configurations of generations that do not serve yet.
+    configs: HashMap<Generation, Config>,
+    /// Commands that a generation waits for before it is started.
+    preparing: HashMap<Generation, Rc<Child>>,
 }
 
 impl Performer {
@@ -53,14 +67,37 @@ impl Performer {
             words: HashMap::new(),
             started: crate::os::time::now(),
             booted: false,
+            service_manager: ServiceManager::from_env(),
             claims: Rc::new(RefCell::new(HashSet::new())),
+            sockets: Vec::new(),
+            configs: HashMap::new(),
+            preparing: HashMap::new(),
         }
     }
 
-    /// What counts from the master's start.
+    /// What a reload changes in place.
     #[must_use]
-    pub fn master(&self) -> &Master {
-        &self.parts.config.master
+    pub fn live(&self) -> &Live {
+        &self.parts.config.live
+    }
+
+    /// Whether the current generation's workers are to be weighed, and how much they may hold.
+    #[must_use]
+    pub fn memory_limit(&self, machine: &Machine) -> Option<u64> {
+        let frozen = machine.current().and_then(|run| self.frozen.get(&run.id))?;
+        frozen.config.limits.memory_restart
+    }
+
+    /// Weighs the current generation's workers.
+    pub fn weigh(&self, machine: &Machine, limit: u64) -> Vec<Event> {
+        let Some(current) = machine.current() else { return Vec::new() };
+        let sessions = crate::os::memory::by_session();
+        let serving = current.workers().filter(|worker| worker.is_serving());
+        let heavy = serving.filter_map(|worker| {
+            let bytes = *sessions.get(&worker.pid?)?;
+            (bytes > limit).then_some(Event::Worker { worker: worker.id, what: WorkerEvent::Overweight(bytes) })
+        });
+        heavy.collect()
     }
 
     /// Reaps dead children that are no workers.
@@ -107,10 +144,7 @@ impl Performer {
         let mut code = None;
         for action in actions {
             match action {
-                Action::Prepare(generation) => {
-                    let plan = self.prepare(generation, matches!(machine.fleet, Fleet::Booting(_)));
-                    events.push_back(Event::Prepared { generation, plan });
-                }
+                Action::Prepare(generation) => self.prepare(generation, machine, events),
                 Action::Spawn(worker) => {
                     let mut tell = |what| events.push_back(Event::Worker { worker, what });
                     match self.spawn(worker) {
@@ -124,12 +158,23 @@ impl Performer {
                         }
                     }
                 }
-                Action::Check(worker) => self.check(worker, events),
+                Action::Check(worker) => {
+                    self.command(worker, |commands| commands.check.as_ref(), WorkerEvent::Checked, events);
+                }
+                Action::WarmUp(worker) => {
+                    self.command(worker, |commands| commands.warm_up.as_ref(), WorkerEvent::WarmedUp, events);
+                }
+                Action::Probe(worker) => self.probe(worker, events),
+                Action::Abort(worker) => self.with(worker, Process::abort),
                 Action::Go(worker) => self.with(worker, Process::go),
                 Action::Drain(worker, reason) => self.with(worker, |process| process.drain(reason)),
                 Action::Kill(worker) => self.with(worker, Process::kill),
                 Action::Forget(generation) => {
                     self.frozen.remove(&generation);
+                    self.configs.remove(&generation);
+                    if let Some(command) = self.preparing.remove(&generation) {
+                        let _ = command.kill_group();
+                    }
                     self.words.retain(|worker, _| worker.generation != generation);
                     self.handle.operations.drained(|later| machine.leaving.iter().any(|run| run.id < later));
                 }
@@ -147,11 +192,54 @@ impl Performer {
         }
     }
 
-    fn prepare(&mut self, generation: Generation, boot: bool) -> Result<crate::machine::plan::Plan, Failure> {
+    /// Freezes a generation; then the operator's command may still object.
+    fn prepare(&mut self, generation: Generation, machine: &Machine, events: &mut VecDeque<Event>) {
+        let boot = matches!(machine.fleet, Fleet::Booting(_));
+        let plan = self.freeze(generation, boot);
+        let started = match (&plan, boot) {
+            (Ok(_), false) => self.start_hook(generation, machine),
+            (Ok(_) | Err(_), _) => Ok(None),
+        };
+        match started {
+            Ok(None) => events.push_back(Event::Prepared { generation, plan }),
+            Ok(Some((command, timeout))) => {
+                self.preparing.insert(generation, command.child());
+                let (inbox, operations) = (self.handle.inbox.clone(), self.handle.operations.clone());
+                let began = crate::os::time::now();
+                tokio::task::spawn_local(async move {
+                    let result = command.end(timeout).await;
+                    let took = crate::os::time::now().since(began);
+                    super::report::hook_ended(&operations, generation, "before_restart", &result, took);
+                    let plan =
+                        result.map_err(|said| Failure::Prepare(format!("hooks.before_restart: {said}"))).and(plan);
+                    let _ = inbox.send(Message::Event(Event::Prepared { generation, plan })).await;
+                });
+            }
+            Err(error) => {
+                let plan = Err(Failure::Prepare(format!("hooks.before_restart: {error}")));
+                events.push_back(Event::Prepared { generation, plan });
+            }
+        }
+    }
+
+    fn start_hook(
+        &self,
+        generation: Generation,
+        machine: &Machine,
+    ) -> io::Result<Option<(Command, std::time::Duration)>> {
+        let Some(frozen) = self.frozen.get(&generation) else { return Ok(None) };
+        let Some(program) = &frozen.commands.before_restart else { return Ok(None) };
+        let asked_by = machine.candidate().map(|c| c.request.asked_by.clone()).unwrap_or_default();
+        let more = super::report::hook_variables(machine, asked_by, "starting", None);
+        let spec = frozen.command_spec(program, more);
+        Ok(Some((Command::start(&spec, program, &self.claims)?, frozen.config.hooks.timeout)))
+    }
+
+    fn freeze(&mut self, generation: Generation, boot: bool) -> Result<crate::machine::plan::Plan, Failure> {
         let config = if boot {
             self.parts.config.clone()
         } else {
-            Config::load(&self.parts.cli).map_err(|problems| {
+            self.load().map_err(|problems| {
                 let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
                 Failure::Config(lines.join("\n"))
             })?
@@ -159,15 +247,60 @@ impl Performer {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        if config.master != self.parts.config.master {
-            tracing::warn!(
-                "listeners, sockets, PID file or signals differ in the configuration now; they count from the next start of the supervisor"
-            );
-        }
-        let frozen = Frozen::freeze(generation, &config, &self.parts.runtime).map_err(Failure::Prepare)?;
+        let listeners = self.gather(&config).map_err(Failure::Prepare)?;
+        let frozen = Frozen::freeze(generation, &config, listeners, &self.parts.runtime).map_err(Failure::Prepare)?;
         let plan = frozen.plan();
         self.frozen.insert(generation, frozen);
+        self.configs.insert(generation, config);
         Ok(plan)
+    }
+
+    /// The configuration as it is now.
+    pub(super) fn load(&self) -> Result<Config, Vec<Problem>> {
+        let mut config = Config::load(&self.parts.cli)?;
+        if let (Some(passed), false) = (&self.parts.passed, config.listeners_asked_for) {
+            config.listeners.clone_from(passed);
+        }
+        Ok(config)
+    }
+
+    /// The sockets of a configuration: those that there are, and new ones for what is new.
+    fn gather(&mut self, config: &Config) -> Result<Vec<Listening>, String> {
+        let booted = std::mem::take(&mut self.parts.listeners);
+        self.sockets.extend(booted.iter().map(Rc::downgrade));
+        self.sockets.retain(|socket| socket.strong_count() > 0);
+        let existing: Vec<Rc<Listener>> = self.sockets.iter().filter_map(Weak::upgrade).collect();
+        let listeners = gather(&config.listeners, &existing).map_err(|error| error.to_string())?;
+        for listening in &listeners {
+            if !existing.iter().any(|socket| Rc::ptr_eq(socket, &listening.socket)) {
+                self.sockets.push(Rc::downgrade(&listening.socket));
+                tracing::info!(name = listening.spec.name, "listening on {}", listening.socket.address);
+            }
+        }
+        Ok(listeners)
+    }
+
+    /// What counts in place counts from now on; what needs a new start is named.
+    pub(super) fn apply(&mut self, mut config: Config) {
+        let fixed = self.parts.config.fixed.changed(&config.fixed);
+        if !fixed.is_empty() {
+            tracing::warn!("changed, but counts only from a new start of the supervisor: {}", fixed.join(", "));
+        }
+        config.fixed = self.parts.config.fixed.clone();
+        self.parts.config = config;
+    }
+
+    /// The generation serves now: its settings count, and its sockets are as it wants them.
+    pub(super) fn take_effect(&mut self, generation: Generation) {
+        if let Some(config) = self.configs.remove(&generation) {
+            self.apply(config);
+        }
+        let Some(frozen) = self.frozen.get(&generation) else { return };
+        for listening in &frozen.listeners {
+            if let Err(error) = listening.socket.apply(&listening.spec) {
+                tracing::error!(name = listening.spec.name, "listener: mode, owner or backlog: {error}");
+            }
+        }
     }
 
     /// Makes a process, and gives it its orders; without them it exits by itself.
@@ -183,19 +316,24 @@ impl Performer {
             }
             false => None,
         };
-        let names: Vec<String> = self.parts.listeners.iter().map(|l| l.spec.name.clone()).collect();
-        let spec = frozen.spec(id, &names, notify.path());
+        let own = |on: bool| on.then(|| PrivateListener::bind(&place("private"), frozen.owner, frozen.config.channel));
+        let private = own(frozen.config.private_listener).transpose()?;
+        let spec = frozen.spec(id, notify.path());
         let words = LastWords::begin();
+        for listening in &frozen.listeners {
+            listening.socket.set_nonblocking(listening.spec.nonblocking)?;
+        }
 
         let helper = spawn::start()?;
         let pid = helper.child.pid();
         self.claims.borrow_mut().insert(pid);
         let stop_signal = frozen.config.stop_signal;
-        let process = Rc::new(Process::new(id, helper.child, notify, channel, stop_signal, words));
+        let own = Own { channel, private };
+        let process = Rc::new(Process::new(id, helper.child, notify, own, stop_signal, words));
         self.processes.insert(id, Rc::clone(&process));
-        let listeners: Vec<_> = self.parts.listeners.iter().map(Listener::fd).collect();
-        let mut fds: Vec<BorrowedFd<'_>> = vec![frozen.executable.as_fd()];
-        fds.extend(listeners.iter().map(AsFd::as_fd));
+        let mut fds: Vec<BorrowedFd<'_>> = vec![frozen.program.executable.as_fd()];
+        fds.extend(frozen.listeners.iter().map(|listening| listening.socket.as_fd()));
+        fds.extend(process.private().map(AsFd::as_fd));
         fds.extend(process.channel_fd());
         // Recorded: now it may become the worker.
         let sent = helper.link.send(&spec, &fds);
@@ -203,46 +341,59 @@ impl Performer {
         Ok((pid.as_raw(), sent))
     }
 
-    fn check(&mut self, id: WorkerId, events: &mut VecDeque<Event>) {
-        if let Err(error) = self.start_check(id) {
-            events.push_back(Event::Worker { worker: id, what: WorkerEvent::Checked(Err(error.to_string())) });
+    /// Runs a command of the operator's for a worker.
+    fn command(
+        &self,
+        id: WorkerId,
+        choose: impl Fn(&super::frozen::Commands) -> Option<&Program>,
+        tell: fn(Result<(), String>) -> WorkerEvent,
+        events: &mut VecDeque<Event>,
+    ) {
+        match self.start_command(id, choose) {
+            Ok((command, timeout)) => {
+                let inbox = self.handle.inbox.clone();
+                tokio::task::spawn_local(async move {
+                    let what = tell(command.end(timeout).await);
+                    // Closed only when the driver has left.
+                    let _ = inbox.send(Message::Event(Event::Worker { worker: id, what })).await;
+                });
+            }
+            Err(error) => events.push_back(Event::Worker { worker: id, what: tell(Err(error.to_string())) }),
         }
     }
 
-    fn start_check(&self, id: WorkerId) -> io::Result<()> {
+    fn start_command(
+        &self,
+        id: WorkerId,
+        choose: impl Fn(&super::frozen::Commands) -> Option<&Program>,
+    ) -> io::Result<(Command, std::time::Duration)> {
         let frozen = self.frozen.get(&id.generation).ok_or_else(|| io::Error::other("its generation is gone"))?;
         let process = self.processes.get(&id).ok_or_else(|| io::Error::other("the worker is gone"))?;
-        let (spec, executable) =
-            frozen.check_spec(id, process.pid()).ok_or_else(|| io::Error::other("no check is set"))?;
-        let helper = spawn::start()?;
-        // If this fails the helper reads EOF, exits, and is reaped as an orphan.
-        helper.link.send(&spec, &[executable.as_fd()])?;
-        self.claims.borrow_mut().insert(helper.child.pid());
-        let (inbox, claims, timeout) =
-            (self.handle.inbox.clone(), Rc::clone(&self.claims), frozen.config.ready_timeout);
+        let program = choose(&frozen.commands).ok_or_else(|| io::Error::other("no command is set"))?;
+        let mut more = vec![(inherit::GIN_SLOT, id.slot.to_string()), ("GIN_WORKER_PID", process.pid().to_string())];
+        if let Some(private) = process.private() {
+            more.push((inherit::GIN_PRIVATE_SOCKET, private.path().display().to_string()));
+        }
+        let spec = frozen.command_spec(program, more);
+        Ok((Command::start(&spec, program, &self.claims)?, frozen.config.ready_timeout))
+    }
+
+    /// Probes a worker; the machine sets the end.
+    fn probe(&self, id: WorkerId, events: &mut VecDeque<Event>) {
+        let frozen = self.frozen.get(&id.generation);
+        let private = self.processes.get(&id).and_then(|process| process.private());
+        let (Some(settings), Some(private)) = (frozen.and_then(|frozen| frozen.config.probe.clone()), private) else {
+            let what = WorkerEvent::Probed(Err("there is nothing to ask".to_owned()));
+            return events.push_back(Event::Worker { worker: id, what });
+        };
+        let (inbox, socket) = (self.handle.inbox.clone(), private.path().to_owned());
+        let timeout = frozen.map_or(settings.timeout, |frozen| frozen.config.ready_timeout);
         tokio::task::spawn_local(async move {
-            let ended = tokio::time::timeout(timeout, async {
-                let failed = helper.link.outcome().await.ok().flatten();
-                let _ = helper.child.exited().await;
-                failed
-            });
-            let ended = ended.await;
-            let _ = helper.child.kill_group();
-            let _ = helper.child.exited().await;
-            let exit = helper.child.reap();
-            claims.borrow_mut().remove(&helper.child.pid());
-            orphan::reap(|pid| claims.borrow().contains(&pid));
-            let result = match (ended, exit) {
-                (Err(_), _) => Err("it did not end in time".to_owned()),
-                (Ok(Some(error)), _) => Err(error),
-                (Ok(None), Exit::Code(0)) => Ok(()),
-                (Ok(None), exit) => Err(format!("it {exit}")),
-            };
-            let event = Event::Worker { worker: id, what: WorkerEvent::Checked(result) };
-            // Closed only when the driver has left.
-            let _ = inbox.send(Message::Event(event)).await;
+            // After that nobody waits for it.
+            let Ok(result) = tokio::time::timeout(timeout, probe(&socket, &settings)).await else { return };
+            let what = WorkerEvent::Probed(result);
+            let _ = inbox.send(Message::Event(Event::Worker { worker: id, what })).await;
         });
-        Ok(())
     }
 
     fn answer(&self, now: Moment, machine: &Machine, operation: OperationId, answer: &Answer) {
@@ -291,7 +442,7 @@ fn quote(process: &Process) -> Vec<String> {
     if written.is_empty() { said.into_iter().collect() } else { written }
 }
 
-fn still_serves(machine: &Machine) -> String {
+pub(super) fn still_serves(machine: &Machine) -> String {
     machine.current().map_or_else(String::new, |run| {
         format!(": generation {} serves, {}/{}", run.id, run.serving(), run.plan.workers)
     })

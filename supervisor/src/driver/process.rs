@@ -9,21 +9,19 @@ use gin_shared::channel::{DrainReason, FromMaster, FromWorker};
 use gin_shared::generation::WorkerId;
 use gin_shared::notify::Notice;
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 use tokio::sync::mpsc;
 
 use super::Message;
+use super::command::Claims;
 use crate::machine::event::{Event, WorkerEvent};
 use crate::machine::failure::Exit;
 use crate::os::channel::{Channel, ChannelListener};
 use crate::os::notify::NotifySocket;
 use crate::os::orphan;
 use crate::os::pidfd::Child;
+use crate::os::private::PrivateListener;
 use crate::os::spawn::Link;
 use crate::os::words::LastWords;
-
-/// Which children are ours to reap: workers, and checks.
-pub type Claims = Rc<RefCell<std::collections::HashSet<Pid>>>;
 
 /// A worker that has a process.
 #[derive(Debug)]
@@ -37,8 +35,18 @@ pub struct Process {
     child: Child,
     notify: NotifySocket,
     channel: Option<(ChannelListener, Channel)>,
+    private: Option<PrivateListener>,
     greeted: Cell<bool>,
     stop_signal: Signal,
+}
+
+/// What a worker of ours has beside its listeners.
+#[derive(Debug)]
+pub struct Own {
+    /// For orders.
+    pub channel: Option<(ChannelListener, Channel)>,
+    /// For probes.
+    pub private: Option<PrivateListener>,
 }
 
 impl Process {
@@ -48,11 +56,13 @@ impl Process {
         id: WorkerId,
         child: Child,
         notify: NotifySocket,
-        channel: Option<(ChannelListener, Channel)>,
+        own: Own,
         stop_signal: Signal,
         words: Option<LastWords>,
     ) -> Self {
-        Self { id, said: RefCell::new(None), words, child, notify, channel, greeted: Cell::new(false), stop_signal }
+        let Own { channel, private } = own;
+        let (said, greeted) = (RefCell::new(None), Cell::new(false));
+        Self { id, said, words, child, notify, channel, private, greeted, stop_signal }
     }
 
     /// Its PID.
@@ -65,6 +75,17 @@ impl Process {
     #[must_use]
     pub fn channel_fd(&self) -> Option<BorrowedFd<'_>> {
         self.channel.as_ref().map(|(listener, _)| listener.fd.as_fd())
+    }
+
+    /// Its own listener, to be passed on.
+    #[must_use]
+    pub fn private(&self) -> Option<&PrivateListener> {
+        self.private.as_ref()
+    }
+
+    /// SIGABRT, for it hangs.
+    pub fn abort(&self) {
+        self.signalled(self.child.signal(Signal::SIGABRT));
     }
 
     /// Lets it accept; one without a channel does already.
@@ -155,7 +176,9 @@ impl Process {
                 Notice::MainPid(pid) => {
                     tracing::debug!(worker = %self.id, pid = self.pid(), "MAINPID={pid} ignored: a worker is the process that was started");
                 }
-                Notice::Reloading | Notice::Stopping | Notice::Errno(_) | Notice::Watchdog | Notice::Barrier => {}
+                Notice::Watchdog => events.push(WorkerEvent::Alive),
+                Notice::WatchdogTrigger => events.push(WorkerEvent::Hangs),
+                Notice::Reloading | Notice::Stopping | Notice::Errno(_) | Notice::Barrier => {}
             }
         }
         events.dedup();

@@ -1,11 +1,10 @@
 //! Transitions become log lines, events and steps: one line each, with generation, slot, PID and how long it took.
 
-use gin_shared::control::{EventLine, Step};
+use gin_shared::control::{EventLine, Phase, Step};
 use gin_shared::generation::{Generation, WorkerId};
 
-use sd_notify::NotifyState;
-
-use super::operations::millis;
+use super::command::Command;
+use super::operations::{Operations, millis};
 use super::perform::Performer;
 use crate::machine::Machine;
 use crate::machine::action::{Report, Speed, WorkerReport};
@@ -27,6 +26,9 @@ impl Performer {
                     .operations
                     .step(&operations, &Step::Generation { generation, release: None, directory: None });
                 self.event(format!("generation {number} begins, asked for by {asked_by}"), Some(generation), None);
+                if self.booted {
+                    self.service_manager.reloading(machine);
+                }
             }
             Report::Phase { generation, phase, workers, took } => {
                 let (number, took_ms, word) = (generation.0, millis(took), phase.word());
@@ -38,10 +40,25 @@ impl Performer {
                     Some(generation),
                     None,
                 );
-                if phase == gin_shared::control::Phase::Current && !std::mem::replace(&mut self.booted, true) {
-                    tell_service_manager(&[NotifyState::Ready, NotifyState::Status("serving")]);
-                    (self.parts.on_boot)(&self.status(now, machine), millis(now.since(self.started)));
+                if phase == Phase::Current {
+                    self.take_effect(generation);
+                    self.service_manager.ready(machine);
+                    if std::mem::replace(&mut self.booted, true) {
+                        self.run_hook(machine, generation, "after_restart", "done", None);
+                    } else {
+                        (self.parts.on_boot)(&self.status(now, machine), millis(now.since(self.started)));
+                    }
                 }
+            }
+            Report::Replaced { generation, slots, workers, took } => {
+                let (number, took_ms) = (generation.0, millis(took));
+                tracing::info!(
+                    generation = number,
+                    took_ms,
+                    "generation {number} serves in {slots} of {workers} slots"
+                );
+                self.handle.operations.step_of(generation, &Step::Replaced { slots, workers, took_ms });
+                self.event(format!("generation {number} serves in {slots} of {workers} slots"), Some(generation), None);
             }
             Report::Withdrawn { generation, phase, failure, worker } => {
                 let said = worker.map(|worker| self.last_words(worker)).unwrap_or_default();
@@ -52,6 +69,12 @@ impl Performer {
                     said = said.join(" | "),
                     "generation {number} failed: {reason}"
                 );
+                if self.service_manager.is_reloading() {
+                    self.service_manager.ready(machine);
+                }
+                if self.booted {
+                    self.run_hook(machine, generation, "on_failure", "failed", Some(&reason));
+                }
                 let step = Step::Failed { phase, reason: reason.clone(), said, pid: failure.pid() };
                 self.handle.operations.step_of(generation, &step);
                 self.event(format!("generation {number} failed: {reason}"), Some(generation), worker);
@@ -68,7 +91,7 @@ impl Performer {
                     Speed::Fast => "stopping at once",
                 };
                 tracing::info!("{text}");
-                tell_service_manager(&[NotifyState::Stopping, NotifyState::Status(text)]);
+                self.service_manager.stopping(machine);
                 self.event(text.to_owned(), None, None);
             }
             Report::Scaled { from, to } => {
@@ -103,6 +126,10 @@ impl Performer {
             WorkerReport::Spawned => "spawned".to_owned(),
             WorkerReport::Started => "started".to_owned(),
             WorkerReport::Ready => "ready".to_owned(),
+            WorkerReport::WarmedUp => "warmed up".to_owned(),
+            WorkerReport::Probed(said) => format!("probed: {said}"),
+            WorkerReport::Unfit(unfit) => format!("is to be replaced: {unfit}"),
+            WorkerReport::Aborted => "sent SIGABRT".to_owned(),
             WorkerReport::Serving => "serving".to_owned(),
             WorkerReport::Draining => "draining".to_owned(),
             WorkerReport::Killed => "sent SIGKILL".to_owned(),
@@ -112,15 +139,21 @@ impl Performer {
         };
         match what {
             WorkerReport::Failed(_) => tracing::error!(generation, slot, pid, took_ms, "worker {text}"),
-            WorkerReport::Killed | WorkerReport::Respawn(_) => {
+            WorkerReport::Killed | WorkerReport::Respawn(_) | WorkerReport::Unfit(_) | WorkerReport::Aborted => {
                 tracing::warn!(generation, slot, pid, took_ms, "worker {text}");
             }
             WorkerReport::Spawned
             | WorkerReport::Started
             | WorkerReport::Ready
+            | WorkerReport::WarmedUp
+            | WorkerReport::Probed(_)
             | WorkerReport::Serving
             | WorkerReport::Draining
             | WorkerReport::Exited(_) => tracing::info!(generation, slot, pid, took_ms, "worker {text}"),
+        }
+        if let WorkerReport::Probed(said) = what {
+            let step = Step::Probe { slot, text: said.clone() };
+            self.handle.operations.step_of(worker.generation, &step);
         }
         let line = EventLine {
             at_ms: time::wall_ms(),
@@ -133,15 +166,75 @@ impl Performer {
         let _ = self.handle.events.send(line);
     }
 
+    /// Runs one of the hooks that nobody waits for. If the generation could not be frozen, the current one's is run.
+    fn run_hook(
+        &self,
+        machine: &Machine,
+        generation: Generation,
+        name: &'static str,
+        outcome: &str,
+        reason: Option<&str>,
+    ) {
+        let current = machine.current().map(|run| run.id);
+        let frozen = self.frozen.get(&generation).or_else(|| self.frozen.get(&current?));
+        let Some(frozen) = frozen else { return };
+        let program = match outcome {
+            "done" => &frozen.commands.after_restart,
+            _ => &frozen.commands.on_failure,
+        };
+        let Some(program) = program else { return };
+        let asked_by = machine.history.iter().next_back().map(|record| record.asked_by.clone());
+        let mut more = hook_variables(machine, asked_by.unwrap_or_default(), outcome, reason);
+        more.push((gin_shared::inherit::GIN_GENERATION, generation.to_string()));
+        let spec = frozen.command_spec(program, more);
+        let (timeout, operations, began) = (frozen.config.hooks.timeout, self.handle.operations.clone(), time::now());
+        match Command::start(&spec, program, &self.claims) {
+            Ok(command) => {
+                tokio::task::spawn_local(async move {
+                    let result = command.end(timeout).await;
+                    hook_ended(&operations, generation, name, &result, time::now().since(began));
+                });
+            }
+            Err(error) => tracing::error!(generation = generation.0, "hook {name} cannot be started: {error}"),
+        }
+    }
+
     fn event(&self, text: String, generation: Option<Generation>, worker: Option<WorkerId>) {
         let slot = worker.map(|worker| worker.slot.0);
         let _ = self.handle.events.send(EventLine { at_ms: time::wall_ms(), text, generation, slot, pid: None });
     }
 }
 
-/// There may be none.
-fn tell_service_manager(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!("NOTIFY_SOCKET: {error}");
+/// What the hooks know.
+pub(super) fn hook_variables(
+    machine: &Machine,
+    asked_by: String,
+    outcome: &str,
+    reason: Option<&str>,
+) -> Vec<(&'static str, String)> {
+    // When it serves, the one before is the oldest that has begun to leave; until then it is the current one.
+    let previous = match outcome {
+        "done" => machine.leaving.last().map(|run| run.id),
+        _ => machine.current().map(|run| run.id),
+    };
+    let mut variables = vec![("GIN_OUTCOME", outcome.to_owned()), ("GIN_ASKED_BY", asked_by)];
+    variables.extend(reason.map(|reason| ("GIN_REASON", reason.to_owned())));
+    variables.extend(previous.map(|previous| ("GIN_PREVIOUS_GENERATION", previous.to_string())));
+    variables
+}
+
+/// A hook is over: told to those who wait for its generation, and logged.
+pub(super) fn hook_ended(
+    operations: &Operations,
+    generation: Generation,
+    name: &str,
+    result: &Result<(), String>,
+    took: std::time::Duration,
+) {
+    let (took_ms, outcome) = (millis(took), result.as_ref().err().map_or("done", String::as_str).to_owned());
+    match result {
+        Ok(()) => tracing::info!(generation = generation.0, took_ms, "hook {name} done"),
+        Err(said) => tracing::error!(generation = generation.0, took_ms, "hook {name} failed: {said}"),
     }
+    operations.step_of(generation, &Step::Hook { name: name.to_owned(), outcome, took_ms });
 }

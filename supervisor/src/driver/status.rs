@@ -10,6 +10,8 @@ use crate::machine::fleet::Fleet;
 use crate::machine::generation::{Occupant, Run, SlotRun};
 use crate::machine::history::Record;
 use crate::machine::moment::Moment;
+use crate::machine::worker::Worker;
+use crate::os::listener::Listening;
 use crate::os::time;
 
 impl Performer {
@@ -36,7 +38,12 @@ impl Performer {
             pid_file: self.parts.pid_file.display().to_string(),
             control: self.parts.control.display().to_string(),
             workers: machine.current().map_or(self.parts.config.worker.workers, |run| run.plan.workers),
-            listeners: self.parts.listeners.iter().map(listener).collect(),
+            listeners: machine
+                .current()
+                .or(machine.candidate().and_then(|candidate| candidate.run.as_ref()))
+                .and_then(|run| self.frozen.get(&run.id))
+                .map(|frozen| frozen.listeners.iter().map(listener).collect())
+                .unwrap_or_default(),
             generations: current.into_iter().chain(candidate).chain(leaving).collect(),
             last_upgrade: machine.history.iter().next_back().map(upgrade),
         }
@@ -48,23 +55,42 @@ impl Performer {
             release: run.plan.release.clone(),
             role,
             since_ms: time::wall_ms_at(run.since),
-            workers: run.slots.iter().map(|slot| self.worker(now, slot)).collect(),
+            workers: run
+                .slots
+                .iter()
+                .flat_map(|slot| {
+                    let successor = slot.successor.worker().map(|worker| self.worker(now, worker, slot));
+                    [Some(self.slot(now, slot)), successor]
+                })
+                .flatten()
+                .chain(run.retiring.iter().map(|worker| self.of(now, worker)))
+                .collect(),
         }
     }
 
-    fn worker(&self, now: Moment, slot: &SlotRun) -> WorkerStatus {
+    fn of(&self, now: Moment, worker: &Worker) -> WorkerStatus {
+        let left = |at: Moment| millis(at.since(now));
+        WorkerStatus {
+            slot: worker.id.slot.0,
+            pid: worker.pid,
+            state: worker.state.word().to_owned(),
+            age_ms: millis(now.since(worker.born)),
+            restarts: worker.id.attempt,
+            // One that serves has a deadline only for its age, which is its own business.
+            deadline_ms: worker.deadline().filter(|_| !worker.is_serving()).map(left),
+            said: self.processes.get(&worker.id).and_then(|process| process.said.borrow().clone()),
+        }
+    }
+
+    fn worker(&self, now: Moment, worker: &Worker, slot: &SlotRun) -> WorkerStatus {
+        WorkerStatus { restarts: slot.attempts.saturating_sub(1), ..self.of(now, worker) }
+    }
+
+    fn slot(&self, now: Moment, slot: &SlotRun) -> WorkerStatus {
         let restarts = slot.attempts.saturating_sub(1);
         let left = |at: Moment| millis(at.since(now));
         match &slot.occupant {
-            Occupant::Worker(worker) => WorkerStatus {
-                slot: slot.slot.0,
-                pid: worker.pid,
-                state: worker.state.word().to_owned(),
-                age_ms: millis(now.since(worker.born)),
-                restarts,
-                deadline_ms: worker.deadline().map(left),
-                said: self.processes.get(&worker.id).and_then(|process| process.said.borrow().clone()),
-            },
+            Occupant::Worker(worker) => self.worker(now, worker, slot),
             Occupant::Backoff(until) => WorkerStatus {
                 slot: slot.slot.0,
                 pid: None,
@@ -105,12 +131,12 @@ fn upgrade(record: &Record) -> Upgrade {
     }
 }
 
-fn listener(listener: &crate::os::listener::Listener) -> Listener {
+fn listener(listening: &Listening) -> Listener {
     Listener {
-        name: listener.spec.name.clone(),
-        address: listener.spec.address.to_string(),
-        queue: listener.queue(),
-        backlog: listener.backlog,
+        name: listening.spec.name.clone(),
+        address: listening.socket.address.to_string(),
+        queue: listening.socket.queue(),
+        backlog: listening.socket.backlog(),
     }
 }
 

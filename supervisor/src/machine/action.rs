@@ -6,7 +6,7 @@ use gin_shared::channel::DrainReason;
 use gin_shared::control::{OperationId, Phase};
 use gin_shared::generation::{Generation, WorkerId};
 
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, Unfit};
 
 /// One thing to do, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +17,16 @@ pub enum Action {
     Spawn(WorkerId),
     /// Run the operator's ready check; answer with `Checked`.
     Check(WorkerId),
+    /// Run the operator's warm-up; answer with `WarmedUp`.
+    WarmUp(WorkerId),
+    /// Probe it; answer with `Probed`.
+    Probe(WorkerId),
     /// Let it accept; a worker with a channel answers with `Accepting`.
     Go(WorkerId),
     /// Ask it to finish and exit.
     Drain(WorkerId, DrainReason),
+    /// SIGABRT, for it hangs.
+    Abort(WorkerId),
     /// SIGKILL to its process group.
     Kill(WorkerId),
     /// The generation is gone: drop what was frozen for it.
@@ -96,6 +102,17 @@ pub enum Report {
         /// Since the phase before.
         took: Duration,
     },
+    /// A rolling candidate serves in one slot more.
+    Replaced {
+        /// Which.
+        generation: Generation,
+        /// In how many by now.
+        slots: u32,
+        /// Of how many.
+        workers: u32,
+        /// Since the slot before.
+        took: Duration,
+    },
     /// A candidate was withdrawn.
     Withdrawn {
         /// Which.
@@ -149,10 +166,18 @@ pub enum WorkerReport {
     Started,
     /// It is ready.
     Ready,
+    /// It is warmed up.
+    WarmedUp,
+    /// It was probed, with this result.
+    Probed(String),
     /// It serves.
     Serving,
     /// It drains.
     Draining,
+    /// It is to be replaced.
+    Unfit(Unfit),
+    /// It was sent SIGABRT.
+    Aborted,
     /// It was sent SIGKILL.
     Killed,
     /// It ended as it was told to.

@@ -114,6 +114,16 @@ pub enum WorkerEvent {
     Ready,
     /// The operator's check ended.
     Checked(Result<(), String>),
+    /// The operator's warm-up ended.
+    WarmedUp(Result<(), String>),
+    /// Its probe came to a result: what was answered, or what was wrong.
+    Probed(Result<String, String>),
+    /// It said WATCHDOG=1.
+    Alive,
+    /// It said WATCHDOG=trigger: it knows itself that it hangs.
+    Hangs,
+    /// Its processes hold so many bytes, which is more than they may.
+    Overweight(u64),
     /// It said over the channel that it accepts.
     Accepting,
     /// It asked for time (EXTEND_TIMEOUT_USEC).

@@ -36,6 +36,30 @@ fn signal_name(number: i32) -> Option<&'static str> {
     nix::sys::signal::Signal::try_from(number).ok().map(nix::sys::signal::Signal::as_str)
 }
 
+/// Why a worker that serves is to be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unfit {
+    /// It was silent for longer than `watchdog`, or said itself that it hangs.
+    Hangs(Duration),
+    /// Its processes hold more memory than `limits.memory_restart`.
+    Memory(u64),
+    /// It is older than `limits.max_age`.
+    Age(Duration),
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hangs(silence) => {
+                write!(f, "no WATCHDOG=1 within watchdog = {}", humantime::format_duration(*silence))
+            }
+            Self::Memory(bytes) => write!(f, "it holds {} MiB, more than limits.memory_restart", bytes >> 20),
+            Self::Age(age) => write!(f, "it has reached limits.max_age after {} s", age.as_secs()),
+        }
+    }
+}
+
 /// Why.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,6 +94,27 @@ pub enum Failure {
         /// What the last check said.
         check: Option<String>,
     },
+    /// The warm-up failed, or did not end in time.
+    WarmUp {
+        /// Which process.
+        pid: Option<i32>,
+        /// In which way.
+        said: String,
+    },
+    /// The probe failed.
+    Probe {
+        /// Which process.
+        pid: Option<i32>,
+        /// What was answered.
+        said: String,
+    },
+    /// It hangs.
+    Hangs {
+        /// Which process.
+        pid: Option<i32>,
+        /// How long it was silent.
+        silence: Duration,
+    },
     /// It was told to accept and did not say that it does.
     NotAccepting {
         /// Which process.
@@ -86,7 +131,12 @@ impl Failure {
     #[must_use]
     pub fn pid(&self) -> Option<i32> {
         match self {
-            Self::Exited { pid, .. } | Self::NotReady { pid, .. } | Self::NotAccepting { pid, .. } => *pid,
+            Self::Exited { pid, .. }
+            | Self::NotReady { pid, .. }
+            | Self::WarmUp { pid, .. }
+            | Self::Probe { pid, .. }
+            | Self::Hangs { pid, .. }
+            | Self::NotAccepting { pid, .. } => *pid,
             Self::Config(_) | Self::Prepare(_) | Self::Spawn(_) | Self::Exec(_) | Self::Cancelled(_) => None,
         }
     }
@@ -120,6 +170,9 @@ impl fmt::Display for Failure {
                     }
                 }
             }
+            Self::WarmUp { said, .. } => write!(f, "the warm-up failed: {said}"),
+            Self::Probe { said, .. } => write!(f, "the probe failed: {said}"),
+            Self::Hangs { silence, .. } => Unfit::Hangs(*silence).fmt(f),
             Self::NotAccepting { timeout, .. } => write!(
                 f,
                 "told to accept, it did not within {}; \"channel\" is for workers built on gin-worker",

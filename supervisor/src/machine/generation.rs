@@ -2,10 +2,12 @@
 //!
 //! | stage | means | left by |
 //! |---|---|---|
-//! | Starting | a worker a slot is on its way | all ready |
-//! | Going | all ready, told to accept | all serve |
+//! | Starting | a worker a slot is on its way | all fit to serve |
+//! | Going | all fit, told to accept | all serve |
 //! | Soaking | all serve, beside the old generation | its time |
-//! | Current | it is what serves; a worker that dies is replaced | the next one's becoming current, or a stop |
+//! | Rolling | slot by slot: one is on its way, or soaks | its last slot |
+//! | Current | it is what serves; a worker that dies or is unfit is replaced | the next one's becoming current, or a stop |
+//! | Standby | withdrawn, but serves until the old one is whole again | that |
 //! | Leaving | all told to end, none is replaced | the last exit |
 //!
 //! A failure of any worker before `Current` is the generation's failure; from `Current` on it is the slot's alone.
@@ -20,10 +22,11 @@ use serde::{Deserialize, Serialize};
 use super::action::{Action, Report, WorkerReport};
 use super::backoff;
 use super::event::WorkerEvent;
-use super::failure::Failure;
+use super::failure::{Failure, Unfit};
 use super::moment::Moment;
 use super::plan::Plan;
-use super::worker::{Worker, WorkerOutcome};
+pub use super::slot::{Occupant, SlotRun};
+use super::worker::{Progress, Worker, WorkerOutcome};
 
 /// One generation and its workers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,6 +41,9 @@ pub struct Run {
     pub since: Moment,
     /// By number; a slot above `plan.workers` is on its way out.
     pub slots: Vec<SlotRun>,
+    /// Workers that others have taken the place of.
+    #[serde(default)]
+    pub retiring: Vec<Worker>,
     /// What it reached, and how long each took.
     pub phases: Vec<(Phase, Duration)>,
     /// When the last phase was reached.
@@ -54,102 +60,95 @@ pub enum Stage {
     Going,
     /// All serve; until then a failure withdraws it.
     Soaking(Moment),
+    /// Slot by slot.
+    Rolling {
+        /// The one on its way.
+        slot: u32,
+        /// When it will have soaked; it serves already.
+        until: Option<Moment>,
+    },
     /// It is what serves.
     Current,
+    /// Withdrawn, but not before the old one is whole again.
+    Standby,
     /// It ends.
     Leaving,
 }
 
-/// One slot.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct SlotRun {
-    /// Its number.
-    pub slot: Slot,
-    /// What is in it.
-    pub occupant: Occupant,
-    /// How many workers it has had.
-    pub attempts: u32,
-    /// How many failed in a row.
-    pub failures: u32,
+/// What a candidate has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advance {
+    /// Nothing new.
+    None,
+    /// This slot serves and has soaked: the old one's is not needed any more.
+    Slot(Slot),
+    /// All of it.
+    Whole,
 }
 
-/// What is in a slot.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Occupant {
-    /// A worker.
-    Worker(Worker),
-    /// Nobody before this moment.
-    Backoff(Moment),
-    /// Nobody any more.
-    Vacant,
-}
-
-impl SlotRun {
-    fn new(slot: Slot) -> Self {
-        Self { slot, occupant: Occupant::Vacant, attempts: 0, failures: 0 }
-    }
-
-    /// Its worker, if it has one.
-    #[must_use]
-    pub fn worker(&self) -> Option<&Worker> {
-        match &self.occupant {
-            Occupant::Worker(worker) => Some(worker),
-            Occupant::Backoff(_) | Occupant::Vacant => None,
-        }
-    }
-
-    fn worker_mut(&mut self) -> Option<&mut Worker> {
-        match &mut self.occupant {
-            Occupant::Worker(worker) => Some(worker),
-            Occupant::Backoff(_) | Occupant::Vacant => None,
-        }
-    }
-
-    fn spawn(&mut self, now: Moment, generation: Generation, out: &mut Vec<Action>) {
-        let id = WorkerId { generation, slot: self.slot, attempt: self.attempts };
-        self.attempts += 1;
-        self.occupant = Occupant::Worker(Worker::spawn(now, id, out));
-    }
-
-    fn deadline(&self) -> Option<Moment> {
-        match &self.occupant {
-            Occupant::Worker(worker) => worker.deadline(),
-            Occupant::Backoff(until) => Some(*until),
-            Occupant::Vacant => None,
-        }
-    }
+/// Where a worker is.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Slot(usize),
+    Successor(usize),
+    Retiring(usize),
 }
 
 impl Run {
-    /// Wishes for a worker a slot.
-    pub fn start(now: Moment, id: Generation, plan: Plan, asked: Moment, out: &mut Vec<Action>) -> Self {
+    /// Wishes for a worker a slot; for the first slot alone, if it is to take the place of `replaces` slot by slot.
+    pub fn start(
+        now: Moment,
+        id: Generation,
+        plan: Plan,
+        asked: Moment,
+        replaces: bool,
+        out: &mut Vec<Action>,
+    ) -> Self {
         let mut slots: Vec<SlotRun> = (0..plan.workers).map(|n| SlotRun::new(Slot(n))).collect();
-        slots.iter_mut().for_each(|slot| slot.spawn(now, id, out));
-        Self { id, plan, stage: Stage::Starting, since: now, slots, phases: Vec::new(), phase_at: asked }
+        let rolling = plan.rolling && replaces;
+        let first = if rolling { 1 } else { slots.len() };
+        slots.iter_mut().take(first).for_each(|slot| slot.spawn(now, id, out));
+        let stage = if rolling { Stage::Rolling { slot: 0, until: None } } else { Stage::Starting };
+        let retiring = Vec::new();
+        Self { id, plan, stage, since: now, slots, retiring, phases: Vec::new(), phase_at: asked }
     }
 
     /// Its workers.
     pub fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.slots
+            .iter()
+            .flat_map(|slot| slot.worker().into_iter().chain(slot.successor.worker()))
+            .chain(&self.retiring)
+    }
+
+    /// The workers in its slots.
+    fn fronts(&self) -> impl Iterator<Item = &Worker> {
         self.slots.iter().filter_map(SlotRun::worker)
     }
 
     /// How many of its workers serve.
     #[must_use]
     pub fn serving(&self) -> u32 {
-        u32::try_from(self.workers().filter(|w| w.is_serving()).count()).unwrap_or(u32::MAX)
+        u32::try_from(self.fronts().filter(|w| w.is_serving()).count()).unwrap_or(u32::MAX)
+    }
+
+    /// How many should: all but those that a rolling candidate has taken the place of.
+    #[must_use]
+    pub fn wanted(&self) -> u32 {
+        let yielded = self.slots.iter().filter(|slot| slot.yielded && slot.slot.0 < self.plan.workers).count();
+        self.plan.workers.saturating_sub(u32::try_from(yielded).unwrap_or(u32::MAX))
     }
 
     /// Whether fewer workers serve than should.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
-        self.stage == Stage::Current && self.serving() < self.plan.workers
+        self.stage == Stage::Current && self.serving() < self.wanted()
     }
 
     /// Whether it has no worker left, nor wants one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.slots.iter().all(|slot| slot.occupant == Occupant::Vacant)
+        self.retiring.is_empty() && self.slots.iter().all(SlotRun::is_empty)
     }
 
     /// When it wants to be looked at.
@@ -157,21 +156,48 @@ impl Run {
     pub fn deadline(&self) -> Option<Moment> {
         let soak = match self.stage {
             Stage::Soaking(until) => Some(until),
-            Stage::Starting | Stage::Going | Stage::Current | Stage::Leaving => None,
+            Stage::Rolling { until, .. } => until,
+            Stage::Starting | Stage::Going | Stage::Current | Stage::Standby | Stage::Leaving => None,
         };
-        self.slots.iter().filter_map(SlotRun::deadline).chain(soak).min()
+        let retiring = self.retiring.iter().filter_map(Worker::deadline);
+        self.slots.iter().filter_map(SlotRun::deadline).chain(retiring).chain(soak).min()
     }
 
     /// What a candidate has not reached yet.
     #[must_use]
     pub fn missing(&self) -> Phase {
         match self.stage {
-            Stage::Starting if self.workers().all(Worker::is_started) => Phase::Ready,
-            Stage::Starting => Phase::Started,
+            Stage::Starting | Stage::Rolling { until: None, .. } => {
+                let least = self.fronts().map(|worker| worker.state.progress()).min();
+                match least.unwrap_or(Progress::None) {
+                    Progress::None => Phase::Started,
+                    Progress::Started => Phase::Ready,
+                    Progress::Ready => Phase::WarmedUp,
+                    Progress::WarmedUp => Phase::Probed,
+                    Progress::Fit | Progress::Serving => Phase::Serving,
+                }
+            }
             Stage::Going => Phase::Serving,
-            Stage::Soaking(_) => Phase::Soaked,
-            Stage::Current | Stage::Leaving => Phase::Current,
+            Stage::Soaking(_) | Stage::Rolling { .. } => Phase::Soaked,
+            Stage::Current | Stage::Standby | Stage::Leaving => Phase::Current,
         }
+    }
+
+    fn find(&self, id: WorkerId) -> Option<Place> {
+        let is_it = |worker: Option<&Worker>| worker.is_some_and(|worker| worker.id == id);
+        let slot = self.slots.iter().position(|slot| is_it(slot.worker())).map(Place::Slot);
+        let successor = || self.slots.iter().position(|slot| is_it(slot.successor.worker())).map(Place::Successor);
+        let retiring = || self.retiring.iter().position(|worker| worker.id == id).map(Place::Retiring);
+        slot.or_else(successor).or_else(retiring)
+    }
+
+    fn at(&mut self, place: Place) -> Option<(&mut Worker, &Plan)> {
+        let worker = match place {
+            Place::Slot(index) => self.slots.get_mut(index)?.occupant.worker_mut(),
+            Place::Successor(index) => self.slots.get_mut(index)?.successor.worker_mut(),
+            Place::Retiring(index) => self.retiring.get_mut(index),
+        };
+        Some((worker?, &self.plan))
     }
 
     /// Something happened to one of its workers. A failure is told up; what it means depends on what this generation is.
@@ -182,34 +208,26 @@ impl Run {
         event: WorkerEvent,
         out: &mut Vec<Action>,
     ) -> Option<(WorkerId, Failure)> {
-        let jitter = match &event {
-            WorkerEvent::Exited { jitter, .. } => *jitter,
-            WorkerEvent::Spawned { .. }
-            | WorkerEvent::SpawnFailed { .. }
-            | WorkerEvent::Executed
-            | WorkerEvent::ExecFailed { .. }
-            | WorkerEvent::Ready
-            | WorkerEvent::Checked(_)
-            | WorkerEvent::Accepting
-            | WorkerEvent::Extend(_) => 0,
-        };
-        let index = self.slots.iter().position(|slot| slot.worker().is_some_and(|w| w.id == id))?;
-        let outcome = self.slots[index].worker_mut()?.handle(now, &self.plan, event, out);
-        self.settle_worker(now, index, outcome, jitter, out)
+        let jitter = if let WorkerEvent::Exited { jitter, .. } = &event { *jitter } else { 0 };
+        let place = self.find(id)?;
+        let (worker, plan) = self.at(place)?;
+        let outcome = worker.handle(now, plan, event, out);
+        self.settle_worker(now, place, outcome, jitter, out)
     }
 
     /// Deadlines of it may have come.
     pub fn handle_time(&mut self, now: Moment, out: &mut Vec<Action>) -> Option<(WorkerId, Failure)> {
         let mut first = None;
-        for index in 0..self.slots.len() {
-            match &mut self.slots[index].occupant {
-                Occupant::Worker(worker) => {
-                    let outcome = worker.handle_time(now, &self.plan, out);
-                    first = first.or(self.settle_worker(now, index, outcome, 0, out));
-                }
-                Occupant::Backoff(until) if *until <= now => self.slots[index].spawn(now, self.id, out),
-                Occupant::Backoff(_) | Occupant::Vacant => {}
+        let slots = (0..self.slots.len()).flat_map(|index| [Place::Slot(index), Place::Successor(index)]);
+        let places: Vec<Place> = slots.chain((0..self.retiring.len()).map(Place::Retiring)).collect();
+        for place in places {
+            if let Some((worker, plan)) = self.at(place) {
+                let outcome = worker.handle_time(now, plan, out);
+                first = first.or(self.settle_worker(now, place, outcome, 0, out));
             }
+        }
+        for slot in &mut self.slots {
+            slot.end_backoff(now, self.id, out);
         }
         first
     }
@@ -217,25 +235,50 @@ impl Run {
     fn settle_worker(
         &mut self,
         now: Moment,
-        index: usize,
+        place: Place,
         outcome: WorkerOutcome,
         jitter: u16,
         out: &mut Vec<Action>,
     ) -> Option<(WorkerId, Failure)> {
-        let slot = &mut self.slots[index];
-        let worker = slot.worker()?;
-        let id = worker.id;
-        match outcome {
-            WorkerOutcome::Continues => None,
-            WorkerOutcome::Failed(failure) => Some((id, failure)),
-            WorkerOutcome::Gone(failure) => {
-                let wanted = self.stage == Stage::Current && slot.slot.0 < self.plan.workers;
-                let failed = failure.is_some() || worker.failure.is_some();
-                let stable = worker.is_serving() && now.since(worker.born) >= backoff::STABLE;
-                let pid = worker.pid;
+        let (worker, _) = self.at(place)?;
+        let (id, pid) = (worker.id, worker.pid);
+        let failed = worker.failure.is_some();
+        let stable = worker.is_serving() && now.since(worker.born) >= backoff::STABLE;
+        match (place, outcome) {
+            (Place::Slot(_) | Place::Retiring(_), WorkerOutcome::Continues) => None,
+            (Place::Successor(index), WorkerOutcome::Continues) => {
+                self.settle_successor(now, index, out);
+                None
+            }
+            (_, WorkerOutcome::Failed(failure)) => Some((id, failure)),
+            (Place::Slot(index), WorkerOutcome::Unfit(unfit)) => self.settle_unfit(now, index, unfit, out),
+            (Place::Successor(_) | Place::Retiring(_), WorkerOutcome::Unfit(_)) => None,
+            (Place::Retiring(index), WorkerOutcome::Gone(_)) => {
+                self.retiring.remove(index);
+                None
+            }
+            (Place::Successor(index), WorkerOutcome::Gone(failure)) => {
+                let slot = &mut self.slots[index];
+                slot.successor = Occupant::Vacant;
+                if self.stage != Stage::Current || slot.unfit.is_none() {
+                    return failure.map(|failure| (id, failure));
+                }
+                slot.failures += 1;
+                let wait = backoff::delay(slot.failures + 1, jitter);
+                slot.successor = Occupant::Backoff(now + wait);
+                let what = WorkerReport::Respawn(wait);
+                out.push(Action::Report(Report::Worker { worker: id, pid, what, took: Duration::ZERO }));
+                failure.map(|failure| (id, failure))
+            }
+            (Place::Slot(index), WorkerOutcome::Gone(failure)) => {
+                let slot = &mut self.slots[index];
+                let wanted = self.stage == Stage::Current && slot.slot.0 < self.plan.workers && !slot.yielded;
+                let failed = failed || failure.is_some();
                 slot.failures = if !failed || stable { u32::from(failed) } else { slot.failures + 1 };
-                slot.occupant = Occupant::Vacant;
-                if wanted {
+                slot.unfit = None;
+                // One that was to take its place does so now.
+                slot.occupant = std::mem::take(&mut slot.successor);
+                if wanted && slot.occupant == Occupant::Vacant {
                     let wait = backoff::delay(slot.failures, jitter);
                     slot.occupant = Occupant::Backoff(now + wait);
                     let what = WorkerReport::Respawn(wait);
@@ -247,44 +290,152 @@ impl Run {
         }
     }
 
+    /// A worker that serves should not for much longer.
+    fn settle_unfit(
+        &mut self,
+        now: Moment,
+        index: usize,
+        unfit: Unfit,
+        out: &mut Vec<Action>,
+    ) -> Option<(WorkerId, Failure)> {
+        let current = self.stage == Stage::Current;
+        let slot = &mut self.slots[index];
+        let id = slot.worker()?.id;
+        match unfit {
+            // A candidate that hangs is not fit to serve.
+            Unfit::Hangs(silence) if !current => {
+                let plan = &self.plan;
+                slot.occupant.worker_mut()?.abort(now, plan, silence, out);
+                let pid = slot.worker()?.pid;
+                return Some((id, Failure::Hangs { pid, silence }));
+            }
+            Unfit::Memory(_) | Unfit::Age(_) if !current || slot.unfit.is_some() => {}
+            Unfit::Hangs(_) | Unfit::Memory(_) | Unfit::Age(_) => {
+                let pid = slot.worker()?.pid;
+                slot.unfit = Some(unfit);
+                let what = WorkerReport::Unfit(unfit);
+                out.push(Action::Report(Report::Worker { worker: id, pid, what, took: Duration::ZERO }));
+            }
+        }
+        None
+    }
+
+    /// A successor that serves takes its place, and the one before it drains.
+    fn settle_successor(&mut self, now: Moment, index: usize, out: &mut Vec<Action>) {
+        let slot = &mut self.slots[index];
+        if !slot.successor.worker().is_some_and(Worker::is_serving) {
+            return;
+        }
+        let before = std::mem::replace(&mut slot.occupant, std::mem::take(&mut slot.successor));
+        slot.unfit = None;
+        slot.failures = 0;
+        if let Occupant::Worker(worker) = &mut slot.occupant {
+            worker.grow_old(now, &self.plan);
+        }
+        if let Occupant::Worker(mut before) = before {
+            before.drain(now, &self.plan, DrainReason::Upgrade, out);
+            self.retiring.push(before);
+        }
+    }
+
+    /// Replaces workers that are unfit: one slot at a time, and only while all others serve. During an upgrade, which
+    /// replaces them anyway, only one that hangs.
+    pub fn settle_fitness(&mut self, now: Moment, upgrading: bool, out: &mut Vec<Action>) {
+        if self.stage != Stage::Current || !self.slots.iter().any(|slot| slot.unfit.is_some()) {
+            return;
+        }
+        let busy = |slot: &SlotRun| {
+            !slot.yielded && (slot.successor != Occupant::Vacant || !slot.worker().is_some_and(Worker::is_serving))
+        };
+        if self.slots.iter().any(busy) {
+            return;
+        }
+        let hangs = |slot: &SlotRun| matches!(slot.unfit, Some(Unfit::Hangs(_)));
+        let unfit = |slot: &SlotRun| slot.unfit.is_some() && !upgrading;
+        let index = self.slots.iter().position(hangs).or_else(|| self.slots.iter().position(unfit));
+        let Some(slot) = index.and_then(|index| self.slots.get_mut(index)) else { return };
+        match (slot.unfit, &mut slot.occupant) {
+            (Some(Unfit::Hangs(silence)), Occupant::Worker(worker)) => {
+                slot.unfit = None;
+                worker.abort(now, &self.plan, silence, out);
+            }
+            (Some(Unfit::Memory(_) | Unfit::Age(_)), _) => slot.spawn_successor(now, self.id, out),
+            (None, _) | (_, Occupant::Backoff(_) | Occupant::Vacant) => {}
+        }
+    }
+
     /// Drops slots above `plan.workers` that nobody is in.
     fn trim(&mut self) {
         if self.stage == Stage::Current {
             let workers = self.plan.workers;
-            self.slots.retain(|slot| slot.slot.0 < workers || slot.occupant != Occupant::Vacant);
+            self.slots.retain(|slot| slot.slot.0 < workers || !slot.is_empty());
         }
     }
 
-    /// Moves a candidate on as far as its workers have come. True once it has soaked.
-    pub fn advance(&mut self, now: Moment, out: &mut Vec<Action>) -> bool {
+    /// Moves a candidate on as far as its workers have come.
+    pub fn advance(&mut self, now: Moment, out: &mut Vec<Action>) -> Advance {
         match self.stage {
             Stage::Starting => {
-                if self.phases.is_empty() && self.workers().all(Worker::is_started) {
-                    self.reach(now, Phase::Started, out);
-                }
-                if self.workers().all(Worker::is_ready) {
-                    self.reach(now, Phase::Ready, out);
-                    self.stage = Stage::Going;
-                    for slot in &mut self.slots {
-                        if let Occupant::Worker(worker) = &mut slot.occupant {
-                            worker.go(now, &self.plan, out);
-                        }
+                let least = self.fronts().map(|worker| worker.state.progress()).min().unwrap_or(Progress::None);
+                let steps = [
+                    (Phase::Started, Progress::Started, true),
+                    (Phase::Ready, Progress::Ready, true),
+                    (Phase::WarmedUp, Progress::WarmedUp, self.plan.warms_up),
+                    (Phase::Probed, Progress::Fit, self.plan.probes),
+                ];
+                for (phase, progress, _) in steps.into_iter().filter(|(_, _, wanted)| *wanted) {
+                    if least >= progress && !self.phases.iter().any(|(reached, _)| *reached == phase) {
+                        self.reach(now, phase, out);
                     }
-                    return self.advance(now, out);
                 }
-                false
+                if least < Progress::Fit {
+                    return Advance::None;
+                }
+                self.stage = Stage::Going;
+                self.promote_ready(now, out);
+                self.advance(now, out)
             }
-            Stage::Going if self.workers().all(Worker::is_serving) => {
+            Stage::Going if self.fronts().all(Worker::is_serving) => {
                 self.reach(now, Phase::Serving, out);
                 self.stage = Stage::Soaking(now + self.plan.soak);
                 self.advance(now, out)
             }
             Stage::Soaking(until) if until <= now => {
                 self.reach(now, Phase::Soaked, out);
-                true
+                Advance::Whole
             }
-            Stage::Going | Stage::Soaking(_) | Stage::Current | Stage::Leaving => false,
+            Stage::Rolling { slot, until: None } => {
+                self.promote_ready(now, out);
+                let serves = self.slots.get(slot as usize).and_then(SlotRun::worker).is_some_and(Worker::is_serving);
+                if !serves {
+                    return Advance::None;
+                }
+                self.stage = Stage::Rolling { slot, until: Some(now + self.plan.soak) };
+                self.advance(now, out)
+            }
+            Stage::Rolling { slot, until: Some(until) } if until <= now => self.next_slot(now, slot, out),
+            Stage::Rolling { .. }
+            | Stage::Going
+            | Stage::Soaking(_)
+            | Stage::Current
+            | Stage::Standby
+            | Stage::Leaving => Advance::None,
         }
+    }
+
+    fn next_slot(&mut self, now: Moment, done: u32, out: &mut Vec<Action>) -> Advance {
+        let (next, workers) = (done + 1, self.plan.workers);
+        let took = now.since(self.phase_at);
+        self.phase_at = now;
+        out.push(Action::Report(Report::Replaced { generation: self.id, slots: next, workers, took }));
+        if next >= workers {
+            return Advance::Whole;
+        }
+        self.stage = Stage::Rolling { slot: next, until: None };
+        if let Some(slot) = self.slots.get_mut(next as usize) {
+            slot.spawn(now, self.id, out);
+        }
+        Advance::Slot(Slot(done))
     }
 
     fn reach(&mut self, now: Moment, phase: Phase, out: &mut Vec<Action>) {
@@ -300,25 +451,31 @@ impl Run {
         self.reach(now, Phase::Current, out);
         self.stage = Stage::Current;
         self.since = now;
-    }
-
-    /// Lets workers of the current generation that have become ready serve: a slot's replacement waits for nobody.
-    pub fn promote_ready(&mut self, now: Moment, out: &mut Vec<Action>) {
         for slot in &mut self.slots {
             if let Occupant::Worker(worker) = &mut slot.occupant {
-                worker.go(now, &self.plan, out);
+                worker.grow_old(now, &self.plan);
             }
+        }
+    }
+
+    /// Lets workers that have become fit serve: a slot's replacement waits for nobody.
+    pub fn promote_ready(&mut self, now: Moment, out: &mut Vec<Action>) {
+        for index in 0..self.slots.len() {
+            for place in [Place::Slot(index), Place::Successor(index)] {
+                if let Some((worker, plan)) = self.at(place) {
+                    worker.go(now, plan, out);
+                }
+            }
+            self.settle_successor(now, index, out);
         }
     }
 
     /// Changes the number of slots of the current generation.
     pub fn scale(&mut self, now: Moment, workers: u32, out: &mut Vec<Action>) {
         self.plan.workers = workers;
-        for slot in self.slots.iter_mut().filter(|slot| slot.slot.0 >= workers) {
-            match &mut slot.occupant {
-                Occupant::Worker(worker) => worker.drain(now, &self.plan, DrainReason::Upgrade, out),
-                Occupant::Backoff(_) => slot.occupant = Occupant::Vacant,
-                Occupant::Vacant => {}
+        for index in 0..self.slots.len() {
+            if self.slots[index].slot.0 >= workers {
+                self.vacate(now, index, out);
             }
         }
         self.trim();
@@ -332,28 +489,82 @@ impl Run {
         self.slots.sort_by_key(|slot| slot.slot);
     }
 
+    /// Tells whoever is in a slot to end, and wants nobody in it.
+    fn vacate(&mut self, now: Moment, index: usize, out: &mut Vec<Action>) {
+        let (plan, slot) = (&self.plan, &mut self.slots[index]);
+        slot.unfit = None;
+        if let Occupant::Worker(mut worker) = std::mem::take(&mut slot.successor) {
+            worker.drain(now, plan, DrainReason::Upgrade, out);
+            self.retiring.push(worker);
+        }
+        match &mut slot.occupant {
+            Occupant::Worker(worker) => worker.drain(now, plan, DrainReason::Upgrade, out),
+            Occupant::Backoff(_) => slot.occupant = Occupant::Vacant,
+            Occupant::Vacant => {}
+        }
+    }
+
+    /// A rolling candidate serves in this slot: the worker here drains and is not replaced.
+    pub fn yield_slot(&mut self, now: Moment, number: Slot, out: &mut Vec<Action>) {
+        if let Some(index) = self.slots.iter().position(|slot| slot.slot == number) {
+            self.slots[index].yielded = true;
+            self.vacate(now, index, out);
+        }
+    }
+
+    /// The rolling candidate has failed: every slot is wanted again.
+    pub fn reclaim(&mut self, now: Moment, out: &mut Vec<Action>) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.yielded) {
+            slot.yielded = false;
+            if slot.slot.0 >= self.plan.workers {
+                continue;
+            }
+            if let Occupant::Worker(worker) = std::mem::take(&mut slot.occupant) {
+                // It drains.
+                self.retiring.push(worker);
+            }
+            slot.spawn(now, self.id, out);
+        }
+    }
+
+    /// Withdrawn: what serves goes on until [`Self::leave`], for the old one's slots are not filled again yet.
+    pub fn stand_by(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.stage = Stage::Standby;
+        self.since = now;
+        self.each_worker(|worker, plan| {
+            if !worker.is_serving() {
+                worker.drain(now, plan, DrainReason::Upgrade, out);
+            }
+        });
+    }
+
     /// Tells all to end in their own time.
     pub fn leave(&mut self, now: Moment, reason: DrainReason, out: &mut Vec<Action>) {
         if self.stage != Stage::Leaving {
             self.stage = Stage::Leaving;
             self.since = now;
         }
-        self.each_occupant(|worker, plan| worker.drain(now, plan, reason, out));
+        self.each_worker(|worker, plan| worker.drain(now, plan, reason, out));
     }
 
     /// Ends all.
     pub fn kill(&mut self, now: Moment, out: &mut Vec<Action>) {
         self.leave(now, DrainReason::Stop, out);
-        self.each_occupant(|worker, _| worker.kill(now, out));
+        self.each_worker(|worker, _| worker.kill(now, out));
     }
 
-    fn each_occupant(&mut self, mut tell: impl FnMut(&mut Worker, &Plan)) {
+    /// Nobody is replaced any more.
+    fn each_worker(&mut self, mut tell: impl FnMut(&mut Worker, &Plan)) {
         for slot in &mut self.slots {
-            match &mut slot.occupant {
-                Occupant::Worker(worker) => tell(worker, &self.plan),
-                Occupant::Backoff(_) => slot.occupant = Occupant::Vacant,
-                Occupant::Vacant => {}
+            slot.unfit = None;
+            for occupant in [&mut slot.occupant, &mut slot.successor] {
+                match occupant {
+                    Occupant::Worker(worker) => tell(worker, &self.plan),
+                    Occupant::Backoff(_) => *occupant = Occupant::Vacant,
+                    Occupant::Vacant => {}
+                }
             }
         }
+        self.retiring.iter_mut().for_each(|worker| tell(worker, &self.plan));
     }
 }

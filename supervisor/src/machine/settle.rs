@@ -4,6 +4,7 @@ use gin_shared::channel::DrainReason;
 
 use super::action::{Action, Answer, Report};
 use super::fleet::Fleet;
+use super::generation::{Advance, Stage};
 use super::moment::Moment;
 use super::{Machine, answer_all, record};
 
@@ -11,9 +12,12 @@ impl Machine {
     /// Moves everything on that can move.
     pub(super) fn settle(&mut self, now: Moment, out: &mut Vec<Action>) {
         self.settle_candidate(now, out);
+        let upgrading = matches!(self.fleet, Fleet::Upgrading { .. });
         if let Fleet::Serving(current) | Fleet::Upgrading { current, .. } = &mut self.fleet {
             current.promote_ready(now, out);
+            current.settle_fitness(now, upgrading, out);
         }
+        self.settle_standby(now, out);
         self.settle_leaving(now, out);
         self.settle_waiting(now, out);
         self.settle_scaling(out);
@@ -27,9 +31,18 @@ impl Machine {
     }
 
     fn settle_candidate(&mut self, now: Moment, out: &mut Vec<Action>) {
-        let (Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. }) = &mut self.fleet else { return };
-        if !candidate.run.as_mut().is_some_and(|run| run.advance(now, out)) {
-            return;
+        loop {
+            let (Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. }) = &mut self.fleet else { return };
+            let advance = candidate.run.as_mut().map_or(Advance::None, |run| run.advance(now, out));
+            match (advance, &mut self.fleet) {
+                (Advance::None, _) => return,
+                (Advance::Whole, _) => break,
+                (Advance::Slot(slot), Fleet::Upgrading { current, .. }) => current.yield_slot(now, slot, out),
+                (
+                    Advance::Slot(_),
+                    Fleet::Idle | Fleet::Booting(_) | Fleet::Serving(_) | Fleet::Stopping { .. } | Fleet::Stopped,
+                ) => {}
+            }
         }
         let (previous, mut candidate) = match std::mem::replace(&mut self.fleet, Fleet::Stopped) {
             Fleet::Booting(candidate) => (None, candidate),
@@ -49,6 +62,16 @@ impl Machine {
             self.leaving.push(previous);
         }
         answer_all(candidate.request.operations, &Answer::Restarted { generation, previous: replaced }, out);
+    }
+
+    /// What was withdrawn ends once the old generation is whole again.
+    fn settle_standby(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let whole = self.current().is_none_or(|current| !current.is_degraded());
+        if whole {
+            for run in self.leaving.iter_mut().filter(|run| run.stage == Stage::Standby) {
+                run.leave(now, DrainReason::Upgrade, out);
+            }
+        }
     }
 
     fn settle_leaving(&mut self, now: Moment, out: &mut Vec<Action>) {

@@ -13,7 +13,12 @@ use proptest::prelude::*;
 use super::event::WorkerEvent;
 use super::failure::Exit;
 use super::*;
-use world::{Budget, CALM, Step, World};
+use world::{Budget, CALM, Step, Ways, World};
+
+const FOREIGN: Ways = Ways { channel: false, gated: false, rolling: false };
+const OURS: Ways = Ways { channel: true, ..FOREIGN };
+const GATED: Ways = Ways { gated: true, ..FOREIGN };
+const ROLLING: Ways = Ways { rolling: true, ..FOREIGN };
 
 /// Looks at every state that can be reached; gives how many there were.
 fn walk(start: World) -> usize {
@@ -40,8 +45,8 @@ fn soak() -> bool {
     std::env::var_os("GIN_SOAK").is_some()
 }
 
-fn walks(name: &str, slots: u32, channel: bool, budget: Budget) {
-    let states = walk(World::new(slots, channel, budget));
+fn walks(name: &str, slots: u32, ways: Ways, budget: Budget) {
+    let states = walk(World::new(slots, ways, budget));
     println!("{name}: {states} states");
     assert!(states > 150, "the walk went nowhere");
 }
@@ -49,31 +54,58 @@ fn walks(name: &str, slots: u32, channel: bool, budget: Budget) {
 #[test]
 fn every_interleaving_of_one_slot_and_two_upgrades_keeps_the_invariants() {
     let budget = Budget { upgrades: 2, crashes: 1, stops: 1, ..CALM };
-    walks("crash and stop", 1, true, budget);
-    walks("failure and cancel", 1, false, Budget { upgrades: 2, failures: 1, cancels: 1, ..CALM });
-    walks("lapses", 1, true, Budget { upgrades: 2, lapses: 2, ..CALM });
+    walks("crash and stop", 1, OURS, budget);
+    walks("failure and cancel", 1, FOREIGN, Budget { upgrades: 2, failures: 1, cancels: 1, ..CALM });
+    walks("lapses", 1, OURS, Budget { upgrades: 2, lapses: 2, ..CALM });
     if soak() {
-        walks("trouble and stop", 1, true, Budget { failures: 1, stops: 2, ..budget });
-        walks("trouble and cancel", 1, true, Budget { upgrades: 2, lapses: 1, crashes: 1, cancels: 1, ..CALM });
-        walks("two crashes", 1, false, Budget { upgrades: 2, crashes: 2, failures: 1, ..CALM });
+        walks("trouble and stop", 1, OURS, Budget { failures: 1, stops: 2, ..budget });
+        walks("trouble and cancel", 1, OURS, Budget { upgrades: 2, lapses: 1, crashes: 1, cancels: 1, ..CALM });
+        walks("two crashes", 1, FOREIGN, Budget { upgrades: 2, crashes: 2, failures: 1, ..CALM });
     }
 }
 
 #[test]
 fn every_interleaving_with_scaling_keeps_the_invariants() {
-    walks("scaling", 1, false, Budget { upgrades: 1, crashes: 1, scales: 1, ..CALM });
+    walks("scaling", 1, FOREIGN, Budget { upgrades: 1, crashes: 1, scales: 1, ..CALM });
 }
 
 #[test]
 fn every_interleaving_of_two_slots_and_two_upgrades_keeps_the_invariants() {
-    walks("calm", 2, false, Budget { upgrades: 2, ..CALM });
-    walks("crash", 2, false, Budget { upgrades: 2, crashes: 1, ..CALM });
-    walks("stop", 2, true, Budget { upgrades: 2, stops: 1, ..CALM });
+    walks("calm", 2, FOREIGN, Budget { upgrades: 2, ..CALM });
+    walks("crash", 2, FOREIGN, Budget { upgrades: 2, crashes: 1, ..CALM });
+    walks("stop", 2, OURS, Budget { upgrades: 2, stops: 1, ..CALM });
     if soak() {
-        walks("crash and stop", 2, true, Budget { upgrades: 2, crashes: 1, stops: 1, ..CALM });
-        walks("crash and cancel", 2, false, Budget { upgrades: 2, crashes: 1, cancels: 1, ..CALM });
-        walks("lapse", 2, false, Budget { upgrades: 2, lapses: 1, ..CALM });
+        walks("crash and stop", 2, OURS, Budget { upgrades: 2, crashes: 1, stops: 1, ..CALM });
+        walks("crash and cancel", 2, FOREIGN, Budget { upgrades: 2, crashes: 1, cancels: 1, ..CALM });
+        walks("lapse", 2, FOREIGN, Budget { upgrades: 2, lapses: 1, ..CALM });
     }
+}
+
+#[test]
+fn every_interleaving_of_a_gated_candidate_keeps_the_invariants() {
+    walks("gated", 1, GATED, Budget { upgrades: 1, failures: 1, crashes: 1, ..CALM });
+    walks("gated lapses", 1, GATED, Budget { upgrades: 1, lapses: 1, cancels: 1, ..CALM });
+}
+
+#[test]
+fn every_interleaving_of_a_rolling_upgrade_keeps_the_invariants() {
+    walks("rolling", 2, ROLLING, Budget { upgrades: 2, ..CALM });
+    walks("rolling crash", 2, ROLLING, Budget { upgrades: 1, crashes: 1, ..CALM });
+    walks("rolling failure", 2, ROLLING, Budget { upgrades: 1, failures: 1, cancels: 1, ..CALM });
+    walks("rolling stop", 2, ROLLING, Budget { upgrades: 1, stops: 1, crashes: 1, ..CALM });
+    walks("rolling unfit", 2, ROLLING, Budget { upgrades: 1, unfits: 1, ..CALM });
+    if soak() {
+        walks("rolling scale", 2, ROLLING, Budget { upgrades: 2, scales: 1, crashes: 1, ..CALM });
+    }
+}
+
+#[test]
+fn every_interleaving_of_workers_that_are_replaced_keeps_the_invariants() {
+    walks("unfit", 2, FOREIGN, Budget { unfits: 2, crashes: 1, ..CALM });
+    walks("hangs", 2, GATED, Budget { unfits: 1, crashes: 1, lapses: 1, ..CALM });
+    walks("unfit and upgrade", 1, OURS, Budget { unfits: 1, upgrades: 1, crashes: 1, ..CALM });
+    walks("unfit and scale", 2, FOREIGN, Budget { unfits: 1, scales: 1, crashes: 1, ..CALM });
+    walks("unfit and stop", 2, FOREIGN, Budget { unfits: 1, stops: 1, failures: 1, ..CALM });
 }
 
 proptest! {
@@ -82,11 +114,12 @@ proptest! {
     #[test]
     fn random_sequences_keep_the_invariants(
         slots in 1..5u32,
-        channel in any::<bool>(),
+        ways in any::<(bool, bool, bool)>(),
         choices in proptest::collection::vec(any::<prop::sample::Index>(), 1..200),
     ) {
-        let budget = Budget { upgrades: 6, crashes: 8, failures: 4, cancels: 3, scales: 3, stops: 2, lapses: 20 };
-        let mut world = World::new(slots, channel, budget);
+        let budget = Budget { upgrades: 6, crashes: 8, failures: 4, cancels: 3, scales: 3, stops: 2, lapses: 20, unfits: 5 };
+        let ways = Ways { channel: ways.0, gated: ways.1, rolling: ways.2 };
+        let mut world = World::new(slots, ways, budget);
         for choice in choices {
             let steps = world.steps();
             if steps.is_empty() {
@@ -101,7 +134,7 @@ proptest! {
 
 #[test]
 fn a_restart_asked_for_five_times_makes_two_generations() {
-    let mut world = World::new(1, false, Budget { upgrades: 5, ..CALM });
+    let mut world = World::new(1, FOREIGN, Budget { upgrades: 5, ..CALM });
     let calm = |world: &mut World| {
         while let Some(step) = world.steps().into_iter().find(|s| !matches!(s, Step::Restart)) {
             world.take(&step);
@@ -118,7 +151,7 @@ fn a_restart_asked_for_five_times_makes_two_generations() {
 
 #[test]
 fn a_crash_while_it_soaks_withdraws_the_candidate() {
-    let mut world = World::new(1, false, Budget { upgrades: 1, crashes: 1, ..CALM });
+    let mut world = World::new(1, FOREIGN, Budget { upgrades: 1, crashes: 1, ..CALM });
     let id = |generation| WorkerId { generation: Generation(generation), slot: Slot(0), attempt: 0 };
     let start = |world: &mut World, generation| {
         world.take(&Step::Prepared(true));

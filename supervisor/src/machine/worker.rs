@@ -6,9 +6,12 @@
 //! | Doomed | so it was, but nobody wants it any more | Spawned (then killed), SpawnFailed |
 //! | Executing | the exec helper prepares the process | Executed, ExecFailed, its deadline |
 //! | Starting | the program runs | ready, or its deadline |
+//! | WarmingUp | ready; the operator's warm-up runs | WarmedUp, or its deadline |
+//! | Probing | it is probed over its private listener | Probed, or its deadline |
 //! | Ready | fit to serve, not told to | `go` |
 //! | Going | told to accept, has not said so | Accepting, or its deadline |
 //! | Serving | accepts | `drain` |
+//! | Aborting | it hangs: sent SIGABRT | its exit, or its deadline |
 //! | Draining | told to end | its exit, or its deadline |
 //! | Killed | sent SIGKILL | its exit |
 
@@ -20,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Report, WorkerReport};
 use super::event::WorkerEvent;
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, Unfit};
 use super::moment::{Deadline, Moment};
 use super::plan::{CHECK_INTERVAL, Plan, Readiness};
 
@@ -44,6 +47,12 @@ pub struct Worker {
     pub failure: Option<Failure>,
     /// What the last check said.
     pub check: Option<String>,
+    /// While it serves: when it will have been silent for too long.
+    #[serde(default)]
+    pub silent_at: Option<Moment>,
+    /// While it serves: when it will be too old.
+    #[serde(default)]
+    pub old_at: Option<Moment>,
 }
 
 /// Where it stands.
@@ -63,12 +72,18 @@ pub enum WorkerState {
         /// The next thing to do before that.
         next: Option<Moment>,
     },
+    /// The operator's warm-up runs.
+    WarmingUp(Deadline),
+    /// It is probed.
+    Probing(Deadline),
     /// Fit to serve, not told to.
     Ready,
     /// Told to accept, has not said so.
     Going(Deadline),
     /// Accepts.
     Serving,
+    /// Sent SIGABRT.
+    Aborting(Deadline),
     /// Told to end.
     Draining(Deadline),
     /// Sent SIGKILL.
@@ -82,12 +97,50 @@ impl WorkerState {
         match self {
             Self::Spawning | Self::Executing(_) => "spawning",
             Self::Starting { .. } => "starting",
+            Self::WarmingUp(_) => "warming up",
+            Self::Probing(_) => "probing",
             Self::Ready | Self::Going(_) => "ready",
             Self::Serving => "serving",
             Self::Draining(_) => "draining",
+            Self::Aborting(_) => "aborting",
             Self::Doomed | Self::Killed => "killed",
         }
     }
+
+    /// How far it has come on its way to serve.
+    #[must_use]
+    pub fn progress(self) -> Progress {
+        match self {
+            Self::Spawning
+            | Self::Doomed
+            | Self::Executing(_)
+            | Self::Aborting(_)
+            | Self::Draining(_)
+            | Self::Killed => Progress::None,
+            Self::Starting { .. } => Progress::Started,
+            Self::WarmingUp(_) => Progress::Ready,
+            Self::Probing(_) => Progress::WarmedUp,
+            Self::Ready | Self::Going(_) => Progress::Fit,
+            Self::Serving => Progress::Serving,
+        }
+    }
+}
+
+/// How far a worker has come on its way to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// Its program does not run yet, or is to end.
+    None,
+    /// Its program runs.
+    Started,
+    /// It is ready.
+    Ready,
+    /// It is warmed up, or needs not be.
+    WarmedUp,
+    /// It has passed its probe, or has none.
+    Fit,
+    /// It serves.
+    Serving,
 }
 
 /// What an event meant for the generation.
@@ -97,6 +150,8 @@ pub enum WorkerOutcome {
     Continues,
     /// It is not fit; it will exit or is already gone.
     Failed(Failure),
+    /// It serves, but is to be replaced.
+    Unfit(Unfit),
     /// It is gone; `Some` if that was a failure not told before.
     Gone(Option<Failure>),
 }
@@ -105,26 +160,17 @@ impl Worker {
     /// A worker that is wished for.
     pub fn spawn(now: Moment, id: WorkerId, actions: &mut Vec<Action>) -> Self {
         actions.push(Action::Spawn(id));
-        Self { id, pid: None, state: WorkerState::Spawning, since: now, born: now, failure: None, check: None }
-    }
-
-    /// Whether its program runs.
-    #[must_use]
-    pub fn is_started(&self) -> bool {
-        match self.state {
-            WorkerState::Starting { .. } | WorkerState::Ready | WorkerState::Going(_) | WorkerState::Serving => true,
-            WorkerState::Spawning
-            | WorkerState::Doomed
-            | WorkerState::Executing(_)
-            | WorkerState::Draining(_)
-            | WorkerState::Killed => false,
+        Self {
+            id,
+            pid: None,
+            state: WorkerState::Spawning,
+            since: now,
+            born: now,
+            failure: None,
+            check: None,
+            silent_at: None,
+            old_at: None,
         }
-    }
-
-    /// Whether it can be told to serve, or does.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.is_started() && !matches!(self.state, WorkerState::Starting { .. })
     }
 
     /// Whether it serves.
@@ -137,15 +183,15 @@ impl Worker {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         match self.state {
-            WorkerState::Executing(deadline) | WorkerState::Going(deadline) | WorkerState::Draining(deadline) => {
-                Some(deadline.at)
-            }
+            WorkerState::Executing(deadline)
+            | WorkerState::WarmingUp(deadline)
+            | WorkerState::Probing(deadline)
+            | WorkerState::Going(deadline)
+            | WorkerState::Aborting(deadline)
+            | WorkerState::Draining(deadline) => Some(deadline.at),
+            WorkerState::Serving => self.silent_at.into_iter().chain(self.old_at).min(),
             WorkerState::Starting { deadline, next } => Some(next.map_or(deadline.at, |n| n.min(deadline.at))),
-            WorkerState::Spawning
-            | WorkerState::Doomed
-            | WorkerState::Ready
-            | WorkerState::Serving
-            | WorkerState::Killed => None,
+            WorkerState::Spawning | WorkerState::Doomed | WorkerState::Ready | WorkerState::Killed => None,
         }
     }
 
@@ -158,9 +204,12 @@ impl Worker {
                 WorkerState::Doomed => self.gone(now, None, out),
                 WorkerState::Executing(_)
                 | WorkerState::Starting { .. }
+                | WorkerState::WarmingUp(_)
+                | WorkerState::Probing(_)
                 | WorkerState::Ready
                 | WorkerState::Going(_)
                 | WorkerState::Serving
+                | WorkerState::Aborting(_)
                 | WorkerState::Draining(_)
                 | WorkerState::Killed => WorkerOutcome::Continues,
             },
@@ -181,9 +230,23 @@ impl Worker {
                 }
                 WorkerOutcome::Continues
             }
+            WorkerEvent::WarmedUp(result) => self.handle_warmed_up(now, plan, result, out),
+            WorkerEvent::Probed(result) => self.handle_probed(now, plan, result, out),
+            WorkerEvent::Alive => {
+                if self.silent_at.is_some() {
+                    self.silent_at = plan.watchdog.map(|patience| now + patience);
+                }
+                WorkerOutcome::Continues
+            }
+            WorkerEvent::Hangs => match (self.state, plan.watchdog) {
+                (WorkerState::Serving, Some(patience)) => WorkerOutcome::Unfit(Unfit::Hangs(patience)),
+                _ => WorkerOutcome::Continues,
+            },
+            WorkerEvent::Overweight(bytes) if self.is_serving() => WorkerOutcome::Unfit(Unfit::Memory(bytes)),
+            WorkerEvent::Overweight(_) => WorkerOutcome::Continues,
             WorkerEvent::Accepting => {
                 if let WorkerState::Going(_) = self.state {
-                    self.become_state(now, WorkerState::Serving, Some(WorkerReport::Serving), out);
+                    self.serve(now, plan, out);
                 }
                 WorkerOutcome::Continues
             }
@@ -205,9 +268,12 @@ impl Worker {
             }
             WorkerState::Executing(_)
             | WorkerState::Starting { .. }
+            | WorkerState::WarmingUp(_)
+            | WorkerState::Probing(_)
             | WorkerState::Ready
             | WorkerState::Going(_)
             | WorkerState::Serving
+            | WorkerState::Aborting(_)
             | WorkerState::Draining(_)
             | WorkerState::Killed => {}
         }
@@ -235,21 +301,94 @@ impl Worker {
         if let WorkerState::Starting { .. } = self.state
             && plan.ready == *by
         {
-            self.become_state(now, WorkerState::Ready, Some(WorkerReport::Ready), out);
+            self.report(now, WorkerReport::Ready, out);
+            if plan.warms_up {
+                out.push(Action::WarmUp(self.id));
+                let deadline = Deadline::after(now, plan.ready_timeout);
+                self.become_state(now, WorkerState::WarmingUp(deadline), None, out);
+            } else {
+                self.warmed_up(now, plan, out);
+            }
         }
         WorkerOutcome::Continues
     }
 
+    fn warmed_up(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) {
+        if plan.probes {
+            out.push(Action::Probe(self.id));
+            let deadline = Deadline::after(now, plan.ready_timeout);
+            self.become_state(now, WorkerState::Probing(deadline), None, out);
+        } else {
+            self.become_state(now, WorkerState::Ready, None, out);
+        }
+    }
+
+    fn handle_warmed_up(
+        &mut self,
+        now: Moment,
+        plan: &Plan,
+        result: Result<(), String>,
+        out: &mut Vec<Action>,
+    ) -> WorkerOutcome {
+        let WorkerState::WarmingUp(_) = self.state else { return WorkerOutcome::Continues };
+        match result {
+            Ok(()) => {
+                self.report(now, WorkerReport::WarmedUp, out);
+                self.warmed_up(now, plan, out);
+                WorkerOutcome::Continues
+            }
+            Err(said) => self.unfit(now, plan, Failure::WarmUp { pid: self.pid, said }, out),
+        }
+    }
+
+    fn handle_probed(
+        &mut self,
+        now: Moment,
+        plan: &Plan,
+        result: Result<String, String>,
+        out: &mut Vec<Action>,
+    ) -> WorkerOutcome {
+        let WorkerState::Probing(_) = self.state else { return WorkerOutcome::Continues };
+        match result {
+            Ok(said) => {
+                self.become_state(now, WorkerState::Ready, Some(WorkerReport::Probed(said)), out);
+                WorkerOutcome::Continues
+            }
+            Err(said) => self.unfit(now, plan, Failure::Probe { pid: self.pid, said }, out),
+        }
+    }
+
+    /// It is not fit: it is told to end.
+    fn unfit(&mut self, now: Moment, plan: &Plan, failure: Failure, out: &mut Vec<Action>) -> WorkerOutcome {
+        self.drain(now, plan, DrainReason::Stop, out);
+        self.fail(now, failure, out)
+    }
+
+    fn serve(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) {
+        self.silent_at = plan.watchdog.map(|patience| now + patience);
+        self.become_state(now, WorkerState::Serving, Some(WorkerReport::Serving), out);
+    }
+
+    /// From now on it may become too old.
+    pub fn grow_old(&mut self, now: Moment, plan: &Plan) {
+        // One that is too old already comes due at once.
+        let soonest = now + Duration::from_millis(1);
+        self.old_at = plan.age_of(self.id.slot.0).map(|age| (self.born + age).max(soonest));
+    }
+
     fn handle_extend(&mut self, now: Moment, by: Duration) -> WorkerOutcome {
         match &mut self.state {
-            WorkerState::Starting { deadline, .. } | WorkerState::Going(deadline) | WorkerState::Draining(deadline) => {
-                deadline.extend(now, by);
-            }
+            WorkerState::Starting { deadline, .. }
+            | WorkerState::WarmingUp(deadline)
+            | WorkerState::Probing(deadline)
+            | WorkerState::Going(deadline)
+            | WorkerState::Draining(deadline) => deadline.extend(now, by),
             WorkerState::Spawning
             | WorkerState::Doomed
             | WorkerState::Executing(_)
             | WorkerState::Ready
             | WorkerState::Serving
+            | WorkerState::Aborting(_)
             | WorkerState::Killed => {}
         }
         WorkerOutcome::Continues
@@ -259,6 +398,8 @@ impl Worker {
         match self.state {
             WorkerState::Executing(_)
             | WorkerState::Starting { .. }
+            | WorkerState::WarmingUp(_)
+            | WorkerState::Probing(_)
             | WorkerState::Ready
             | WorkerState::Going(_)
             | WorkerState::Serving => {
@@ -266,7 +407,7 @@ impl Worker {
                 let failure = Failure::Exited { slot: self.id.slot.0, pid: self.pid, exit, after };
                 self.gone(now, Some(failure), out)
             }
-            WorkerState::Draining(_) | WorkerState::Killed => {
+            WorkerState::Aborting(_) | WorkerState::Draining(_) | WorkerState::Killed => {
                 self.report(now, WorkerReport::Exited(exit), out);
                 WorkerOutcome::Gone(None)
             }
@@ -295,23 +436,36 @@ impl Worker {
             WorkerState::Starting { .. } | WorkerState::Executing(_) => {
                 let (ready, timeout) = (plan.ready.clone(), plan.ready_timeout);
                 let failure = Failure::NotReady { pid: self.pid, ready, timeout, check: self.check.take() };
-                self.drain(now, plan, DrainReason::Stop, out);
-                self.fail(now, failure, out)
+                self.unfit(now, plan, failure, out)
+            }
+            WorkerState::WarmingUp(_) => {
+                let said = format!("it did not end within ready_timeout = {}", words(plan.ready_timeout));
+                self.unfit(now, plan, Failure::WarmUp { pid: self.pid, said }, out)
+            }
+            WorkerState::Probing(_) => {
+                let said = format!("no result within ready_timeout = {}", words(plan.ready_timeout));
+                self.unfit(now, plan, Failure::Probe { pid: self.pid, said }, out)
             }
             WorkerState::Going(_) => {
                 let failure = Failure::NotAccepting { pid: self.pid, timeout: plan.ready_timeout };
-                self.drain(now, plan, DrainReason::Stop, out);
-                self.fail(now, failure, out)
+                self.unfit(now, plan, failure, out)
             }
-            WorkerState::Draining(_) => {
+            WorkerState::Serving => {
+                // Cleared: it has fired.
+                if self.silent_at.is_some_and(|at| at <= now) {
+                    self.silent_at = None;
+                    return WorkerOutcome::Unfit(Unfit::Hangs(plan.watchdog.unwrap_or_default()));
+                }
+                self.old_at = None;
+                WorkerOutcome::Unfit(Unfit::Age(now.since(self.born)))
+            }
+            WorkerState::Aborting(_) | WorkerState::Draining(_) => {
                 self.kill(now, out);
                 WorkerOutcome::Continues
             }
-            WorkerState::Spawning
-            | WorkerState::Doomed
-            | WorkerState::Ready
-            | WorkerState::Serving
-            | WorkerState::Killed => WorkerOutcome::Continues,
+            WorkerState::Spawning | WorkerState::Doomed | WorkerState::Ready | WorkerState::Killed => {
+                WorkerOutcome::Continues
+            }
         }
     }
 
@@ -323,9 +477,17 @@ impl Worker {
                 let deadline = Deadline::after(now, plan.ready_timeout);
                 self.become_state(now, WorkerState::Going(deadline), None, out);
             } else {
-                self.become_state(now, WorkerState::Serving, Some(WorkerReport::Serving), out);
+                self.serve(now, plan, out);
             }
         }
+    }
+
+    /// Ends it with a core dump, for it hangs.
+    pub fn abort(&mut self, now: Moment, plan: &Plan, silence: Duration, out: &mut Vec<Action>) {
+        self.failure = Some(Failure::Hangs { pid: self.pid, silence });
+        out.push(Action::Abort(self.id));
+        let deadline = Deadline::after(now, plan.drain_timeout);
+        self.become_state(now, WorkerState::Aborting(deadline), Some(WorkerReport::Aborted), out);
     }
 
     /// Tells it to end, in its own time.
@@ -339,8 +501,10 @@ impl Worker {
                 self.kill(now, out);
                 return;
             }
-            WorkerState::Doomed | WorkerState::Draining(_) | WorkerState::Killed => return,
-            WorkerState::Starting { .. } | WorkerState::Ready => plan.drain_timeout.min(UNSERVED_STOP),
+            WorkerState::Doomed | WorkerState::Aborting(_) | WorkerState::Draining(_) | WorkerState::Killed => return,
+            WorkerState::Starting { .. } | WorkerState::WarmingUp(_) | WorkerState::Probing(_) | WorkerState::Ready => {
+                plan.drain_timeout.min(UNSERVED_STOP)
+            }
             WorkerState::Going(_) | WorkerState::Serving => plan.drain_timeout,
         };
         out.push(Action::Drain(self.id, reason));
@@ -356,9 +520,12 @@ impl Worker {
             WorkerState::Doomed
             | WorkerState::Executing(_)
             | WorkerState::Starting { .. }
+            | WorkerState::WarmingUp(_)
+            | WorkerState::Probing(_)
             | WorkerState::Ready
             | WorkerState::Going(_)
             | WorkerState::Serving
+            | WorkerState::Aborting(_)
             | WorkerState::Draining(_) => {
                 out.push(Action::Kill(self.id));
                 self.become_state(now, WorkerState::Killed, Some(WorkerReport::Killed), out);
@@ -392,4 +559,8 @@ impl Worker {
         let took = now.since(self.since);
         out.push(Action::Report(Report::Worker { worker: self.id, pid: self.pid, what, took }));
     }
+}
+
+fn words(duration: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(duration)
 }

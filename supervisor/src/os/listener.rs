@@ -1,9 +1,12 @@
 //! The sockets that clients connect to: bound once, held as long as the master lives, passed to every worker.
 
+use std::cell::Cell;
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use gin_shared::inherit::set_nonblocking;
 use gin_shared::listen::Address;
@@ -38,15 +41,17 @@ pub struct ListenerSpec {
     pub nonblocking: bool,
 }
 
-/// A bound socket. A Unix socket's file goes with it.
+/// A socket that clients connect to. A Unix socket's file that was made for it goes with it.
 #[derive(Debug)]
 pub struct Listener {
-    /// What was asked for; port 0 replaced by the one chosen.
-    pub spec: ListenerSpec,
-    /// The backlog that the kernel grants.
-    pub backlog: u32,
+    /// Where it was asked to listen: port 0 stays 0.
+    pub asked: Address,
+    /// Where it listens.
+    pub address: Address,
+    backlog: Cell<u32>,
     fd: OwnedFd,
-    file: Option<PathBuf>,
+    /// With its device and inode, for another may lie there by now.
+    file: Option<(PathBuf, (u64, u64))>,
 }
 
 /// Why there is no listener.
@@ -80,85 +85,157 @@ impl Listener {
     ///
     /// # Errors
     /// See [`ListenError`]. Nothing is left behind.
-    pub fn bind(mut spec: ListenerSpec) -> Result<Self, ListenError> {
-        let address = spec.address.clone();
+    pub fn bind(spec: &ListenerSpec) -> Result<Self, ListenError> {
+        let (asked, mut address) = (spec.address.clone(), spec.address.clone());
         let failed = |step| {
-            let address = address.clone();
+            let address = asked.clone();
             move |error| ListenError::System { address, step, error }
         };
-        let family = match &spec.address {
-            Address::Tcp(SocketAddr::V4(_)) => AddressFamily::Inet,
-            Address::Tcp(SocketAddr::V6(_)) => AddressFamily::Inet6,
+        let family = match &asked {
+            Address::Tcp(SocketAddr::V4(_)) | Address::Udp(SocketAddr::V4(_)) => AddressFamily::Inet,
+            Address::Tcp(SocketAddr::V6(_)) | Address::Udp(SocketAddr::V6(_)) => AddressFamily::Inet6,
             Address::Unix(_) => AddressFamily::Unix,
         };
-        let fd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).map_err(failed("socket"))?;
+        let kind = if matches!(asked, Address::Udp(_)) { SockType::Datagram } else { SockType::Stream };
+        let fd = socket(family, kind, SockFlag::SOCK_CLOEXEC, None).map_err(failed("socket"))?;
         let mut file = None;
-        match &mut spec.address {
-            Address::Tcp(tcp) => {
-                setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(failed("SO_REUSEADDR"))?;
-                if tcp.is_ipv6() {
+        match &mut address {
+            Address::Tcp(ip) | Address::Udp(ip) => {
+                // For UDP it would let others bind the same address beside it.
+                if kind == SockType::Stream {
+                    setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(failed("SO_REUSEADDR"))?;
+                }
+                if ip.is_ipv6() {
                     // [::] means IPv6; an IPv4 listener on the same port may stand beside it.
                     setsockopt(&fd, sockopt::Ipv6V6Only, &true).map_err(failed("IPV6_V6ONLY"))?;
                 }
-                bind(fd.as_raw_fd(), &SockaddrStorage::from(*tcp)).map_err(|error| in_use(&address, error))?;
+                bind(fd.as_raw_fd(), &SockaddrStorage::from(*ip)).map_err(|error| in_use(&asked, error))?;
                 let bound: SockaddrStorage = getsockname(fd.as_raw_fd()).map_err(failed("getsockname"))?;
                 let v4 = bound.as_sockaddr_in().map(SockaddrIn::port);
-                tcp.set_port(v4.or(bound.as_sockaddr_in6().map(SockaddrIn6::port)).unwrap_or(0));
+                ip.set_port(v4.or(bound.as_sockaddr_in6().map(SockaddrIn6::port)).unwrap_or(0));
             }
             Address::Unix(path) => {
                 remove_stale(path)?;
                 let unix = UnixAddr::new(path.as_path()).map_err(failed("address"))?;
-                bind(fd.as_raw_fd(), &unix).map_err(|error| in_use(&address, error))?;
-                file = Some(path.clone());
+                bind(fd.as_raw_fd(), &unix).map_err(|error| in_use(&asked, error))?;
+                let id = std::fs::symlink_metadata(&*path).map_or((0, 0), |file| (file.dev(), file.ino()));
+                file = Some((path.clone(), id));
             }
         }
-        let backlog = spec.backlog.min(somaxconn());
-        let mut listener = Self { spec, backlog, fd, file };
-        listener.set_permissions().map_err(failed("mode and owner"))?;
-        let length = Backlog::new(i32::try_from(backlog).unwrap_or(i32::MAX)).map_err(failed("backlog"))?;
-        listen(&listener.fd, length).map_err(|error| in_use(&address, error))?;
-        listener.set_nonblocking(listener.spec.nonblocking).map_err(failed("O_NONBLOCK"))?;
+        let listener = Self { asked: asked.clone(), address, backlog: Cell::new(0), fd, file };
+        listener.apply_permissions(spec).map_err(failed("mode and owner"))?;
+        listener.listen(spec.backlog).map_err(|error| in_use(&asked, error))?;
         Ok(listener)
     }
 
-    fn set_permissions(&mut self) -> nix::Result<()> {
-        let Some(path) = &self.file else { return Ok(()) };
-        if self.spec.owner.is_some() || self.spec.group.is_some() {
-            nix::unistd::chown(path.as_path(), self.spec.owner, self.spec.group)?;
+    /// Takes one that was passed, which `spec` is to mean. It may be any socket that is bound; its file is not ours.
+    #[must_use]
+    pub fn adopt(fd: OwnedFd, asked: Address, address: Address) -> Self {
+        Self { asked, address, backlog: Cell::new(somaxconn()), fd, file: None }
+    }
+
+    /// Makes it as `spec` wants it: owner, mode and backlog, on a socket that was bound here.
+    ///
+    /// # Errors
+    /// Those of `chown(2)` and `listen(2)`.
+    pub fn apply(&self, spec: &ListenerSpec) -> io::Result<()> {
+        if self.file.is_some() {
+            self.apply_permissions(spec)?;
         }
-        if let Some(mode) = self.spec.mode {
+        if self.backlog.get() != spec.backlog.min(somaxconn()) {
+            self.listen(spec.backlog)?;
+        }
+        Ok(())
+    }
+
+    fn apply_permissions(&self, spec: &ListenerSpec) -> nix::Result<()> {
+        let Some((path, _)) = &self.file else { return Ok(()) };
+        if spec.owner.is_some() || spec.group.is_some() {
+            nix::unistd::chown(path.as_path(), spec.owner, spec.group)?;
+        }
+        if let Some(mode) = spec.mode {
             let permissions = std::fs::Permissions::from_mode(mode);
             std::fs::set_permissions(path, permissions).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
         }
         Ok(())
     }
 
-    fn set_nonblocking(&mut self, nonblocking: bool) -> nix::Result<()> {
-        set_nonblocking(&self.fd, nonblocking).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))
+    /// Again with another backlog is allowed, and loses nothing that waits (listen(2)).
+    fn listen(&self, backlog: u32) -> nix::Result<()> {
+        if matches!(self.address, Address::Udp(_)) {
+            return Ok(());
+        }
+        let backlog = backlog.min(somaxconn());
+        listen(&self.fd, Backlog::new(i32::try_from(backlog).unwrap_or(i32::MAX))?)?;
+        self.backlog.set(backlog);
+        Ok(())
     }
 
-    /// To be passed on.
+    /// Sets O_NONBLOCK, which all share that have this socket.
+    ///
+    /// # Errors
+    /// Those of `fcntl(2)`.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        set_nonblocking(&self.fd, nonblocking)
+    }
+
+    /// The backlog that the kernel grants; 0 for UDP.
     #[must_use]
-    pub fn fd(&self) -> impl AsFd {
-        self.fd.as_fd()
+    pub fn backlog(&self) -> u32 {
+        self.backlog.get()
     }
 
-    /// How many connections wait to be accepted; unknown for Unix sockets.
+    /// How many connections wait to be accepted; unknown for Unix sockets and UDP.
     #[must_use]
     pub fn queue(&self) -> Option<u32> {
-        match self.spec.address {
+        match self.address {
             Address::Tcp(address) => proc_net::accept_queue(address),
-            Address::Unix(_) => None,
+            Address::Unix(_) | Address::Udp(_) => None,
         }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(path) = &self.file {
+        if let Some((path, id)) = &self.file
+            && std::fs::symlink_metadata(path).is_ok_and(|file| (file.dev(), file.ino()) == *id)
+        {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// A socket as one generation has it: under this name, and with these settings.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// What was asked for.
+    pub spec: ListenerSpec,
+    /// Shared with the generations that have it, too.
+    pub socket: Rc<Listener>,
+}
+
+/// The sockets that `specs` ask for: those of `existing` where they fit, the others made anew. All or none.
+///
+/// # Errors
+/// See [`ListenError`]; what was made is gone again.
+pub fn gather(specs: &[ListenerSpec], existing: &[Rc<Listener>]) -> Result<Vec<Listening>, ListenError> {
+    let mut taken: Vec<Listening> = Vec::new();
+    for spec in specs {
+        let free = |socket: &&Rc<Listener>| !taken.iter().any(|other| Rc::ptr_eq(&other.socket, socket));
+        let socket = existing.iter().filter(free).find(|socket| socket.asked == spec.address).map(Rc::clone);
+        let socket = match socket {
+            Some(socket) => socket,
+            None => Rc::new(Listener::bind(spec)?),
+        };
+        taken.push(Listening { spec: spec.clone(), socket });
+    }
+    Ok(taken)
 }
 
 fn in_use(address: &Address, error: Errno) -> ListenError {

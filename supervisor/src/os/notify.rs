@@ -87,7 +87,7 @@ impl Drop for NotifySocket {
 }
 
 /// Binds a Unix socket that only `owner` may connect to, never open to others for a moment.
-pub(super) fn bind_at(fd: &OwnedFd, path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<()> {
+pub(super) fn bind_at(fd: &impl AsRawFd, path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<()> {
     use nix::sys::stat::{Mode, umask};
     // Left by a master that was killed: we hold the instance's lock, so it is nobody's.
     let _ = std::fs::remove_file(path);

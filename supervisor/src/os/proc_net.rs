@@ -9,6 +9,8 @@ use gin_shared::listen::Address;
 
 /// TCP_LISTEN in the kernel's `st` column.
 const LISTEN: &str = "0A";
+/// The state of a UDP socket that is bound alone.
+const UNCONNECTED: &str = "07";
 
 struct Row {
     local: SocketAddr,
@@ -28,6 +30,10 @@ pub fn holder(address: &Address) -> Option<String> {
     let inodes: HashSet<u64> = match address {
         Address::Tcp(wanted) => {
             listening().into_iter().filter(|row| overlaps(row.local, *wanted)).map(|row| row.inode).collect()
+        }
+        Address::Udp(wanted) => {
+            let rows = rows(["/proc/self/net/udp", "/proc/self/net/udp6"], UNCONNECTED);
+            rows.into_iter().filter(|row| overlaps(row.local, *wanted)).map(|row| row.inode).collect()
         }
         Address::Unix(path) => unix_inodes(path),
     };
@@ -56,16 +62,18 @@ fn overlaps(held: SocketAddr, wanted: SocketAddr) -> bool {
 }
 
 fn listening() -> Vec<Row> {
-    let read = |name| fs::read_to_string(name).unwrap_or_default();
-    ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
-        .into_iter()
-        .flat_map(|name| read(name).lines().skip(1).filter_map(parse_row).collect::<Vec<_>>())
-        .collect()
+    rows(["/proc/self/net/tcp", "/proc/self/net/tcp6"], LISTEN)
 }
 
-fn parse_row(line: &str) -> Option<Row> {
+fn rows(tables: [&str; 2], state: &str) -> Vec<Row> {
+    let read = |name| fs::read_to_string(name).unwrap_or_default();
+    let of_table = |name| read(name).lines().skip(1).filter_map(|line| parse_row(line, state)).collect::<Vec<_>>();
+    tables.into_iter().flat_map(of_table).collect()
+}
+
+fn parse_row(line: &str, state: &str) -> Option<Row> {
     let columns: Vec<&str> = line.split_ascii_whitespace().collect();
-    if columns.get(3) != Some(&LISTEN) {
+    if columns.get(3) != Some(&state) {
         return None;
     }
     let (host, port) = columns[1].split_once(':')?;

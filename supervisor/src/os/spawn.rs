@@ -39,6 +39,8 @@ pub struct Spec {
     pub environment: Vec<(OsString, OsString)>,
     /// Whether listeners or a channel are passed, and so LISTEN_PID is to be set.
     pub passes_descriptors: bool,
+    /// Whether WATCHDOG_PID is to be set.
+    pub watched: bool,
     /// Whose rights it gets.
     pub user: Option<String>,
     /// Instead of the user's own group.
@@ -49,6 +51,16 @@ pub struct Spec {
     pub nice: Option<i32>,
     /// RLIMIT_NOFILE's soft limit, and whether it was configured: then it is the hard one, too.
     pub nofile: (u64, bool),
+    /// RLIMIT_NPROC.
+    pub nproc: Option<u64>,
+    /// RLIMIT_CORE, in bytes.
+    pub core: Option<u64>,
+    /// On which cores it runs.
+    pub cores: Option<Vec<usize>>,
+    /// /proc/self/oom_score_adj, -1000 to 1000.
+    pub oom_score_adjust: Option<i32>,
+    /// The capabilities that it keeps, as bits; `None`: what the change of user leaves.
+    pub capabilities: Option<u64>,
     /// Whether it is killed when the master dies.
     pub dies_with_master: bool,
     /// The master, to notice that it died before that was arranged.

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 
 use gin_shared::inherit::{Inherited, set_nonblocking};
 use gin_shared::listen::Address;
-use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname};
+use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::io::Stream;
@@ -79,6 +79,12 @@ impl Listener {
             Kind::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
         }
     }
+}
+
+/// Whether it is one for connections. A UDP socket is for workers that speak it.
+pub(super) fn is_stream(inherited: &Inherited) -> bool {
+    let kind = getsockopt(&inherited.fd, sockopt::SockType);
+    kind != Ok(SockType::Datagram)
 }
 
 fn family(fd: &OwnedFd) -> io::Result<Option<AddressFamily>> {

@@ -98,6 +98,9 @@ impl Operation {
             Step::Waiting { .. }
             | Step::Generation { .. }
             | Step::Phase { .. }
+            | Step::Probe { .. }
+            | Step::Replaced { .. }
+            | Step::Hook { .. }
             | Step::Failed { .. }
             | Step::Drained => None,
         })

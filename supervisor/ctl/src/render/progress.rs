@@ -14,6 +14,7 @@ pub struct Progress {
     instance: String,
     style: Style,
     next: &'static str,
+    probe: Option<String>,
     since: Instant,
 }
 
@@ -33,7 +34,7 @@ impl Progress {
             (false, true) => Style::Terminal,
             (false, false) => Style::Lines,
         };
-        Self { instance: instance.to_owned(), style, next: "waiting", since: Instant::now() }
+        Self { instance: instance.to_owned(), style, next: "waiting", probe: None, since: Instant::now() }
     }
 
     /// Whether what is awaited is to be shown in between.
@@ -73,29 +74,44 @@ impl Progress {
             Step::Phase { phase, workers, took_ms } => {
                 let word = phase.word();
                 match phase {
-                    Phase::Started | Phase::Ready | Phase::Serving => {
+                    Phase::Started | Phase::Ready | Phase::WarmedUp | Phase::Serving => {
                         crate::say!("  {GOOD}✓{PLAIN} {word:<9} {workers}/{workers}  {}", took(*took_ms));
                     }
                     // Less than that is no soak time at all.
                     Phase::Soaked if *took_ms >= 1.0 => {
                         crate::say!("  {GOOD}✓{PLAIN} {word:<9} {} without a crash", took(*took_ms));
                     }
+                    Phase::Probed => {
+                        let said = self.probe.take().unwrap_or_else(|| format!("{workers}/{workers}"));
+                        crate::say!("  {GOOD}✓{PLAIN} {word:<9} {said}  {}", took(*took_ms));
+                    }
                     Phase::Soaked | Phase::Current => {}
                 }
                 self.next = match phase {
                     Phase::Started => "ready",
-                    Phase::Ready => "serving",
+                    Phase::Ready | Phase::WarmedUp | Phase::Probed => "serving",
                     Phase::Serving => "soaked",
                     Phase::Soaked | Phase::Current => "current",
                 };
             }
+            // All slots are asked the same: one answer stands for all.
+            Step::Probe { text, .. } => self.probe = Some(text.clone()),
+            Step::Replaced { slots, workers, took_ms } => {
+                crate::say!("  {GOOD}✓{PLAIN} {:<9} {slots}/{workers}  {}", "replaced", took(*took_ms));
+                self.next = "replaced";
+            }
+            Step::Hook { name, outcome, took_ms } if outcome == "done" => {
+                crate::say!("  {GOOD}✓{PLAIN} {:<9} {name}  {}", "hook", took(*took_ms));
+            }
+            Step::Hook { name, outcome, .. } => crate::say!("  {BAD}✗{PLAIN} {:<9} {name}: {outcome}", "hook"),
             Step::Failed { phase, reason, said, pid } => {
+                let said = if said.is_empty() { &super::journal::last_lines(*pid) } else { said };
                 crate::say!("  {BAD}✗{PLAIN} {:<9} {reason}", phase.word());
                 for (index, line) in said.iter().enumerate() {
                     crate::say!("    {:<7} {line}", if index == 0 { "said" } else { "" });
                 }
                 if let Some(pid) = pid {
-                    crate::say!("    {DIM}more    journalctl -t gin-supervisor, or the log, for pid {pid}{PLAIN}");
+                    crate::say!("    {DIM}more    journalctl _PID={pid}, or the log of the supervisor{PLAIN}");
                 }
             }
             Step::Drained => crate::say!("  {GOOD}✓{PLAIN} drained"),
@@ -125,7 +141,13 @@ fn plain(step: &Step) -> String {
             )
         }
         Step::Phase { phase, workers, took_ms } => format!("step={} workers={workers} took_ms={took_ms}", phase.word()),
+        Step::Probe { slot, text } => format!("step=probe slot={slot} text={text:?}"),
+        Step::Replaced { slots, workers, took_ms } => {
+            format!("step=replaced slots={slots} workers={workers} took_ms={took_ms}")
+        }
+        Step::Hook { name, outcome, took_ms } => format!("step=hook name={name} outcome={outcome:?} took_ms={took_ms}"),
         Step::Failed { phase, reason, said, pid } => {
+            let said = if said.is_empty() { &super::journal::last_lines(*pid) } else { said };
             let pid = pid.map(|pid| format!(" pid={pid}")).unwrap_or_default();
             let said = if said.is_empty() { String::new() } else { format!(" said={:?}", said.join("\n")) };
             format!("step=failed missing={} reason={reason:?}{pid}{said}", phase.word())

@@ -8,12 +8,12 @@ use super::super::event::{Queue, ScaleTo, Speed, WorkerEvent};
 use super::super::failure::Exit;
 use super::super::generation::{Occupant, Stage};
 use super::super::plan::{Plan, Readiness};
-use super::super::worker::WorkerState;
+use super::super::worker::{Worker, WorkerState};
 use super::super::*;
 
 /// No trouble at all.
 pub(super) const CALM: Budget =
-    Budget { upgrades: 0, crashes: 0, failures: 0, cancels: 0, scales: 0, stops: 0, lapses: 0 };
+    Budget { upgrades: 0, crashes: 0, failures: 0, cancels: 0, scales: 0, stops: 0, lapses: 0, unfits: 0 };
 
 /// What is left of each kind of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +26,16 @@ pub(super) struct Budget {
     pub(super) stops: u8,
     /// Deadlines that somebody lets pass; soak and backoff pass by themselves.
     pub(super) lapses: u8,
+    /// Workers that become too large, or hang.
+    pub(super) unfits: u8,
+}
+
+/// Which ways a generation goes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ways {
+    pub(super) channel: bool,
+    pub(super) gated: bool,
+    pub(super) rolling: bool,
 }
 
 /// A process as the kernel knows it.
@@ -39,7 +49,11 @@ enum Process {
     Broken,
     /// The program runs.
     Program,
-    /// It said READY=1.
+    /// It said READY=1, and is warmed up.
+    WarmingUp,
+    /// It is probed.
+    Probing,
+    /// It is fit.
     Ready,
     /// It was told to accept.
     Going,
@@ -78,7 +92,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(workers: u32, channel: bool, budget: Budget) -> Self {
+    pub(super) fn new(workers: u32, ways: Ways, budget: Budget) -> Self {
         let plan = Plan {
             release: None,
             workers,
@@ -86,7 +100,13 @@ impl World {
             ready_timeout: Duration::from_secs(30),
             soak: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(60),
-            channel,
+            channel: ways.channel,
+            warms_up: ways.gated,
+            probes: ways.gated,
+            rolling: ways.rolling,
+            // Longer than anything else: it passes only as a lapse.
+            watchdog: ways.gated.then_some(Duration::from_secs(3600)),
+            max_age: None,
         };
         let mut world = Self {
             machine: Machine::new(2),
@@ -108,9 +128,12 @@ impl World {
     fn is_lapse(&self) -> bool {
         let at = self.machine.deadline();
         !self.machine.runs().any(|run| {
-            let soaked = matches!(run.stage, Stage::Soaking(until) if Some(until) == at);
-            soaked
-                || run.slots.iter().any(|slot| matches!(slot.occupant, Occupant::Backoff(until) if Some(until) == at))
+            let soaked = match run.stage {
+                Stage::Soaking(until) | Stage::Rolling { until: Some(until), .. } => Some(until) == at,
+                _ => false,
+            };
+            let waits = |occupant: &Occupant| matches!(occupant, Occupant::Backoff(until) if Some(*until) == at);
+            soaked || run.slots.iter().any(|slot| waits(&slot.occupant) || waits(&slot.successor))
         })
     }
 
@@ -139,7 +162,25 @@ impl World {
                     }
                 }
                 Process::Program => add(WorkerEvent::Ready),
+                Process::WarmingUp => {
+                    add(WorkerEvent::WarmedUp(Ok(())));
+                    if b.failures > 0 {
+                        add(WorkerEvent::WarmedUp(Err("no".into())));
+                    }
+                }
+                Process::Probing => {
+                    add(WorkerEvent::Probed(Ok("200".into())));
+                    if b.failures > 0 {
+                        add(WorkerEvent::Probed(Err("500".into())));
+                    }
+                }
                 Process::Going => add(WorkerEvent::Accepting),
+                Process::Accepting if b.unfits > 0 && !life.told_to_end => {
+                    add(WorkerEvent::Overweight(1));
+                    if self.plan.watchdog.is_some() {
+                        add(WorkerEvent::Hangs);
+                    }
+                }
                 Process::Broken | Process::Ready | Process::Accepting => {}
             }
             if life.told_to_end || life.process == Process::Broken || b.crashes > 0 {
@@ -214,6 +255,15 @@ impl World {
             WorkerEvent::Spawned { .. } => life.process = Process::Helper,
             WorkerEvent::Executed => life.process = Process::Program,
             WorkerEvent::Ready => life.process = Process::Ready,
+            WorkerEvent::WarmedUp(result) => {
+                life.process = Process::Ready;
+                self.budget.failures -= u8::from(result.is_err());
+            }
+            WorkerEvent::Probed(result) => {
+                life.process = Process::Ready;
+                self.budget.failures -= u8::from(result.is_err());
+            }
+            WorkerEvent::Overweight(_) | WorkerEvent::Hangs => self.budget.unfits -= 1,
             WorkerEvent::Accepting => life.process = Process::Accepting,
             WorkerEvent::ExecFailed { .. } => {
                 life.process = Process::Broken;
@@ -229,7 +279,7 @@ impl World {
                 }
                 self.processes.remove(&id);
             }
-            WorkerEvent::Checked(_) | WorkerEvent::Extend(_) => {}
+            WorkerEvent::Checked(_) | WorkerEvent::Extend(_) | WorkerEvent::Alive => {}
         }
     }
 
@@ -244,6 +294,9 @@ impl World {
                     assert!(self.processes.insert(id, life).is_none(), "{id} was made twice");
                     assert!(!self.exited);
                 }
+                Action::WarmUp(id) => self.step_to(id, Process::WarmingUp),
+                Action::Probe(id) => self.step_to(id, Process::Probing),
+                Action::Abort(id) => self.processes.get_mut(&id).expect("abort nobody").told_to_end = true,
                 Action::Go(id) => {
                     let life = self.processes.get_mut(&id).expect("go to nobody");
                     assert_eq!(life.process, Process::Ready, "go before ready");
@@ -277,17 +330,35 @@ impl World {
         }
     }
 
-    /// An upgrade never leaves fewer ready workers than before.
+    fn step_to(&mut self, id: WorkerId, process: Process) {
+        let life = self.processes.get_mut(&id).expect("a step of nobody");
+        assert_eq!(life.process, Process::Ready, "a step out of order");
+        life.process = process;
+    }
+
+    /// No drain for an upgrade, or for another worker's sake, leaves fewer that serve than before.
     fn check_drain(&self, before: &Machine, id: WorkerId, reason: DrainReason) {
-        let was_current = before.current().is_some_and(|run| run.id == id.generation);
-        let is_current = self.machine.current().is_some_and(|run| run.id == id.generation);
-        if was_current && !is_current && reason == DrainReason::Upgrade {
-            let now = self.machine.current().expect("an upgrade leaves a current generation");
-            let promised = before.candidate().and_then(|c| c.run.as_ref()).map_or(0, |run| run.plan.workers);
-            // A change of number that waited may take effect in the same step.
-            let wanted = promised.min(now.plan.workers);
-            assert!(now.serving() >= wanted, "the old was told to drain before the new served in full");
+        let Some(run) = before.current().filter(|run| run.id == id.generation && reason == DrainReason::Upgrade) else {
+            return;
+        };
+        if !run.workers().any(|worker| worker.id == id && worker.is_serving()) {
+            return;
         }
+        // One that hangs is aborted on its own account, maybe in the same step.
+        let hangs = |run: &Run| {
+            let aborted = |worker: &&Worker| matches!(worker.state, WorkerState::Aborting(_));
+            u32::try_from(run.workers().filter(aborted).count()).unwrap()
+        };
+        let counts = |run: &Run| run.serving() + hangs(run);
+        let serve = |machine: &Machine| machine.runs().filter(|r| r.stage != Stage::Leaving).map(counts).sum::<u32>();
+        let now = self.machine.current().expect("an upgrade leaves a current generation");
+        if now.id == id.generation && id.slot.0 >= now.plan.workers {
+            // Fewer are wanted: whether the others serve is another matter.
+            return;
+        }
+        // Beside the current generation's, those of a candidate count only where they have taken a place.
+        let wanted = run.serving().min(now.plan.workers);
+        assert!(serve(&self.machine) >= wanted, "{id} was told to drain, and too few serve");
     }
 
     fn check(&self) {
@@ -300,7 +371,7 @@ impl World {
             alive.iter().collect::<HashSet<_>>(),
             "watched and alive differ"
         );
-        let fronts = machine.runs().filter(|run| run.stage != Stage::Leaving).count();
+        let fronts = machine.runs().filter(|run| !matches!(run.stage, Stage::Leaving | Stage::Standby)).count();
         assert!(fronts <= 2, "{fronts} generations that are not on their way out");
     }
 
@@ -318,7 +389,12 @@ impl World {
             let Some(step) = steps.iter().find(|s| !matches!(s, Step::Time)).or(steps.first()) else {
                 assert_eq!(self.unanswered, [], "an operation was never answered");
                 let stable = self.exited || matches!(self.machine.fleet, Fleet::Serving(_));
-                assert!(stable && self.machine.leaving.is_empty(), "stuck: {:?}", self.machine.fleet);
+                assert!(
+                    stable && self.machine.leaving.is_empty(),
+                    "stuck: {:?}, {:?}",
+                    self.machine.fleet,
+                    self.machine.leaving
+                );
                 return;
             };
             self.take(&step.clone());
@@ -335,31 +411,37 @@ impl World {
         let settle = |run: &mut Run| {
             (run.since, run.phase_at) = (Moment(0), Moment(0));
             run.phases.iter_mut().for_each(|phase| phase.1 = Duration::ZERO);
-            if let Stage::Soaking(until) = &mut run.stage {
+            if let Stage::Soaking(until) | Stage::Rolling { until: Some(until), .. } = &mut run.stage {
                 still(until);
             }
-            for slot in &mut run.slots {
-                match &mut slot.occupant {
-                    Occupant::Backoff(until) => still(until),
-                    Occupant::Worker(worker) => {
-                        worker.born = Moment(u64::from(now.since(worker.born) >= backoff::STABLE));
-                        worker.since = Moment(0);
-                        worker.failure = worker.failure.take().map(|_| Failure::Cancelled(String::new()));
-                        match &mut worker.state {
-                            WorkerState::Executing(d)
-                            | WorkerState::Starting { deadline: d, .. }
-                            | WorkerState::Going(d)
-                            | WorkerState::Draining(d) => {
-                                still(&mut d.at);
-                                d.latest = Moment(0);
-                            }
-                            WorkerState::Spawning
-                            | WorkerState::Doomed
-                            | WorkerState::Ready
-                            | WorkerState::Serving
-                            | WorkerState::Killed => {}
-                        }
+            let settle_worker = |worker: &mut Worker| {
+                worker.born = Moment(u64::from(now.since(worker.born) >= backoff::STABLE));
+                worker.since = Moment(0);
+                worker.failure = worker.failure.take().map(|_| Failure::Cancelled(String::new()));
+                worker.silent_at.iter_mut().chain(&mut worker.old_at).for_each(still);
+                match &mut worker.state {
+                    WorkerState::Executing(d)
+                    | WorkerState::Starting { deadline: d, .. }
+                    | WorkerState::WarmingUp(d)
+                    | WorkerState::Probing(d)
+                    | WorkerState::Going(d)
+                    | WorkerState::Aborting(d)
+                    | WorkerState::Draining(d) => {
+                        still(&mut d.at);
+                        d.latest = Moment(0);
                     }
+                    WorkerState::Spawning
+                    | WorkerState::Doomed
+                    | WorkerState::Ready
+                    | WorkerState::Serving
+                    | WorkerState::Killed => {}
+                }
+            };
+            run.retiring.iter_mut().for_each(settle_worker);
+            for occupant in run.slots.iter_mut().flat_map(|slot| [&mut slot.occupant, &mut slot.successor]) {
+                match occupant {
+                    Occupant::Backoff(until) => still(until),
+                    Occupant::Worker(worker) => settle_worker(worker),
                     Occupant::Vacant => {}
                 }
             }

@@ -1,0 +1,403 @@
+//! Every key of the configuration, once: what the schema, the commented default file, the reference page and gin.toml(5)
+//! are made of, how the environment is read, and what the reader is tested against.
+
+/// What a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// An absolute path.
+    Path,
+    /// "30s", "500ms", "1m 30s".
+    Duration,
+    /// "512MiB", "2GiB".
+    Size,
+    /// A whole number within these limits.
+    Integer(i64, i64),
+    /// The same, or a word that stands for one.
+    IntegerOr(i64, i64, &'static str),
+    /// true or false.
+    Boolean,
+    /// A file mode, "0640" or 0o640.
+    Mode,
+    /// "SIGTERM".
+    Signal,
+    /// "127.0.0.1:8080", "unix:/path", "udp:127.0.0.1:5353".
+    Address,
+    /// A program and its arguments.
+    Command,
+    /// Texts.
+    Texts,
+    /// Signals.
+    Signals,
+    /// Free names with a text each.
+    Map,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Keys of its own.
+    Table(&'static [Key]),
+    /// Any number of such tables.
+    Tables(&'static [Key]),
+    /// A word or a table.
+    ChoiceOrTable(&'static [&'static str], &'static [Key]),
+}
+
+/// When a changed value counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applies {
+    /// From the next generation on: a restart or a reload.
+    Restart,
+    /// A reload changes it in place.
+    Reload,
+    /// With a new start of the supervisor.
+    Start,
+}
+
+impl Applies {
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Restart => "from the next restart or reload on",
+            Self::Reload => "by a reload, in place",
+            Self::Start => "with a new start of the supervisor",
+        }
+    }
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// As TOML writes it; empty: unset.
+    pub default: &'static str,
+    /// For a key without a default: a value as TOML writes it.
+    pub example: &'static str,
+    /// When a change counts.
+    pub applies: Applies,
+    /// What it does, in sentences.
+    pub doc: &'static str,
+}
+
+/// One section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Section {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for.
+    pub doc: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key { name, kind, default, example: "", applies: Applies::Restart, doc }
+}
+
+const fn unset(name: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
+    Key { name, kind, default: "", example, applies: Applies::Restart, doc }
+}
+
+impl Key {
+    const fn at(mut self, applies: Applies) -> Self {
+        self.applies = applies;
+        self
+    }
+}
+
+/// `[[supervisor.listen]]`
+pub const LISTEN: &[Key] = &[
+    key(
+        "name",
+        Kind::Text,
+        "\"http\"",
+        "Its name: in LISTEN_FDNAMES, for a .socket unit's FileDescriptorName=, and for people.",
+    ),
+    unset(
+        "address",
+        Kind::Address,
+        "\"0.0.0.0:8080\"",
+        "Where: \"127.0.0.1:8080\", \"[::]:8080\", \":8080\", \"unix:/run/shop.sock\" or \"udp:0.0.0.0:5353\".",
+    ),
+    key("backlog", Kind::Integer(1, 1 << 20), "4096", "How many connections may wait; capped by net.core.somaxconn."),
+    unset("mode", Kind::Mode, "\"0660\"", "Mode of a Unix socket's file. Else what the umask leaves."),
+    unset("owner", Kind::Text, "\"www-data\"", "Owner of a Unix socket's file."),
+    unset("group", Kind::Text, "\"www-data\"", "Group of a Unix socket's file."),
+    unset(
+        "nonblocking",
+        Kind::Boolean,
+        "false",
+        "O_NONBLOCK. Default: false, as systemd passes sockets; true where `channel` is.",
+    ),
+];
+
+/// `supervisor.limits`
+pub const WORKER_LIMITS: &[Key] = &[
+    unset("nofile", Kind::Integer(16, 1 << 30), "65536", "Open descriptors, soft and hard (RLIMIT_NOFILE)."),
+    unset("nproc", Kind::Integer(1, 1 << 22), "512", "Processes of the worker's user (RLIMIT_NPROC)."),
+    unset("core", Kind::Size, "\"0\"", "Size of a core file (RLIMIT_CORE)."),
+    unset(
+        "memory_restart",
+        Kind::Size,
+        "\"512MiB\"",
+        "A worker whose processes hold more resident memory than this is replaced: a fresh one serves before it drains. One slot at a time.",
+    ),
+    unset(
+        "max_age",
+        Kind::Duration,
+        "\"12h\"",
+        "A worker older than this is replaced in the same way. Slots are spread over the last fifth of it, so that they do not come due together.",
+    ),
+];
+
+/// `supervisor.probe`
+pub const PROBE: &[Key] = &[
+    key("path", Kind::Text, "\"/readyz\"", "What is asked for, by GET over the worker's private listener."),
+    key("status", Kind::Integer(100, 599), "200", "The status expected."),
+    unset("body", Kind::Text, "\"ready\"", "A text that the body's first 64 KiB must contain."),
+    key("successes", Kind::Integer(1, 100), "2", "So many in a row, and the worker is fit."),
+    key("failures", Kind::Integer(1, 100), "3", "So many in a row, and it is not."),
+    key("interval", Kind::Duration, "\"200ms\"", "Between two of them."),
+    key("timeout", Kind::Duration, "\"2s\"", "For one of them."),
+];
+
+/// `supervisor.hooks`
+pub const HOOKS: &[Key] = &[
+    unset(
+        "before_restart",
+        Kind::Command,
+        "[\"/srv/shop/current/bin/migrate-check\"]",
+        "Run before a new generation is started; if it fails, the restart does.",
+    ),
+    unset("after_restart", Kind::Command, "[\"/usr/local/bin/tell\", \"done\"]", "Run when a new generation serves."),
+    unset("on_failure", Kind::Command, "[\"/usr/local/bin/tell\", \"failed\"]", "Run when a restart has failed."),
+    key("timeout", Kind::Duration, "\"30s\"", "How long each may take; then it is killed, which is a failure."),
+];
+
+/// `[supervisor]`
+pub const SUPERVISOR: &[Key] = &[
+    unset(
+        "command",
+        Kind::Command,
+        "[\"/srv/shop/current/bin/shop\"]",
+        "The program and its arguments. Default: the gin-server beside gin-supervisor.",
+    ),
+    unset(
+        "directory",
+        Kind::Path,
+        "\"/srv/shop/current\"",
+        "Where it runs. Symbolic links are resolved anew by each restart; the last part of the result names the release.",
+    ),
+    key("workers", Kind::IntegerOr(1, 1024, "auto"), "1", "How many; \"auto\": one a core."),
+    key(
+        "ready",
+        Kind::ChoiceOrTable(
+            &["notify"],
+            &[
+                unset("after", Kind::Duration, "\"2s\"", "It is ready when it has run for so long."),
+                unset(
+                    "exec",
+                    Kind::Command,
+                    "[\"check\"]",
+                    "It is ready when this command exits with 0; asked every 200 ms.",
+                ),
+            ],
+        ),
+        "\"notify\"",
+        "When a worker is ready: it says READY=1 (sd_notify), or { after = \"2s\" }, or { exec = [\"check\"] }.",
+    ),
+    key(
+        "ready_timeout",
+        Kind::Duration,
+        "\"30s\"",
+        "How long it may take to get there. EXTEND_TIMEOUT_USEC extends it.",
+    ),
+    unset(
+        "warm_up",
+        Kind::Command,
+        "[\"/srv/shop/current/bin/warm-up\"]",
+        "Run for each ready worker before it serves, with GIN_SLOT, GIN_WORKER_PID and GIN_PRIVATE_SOCKET. If it fails or exceeds ready_timeout, the worker is not fit.",
+    ),
+    unset(
+        "probe",
+        Kind::Table(PROBE),
+        "{ path = \"/readyz\" }",
+        "Asked of each worker over its private listener before it serves. Needs private_listener.",
+    ),
+    unset(
+        "soak",
+        Kind::Duration,
+        "\"1s\"",
+        "Both generations serve for so long; a crash in that time withdraws the new one. Default: 1s; 0s for gin-server.",
+    ),
+    key(
+        "strategy",
+        Kind::Choice(&["surge", "rolling"]),
+        "\"surge\"",
+        "surge: all new workers beside all old ones. rolling: slot by slot, each soaked, never fewer serving than before; needs the memory of one worker more.",
+    ),
+    key("stop_signal", Kind::Signal, "\"SIGTERM\"", "Asks a worker without a channel to finish."),
+    key(
+        "drain_timeout",
+        Kind::Duration,
+        "\"60s\"",
+        "How long a worker may take to finish; then SIGKILL. EXTEND_TIMEOUT_USEC extends it.",
+    ),
+    key("max_draining", Kind::Integer(1, 64), "4", "So many old generations draining make the next restart wait.")
+        .at(Applies::Reload),
+    key(
+        "on_master_death",
+        Kind::Choice(&["serve", "exit"]),
+        "\"serve\"",
+        "What workers do when the master is killed: go on, or end with it.",
+    ),
+    unset(
+        "channel",
+        Kind::Boolean,
+        "true",
+        "Whether the worker waits for the master's word before it accepts (workers built on gin-worker). Default: true for gin-server, else false.",
+    ),
+    unset(
+        "private_listener",
+        Kind::Boolean,
+        "true",
+        "Whether each worker is passed a Unix socket of its own, named private, as the last of its listeners. Default: as channel.",
+    ),
+    unset(
+        "watchdog",
+        Kind::Duration,
+        "\"10s\"",
+        "A serving worker that does not say WATCHDOG=1 for so long is sent SIGABRT and replaced.",
+    ),
+    unset(
+        "user",
+        Kind::Text,
+        "\"www-data\"",
+        "Whose rights workers, checks, warm-ups and hooks have. A name or a number.",
+    ),
+    unset("group", Kind::Text, "\"www-data\"", "Instead of the user's own group."),
+    unset("umask", Kind::Mode, "\"0027\"", "File mode mask."),
+    unset("nice", Kind::Integer(-20, 19), "5", "Priority."),
+    unset("cpu_affinity", Kind::Texts, "[\"0-3\", \"8\"]", "On which cores they run."),
+    unset(
+        "oom_score_adjust",
+        Kind::Integer(-1000, 1000),
+        "100",
+        "How willingly the kernel ends them when memory runs out.",
+    ),
+    unset(
+        "capabilities",
+        Kind::Texts,
+        "[\"CAP_NET_BIND_SERVICE\"]",
+        "Capabilities that a worker of another user keeps, also over execve (ambient); it has no others.",
+    ),
+    unset("limits", Kind::Table(WORKER_LIMITS), "{ nofile = 65536 }", "Limits of each worker."),
+    unset("env", Kind::Map, "{ RAILS_ENV = \"production\" }", "Added to the supervisor's environment."),
+    unset(
+        "env_file",
+        Kind::Path,
+        "\"/etc/gin/shop.env\"",
+        "NAME=value lines, read anew by each restart; `env` counts over it. The supervisor itself does not read its settings from it.",
+    ),
+    unset(
+        "hooks",
+        Kind::Table(HOOKS),
+        "{ after_restart = [\"/usr/local/bin/tell\"] }",
+        "Commands around a restart. They know GIN_OUTCOME, GIN_REASON, GIN_GENERATION, GIN_RELEASE, GIN_PREVIOUS_GENERATION, GIN_ASKED_BY.",
+    ),
+    unset("pid_file", Kind::Path, "\"/run/gin/shop/pid\"", "Default: in the runtime directory, as the sockets.")
+        .at(Applies::Start),
+    unset("control", Kind::Path, "\"/run/gin/shop/control.sock\"", "The socket that may act.").at(Applies::Start),
+    unset("status", Kind::Path, "\"/run/gin/shop/status.sock\"", "The socket that may look.").at(Applies::Start),
+    unset(
+        "control_group",
+        Kind::Text,
+        "\"deploy\"",
+        "A group whose members may act. Else the supervisor's user alone.",
+    )
+    .at(Applies::Start),
+    unset("status_group", Kind::Text, "\"adm\"", "A group whose members may look.").at(Applies::Start),
+    key("restart_signal", Kind::Signal, "\"SIGUSR2\"", "Asks for a restart.").at(Applies::Reload),
+    key(
+        "shutdown_signals",
+        Kind::Signals,
+        "[\"SIGTERM\", \"SIGINT\", \"SIGQUIT\"]",
+        "Ask for a stop; a second one stops at once.",
+    )
+    .at(Applies::Reload),
+    unset(
+        "listen",
+        Kind::Tables(LISTEN),
+        "[]",
+        "What clients connect to, instead of server.host and server.port; [] for workers that listen to nothing.",
+    ),
+];
+
+/// `[server]`
+pub const SERVER: &[Key] = &[
+    key("name", Kind::Text, "\"Gin Web Server\"", "A name for people."),
+    key("host", Kind::Text, "\"127.0.0.1\"", "An IP address. With port: shorthand for one listener named http."),
+    key("port", Kind::Integer(0, 65535), "8080", "Its port."),
+    key("mode", Kind::Choice(&["debug", "release", "test"]), "\"release\"", "Gin's modes."),
+];
+
+/// `[features]`
+pub const FEATURES: &[Key] = &[key("hot_restart", Kind::Boolean, "true", "false refuses a restart with exit code 5.")];
+
+/// `[timeouts]`
+pub const TIMEOUTS: &[Key] = &[
+    key("read", Kind::Duration, "\"30s\"", "For the first byte of a connection, and again for a whole request head."),
+    key("write", Kind::Duration, "\"30s\"", "For a client that takes nothing of a response."),
+    key("idle", Kind::Duration, "\"60s\"", "Between two requests on a connection."),
+    key("shutdown", Kind::Duration, "\"30s\"", "A drain's end; supervisor.drain_timeout must be longer."),
+    key("lame_duck", Kind::Duration, "\"0s\"", "On a stop, /readyz says 503 for so long before accepting ends."),
+    key("idle_grace", Kind::Duration, "\"5s\"", "A drain waits so long for one more request on an idle connection."),
+];
+
+/// `[limits]`
+pub const LIMITS: &[Key] = &[key(
+    "connections",
+    Kind::Integer(1, 4_294_967_295),
+    "10000",
+    "Connections at once, a worker; more wait in the queue.",
+)];
+
+/// All sections that this version reads, in the order of the default file.
+pub const SECTIONS: &[Section] = &[
+    Section {
+        name: "server",
+        doc: "Host and port, for the supervisor and for a worker that runs alone.",
+        keys: SERVER,
+    },
+    Section { name: "supervisor", doc: "The supervisor's own.", keys: SUPERVISOR },
+    Section { name: "features", doc: "Switches.", keys: FEATURES },
+    Section { name: "timeouts", doc: "Of workers built on gin-worker.", keys: TIMEOUTS },
+    Section { name: "limits", doc: "Of workers built on gin-worker.", keys: LIMITS },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(place: &str, keys: &[Key]) {
+        for (index, key) in keys.iter().enumerate() {
+            assert!(!keys[..index].iter().any(|other| other.name == key.name), "{place}.{} twice", key.name);
+            assert!(key.doc.ends_with(['.', ']']), "{place}.{}: {}", key.name, key.doc);
+            assert_ne!(key.default.is_empty(), key.example.is_empty(), "{place}.{}", key.name);
+            if let Kind::Table(keys) | Kind::Tables(keys) | Kind::ChoiceOrTable(_, keys) = key.kind {
+                check(&format!("{place}.{}", key.name), keys);
+            }
+        }
+    }
+
+    #[test]
+    fn each_key_stands_once_and_says_what_it_does() {
+        for section in SECTIONS {
+            assert!(crate::sections::ALL.contains(&section.name));
+            check(section.name, section.keys);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Units for systemd: what a configuration needs, and no hardening that a foreign program might not bear.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use gin_shared::check::{Checked, CheckedListener};
+use gin_shared::listen::Address;
+
+/// What the units are made of.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The instance, and the units' name.
+    pub name: &'a str,
+    /// Its configuration.
+    pub file: &'a Path,
+    /// gin-supervisor.
+    pub supervisor: &'a Path,
+    /// gin-ctl.
+    pub ctl: &'a Path,
+    /// What the configuration says.
+    pub checked: &'a Checked,
+}
+
+/// A literal in a unit: % begins a specifier there, and $ a variable in commands (systemd.syntax(7)).
+fn literal(path: &Path) -> String {
+    let text = path.display().to_string().replace('%', "%%").replace('$', "$$");
+    if text.contains([' ', '"', '\'', '\\']) { format!("{text:?}") } else { text }
+}
+
+fn seconds(ms: u64) -> u64 {
+    ms.div_ceil(1000)
+}
+
+/// NAME.service
+#[must_use]
+pub fn service(plan: &Plan<'_>) -> String {
+    let Plan { name, file, supervisor, ctl, checked } = plan;
+    let (supervisor, ctl, file) = (literal(supervisor), literal(ctl), literal(file));
+    let control = format!("/run/gin/{name}/control.sock");
+    let (start, stop) = (seconds(checked.start_ms), seconds(checked.stop_ms));
+    format!(
+        "# /etc/systemd/system/{name}.service
+# made by: gin-ctl unit {name}
+[Unit]
+Description={name} under gin-supervisor
+Documentation=man:gin-supervisor(8) man:gin.toml(5)
+After=network.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={supervisor} --config {file} --instance {name}
+ExecReload={ctl} --socket {control} restart
+ExecStop={ctl} --socket {control} stop
+RuntimeDirectory=gin/{name}
+RuntimeDirectoryPreserve=restart
+Restart=on-failure
+RestartSec=1s
+RestartPreventExitStatus=2
+# A start and a reload may take ready_timeout, warm_up, probe, soak and hooks together; a stop drain_timeout.
+TimeoutStartSec={start}s
+TimeoutStopSec={stop}s
+WatchdogSec=30s
+# gin-ctl stop drains; if the supervisor dies, its workers end with it, so that the next one can listen.
+KillMode=mixed
+# One worker that is killed for memory is replaced; the service lives.
+OOMPolicy=continue
+LimitNOFILE=1048576
+
+[Install]
+WantedBy=multi-user.target
+"
+    )
+}
+
+/// NAME.socket: systemd listens, so that a stop and a start refuse no connection.
+#[must_use]
+pub fn socket(plan: &Plan<'_>) -> String {
+    let Plan { name, checked, .. } = plan;
+    if checked.listeners.is_empty() {
+        return format!("# no {name}.socket: it listens to nothing\n");
+    }
+    let (mut text, many) = (String::new(), checked.listeners.len() > 1);
+    for listener in &checked.listeners {
+        // A socket unit has one name for all its sockets, so each listener has a unit of its own.
+        let unit = if many { format!("{name}-{}", listener.name) } else { (*name).to_owned() };
+        let _ = write!(
+            text,
+            "# /etc/systemd/system/{unit}.socket\n# optional: with it, a stop and a start refuse no connection\n"
+        );
+        let _ = write!(text, "[Unit]\nDescription={} of {name}\n\n[Socket]\n{}", listener.name, stanza(listener));
+        let _ = write!(
+            text,
+            "FileDescriptorName={}\nService={name}.service\n\n[Install]\nWantedBy=sockets.target\n",
+            listener.name
+        );
+    }
+    text
+}
+
+fn stanza(listener: &CheckedListener) -> String {
+    let mut text = match &listener.address {
+        Address::Tcp(address) => {
+            let only = if address.is_ipv6() { "BindIPv6Only=ipv6-only\n" } else { "" };
+            format!("ListenStream={address}\n{only}")
+        }
+        Address::Udp(address) => {
+            let only = if address.is_ipv6() { "BindIPv6Only=ipv6-only\n" } else { "" };
+            format!("ListenDatagram={address}\n{only}")
+        }
+        Address::Unix(path) => format!("ListenStream={}\nRemoveOnStop=yes\n", literal(path)),
+    };
+    if !matches!(listener.address, Address::Udp(_)) {
+        let _ = writeln!(text, "Backlog={}", listener.backlog);
+    }
+    for (key, value) in [
+        ("SocketMode", listener.mode.map(|mode| format!("{mode:04o}"))),
+        ("SocketUser", listener.owner.map(|uid| uid.to_string())),
+        ("SocketGroup", listener.group.map(|gid| gid.to_string())),
+    ] {
+        if let Some(value) = value {
+            let _ = writeln!(text, "{key}={value}");
+        }
+    }
+    text
+}

@@ -1,0 +1,76 @@
+//! `env_file`: variables for the workers, as systemd's `EnvironmentFile=` writes them.
+
+use std::path::Path;
+
+use super::tree::Problem;
+use super::without_code;
+
+/// The largest file that is read, in bytes: the kernel takes no larger environment with the usual stack limit.
+const SIZE_MAX: u64 = 2 * 1024 * 1024;
+
+/// Reads `NAME=value` lines. Empty lines and those that begin with # or ; say nothing; `export ` in front is passed over;
+/// quotes around a value go.
+///
+/// # Errors
+/// What is wrong, and in which line.
+pub fn read(path: &Path) -> Result<Vec<(String, String)>, Vec<Problem>> {
+    let problem = |place: String, text: String| Problem { place, text };
+    let name = path.display().to_string();
+    let text = std::fs::metadata(path)
+        .and_then(|metadata| match metadata.len() {
+            0..SIZE_MAX => std::fs::read_to_string(path),
+            _ => Err(std::io::Error::other("larger than 2 MiB")),
+        })
+        .map_err(|error| vec![problem(name.clone(), format!("env_file: {}", without_code(&error)))])?;
+    let mut variables = Vec::new();
+    let mut problems = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        match parse_line(line) {
+            Ok(variable) => variables.extend(variable),
+            Err(text) => problems.push(problem(format!("{name}:{}", index + 1), text)),
+        }
+    }
+    if problems.is_empty() { Ok(variables) } else { Err(problems) }
+}
+
+fn parse_line(line: &str) -> Result<Option<(String, String)>, String> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with(['#', ';']) {
+        return Ok(None);
+    }
+    let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+    let (name, value) = line.split_once('=').ok_or_else(|| "expected NAME=value".to_owned())?;
+    let name = name.trim_end();
+    let fine =
+        name.chars().enumerate().all(|(at, c)| c == '_' || c.is_ascii_alphabetic() || at > 0 && c.is_ascii_digit());
+    if name.is_empty() || !fine {
+        return Err(format!("\"{name}\" cannot name a variable; use letters, digits and _"));
+    }
+    let value = value.trim();
+    let quoted = |quote: char| value.len() >= 2 && value.starts_with(quote) && value.ends_with(quote);
+    let value = if quoted('"') || quoted('\'') { &value[1..value.len() - 1] } else { value };
+    if value.contains('\0') {
+        return Err(format!("{name}: NUL in its value"));
+    }
+    Ok(Some((name.to_owned(), value.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_as_systemd_reads_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("env");
+        std::fs::write(&path, "# no\n; no\n\nA=1\nexport B = \"two words\"\nC='x'\nD=a=b\nE=\n").unwrap();
+        let variables = read(&path).unwrap();
+        let pairs: Vec<(&str, &str)> = variables.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(pairs, [("A", "1"), ("B", "two words"), ("C", "x"), ("D", "a=b"), ("E", "")]);
+        std::fs::write(&path, "A=1\nno\n1X=2\n").unwrap();
+        let problems: Vec<String> = read(&path).unwrap_err().iter().map(ToString::to_string).collect();
+        assert!(problems[0].ends_with("env:2: expected NAME=value"), "{problems:?}");
+        assert!(problems[1].contains("env:3: \"1X\" cannot name a variable"), "{problems:?}");
+        assert!(read(&dir.path().join("none")).unwrap_err()[0].text.contains("no such file"));
+    }
+}

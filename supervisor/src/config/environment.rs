@@ -1,0 +1,155 @@
+//! Settings out of the environment, over those of the file: `GIN_SECTION_KEY`, else `SECTION_KEY`, and `PORT`.
+//!
+//! Keys of a table inside a section are joined in the same way: `GIN_SUPERVISOR_LIMITS_NOFILE`.
+
+use gin_shared::reference::{Key, Kind};
+
+use super::tree::{Entry, Node, Place, Problem, Value, parse_toml_value};
+
+/// What there is to read from; a function, so that tests need no process of their own.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Puts what the environment says over `entries`. Gives what is wrong with it, and what is likely not meant.
+pub fn overlay(
+    entries: &mut Vec<Entry>,
+    sections: &[(&str, &'static [Key])],
+    lookup: Lookup<'_>,
+) -> (Vec<Problem>, Vec<String>) {
+    let mut overlay = Overlay { lookup, problems: Vec::new(), warnings: Vec::new() };
+    for (section, keys) in sections {
+        let found = overlay.keys(&section.to_uppercase(), keys);
+        if !found.is_empty() {
+            merge(table(entries, section), found);
+        }
+    }
+    (overlay.problems, overlay.warnings)
+}
+
+struct Overlay<'a> {
+    lookup: Lookup<'a>,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+impl Overlay<'_> {
+    fn keys(&mut self, prefix: &str, keys: &[Key]) -> Vec<Entry> {
+        let mut found = Vec::new();
+        for key in keys {
+            let name = format!("{prefix}_{}", key.name.to_uppercase());
+            let value = self.value(&name, key);
+            let inner = match key.kind {
+                Kind::Table(keys) if value.is_none() => self.keys(&name, keys),
+                _ => Vec::new(),
+            };
+            if let Some((place, value)) = value {
+                found.push(Entry { key: key.name.to_owned(), place: place.clone(), node: Node { value, place } });
+            } else if let Some(first) = inner.first() {
+                let place = first.place.clone();
+                let node = Node { value: Value::Table(inner), place: place.clone() };
+                found.push(Entry { key: key.name.to_owned(), place, node });
+            }
+        }
+        found
+    }
+
+    fn value(&mut self, name: &str, key: &Key) -> Option<(Place, Value)> {
+        let own = format!("GIN_{name}");
+        let mut names = vec![own.as_str(), name];
+        if name == "SERVER_PORT" {
+            names.push("PORT");
+        }
+        if name == "SERVER_MODE" {
+            names.insert(1, "GIN_MODE");
+        }
+        for name in names {
+            let Some(text) = (self.lookup)(name) else { continue };
+            // Kubernetes sets SERVER_PORT=tcp://10.0.0.1:80 in every container, if a service is named "server".
+            if !name.starts_with("GIN_") && text.starts_with("tcp://") {
+                self.warnings
+                    .push(format!("environment variable {name}={text} is passed over; GIN_{name} would be read"));
+                continue;
+            }
+            match parse(key.kind, &text) {
+                Ok(value) => return Some((Place::Variable(name.to_owned()), value)),
+                Err(text) => {
+                    self.problems.push(Problem { place: Place::Variable(name.to_owned()).of(""), text });
+                    return None;
+                }
+            }
+        }
+        None
+    }
+}
+
+fn parse(kind: Kind, text: &str) -> Result<Value, String> {
+    let written = || parse_toml_value(text).map_err(|error| format!("write the value as in TOML: {error}"));
+    let structured = text.trim_start().starts_with(['[', '{']);
+    let words = || text.split(',').map(|word| Value::String(word.trim().to_owned()));
+    let place = Place::Line(1);
+    match kind {
+        Kind::Integer(..) => {
+            text.trim().parse().map(Value::Integer).map_err(|_| format!("expected a whole number, found \"{text}\""))
+        }
+        Kind::IntegerOr(..) => Ok(text.trim().parse().map_or_else(|_| Value::String(text.to_owned()), Value::Integer)),
+        Kind::Boolean => match text.trim() {
+            "true" | "1" | "yes" | "on" => Ok(Value::Boolean(true)),
+            "false" | "0" | "no" | "off" => Ok(Value::Boolean(false)),
+            _ => Err(format!("expected true or false, found \"{text}\"")),
+        },
+        Kind::Text
+        | Kind::Path
+        | Kind::Duration
+        | Kind::Size
+        | Kind::Mode
+        | Kind::Signal
+        | Kind::Address
+        | Kind::Choice(_) => Ok(Value::String(text.to_owned())),
+        Kind::Texts | Kind::Signals if !structured => {
+            Ok(Value::Array(words().map(|value| Node { value, place: place.clone() }).collect()))
+        }
+        Kind::ChoiceOrTable(..) if !structured => Ok(Value::String(text.to_owned())),
+        // A command is a list here, too: a string would have to be split, and everyone splits differently.
+        Kind::Command if !structured => Ok(Value::String(text.to_owned())),
+        Kind::Texts
+        | Kind::Signals
+        | Kind::ChoiceOrTable(..)
+        | Kind::Command
+        | Kind::Map
+        | Kind::Table(_)
+        | Kind::Tables(_) => written(),
+    }
+}
+
+fn table<'a>(entries: &'a mut Vec<Entry>, name: &str) -> &'a mut Vec<Entry> {
+    let index = entries.iter().position(|entry| entry.key == name).unwrap_or_else(|| {
+        let node = Node { value: Value::Table(Vec::new()), place: Place::Line(1) };
+        entries.push(Entry { key: name.to_owned(), place: Place::Line(1), node });
+        entries.len() - 1
+    });
+    let value = &mut entries[index].node.value;
+    if !matches!(value, Value::Table(_)) {
+        // Not a section: told by who reads it.
+        *value = Value::Table(Vec::new());
+    }
+    match value {
+        Value::Table(entries) => entries,
+        _ => unreachable!("made one above"),
+    }
+}
+
+/// Tables are merged key by key, everything else is replaced.
+fn merge(into: &mut Vec<Entry>, from: Vec<Entry>) {
+    for entry in from {
+        match into.iter_mut().find(|there| there.key == entry.key) {
+            Some(there) => match (&mut there.node.value, entry.node.value) {
+                (Value::Table(old), Value::Table(new)) => merge(old, new),
+                (old, new) => {
+                    *old = new;
+                    there.place = entry.place;
+                    there.node.place = entry.node.place;
+                }
+            },
+            None => into.push(entry),
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What counts for the next generation.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gin_shared::control::WORKERS_MAX;
+use nix::sys::signal::Signal;
+use rustix::thread::CapabilitySet;
+
+use super::parse_signal;
+use super::read::Section;
+use crate::cli::Cli;
+use crate::machine::plan::Readiness;
+
+/// The highest core that can be named: what the kernel's usual mask holds.
+const CORES_MAX: usize = 1024;
+
+/// What counts for the next generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerConfig {
+    /// What to run; `None`: the gin-server beside this program.
+    pub command: Option<Vec<String>>,
+    /// Where to run it; a symlink in it is resolved anew by each generation.
+    pub directory: Option<PathBuf>,
+    /// How many.
+    pub workers: u32,
+    /// When one counts as ready.
+    pub ready: Readiness,
+    /// The command of [`Readiness::Check`].
+    pub check: Option<Vec<String>>,
+    /// How long it may take to get there.
+    pub ready_timeout: Duration,
+    /// Run for each ready worker before it serves.
+    pub warm_up: Option<Vec<String>>,
+    /// Asked of each worker before it serves.
+    pub probe: Option<Probe>,
+    /// How long both generations serve.
+    pub soak: Duration,
+    /// Slot by slot, rather than all at once.
+    pub rolling: bool,
+    /// How long a worker may drain.
+    pub drain_timeout: Duration,
+    /// Asks a worker without a channel to finish.
+    pub stop_signal: Signal,
+    /// Whether the worker waits for `go`.
+    pub channel: bool,
+    /// Whether each is passed a Unix socket of its own.
+    pub private_listener: bool,
+    /// Whether workers end with the master.
+    pub dies_with_master: bool,
+    /// How long a worker may be silent.
+    pub watchdog: Option<Duration>,
+    /// Whose rights it gets.
+    pub user: Option<String>,
+    /// Instead of the user's own.
+    pub group: Option<String>,
+    /// File mode mask.
+    pub umask: Option<u32>,
+    /// Priority.
+    pub nice: Option<i32>,
+    /// On which cores.
+    pub cores: Option<Vec<usize>>,
+    /// For the kernel when memory runs out.
+    pub oom_score_adjust: Option<i32>,
+    /// What it keeps, as bits.
+    pub capabilities: Option<u64>,
+    /// How much.
+    pub limits: Limits,
+    /// Added to the master's environment, those of `env_file` first.
+    pub env: Vec<(String, String)>,
+    /// Where more of them stand.
+    pub env_file: Option<PathBuf>,
+    /// Commands around a restart.
+    pub hooks: Hooks,
+    /// The seeds' `features.hot_restart`: false refuses a restart.
+    pub hot_restart: bool,
+}
+
+/// How much a worker may have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// RLIMIT_NOFILE.
+    pub nofile: Option<u64>,
+    /// RLIMIT_NPROC.
+    pub nproc: Option<u64>,
+    /// RLIMIT_CORE, in bytes.
+    pub core: Option<u64>,
+    /// Resident memory of its processes, in bytes; above it is replaced.
+    pub memory_restart: Option<u64>,
+    /// Above it is replaced.
+    pub max_age: Option<Duration>,
+}
+
+/// What is asked over the private listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// By GET.
+    pub path: String,
+    /// What is expected.
+    pub status: u16,
+    /// What the body must contain.
+    pub body: Option<String>,
+    /// So many in a row are enough.
+    pub successes: u32,
+    /// So many in a row are too many.
+    pub failures: u32,
+    /// Between two.
+    pub interval: Duration,
+    /// For one.
+    pub timeout: Duration,
+}
+
+/// Commands around a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hooks {
+    /// If it fails, so does the restart.
+    pub before_restart: Option<Vec<String>>,
+    /// A new generation serves.
+    pub after_restart: Option<Vec<String>>,
+    /// It does not.
+    pub on_failure: Option<Vec<String>>,
+    /// For each.
+    pub timeout: Duration,
+}
+
+pub(super) fn read(section: &Section<'_>, features: &Section<'_>, cli: &Cli) -> WorkerConfig {
+    let from_file = section.command("command");
+    let command = if cli.command.is_empty() { from_file } else { Some(cli.command.clone()) };
+    let foreign = command.is_some();
+    let (ready, check) = read_ready(section);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = section.integer_or_auto("workers", 1..=i64::from(WORKERS_MAX)).map(|number| {
+        number.map_or_else(|| u32::try_from(cores).unwrap_or(1), |number| u32::try_from(number).unwrap_or(1))
+    });
+    let channel = section.boolean("channel").unwrap_or(!foreign);
+    let private_listener = section.boolean("private_listener").unwrap_or(channel);
+    let probe = read_probe(section);
+    if probe.is_some() && !private_listener {
+        section.problem(
+            "probe",
+            "it is asked over the private listener; set private_listener = true if the program serves every socket that \
+             it is passed, or use ready = { exec = [...] } or warm_up",
+        );
+    }
+    WorkerConfig {
+        command,
+        directory: section.path("directory"),
+        workers: cli.workers.or(workers).unwrap_or(1),
+        ready,
+        check,
+        ready_timeout: section.duration("ready_timeout").unwrap_or(Duration::from_secs(30)),
+        warm_up: section.command("warm_up"),
+        probe,
+        soak: section.duration("soak").unwrap_or(Duration::from_secs(u64::from(foreign))),
+        rolling: section.choice("strategy", &[("surge", false), ("rolling", true)]).unwrap_or(false),
+        drain_timeout: section.duration("drain_timeout").unwrap_or(Duration::from_secs(60)),
+        stop_signal: section.parsed("stop_signal", "a signal", parse_signal).unwrap_or(Signal::SIGTERM),
+        channel,
+        private_listener,
+        dies_with_master: section.choice("on_master_death", &[("serve", false), ("exit", true)]).unwrap_or(false),
+        watchdog: at_least(section, "watchdog", Duration::from_millis(10)),
+        user: section.string("user"),
+        group: section.string("group"),
+        umask: section.mode("umask"),
+        nice: section.integer("nice", -20..=19).and_then(|nice| i32::try_from(nice).ok()),
+        cores: read_cores(section),
+        oom_score_adjust: section.integer("oom_score_adjust", -1000..=1000).and_then(|n| i32::try_from(n).ok()),
+        capabilities: read_capabilities(section),
+        limits: read_limits(section),
+        env: section.map("env").unwrap_or_default(),
+        env_file: section.path("env_file"),
+        hooks: read_hooks(section),
+        hot_restart: features.boolean("hot_restart").unwrap_or(true),
+    }
+}
+
+fn read_ready(section: &Section<'_>) -> (Readiness, Option<Vec<String>>) {
+    if !section.is_table("ready") {
+        section.choice("ready", &[("notify", ())]);
+        return (Readiness::Notify, None);
+    }
+    let Some(table) = section.table("ready") else { return (Readiness::Notify, None) };
+    let (after, check) = (table.duration("after"), table.command("exec"));
+    let both = after.is_some() && check.is_some();
+    table.finish();
+    match (after, check) {
+        _ if both => section.problem("ready", "give either after or exec"),
+        (Some(after), _) => return (Readiness::After(after), None),
+        (None, Some(check)) => return (Readiness::Check, Some(check)),
+        (None, None) => section.problem("ready", "give { after = \"2s\" } or { exec = [\"check\"] }, or \"notify\""),
+    }
+    (Readiness::Notify, None)
+}
+
+fn read_probe(section: &Section<'_>) -> Option<Probe> {
+    let table = section.table("probe")?;
+    let count = |key, default| table.integer(key, 1..=100).and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
+    let path = table.parsed("path", "a path such as \"/readyz\"", |text| match text {
+        text if text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic()) => Ok(text.to_owned()),
+        _ => Err(format!("\"{text}\" is not a path; write it as \"/readyz\", without spaces")),
+    });
+    let status = table.integer("status", 100..=599).and_then(|status| u16::try_from(status).ok());
+    let probe = Probe {
+        path: path.unwrap_or_else(|| "/readyz".to_owned()),
+        status: status.unwrap_or(200),
+        body: table.string("body"),
+        successes: count("successes", 2),
+        failures: count("failures", 3),
+        interval: table.duration("interval").unwrap_or(Duration::from_millis(200)),
+        timeout: at_least(&table, "timeout", Duration::from_millis(1)).unwrap_or(Duration::from_secs(2)),
+    };
+    table.finish();
+    Some(probe)
+}
+
+fn read_hooks(section: &Section<'_>) -> Hooks {
+    const TIMEOUT: Duration = Duration::from_secs(30);
+    let Some(table) = section.table("hooks") else {
+        return Hooks { before_restart: None, after_restart: None, on_failure: None, timeout: TIMEOUT };
+    };
+    let hooks = Hooks {
+        before_restart: table.command("before_restart"),
+        after_restart: table.command("after_restart"),
+        on_failure: table.command("on_failure"),
+        timeout: at_least(&table, "timeout", Duration::from_millis(1)).unwrap_or(TIMEOUT),
+    };
+    table.finish();
+    hooks
+}
+
+fn read_limits(section: &Section<'_>) -> Limits {
+    let Some(table) = section.table("limits") else { return Limits::default() };
+    let count = |key, range| table.integer(key, range).and_then(|n| u64::try_from(n).ok());
+    let limits = Limits {
+        nofile: count("nofile", 16..=1 << 30),
+        nproc: count("nproc", 1..=1 << 22),
+        core: table.size("core"),
+        memory_restart: table.size("memory_restart"),
+        max_age: at_least(&table, "max_age", Duration::from_secs(1)),
+    };
+    if limits.memory_restart == Some(0) {
+        table.problem("memory_restart", "every worker needs more than 0");
+    }
+    table.finish();
+    limits
+}
+
+fn at_least(section: &Section<'_>, key: &'static str, least: Duration) -> Option<Duration> {
+    let duration = section.duration(key)?;
+    if duration < least {
+        section.problem(key, &format!("it must be {} at least", humantime::format_duration(least)));
+        return None;
+    }
+    Some(duration)
+}
+
+/// "0-3", "8".
+fn read_cores(section: &Section<'_>) -> Option<Vec<usize>> {
+    let parse = |text: &String| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last && last < CORES_MAX).then_some(first..=last)
+    };
+    let mut cores = Vec::new();
+    for text in section.list("cpu_affinity")? {
+        match parse(&text) {
+            Some(range) => cores.extend(range),
+            None => section.problem("cpu_affinity", &format!("\"{text}\" is not a core; write \"3\" or \"0-3\"")),
+        }
+    }
+    if cores.is_empty() {
+        section.problem("cpu_affinity", "a worker needs one core at least");
+    }
+    Some(cores)
+}
+
+fn read_capabilities(section: &Section<'_>) -> Option<u64> {
+    let mut set = CapabilitySet::empty();
+    for name in section.list("capabilities")? {
+        let upper = name.to_uppercase();
+        match CapabilitySet::from_name(upper.strip_prefix("CAP_").unwrap_or(&upper)) {
+            Some(one) => set |= one,
+            None => {
+                section.problem("capabilities", &format!("\"{name}\" is not a capability; see capabilities(7)"));
+            }
+        }
+    }
+    Some(set.bits())
+}

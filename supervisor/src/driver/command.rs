@@ -1,0 +1,71 @@
+//! The operator's commands: the ready check, the warm-up, and the hooks. Each runs as a worker does, but for its descriptors.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
+use super::frozen::Program;
+use crate::machine::failure::Exit;
+use crate::os::orphan;
+use crate::os::pidfd::Child;
+use crate::os::spawn::{self, Link, Spec};
+
+/// Which children are ours to reap: workers, and commands.
+pub type Claims = Rc<RefCell<HashSet<Pid>>>;
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct Command {
+    child: Rc<Child>,
+    link: Link,
+    claims: Claims,
+}
+
+impl Command {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If there is no process, descriptor or memory to be had.
+    pub fn start(spec: &Spec, program: &Program, claims: &Claims) -> io::Result<Self> {
+        let helper = spawn::start()?;
+        // If this fails the helper reads EOF, exits, and is reaped as an orphan.
+        helper.link.send(spec, &[program.executable.as_fd()])?;
+        claims.borrow_mut().insert(helper.child.pid());
+        Ok(Self { child: Rc::new(helper.child), link: helper.link, claims: Rc::clone(claims) })
+    }
+
+    /// Its process, to end it before its time.
+    #[must_use]
+    pub fn child(&self) -> Rc<Child> {
+        Rc::clone(&self.child)
+    }
+
+    /// Waits for its end, for `timeout` at most; nothing of it is left then.
+    ///
+    /// # Errors
+    /// What came of it, in words that follow its name: "exited with status 3".
+    pub async fn end(self, timeout: Duration) -> Result<(), String> {
+        let ended = tokio::time::timeout(timeout, async {
+            let failed = self.link.outcome().await.ok().flatten();
+            let _ = self.child.exited().await;
+            failed
+        });
+        let ended = ended.await;
+        let _ = self.child.kill_group();
+        let _ = self.child.exited().await;
+        let exit = self.child.reap();
+        self.claims.borrow_mut().remove(&self.child.pid());
+        orphan::reap(|pid| self.claims.borrow().contains(&pid));
+        match (ended, exit) {
+            (Err(_), _) => Err(format!("it did not end within {}", humantime::format_duration(timeout))),
+            (Ok(Some(error)), _) => Err(error),
+            (Ok(None), Exit::Code(0)) => Ok(()),
+            (Ok(None), exit) => Err(format!("it {exit}")),
+        }
+    }
+}

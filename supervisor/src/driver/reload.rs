@@ -1,0 +1,71 @@
+//! Reading the configuration anew (HUP, `gin-ctl reload`): what counts in place is changed in place; everything else is a
+//! restart.
+
+use gin_shared::control::OperationId;
+use gin_shared::exit;
+
+use super::Driver;
+use crate::config::Config;
+use crate::machine::event::{Event, Queue};
+use crate::os::time;
+
+/// Somebody wants it.
+#[derive(Debug)]
+pub struct Request {
+    /// Whom to answer.
+    pub operation: Option<OperationId>,
+    /// For the history.
+    pub asked_by: String,
+    /// What to do while an upgrade is under way.
+    pub queue: Queue,
+}
+
+impl Driver {
+    pub(super) fn reload(&mut self, request: Request) -> Option<Event> {
+        let Request { operation, asked_by, queue } = request;
+        let end = |exit: u8, text: String| {
+            if let Some(id) = operation {
+                self.handle.operations.end(time::now(), id, exit, text);
+            }
+        };
+        let parts = &self.performer.parts;
+        let config = match self.performer.load() {
+            Ok(config) => config,
+            Err(problems) => {
+                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                tracing::error!("{asked_by}: the configuration cannot be used; nothing changed: {}", lines.join("; "));
+                end(exit::USAGE, format!("the configuration cannot be used; nothing changed\n{}", lines.join("\n")));
+                return None;
+            }
+        };
+        // A change that has not come into force yet, because its restart failed, is one still.
+        let same = self.in_force(&config);
+        let live = config.live != parts.config.live || !parts.config.fixed.changed(&config.fixed).is_empty();
+        if !same || !live {
+            return Some(Event::Restart { operation, asked_by, queue });
+        }
+        let fixed = parts.config.fixed.changed(&config.fixed);
+        let mut text = "changed in place; no worker was restarted".to_owned();
+        if !fixed.is_empty() {
+            text = format!("{text}; only from a new start of the supervisor on: {}", fixed.join(", "));
+        }
+        tracing::info!("{asked_by}: reload: {text}");
+        end(exit::DONE, text);
+        self.performer.apply(config);
+        self.machine.set_max_draining(self.performer.live().max_draining);
+        None
+    }
+
+    /// Whether the current generation runs just what `config` says: its own settings, the listeners, and every section
+    /// that the workers read.
+    fn in_force(&self, config: &Config) -> bool {
+        let frozen = self.machine.current().and_then(|run| self.performer.frozen.get(&run.id));
+        frozen.is_some_and(|frozen| {
+            let listeners = frozen.listeners.iter().map(|listening| &listening.spec);
+            frozen.config == config.worker
+                && listeners.eq(config.listeners.iter())
+                && frozen.others == config.others()
+                && frozen.is_where_it_was()
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! What a service manager is told (`sd_notify(3)`): that it serves, reloads or stops, how it is, that it lives, and that
+//! something may take its time. There may be no service manager; then nothing is told.
+
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Duration;
+
+use gin_shared::inherit::NOTIFY_SOCKET;
+use sd_notify::NotifyState;
+
+use crate::machine::Machine;
+use crate::machine::fleet::Fleet;
+use crate::machine::generation::Run;
+use crate::machine::moment::Moment;
+use crate::machine::worker::Worker;
+
+/// Added to what is asked for, so that our own deadline comes first.
+const MARGIN: Duration = Duration::from_secs(10);
+/// The longest STATUS, in characters.
+const STATUS_MAX: usize = 400;
+
+/// What waits to be told while a service manager takes nothing; more is dropped.
+const QUEUE: usize = 64;
+/// How long the last words may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What it was told last, and how it is told: by a thread, for its socket may take nothing for a while.
+#[derive(Debug, Default)]
+pub struct ServiceManager {
+    messages: Option<SyncSender<Vec<String>>>,
+    all_told: Option<Receiver<()>>,
+    /// Half its interval.
+    watchdog: Option<Duration>,
+    next_ping: Option<Moment>,
+    status: String,
+    patient_until: Option<Moment>,
+    reloading: bool,
+}
+
+impl ServiceManager {
+    /// As the environment says.
+    #[must_use]
+    pub fn from_env() -> Self {
+        // WATCHDOG_PID names another process if we were started by a shell of the service.
+        let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
+        let mut own = Self::default();
+        own.watchdog = watchdog;
+        if std::env::var_os(NOTIFY_SOCKET).is_some() {
+            let (sender, messages) = std::sync::mpsc::sync_channel::<Vec<String>>(QUEUE);
+            let (ends, all_told) = std::sync::mpsc::sync_channel(1);
+            let told = std::thread::Builder::new().name("notify".to_owned()).spawn(move || {
+                for message in messages {
+                    let states: Vec<NotifyState<'_>> = message.iter().map(|m| NotifyState::Custom(m)).collect();
+                    if let Err(error) = sd_notify::notify(&states) {
+                        tracing::warn!("NOTIFY_SOCKET: {error}");
+                    }
+                }
+                let _ = ends.send(());
+            });
+            match told {
+                Ok(_) => (own.messages, own.all_told) = (Some(sender), Some(all_told)),
+                Err(error) => tracing::warn!("NOTIFY_SOCKET: no thread for it: {error}"),
+            }
+        }
+        own
+    }
+
+    fn tell(&self, states: &[NotifyState<'_>]) {
+        if let Some(messages) = &self.messages {
+            // Full: it has taken nothing for a long time.
+            let _ = messages.try_send(states.iter().map(ToString::to_string).collect());
+        }
+    }
+
+    /// When the next ping is due.
+    #[must_use]
+    pub fn next_ping(&self) -> Option<Moment> {
+        self.watchdog.and(self.next_ping)
+    }
+
+    /// Pings, if it is time.
+    pub fn ping(&mut self, now: Moment) {
+        if let Some(interval) = self.watchdog
+            && self.next_ping.is_none_or(|at| at <= now)
+        {
+            self.next_ping = Some(now + interval);
+            self.tell(&[NotifyState::Watchdog]);
+        }
+    }
+
+    /// The first generation serves, or what had begun has come to its end, well or badly.
+    pub fn ready(&mut self, machine: &Machine) {
+        self.reloading = false;
+        self.status = words(machine);
+        self.tell(&[NotifyState::Ready, NotifyState::Status(&self.status)]);
+    }
+
+    /// A new generation is on its way.
+    pub fn reloading(&mut self, machine: &Machine) {
+        self.status = words(machine);
+        match NotifyState::monotonic_usec_now() {
+            Ok(at) => self.tell(&[NotifyState::Reloading, at, NotifyState::Status(&self.status)]),
+            Err(error) => tracing::warn!("CLOCK_MONOTONIC: {error}"),
+        }
+        self.reloading = true;
+    }
+
+    /// Whether READY=1 is owed.
+    #[must_use]
+    pub fn is_reloading(&self) -> bool {
+        self.reloading
+    }
+
+    /// All is to end.
+    pub fn stopping(&mut self, machine: &Machine) {
+        self.status = words(machine);
+        self.tell(&[NotifyState::Stopping, NotifyState::Status(&self.status)]);
+    }
+
+    /// Something has happened: how it is now, and for how much longer it may go on.
+    pub fn update(&mut self, now: Moment, machine: &Machine) {
+        if matches!(machine.fleet, Fleet::Stopped) {
+            return;
+        }
+        let status = words(machine);
+        if status != self.status {
+            self.tell(&[NotifyState::Status(&status)]);
+            self.status = status;
+        }
+        if let Some(until) = patience(machine)
+            && self.patient_until.is_none_or(|told| told < until)
+        {
+            self.patient_until = Some(until);
+            let micros = (until.since(now) + MARGIN).as_micros();
+            self.tell(&[NotifyState::ExtendTimeoutUsec(u32::try_from(micros).unwrap_or(u32::MAX))]);
+        }
+    }
+}
+
+/// The latest deadline of what is under way; `None` while nothing is.
+fn patience(machine: &Machine) -> Option<Moment> {
+    let workers: Vec<&Worker> = match &machine.fleet {
+        Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. } => candidate.run.as_ref()?.workers().collect(),
+        Fleet::Stopping { .. } => machine.leaving.iter().flat_map(Run::workers).collect(),
+        Fleet::Idle | Fleet::Serving(_) | Fleet::Stopped => return None,
+    };
+    let soak = machine.candidate().and_then(|candidate| candidate.run.as_ref()).and_then(Run::deadline);
+    workers.into_iter().filter_map(Worker::deadline).chain(soak).max()
+}
+
+/// How it is, in an operator's words.
+fn words(machine: &Machine) -> String {
+    let named = |run: &Run| match &run.plan.release {
+        Some(release) => format!("generation {} ({release})", run.id),
+        None => format!("generation {}", run.id),
+    };
+    let serves = |run: &Run| format!("{} serves, {}/{}", named(run), run.serving(), run.wanted());
+    let failed = || {
+        let last = machine.history.iter().next_back()?;
+        let reason = last.failure.as_ref()?;
+        Some(format!("generation {} failed: {reason}; ", last.generation))
+    };
+    let text = match &machine.fleet {
+        Fleet::Idle | Fleet::Stopped => String::new(),
+        Fleet::Booting(candidate) => match &candidate.run {
+            Some(run) => format!("{} on its way: not {} yet", named(run), run.missing().word()),
+            None => "preparing the first generation".to_owned(),
+        },
+        Fleet::Serving(run) if run.is_degraded() => {
+            format!("{}{}, degraded", failed().unwrap_or_default(), serves(run))
+        }
+        Fleet::Serving(run) => format!("{}{}", failed().unwrap_or_default(), serves(run)),
+        Fleet::Upgrading { current, candidate } => {
+            let way = match &candidate.run {
+                Some(run) => format!("{} on its way: not {} yet", named(run), run.missing().word()),
+                None => format!("generation {} on its way: being prepared", candidate.generation),
+            };
+            format!("{way}; {}", serves(current))
+        }
+        Fleet::Stopping { .. } => {
+            let left = machine.leaving.iter().flat_map(Run::workers).count();
+            format!("{}stopping: {left} workers drain", failed().unwrap_or_default())
+        }
+    };
+    let one_line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    one_line.take(STATUS_MAX).collect()
+}
+
+impl Drop for ServiceManager {
+    /// What waits is told, unless it is not taken.
+    fn drop(&mut self) {
+        drop(self.messages.take());
+        if let Some(all_told) = &self.all_told {
+            let _ = all_told.recv_timeout(FAREWELL);
+        }
+    }
+}

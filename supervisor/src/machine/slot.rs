@@ -1,0 +1,124 @@
+//! One slot of a generation: who is in it, and who is to take the place.
+
+use gin_shared::generation::{Generation, Slot, WorkerId};
+use serde::{Deserialize, Serialize};
+
+use super::action::Action;
+use super::failure::Unfit;
+use super::moment::Moment;
+use super::worker::Worker;
+
+/// One slot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SlotRun {
+    /// Its number.
+    pub slot: Slot,
+    /// What is in it.
+    pub occupant: Occupant,
+    /// Who takes the place of a worker that is unfit, once it serves.
+    #[serde(default)]
+    pub successor: Occupant,
+    /// Why the worker in it is to be replaced.
+    #[serde(default)]
+    pub unfit: Option<Unfit>,
+    /// Whether a rolling candidate has taken its place.
+    #[serde(default)]
+    pub yielded: bool,
+    /// How many workers it has had.
+    pub attempts: u32,
+    /// How many failed in a row.
+    pub failures: u32,
+}
+
+/// What is in a slot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Occupant {
+    /// A worker.
+    Worker(Worker),
+    /// Nobody before this moment.
+    Backoff(Moment),
+    /// Nobody any more.
+    #[default]
+    Vacant,
+}
+
+impl Occupant {
+    /// The worker, if it is one.
+    #[must_use]
+    pub fn worker(&self) -> Option<&Worker> {
+        match self {
+            Self::Worker(worker) => Some(worker),
+            Self::Backoff(_) | Self::Vacant => None,
+        }
+    }
+
+    pub(super) fn worker_mut(&mut self) -> Option<&mut Worker> {
+        match self {
+            Self::Worker(worker) => Some(worker),
+            Self::Backoff(_) | Self::Vacant => None,
+        }
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        match self {
+            Self::Worker(worker) => worker.deadline(),
+            Self::Backoff(until) => Some(*until),
+            Self::Vacant => None,
+        }
+    }
+}
+
+impl SlotRun {
+    pub(super) fn new(slot: Slot) -> Self {
+        Self {
+            slot,
+            occupant: Occupant::Vacant,
+            successor: Occupant::Vacant,
+            unfit: None,
+            yielded: false,
+            attempts: 0,
+            failures: 0,
+        }
+    }
+
+    /// Its worker, if it has one.
+    #[must_use]
+    pub fn worker(&self) -> Option<&Worker> {
+        self.occupant.worker()
+    }
+
+    /// Whether nobody is in it, nor to come.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.occupant == Occupant::Vacant && self.successor == Occupant::Vacant
+    }
+
+    fn next(&mut self, now: Moment, generation: Generation, out: &mut Vec<Action>) -> Occupant {
+        let id = WorkerId { generation, slot: self.slot, attempt: self.attempts };
+        self.attempts += 1;
+        Occupant::Worker(Worker::spawn(now, id, out))
+    }
+
+    pub(super) fn spawn(&mut self, now: Moment, generation: Generation, out: &mut Vec<Action>) {
+        self.occupant = self.next(now, generation, out);
+    }
+
+    pub(super) fn spawn_successor(&mut self, now: Moment, generation: Generation, out: &mut Vec<Action>) {
+        self.successor = self.next(now, generation, out);
+    }
+
+    /// Spawns whom it has waited for.
+    pub(super) fn end_backoff(&mut self, now: Moment, generation: Generation, out: &mut Vec<Action>) {
+        if matches!(self.occupant, Occupant::Backoff(until) if until <= now) {
+            self.spawn(now, generation, out);
+        }
+        if matches!(self.successor, Occupant::Backoff(until) if until <= now) {
+            self.spawn_successor(now, generation, out);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.occupant.deadline().into_iter().chain(self.successor.deadline()).min()
+    }
+}

@@ -1,0 +1,76 @@
+//! The service manager's side of sd_notify: everything that a supervisor says to it.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use crate::PATIENCE;
+
+/// What was said so far.
+#[derive(Debug, Clone)]
+pub struct Notifications(Arc<(Mutex<Vec<String>>, Condvar)>);
+
+impl Notifications {
+    /// Listens at `path`, until the process ends.
+    ///
+    /// # Panics
+    /// If it cannot.
+    #[must_use]
+    pub fn listen(path: &Path) -> Self {
+        let socket = UnixDatagram::bind(path).unwrap();
+        let own = Self(Arc::default());
+        let shared = own.clone();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(length) = socket.recv(&mut bytes) {
+                let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+                shared.0.0.lock().unwrap().push(text);
+                shared.0.1.notify_all();
+            }
+        });
+        own
+    }
+
+    /// Everything so far.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn all(&self) -> Vec<String> {
+        self.0.0.lock().unwrap().clone()
+    }
+
+    /// Waits for a message for which `is_it` holds, behind the first `after`; gives how many there are up to it.
+    ///
+    /// # Errors
+    /// If none comes in time, or `over` says that none will: what came.
+    pub fn wait(
+        &self,
+        after: usize,
+        is_it: impl Fn(&str) -> bool,
+        mut over: impl FnMut() -> bool,
+    ) -> Result<usize, Vec<String>> {
+        let began = Instant::now();
+        let mut messages = self.0.0.lock().unwrap();
+        loop {
+            if let Some(index) = messages.iter().skip(after).position(|message| is_it(message)) {
+                return Ok(after + index + 1);
+            }
+            if began.elapsed() > PATIENCE || over() {
+                return Err(messages.clone());
+            }
+            messages = self.0.1.wait_timeout(messages, std::time::Duration::from_millis(100)).unwrap().0;
+        }
+    }
+
+    /// The same for a message that has this line.
+    ///
+    /// # Panics
+    /// If none comes.
+    #[must_use]
+    pub fn until(&self, after: usize, line: &str) -> usize {
+        let found = self.wait(after, |message| message.lines().any(|l| l == line), || false);
+        found.unwrap_or_else(|all| panic!("no {line}: {all:#?}"))
+    }
+}
