@@ -2,15 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking: that is its verdict")]
 
+mod container;
+mod fitness;
+mod gate;
 mod gunicorn;
 mod hostile;
 mod identity;
 mod in_flight;
 mod operator;
 mod readiness;
+mod recipes;
+mod reconfigure;
 mod release;
 mod restart;
 mod signals;
 mod start;
+mod systemd;
 mod unfit;
 mod worker;

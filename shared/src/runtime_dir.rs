@@ -1,7 +1,8 @@
 //! Where an instance keeps its sockets, PID file and locks, for the master to make and `gin-ctl` to find.
 //!
 //! The first that applies: `$RUNTIME_DIRECTORY` (systemd's `RuntimeDirectory=`), `/run/gin/NAME` for root,
-//! `$XDG_RUNTIME_DIR/gin/NAME`, `/tmp/gin-UID/NAME` (0700, owner checked).
+//! `$XDG_RUNTIME_DIR/gin/NAME` for others, `/tmp/gin-UID/NAME`, `/dev/shm/gin-UID/NAME` (0700, owner checked). Where one
+//! cannot be made because nothing can be written there, the next one is taken.
 
 use std::path::{Path, PathBuf};
 
@@ -39,12 +40,14 @@ impl Surroundings {
         }
     }
 
-    /// The directory of the instance `name`, for a master that starts.
+    /// The directories that a master which starts as the instance `name` may use: the first that can be made.
     #[must_use]
-    pub fn directory(&self, name: &str) -> PathBuf {
+    pub fn directories(&self, name: &str) -> Vec<PathBuf> {
         match &self.runtime_directory {
-            Some(given) => given.clone(),
-            None => self.parents().remove(0).join(name),
+            Some(given) => vec![given.clone()],
+            None if self.uid.is_root() => self.parents().iter().map(|parent| parent.join(name)).collect(),
+            // /run/gin is where to look for root's, not a place of ours.
+            None => self.parents().iter().filter(|p| !p.starts_with("/run/gin")).map(|p| p.join(name)).collect(),
         }
     }
 
@@ -52,12 +55,14 @@ impl Surroundings {
     #[must_use]
     pub fn parents(&self) -> Vec<PathBuf> {
         let system = PathBuf::from("/run/gin");
-        let own_tmp = PathBuf::from(format!("/tmp/gin-{}", self.uid));
+        let own = |top: &str| PathBuf::from(format!("{top}/gin-{}", self.uid));
+        // A container whose root is read-only has /dev/shm.
+        let (own_tmp, shared_memory) = (own("/tmp"), own("/dev/shm"));
         if self.uid.is_root() {
-            return vec![system];
+            return vec![system, own_tmp, shared_memory];
         }
         let user = self.xdg_runtime_dir.as_ref().map(|dir| dir.join("gin"));
-        user.into_iter().chain([own_tmp, system]).collect()
+        user.into_iter().chain([own_tmp, shared_memory, system]).collect()
     }
 }
 

@@ -94,7 +94,14 @@ fn supervise(cli: Cli, config: Config) -> ExitCode {
         return ExitCode::from(exit::FAILED);
     }
     let person = io::stdout().is_terminal() && io::stderr().is_terminal();
-    let guard = telemetry::start(cli.log_format.as_deref(), if person { "warn" } else { &cli.log_level });
+    let level = if person { "warn" } else { &cli.log_level };
+    let guard = match telemetry::start(cli.log_format.as_deref(), level, &config.instance) {
+        Ok(guard) => guard,
+        Err(error) => {
+            eprintln!("error: --log-format journald: {error}");
+            return ExitCode::from(exit::USAGE);
+        }
+    };
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let code = hold(cli, config, person).unwrap_or_else(|stop| {
         // Straight to stderr, for it is the last word and must not be lost.

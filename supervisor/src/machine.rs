@@ -267,7 +267,8 @@ impl Machine {
         };
         self.fleet = fleet;
         let generation = candidate.generation;
-        let phase = candidate.run.as_ref().map_or(Phase::Started, Run::missing);
+        // A worker that has failed is told to end already: what it failed at is told by how.
+        let phase = failure.phase().or(candidate.run.as_ref().map(Run::missing)).unwrap_or(Phase::Started);
         out.push(Action::Report(Report::Withdrawn { generation, phase, failure: failure.clone(), worker }));
         self.history.push(record(now, &candidate, Some(failure.clone())));
         match candidate.run {

@@ -1,6 +1,8 @@
-//! The master's log: text on a terminal, JSON elsewhere, to stderr.
+//! The master's log: text on a terminal, fields in the journal where stderr is connected to it, JSON elsewhere.
 //!
 //! Written by a thread of its own from a bounded queue: a terminal or pipe that takes nothing costs lines, never time.
+
+mod journal;
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
@@ -23,14 +25,35 @@ const REMEMBERED: usize = 256;
 static LEVEL: AtomicU8 = AtomicU8::new(3);
 static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 
-/// Starts logging. What waits is written when the guard is dropped.
-pub fn start(format: Option<&str>, level: &str) -> WorkerGuard {
+/// What waits is written when it is dropped.
+#[derive(Debug)]
+pub struct Guard {
+    _stderr: Option<WorkerGuard>,
+    _journal: Option<journal::Guard>,
+}
+
+/// Starts logging.
+///
+/// # Errors
+/// If journald is asked for and not there.
+pub fn start(format: Option<&str>, level: &str, instance: &str) -> io::Result<Guard> {
     set_level(level);
+    let filter = dynamic_filter_fn(|metadata, _| rank(*metadata.level()) <= LEVEL.load(Ordering::Relaxed));
+    if format == Some("journald") || (format.is_none() && journal::has_stderr()) {
+        match journal::Journal::connect(instance) {
+            Ok((journal, guard)) => {
+                tracing_subscriber::registry().with(journal.with_filter(filter)).init();
+                return Ok(Guard { _stderr: None, _journal: Some(guard) });
+            }
+            Err(error) if format.is_some() => return Err(error),
+            // As text, then.
+            Err(_) => {}
+        }
+    }
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true).thread_name("log").finish(io::stderr());
     let terminal = io::stderr().is_terminal();
     let json = format.map_or(!terminal, |format| format == "json");
-    let filter = dynamic_filter_fn(|metadata, _| rank(*metadata.level()) <= LEVEL.load(Ordering::Relaxed));
     let base = tracing_subscriber::fmt::layer().with_target(false).with_writer(Remembering(writer));
     if json {
         tracing_subscriber::registry().with(base.json().flatten_event(true).with_filter(filter)).init();
@@ -38,7 +61,7 @@ pub fn start(format: Option<&str>, level: &str) -> WorkerGuard {
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         tracing_subscriber::registry().with(base.with_ansi(colour).with_filter(filter)).init();
     }
-    guard
+    Ok(Guard { _stderr: Some(guard), _journal: None })
 }
 
 /// Changes what is logged, from the next line on.

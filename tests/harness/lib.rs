@@ -7,6 +7,7 @@
 
 mod control;
 mod http;
+mod lab;
 mod load;
 mod notify;
 mod place;
@@ -15,11 +16,12 @@ mod supervisor;
 
 pub use control::{Ctl, Events};
 pub use http::{Address, Client, Failure, Response, get};
+pub use lab::Lab;
 pub use load::{Load, Report};
 pub use notify::Notifications;
 pub use place::{binary, fixture, soak, times};
 pub use releases::Releases;
-pub use supervisor::{Supervisor, supervisor};
+pub use supervisor::{Builder, Supervisor, supervisor};
 
 use std::time::Duration;
 

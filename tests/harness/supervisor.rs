@@ -25,6 +25,7 @@ pub struct Builder {
     unix: bool,
     no_listener: bool,
     environment: Vec<(String, String)>,
+    whole: Option<String>,
 }
 
 /// A supervisor of one gin-server.
@@ -42,6 +43,7 @@ pub fn supervisor() -> Builder {
         unix: false,
         no_listener: false,
         environment: Vec::new(),
+        whole: None,
     }
 }
 
@@ -58,6 +60,19 @@ impl Builder {
     pub fn section(mut self, text: &str) -> Self {
         writeln!(self.sections, "{text}").unwrap();
         self
+    }
+
+    /// This file instead of all settings.
+    #[must_use]
+    pub fn file(mut self, text: &str) -> Self {
+        self.whole = Some(text.to_owned());
+        self
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// So many workers.
@@ -134,6 +149,7 @@ impl Builder {
                 .unwrap();
         }
         text.push_str(&self.sections);
+        let text = self.whole.unwrap_or(text);
         std::fs::write(path.join("shop.toml"), text).unwrap();
         std::fs::create_dir_all(path.join("run")).unwrap();
         let log = File::options().create(true).append(true).open(path.join("log")).unwrap();
@@ -212,6 +228,16 @@ impl Supervisor {
         Releases::new(self.dir.path())
     }
 
+    /// Changes its configuration.
+    ///
+    /// # Panics
+    /// If the file is not there.
+    pub fn configure(&self, change: impl FnOnce(String) -> String) {
+        let file = self.dir.path().join("shop.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(file, change(text)).unwrap();
+    }
+
     /// Its control socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
@@ -255,7 +281,12 @@ impl Supervisor {
         self.listener("unix")
     }
 
-    fn listener(&self, name: &str) -> Address {
+    /// One of its listeners.
+    ///
+    /// # Panics
+    /// If there is none of that name.
+    #[must_use]
+    pub fn listener(&self, name: &str) -> Address {
         let status = self.status();
         let listener = status.listeners.iter().find(|listener| listener.name == name).expect("it listens there");
         Address::from(listener.address.as_str())

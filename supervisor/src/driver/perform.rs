@@ -19,7 +19,7 @@ use super::process::{Own, Process};
 use super::service_manager::ServiceManager;
 use super::{Handle, Message, Parts};
 use crate::config::tree::Problem;
-use crate::config::{Config, Live};
+use crate::config::{Config, Fixed, Live};
 use crate::machine::Machine;
 use crate::machine::action::{Action, Answer};
 use crate::machine::event::{Event, WorkerEvent};
@@ -49,6 +49,10 @@ pub struct Performer {
     pub(super) claims: Claims,
     /// The sockets that any generation has; they close with the last one that does.
     sockets: Vec<Weak<Listener>>,
+    /// What the configuration said last of what counts from a new start alone.
+    pub(super) fixed_seen: Fixed,
+    /// The operation that a generation was made for.
+    pub(super) asked: HashMap<Generation, u64>,
     /// The configurations of generations that do not serve yet.
     configs: HashMap<Generation, Config>,
     /// Commands that a generation waits for before it is started.
@@ -60,6 +64,7 @@ impl Performer {
     #[must_use]
     pub fn new(parts: Parts, handle: Handle) -> Self {
         Self {
+            fixed_seen: parts.config.fixed.clone(),
             parts,
             handle,
             frozen: HashMap::new(),
@@ -70,6 +75,7 @@ impl Performer {
             service_manager: ServiceManager::from_env(),
             claims: Rc::new(RefCell::new(HashSet::new())),
             sockets: Vec::new(),
+            asked: HashMap::new(),
             configs: HashMap::new(),
             preparing: HashMap::new(),
         }
@@ -286,6 +292,7 @@ impl Performer {
         if !fixed.is_empty() {
             tracing::warn!("changed, but counts only from a new start of the supervisor: {}", fixed.join(", "));
         }
+        self.fixed_seen = config.fixed.clone();
         config.fixed = self.parts.config.fixed.clone();
         self.parts.config = config;
     }

@@ -85,7 +85,13 @@ impl Process {
 
     /// SIGABRT, for it hangs.
     pub fn abort(&self) {
-        self.signalled(self.child.signal(Signal::SIGABRT));
+        self.signal(Signal::SIGABRT);
+    }
+
+    /// One that is stopped takes it, too.
+    fn signal(&self, signal: Signal) {
+        self.signalled(self.child.signal(signal));
+        self.signalled(self.child.signal(Signal::SIGCONT));
     }
 
     /// Lets it accept; one without a channel does already.
@@ -97,7 +103,7 @@ impl Process {
     pub fn drain(&self, reason: DrainReason) {
         let sent = self.send(&FromMaster::Drain { reason });
         if !sent || !self.greeted.get() {
-            self.signalled(self.child.signal(self.stop_signal));
+            self.signal(self.stop_signal);
         }
     }
 

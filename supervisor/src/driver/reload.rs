@@ -40,7 +40,7 @@ impl Driver {
         };
         // A change that has not come into force yet, because its restart failed, is one still.
         let same = self.in_force(&config);
-        let live = config.live != parts.config.live || !parts.config.fixed.changed(&config.fixed).is_empty();
+        let live = config.live != parts.config.live || self.performer.fixed_seen != config.fixed;
         if !same || !live {
             return Some(Event::Restart { operation, asked_by, queue });
         }

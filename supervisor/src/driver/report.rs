@@ -20,8 +20,9 @@ impl Performer {
                 self.event(format!("a command waits: {text}"), None, None);
             }
             Report::Candidate { generation, operations, asked_by } => {
-                let number = generation.0;
-                tracing::info!(generation = number, asked_by, "generation {number} begins");
+                let (number, operation) = (generation.0, operations.first().map(|operation| operation.0));
+                self.asked.extend(operation.map(|operation| (generation, operation)));
+                tracing::info!(generation = number, operation, asked_by, "generation {number} begins");
                 self.handle
                     .operations
                     .step(&operations, &Step::Generation { generation, release: None, directory: None });
@@ -33,7 +34,8 @@ impl Performer {
             Report::Phase { generation, phase, workers, took } => {
                 let (number, took_ms, word) = (generation.0, millis(took), phase.word());
                 let release = self.frozen.get(&generation).and_then(|frozen| frozen.release.clone());
-                tracing::info!(generation = number, release, workers, took_ms, "generation {number} {word}");
+                let operation = self.asked.get(&generation).copied();
+                tracing::info!(generation = number, operation, release, workers, took_ms, "generation {number} {word}");
                 self.handle.operations.step_of(generation, &Step::Phase { phase, workers, took_ms });
                 self.event(
                     format!("generation {number} {word}, {workers} workers, {took_ms} ms"),
@@ -63,8 +65,10 @@ impl Performer {
             Report::Withdrawn { generation, phase, failure, worker } => {
                 let said = worker.map(|worker| self.last_words(worker)).unwrap_or_default();
                 let (number, missing, reason) = (generation.0, phase.word(), failure.to_string());
+                let operation = self.asked.get(&generation).copied();
                 tracing::error!(
                     generation = number,
+                    operation,
                     missing,
                     said = said.join(" | "),
                     "generation {number} failed: {reason}"
@@ -81,6 +85,7 @@ impl Performer {
             }
             Report::Gone { generation, took } => {
                 let (number, took_ms) = (generation.0, millis(took));
+                self.asked.remove(&generation);
                 tracing::info!(generation = number, took_ms, "generation {number} gone");
                 self.event(format!("generation {number} gone, {took_ms} ms"), Some(generation), None);
             }
@@ -138,9 +143,11 @@ impl Performer {
             WorkerReport::Respawn(wait) => format!("respawned in {} ms", wait.as_millis()),
         };
         match what {
-            WorkerReport::Failed(_) => tracing::error!(generation, slot, pid, took_ms, "worker {text}"),
+            WorkerReport::Failed(_) => {
+                tracing::error!(generation, slot, pid, took_ms, "worker {generation}.{slot} {text}")
+            }
             WorkerReport::Killed | WorkerReport::Respawn(_) | WorkerReport::Unfit(_) | WorkerReport::Aborted => {
-                tracing::warn!(generation, slot, pid, took_ms, "worker {text}");
+                tracing::warn!(generation, slot, pid, took_ms, "worker {generation}.{slot} {text}");
             }
             WorkerReport::Spawned
             | WorkerReport::Started
@@ -149,7 +156,9 @@ impl Performer {
             | WorkerReport::Probed(_)
             | WorkerReport::Serving
             | WorkerReport::Draining
-            | WorkerReport::Exited(_) => tracing::info!(generation, slot, pid, took_ms, "worker {text}"),
+            | WorkerReport::Exited(_) => {
+                tracing::info!(generation, slot, pid, took_ms, "worker {generation}.{slot} {text}")
+            }
         }
         if let WorkerReport::Probed(said) = what {
             let step = Step::Probe { slot, text: said.clone() };

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use gin_shared::control::Phase;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Readiness;
@@ -127,6 +128,24 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What was not reached, where the failure itself says it.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        match self {
+            Self::NotReady { .. } => Some(Phase::Ready),
+            Self::WarmUp { .. } => Some(Phase::WarmedUp),
+            Self::Probe { .. } => Some(Phase::Probed),
+            Self::NotAccepting { .. } => Some(Phase::Serving),
+            Self::Hangs { .. } => Some(Phase::Soaked),
+            Self::Config(_)
+            | Self::Prepare(_)
+            | Self::Spawn(_)
+            | Self::Exec(_)
+            | Self::Exited { .. }
+            | Self::Cancelled(_) => None,
+        }
+    }
+
     /// The process to look for in logs.
     #[must_use]
     pub fn pid(&self) -> Option<i32> {

@@ -167,9 +167,14 @@ impl Run {
     #[must_use]
     pub fn missing(&self) -> Phase {
         match self.stage {
-            Stage::Starting | Stage::Rolling { until: None, .. } => {
-                let least = self.fronts().map(|worker| worker.state.progress()).min();
-                match least.unwrap_or(Progress::None) {
+            Stage::Starting => {
+                let reached = |phase: Phase| self.phases.iter().any(|(other, _)| *other == phase);
+                let steps = self.steps().into_iter().map(|(phase, _)| phase);
+                steps.into_iter().find(|phase| !reached(*phase)).unwrap_or(Phase::Serving)
+            }
+            Stage::Rolling { slot, until: None } => {
+                let worker = self.slots.get(slot as usize).and_then(SlotRun::worker);
+                match worker.map_or(Progress::None, |worker| worker.state.progress()) {
                     Progress::None => Phase::Started,
                     Progress::Started => Phase::Ready,
                     Progress::Ready => Phase::WarmedUp,
@@ -181,6 +186,14 @@ impl Run {
             Stage::Soaking(_) | Stage::Rolling { .. } => Phase::Soaked,
             Stage::Current | Stage::Standby | Stage::Leaving => Phase::Current,
         }
+    }
+
+    /// What its workers have to reach before they are told to serve.
+    fn steps(&self) -> Vec<(Phase, Progress)> {
+        let mut steps = vec![(Phase::Started, Progress::Started), (Phase::Ready, Progress::Ready)];
+        steps.extend(self.plan.warms_up.then_some((Phase::WarmedUp, Progress::WarmedUp)));
+        steps.extend(self.plan.probes.then_some((Phase::Probed, Progress::Fit)));
+        steps
     }
 
     fn find(&self, id: WorkerId) -> Option<Place> {
@@ -377,13 +390,7 @@ impl Run {
         match self.stage {
             Stage::Starting => {
                 let least = self.fronts().map(|worker| worker.state.progress()).min().unwrap_or(Progress::None);
-                let steps = [
-                    (Phase::Started, Progress::Started, true),
-                    (Phase::Ready, Progress::Ready, true),
-                    (Phase::WarmedUp, Progress::WarmedUp, self.plan.warms_up),
-                    (Phase::Probed, Progress::Fit, self.plan.probes),
-                ];
-                for (phase, progress, _) in steps.into_iter().filter(|(_, _, wanted)| *wanted) {
+                for (phase, progress) in self.steps() {
                     if least >= progress && !self.phases.iter().any(|(reached, _)| *reached == phase) {
                         self.reach(now, phase, out);
                     }

@@ -13,14 +13,41 @@ use nix::unistd::Uid;
 /// # Errors
 /// If it cannot be made, is not a directory of ours, or others can write to it.
 pub fn prepare(name: &str, surroundings: &Surroundings) -> io::Result<PathBuf> {
-    let directory = surroundings.directory(name);
+    let mut first = None;
+    for directory in surroundings.directories(name) {
+        match try_prepare(&directory, surroundings) {
+            Ok(()) => return Ok(directory),
+            // Nothing can be written there; what is there but not safe is refused.
+            Err(error) if is_read_only(&error) => {
+                first.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let error = first.unwrap_or_else(|| io::Error::other("no runtime directory"));
+    let text =
+        format!("{error}; name a directory that can be written with RUNTIME_DIRECTORY, or mount a tmpfs at /run");
+    Err(io::Error::new(error.kind(), text))
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), NotFound | PermissionDenied | ReadOnlyFilesystem)
+}
+
+fn try_prepare(directory: &Path, surroundings: &Surroundings) -> io::Result<()> {
     if surroundings.runtime_directory.is_none()
         && let Some(parent) = directory.parent()
     {
         make(parent, surroundings.uid)?;
     }
-    make(&directory, surroundings.uid)?;
-    Ok(directory)
+    make(directory, surroundings.uid)?;
+    // It may be there, and not to be written to.
+    let probe = directory.join(format!(".{}", std::process::id()));
+    let written = fs::write(&probe, "")
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot write to {}: {error}", directory.display())));
+    let _ = fs::remove_file(&probe);
+    written
 }
 
 /// Root's directory can be entered by all, so that a worker of another user reaches its notify socket; what lies in it is

@@ -1,0 +1,140 @@
+//! As PID 1 of a container: orphans, signals, a root that cannot be written, any user.
+
+use std::process::{Child, Command, Stdio};
+
+use harness::{Address, Notifications, PATIENCE, binary, fixture, get};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+struct Container {
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Container {
+    /// What a container runtime does, in short: namespaces, a fresh /proc, a read-only root; nothing to write to but
+    /// /dev/shm and what is mounted.
+    fn start(mode: &str, uid: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("pid1").tempdir_in("/var/tmp").unwrap();
+        let at = dir.path().display();
+        std::fs::create_dir_all(dir.path().join("run")).unwrap();
+        std::fs::write(dir.path().join("mode"), mode).unwrap();
+        for path in [dir.path(), &dir.path().join("run")] {
+            nix::unistd::chown(path, Some(uid.parse::<u32>().unwrap().into()), None).unwrap();
+        }
+        let config = format!(
+            "[supervisor]\ncommand = [\"/usr/bin/python3\", {:?}]\ndirectory = \"{at}\"\nsoak = \"0s\"\n\
+             [[supervisor.listen]]\nname = \"http\"\naddress = \"unix:{at}/run/http.sock\"\n",
+            fixture("foreign.py")
+        );
+        std::fs::write(dir.path().join("shop.toml"), config).unwrap();
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let inside = format!(
+            "mount -t proc proc /proc && mount -t tmpfs tmpfs /dev/shm -o mode=1777 && mount --bind {at}/run {at}/run && \
+             mount -o remount,bind,ro / && exec setpriv --reuid={uid} --regid={uid} --clear-groups {} -c {at}/shop.toml",
+            binary("gin-supervisor").display()
+        );
+        let told = Notifications::listen(&dir.path().join("run/notify"));
+        nix::unistd::chown(&dir.path().join("run/notify"), Some(uid.parse::<u32>().unwrap().into()), None).unwrap();
+        let child = Command::new("unshare")
+            .args(["--pid", "--mount", "--fork", "--kill-child=KILL", "--propagation", "private", "sh", "-c", &inside])
+            .env_remove("RUNTIME_DIRECTORY")
+            .env_remove("XDG_RUNTIME_DIR")
+            .env("NOTIFY_SOCKET", dir.path().join("run/notify"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut container = Self { child, dir };
+        let child = &mut container.child;
+        let ready = told.wait(0, |m| m.starts_with("READY=1"), || child.try_wait().is_ok_and(|s| s.is_some()));
+        assert!(ready.is_ok(), "{}", container.log());
+        container
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
+    /// The supervisor, as the host sees it: the only child of unshare.
+    fn init(&self) -> Pid {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        let by_status = || {
+            let all = std::fs::read_dir("/proc").unwrap().flatten();
+            let mut pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+            let parent = format!("PPid:\t{id}\n");
+            pids.find(|pid| {
+                std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default().contains(&parent)
+            })
+        };
+        Pid::from_raw(children.trim().parse().ok().or_else(by_status).expect("it has one child"))
+    }
+
+    fn http(&self) -> Address {
+        Address::Unix(self.dir.path().join("run/http.sock"))
+    }
+
+    /// TERM to PID 1, as `docker stop` sends it.
+    fn stop(mut self) {
+        kill(self.init(), Signal::SIGTERM).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.log());
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn as_pid_1_it_reaps_orphans_whatever_they_end_with() {
+    let container = Container::start("orphans", "0");
+    let init = container.init();
+    let zombies = || {
+        let all = std::fs::read_dir("/proc").unwrap().flatten();
+        let stats = all.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+        let ours = |stat: &String| {
+            let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+            let mut fields = rest.split(' ');
+            fields.next() == Some("Z") && fields.next() == Some(init.to_string().as_str())
+        };
+        stats.filter(ours).count()
+    };
+    // Seven grandchildren end after a moment, each in its own way, and nobody awaits them but PID 1.
+    let began = std::time::Instant::now();
+    let sleeping = || {
+        let marks = std::fs::read_dir("/proc").unwrap().flatten();
+        let dir = container.dir.path().display().to_string();
+        let mut environments = marks.filter_map(|entry| {
+            let name = std::fs::read_to_string(entry.path().join("comm")).ok()?;
+            let environment = std::fs::read(entry.path().join("environ")).ok()?;
+            Some((name, String::from_utf8_lossy(&environment).contains(&dir)))
+        });
+        environments.any(|(name, ours)| ours && (name.trim() == "sh" || name.trim() == "sleep"))
+    };
+    while sleeping() || zombies() > 0 {
+        assert!(began.elapsed() < PATIENCE, "{} zombies: {}", zombies(), container.log());
+        std::thread::park_timeout(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(get(&container.http(), "/").unwrap().json()["generation"], "1");
+    assert!(!container.log().contains("failed"), "{}", container.log());
+    container.stop();
+}
+
+#[test]
+fn as_any_user_with_a_root_that_cannot_be_written_it_restarts_on_usr2() {
+    let container = Container::start("ok", "12345");
+    assert_eq!(get(&container.http(), "/").unwrap().json()["generation"], "1");
+    kill(container.init(), Signal::SIGUSR2).unwrap();
+    let began = std::time::Instant::now();
+    while get(&container.http(), "/").unwrap().json()["generation"] != "2" {
+        assert!(began.elapsed() < PATIENCE, "{}", container.log());
+    }
+    // Nothing else could be written.
+    assert!(container.log().contains("/dev/shm/gin-12345/shop/"), "{}", container.log());
+    container.stop();
+}

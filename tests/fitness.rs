@@ -1,0 +1,107 @@
+//! Workers that are kept fit: one that hangs, grows or ages is replaced, and nobody notices.
+
+use harness::{Load, get, supervisor};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+#[test]
+fn a_worker_that_hangs_is_sent_sigabrt_and_replaced() {
+    let gin = supervisor().ours("one", "ok").workers(2).set("watchdog = \"500ms\"\nsoak = \"0s\"").start();
+    let victim = gin.workers()[0];
+    let mut events = gin.events();
+    kill(Pid::from_raw(victim), Signal::SIGSTOP).unwrap();
+    events.until("is to be replaced: no WATCHDOG=1 within watchdog = 500ms");
+    events.until("sent SIGABRT");
+    events.until("was killed by SIGABRT");
+    events.until("worker serving");
+    let workers = gin.workers();
+    assert!(workers.len() == 2 && !workers.contains(&victim), "{workers:?}");
+    // Those that are well are left alone.
+    gin.restart();
+    assert!(!gin.log().contains("2.0 is to be replaced"), "{}", gin.log());
+    gin.stop();
+}
+
+#[test]
+fn a_candidate_that_hangs_while_it_soaks_is_withdrawn() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    gin.configure(|text| text.replace("soak = \"0s\"", "soak = \"30s\"\nwatchdog = \"500ms\""));
+    let mut events = gin.events();
+    gin.ctl(&["restart", "--no-wait"]).assert(0, &[]);
+    events.until_of(2, "generation 2 serving");
+    let status = gin.status();
+    let candidate = status.generations.iter().find(|generation| generation.generation.0 == 2).unwrap();
+    kill(Pid::from_raw(candidate.workers[0].pid.unwrap()), Signal::SIGSTOP).unwrap();
+    events.until("generation 2 failed: no WATCHDOG=1 within watchdog = 500ms");
+    assert_eq!(gin.generation().0, 1);
+    gin.stop();
+}
+
+#[test]
+fn a_worker_that_grows_is_replaced_before_it_drains() {
+    let gin = supervisor()
+        .ours("one", "ok")
+        .workers(2)
+        .set("soak = \"0s\"\nlimits = { memory_restart = \"200MiB\" }")
+        .start();
+    let load = Load::new().keep_alive(&gin.tcp(), 8).one_shot(&gin.tcp(), 8);
+    load.flows(100);
+    let mut events = gin.events();
+    let grown = String::from_utf8(get(&gin.tcp(), "/grow?mb=300").unwrap().body).unwrap();
+    let told = events.until("is to be replaced: it holds");
+    assert_eq!(told.pid.map(|pid| pid.to_string()), Some(grown.clone()));
+    assert!(told.text.contains("more than limits.memory_restart"), "{}", told.text);
+    assert_eq!(events.until("worker ").text, "worker spawned");
+    events.until("worker serving");
+    assert_eq!(events.until("worker draining").pid.map(|pid| pid.to_string()), Some(grown.clone()));
+    events.until("worker exited with status 0");
+    load.flows(100);
+    load.finish().assert_unhurt();
+    assert!(!gin.workers().contains(&grown.parse().unwrap()));
+    gin.stop();
+}
+
+#[test]
+fn workers_that_age_are_replaced_one_after_the_other() {
+    let gin = supervisor().ours("one", "ok").workers(2).set("soak = \"0s\"\nlimits = { max_age = \"2s\" }").start();
+    let first = gin.workers();
+    let load = Load::new().keep_alive(&gin.tcp(), 8).one_shot(&gin.tcp(), 8);
+    let mut events = gin.events();
+    for _ in 0..2 {
+        events.until("is to be replaced: it has reached limits.max_age");
+        let spawned = events.until("worker spawned").slot;
+        assert_eq!(events.until("worker serving").slot, spawned);
+        assert_eq!(events.until("worker draining").slot, spawned);
+        assert_eq!(events.until("worker exited with status 0").slot, spawned);
+    }
+    load.flows(100);
+    load.finish().assert_unhurt();
+    assert!(gin.workers().iter().all(|pid| !first.contains(pid)));
+    assert_eq!(gin.generation().0, 1);
+    gin.stop();
+}
+
+#[test]
+fn what_a_worker_may_and_how_it_is_treated_is_set() {
+    let gin = supervisor()
+        .open_directory()
+        .foreign("one", "ok")
+        .set(
+            "soak = \"0s\"\nuser = \"nobody\"\ncapabilities = [\"CAP_NET_BIND_SERVICE\"]\ncpu_affinity = [\"0\"]\n\
+             oom_score_adjust = 321\nnice = 3\nlimits = { nproc = 1000, core = \"1MiB\" }",
+        )
+        .start();
+    let pid = gin.workers()[0];
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
+    let status = read("status");
+    for line in ["CapEff:\t0000000000000400", "CapAmb:\t0000000000000400", "Cpus_allowed_list:\t0", "Uid:\t65534"] {
+        assert!(status.contains(line), "no {line}: {status}");
+    }
+    assert_eq!(read("oom_score_adj").trim(), "321");
+    assert_eq!(read("stat").rsplit_once(") ").unwrap().1.split(' ').nth(16), Some("3"));
+    let limits = read("limits");
+    let limit = |name: &str| limits.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(limit("Max processes").contains(" 1000 "), "{limits}");
+    assert!(limit("Max core file size").contains(" 1048576 "), "{limits}");
+    gin.stop();
+}

@@ -1,0 +1,237 @@
+//! Under a real systemd: what operators type, and what they see.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use harness::{Address, Lab, Load, PATIENCE, binary, fixture, get, times};
+
+/// A lab with /etc/gin/shop.toml and the units that `gin-ctl unit` makes of it, used as they are.
+fn shop(settings: &str, command: &str) -> Lab {
+    let lab = Lab::start();
+    lab.releases().release("one", "ok");
+    configure(&lab, settings, command);
+    let units = |which: &str| lab.ok(&[&ctl(), "unit", "shop", which]);
+    lab.unit("shop.service", &units("--only-service"));
+    lab
+}
+
+fn configure(lab: &Lab, settings: &str, command: &str) {
+    let dir = lab.dir().display();
+    let text = format!(
+        "[supervisor]\ncommand = {command}\ndirectory = \"{dir}/current\"\n{settings}\n\
+         [[supervisor.listen]]\nname = \"http\"\naddress = \"unix:{dir}/http.sock\"\nmode = \"0666\"\n"
+    );
+    std::fs::write(lab.dir().join("shop.toml"), text).unwrap();
+    lab.ok(&["mkdir", "-p", "/etc/gin"]);
+    lab.ok(&["cp", "shop.toml", "/etc/gin/shop.toml"]);
+}
+
+fn ctl() -> String {
+    binary("gin-ctl").display().to_string()
+}
+
+fn ours() -> String {
+    format!("[{:?}]\nchannel = true", binary("fixture-worker"))
+}
+
+fn http(lab: &Lab) -> Address {
+    Address::Unix(lab.dir().join("http.sock"))
+}
+
+/// Until it holds; what it is about is the service manager's own doing, of which there is no event to be had.
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn start_reload_and_stop_as_operators_type_them() {
+    let lab = shop("workers = 2", &ours());
+    lab.ok(&["systemctl", "start", "shop"]);
+    let main = lab.property("shop", "MainPID");
+    assert_eq!(lab.property("shop", "StatusText"), "generation 1 (one) serves, 2/2");
+
+    let load = Load::new().keep_alive(&http(&lab), 4).one_shot(&http(&lab), 4);
+    load.flows(50);
+    for round in 0..times(3, 20) {
+        let name = format!("release-{round}");
+        lab.releases().release(&name, "ok");
+        lab.ok(&["systemctl", "reload", "shop"]);
+        let status = lab.property("shop", "StatusText");
+        assert_eq!(status, format!("generation {} ({name}) serves, 2/2", round + 2));
+        load.flows(50);
+    }
+    lab.releases().release("bad", "exit");
+    let (code, said) = lab.run(&["systemctl", "reload", "shop"]);
+    assert_ne!(code, 0, "{said}");
+    assert_eq!(lab.property("shop", "ActiveState"), "active");
+    let status = lab.property("shop", "StatusText");
+    assert!(status.contains(" failed: slot ") && status.contains("exited with status 3"), "{status}");
+    assert!(status.ends_with("serves, 2/2"), "{status}");
+    load.flows(50);
+    load.finish().assert_unhurt();
+    assert_eq!(lab.property("shop", "MainPID"), main);
+
+    // What the worker wrote stands in the journal, and gin-ctl quotes it from there.
+    let (code, said) = lab.run(&[&ctl(), "restart", "shop"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("fixture: this release is broken"), "{said}");
+
+    let line = |message: &str| {
+        let found = lab.journal("shop").into_iter().find(|line| line["MESSAGE"] == message);
+        found.unwrap_or_else(|| panic!("no {message:?} in the journal"))
+    };
+    let ready = line("generation 2 ready");
+    assert_eq!((&ready["GIN_GENERATION"], &ready["GIN_INSTANCE"]), (&"2".into(), &"shop".into()));
+    assert_eq!((&ready["SYSLOG_IDENTIFIER"], &ready["PRIORITY"]), (&"gin-supervisor".into(), &"5".into()));
+    assert!(ready["GIN_OPERATION"].is_string() && ready["GIN_TOOK_MS"].is_string(), "{ready}");
+    let worker = line("worker 1.0 serving");
+    assert!(worker["GIN_SLOT"].is_string() && worker["GIN_PID"].is_string(), "{worker}");
+    let audit = lab.journal("shop").into_iter().find(|line| line["GIN_COMMAND"] == "restart").unwrap();
+    assert_eq!((&audit["GIN_UID"], &audit["GIN_USER"]), (&"0".into(), &"root".into()));
+    assert!(audit["GIN_PID"].is_string(), "{audit}");
+
+    lab.ok(&["systemctl", "stop", "shop"]);
+    assert_eq!(lab.property("shop", "ActiveState"), "inactive");
+    assert_eq!(lab.property("shop", "Result"), "success");
+    assert_eq!(lab.run(&["ls", "/run/gin/shop"]).0, 2, "its runtime directory went with it");
+    assert!(!lab.dir().join("http.sock").exists());
+}
+
+#[test]
+fn a_start_that_fails_ends_at_once_with_the_reason() {
+    let lab = shop("", &ours());
+    lab.releases().release("bad", "exit");
+    let began = Instant::now();
+    let (code, _) = lab.run(&["systemctl", "start", "shop"]);
+    assert_ne!(code, 0);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    let said = |part: &str| lab.journal("shop").iter().any(|line| line["MESSAGE"].to_string().contains(part));
+    assert!(said("generation 1 failed: slot 0"), "{:#?}", lab.journal("shop"));
+    assert!(said("fixture: this release is broken"));
+    lab.ok(&["systemctl", "stop", "shop"]);
+    // A configuration that cannot be used is not tried again.
+    lab.ok(&["sh", "-c", "echo 'wrong = 1' > /etc/gin/shop.toml"]);
+    assert_ne!(lab.run(&["systemctl", "start", "shop"]).0, 0);
+    eventually("it rests", || lab.property("shop", "SubState") == "failed");
+    assert_eq!((lab.property("shop", "ExecMainStatus"), lab.property("shop", "NRestarts")), ("2".into(), "0".into()));
+}
+
+#[test]
+fn with_a_socket_unit_a_stop_and_a_start_under_load_refuse_nobody() {
+    let lab = shop("", &ours());
+    lab.unit("shop.socket", &lab.ok(&[&ctl(), "unit", "shop", "--only-socket"]));
+    lab.ok(&["systemctl", "start", "shop.socket"]);
+    // The first client starts it.
+    assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
+    eventually("it is active", || lab.property("shop", "ActiveState") == "active");
+    let load = Load::new().one_shot(&http(&lab), 8);
+    for _ in 0..times(3, 10) {
+        load.flows(100);
+        lab.ok(&["systemctl", "stop", "shop"]);
+        lab.ok(&["systemctl", "start", "shop"]);
+    }
+    load.flows(100);
+    lab.ok(&["systemctl", "reload", "shop"]);
+    load.flows(100);
+    load.finish().assert_unhurt();
+    lab.ok(&["systemctl", "stop", "shop.socket", "shop.service"]);
+}
+
+#[test]
+fn the_watchdog_ends_a_master_that_hangs() {
+    let lab = shop("", &ours());
+    lab.unit("shop.service.d/watchdog.conf", "[Service]\nWatchdogSec=1s\nRestartSec=100ms\n");
+    lab.ok(&["systemctl", "start", "shop"]);
+    let main = lab.property("shop", "MainPID");
+    // It lives for longer than the interval while it pings.
+    lab.ok(&["systemctl", "reload", "shop"]);
+    lab.ok(&["kill", "-STOP", &main]);
+    eventually("it was started again", || {
+        lab.property("shop", "NRestarts") == "1" && lab.property("shop", "ActiveState") == "active"
+    });
+    assert_ne!(lab.property("shop", "MainPID"), main);
+    assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
+    lab.ok(&["systemctl", "stop", "shop"]);
+}
+
+#[test]
+fn a_worker_that_ignores_its_stop_signal_does_not_hold_a_stop_up() {
+    let program = format!("[\"/usr/bin/python3\", {:?}]", fixture("foreign.py"));
+    let lab = shop("drain_timeout = \"1s\"\nsoak = \"0s\"", &program);
+    lab.releases().release("deaf", "ignore-term");
+    lab.ok(&["systemctl", "start", "shop"]);
+    let began = Instant::now();
+    lab.ok(&["systemctl", "stop", "shop"]);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(
+        (lab.property("shop", "Result"), lab.property("shop", "ExecMainStatus")),
+        ("success".into(), "0".into())
+    );
+}
+
+#[test]
+fn one_worker_killed_for_memory_does_not_end_the_service() {
+    let lab = shop("workers = 2", &ours());
+    lab.ok(&["systemctl", "start", "shop"]);
+    let main = lab.property("shop", "MainPID");
+    let cgroup = format!("/sys/fs/cgroup{}", lab.property("shop", "ControlGroup"));
+    let victim = lab.ok(&["pgrep", "-P", &main, "-n"]).trim().to_owned();
+    // This kernel counts no memory per cgroup here, so systemd is told what systemd-oomd would tell it; it looks when a
+    // process of the unit that is its own child ends.
+    let tell = format!(
+        "import os; [os.setxattr({cgroup:?}, name, b'1') for name in ('user.oomd_kill', 'user.oomd_ooms')]; os.kill({victim}, 9)"
+    );
+    lab.ok(&["python3", "-c", &tell]);
+    lab.ok(&["bash", "-c", &format!("(echo 0 >{cgroup}/cgroup.procs; exec true) & exit 0")]);
+    let killed = || lab.ok(&["journalctl", "--no-pager"]).contains("systemd-oomd killed 1 process");
+    eventually("systemd has seen it", killed);
+    eventually("it was replaced", || lab.property("shop", "StatusText").ends_with("2/2"));
+    assert_eq!((lab.property("shop", "ActiveState"), lab.property("shop", "MainPID")), ("active".into(), main));
+    assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
+    lab.ok(&["systemctl", "stop", "shop"]);
+}
+
+fn shipped(name: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd").join(name);
+    let text = std::fs::read_to_string(file).unwrap();
+    text.replace("/usr/local/bin/", &format!("{}/", binary(".").canonicalize().unwrap().display()))
+}
+
+#[test]
+fn the_shipped_units_work_and_gin_server_is_hardened() {
+    let lab = Lab::start();
+    lab.releases().release("one", "ok");
+    configure(&lab, "", &ours());
+    lab.unit("gin@.service", &shipped("gin@.service"));
+    lab.ok(&["systemctl", "start", "gin@shop"]);
+    assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
+    lab.ok(&["systemctl", "reload", "gin@shop"]);
+    assert_eq!(lab.property("gin@shop", "StatusText"), "generation 2 (one) serves, 1/1");
+
+    // A Unix socket in the lab's directory instead of a port that another test may have.
+    std::fs::write(lab.dir().join("sysusers"), shipped("gin-server.sysusers")).unwrap();
+    lab.ok(&["systemd-sysusers", &lab.dir().join("sysusers").display().to_string()]);
+    lab.unit("gin-server.service", &shipped("gin-server.service"));
+    let socket = shipped("gin-server.socket").replace("127.0.0.1:8080", &format!("{}/s.sock", lab.dir().display()));
+    lab.unit("gin-server.socket", &socket.replace("NoDelay=yes\n", ""));
+    lab.ok(&["sh", "-c", "echo '[server]' > /etc/gin/gin-server.toml"]);
+    lab.ok(&["systemctl", "start", "gin-server.socket"]);
+    let server = Address::Unix(lab.dir().join("s.sock"));
+    assert_eq!(get(&server, "/livez").unwrap().status, 200);
+    let load = Load::new().one_shot(&server, 4);
+    load.flows(50);
+    lab.ok(&["systemctl", "reload", "gin-server"]);
+    load.flows(50);
+    load.finish().assert_unhurt();
+    let uid = lab.ok(&["ps", "-o", "uid=", "-p", &lab.property("gin-server", "MainPID")]);
+    assert_ne!(uid.trim(), "0");
+    let (code, said) = lab.run(&["systemd-analyze", "security", "--threshold=30", "gin-server.service"]);
+    println!("{}", said.lines().last().unwrap_or_default());
+    assert_eq!(code, 0, "{said}");
+    lab.ok(&["systemctl", "stop", "gin-server.socket", "gin-server", "gin@shop"]);
+    assert_eq!(lab.property("gin-server", "Result"), "success");
+}
