@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking: that is its verdict")]
 
 mod container;
+mod docs;
 mod fitness;
 mod gate;
 mod gunicorn;
 mod hostile;
 mod identity;
 mod in_flight;
+mod notify;
 mod operator;
 mod readiness;
 mod recipes;

@@ -195,6 +195,22 @@ fn one_worker_killed_for_memory_does_not_end_the_service() {
     lab.ok(&["systemctl", "stop", "shop"]);
 }
 
+#[test]
+fn what_takes_its_time_is_given_it() {
+    let lab = shop("ready = { after = \"3s\" }\nsoak = \"0s\"", &ours());
+    lab.unit("shop.service.d/time.conf", "[Service]\nTimeoutStartSec=1s\nTimeoutStopSec=1s\n");
+    lab.ok(&["systemctl", "start", "shop"]);
+    lab.ok(&["systemctl", "reload", "shop"]);
+    assert_eq!(lab.property("shop", "StatusText"), "generation 2 (one) serves, 1/1");
+    let mut slow = harness::Client::connect(&http(&lab)).unwrap();
+    slow.send(b"GET /slow?ms=3000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    // It is being answered when another one has been.
+    assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
+    lab.ok(&["systemctl", "stop", "shop"]);
+    assert_eq!(slow.response().unwrap().status, 200);
+    assert_eq!(lab.property("shop", "Result"), "success");
+}
+
 fn shipped(name: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd").join(name);
     let text = std::fs::read_to_string(file).unwrap();

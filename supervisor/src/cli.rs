@@ -67,3 +67,23 @@ fn parse_listen(text: &str) -> Result<Listen, String> {
 fn parse_absolute(text: &str) -> Result<PathBuf, String> {
     std::path::absolute(text).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// gin-supervisor(8) is made of this very command line; `GIN_BLESS=1` writes it anew.
+    #[test]
+    fn the_man_page_is_of_this_command_line() {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Cli::command()).section("8").manual("System administration").render(&mut page).unwrap();
+        let page = format!("{}{}", String::from_utf8(page).unwrap(), include_str!("cli/more.8"));
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/man/gin-supervisor.8");
+        if std::env::var_os("GIN_BLESS").is_some() {
+            std::fs::write(file, &page).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(file).unwrap(), page, "GIN_BLESS=1 cargo nextest run makes it anew");
+    }
+}

@@ -13,6 +13,7 @@ mod worker;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Parser;
 use gin_shared::check::{Checked, CheckedListener};
 use gin_shared::reference;
 use gin_shared::runtime_dir::{instance_name, is_instance_name};
@@ -111,6 +112,16 @@ impl Config {
     /// Everything that is wrong, at once.
     pub fn load(cli: &Cli) -> Result<Self, Vec<Problem>> {
         Self::load_with(cli, &|name| std::env::var(name).ok())
+    }
+
+    /// The same for a text, as if it stood in a file of this name, and for nothing else.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn from_text(name: &Path, text: &str) -> Result<Self, Vec<Problem>> {
+        let entries = tree::parse(name, text)?;
+        let cli = Cli::parse_from(["gin-supervisor"]);
+        Self::from_entries(&cli, None, entries, &|_| None, Problems::new(name))
     }
 
     fn load_with(cli: &Cli, lookup: environment::Lookup<'_>) -> Result<Self, Vec<Problem>> {
@@ -304,7 +315,6 @@ pub fn without_code(error: &std::io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
     use proptest::prelude::*;
 
     use std::collections::BTreeSet;
@@ -566,7 +576,6 @@ mod tests {
             let text = lines.join("\n");
             for format in ["toml", "yaml", "json"] {
                 let path = PathBuf::from(format!("shop.{format}"));
-                let cli = Cli::parse_from(["gin-supervisor"]);
                 // The keys as the format writes them, so that more than the first line is looked at.
                 let text = match format {
                     "yaml" => text.replace(" = ", ": ").replace("[supervisor]", "supervisor:").replace('\n', "\n  "),
@@ -574,8 +583,7 @@ mod tests {
                         .map(|(key, value)| format!("\"{key}\": {value}")).collect::<Vec<_>>().join(", ")),
                     _ => text.clone(),
                 };
-                let result = tree::parse(&path, &text)
-                    .and_then(|entries| Config::from_entries(&cli, None, entries, &|_| None, Problems::new(&path)));
+                let result = Config::from_text(&path, &text);
                 if let Err(problems) = result {
                     prop_assert!(problems.iter().all(|problem| !problem.place.is_empty() && !problem.text.is_empty()));
                 }

@@ -1,0 +1,126 @@
+//! What is written down is true: generated files are current, messages exist, defaults are defaults.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use harness::binary;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn ctl(args: &[&str]) -> String {
+    let output = Command::new(binary("gin-ctl")).args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// `GIN_BLESS=1` writes them anew.
+#[test]
+fn generated_files_are_those_of_this_version() {
+    let files = [
+        ("gin.toml", vec!["config", "default"]),
+        ("gin.schema.json", vec!["config", "schema"]),
+        ("CONFIGURATION.md", vec!["config", "reference"]),
+        ("man/gin.toml.5", vec!["man", "gin.toml"]),
+        ("man/gin-ctl.1", vec!["man", "gin-ctl"]),
+        ("man/gin-supervisor.8", vec!["man", "gin-supervisor"]),
+    ];
+    for (name, args) in files {
+        let (file, text) = (root().join("systemd").join(name), ctl(&args));
+        if std::env::var_os("GIN_BLESS").is_some() {
+            std::fs::write(&file, &text).unwrap();
+        }
+        let there = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(there == text, "systemd/{name} is of another version: GIN_BLESS=1 cargo nextest run makes it anew");
+    }
+}
+
+#[test]
+fn the_default_file_with_its_defaults_uncommented_is_accepted() {
+    let mut text = String::new();
+    let mut skip = false;
+    for line in ctl(&["config", "default"]).lines() {
+        let table = line.starts_with("#[");
+        // host and port stand for the listener; a table of examples alone needs none of its keys.
+        skip = if line.starts_with('[') { false } else { skip || line == "#[[supervisor.listen]]" };
+        let value = line.starts_with('#') && !line.starts_with("# ") && !line.contains("# an example");
+        let uncommented = if (value || table) && !skip { line.trim_start_matches('#') } else { line };
+        text.push_str(uncommented);
+        text.push('\n');
+    }
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::write(dir.path().join("a.toml"), &text).unwrap();
+    assert!(text.contains("\nworkers = 1\n") && text.contains("\n[supervisor.probe]\n"), "{text}");
+    assert_eq!(ctl(&["check", &dir.path().join("a.toml").display().to_string()]), "the configuration is fine\n");
+    // As it is shipped, it says nothing at all.
+    let shipped = root().join("systemd/gin.toml").display().to_string();
+    assert_eq!(ctl(&["check", &shipped]), "the configuration is fine\n");
+}
+
+/// All source text, with strings that go on over a line put together.
+fn sources(directory: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let mut lines = text.lines().peekable();
+            while let Some(line) = lines.next() {
+                match line.strip_suffix('\\') {
+                    Some(start) => {
+                        into.push_str(start);
+                        if let Some(next) = lines.peek_mut() {
+                            *next = next.trim_start();
+                        }
+                    }
+                    None => into.push_str(line),
+                }
+                if !line.ends_with('\\') {
+                    into.push('\n');
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_message_of_the_troubleshooting_page_exists() {
+    let mut code = String::new();
+    for part in ["supervisor/src", "supervisor/ctl/src", "worker/src", "shared/src"] {
+        sources(&root().join(part), &mut code);
+    }
+    let code = code.replace("\\\"", "\"").replace("{{", "{").replace("}}", "}");
+    let page = std::fs::read_to_string(root().join("systemd/TROUBLESHOOTING.md")).unwrap();
+    let messages: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+    assert!(messages.len() > 15, "{messages:?}");
+    for message in messages {
+        for fragment in message.split('…').filter(|fragment| fragment.trim().len() > 2) {
+            assert!(code.contains(fragment.trim()), "no {fragment:?} of {message:?} in the code");
+        }
+    }
+}
+
+#[test]
+fn links_and_units_named_in_the_documents_are_there() {
+    for page in ["README.md", "systemd/README.md", "systemd/recipes/README.md", "systemd/COMING-FROM.md", "ARCHITECTURE.md"] {
+        let file = root().join(page);
+        let text = std::fs::read_to_string(&file).unwrap();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if !target.contains("://") && !target.starts_with('#') {
+                let there = file.parent().unwrap().join(target.split('#').next().unwrap());
+                assert!(there.exists(), "{page} links to {target}");
+            }
+        }
+    }
+}
+
+#[test]
+fn completions_are_made_for_each_shell() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = ctl(&["completions", shell]);
+        assert!(script.contains("restart") && script.contains("gin-ctl"), "{shell}: {script}");
+    }
+}

@@ -1,0 +1,88 @@
+//! What a service manager is told, on every path.
+
+use harness::{Notifications, Supervisor, supervisor};
+
+/// The message after the first `after` that has this line; its other lines.
+fn next(told: &Notifications, after: &mut usize, line: &str) -> Vec<String> {
+    *after = told.until(*after, line);
+    told.all()[*after - 1].lines().map(str::to_owned).collect()
+}
+
+/// One restart, as it is told: RELOADING with the time, then READY again with this status.
+fn cycle(gin: &Supervisor, after: &mut usize, status: &str) {
+    let began = next(gin.told(), after, "RELOADING=1");
+    let at = began.iter().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).expect("in the same message");
+    let now = std::fs::read_to_string("/proc/uptime").unwrap();
+    let now: f64 = now.split(' ').next().unwrap().parse().unwrap();
+    // Uptime counts time asleep, too, so it is never less.
+    assert!(at.parse::<f64>().unwrap() / 1e6 <= now + 1.0, "{at}");
+    let ended = next(gin.told(), after, "READY=1");
+    let said = ended.iter().find_map(|line| line.strip_prefix("STATUS=")).expect("with a status");
+    assert!(said.contains(status), "{said:?} has no {status:?}");
+}
+
+#[test]
+fn every_restart_ends_with_ready_whatever_came_of_it() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let mut after = gin.told().until(0, "READY=1");
+    let first = gin.told().all()[after - 1].clone();
+    assert!(first.contains("STATUS=generation 1 (one) serves, 1/1"), "{first}");
+
+    gin.restart();
+    cycle(&gin, &mut after, "generation 2 (one) serves, 1/1");
+    gin.releases().release("bad", "exit");
+    gin.ctl(&["restart"]).assert(1, &[]);
+    cycle(&gin, &mut after, "generation 3 failed: slot 0");
+    gin.releases().release("mute", "never-ready");
+    let mut events = gin.events();
+    gin.ctl(&["restart", "--no-wait"]).assert(0, &[]);
+    events.until_of(4, "started");
+    gin.ctl(&["cancel"]).assert(0, &[]);
+    cycle(&gin, &mut after, "generation 4 failed: by ");
+    gin.configure(|text| text + "\nwrong = 1\n");
+    gin.ctl(&["restart"]).assert(2, &[]);
+    cycle(&gin, &mut after, "generation 5 failed: ");
+    gin.releases().point_to("one");
+    gin.configure(|text| text.replace("\nwrong = 1\n", ""));
+    gin.usr2();
+    cycle(&gin, &mut after, "generation 6 (one) serves, 1/1");
+    let told = gin.told().clone();
+    gin.stop();
+    let last = next(&told, &mut after, "STOPPING=1");
+    assert!(last.iter().any(|line| line.starts_with("STATUS=stopping")), "{last:?}");
+}
+
+#[test]
+fn the_status_follows_each_step_and_time_is_asked_for() {
+    let gin = supervisor().ours("one", "ok").workers(2).set("soak = \"200ms\"").start();
+    gin.restart();
+    let statuses: Vec<String> =
+        gin.told().all().iter().flat_map(|m| m.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    for part in [
+        "STATUS=preparing the first generation",
+        "STATUS=generation 1 (one) on its way: not ready yet",
+        "STATUS=generation 2 (one) on its way: not soaked yet; generation 1 (one) serves, 2/2",
+        "STATUS=generation 2 (one) serves, 2/2",
+    ] {
+        assert!(statuses.iter().any(|line| line == part), "no {part}: {statuses:#?}");
+    }
+    let asked = |line: &String| line.strip_prefix("EXTEND_TIMEOUT_USEC=").and_then(|us| us.parse::<u64>().ok());
+    let most = statuses.iter().filter_map(asked).max().expect("time was asked for");
+    // ready_timeout is 30 s, and a margin lies between our deadlines and the service manager's.
+    assert!((30_000_000..=45_000_000).contains(&most), "{most}");
+    gin.stop();
+}
+
+#[test]
+fn it_pings_its_watchdog_at_half_the_interval() {
+    let gin = supervisor().ours("one", "ok").env("WATCHDOG_USEC", "200000").start();
+    let count = |told: &Notifications| told.all().iter().filter(|m| m.trim() == "WATCHDOG=1").count();
+    let (before, began) = (count(gin.told()), std::time::Instant::now());
+    while count(gin.told()) < before + 10 {
+        assert!(began.elapsed() < harness::PATIENCE);
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+    // Ten intervals of 100 ms: not much faster than that.
+    assert!(began.elapsed().as_millis() >= 850, "{:?}", began.elapsed());
+    gin.stop();
+}
