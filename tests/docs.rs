@@ -93,8 +93,7 @@ fn every_message_of_the_troubleshooting_page_exists() {
     }
     let code = code.replace("\\\"", "\"").replace("{{", "{").replace("}}", "}");
     let page = std::fs::read_to_string(root().join("systemd/TROUBLESHOOTING.md")).unwrap();
-    let messages: Vec<&str> =
-        page.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+    let messages: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
     assert!(messages.len() > 15, "{messages:?}");
     for message in messages {
         for fragment in message.split('…').filter(|fragment| fragment.trim().len() > 2) {
@@ -105,7 +104,9 @@ fn every_message_of_the_troubleshooting_page_exists() {
 
 #[test]
 fn links_and_units_named_in_the_documents_are_there() {
-    for page in ["README.md", "systemd/README.md", "systemd/recipes/README.md", "systemd/COMING-FROM.md", "ARCHITECTURE.md"] {
+    for page in
+        ["README.md", "systemd/README.md", "systemd/recipes/README.md", "systemd/COMING-FROM.md", "ARCHITECTURE.md"]
+    {
         let file = root().join(page);
         let text = std::fs::read_to_string(&file).unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -127,8 +127,7 @@ fn hooks_are_run_around_a_restart_and_know_what_came_of_it() {
     let builder = supervisor().ours("one", "ok");
     let dir = builder.releases().current().parent().unwrap().to_owned();
     let at = dir.display();
-    let told =
-        format!("echo $GIN_OUTCOME $GIN_GENERATION $GIN_PREVIOUS_GENERATION $GIN_RELEASE $GIN_ASKED_BY $GIN_REASON");
+    let told = "echo $GIN_OUTCOME $GIN_GENERATION $GIN_PREVIOUS_GENERATION $GIN_RELEASE $GIN_ASKED_BY $GIN_REASON";
     // Written beside and moved, so that a reader finds all of it or nothing.
     let tell = script(&dir, "tell", &format!("{told} > {at}/told.new && mv {at}/told.new {at}/told-$GIN_GENERATION"));
     let before = script(&dir, "before", &format!("test ! -e {at}/no || exit 9\ntest ! -e {at}/hang || sleep 1000"));

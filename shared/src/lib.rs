@@ -10,7 +10,7 @@
 //! | `READY=1` and its like | [`notify`] |
 //! | what master and our worker say to each other | [`channel`] |
 //! | the control API's types | [`control`], [`status`] |
-//! | every key of the configuration | [`reference`] |
+//! | every key of the configuration | [`mod@reference`] |
 //! | exit codes | [`exit`] |
 //! | where sockets and PID files are | [`runtime_dir`] |
 

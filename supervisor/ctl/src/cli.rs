@@ -166,13 +166,13 @@ pub enum ConfigText {
 pub enum Page {
     /// gin-ctl(1)
     #[value(name = "gin-ctl")]
-    GinCtl,
+    Ctl,
     /// gin-supervisor(8)
     #[value(name = "gin-supervisor")]
-    GinSupervisor,
+    Supervisor,
     /// gin.toml(5)
     #[value(name = "gin.toml")]
-    GinToml,
+    Toml,
 }
 
 /// How to restart.

@@ -71,14 +71,14 @@ fn text(text: &str) -> u8 {
 
 fn man(page: Page) -> Result<u8, Failure> {
     Ok(match page {
-        Page::GinCtl => {
+        Page::Ctl => {
             let mut source = Vec::new();
             let failed = |error: std::io::Error| Failure::new(exit::FAILED, error.to_string());
             clap_mangen::Man::new(Cli::command()).section("1").render(&mut source).map_err(failed)?;
             text(&String::from_utf8_lossy(&source))
         }
-        Page::GinSupervisor => text(include_str!("../../../systemd/man/gin-supervisor.8")),
-        Page::GinToml => text(&reference::man()),
+        Page::Supervisor => text(include_str!("../../../systemd/man/gin-supervisor.8")),
+        Page::Toml => text(&reference::man()),
     })
 }
 

@@ -144,7 +144,7 @@ impl Performer {
         };
         match what {
             WorkerReport::Failed(_) => {
-                tracing::error!(generation, slot, pid, took_ms, "worker {generation}.{slot} {text}")
+                tracing::error!(generation, slot, pid, took_ms, "worker {generation}.{slot} {text}");
             }
             WorkerReport::Killed | WorkerReport::Respawn(_) | WorkerReport::Unfit(_) | WorkerReport::Aborted => {
                 tracing::warn!(generation, slot, pid, took_ms, "worker {generation}.{slot} {text}");
@@ -157,7 +157,7 @@ impl Performer {
             | WorkerReport::Serving
             | WorkerReport::Draining
             | WorkerReport::Exited(_) => {
-                tracing::info!(generation, slot, pid, took_ms, "worker {generation}.{slot} {text}")
+                tracing::info!(generation, slot, pid, took_ms, "worker {generation}.{slot} {text}");
             }
         }
         if let WorkerReport::Probed(said) = what {

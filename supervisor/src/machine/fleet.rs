@@ -10,6 +10,7 @@ use super::moment::Moment;
 /// What the fleet is doing. Generations on their way out are kept beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "there is one of it in a master")]
 pub enum Fleet {
     /// Nothing was asked for yet.
     Idle,

@@ -130,7 +130,12 @@ impl World {
         !self.machine.runs().any(|run| {
             let soaked = match run.stage {
                 Stage::Soaking(until) | Stage::Rolling { until: Some(until), .. } => Some(until) == at,
-                _ => false,
+                Stage::Starting
+                | Stage::Going
+                | Stage::Rolling { .. }
+                | Stage::Current
+                | Stage::Standby
+                | Stage::Leaving => false,
             };
             let waits = |occupant: &Occupant| matches!(occupant, Occupant::Backoff(until) if Some(*until) == at);
             soaked || run.slots.iter().any(|slot| waits(&slot.occupant) || waits(&slot.successor))
