@@ -119,6 +119,30 @@ fn links_and_units_named_in_the_documents_are_there() {
 }
 
 #[test]
+fn units_follow_their_configuration() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let file = dir.path().join("my shop.toml");
+    let text = "[supervisor]\ncontrol = \"/run/ctl.sock\"\nready_timeout = \"2m\"\ndrain_timeout = \"3m\"\n\
+                [[supervisor.listen]]\nname = \"http\"\naddress = \"[::1]:80\"\n\
+                [[supervisor.listen]]\nname = \"unix\"\naddress = \"unix:/run/a b%.sock\"\nmode = \"0660\"\n\
+                [[supervisor.listen]]\nname = \"any\"\naddress = \"udp:127.0.0.1:0\"\n";
+    std::fs::write(&file, text).unwrap();
+    let units = ctl(&["unit", "shop", "--config", &file.display().to_string()]);
+    for part in [
+        "--socket /run/ctl.sock restart\n",
+        &format!("--config \"{}\" --instance shop\n", file.display()),
+        // gin-server waits for go: twice ready_timeout, and a margin.
+        "TimeoutStartSec=255s\nTimeoutStopSec=195s\n",
+        "# /etc/systemd/system/shop-http.socket\n",
+        "ListenStream=[::1]:80\nBindIPv6Only=ipv6-only\n",
+        "ListenStream=/run/a b%%.sock\nRemoveOnStop=yes\nBacklog=4096\nSocketMode=0660\nFileDescriptorName=unix\n",
+        "# any listens at a port that is chosen at each start",
+    ] {
+        assert!(units.contains(part), "no {part:?} in {units}");
+    }
+}
+
+#[test]
 fn completions_are_made_for_each_shell() {
     for shell in ["bash", "zsh", "fish"] {
         let script = ctl(&["completions", shell]);

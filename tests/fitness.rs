@@ -10,7 +10,7 @@ fn a_worker_that_hangs_is_sent_sigabrt_and_replaced() {
     let victim = gin.workers()[0];
     let mut events = gin.events();
     kill(Pid::from_raw(victim), Signal::SIGSTOP).unwrap();
-    events.until("is to be replaced: no WATCHDOG=1 within watchdog = 500ms");
+    events.until("is to be replaced: it hangs: no WATCHDOG=1 within watchdog = 500ms");
     events.until("sent SIGABRT");
     events.until("was killed by SIGABRT");
     events.until("worker serving");
@@ -32,7 +32,7 @@ fn a_candidate_that_hangs_while_it_soaks_is_withdrawn() {
     let status = gin.status();
     let candidate = status.generations.iter().find(|generation| generation.generation.0 == 2).unwrap();
     kill(Pid::from_raw(candidate.workers[0].pid.unwrap()), Signal::SIGSTOP).unwrap();
-    events.until("generation 2 failed: no WATCHDOG=1 within watchdog = 500ms");
+    events.until("generation 2 failed: it hangs: no WATCHDOG=1 within watchdog = 500ms");
     assert_eq!(gin.generation().0, 1);
     gin.stop();
 }
@@ -79,6 +79,50 @@ fn workers_that_age_are_replaced_one_after_the_other() {
     assert!(gin.workers().iter().all(|pid| !first.contains(pid)));
     assert_eq!(gin.generation().0, 1);
     gin.stop();
+}
+
+#[test]
+fn one_that_came_later_ages_too() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"\nlimits = { max_age = \"1s\" }").start();
+    let mut events = gin.events();
+    kill(Pid::from_raw(gin.workers()[0]), Signal::SIGKILL).unwrap();
+    events.until("was killed by SIGKILL");
+    events.until("worker serving");
+    events.until("is to be replaced: it has reached limits.max_age");
+    events.until("worker draining");
+    gin.stop();
+}
+
+#[test]
+fn one_that_hangs_does_not_wait_for_a_slot_that_crashes() {
+    let gin = supervisor().ours("one", "ok").workers(2).set("watchdog = \"500ms\"\nsoak = \"0s\"").start();
+    let status = gin.status();
+    let workers: Vec<i32> = status.generations[0].workers.iter().filter_map(|worker| worker.pid).collect();
+    // From now on slot 1 does not come up again.
+    std::fs::write(gin.releases().path("one").join("mode"), "exit-slot 1").unwrap();
+    let mut events = gin.events();
+    kill(Pid::from_raw(workers[1]), Signal::SIGKILL).unwrap();
+    // A tenth of a second, and up to a quarter more.
+    events.until("respawned in 1");
+    kill(Pid::from_raw(workers[0]), Signal::SIGSTOP).unwrap();
+    assert_eq!(events.until("sent SIGABRT").pid, Some(workers[0]));
+    gin.stop();
+}
+
+#[test]
+fn a_limit_that_every_worker_exceeds_does_not_fill_the_machine_with_them() {
+    let gin = supervisor()
+        .foreign("one", "ignore-term")
+        .set("soak = \"0s\"\ndrain_timeout = \"30s\"\nlimits = { memory_restart = \"1MiB\" }")
+        .start();
+    let mut events = gin.events();
+    events.until("is to be replaced: it holds");
+    events.until("worker draining");
+    // The fresh one is too large as well; but the one before it is still there.
+    events.until("is to be replaced: it holds");
+    let before = gin.workers().len();
+    assert_eq!(before, 2);
+    gin.ctl(&["stop", "--fast"]).assert(0, &[]);
 }
 
 #[test]

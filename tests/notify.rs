@@ -74,6 +74,25 @@ fn the_status_follows_each_step_and_time_is_asked_for() {
 }
 
 #[test]
+fn a_stop_in_the_middle_of_a_restart_closes_it_first_and_asks_for_its_own_time() {
+    let gin =
+        supervisor().ours("one", "ok").set("soak = \"0s\"\nready_timeout = \"10m\"\ndrain_timeout = \"5m\"").start();
+    gin.releases().release("mute", "never-ready");
+    let mut events = gin.events();
+    gin.ctl(&["restart", "--no-wait"]).assert(0, &[]);
+    events.until_of(2, "started");
+    let told = gin.told().clone();
+    let mut after = told.until(0, "RELOADING=1");
+    gin.stop();
+    let ready = told.until(after, "READY=1");
+    next(&told, &mut after, "STOPPING=1");
+    assert!(ready < after, "{:#?}", told.all());
+    let asked =
+        told.all()[after..].iter().find_map(|m| m.trim().strip_prefix("EXTEND_TIMEOUT_USEC=")?.parse::<u64>().ok());
+    assert!(asked.is_some_and(|us| us >= 300_000_000), "{asked:?}");
+}
+
+#[test]
 fn it_pings_its_watchdog_at_half_the_interval() {
     let gin = supervisor().ours("one", "ok").env("WATCHDOG_USEC", "200000").start();
     let count = |told: &Notifications| told.all().iter().filter(|m| m.trim() == "WATCHDOG=1").count();

@@ -95,7 +95,7 @@ fn go() {
             command.args(args).current_dir(release).stdin(Stdio::null());
             command.envs([("GOFLAGS", "-mod=mod"), ("GOPROXY", "off"), ("GO111MODULE", "on")]);
             // One cache for all runs of the tests.
-            command.env("GOCACHE", std::env::temp_dir().join("gin-go-cache"));
+            command.env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go-cache"));
             let output = command.output().unwrap();
             assert!(output.status.success(), "go {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         };
@@ -109,6 +109,15 @@ fn go() {
 #[test]
 fn axum() {
     unhurt("axum", |release| symlink(binary("examples/axum"), release.join("shop")).unwrap());
+}
+
+#[test]
+fn container() {
+    let text = std::fs::read_to_string(recipe("container").join("shop.toml")).unwrap();
+    let gin = supervisor().file(&text.replace("host = \"0.0.0.0\"\nport = 8080", "port = 0")).start();
+    let address = gin.tcp();
+    restarts(&gin, &address);
+    gin.stop();
 }
 
 #[test]
@@ -144,6 +153,17 @@ fn a_queue_consumer_does_each_job_once() {
     gin.stop();
 }
 
+/// Its workers end with it only if it is asked.
+struct Nginx(std::process::Child);
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).unwrap());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn behind_nginx_get_and_post_lose_nothing() {
     let builder = supervisor();
@@ -152,9 +172,10 @@ fn behind_nginx_get_and_post_lose_nothing() {
     let socket = dir.join("shop.sock").display().to_string();
     let text = std::fs::read_to_string(recipe("nginx").join("shop.toml")).unwrap().replace("/run/shop.sock", &socket);
     let gin = builder.file(&text).start();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let site = std::fs::read_to_string(recipe("nginx").join("shop.conf")).unwrap();
-    let site = site.replace("/run/shop.sock", &socket).replace("listen 80;", &format!("listen {port};"));
+    let site = site
+        .replace("/run/shop.sock", &socket)
+        .replace("listen 80;", &format!("listen unix:{}/nginx.sock;", dir.display()));
     let at = dir.display();
     let temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|k| format!("{k}_temp_path {at}/nginx-{k};"))
@@ -164,8 +185,8 @@ fn behind_nginx_get_and_post_lose_nothing() {
          http {{\naccess_log off;\n{temp}\n{site}\n}}\n"
     );
     std::fs::write(dir.join("nginx.conf"), conf).unwrap();
-    let mut nginx = Command::new("/usr/sbin/nginx").arg("-c").arg(dir.join("nginx.conf")).spawn().unwrap();
-    let address = Address::Tcp(port);
+    let nginx = Nginx(Command::new("/usr/sbin/nginx").arg("-c").arg(dir.join("nginx.conf")).spawn().unwrap());
+    let address = Address::Unix(dir.join("nginx.sock"));
     let began = std::time::Instant::now();
     while get(&address, "/").is_err() {
         assert!(began.elapsed() < PATIENCE, "nginx does not answer");
@@ -179,10 +200,7 @@ fn behind_nginx_get_and_post_lose_nothing() {
     }
     load.finish().assert_unhurt();
     assert!(report.requests > 0);
-    // Its workers end with it only if it is asked.
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(nginx.id()).unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    nginx.wait().unwrap();
+    drop(nginx);
     let log = std::fs::read_to_string(dir.join("nginx.log")).unwrap_or_default();
     assert!(!log.contains("upstream"), "{log}");
     gin.stop();
@@ -244,8 +262,10 @@ fn every_recipes_configuration_is_accepted() {
                 let text = std::fs::read_to_string(file.path()).unwrap();
                 let ours =
                     ["\"deploy\"", "\"www-data\""].iter().fold(text, |text, name| text.replace(name, "\"root\""));
-                let ours = ours.replace("env_file = \"/srv/shop/current/shared.env\"", "env_file = \"/dev/null\"");
                 let dir = tempfile::tempdir_in("/tmp").unwrap();
+                std::fs::write(dir.path().join("shared.env"), "").unwrap();
+                let ours =
+                    ours.replace("/srv/shop/current/shared.env", &dir.path().join("shared.env").display().to_string());
                 std::fs::write(dir.path().join("shop.toml"), ours).unwrap();
                 let check =
                     Command::new(binary("gin-ctl")).arg("check").arg(dir.path().join("shop.toml")).output().unwrap();

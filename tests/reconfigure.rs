@@ -77,6 +77,17 @@ fn a_listener_that_cannot_be_bound_changes_none_of_three() {
 }
 
 #[test]
+fn an_address_that_overlaps_our_own_is_told_as_that() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let Address::Tcp(held) = gin.tcp() else { panic!("TCP") };
+    gin.configure(|text| text.replace("127.0.0.1:0", &format!("0.0.0.0:{}", held.port())));
+    let own =
+        format!("address in use by this supervisor's own listener on {held}, which it overlaps; take another port");
+    gin.ctl(&["restart"]).assert(1, &[&own]);
+    gin.stop();
+}
+
+#[test]
 fn udp_sockets_are_inherited_like_the_others() {
     let gin = supervisor().foreign("one", "ok").section(&listen("udp", "udp:127.0.0.1:0")).set("soak = \"0s\"").start();
     let address = gin.status().listeners.iter().find(|l| l.name == "udp").unwrap().address.clone();
@@ -121,7 +132,7 @@ fn a_reload_changes_in_place_what_it_can_and_restarts_for_the_rest() {
     let workers = gin.workers();
     gin.signal(Signal::SIGHUP);
     let began = std::time::Instant::now();
-    while !gin.log().contains("reload: changed in place") || gin.log().matches("reload: changed in place").count() < 3 {
+    while gin.log().matches("reload: changed in place").count() < 3 {
         assert!(began.elapsed() < PATIENCE, "{}", gin.log());
         std::thread::park_timeout(Duration::from_millis(5));
     }
@@ -173,5 +184,4 @@ fn a_check_asks_the_worker_for_its_part_too() {
     assert!(code == Some(2) && said.contains("idel"), "{code:?} {said}");
     let (code, said) = check("c.json", "{\"supervisor\":\n{\"workers\": 0}}");
     assert!(code == Some(2) && said.contains("c.json:2: supervisor.workers: 0 is out of range"), "{code:?} {said}");
-    let _ = Address::Unix(dir.path().join("unused"));
 }

@@ -26,16 +26,16 @@ fn a_second_master_is_refused_and_disturbs_nothing() {
     let config = gin.dir().join("shop.toml");
     let config = config.to_str().unwrap();
     // The same instance.
-    assert_says(&supervise(&["-c", config], &gin.dir().join("run")), 2, &[&pid]);
+    assert_says(&supervise(&["-c", config], &gin.dir().join("run")), 1, &[&pid]);
     // Another one, with the same PID file.
     let pid_file = gin.dir().join("run/pid");
     let other = gin.dir().join("other");
     let args = ["--listen", "127.0.0.1:0", "--pid-file", pid_file.to_str().unwrap()];
-    assert_says(&supervise(&args, &other), 2, &[&pid]);
+    assert_says(&supervise(&args, &other), 1, &[&pid]);
     // Another one, at the same address.
     let harness::Address::Tcp(address) = gin.tcp() else { panic!("TCP") };
     let holder = format!("address in use by pid {} (gin-supervisor)", gin.pid());
-    assert_says(&supervise(&["--listen", &address.to_string()], &other), 2, &[&holder]);
+    assert_says(&supervise(&["--listen", &address.to_string()], &other), 1, &[&holder]);
     assert!(!other.join("pid").exists() && !other.join("control.sock").exists());
     assert_eq!(gin.get("/").status, 200);
     gin.restart();
@@ -63,7 +63,7 @@ fn a_unix_socket_that_is_in_use_or_no_socket_is_left_alone() {
     let listen = |path: &std::path::Path| format!("unix:{}", path.display());
     let run = dir.path().join("run");
     let me = format!("address in use by pid {}", std::process::id());
-    assert_says(&supervise(&["--listen", &listen(&socket)], &run), 2, &[&me]);
+    assert_says(&supervise(&["--listen", &listen(&socket)], &run), 1, &[&me]);
     assert_says(&supervise(&["--listen", &listen(&file)], &run), 2, &["not a socket"]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
 }

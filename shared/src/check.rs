@@ -9,6 +9,8 @@ pub struct Checked {
     pub instance: String,
     /// The file, absolute.
     pub file: Option<String>,
+    /// Where commands come in, if not in the runtime directory.
+    pub control: Option<String>,
     /// What clients connect to.
     pub listeners: Vec<CheckedListener>,
     /// How long a start, and so a reload, may take at most, in milliseconds; workers that ask for more time not counted.

@@ -37,6 +37,8 @@ pub const GIN_INSTANCE: &str = "GIN_INSTANCE";
 pub const GIN_GENERATION: &str = "GIN_GENERATION";
 /// The worker's slot.
 pub const GIN_SLOT: &str = "GIN_SLOT";
+/// How many workers the slot has had before it.
+pub const GIN_ATTEMPT: &str = "GIN_ATTEMPT";
 /// The release's name: that of the generation's directory; unset without `directory`.
 pub const GIN_RELEASE: &str = "GIN_RELEASE";
 /// The path of the configuration's snapshot; unset without a file.
@@ -59,6 +61,7 @@ pub const STRIPPED: &[&str] = &[
     GIN_INSTANCE,
     GIN_GENERATION,
     GIN_SLOT,
+    GIN_ATTEMPT,
     GIN_RELEASE,
     GIN_CONFIG,
     GIN_CHANNEL_FD,
@@ -123,10 +126,10 @@ pub fn take() -> io::Result<Inheritance> {
     let mut inheritance = Inheritance::default();
     let count = listener_count();
     let names = std::env::var(LISTEN_FDNAMES).unwrap_or_default();
-    let mut names = names.split(':').filter(|name| !name.is_empty());
+    let mut names = names.split(':');
     for number in 0..count {
         let fd = adopt(FIRST_FD + RawFd::try_from(number).expect("at most FDS_MAX"), LISTEN_FDS)?;
-        let name = names.next().unwrap_or("unknown").to_owned();
+        let name = names.next().filter(|name| !name.is_empty()).unwrap_or("unknown").to_owned();
         match name.as_str() {
             PRIVATE if number + 1 == count => inheritance.private = Some(fd),
             _ => inheritance.listeners.push(Inherited { name, fd }),

@@ -19,6 +19,7 @@ use gin_shared::reference;
 use gin_shared::runtime_dir::{instance_name, is_instance_name};
 use gin_shared::sections;
 use nix::sys::signal::Signal;
+use nix::unistd::Uid;
 
 use crate::cli::Cli;
 use crate::exec_helper::lookup;
@@ -26,7 +27,7 @@ use crate::os::listener::ListenerSpec;
 pub use listeners::parse_listener_name;
 use listeners::read_listeners;
 use read::{Problems, Section, nearest};
-use tree::{Entry, Problem, Value};
+use tree::{Entry, Place, Problem, Value};
 pub use worker::{Hooks, Limits, Probe, WorkerConfig};
 
 /// Everything, checked.
@@ -111,7 +112,12 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(cli: &Cli) -> Result<Self, Vec<Problem>> {
-        Self::load_with(cli, &|name| std::env::var(name).ok())
+        // What is not UTF-8 is no value that any key takes, and so an error there.
+        let lookup = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let mut config = Self::load_with(cli, &lookup)?;
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        config.warnings.extend(environment::unknown(names, &Self::from_environment()));
+        Ok(config)
     }
 
     /// The same for a text, as if it stood in a file of this name, and for nothing else.
@@ -130,11 +136,17 @@ impl Config {
         };
         let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let place = path.display().to_string();
-        let text = std::fs::read_to_string(&path)
+        let text = read_file(&path)
             .map_err(|error| vec![Problem { place, text: format!("cannot read it: {}", without_code(&error)) }])?;
         let entries = tree::parse(&path, &text)?;
         let problems = Problems::new(&path);
         Self::from_entries(cli, Some(ConfigFile { path, text }), entries, lookup, problems)
+    }
+
+    /// The sections that the master takes from the environment.
+    fn from_environment() -> Vec<(&'static str, &'static [reference::Key])> {
+        let keys = reference::SECTIONS.iter().map(|section| (section.name, section.keys));
+        keys.filter(|(name, _)| READ.contains(name)).collect()
     }
 
     fn from_entries(
@@ -145,8 +157,7 @@ impl Config {
         problems: Problems,
     ) -> Result<Self, Vec<Problem>> {
         check_sections(&entries, &problems);
-        let keys: Vec<_> = reference::SECTIONS.iter().map(|section| (section.name, section.keys)).collect();
-        let keys: Vec<_> = keys.into_iter().filter(|(name, _)| READ.contains(name)).collect();
+        let keys = Self::from_environment();
         let (wrong, mut warnings) = environment::overlay(&mut entries, &keys, environment);
         let section = |name: &str| match entries.iter().find(|entry| entry.key == name).map(|entry| &entry.node.value) {
             Some(Value::Table(entries)) => Section::new(name, entries, &problems),
@@ -167,16 +178,16 @@ impl Config {
         server.finish();
         features.finish();
         let instance = cli.instance.clone().unwrap_or_else(|| instance_name(cli.config.as_deref()));
+        for (key, group) in [("control_group", &fixed.control_group), ("status_group", &fixed.status_group)] {
+            if let Err(error) = lookup(None, group.as_deref()) {
+                problems.add(&place_of(&entries, key), format!("supervisor.{key}: {error}"));
+            }
+        }
         let mut found = problems.into_vec();
         found.extend(wrong);
-        if !is_instance_name(&instance) {
-            let text = format!("\"{instance}\" cannot name an instance; use letters, digits and . _ - @, 64 at most");
-            found.push(Problem { place: "--instance".to_owned(), text });
-        }
-        if let Err(text) = lookup(worker.user.as_deref(), worker.group.as_deref()) {
-            let place = file.as_ref().map_or("command line".to_owned(), |file| file.path.display().to_string());
-            found.push(Problem { place, text });
-        }
+        let whole = file.as_ref().map_or("command line".to_owned(), |file| file.path.display().to_string());
+        found.extend(check_instance(cli, &instance, &whole));
+        found.extend(check_identity(&worker, &entries, &whole));
         let mut worker = worker;
         if let Some(path) = &worker.env_file {
             match env_file::read(path) {
@@ -187,11 +198,43 @@ impl Config {
                 Err(problems) => found.extend(problems),
             }
         }
+        let reserved = |(name, _): &&(String, String)| gin_shared::inherit::STRIPPED.contains(&name.as_str());
+        if let Some((name, _)) = worker.env.iter().find(reserved) {
+            let text = format!("supervisor.env: {name} is set by the supervisor; choose another name");
+            found.push(Problem { place: whole, text });
+        }
         if !found.is_empty() {
             return Err(found);
         }
         warnings.extend(warn(&listeners, &worker));
         Ok(Self { file, instance, fixed, live, listeners, listeners_asked_for, worker, warnings, entries })
+    }
+}
+
+fn check_instance(cli: &Cli, instance: &str, file: &str) -> Option<Problem> {
+    if is_instance_name(instance) {
+        return None;
+    }
+    let text = format!("\"{instance}\" cannot name an instance; use letters, digits and . _ - @, 64 at most");
+    Some(match cli.instance {
+        Some(_) => Problem { place: "--instance".to_owned(), text },
+        None => Problem { place: file.to_owned(), text: format!("{text}; or say --instance NAME") },
+    })
+}
+
+/// Users and groups that are there, and capabilities that mean something.
+fn check_identity(worker: &WorkerConfig, entries: &[Entry], file: &str) -> Option<Problem> {
+    let at = |key: &str| place_of(entries, key).of(file);
+    match lookup(worker.user.as_deref(), worker.group.as_deref()) {
+        Err(text) => {
+            let key = if text.starts_with("user") { "user" } else { "group" };
+            Some(Problem { place: at(key), text: format!("supervisor.{key}: {text}") })
+        }
+        Ok((uid, _)) if worker.capabilities.is_some() && uid.unwrap_or(Uid::effective()).is_root() => {
+            let text = "supervisor.capabilities: a worker of root has them all, whatever is said; set user".to_owned();
+            Some(Problem { place: at("capabilities"), text })
+        }
+        Ok(_) => None,
     }
 }
 
@@ -228,12 +271,13 @@ impl Config {
             address: spec.address.clone(),
             backlog: spec.backlog,
             mode: spec.mode,
-            owner: spec.owner.map(nix::unistd::Uid::as_raw),
+            owner: spec.owner.map(Uid::as_raw),
             group: spec.group.map(nix::unistd::Gid::as_raw),
         };
         Checked {
             instance: self.instance.clone(),
             file: self.file.as_ref().map(|file| file.path.display().to_string()),
+            control: self.fixed.control.as_ref().map(|path| path.display().to_string()),
             listeners: self.listeners.iter().map(listener).collect(),
             start_ms: millis(start),
             stop_ms: millis(stop),
@@ -256,10 +300,17 @@ fn check_sections(entries: &[Entry], problems: &Problems) {
             let hint = nearest(&entry.key, sections::ALL.iter().copied());
             let hint = hint.map(|near| format!("; did you mean [{near}]?")).unwrap_or_default();
             problems.add(&entry.place, format!("{}: unknown section{hint}", entry.key));
-        } else if !matches!(entry.node.value, Value::Table(_)) {
+        } else if !matches!(entry.node.value, Value::Table(_) | tree::NOTHING) {
             problems.add(&entry.place, format!("{}: expected a section, [{}]", entry.key, entry.key));
         }
     }
+}
+
+/// Where a key of `[supervisor]` stands.
+fn place_of(entries: &[Entry], key: &str) -> Place {
+    let section = entries.iter().find(|entry| entry.key == sections::SUPERVISOR).map(|entry| &entry.node.value);
+    let Some(Value::Table(entries)) = section else { return Place::Line(1) };
+    entries.iter().find(|entry| entry.key == key).map_or(Place::Line(1), |entry| entry.place.clone())
 }
 
 fn read_fixed(section: &Section<'_>, cli: &Cli) -> Fixed {
@@ -279,10 +330,31 @@ fn read_live(section: &Section<'_>) -> Live {
         let parsed = names.iter().map(|name| parse_master_signal(name));
         parsed.filter_map(|signal| signal.map_err(|error| section.problem("shutdown_signals", &error)).ok()).collect()
     });
-    Live {
+    let live = Live {
         max_draining: section.integer("max_draining", 1..=64).and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
         restart_signal: section.parsed("restart_signal", "a signal", parse_master_signal).unwrap_or(Signal::SIGUSR2),
         shutdown_signals: signals.unwrap_or_else(|| vec![Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT]),
+    };
+    let stops = &live.shutdown_signals;
+    if stops.is_empty() {
+        section.problem("shutdown_signals", "one at least must stop the supervisor");
+    }
+    if stops.contains(&live.restart_signal) {
+        let text = format!("{} is among shutdown_signals", live.restart_signal);
+        section.problem("restart_signal", &text);
+    }
+    live
+}
+
+/// The largest file that is read, in bytes.
+const FILE_MAX: u64 = 2 * 1024 * 1024;
+
+/// Anything but a file could keep the master waiting, which reads it between two events.
+pub(super) fn read_file(path: &Path) -> std::io::Result<String> {
+    match std::fs::metadata(path)? {
+        metadata if !metadata.is_file() => Err(std::io::Error::other("not a file")),
+        metadata if metadata.len() > FILE_MAX => Err(std::io::Error::other("larger than 2 MiB")),
+        _ => std::fs::read_to_string(path),
     }
 }
 
@@ -295,14 +367,13 @@ fn parse_signal(text: &str) -> Result<Signal, String> {
 /// One that the master listens to and has no other use for.
 fn parse_master_signal(text: &str) -> Result<Signal, String> {
     let signal = parse_signal(text)?;
-    let free = crate::os::signal::TAKEN.contains(&signal)
-        && !matches!(signal, Signal::SIGCHLD | Signal::SIGTTIN | Signal::SIGTTOU);
+    use Signal::{SIGCHLD, SIGHUP, SIGTTIN, SIGTTOU, SIGUSR1};
+    let has_a_meaning = matches!(signal, SIGCHLD | SIGTTIN | SIGTTOU | SIGHUP | SIGUSR1);
+    let free = crate::os::signal::TAKEN.contains(&signal) && !has_a_meaning;
     if free {
         Ok(signal)
     } else {
-        Err(format!(
-            "\"{text}\" cannot be used here; use SIGUSR2, SIGHUP, SIGUSR1, SIGTERM, SIGINT, SIGQUIT or SIGWINCH"
-        ))
+        Err(format!("\"{text}\" cannot be used here; use SIGUSR2, SIGWINCH, SIGTERM, SIGINT or SIGQUIT"))
     }
 }
 
@@ -401,10 +472,13 @@ mod tests {
                 "env_file" => continue,
                 "user" | "group" | "status_group" | "control_group" => "",
                 "probe" => "private_listener = true\n",
+                "capabilities" => "user = \"nobody\"\n",
                 _ => "command = [\"/bin/app\"]\n",
             };
             let more = if key.name == "command" { "" } else { more };
-            let text = format!("[supervisor]\n{more}{} = {}\n", key.name, key.example);
+            // Groups that this machine need not have.
+            let example = if key.name.ends_with("_group") { "\"root\"" } else { key.example };
+            let text = format!("[supervisor]\n{more}{} = {example}\n", key.name);
             assert!(load(&text).is_ok(), "{text}: {:?}", load(&text));
         }
     }
@@ -480,12 +554,21 @@ mod tests {
         assert!(error("probe = {}").contains("set private_listener = true"));
         assert!(error("private_listener = true\nprobe = { path = \"x\" }").contains("write it as \"/readyz\""));
         assert!(error("cpu_affinity = [\"3-1\"]").contains("\"3-1\" is not a core"));
-        assert!(error("capabilities = [\"CAP_NONE\"]").contains("is not a capability"));
+        assert!(error("user = \"nobody\"\ncapabilities = [\"CAP_NONE\"]").contains("is not a capability"));
+        assert!(error("user = \"root\"\ncapabilities = []").contains("a worker of root has them all"));
+        assert!(error("env = { NOTIFY_SOCKET = \"x\" }").contains("NOTIFY_SOCKET is set by the supervisor"));
+        assert!(error("env = { A = true }").contains("expected a text, in quotes"));
+        assert!(error("restart_signal = \"SIGTERM\"").contains("SIGTERM is among shutdown_signals"));
+        assert!(error("shutdown_signals = []").contains("one at least"));
+        assert!(error("shutdown_signals = [\"SIGHUP\"]").contains("cannot be used here"));
+        assert!(error("ready = { after = \"30s\" }").contains("after must be shorter than ready_timeout"));
+        assert!(error("drain_timeout = \"500000000000 years\"").contains("is longer than a year"));
+        assert!(error("control_group = \"nobody-has-this\"").contains("shop.toml:3: supervisor.control_group: group"));
         assert!(error("limits = { memory_restart = \"12 parsecs\" }").contains("is not a size"));
         assert!(error("limits = { max_age = \"0s\" }").contains("must be 1s at least"));
         assert!(error("listen = [{ name = \"private\", address = \":1\" }]").contains("choose another name"));
         let config =
-            load("[supervisor]\ncapabilities = [\"cap_net_bind_service\"]\ncpu_affinity = [\"0-1\", \"3\"]\n").unwrap();
+            load("[supervisor]\nuser = \"nobody\"\ncapabilities = [\"cap_net_bind_service\"]\ncpu_affinity = [\"0-1\", \"3\"]\n").unwrap();
         assert_eq!((config.worker.capabilities, config.worker.cores), (Some(1 << 10), Some(vec![0, 1, 3])));
         let sizes =
             load("[supervisor]\nlimits = { memory_restart = \"512MiB\", core = \"2G\" }\n").unwrap().worker.limits;
@@ -548,7 +631,7 @@ mod tests {
     #[test]
     fn a_user_that_does_not_exist_is_named() {
         let problems = load("[supervisor]\nuser = \"no-such-user-here\"\n").unwrap_err();
-        assert_eq!(problems, ["shop.toml: user no-such-user-here: unknown"]);
+        assert_eq!(problems, ["shop.toml:2: supervisor.user: user no-such-user-here: unknown"]);
     }
 
     proptest! {

@@ -61,6 +61,9 @@ fn become_worker(orders: Orders) -> String {
 
 fn prepare_and_execute(orders: Orders) -> Result<std::convert::Infallible, String> {
     let Orders { spec, executable, pass_on } = orders;
+    // What has to open files comes before the limits.
+    let ids = lookup(spec.user.as_deref(), spec.group.as_deref())?;
+    let script = is_script(&executable);
     setsid().map_err(step("session"))?;
     if let Some(nice) = spec.nice {
         rustix::process::setpriority_process(None, nice).map_err(|e| format!("nice {nice}: {}", words(e.into())))?;
@@ -82,7 +85,7 @@ fn prepare_and_execute(orders: Orders) -> Result<std::convert::Infallible, Strin
     if spec.capabilities.is_some() {
         set_keep_capabilities(true).map_err(|error| format!("capabilities: {}", words(error.into())))?;
     }
-    become_user(&spec)?;
+    become_user(&spec, ids)?;
     if let Some(bits) = spec.capabilities {
         keep_capabilities(CapabilitySet::from_bits_retain(bits))
             .map_err(|error| format!("capabilities: {}", words(error.into())))?;
@@ -99,7 +102,7 @@ fn prepare_and_execute(orders: Orders) -> Result<std::convert::Infallible, Strin
         }
     }
     crate::os::signal::reset().map_err(|error| format!("signals: {error}"))?;
-    execute(&spec, &executable)
+    execute(&spec, &executable, script)
 }
 
 /// Cores, and how the kernel treats it when memory runs out.
@@ -134,14 +137,15 @@ fn set_nofile((soft, configured): (u64, bool)) -> nix::Result<()> {
 }
 
 /// Group before user: after the user the right to change the group is gone.
-fn become_user(spec: &Spec) -> Result<(), String> {
-    let (uid, gid) = lookup(spec.user.as_deref(), spec.group.as_deref())?;
+fn become_user(spec: &Spec, (uid, gid): (Option<Uid>, Option<Gid>)) -> Result<(), String> {
     if spec.user.is_none() && spec.group.is_none() {
         return Ok(());
     }
     let name = format!("user {}", spec.user.as_deref().unwrap_or("(unchanged)"));
     if let Some(gid) = gid {
-        if Uid::effective().is_root() {
+        // Without the right to change groups nobody can become another user either; who stays the same keeps its groups.
+        let changes = uid.is_some_and(|uid| uid != Uid::effective()) || gid != Gid::effective();
+        if Uid::effective().is_root() || changes {
             match spec.user.as_deref().and_then(|user| User::from_name(user).ok().flatten()) {
                 Some(user) => {
                     let user = CString::new(user.name).map_err(|_| format!("{name}: NUL in its name"))?;
@@ -189,7 +193,7 @@ pub fn lookup(user: Option<&str>, group: Option<&str>) -> Result<(Option<Uid>, O
 
 /// By its path while the file there is the one that was frozen; else by descriptor. A script is read by its interpreter,
 /// by path, whatever lies there now.
-fn execute(spec: &Spec, executable: &OwnedFd) -> Result<std::convert::Infallible, String> {
+fn execute(spec: &Spec, executable: &OwnedFd, script: bool) -> Result<std::convert::Infallible, String> {
     let pid = std::process::id().to_string();
     let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| "command: NUL in an argument or variable".to_owned());
     let argv = spec.argv.iter().map(|arg| text(arg.as_bytes())).collect::<Result<Vec<_>, _>>()?;
@@ -205,7 +209,7 @@ fn execute(spec: &Spec, executable: &OwnedFd) -> Result<std::convert::Infallible
     }
     let path = text(spec.program.as_os_str().as_bytes())?;
     let name = format!("command {}", spec.program.display());
-    if is_unchanged(spec, executable) || is_script(executable) {
+    if is_unchanged(spec, executable) || script {
         execve(&path, &argv, &environment).map_err(step(&name))
     } else {
         let own = executable.as_fd();

@@ -41,8 +41,8 @@ use config::Config;
 use config::tree::Problem;
 use control::ControlSocket;
 use driver::{Driver, Parts};
-use os::listener::Listener;
-use os::pidfile::{Lock, PidFile};
+use os::listener::{Existing, ListenError, Listener};
+use os::pidfile::{Lock, PidFile, PidFileError};
 
 /// How long callers have to read the last answer.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -123,6 +123,21 @@ impl Stop {
         Self { text: error.to_string(), exit: exit::USAGE }
     }
 
+    /// Who holds an address may be gone in a moment; a file that lies there stays.
+    fn listen(error: &ListenError) -> Self {
+        let exit = if let ListenError::NotASocket(_) = error { exit::USAGE } else { exit::FAILED };
+        Self { text: error.to_string(), exit }
+    }
+
+    fn pid_file(error: PidFileError) -> Self {
+        let exit = match &error {
+            PidFileError::Running { .. } => exit::FAILED,
+            PidFileError::Io { error, .. } if error.kind() == io::ErrorKind::StorageFull => exit::FAILED,
+            PidFileError::Unsafe { .. } | PidFileError::Io { .. } => exit::USAGE,
+        };
+        Self { text: error.to_string(), exit }
+    }
+
     fn failed(what: &str, error: impl std::fmt::Display) -> Self {
         Self { text: format!("{what}: {error}"), exit: exit::FAILED }
     }
@@ -134,13 +149,17 @@ fn hold(cli: Cli, mut config: Config, person: bool) -> Result<u8, Stop> {
     os::limits::raise_nofile().map_err(|e| Stop::failed("RLIMIT_NOFILE", e))?;
     let runtime = os::runtime::prepare(&config.instance, &Surroundings::from_env()).map_err(Stop::usage)?;
     let pid_file_path = config.fixed.pid_file.clone().unwrap_or_else(|| runtime.join(runtime_dir::PID_FILE));
-    let _instance = Lock::take(&runtime.join("instance.lock"), &pid_file_path).map_err(Stop::usage)?;
-    let _pid_file = PidFile::create(&pid_file_path).map_err(Stop::usage)?;
+    // Exit code 2 is for what stays wrong until somebody changes it: a service manager does not try that again. Who holds
+    // an address or a lock may be gone in a moment.
+    let _instance = Lock::take(&runtime.join("instance.lock"), &pid_file_path).map_err(Stop::pid_file)?;
+    let _pid_file = PidFile::create(&pid_file_path).map_err(Stop::pid_file)?;
     let passed = os::activation::take().map_err(Stop::usage)?;
     let asked_for = config.listeners_asked_for;
     let passed_any = !passed.is_empty();
     let passed = os::activation::assign(passed, &mut config.listeners, !asked_for).map_err(Stop::usage)?;
-    let listeners = os::listener::gather(&config.listeners, &passed).map_err(Stop::usage)?;
+    let passed_sockets: Vec<Existing> =
+        passed.into_iter().map(|socket| Existing { socket, names: Vec::new() }).collect();
+    let listeners = os::listener::gather(&config.listeners, &passed_sockets).map_err(|error| Stop::listen(&error))?;
     let passed = (passed_any && !asked_for).then(|| config.listeners.clone());
     let listeners: Vec<Rc<Listener>> = listeners.into_iter().map(|listening| listening.socket).collect();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -159,7 +178,12 @@ fn hold(cli: Cli, mut config: Config, person: bool) -> Result<u8, Stop> {
         let _context = tokio.enter();
         let bind = |path: &Path, group: &Option<String>| {
             let place = path.display().to_string();
-            ControlSocket::bind(path, group.as_deref()).map_err(|error| Stop::usage(format!("{place}: {error}")))
+            let failed = |error: io::Error| {
+                let listen = error.get_ref().and_then(|inner| inner.downcast_ref::<ListenError>());
+                let exit = listen.map_or(exit::FAILED, |error| Stop::listen(error).exit);
+                Stop { text: format!("{place}: {}", config::without_code(&error)), exit }
+            };
+            ControlSocket::bind(path, group.as_deref()).map_err(failed)
         };
         [bind(&control, &config.fixed.control_group)?, bind(&status, &config.fixed.status_group)?]
     };

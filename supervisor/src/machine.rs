@@ -172,7 +172,7 @@ impl Machine {
         plan: Result<Plan, Failure>,
         out: &mut Vec<Action>,
     ) {
-        let scaled = &mut self.scaled;
+        let scaled = self.scaled;
         let replaces = matches!(self.fleet, Fleet::Upgrading { .. });
         let (Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. }) = &mut self.fleet else { return };
         if candidate.generation != generation || candidate.run.is_some() {
@@ -180,8 +180,8 @@ impl Machine {
         }
         match plan {
             Ok(mut plan) => {
-                self.configured = plan.workers;
-                *scaled = scaled.filter(|scaled| scaled.configured == plan.workers);
+                candidate.configured = plan.workers;
+                let scaled = scaled.filter(|scaled| scaled.configured == plan.workers);
                 plan.workers = scaled.map_or(plan.workers, |scaled| scaled.workers);
                 candidate.run = Some(Run::start(now, generation, plan, candidate.began, replaces, out));
             }
@@ -249,7 +249,7 @@ impl Machine {
         let (operations, asked_by) = (request.operations.clone(), request.asked_by.clone());
         out.push(Action::Report(Report::Candidate { generation, operations, asked_by }));
         out.push(Action::Prepare(generation));
-        Candidate { generation, run: None, request, began: now }
+        Candidate { generation, run: None, configured: 0, request, began: now }
     }
 
     /// The candidate will not be: nothing changes, and who asked hears why. At boot there is nothing else: the end.
@@ -276,6 +276,9 @@ impl Machine {
                 // A rolling candidate has taken places that the old generation has to fill again.
                 let rolls = matches!(run.stage, Stage::Rolling { .. });
                 if rolls && run.serving() > 0 && self.current().is_some_and(Run::is_degraded) {
+                    // One is enough.
+                    let before = self.leaving.iter_mut().filter(|run| run.stage == Stage::Standby);
+                    before.for_each(|run| run.leave(now, DrainReason::Upgrade, out));
                     run.stand_by(now, out);
                 } else {
                     run.leave(now, DrainReason::Upgrade, out);

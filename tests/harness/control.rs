@@ -86,7 +86,9 @@ impl Events {
 
     fn find(&mut self, part: &str, is_it: impl Fn(&EventLine) -> bool) -> EventLine {
         let mut seen = Vec::new();
+        let began = std::time::Instant::now();
         loop {
+            assert!(began.elapsed() < PATIENCE, "no event {part:?}; seen {seen:#?}");
             let mut line = String::new();
             let count =
                 self.0.read_line(&mut line).unwrap_or_else(|e| panic!("no event {part:?}: {e}; seen {seen:#?}"));

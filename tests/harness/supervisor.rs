@@ -175,7 +175,7 @@ impl Builder {
     pub fn start(self) -> Supervisor {
         let (dir, mut command) = self.prepare();
         let told = Notifications::listen(&dir.path().join("notify"));
-        // Were the test killed, the supervisor must not live on; it drains its workers, and they die with their group.
+        // A group of its own: a Ctrl-C is the test runner's, and a signal that a test sends to a group is the supervisor's.
         let child = command.process_group(0).spawn().unwrap();
         let mut supervisor = Supervisor { child, dir, told };
         let child = &mut supervisor.child;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gin_shared::inherit::GIN_CONFIG;
+use gin_shared::reference::SECTIONS;
 use serde::{Deserialize, Deserializer};
 
 use crate::Error;
@@ -108,8 +109,8 @@ impl Default for Limits {
 }
 
 impl Config {
-    /// The file that `GIN_CONFIG` names, if it is set (a supervisor sets it to the snapshot of this generation), with `PORT`
-    /// over it.
+    /// The file that `GIN_CONFIG` names, if it is set (a supervisor sets it to the snapshot of this generation), with the
+    /// environment over it.
     ///
     /// # Errors
     /// If the file cannot be read, has an unknown key in one of these sections, or a value of the wrong kind.
@@ -140,16 +141,62 @@ impl Config {
                 }
             }
         };
-        if let Ok(value) = std::env::var("PORT") {
-            let wrong = |error: std::num::ParseIntError| Error::Variable {
-                name: "PORT",
-                value: value.clone(),
-                error: error.to_string(),
-            };
-            config.server.port = value.parse().map_err(wrong)?;
-        }
+        config.overlay(&|name| std::env::var(name).ok())?;
         Ok(config)
     }
+
+    /// Puts the environment over it: `GIN_SECTION_KEY`, else `SECTION_KEY`; `PORT` and `GIN_MODE`, too.
+    fn overlay(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), Error> {
+        let (server, timeouts, limits) = (&mut self.server, &mut self.timeouts, &mut self.limits);
+        for section in SECTIONS {
+            for key in section.keys {
+                let name = format!("{}_{}", section.name, key.name).to_uppercase();
+                let names = match name.as_str() {
+                    "SERVER_PORT" => vec![format!("GIN_{name}"), name, "PORT".to_owned()],
+                    "SERVER_MODE" => vec![format!("GIN_{name}"), "GIN_MODE".to_owned(), name],
+                    _ => vec![format!("GIN_{name}"), name],
+                };
+                let found = names.into_iter().find_map(|name| lookup(&name).map(|value| (name, value)));
+                // Kubernetes sets SERVER_PORT=tcp://10.0.0.1:80 in every container, if a service is named "server".
+                let Some((name, value)) = found.filter(|(_, value)| !value.starts_with("tcp://")) else { continue };
+                let result = match (section.name, key.name) {
+                    ("server", "port") => set(&mut server.port, number(&value)),
+                    ("server", "host") => set(&mut server.host, Ok(value.clone())),
+                    ("server", "name") => set(&mut server.name, Ok(value.clone())),
+                    ("server", "mode") => set(&mut server.mode, text(&value, Mode::deserialize)),
+                    ("timeouts", "read") => set(&mut timeouts.read, text(&value, some_duration)),
+                    ("timeouts", "write") => set(&mut timeouts.write, text(&value, some_duration)),
+                    ("timeouts", "idle") => set(&mut timeouts.idle, text(&value, some_duration)),
+                    ("timeouts", "shutdown") => set(&mut timeouts.shutdown, text(&value, duration)),
+                    ("timeouts", "lame_duck") => set(&mut timeouts.lame_duck, text(&value, duration)),
+                    ("timeouts", "idle_grace") => set(&mut timeouts.idle_grace, text(&value, duration)),
+                    ("limits", "connections") => match number(&value) {
+                        Ok(0) => Err("it must be 1 at least".to_owned()),
+                        other => set(&mut limits.connections, other),
+                    },
+                    _ => Ok(()),
+                };
+                result.map_err(|error| Error::Variable { name, value, error })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn set<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+    value.map(|value| *place = value)
+}
+
+fn number<T: std::str::FromStr<Err = std::num::ParseIntError>>(value: &str) -> Result<T, String> {
+    value.trim().parse().map_err(|error: std::num::ParseIntError| error.to_string())
+}
+
+/// As it would be read from a file.
+fn text<'de, T>(
+    value: &'de str,
+    read: fn(serde::de::value::StrDeserializer<'de, serde::de::value::Error>) -> Result<T, serde::de::value::Error>,
+) -> Result<T, String> {
+    read(serde::de::IntoDeserializer::into_deserializer(value)).map_err(|error| error.to_string())
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -195,6 +242,42 @@ mod tests {
         assert!(error("[server]\nport = 70000\n").contains("line 2"));
         assert!(error("[timeouts]\nread = \"0s\"\n").contains("more than 0s"));
         assert!(error("[limits]\nconnections = 0\n").contains("1 at least"));
+    }
+
+    #[test]
+    fn the_environment_counts_over_the_file() {
+        let overlay = |variables: &[(&str, &str)]| {
+            let mut config = Config::default();
+            let find =
+                |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            config.overlay(&find).map(|()| config).map_err(|error| error.to_string())
+        };
+        let config = overlay(&[
+            ("GIN_TIMEOUTS_IDLE", "3s"),
+            ("TIMEOUTS_IDLE", "4s"),
+            ("LIMITS_CONNECTIONS", "7"),
+            ("GIN_MODE", "debug"),
+            ("SERVER_PORT", "tcp://10.0.0.1:80"),
+        ]);
+        let config = config.unwrap();
+        assert_eq!((config.timeouts.idle, config.limits.connections), (Duration::from_secs(3), 7));
+        assert_eq!((config.server.mode, config.server.port), (Mode::Debug, 8080));
+        assert_eq!(overlay(&[("PORT", "9")]).unwrap().server.port, 9);
+        for (name, value) in
+            [("PORT", "x"), ("GIN_TIMEOUTS_IDLE", "bogus"), ("GIN_LIMITS_CONNECTIONS", "0"), ("GIN_MODE", "bogus")]
+        {
+            assert!(overlay(&[(name, value)]).unwrap_err().starts_with(&format!("{name}={value}: ")));
+        }
+    }
+
+    #[test]
+    fn documented_defaults_are_those_in_force() {
+        let mut text = String::new();
+        for section in SECTIONS.iter().filter(|section| ["server", "timeouts", "limits"].contains(&section.name)) {
+            text.push_str(&format!("[{}]\n", section.name));
+            section.keys.iter().for_each(|key| text.push_str(&format!("{} = {}\n", key.name, key.default)));
+        }
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub enum Error {
     #[error("{name}={value}: {error}")]
     Variable {
         /// Which.
-        name: &'static str,
+        name: String,
         /// What it says.
         value: String,
         /// What is wrong with it.

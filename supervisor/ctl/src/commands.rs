@@ -6,6 +6,7 @@ mod list;
 mod operation;
 mod status;
 
+use std::io::Write;
 use std::path::Path;
 
 use clap::CommandFactory;
@@ -16,8 +17,8 @@ use gin_shared::status::{Status, Upgrade};
 use crate::cli::{Cli, Command, ConfigText, Page, Restart};
 use crate::client::{Client, Failure};
 use crate::instance::find;
-use crate::render::reference;
 use crate::render::status::upgrade_line;
+use crate::render::{man, reference};
 use operation::{Operation, Patience};
 
 /// Does what was asked for; gives the exit code.
@@ -39,15 +40,15 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         }
         Command::Check { file } => check::check(&file),
         Command::Unit(unit) => check::unit(&unit),
-        Command::Config { what } => Ok(text(&match what {
+        Command::Config { what } => text(&match what {
             ConfigText::Default => reference::default_file(),
             ConfigText::Schema => reference::schema(),
             ConfigText::Reference => reference::page(),
-        })),
+        }),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "gin-ctl", &mut script);
-            Ok(text(&String::from_utf8_lossy(&script)))
+            text(&String::from_utf8_lossy(&script))
         }
         Command::Man { page } => man(page),
         Command::Cancel { instance } => {
@@ -64,22 +65,23 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
     }
 }
 
-fn text(text: &str) -> u8 {
-    crate::show!("{text}");
-    exit::DONE
+/// What goes into a file: half of it would be worse than nothing, so here an output that fails is told.
+fn text(text: &str) -> Result<u8, Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(exit::FAILED, format!("stdout: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(exit::DONE),
+    }
 }
 
 fn man(page: Page) -> Result<u8, Failure> {
-    Ok(match page {
-        Page::Ctl => {
-            let mut source = Vec::new();
-            let failed = |error: std::io::Error| Failure::new(exit::FAILED, error.to_string());
-            clap_mangen::Man::new(Cli::command()).section("1").render(&mut source).map_err(failed)?;
-            text(&String::from_utf8_lossy(&source))
-        }
+    match page {
+        Page::Ctl => text(&man::page().map_err(|error| Failure::new(exit::FAILED, error.to_string()))?),
         Page::Supervisor => text(include_str!("../../../systemd/man/gin-supervisor.8")),
         Page::Toml => text(&reference::man()),
-    })
+    }
 }
 
 fn client(socket: Option<&Path>, instance: Option<&str>) -> Result<Client, Failure> {

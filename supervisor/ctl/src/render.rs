@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod journal;
+pub mod man;
 pub mod progress;
 pub mod reference;
 pub mod status;

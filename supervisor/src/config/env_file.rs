@@ -1,12 +1,10 @@
-//! `env_file`: variables for the workers, as systemd's `EnvironmentFile=` writes them.
+//! `env_file`: variables for the workers, a line each. Of what systemd's `EnvironmentFile=` can do, no value goes on over
+//! several lines.
 
 use std::path::Path;
 
 use super::tree::Problem;
 use super::without_code;
-
-/// The largest file that is read, in bytes: the kernel takes no larger environment with the usual stack limit.
-const SIZE_MAX: u64 = 2 * 1024 * 1024;
 
 /// Reads `NAME=value` lines. Empty lines and those that begin with # or ; say nothing; `export ` in front is passed over;
 /// quotes around a value go.
@@ -16,11 +14,7 @@ const SIZE_MAX: u64 = 2 * 1024 * 1024;
 pub fn read(path: &Path) -> Result<Vec<(String, String)>, Vec<Problem>> {
     let problem = |place: String, text: String| Problem { place, text };
     let name = path.display().to_string();
-    let text = std::fs::metadata(path)
-        .and_then(|metadata| match metadata.len() {
-            0..SIZE_MAX => std::fs::read_to_string(path),
-            _ => Err(std::io::Error::other("larger than 2 MiB")),
-        })
+    let text = super::read_file(path)
         .map_err(|error| vec![problem(name.clone(), format!("env_file: {}", without_code(&error)))])?;
     let mut variables = Vec::new();
     let mut problems = Vec::new();
@@ -60,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_read_as_systemd_reads_them() {
+    fn comments_quotes_and_export_are_understood() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("env");
         std::fs::write(&path, "# no\n; no\n\nA=1\nexport B = \"two words\"\nC='x'\nD=a=b\nE=\n").unwrap();

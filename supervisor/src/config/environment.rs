@@ -19,10 +19,33 @@ pub fn overlay(
     for (section, keys) in sections {
         let found = overlay.keys(&section.to_uppercase(), keys);
         if !found.is_empty() {
-            merge(table(entries, section), found);
+            merge(table(entries, section), found, keys);
         }
     }
     (overlay.problems, overlay.warnings)
+}
+
+/// Variables that look like settings and are none.
+pub fn unknown(names: impl Iterator<Item = String>, sections: &[(&str, &'static [Key])]) -> Vec<String> {
+    fn add(prefix: &str, keys: &[Key], known: &mut Vec<String>) {
+        for key in keys {
+            let name = format!("{prefix}_{}", key.name.to_uppercase());
+            if let Kind::Table(keys) | Kind::ChoiceOrTable(_, keys) = key.kind {
+                add(&name, keys, known);
+            }
+            known.push(name);
+        }
+    }
+    let mut known = Vec::new();
+    sections.iter().for_each(|(section, keys)| add(&format!("GIN_{}", section.to_uppercase()), keys, &mut known));
+    // [server] has keys to come that are the worker's.
+    let ours = names.filter(|name| name.starts_with("GIN_SUPERVISOR_") && !known.contains(name));
+    let warning = |name: String| {
+        let near = super::read::nearest(&name, known.iter().map(String::as_str));
+        let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        format!("environment variable {name} is no setting{hint}")
+    };
+    ours.map(warning).collect()
 }
 
 struct Overlay<'a> {
@@ -38,7 +61,7 @@ impl Overlay<'_> {
             let name = format!("{prefix}_{}", key.name.to_uppercase());
             let value = self.value(&name, key);
             let inner = match key.kind {
-                Kind::Table(keys) if value.is_none() => self.keys(&name, keys),
+                Kind::Table(keys) | Kind::ChoiceOrTable(_, keys) if value.is_none() => self.keys(&name, keys),
                 _ => Vec::new(),
             };
             if let Some((place, value)) = value {
@@ -69,8 +92,9 @@ impl Overlay<'_> {
                     .push(format!("environment variable {name}={text} is passed over; GIN_{name} would be read"));
                 continue;
             }
-            match parse(key.kind, &text) {
-                Ok(value) => return Some((Place::Variable(name.to_owned()), value)),
+            let place = Place::Variable(name.to_owned());
+            match parse(key.kind, &text, &place) {
+                Ok(value) => return Some((place, value)),
                 Err(text) => {
                     self.problems.push(Problem { place: Place::Variable(name.to_owned()).of(""), text });
                     return None;
@@ -81,11 +105,10 @@ impl Overlay<'_> {
     }
 }
 
-fn parse(kind: Kind, text: &str) -> Result<Value, String> {
-    let written = || parse_toml_value(text).map_err(|error| format!("write the value as in TOML: {error}"));
+fn parse(kind: Kind, text: &str, place: &Place) -> Result<Value, String> {
+    let written = || parse_toml_value(text, place).map_err(|error| format!("write the value as in TOML: {error}"));
     let structured = text.trim_start().starts_with(['[', '{']);
     let words = || text.split(',').map(|word| Value::String(word.trim().to_owned()));
-    let place = Place::Line(1);
     match kind {
         Kind::Integer(..) => {
             text.trim().parse().map(Value::Integer).map_err(|_| format!("expected a whole number, found \"{text}\""))
@@ -137,13 +160,15 @@ fn table<'a>(entries: &'a mut Vec<Entry>, name: &str) -> &'a mut Vec<Entry> {
     }
 }
 
-/// Tables are merged key by key, everything else is replaced.
-fn merge(into: &mut Vec<Entry>, from: Vec<Entry>) {
+/// Tables are merged key by key, everything else is replaced; so is a table whose keys exclude one another.
+fn merge(into: &mut Vec<Entry>, from: Vec<Entry>, keys: &[Key]) {
     for entry in from {
+        let kind = keys.iter().find(|key| key.name == entry.key).map(|key| key.kind);
         match into.iter_mut().find(|there| there.key == entry.key) {
-            Some(there) => match (&mut there.node.value, entry.node.value) {
-                (Value::Table(old), Value::Table(new)) => merge(old, new),
-                (old, new) => {
+            Some(there) => match (&mut there.node.value, entry.node.value, kind) {
+                (Value::Table(old), Value::Table(new), Some(Kind::Table(keys))) => merge(old, new, keys),
+                (Value::Table(old), Value::Table(new), Some(Kind::Map)) => merge(old, new, &[]),
+                (old, new, _) => {
                     *old = new;
                     there.place = entry.place;
                     there.node.place = entry.node.place;

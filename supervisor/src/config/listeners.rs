@@ -87,7 +87,7 @@ fn read_listener(table: &Section<'_>, channel: bool) -> Option<ListenerSpec> {
     }
     let (uid, gid) = ids.unwrap_or_default();
     let spec = ListenerSpec {
-        name: name.unwrap_or_else(|| "http".to_owned()),
+        name: name.clone().unwrap_or_else(|| "http".to_owned()),
         address: address.clone().unwrap_or(Address::Unix(PathBuf::new())),
         backlog: table.integer("backlog", 1..=1 << 20).and_then(|n| u32::try_from(n).ok()).unwrap_or(4096),
         mode: table.mode("mode"),
@@ -102,20 +102,22 @@ fn read_listener(table: &Section<'_>, channel: bool) -> Option<ListenerSpec> {
             }
         }
     }
-    address.map(|_| spec)
+    let named = name.is_some() || table.place("name").is_none();
+    address.filter(|_| named).map(|_| spec)
 }
 
-/// A name as LISTEN_FDNAMES can carry it: printable, without colon, 255 characters at most (sd_listen_fds(3)).
+/// A name as LISTEN_FDNAMES can carry it (sd_listen_fds(3)), and a unit's name, too.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn parse_listener_name(text: &str) -> Result<String, String> {
-    let fine = !text.is_empty() && text.len() <= 255 && text.chars().all(|c| c.is_ascii_graphic() && c != ':');
+    let fine =
+        !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     if text == gin_shared::inherit::PRIVATE {
         Err(format!("\"{text}\" names each worker's own listener; choose another name"))
     } else if fine {
         Ok(text.to_owned())
     } else {
-        Err(format!("\"{text}\" cannot name a listener; use letters, digits, - and _"))
+        Err(format!("\"{text}\" cannot name a listener; use letters, digits and . _ -, 64 at most"))
     }
 }

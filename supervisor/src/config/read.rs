@@ -91,6 +91,10 @@ impl<'a> Section<'a> {
     pub fn parsed<T>(&self, key: &'static str, what: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let node = self.node(key)?;
         match &node.value {
+            Value::String(text) if text.contains('\0') => {
+                self.wrong(key, &node.place, "NUL cannot stand in it");
+                None
+            }
             Value::String(text) => match parse(text) {
                 Ok(value) => Some(value),
                 Err(error) => {
@@ -182,11 +186,11 @@ impl<'a> Section<'a> {
             Value::Octal(number) => u32::try_from(*number).ok(),
             // 640 in decimal is another mode than it seems.
             Value::Integer(_) => None,
-            Value::String(text) => u32::from_str_radix(text.trim_start_matches("0o"), 8).ok(),
+            Value::String(text) => u32::from_str_radix(text.strip_prefix("0o").unwrap_or(text), 8).ok(),
             _ => return self.expected(key, node, "a mode such as \"0640\""),
         };
         bits.filter(|bits| *bits <= 0o7777).or_else(|| {
-            self.wrong(key, &node.place, "not a mode; write it in octal, as \"0640\" or 0o640");
+            self.wrong(key, &node.place, "not a mode; write it in octal and in quotes, as \"0640\"");
             None
         })
     }
@@ -222,7 +226,11 @@ impl<'a> Section<'a> {
         items
             .iter()
             .map(|item| match &item.value {
-                Value::String(text) => Some(text.clone()),
+                Value::String(text) if !text.contains('\0') => Some(text.clone()),
+                Value::String(_) => {
+                    self.wrong(key, &item.place, "NUL cannot stand in it");
+                    None
+                }
                 _ => self.expected(key, item, "a string"),
             })
             .collect()
@@ -233,10 +241,13 @@ impl<'a> Section<'a> {
         let node = self.node(key)?;
         let Value::Table(entries) = &node.value else { return self.expected(key, node, "a table") };
         let pair = |entry: &Entry| match &entry.node.value {
-            Value::String(text) => Some((entry.key.clone(), text.clone())),
-            Value::Integer(number) | Value::Octal(number) => Some((entry.key.clone(), number.to_string())),
-            Value::Boolean(value) => Some((entry.key.clone(), value.to_string())),
-            _ => self.expected(&format!("{key}.{}", entry.key), &entry.node, "a string"),
+            _ if entry.key.is_empty() || entry.key.contains(['=', '\0']) => {
+                self.wrong(key, &entry.place, &format!("\"{}\" cannot name a variable", entry.key.escape_default()));
+                None
+            }
+            Value::String(text) if !text.contains('\0') => Some((entry.key.clone(), text.clone())),
+            // In YAML NO is a boolean and 0x10 is 16: nobody wants that for a variable.
+            _ => self.expected(&format!("{key}.{}", entry.key), &entry.node, "a text, in quotes"),
         };
         Some(entries.iter().filter_map(pair).collect())
     }
@@ -281,6 +292,9 @@ impl<'a> Section<'a> {
     }
 }
 
+/// Longer than anything here can mean.
+const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// The known word that is nearest to a mistyped one, if any is near.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let scored = known.map(|k| (strsim::jaro_winkler(word, k), k));
@@ -296,12 +310,12 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     let trimmed = text.trim();
     let digits = trimmed.len() - trimmed.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = trimmed.split_at(digits);
-    let shift = match unit.trim().trim_end_matches("iB").trim_end_matches('B') {
-        "" => 0,
-        "K" | "k" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
+    let shift = match unit.trim() {
+        "" | "B" => 0,
+        "K" | "k" | "KB" | "kB" | "KiB" => 10,
+        "M" | "MB" | "MiB" => 20,
+        "G" | "GB" | "GiB" => 30,
+        "T" | "TB" | "TiB" => 40,
         _ => return Err(wrong()),
     };
     number.parse().ok().and_then(|number: u64| number.checked_mul(1 << shift)).ok_or_else(wrong)
@@ -312,7 +326,11 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 /// # Errors
 /// What is wrong, and how it is written.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| {
+    let duration = humantime::parse_duration(text).map_err(|error| {
         format!("\"{text}\" is not a duration ({error}); write it as \"30s\", \"500ms\" or \"1m 30s\"")
-    })
+    })?;
+    if duration > DURATION_MAX {
+        return Err(format!("\"{text}\" is longer than a year"));
+    }
+    Ok(duration)
 }

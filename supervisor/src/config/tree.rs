@@ -36,6 +36,25 @@ pub struct Node {
     pub place: Place,
 }
 
+impl Node {
+    fn move_to(&mut self, place: &Place) {
+        self.place = place.clone();
+        match &mut self.value {
+            Value::Array(nodes) => nodes.iter_mut().for_each(|node| node.move_to(place)),
+            Value::Table(entries) => entries.iter_mut().for_each(|entry| {
+                entry.place = place.clone();
+                entry.node.move_to(place);
+            }),
+            Value::String(_)
+            | Value::Integer(_)
+            | Value::Octal(_)
+            | Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Other(_) => {}
+        }
+    }
+}
+
 /// What a file can say.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -56,6 +75,9 @@ pub enum Value {
     /// Something that no key takes (a date).
     Other(&'static str),
 }
+
+/// What YAML calls null: a section with all its keys commented out.
+pub const NOTHING: Value = Value::Other("nothing");
 
 /// A key and its value.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,6 +149,7 @@ impl Format {
 /// # Errors
 /// Syntax errors, each with its line.
 pub fn parse(path: &Path, text: &str) -> Result<Vec<Entry>, Vec<Problem>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match Format::of(path) {
         Format::Toml => parse_toml(path, text),
         Format::Yaml => parse_yaml(path, text),
@@ -150,6 +173,7 @@ fn parse_yaml(path: &Path, text: &str) -> Result<Vec<Entry>, Vec<Problem>> {
     }
     match serde_saphyr::from_str::<Node>(text) {
         Ok(Node { value: Value::Table(entries), .. }) => Ok(entries),
+        Ok(Node { value: NOTHING, .. }) => Ok(Vec::new()),
         Ok(_) => problem(1, "expected sections, each with its keys".to_owned()),
         Err(error) => {
             let line = error.location().map_or(1, |location| location.line().max(1));
@@ -312,7 +336,7 @@ fn node(value: &DeValue<'_>, place: Place, lines: &Lines) -> Node {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse_toml_value(text: &str) -> Result<Value, String> {
+pub fn parse_toml_value(text: &str, place: &Place) -> Result<Value, String> {
     let line = format!("x = {}", text.trim());
     let (table, errors) = DeTable::parse_recoverable(&line);
     if let Some(error) = errors.first() {
@@ -320,7 +344,10 @@ pub fn parse_toml_value(text: &str) -> Result<Value, String> {
     }
     let mut entries = entries(table.get_ref(), &Lines::new(&line));
     match entries.pop() {
-        Some(entry) if entries.is_empty() => Ok(entry.node.value),
+        Some(mut entry) if entries.is_empty() => {
+            entry.node.move_to(place);
+            Ok(entry.node.value)
+        }
         _ => Err("expected one value".to_owned()),
     }
 }

@@ -132,6 +132,10 @@ pub(super) fn read(section: &Section<'_>, features: &Section<'_>, cli: &Cli) -> 
     let workers = section.integer_or_auto("workers", 1..=i64::from(WORKERS_MAX)).map(|number| {
         number.map_or_else(|| u32::try_from(cores).unwrap_or(1), |number| u32::try_from(number).unwrap_or(1))
     });
+    let ready_timeout = section.duration("ready_timeout").unwrap_or(Duration::from_secs(30));
+    if matches!(ready, Readiness::After(after) if after >= ready_timeout) {
+        section.problem("ready", "after must be shorter than ready_timeout, or no worker is ever ready");
+    }
     let channel = section.boolean("channel").unwrap_or(!foreign);
     let private_listener = section.boolean("private_listener").unwrap_or(channel);
     let probe = read_probe(section);
@@ -148,7 +152,7 @@ pub(super) fn read(section: &Section<'_>, features: &Section<'_>, cli: &Cli) -> 
         workers: cli.workers.or(workers).unwrap_or(1),
         ready,
         check,
-        ready_timeout: section.duration("ready_timeout").unwrap_or(Duration::from_secs(30)),
+        ready_timeout,
         warm_up: section.command("warm_up"),
         probe,
         soak: section.duration("soak").unwrap_or(Duration::from_secs(u64::from(foreign))),

@@ -156,7 +156,8 @@ impl Frozen {
         let mut names: Vec<&str> = self.listeners.iter().map(|listening| listening.spec.name.as_str()).collect();
         names.extend(self.config.private_listener.then_some(inherit::PRIVATE));
         let mut environment = self.environment.clone();
-        let mut set = |name: &str, value: OsString| environment.push((name.into(), value));
+        let mut set = |name: &str, value: OsString| put(&mut environment, name, value);
+        set(inherit::GIN_ATTEMPT, id.attempt.to_string().into());
         set(inherit::GIN_SLOT, id.slot.to_string().into());
         set(inherit::NOTIFY_SOCKET, notify.into());
         if let Some(snapshot) = &self.snapshot {
@@ -189,7 +190,7 @@ impl Frozen {
     #[must_use]
     pub fn command_spec(&self, program: &Program, more: Vec<(&str, String)>) -> Spec {
         let mut environment = self.environment.clone();
-        environment.extend(more.into_iter().map(|(name, value)| (name.into(), value.into())));
+        more.into_iter().for_each(|(name, value)| put(&mut environment, name, value.into()));
         Spec { argv: program.argv.clone(), program: program.path.clone(), environment, ..self.base_spec() }
     }
 
@@ -245,16 +246,22 @@ fn environment(config: &Config, id: Generation, directory: Option<&Path>) -> Vec
     // The later one counts.
     let mut environment: Vec<(OsString, OsString)> = Vec::new();
     for (key, value) in inherited.chain(of_user).chain(added) {
-        environment.retain(|(name, _)| *name != key);
-        environment.push((key, value));
+        put(&mut environment, key, value);
     }
-    let mut set = |name: &str, value: OsString| environment.push((name.into(), value));
+    let mut set = |name: &str, value: OsString| put(&mut environment, name, value);
     set(inherit::GIN_INSTANCE, config.instance.clone().into());
     set(inherit::GIN_GENERATION, id.to_string().into());
     if let Some(release) = directory.and_then(Path::file_name) {
         set(inherit::GIN_RELEASE, release.to_owned());
     }
     environment
+}
+
+/// Sets a variable, once: of two, programs disagree which counts.
+fn put(environment: &mut Vec<(OsString, OsString)>, name: impl Into<OsString>, value: OsString) {
+    let name = name.into();
+    environment.retain(|(other, _)| *other != name);
+    environment.push((name, value));
 }
 
 /// As systemd sets it for `User=`.

@@ -11,6 +11,7 @@ use gin_shared::control::OperationId;
 use gin_shared::exit;
 use gin_shared::generation::{Generation, WorkerId};
 use gin_shared::inherit;
+use tokio::task::AbortHandle;
 
 use super::command::{Claims, Command};
 use super::frozen::{Frozen, Program};
@@ -27,12 +28,42 @@ use crate::machine::failure::Failure;
 use crate::machine::fleet::Fleet;
 use crate::machine::moment::Moment;
 use crate::os::channel::ChannelListener;
-use crate::os::listener::{Listener, Listening, gather};
+use crate::os::listener::{Existing, Listener, Listening, gather};
 use crate::os::notify::NotifySocket;
 use crate::os::pidfd::Child;
 use crate::os::private::PrivateListener;
 use crate::os::words::LastWords;
 use crate::os::{orphan, spawn};
+
+/// What a generation was made for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// The operation.
+    pub(super) operation: Option<u64>,
+    /// What served then.
+    pub(super) previous: Option<Generation>,
+}
+
+/// How much longer than its usual time a command may take if its worker asks for more.
+const LONGEST: u32 = 10;
+
+/// Something that is asked about a worker; dropped, it ends.
+#[derive(Debug)]
+enum Gate {
+    Command(Rc<Child>),
+    Probe(AbortHandle),
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        match self {
+            Self::Command(child) => {
+                let _ = child.kill_group();
+            }
+            Self::Probe(task) => task.abort(),
+        }
+    }
+}
 
 /// What the machine's wishes are carried out with.
 #[derive(Debug)]
@@ -49,10 +80,12 @@ pub struct Performer {
     pub(super) claims: Claims,
     /// The sockets that any generation has; they close with the last one that does.
     sockets: Vec<Weak<Listener>>,
+    /// What a worker has to pass just now; it ends with the worker's wish to serve.
+    gates: HashMap<WorkerId, Gate>,
     /// What the configuration said last of what counts from a new start alone.
     pub(super) fixed_seen: Fixed,
-    /// The operation that a generation was made for.
-    pub(super) asked: HashMap<Generation, u64>,
+    /// What a generation was made for.
+    pub(super) asked: HashMap<Generation, Asked>,
     /// The configurations of generations that do not serve yet.
     configs: HashMap<Generation, Config>,
     /// Commands that a generation waits for before it is started.
@@ -75,6 +108,7 @@ impl Performer {
             service_manager: ServiceManager::from_env(),
             claims: Rc::new(RefCell::new(HashSet::new())),
             sockets: Vec::new(),
+            gates: HashMap::new(),
             asked: HashMap::new(),
             configs: HashMap::new(),
             preparing: HashMap::new(),
@@ -114,14 +148,27 @@ impl Performer {
     /// Lets an event through to the machine, unless the configuration forbids it.
     pub fn admit(&mut self, now: Moment, machine: &Machine, event: Event) -> Option<Event> {
         let serving = machine.current().and_then(|run| self.frozen.get(&run.id));
+        if let Event::Prepared { generation, .. } = &event {
+            self.preparing.remove(generation);
+        }
+        if let Event::Worker { worker, what } = &event
+            && matches!(what, WorkerEvent::WarmedUp(_) | WorkerEvent::Probed(_) | WorkerEvent::Checked(_))
+        {
+            self.gates.remove(worker);
+        }
         match &event {
-            Event::Restart { operation, asked_by, .. } if serving.is_some_and(|frozen| !frozen.config.hot_restart) => {
+            Event::Restart { operation, asked_by, .. }
+                if serving.is_some_and(|frozen| !frozen.config.hot_restart)
+                // Unless the file has been changed to allow it.
+                && !self.load().is_ok_and(|config| config.worker.hot_restart) =>
+            {
                 let text = "features.hot_restart = false: a restart is refused".to_owned();
                 tracing::warn!("{asked_by}: {text}");
                 operation.iter().for_each(|id| self.handle.operations.end(now, *id, exit::REFUSED, text.clone()));
                 None
             }
             Event::Worker { worker, what: WorkerEvent::Exited { .. } } => {
+                self.gates.remove(worker);
                 if let Some(process) = self.processes.remove(worker) {
                     // Only the last one of a slot is ever quoted.
                     self.words.retain(|id, _| (id.generation, id.slot) != (worker.generation, worker.slot));
@@ -173,11 +220,18 @@ impl Performer {
                 Action::Probe(worker) => self.probe(worker, events),
                 Action::Abort(worker) => self.with(worker, Process::abort),
                 Action::Go(worker) => self.with(worker, Process::go),
-                Action::Drain(worker, reason) => self.with(worker, |process| process.drain(reason)),
-                Action::Kill(worker) => self.with(worker, Process::kill),
+                Action::Drain(worker, reason) => {
+                    self.gates.remove(&worker);
+                    self.with(worker, |process| process.drain(reason));
+                }
+                Action::Kill(worker) => {
+                    self.gates.remove(&worker);
+                    self.with(worker, Process::kill);
+                }
                 Action::Forget(generation) => {
                     self.frozen.remove(&generation);
                     self.configs.remove(&generation);
+                    self.asked.remove(&generation);
                     if let Some(command) = self.preparing.remove(&generation) {
                         let _ = command.kill_group();
                     }
@@ -210,6 +264,8 @@ impl Performer {
             Ok(None) => events.push_back(Event::Prepared { generation, plan }),
             Ok(Some((command, timeout))) => {
                 self.preparing.insert(generation, command.child());
+                let now = crate::os::time::now();
+                self.service_manager.extend(now, now + timeout);
                 let (inbox, operations) = (self.handle.inbox.clone(), self.handle.operations.clone());
                 let began = crate::os::time::now();
                 tokio::task::spawn_local(async move {
@@ -236,7 +292,8 @@ impl Performer {
         let Some(frozen) = self.frozen.get(&generation) else { return Ok(None) };
         let Some(program) = &frozen.commands.before_restart else { return Ok(None) };
         let asked_by = machine.candidate().map(|c| c.request.asked_by.clone()).unwrap_or_default();
-        let more = super::report::hook_variables(machine, asked_by, "starting", None);
+        let previous = machine.current().map(|run| run.id);
+        let more = super::report::hook_variables(previous, asked_by, "starting", None);
         let spec = frozen.command_spec(program, more);
         Ok(Some((Command::start(&spec, program, &self.claims)?, frozen.config.hooks.timeout)))
     }
@@ -265,7 +322,9 @@ impl Performer {
     pub(super) fn load(&self) -> Result<Config, Vec<Problem>> {
         let mut config = Config::load(&self.parts.cli)?;
         if let (Some(passed), false) = (&self.parts.passed, config.listeners_asked_for) {
+            let nonblocking = config.listeners.first().map(|spec| spec.nonblocking);
             config.listeners.clone_from(passed);
+            config.listeners.iter_mut().for_each(|spec| spec.nonblocking = nonblocking.unwrap_or(spec.nonblocking));
         }
         Ok(config)
     }
@@ -275,10 +334,16 @@ impl Performer {
         let booted = std::mem::take(&mut self.parts.listeners);
         self.sockets.extend(booted.iter().map(Rc::downgrade));
         self.sockets.retain(|socket| socket.strong_count() > 0);
-        let existing: Vec<Rc<Listener>> = self.sockets.iter().filter_map(Weak::upgrade).collect();
+        let all: Vec<&Listening> = self.frozen.values().flat_map(|frozen| &frozen.listeners).collect();
+        let names = |socket: &Rc<Listener>| {
+            let with = all.iter().filter(|listening| Rc::ptr_eq(&listening.socket, socket));
+            with.map(|listening| listening.spec.name.clone()).collect()
+        };
+        let upgraded = self.sockets.iter().filter_map(Weak::upgrade);
+        let existing: Vec<Existing> = upgraded.map(|socket| Existing { names: names(&socket), socket }).collect();
         let listeners = gather(&config.listeners, &existing).map_err(|error| error.to_string())?;
         for listening in &listeners {
-            if !existing.iter().any(|socket| Rc::ptr_eq(socket, &listening.socket)) {
+            if !existing.iter().any(|there| Rc::ptr_eq(&there.socket, &listening.socket)) {
                 self.sockets.push(Rc::downgrade(&listening.socket));
                 tracing::info!(name = listening.spec.name, "listening on {}", listening.socket.address);
             }
@@ -327,9 +392,6 @@ impl Performer {
         let private = own(frozen.config.private_listener).transpose()?;
         let spec = frozen.spec(id, notify.path());
         let words = LastWords::begin();
-        for listening in &frozen.listeners {
-            listening.socket.set_nonblocking(listening.spec.nonblocking)?;
-        }
 
         let helper = spawn::start()?;
         let pid = helper.child.pid();
@@ -350,7 +412,7 @@ impl Performer {
 
     /// Runs a command of the operator's for a worker.
     fn command(
-        &self,
+        &mut self,
         id: WorkerId,
         choose: impl Fn(&super::frozen::Commands) -> Option<&Program>,
         tell: fn(Result<(), String>) -> WorkerEvent,
@@ -359,6 +421,9 @@ impl Performer {
         match self.start_command(id, choose) {
             Ok((command, timeout)) => {
                 let inbox = self.handle.inbox.clone();
+                self.gates.insert(id, Gate::Command(command.child()));
+                // The machine's own deadline, which the worker may extend, comes first.
+                let timeout = timeout.saturating_mul(LONGEST);
                 tokio::task::spawn_local(async move {
                     let what = tell(command.end(timeout).await);
                     // Closed only when the driver has left.
@@ -386,7 +451,7 @@ impl Performer {
     }
 
     /// Probes a worker; the machine sets the end.
-    fn probe(&self, id: WorkerId, events: &mut VecDeque<Event>) {
+    fn probe(&mut self, id: WorkerId, events: &mut VecDeque<Event>) {
         let frozen = self.frozen.get(&id.generation);
         let private = self.processes.get(&id).and_then(|process| process.private());
         let (Some(settings), Some(private)) = (frozen.and_then(|frozen| frozen.config.probe.clone()), private) else {
@@ -394,13 +459,11 @@ impl Performer {
             return events.push_back(Event::Worker { worker: id, what });
         };
         let (inbox, socket) = (self.handle.inbox.clone(), private.path().to_owned());
-        let timeout = frozen.map_or(settings.timeout, |frozen| frozen.config.ready_timeout);
-        tokio::task::spawn_local(async move {
-            // After that nobody waits for it.
-            let Ok(result) = tokio::time::timeout(timeout, probe(&socket, &settings)).await else { return };
-            let what = WorkerEvent::Probed(result);
+        let task = tokio::task::spawn_local(async move {
+            let what = WorkerEvent::Probed(probe(&socket, &settings).await);
             let _ = inbox.send(Message::Event(Event::Worker { worker: id, what })).await;
         });
+        self.gates.insert(id, Gate::Probe(task.abort_handle()));
     }
 
     fn answer(&self, now: Moment, machine: &Machine, operation: OperationId, answer: &Answer) {

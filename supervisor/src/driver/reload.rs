@@ -41,7 +41,9 @@ impl Driver {
         // A change that has not come into force yet, because its restart failed, is one still.
         let same = self.in_force(&config);
         let live = config.live != parts.config.live || self.performer.fixed_seen != config.fixed;
-        if !same || !live {
+        // What is on its way may be just what was changed.
+        let under_way = self.machine.candidate().is_some() || self.machine.has_waiting_restart();
+        if !same || !live || under_way {
             return Some(Event::Restart { operation, asked_by, queue });
         }
         let fixed = parts.config.fixed.changed(&config.fixed);

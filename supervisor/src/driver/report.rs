@@ -5,7 +5,7 @@ use gin_shared::generation::{Generation, WorkerId};
 
 use super::command::Command;
 use super::operations::{Operations, millis};
-use super::perform::Performer;
+use super::perform::{Asked, Performer};
 use crate::machine::Machine;
 use crate::machine::action::{Report, Speed, WorkerReport};
 use crate::machine::moment::Moment;
@@ -21,7 +21,8 @@ impl Performer {
             }
             Report::Candidate { generation, operations, asked_by } => {
                 let (number, operation) = (generation.0, operations.first().map(|operation| operation.0));
-                self.asked.extend(operation.map(|operation| (generation, operation)));
+                let previous = machine.current().map(|run| run.id);
+                self.asked.insert(generation, Asked { operation, previous });
                 tracing::info!(generation = number, operation, asked_by, "generation {number} begins");
                 self.handle
                     .operations
@@ -34,7 +35,7 @@ impl Performer {
             Report::Phase { generation, phase, workers, took } => {
                 let (number, took_ms, word) = (generation.0, millis(took), phase.word());
                 let release = self.frozen.get(&generation).and_then(|frozen| frozen.release.clone());
-                let operation = self.asked.get(&generation).copied();
+                let operation = self.asked.get(&generation).and_then(|asked| asked.operation);
                 tracing::info!(generation = number, operation, release, workers, took_ms, "generation {number} {word}");
                 self.handle.operations.step_of(generation, &Step::Phase { phase, workers, took_ms });
                 self.event(
@@ -65,7 +66,7 @@ impl Performer {
             Report::Withdrawn { generation, phase, failure, worker } => {
                 let said = worker.map(|worker| self.last_words(worker)).unwrap_or_default();
                 let (number, missing, reason) = (generation.0, phase.word(), failure.to_string());
-                let operation = self.asked.get(&generation).copied();
+                let operation = self.asked.get(&generation).and_then(|asked| asked.operation);
                 tracing::error!(
                     generation = number,
                     operation,
@@ -85,7 +86,6 @@ impl Performer {
             }
             Report::Gone { generation, took } => {
                 let (number, took_ms) = (generation.0, millis(took));
-                self.asked.remove(&generation);
                 tracing::info!(generation = number, took_ms, "generation {number} gone");
                 self.event(format!("generation {number} gone, {took_ms} ms"), Some(generation), None);
             }
@@ -193,7 +193,8 @@ impl Performer {
         };
         let Some(program) = program else { return };
         let asked_by = machine.history.iter().next_back().map(|record| record.asked_by.clone());
-        let mut more = hook_variables(machine, asked_by.unwrap_or_default(), outcome, reason);
+        let previous = self.asked.get(&generation).and_then(|asked| asked.previous);
+        let mut more = hook_variables(previous, asked_by.unwrap_or_default(), outcome, reason);
         more.push((gin_shared::inherit::GIN_GENERATION, generation.to_string()));
         let spec = frozen.command_spec(program, more);
         let (timeout, operations, began) = (frozen.config.hooks.timeout, self.handle.operations.clone(), time::now());
@@ -216,16 +217,11 @@ impl Performer {
 
 /// What the hooks know.
 pub(super) fn hook_variables(
-    machine: &Machine,
+    previous: Option<Generation>,
     asked_by: String,
     outcome: &str,
     reason: Option<&str>,
 ) -> Vec<(&'static str, String)> {
-    // When it serves, the one before is the oldest that has begun to leave; until then it is the current one.
-    let previous = match outcome {
-        "done" => machine.leaving.last().map(|run| run.id),
-        _ => machine.current().map(|run| run.id),
-    };
     let mut variables = vec![("GIN_OUTCOME", outcome.to_owned()), ("GIN_ASKED_BY", asked_by)];
     variables.extend(reason.map(|reason| ("GIN_REASON", reason.to_owned())));
     variables.extend(previous.map(|previous| ("GIN_PREVIOUS_GENERATION", previous.to_string())));

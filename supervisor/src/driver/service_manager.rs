@@ -1,7 +1,8 @@
 //! What a service manager is told (`sd_notify(3)`): that it serves, reloads or stops, how it is, that it lives, and that
 //! something may take its time. There may be no service manager; then nothing is told.
 
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::time::Duration;
 
 use gin_shared::inherit::NOTIFY_SOCKET;
@@ -33,6 +34,8 @@ pub struct ServiceManager {
     next_ping: Option<Moment>,
     status: String,
     patient_until: Option<Moment>,
+    /// What must not be lost and was not taken yet.
+    owed: VecDeque<Vec<String>>,
     reloading: bool,
 }
 
@@ -41,7 +44,9 @@ impl ServiceManager {
     #[must_use]
     pub fn from_env() -> Self {
         // WATCHDOG_PID names another process if we were started by a shell of the service.
-        let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
+        // 0 is no interval (sd_watchdog_enabled(3)).
+        let watchdog = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero());
+        let watchdog = watchdog.map(|interval| interval / 2);
         let mut own = Self::default();
         own.watchdog = watchdog;
         if std::env::var_os(NOTIFY_SOCKET).is_some() {
@@ -64,10 +69,30 @@ impl ServiceManager {
         own
     }
 
-    fn tell(&self, states: &[NotifyState<'_>]) {
-        if let Some(messages) = &self.messages {
-            // Full: it has taken nothing for a long time.
-            let _ = messages.try_send(states.iter().map(ToString::to_string).collect());
+    fn tell(&mut self, states: &[NotifyState<'_>]) {
+        let message: Vec<String> = states.iter().map(ToString::to_string).collect();
+        // It has taken nothing for a long time if there is no room. What changes its view of us is kept until there is, in
+        // order; the rest would be outdated by then.
+        let counts = |state: &NotifyState<'_>| {
+            matches!(state, NotifyState::Ready | NotifyState::Reloading | NotifyState::Stopping)
+        };
+        if states.iter().any(counts) {
+            self.owed.push_back(message);
+            self.pay();
+        } else if self.owed.is_empty()
+            && let Some(messages) = &self.messages
+        {
+            let _ = messages.try_send(message);
+        }
+    }
+
+    fn pay(&mut self) {
+        let Some(messages) = &self.messages else { return self.owed.clear() };
+        while let Some(message) = self.owed.pop_front() {
+            if let Err(TrySendError::Full(message)) = messages.try_send(message) {
+                self.owed.push_front(message);
+                return;
+            }
         }
     }
 
@@ -89,16 +114,21 @@ impl ServiceManager {
 
     /// The first generation serves, or what had begun has come to its end, well or badly.
     pub fn ready(&mut self, machine: &Machine) {
-        self.reloading = false;
+        (self.reloading, self.patient_until) = (false, None);
         self.status = words(machine);
-        self.tell(&[NotifyState::Ready, NotifyState::Status(&self.status)]);
+        let status = self.status.clone();
+        self.tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
     }
 
     /// A new generation is on its way.
     pub fn reloading(&mut self, machine: &Machine) {
+        self.patient_until = None;
         self.status = words(machine);
         match NotifyState::monotonic_usec_now() {
-            Ok(at) => self.tell(&[NotifyState::Reloading, at, NotifyState::Status(&self.status)]),
+            Ok(at) => {
+                let status = self.status.clone();
+                self.tell(&[NotifyState::Reloading, at, NotifyState::Status(&status)]);
+            }
             Err(error) => tracing::warn!("CLOCK_MONOTONIC: {error}"),
         }
         self.reloading = true;
@@ -112,8 +142,14 @@ impl ServiceManager {
 
     /// All is to end.
     pub fn stopping(&mut self, machine: &Machine) {
+        // A service that reloads is not heard when it says that it stops.
+        if std::mem::take(&mut self.reloading) {
+            self.tell(&[NotifyState::Ready]);
+        }
+        self.patient_until = None;
         self.status = words(machine);
-        self.tell(&[NotifyState::Stopping, NotifyState::Status(&self.status)]);
+        let status = self.status.clone();
+        self.tell(&[NotifyState::Stopping, NotifyState::Status(&status)]);
     }
 
     /// Something has happened: how it is now, and for how much longer it may go on.
@@ -121,17 +157,24 @@ impl ServiceManager {
         if matches!(machine.fleet, Fleet::Stopped) {
             return;
         }
+        self.pay();
         let status = words(machine);
         if status != self.status {
             self.tell(&[NotifyState::Status(&status)]);
             self.status = status;
         }
-        if let Some(until) = patience(machine)
-            && self.patient_until.is_none_or(|told| told < until)
-        {
+        if let Some(until) = patience(machine) {
+            self.extend(now, until);
+        }
+    }
+
+    /// What is under way may go on until then.
+    pub fn extend(&mut self, now: Moment, until: Moment) {
+        if self.patient_until.is_none_or(|told| told < until) {
             self.patient_until = Some(until);
+            // sd-notify's own takes 32 bits, which is little more than an hour.
             let micros = (until.since(now) + MARGIN).as_micros();
-            self.tell(&[NotifyState::ExtendTimeoutUsec(u32::try_from(micros).unwrap_or(u32::MAX))]);
+            self.tell(&[NotifyState::Custom(&format!("EXTEND_TIMEOUT_USEC={micros}"))]);
         }
     }
 }
@@ -141,6 +184,8 @@ fn patience(machine: &Machine) -> Option<Moment> {
     let workers: Vec<&Worker> = match &machine.fleet {
         Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. } => candidate.run.as_ref()?.workers().collect(),
         Fleet::Stopping { .. } => machine.leaving.iter().flat_map(Run::workers).collect(),
+        // Somebody waits for old generations to be gone.
+        Fleet::Serving(_) if machine.has_waiting_restart() => machine.leaving.iter().flat_map(Run::workers).collect(),
         Fleet::Idle | Fleet::Serving(_) | Fleet::Stopped => return None,
     };
     let soak = machine.candidate().and_then(|candidate| candidate.run.as_ref()).and_then(Run::deadline);
@@ -188,6 +233,7 @@ fn words(machine: &Machine) -> String {
 impl Drop for ServiceManager {
     /// What waits is told, unless it is not taken.
     fn drop(&mut self) {
+        self.pay();
         drop(self.messages.take());
         if let Some(all_told) = &self.all_told {
             let _ = all_told.recv_timeout(FAREWELL);

@@ -53,7 +53,7 @@ impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hangs(silence) => {
-                write!(f, "no WATCHDOG=1 within watchdog = {}", humantime::format_duration(*silence))
+                write!(f, "it hangs: no WATCHDOG=1 within watchdog = {}", humantime::format_duration(*silence))
             }
             Self::Memory(bytes) => write!(f, "it holds {} MiB, more than limits.memory_restart", bytes >> 20),
             Self::Age(age) => write!(f, "it has reached limits.max_age after {} s", age.as_secs()),
@@ -176,7 +176,10 @@ impl fmt::Display for Failure {
             Self::NotReady { ready, timeout, check, .. } => {
                 let timeout = humantime::format_duration(*timeout);
                 match (ready, check) {
-                    (Readiness::Notify | Readiness::After(_), _) => write!(
+                    (Readiness::After(_), _) => {
+                        write!(f, "it did not run for long enough within ready_timeout = {timeout}")
+                    }
+                    (Readiness::Notify, _) => write!(
                         f,
                         "no READY=1 within ready_timeout = {timeout}; if the program does not speak sd_notify, set ready = \
                          {{ after = \"2s\" }}"

@@ -41,6 +41,9 @@ pub struct Candidate {
     pub generation: Generation,
     /// Its workers, once it is frozen.
     pub run: Option<Run>,
+    /// What its configuration says of the number of workers.
+    #[serde(default)]
+    pub configured: u32,
     /// Who waits for it, and why it is there.
     pub request: Restart,
     /// When it began.

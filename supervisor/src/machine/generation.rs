@@ -75,6 +75,9 @@ pub enum Stage {
     Leaving,
 }
 
+/// A worker that is unfit sooner than this is likely so by its nature: the next one is given longer.
+const QUICK: Duration = Duration::from_secs(60);
+
 /// What a candidate has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advance {
@@ -223,6 +226,11 @@ impl Run {
     ) -> Option<(WorkerId, Failure)> {
         let jitter = if let WorkerEvent::Exited { jitter, .. } = &event { *jitter } else { 0 };
         let place = self.find(id)?;
+        if let (WorkerEvent::Alive, Place::Slot(index)) = (&event, place) {
+            let unfit = &mut self.slots[index].unfit;
+            // It has come back in time.
+            *unfit = unfit.filter(|unfit| !matches!(unfit, Unfit::Hangs(_)));
+        }
         let (worker, plan) = self.at(place)?;
         let outcome = worker.handle(now, plan, event, out);
         self.settle_worker(now, place, outcome, jitter, out)
@@ -256,7 +264,7 @@ impl Run {
         let (worker, _) = self.at(place)?;
         let (id, pid) = (worker.id, worker.pid);
         let failed = worker.failure.is_some();
-        let stable = worker.is_serving() && now.since(worker.born) >= backoff::STABLE;
+        let stable = worker.served.is_some_and(|since| now.since(since) >= backoff::STABLE);
         match (place, outcome) {
             (Place::Slot(_) | Place::Retiring(_), WorkerOutcome::Continues) => None,
             (Place::Successor(index), WorkerOutcome::Continues) => {
@@ -342,38 +350,48 @@ impl Run {
         let before = std::mem::replace(&mut slot.occupant, std::mem::take(&mut slot.successor));
         slot.unfit = None;
         slot.failures = 0;
-        if let Occupant::Worker(worker) = &mut slot.occupant {
-            worker.grow_old(now, &self.plan);
-        }
         if let Occupant::Worker(mut before) = before {
             before.drain(now, &self.plan, DrainReason::Upgrade, out);
             self.retiring.push(before);
         }
     }
 
-    /// Replaces workers that are unfit: one slot at a time, and only while all others serve. During an upgrade, which
-    /// replaces them anyway, only one that hangs.
+    /// Replaces workers that are unfit, one slot at a time. One that hangs serves nobody, so it waits for no other slot but
+    /// one that is being aborted. One that is too large or too old waits until all others serve, for an upgrade, which
+    /// replaces it anyway, and for the worker before it to be gone.
     pub fn settle_fitness(&mut self, now: Moment, upgrading: bool, out: &mut Vec<Action>) {
-        if self.stage != Stage::Current || !self.slots.iter().any(|slot| slot.unfit.is_some()) {
+        if self.stage != Stage::Current {
             return;
+        }
+        for slot in self.slots.iter_mut().filter(|slot| slot.unfit.is_none()) {
+            if let Some(worker) = slot.occupant.worker_mut().filter(|w| w.is_serving() && w.old_at.is_none()) {
+                worker.grow_old(now, &self.plan);
+            }
+        }
+        let aborting = |slot: &SlotRun| slot.worker().is_some_and(Worker::is_aborting);
+        let hangs = |slot: &SlotRun| matches!(slot.unfit, Some(Unfit::Hangs(_)));
+        if !self.slots.iter().any(aborting)
+            && let Some(slot) = self.slots.iter_mut().find(|slot| hangs(slot))
+            && let (Some(Unfit::Hangs(silence)), Occupant::Worker(worker)) = (slot.unfit, &mut slot.occupant)
+        {
+            slot.unfit = None;
+            worker.abort(now, &self.plan, silence, out);
         }
         let busy = |slot: &SlotRun| {
             !slot.yielded && (slot.successor != Occupant::Vacant || !slot.worker().is_some_and(Worker::is_serving))
         };
-        if self.slots.iter().any(busy) {
+        if upgrading || self.slots.iter().any(busy) {
             return;
         }
-        let hangs = |slot: &SlotRun| matches!(slot.unfit, Some(Unfit::Hangs(_)));
-        let unfit = |slot: &SlotRun| slot.unfit.is_some() && !upgrading;
-        let index = self.slots.iter().position(hangs).or_else(|| self.slots.iter().position(unfit));
-        let Some(slot) = index.and_then(|index| self.slots.get_mut(index)) else { return };
-        match (slot.unfit, &mut slot.occupant) {
-            (Some(Unfit::Hangs(silence)), Occupant::Worker(worker)) => {
-                slot.unfit = None;
-                worker.abort(now, &self.plan, silence, out);
-            }
-            (Some(Unfit::Memory(_) | Unfit::Age(_)), _) => slot.spawn_successor(now, self.id, out),
-            (None, _) | (_, Occupant::Backoff(_) | Occupant::Vacant) => {}
+        let retiring: Vec<Slot> = self.retiring.iter().map(|worker| worker.id.slot).collect();
+        let due = |slot: &&mut SlotRun| {
+            let rested = slot.worker().is_some_and(|worker| now.since(worker.born) >= slot.rest());
+            slot.unfit.is_some() && !hangs(slot) && rested && !retiring.contains(&slot.slot)
+        };
+        if let Some(slot) = self.slots.iter_mut().find(due) {
+            let quick = slot.worker().is_some_and(|worker| now.since(worker.born) < QUICK);
+            slot.quick = if quick { slot.quick + 1 } else { 0 };
+            slot.spawn_successor(now, self.id, out);
         }
     }
 
@@ -458,11 +476,6 @@ impl Run {
         self.reach(now, Phase::Current, out);
         self.stage = Stage::Current;
         self.since = now;
-        for slot in &mut self.slots {
-            if let Occupant::Worker(worker) = &mut slot.occupant {
-                worker.grow_old(now, &self.plan);
-            }
-        }
     }
 
     /// Lets workers that have become fit serve: a slot's replacement waits for nobody.

@@ -8,6 +8,7 @@ use super::action::{Action, Answer, Report};
 use super::event::{Queue, ScaleTo, Speed};
 use super::failure::Failure;
 use super::fleet::{Fleet, Restart, Scale, Scaled, Waiting};
+use super::generation::{Run, Stage};
 use super::moment::Moment;
 use super::{Machine, OPERATIONS_MAX, answer, answer_all};
 
@@ -211,14 +212,25 @@ impl Machine {
     }
 
     pub(super) fn is_crowded(&self) -> bool {
-        self.leaving.len() >= self.max_draining
+        self.draining().count() >= self.max_draining
+    }
+
+    /// Those that end. One that stands by does not, until the restart that may have to wait for it.
+    fn draining(&self) -> impl Iterator<Item = &Run> {
+        self.leaving.iter().filter(|run| run.stage != Stage::Standby)
+    }
+
+    /// Whether a restart waits for its turn.
+    #[must_use]
+    pub fn has_waiting_restart(&self) -> bool {
+        self.waiting.restart.is_some()
     }
 
     pub(super) fn crowded_text(&self) -> String {
-        match self.leaving.first() {
+        match self.draining().next() {
             Some(oldest) => format!(
                 "{} old generations still drain, and max_draining = {}; waiting for generation {}",
-                self.leaving.len(),
+                self.draining().count(),
                 self.max_draining,
                 oldest.id
             ),

@@ -51,6 +51,9 @@ impl Machine {
         };
         let Some(mut run) = candidate.run.take() else { unreachable!("it has advanced") };
         run.become_current(now, out);
+        // A number that was asked for holds until the configuration in force says another one than it did then.
+        self.configured = candidate.configured;
+        self.scaled = self.scaled.filter(|scaled| scaled.configured == candidate.configured);
         candidate.run = Some(run);
         self.history.push(record(now, &candidate, None));
         let Some(run) = candidate.run else { unreachable!("put there above") };

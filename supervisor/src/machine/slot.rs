@@ -1,5 +1,7 @@
 //! One slot of a generation: who is in it, and who is to take the place.
 
+use std::time::Duration;
+
 use gin_shared::generation::{Generation, Slot, WorkerId};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,9 @@ pub struct SlotRun {
     /// Why the worker in it is to be replaced.
     #[serde(default)]
     pub unfit: Option<Unfit>,
+    /// How many workers in a row were unfit soon after they were started.
+    #[serde(default)]
+    pub quick: u32,
     /// Whether a rolling candidate has taken its place.
     #[serde(default)]
     pub yielded: bool,
@@ -76,6 +81,7 @@ impl SlotRun {
             occupant: Occupant::Vacant,
             successor: Occupant::Vacant,
             unfit: None,
+            quick: 0,
             yielded: false,
             attempts: 0,
             failures: 0,
@@ -92,6 +98,17 @@ impl SlotRun {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.occupant == Occupant::Vacant && self.successor == Occupant::Vacant
+    }
+
+    /// How old a worker in it must be before one that is too large or too old is replaced: a limit that every worker
+    /// exceeds is not to fill the machine with them.
+    pub(super) fn rest(&self) -> Duration {
+        const FIRST: Duration = Duration::from_secs(2);
+        const LONGEST: Duration = Duration::from_secs(300);
+        match self.quick {
+            0 => Duration::ZERO,
+            quick => FIRST.saturating_mul(1 << quick.min(16)).min(LONGEST),
+        }
     }
 
     fn next(&mut self, now: Moment, generation: Generation, out: &mut Vec<Action>) -> Occupant {

@@ -47,6 +47,9 @@ pub struct Worker {
     pub failure: Option<Failure>,
     /// What the last check said.
     pub check: Option<String>,
+    /// When it began to serve.
+    #[serde(default)]
+    pub served: Option<Moment>,
     /// While it serves: when it will have been silent for too long.
     #[serde(default)]
     pub silent_at: Option<Moment>,
@@ -168,6 +171,7 @@ impl Worker {
             born: now,
             failure: None,
             check: None,
+            served: None,
             silent_at: None,
             old_at: None,
         }
@@ -177,6 +181,12 @@ impl Worker {
     #[must_use]
     pub fn is_serving(&self) -> bool {
         self.state == WorkerState::Serving
+    }
+
+    /// Whether it was sent SIGABRT.
+    #[must_use]
+    pub fn is_aborting(&self) -> bool {
+        matches!(self.state, WorkerState::Aborting(_))
     }
 
     /// When it wants to be looked at.
@@ -233,7 +243,7 @@ impl Worker {
             WorkerEvent::WarmedUp(result) => self.handle_warmed_up(now, plan, result, out),
             WorkerEvent::Probed(result) => self.handle_probed(now, plan, result, out),
             WorkerEvent::Alive => {
-                if self.silent_at.is_some() {
+                if self.is_serving() {
                     self.silent_at = plan.watchdog.map(|patience| now + patience);
                 }
                 WorkerOutcome::Continues
@@ -366,6 +376,7 @@ impl Worker {
 
     fn serve(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) {
         self.silent_at = plan.watchdog.map(|patience| now + patience);
+        self.served = Some(now);
         self.become_state(now, WorkerState::Serving, Some(WorkerReport::Serving), out);
     }
 

@@ -1,4 +1,5 @@
-//! Sockets that a service manager passes (`sd_listen_fds(3)`): used instead of binding, by name, then by address.
+//! Sockets that a service manager passes (`sd_listen_fds(3)`): used instead of binding, by name and address, by address, by
+//! name.
 
 #![allow(unsafe_code, reason = "adopting inherited descriptors is what the compiler cannot check")]
 
@@ -12,6 +13,9 @@ use gin_shared::listen::Address;
 use nix::sys::socket::{SockType, SockaddrIn, SockaddrIn6, SockaddrStorage, getsockname, getsockopt, sockopt};
 
 use super::listener::{Listener, ListenerSpec};
+
+/// Whether a listener is meant by a socket.
+type Fits<'a> = &'a dyn Fn(&ListenerSpec, &Passed) -> bool;
 
 /// A socket that was passed.
 #[derive(Debug)]
@@ -73,17 +77,20 @@ pub fn assign(passed: Vec<Passed>, specs: &mut Vec<ListenerSpec>, default: bool)
     let template = specs.first().cloned();
     let mut left: Vec<usize> = (0..specs.len()).collect();
     let mut listeners = Vec::new();
-    let mut without = Vec::new();
-    for one in passed {
-        let fits = |index: &usize| specs[*index].name == one.name;
-        let near = |index: &usize| same(&specs[*index].address, &one.address);
-        let place = left.iter().position(fits).or_else(|| left.iter().position(near));
-        match place {
-            Some(place) => {
-                let spec = &specs[left.remove(place)];
-                listeners.push(Rc::new(Listener::adopt(one.fd, spec.address.clone(), one.address)));
+    let mut without = passed;
+    // The surest first: one name may stand for several sockets of a unit, and one address for several names.
+    let both = |spec: &ListenerSpec, one: &Passed| spec.name == one.name && same(&spec.address, &one.address);
+    let name = |spec: &ListenerSpec, one: &Passed| spec.name == one.name;
+    let address = |spec: &ListenerSpec, one: &Passed| same(&spec.address, &one.address);
+    for fits in [&both as Fits<'_>, &address, &name] {
+        for one in std::mem::take(&mut without) {
+            match left.iter().position(|index| fits(&specs[*index], &one)) {
+                Some(place) => {
+                    let spec = &specs[left.remove(place)];
+                    listeners.push(Rc::new(Listener::adopt(one.fd, spec.address.clone(), one.address)));
+                }
+                None => without.push(one),
             }
-            None => without.push(one),
         }
     }
     if default && let Some(template) = template {
@@ -151,9 +158,18 @@ mod tests {
         let mut specs = vec![spec("api", second.clone()), spec("web", elsewhere.clone())];
         let found = assign(vec![one, two], &mut specs, false).unwrap();
         let pairs: Vec<_> = found.iter().map(|l| (l.asked.clone(), l.address.clone())).collect();
-        assert_eq!(pairs, [(elsewhere.clone(), first), (second.clone(), second)]);
+        assert_eq!(pairs, [(second.clone(), second), (elsewhere.clone(), first)]);
         let error = assign(vec![passed("odd")], &mut vec![spec("web", elsewhere.clone())], false).unwrap_err();
         assert!(error.contains("passed \"odd\" (127.0.0.1:"), "{error}");
+    }
+
+    #[test]
+    fn one_name_for_two_sockets_is_told_apart_by_address() {
+        let (one, two) = (passed("http"), passed("http"));
+        let (first, second) = (one.address.clone(), two.address.clone());
+        let mut specs = vec![spec("http", second.clone()), spec("https", first.clone())];
+        let found = assign(vec![one, two], &mut specs, false).unwrap();
+        assert!(found.iter().all(|listener| listener.asked == listener.address), "{first} {second}");
     }
 
     #[test]

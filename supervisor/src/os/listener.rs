@@ -125,20 +125,29 @@ impl Listener {
         let listener = Self { asked: asked.clone(), address, backlog: Cell::new(0), fd, file };
         listener.apply_permissions(spec).map_err(failed("mode and owner"))?;
         listener.listen(spec.backlog).map_err(|error| in_use(&asked, error))?;
+        if spec.nonblocking {
+            set_nonblocking(&listener.fd, true)
+                .map_err(|e| failed("O_NONBLOCK")(Errno::from_raw(e.raw_os_error().unwrap_or(0))))?;
+        }
         Ok(listener)
     }
 
     /// Takes one that was passed, which `spec` is to mean. It may be any socket that is bound; its file is not ours.
     #[must_use]
     pub fn adopt(fd: OwnedFd, asked: Address, address: Address) -> Self {
-        Self { asked, address, backlog: Cell::new(somaxconn()), fd, file: None }
+        // Its backlog cannot be read: 0 has it set when the first generation serves.
+        Self { asked, address, backlog: Cell::new(0), fd, file: None }
     }
 
-    /// Makes it as `spec` wants it: owner, mode and backlog, on a socket that was bound here.
+    /// Makes it as `spec` wants it: O_NONBLOCK, backlog, and owner and mode of a socket that was bound here.
     ///
     /// # Errors
     /// Those of `chown(2)` and `listen(2)`.
     pub fn apply(&self, spec: &ListenerSpec) -> io::Result<()> {
+        // Never back: many servers set it themselves, and would hang in accept if it were taken from them.
+        if spec.nonblocking {
+            set_nonblocking(&self.fd, true)?;
+        }
         if self.file.is_some() {
             self.apply_permissions(spec)?;
         }
@@ -169,14 +178,6 @@ impl Listener {
         listen(&self.fd, Backlog::new(i32::try_from(backlog).unwrap_or(i32::MAX))?)?;
         self.backlog.set(backlog);
         Ok(())
-    }
-
-    /// Sets O_NONBLOCK, which all share that have this socket.
-    ///
-    /// # Errors
-    /// Those of `fcntl(2)`.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        set_nonblocking(&self.fd, nonblocking)
     }
 
     /// The backlog that the kernel grants; 0 for UDP.
@@ -220,18 +221,61 @@ pub struct Listening {
     pub socket: Rc<Listener>,
 }
 
+/// A socket that there is, and the names that generations have it under.
+#[derive(Debug, Clone)]
+pub struct Existing {
+    /// Shared with them.
+    pub socket: Rc<Listener>,
+    /// Maybe none yet.
+    pub names: Vec<String>,
+}
+
+/// A new address may overlap one that is held here: 0.0.0.0 and 127.0.0.1 of one port cannot stand side by side.
+fn ours(error: ListenError, existing: &[Existing]) -> ListenError {
+    let ListenError::InUse { address: Address::Tcp(wanted), .. } = &error else { return error };
+    let overlaps = |held: &&Existing| {
+        matches!(&held.socket.address, Address::Tcp(held) if held.port() == wanted.port()
+            && (held.ip().is_unspecified() || wanted.ip().is_unspecified()))
+    };
+    match existing.iter().find(overlaps) {
+        Some(held) => {
+            let holder = format!(
+                "this supervisor's own listener on {}, which it overlaps; take another port, or start the supervisor anew",
+                held.socket.address
+            );
+            ListenError::InUse { address: Address::Tcp(*wanted), holder }
+        }
+        None => error,
+    }
+}
+
 /// The sockets that `specs` ask for: those of `existing` where they fit, the others made anew. All or none.
 ///
 /// # Errors
 /// See [`ListenError`]; what was made is gone again.
-pub fn gather(specs: &[ListenerSpec], existing: &[Rc<Listener>]) -> Result<Vec<Listening>, ListenError> {
+pub fn gather(specs: &[ListenerSpec], existing: &[Existing]) -> Result<Vec<Listening>, ListenError> {
     let mut taken: Vec<Listening> = Vec::new();
     for spec in specs {
-        let free = |socket: &&Rc<Listener>| !taken.iter().any(|other| Rc::ptr_eq(&other.socket, socket));
-        let socket = existing.iter().filter(free).find(|socket| socket.asked == spec.address).map(Rc::clone);
-        let socket = match socket {
-            Some(socket) => socket,
-            None => Rc::new(Listener::bind(spec)?),
+        let is = |other: &Rc<Listener>, socket: &Rc<Listener>| Rc::ptr_eq(other, socket);
+        let free = |socket: &&Existing| !taken.iter().any(|other| is(&other.socket, &socket.socket));
+        let fits = |socket: &&Existing| socket.socket.asked == spec.address;
+        let mut fitting = existing.iter().filter(free).filter(fits);
+        // Two of port 0 differ by name alone.
+        let named = fitting.clone().find(|socket| socket.names.contains(&spec.name));
+        let socket = match named.or_else(|| fitting.next()) {
+            Some(socket) => {
+                // One that was passed, and that nobody accepts from yet.
+                if socket.names.is_empty() && spec.nonblocking {
+                    let failed = |_| ListenError::System {
+                        address: spec.address.clone(),
+                        step: "O_NONBLOCK",
+                        error: Errno::last(),
+                    };
+                    set_nonblocking(&socket.socket.fd, true).map_err(failed)?;
+                }
+                Rc::clone(&socket.socket)
+            }
+            None => Rc::new(Listener::bind(spec).map_err(|error| ours(error, existing))?),
         };
         taken.push(Listening { spec: spec.clone(), socket });
     }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use gin_shared::generation::WorkerId;
-use gin_shared::inherit::{GIN_GENERATION, GIN_SLOT};
+use gin_shared::inherit::{GIN_ATTEMPT, GIN_GENERATION, GIN_SLOT};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -41,7 +41,11 @@ pub fn reap(is_ours: impl Fn(Pid) -> bool) {
 /// Ends what a worker, gone or going, has left: its group's members, which SIGKILL is on its way to, and orphans that had
 /// left the group, known by their place in their environment. Returns when they are dead.
 pub fn kill_of(worker: WorkerId, is_ours: impl Fn(Pid) -> bool) {
-    let marks = [format!("{GIN_GENERATION}={}", worker.generation), format!("{GIN_SLOT}={}", worker.slot)];
+    let marks = [
+        format!("{GIN_GENERATION}={}", worker.generation),
+        format!("{GIN_SLOT}={}", worker.slot),
+        format!("{GIN_ATTEMPT}={}", worker.attempt),
+    ];
     let is_of_worker = |pid: &Pid| {
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         let has = |mark: &String| environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes());

@@ -1,5 +1,6 @@
 //! A process by descriptor: its end is an event, and no other process can be mistaken for it.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -17,6 +18,8 @@ use crate::machine::failure::Exit;
 pub struct Child {
     pid: Pid,
     fd: AsyncFd<OwnedFd>,
+    /// From then on its PID may be another's.
+    reaped: Cell<bool>,
 }
 
 impl Child {
@@ -27,7 +30,7 @@ impl Child {
     pub fn open(pid: Pid) -> io::Result<Self> {
         let raw = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(io::ErrorKind::InvalidInput)?;
         let fd = rustix::process::pidfd_open(raw, PidfdFlags::NONBLOCK)?;
-        Ok(Self { pid, fd: super::watch::readable(fd)? })
+        Ok(Self { pid, fd: super::watch::readable(fd)?, reaped: Cell::new(false) })
     }
 
     /// Its PID.
@@ -62,6 +65,9 @@ impl Child {
     /// # Errors
     /// As [`Self::signal`].
     pub fn kill_group(&self) -> io::Result<()> {
+        if self.reaped.get() {
+            return Ok(());
+        }
         match killpg(self.pid, Signal::SIGKILL) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => tracing::warn!(pid = self.pid.as_raw(), "cannot end the process group: {}", error.desc()),
@@ -72,6 +78,7 @@ impl Child {
     /// Takes its exit status and lets its PID go.
     #[must_use]
     pub fn reap(&self) -> Exit {
+        self.reaped.set(true);
         loop {
             match waitid(Id::PIDFd(self.fd.get_ref().as_fd()), WaitPidFlag::WEXITED) {
                 Ok(WaitStatus::Exited(_, code)) => return Exit::Code(code),

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -56,19 +56,20 @@ impl Visit for Record {
 
 /// Takes events in.
 #[derive(Debug)]
-pub struct Journal(SyncSender<Record>);
+pub struct Journal(SyncSender<Option<Record>>);
 
 /// Waits, when dropped, until what was logged is told.
 #[derive(Debug)]
-pub struct Guard(Receiver<()>, SyncSender<Record>);
+pub struct Guard(Receiver<()>, SyncSender<Option<Record>>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // The layer lives as long as the process: an empty record is the end.
-        let end = Record { level: Level::TRACE, message: String::new(), fields: Vec::new() };
-        if self.1.try_send(end).is_ok() {
-            let _ = self.0.recv_timeout(FAREWELL);
+        // The layer, which has a sender too, lives as long as the process: so the end is said.
+        let until = Instant::now() + FAREWELL;
+        while self.1.try_send(None).is_err() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
         }
+        let _ = self.0.recv_timeout(FAREWELL);
     }
 }
 
@@ -83,14 +84,11 @@ impl Journal {
             .with_syslog_identifier("gin-supervisor".to_owned())
             .with_custom_fields([("GIN_INSTANCE", instance)]);
         let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(journald));
-        let (sender, records) = sync_channel::<Record>(QUEUE);
+        let (sender, records) = sync_channel::<Option<Record>>(QUEUE);
         let (ended, end) = sync_channel(1);
         std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
             tracing::dispatcher::with_default(&dispatch, || {
-                for record in records {
-                    if record.message.is_empty() {
-                        break;
-                    }
+                for record in records.iter().map_while(|record| record) {
                     tell(&record);
                 }
             });
@@ -104,7 +102,7 @@ impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut record = Record { level: *event.metadata().level(), message: String::new(), fields: Vec::new() };
         event.record(&mut record);
-        let _ = self.0.try_send(record);
+        let _ = self.0.try_send(Some(record));
     }
 }
 

@@ -16,7 +16,7 @@ const DIRECTORY: &str = "/etc/gin";
 
 /// `gin-supervisor -t`, with its words and its exit code.
 pub(super) fn check(file: &Path) -> Result<u8, Failure> {
-    let output = run(&supervisor(), file, false)?;
+    let output = run(&supervisor(), file, None)?;
     crate::show!("{}", String::from_utf8_lossy(&output.stdout));
     let told = String::from_utf8_lossy(&output.stderr);
     if !told.is_empty() {
@@ -36,7 +36,7 @@ pub(super) fn unit(asked: &Unit) -> Result<u8, Failure> {
         Some(file) => std::path::absolute(file).unwrap_or_else(|_| file.clone()),
         None => find(&asked.name)?,
     };
-    let output = run(&program, &file, true)?;
+    let output = run(&program, &file, Some(&asked.name))?;
     if !output.status.success() {
         let told = String::from_utf8_lossy(&output.stderr);
         return Err(Failure::new(exit::USAGE, told.trim_start_matches("error: ").trim_end().to_owned()));
@@ -48,18 +48,12 @@ pub(super) fn unit(asked: &Unit) -> Result<u8, Failure> {
     }
     let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("gin-ctl"));
     let plan = unit::Plan { name: &asked.name, file: &file, supervisor: &program, ctl: &own, checked: &checked };
-    let service = || crate::show!("{}", unit::service(&plan));
-    let socket = || crate::show!("{}", unit::socket(&plan));
-    match (asked.only_service, asked.only_socket) {
-        (true, _) => service(),
-        (_, true) => socket(),
-        (false, false) => {
-            service();
-            crate::say!("");
-            socket();
-        }
-    }
-    Ok(exit::DONE)
+    let (service, socket) = (unit::service(&plan), unit::socket(&plan));
+    super::text(&match (asked.only_service, asked.only_socket) {
+        (true, _) => service,
+        (_, true) => socket,
+        (false, false) => format!("{service}\n{socket}"),
+    })
 }
 
 fn find(name: &str) -> Result<PathBuf, Failure> {
@@ -71,9 +65,13 @@ fn find(name: &str) -> Result<PathBuf, Failure> {
     })
 }
 
-fn run(program: &Path, file: &Path, json: bool) -> Result<Output, Failure> {
+/// For an instance of a name, it answers in JSON.
+fn run(program: &Path, file: &Path, instance: Option<&str>) -> Result<Output, Failure> {
     let mut command = Command::new(program);
-    command.arg("--config-check").args(json.then_some("--json")).arg("--config").arg(file);
+    command.arg("--config-check").arg("--config").arg(file);
+    if let Some(instance) = instance {
+        command.args(["--json", "--instance", instance]);
+    }
     let failed = |error: std::io::Error| Failure::new(exit::FAILED, format!("{}: {error}", program.display()));
     command.output().map_err(failed)
 }

@@ -100,7 +100,8 @@ fn literal(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
-const DURATION: &str = r"^\s*(\d+\s*(ns|us|µs|ms|s|sec|seconds?|m|min|minutes?|h|hr|hours?|d|days?|w|weeks?)\s*)+$";
+/// What humantime reads, with its many names for units.
+const DURATION: &str = r"^\s*(0|(\d+\s*(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m|hours|hour|hrs|hr|h|days|day|d|weeks|week|wks|wk|w|months|month|M|years|year|yrs|yr|y)\s*)+)$";
 
 fn kind(kind: Kind, doc: &str) -> Value {
     let texts = json!({ "type": "array", "items": { "type": "string" } });
@@ -108,20 +109,28 @@ fn kind(kind: Kind, doc: &str) -> Value {
         Kind::Text | Kind::Signal | Kind::Address => json!({ "type": "string" }),
         Kind::Path => json!({ "type": "string", "pattern": "^/" }),
         Kind::Duration => json!({ "type": "string", "pattern": DURATION }),
-        Kind::Size => json!({ "type": "string", "pattern": "^\\s*\\d+\\s*([KkMGT](iB|B)?|B)?\\s*$" }),
+        Kind::Size => json!({ "type": "string", "pattern": "^\\s*\\d+\\s*(k|kB|[KMGT](iB|B)?|B)?\\s*$" }),
         Kind::Integer(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Kind::IntegerOr(least, most, word) => {
             json!({ "anyOf": [{ "type": "integer", "minimum": least, "maximum": most }, { "const": word }] })
         }
         Kind::Boolean => json!({ "type": "boolean" }),
-        Kind::Mode => json!({ "type": ["string", "integer"] }),
+        Kind::Mode => json!({ "type": "string", "pattern": "^(0o)?[0-7]{1,4}$" }),
         Kind::Command => json!({ "type": "array", "minItems": 1, "items": { "type": "string" } }),
         Kind::Texts | Kind::Signals => texts,
-        Kind::Map => json!({ "type": "object", "additionalProperties": { "type": ["string", "integer", "boolean"] } }),
+        Kind::Map => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Table(keys) => table(keys, doc),
-        Kind::Tables(keys) => json!({ "type": "array", "items": table(keys, doc) }),
-        Kind::ChoiceOrTable(words, keys) => json!({ "anyOf": [{ "enum": words }, table(keys, doc)] }),
+        Kind::Tables(keys) => {
+            let mut item = table(keys, doc);
+            item["required"] = json!(["address"]);
+            json!({ "type": "array", "items": item })
+        }
+        Kind::ChoiceOrTable(words, keys) => {
+            let mut table = table(keys, doc);
+            (table["minProperties"], table["maxProperties"]) = (json!(1), json!(1));
+            json!({ "anyOf": [{ "enum": words }, table] })
+        }
     }
 }
 

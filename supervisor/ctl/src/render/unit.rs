@@ -24,7 +24,7 @@ pub struct Plan<'a> {
 /// A literal in a unit: % begins a specifier there, and $ a variable in commands (systemd.syntax(7)).
 fn literal(path: &Path) -> String {
     let text = path.display().to_string().replace('%', "%%").replace('$', "$$");
-    if text.contains([' ', '"', '\'', '\\']) { format!("{text:?}") } else { text }
+    if text.contains(|c: char| c.is_whitespace() || "\"'\\".contains(c)) { format!("{text:?}") } else { text }
 }
 
 fn seconds(ms: u64) -> u64 {
@@ -36,7 +36,8 @@ fn seconds(ms: u64) -> u64 {
 pub fn service(plan: &Plan<'_>) -> String {
     let Plan { name, file, supervisor, ctl, checked } = plan;
     let (supervisor, ctl, file) = (literal(supervisor), literal(ctl), literal(file));
-    let control = format!("/run/gin/{name}/control.sock");
+    let control = checked.control.clone().unwrap_or_else(|| format!("/run/gin/{name}/control.sock"));
+    let control = literal(Path::new(&control));
     let (start, stop) = (seconds(checked.start_ms), seconds(checked.stop_ms));
     format!(
         "# /etc/systemd/system/{name}.service
@@ -83,6 +84,14 @@ pub fn socket(plan: &Plan<'_>) -> String {
     }
     let (mut text, many) = (String::new(), checked.listeners.len() > 1);
     for listener in &checked.listeners {
+        if listener.address.is_any_port() {
+            let _ = writeln!(
+                text,
+                "# {} listens at a port that is chosen at each start: no socket unit for it",
+                listener.name
+            );
+            continue;
+        }
         // A socket unit has one name for all its sockets, so each listener has a unit of its own.
         let unit = if many { format!("{name}-{}", listener.name) } else { (*name).to_owned() };
         let _ = write!(
@@ -109,7 +118,10 @@ fn stanza(listener: &CheckedListener) -> String {
             let only = if address.is_ipv6() { "BindIPv6Only=ipv6-only\n" } else { "" };
             format!("ListenDatagram={address}\n{only}")
         }
-        Address::Unix(path) => format!("ListenStream={}\nRemoveOnStop=yes\n", literal(path)),
+        // Neither quotes nor $ mean anything there.
+        Address::Unix(path) => {
+            format!("ListenStream={}\nRemoveOnStop=yes\n", path.display().to_string().replace('%', "%%"))
+        }
     };
     if !matches!(listener.address, Address::Udp(_)) {
         let _ = writeln!(text, "Backlog={}", listener.backlog);
