@@ -36,6 +36,8 @@ fn a_probe_lets_in_what_answers_and_quotes_what_does_not() {
     gin.releases().release("sick", "ok");
     std::fs::write(gin.releases().path("sick").join("fit"), "\n  the database is down\nmore\n").unwrap();
     refused(&gin, &["the probe failed: GET /fit: 503 Service Unavailable: the database is down", "missing=probed"]);
+    let failed = gin.ctl(&["restart"]);
+    assert!(!failed.out.contains("draining"), "what it says when it is told to end is quoted: {failed:?}");
     gin.configure(|text| text.replace("path = \"/fit\"", "path = \"/hang\""));
     refused(&gin, &["the probe failed: GET /hang: no answer within 200ms"]);
     gin.configure(|text| text.replace("path = \"/hang\", body", "path = \"/readyz\", body"));

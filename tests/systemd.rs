@@ -215,10 +215,13 @@ fn what_takes_its_time_is_given_it() {
     assert_eq!(lab.property("shop", "Result"), "success");
 }
 
+/// Where the shipped units find the programs in a lab: hardened ones see neither /tmp nor homes.
+const INSTALLED: &str = "/var/lib/gin-test";
+
 fn shipped(name: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd").join(name);
     let text = std::fs::read_to_string(file).unwrap();
-    text.replace("/usr/local/bin/", &format!("{}/", binary(".").canonicalize().unwrap().display()))
+    text.replace("/usr/local/bin/", &format!("{INSTALLED}/"))
 }
 
 #[test]
@@ -226,6 +229,8 @@ fn the_shipped_units_work_and_gin_server_is_hardened() {
     let lab = Lab::start();
     lab.releases().release("one", "ok");
     configure(&lab, "", &ours());
+    let programs = ["gin-supervisor", "gin-ctl", "gin-server"].map(|name| binary(name).display().to_string());
+    lab.ok(&["install", "-D", "-t", INSTALLED, &programs[0], &programs[1], &programs[2]]);
     lab.unit("gin@.service", &shipped("gin@.service"));
     lab.ok(&["systemctl", "start", "gin@shop"]);
     assert_eq!(get(&http(&lab), "/").unwrap().status, 200);

@@ -178,7 +178,12 @@ fn parse_yaml(path: &Path, text: &str) -> Result<Vec<Entry>, Vec<Problem>> {
         Err(error) => {
             let line = error.location().map_or(1, |location| location.line().max(1));
             let text = error.without_snippet().to_string();
-            problem(line, text.lines().next().unwrap_or_default().to_owned())
+            // Of what the library advises its own users, nothing helps here; the line is told before.
+            let text = text.lines().next().unwrap_or_default();
+            let text = ["; set ", ", set ", "; use ", ", use ", " at line "]
+                .iter()
+                .fold(text, |t, end| t.split(end).next().unwrap_or(t));
+            problem(line, text.to_owned())
         }
     }
 }

@@ -72,7 +72,7 @@ pub struct Performer {
     pub(super) handle: Handle,
     pub(super) frozen: HashMap<Generation, Frozen>,
     pub(super) processes: HashMap<WorkerId, Rc<Process>>,
-    /// The last words of a worker whose process is gone, until its generation is.
+    /// The last words of a worker that was told to end or is gone, until its generation is.
     pub(super) words: HashMap<WorkerId, Vec<String>>,
     pub(super) started: Moment,
     pub(super) booted: bool,
@@ -222,6 +222,10 @@ impl Performer {
                 Action::Go(worker) => self.with(worker, Process::go),
                 Action::Drain(worker, reason) => {
                     self.gates.remove(&worker);
+                    // What it says of its drain is not what was wrong with it.
+                    if let Some(process) = self.processes.get(&worker) {
+                        self.words.insert(worker, quote(process));
+                    }
                     self.with(worker, |process| process.drain(reason));
                 }
                 Action::Kill(worker) => {
@@ -499,9 +503,10 @@ impl Performer {
 
     /// What a worker wrote before it failed.
     pub(super) fn last_words(&self, worker: WorkerId) -> Vec<String> {
-        match self.processes.get(&worker) {
-            Some(process) => quote(process),
-            None => self.words.get(&worker).cloned().unwrap_or_default(),
+        match (self.words.get(&worker), self.processes.get(&worker)) {
+            (Some(words), _) => words.clone(),
+            (None, Some(process)) => quote(process),
+            (None, None) => Vec::new(),
         }
     }
 }
