@@ -6,11 +6,11 @@ use nix::unistd::Pid;
 
 #[test]
 fn a_worker_that_hangs_is_sent_sigabrt_and_replaced() {
-    let gin = supervisor().ours("one", "ok").workers(2).set("watchdog = \"500ms\"\nsoak = \"0s\"").start();
+    let gin = supervisor().ours("one", "ok").workers(2).set("watchdog = \"2s\"\nsoak = \"0s\"").start();
     let victim = gin.workers()[0];
     let mut events = gin.events();
     kill(Pid::from_raw(victim), Signal::SIGSTOP).unwrap();
-    events.until("is to be replaced: it hangs: no WATCHDOG=1 within watchdog = 500ms");
+    events.until("is to be replaced: it hangs: no WATCHDOG=1 within watchdog = 2s");
     events.until("sent SIGABRT");
     events.until("was killed by SIGABRT");
     events.until("worker serving");
@@ -25,14 +25,14 @@ fn a_worker_that_hangs_is_sent_sigabrt_and_replaced() {
 #[test]
 fn a_candidate_that_hangs_while_it_soaks_is_withdrawn() {
     let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
-    gin.configure(|text| text.replace("soak = \"0s\"", "soak = \"30s\"\nwatchdog = \"500ms\""));
+    gin.configure(|text| text.replace("soak = \"0s\"", "soak = \"30s\"\nwatchdog = \"2s\""));
     let mut events = gin.events();
     gin.ctl(&["restart", "--no-wait"]).assert(0, &[]);
     events.until_of(2, "generation 2 serving");
     let status = gin.status();
     let candidate = status.generations.iter().find(|generation| generation.generation.0 == 2).unwrap();
     kill(Pid::from_raw(candidate.workers[0].pid.unwrap()), Signal::SIGSTOP).unwrap();
-    events.until("generation 2 failed: it hangs: no WATCHDOG=1 within watchdog = 500ms");
+    events.until("generation 2 failed: it hangs: no WATCHDOG=1 within watchdog = 2s");
     assert_eq!(gin.generation().0, 1);
     gin.stop();
 }
@@ -95,7 +95,7 @@ fn one_that_came_later_ages_too() {
 
 #[test]
 fn one_that_hangs_does_not_wait_for_a_slot_that_crashes() {
-    let gin = supervisor().ours("one", "ok").workers(2).set("watchdog = \"500ms\"\nsoak = \"0s\"").start();
+    let gin = supervisor().ours("one", "ok").workers(2).set("watchdog = \"2s\"\nsoak = \"0s\"").start();
     let status = gin.status();
     let workers: Vec<i32> = status.generations[0].workers.iter().filter_map(|worker| worker.pid).collect();
     // From now on slot 1 does not come up again.

@@ -75,7 +75,7 @@ pub enum Stage {
     Leaving,
 }
 
-/// A worker that is unfit sooner than this is likely so by its nature: the next one is given longer.
+/// A worker that is too large sooner than this is likely so by its nature: the next one is given longer.
 const QUICK: Duration = Duration::from_secs(60);
 
 /// What a candidate has come to.
@@ -385,12 +385,15 @@ impl Run {
         }
         let retiring: Vec<Slot> = self.retiring.iter().map(|worker| worker.id.slot).collect();
         let due = |slot: &&mut SlotRun| {
+            // What is too large is told again and again, so that this is looked at again, too.
             let rested = slot.worker().is_some_and(|worker| now.since(worker.born) >= slot.rest());
+            let rested = rested || !matches!(slot.unfit, Some(Unfit::Memory(_)));
             slot.unfit.is_some() && !hangs(slot) && rested && !retiring.contains(&slot.slot)
         };
         if let Some(slot) = self.slots.iter_mut().find(due) {
             let quick = slot.worker().is_some_and(|worker| now.since(worker.born) < QUICK);
-            slot.quick = if quick { slot.quick + 1 } else { 0 };
+            let large = matches!(slot.unfit, Some(Unfit::Memory(_)));
+            slot.quick = if quick && large { slot.quick + 1 } else { 0 };
             slot.spawn_successor(now, self.id, out);
         }
     }

@@ -23,7 +23,7 @@ pub struct SlotRun {
     /// Why the worker in it is to be replaced.
     #[serde(default)]
     pub unfit: Option<Unfit>,
-    /// How many workers in a row were unfit soon after they were started.
+    /// How many workers in a row were too large soon after they were started.
     #[serde(default)]
     pub quick: u32,
     /// Whether a rolling candidate has taken its place.
