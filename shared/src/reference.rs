@@ -130,7 +130,7 @@ pub const LISTEN: &[Key] = &[
         "nonblocking",
         Kind::Boolean,
         "false",
-        "O_NONBLOCK. Default: false, as systemd passes sockets; true where `channel` is.",
+        "O_NONBLOCK. Default: false, as systemd passes sockets; true where `channel` is. It is never taken back from an open socket: many servers set it themselves, and rely on it.",
     ),
 ];
 
