@@ -113,7 +113,7 @@ fn rolling_that_fails_half_way_fills_the_old_slots_again_and_hurts_nobody() {
     gin.releases().release("half", "exit-slot 2");
     let mut events = gin.events();
     let failed = gin.ctl(&["restart"]);
-    failed.assert(1, &["step=replaced slots=2 workers=3", "slot 2 (pid", "fixture: this slot is broken"]);
+    failed.assert(1, &["step=replaced slots=2 workers=3", "slot 2 (pid", "exited with status 3"]);
     // The new ones go only when the old ones are back.
     events.until_of(2, "gone");
     let status = gin.status();

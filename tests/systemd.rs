@@ -181,12 +181,12 @@ fn one_worker_killed_for_memory_does_not_end_the_service() {
     let cgroup = format!("/sys/fs/cgroup{}", lab.property("shop", "ControlGroup"));
     let victim = lab.ok(&["pgrep", "-P", &main, "-n"]).trim().to_owned();
     // This kernel counts no memory per cgroup here, so systemd is told what systemd-oomd would tell it; it looks when a
-    // process of the unit that is its own child ends.
+    // process of the unit that is its own child ends: one whose parent has left before it.
     let tell = format!(
         "import os; [os.setxattr({cgroup:?}, name, b'1') for name in ('user.oomd_kill', 'user.oomd_ooms')]; os.kill({victim}, 9)"
     );
     lab.ok(&["python3", "-c", &tell]);
-    lab.ok(&["bash", "-c", &format!("(echo 0 >{cgroup}/cgroup.procs; exec true) & exit 0")]);
+    lab.ok(&["bash", "-c", &format!("(echo 0 >{cgroup}/cgroup.procs; exec sleep 0.3) & exit 0")]);
     let killed = || lab.ok(&["journalctl", "--no-pager"]).contains("systemd-oomd killed 1 process");
     eventually("systemd has seen it", killed);
     eventually("it was replaced", || {

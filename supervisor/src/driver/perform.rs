@@ -519,6 +519,7 @@ fn quote(process: &Process) -> Vec<String> {
 
 pub(super) fn still_serves(machine: &Machine) -> String {
     machine.current().map_or_else(String::new, |run| {
-        format!(": generation {} serves, {}/{}", run.id, run.serving(), run.plan.workers)
+        let filling = if run.is_degraded() { ", and fills its slots again" } else { "" };
+        format!(": generation {} serves, {}/{}{filling}", run.id, run.serving(), run.plan.workers)
     })
 }
