@@ -2,8 +2,10 @@
 
 mod command;
 mod frozen;
+mod gates;
 pub mod operations;
 mod perform;
+mod prepare;
 mod probe;
 mod process;
 mod reload;

@@ -26,18 +26,21 @@ pub mod action;
 pub mod backoff;
 pub mod event;
 pub mod failure;
+mod fitness;
 pub mod fleet;
 pub mod generation;
 pub mod history;
 pub mod moment;
 pub mod plan;
 mod request;
+mod rolling;
 mod settle;
 pub mod slot;
 pub mod snapshot;
 #[cfg(test)]
 mod walk;
 pub mod worker;
+mod worker_gate;
 
 use gin_shared::channel::DrainReason;
 use gin_shared::control::{OperationId, Phase};

@@ -1,7 +1,7 @@
 //! `POST`: asks for something, and answers with the operation to follow.
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -20,13 +20,9 @@ use crate::os::time;
 pub(super) async fn restart(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
-    body: Bytes,
+    Wish(request): Wish<RestartRequest>,
 ) -> Response {
-    let request: RestartRequest = match parse(&body) {
-        Ok(request) => request,
-        Err(refusal) => return *refusal,
-    };
-    let queue = if request.no_queue { Queue::Refuse } else { Queue::Wait };
+    let queue = queue(&request);
     let asked_by = caller.user.clone();
     ask(&handle, &caller, "restart", |operation| Event::Restart { operation, asked_by, queue }).await
 }
@@ -35,13 +31,9 @@ pub(super) async fn restart(
 pub(super) async fn reload(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
-    body: Bytes,
+    Wish(request): Wish<RestartRequest>,
 ) -> Response {
-    let request: RestartRequest = match parse(&body) {
-        Ok(request) => request,
-        Err(refusal) => return *refusal,
-    };
-    let queue = if request.no_queue { Queue::Refuse } else { Queue::Wait };
+    let queue = queue(&request);
     let asked_by = caller.user.clone();
     let message = |operation| Message::Reload(ReloadRequest { operation, asked_by, queue });
     send(&handle, &caller, "reload", message).await
@@ -51,12 +43,8 @@ pub(super) async fn reload(
 pub(super) async fn cancel(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
-    body: Bytes,
+    Wish(request): Wish<CancelRequest>,
 ) -> Response {
-    let request: CancelRequest = match parse(&body) {
-        Ok(request) => request,
-        Err(refusal) => return *refusal,
-    };
     let because = request.because.unwrap_or_else(|| format!("by {}", caller.user));
     let because = because.chars().filter(|c| !c.is_control()).take(200).collect();
     let target = request.operation;
@@ -64,11 +52,11 @@ pub(super) async fn cancel(
 }
 
 /// `POST /v1/scale`
-pub(super) async fn scale(State(handle): State<Handle>, Extension(caller): Extension<Caller>, body: Bytes) -> Response {
-    let request: ScaleRequest = match parse(&body) {
-        Ok(request) => request,
-        Err(refusal) => return *refusal,
-    };
+pub(super) async fn scale(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    Wish(request): Wish<ScaleRequest>,
+) -> Response {
     if !(1..=WORKERS_MAX).contains(&request.workers) {
         let text = format!("workers: {} is out of range; it must be 1 to {WORKERS_MAX}", request.workers);
         return error(StatusCode::BAD_REQUEST, exit::USAGE, text);
@@ -78,11 +66,11 @@ pub(super) async fn scale(State(handle): State<Handle>, Extension(caller): Exten
 }
 
 /// `POST /v1/stop`
-pub(super) async fn stop(State(handle): State<Handle>, Extension(caller): Extension<Caller>, body: Bytes) -> Response {
-    let request: StopRequest = match parse(&body) {
-        Ok(request) => request,
-        Err(refusal) => return *refusal,
-    };
+pub(super) async fn stop(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    Wish(request): Wish<StopRequest>,
+) -> Response {
     let speed = if request.fast { Speed::Fast } else { Speed::Graceful };
     ask(&handle, &caller, "stop", |operation| Event::Stop { operation, speed }).await
 }
@@ -121,9 +109,20 @@ async fn send(
     }
 }
 
-/// An empty body is an empty object.
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Response>> {
-    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body)
-        .map_err(|e| Box::new(error(StatusCode::BAD_REQUEST, exit::USAGE, format!("body: {e}"))))
+/// A body in JSON; an empty one is an empty object.
+pub(super) struct Wish<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Wish<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let body = Bytes::from_request(request, state).await.map_err(IntoResponse::into_response)?;
+        let body = if body.trim_ascii().is_empty() { b"{}" } else { body.as_ref() };
+        let wrong = |e| error(StatusCode::BAD_REQUEST, exit::USAGE, format!("body: {e}"));
+        serde_json::from_slice(body).map(Self).map_err(wrong)
+    }
+}
+
+fn queue(request: &RestartRequest) -> Queue {
+    if request.no_queue { Queue::Refuse } else { Queue::Wait }
 }

@@ -10,25 +10,21 @@ use std::rc::{Rc, Weak};
 use gin_shared::control::OperationId;
 use gin_shared::exit;
 use gin_shared::generation::{Generation, WorkerId};
-use gin_shared::inherit;
-use tokio::task::AbortHandle;
 
-use super::command::{Claims, Command};
-use super::frozen::{Frozen, Program};
-use super::probe::probe;
+use super::command::Claims;
+use super::frozen::Frozen;
+use super::gates::Gate;
 use super::process::{Own, Process};
 use super::service_manager::ServiceManager;
-use super::{Handle, Message, Parts};
-use crate::config::tree::Problem;
+use super::{Handle, Parts};
 use crate::config::{Config, Fixed, Live};
 use crate::machine::Machine;
 use crate::machine::action::{Action, Answer};
 use crate::machine::event::{Event, WorkerEvent};
 use crate::machine::failure::Failure;
-use crate::machine::fleet::Fleet;
 use crate::machine::moment::Moment;
 use crate::os::channel::ChannelListener;
-use crate::os::listener::{Existing, Listener, Listening, gather};
+use crate::os::listener::Listener;
 use crate::os::notify::NotifySocket;
 use crate::os::pidfd::Child;
 use crate::os::private::PrivateListener;
@@ -42,27 +38,6 @@ pub(super) struct Asked {
     pub(super) operation: Option<u64>,
     /// What served then.
     pub(super) previous: Option<Generation>,
-}
-
-/// How much longer than its usual time a command may take if its worker asks for more.
-const LONGEST: u32 = 10;
-
-/// Something that is asked about a worker; dropped, it ends.
-#[derive(Debug)]
-enum Gate {
-    Command(Rc<Child>),
-    Probe(AbortHandle),
-}
-
-impl Drop for Gate {
-    fn drop(&mut self) {
-        match self {
-            Self::Command(child) => {
-                let _ = child.kill_group();
-            }
-            Self::Probe(task) => task.abort(),
-        }
-    }
 }
 
 /// What the machine's wishes are carried out with.
@@ -79,17 +54,17 @@ pub struct Performer {
     pub(super) service_manager: ServiceManager,
     pub(super) claims: Claims,
     /// The sockets that any generation has; they close with the last one that does.
-    sockets: Vec<Weak<Listener>>,
+    pub(super) sockets: Vec<Weak<Listener>>,
     /// What a worker has to pass just now; it ends with the worker's wish to serve.
-    gates: HashMap<WorkerId, Gate>,
+    pub(super) gates: HashMap<WorkerId, Gate>,
     /// What the configuration said last of what counts from a new start alone.
     pub(super) fixed_seen: Fixed,
     /// What a generation was made for.
     pub(super) asked: HashMap<Generation, Asked>,
     /// The configurations of generations that do not serve yet.
-    configs: HashMap<Generation, Config>,
+    pub(super) configs: HashMap<Generation, Config>,
     /// Commands that a generation waits for before it is started.
-    preparing: HashMap<Generation, Rc<Child>>,
+    pub(super) preparing: HashMap<Generation, Rc<Child>>,
 }
 
 impl Performer {
@@ -256,129 +231,6 @@ impl Performer {
         }
     }
 
-    /// Freezes a generation; then the operator's command may still object.
-    fn prepare(&mut self, generation: Generation, machine: &Machine, events: &mut VecDeque<Event>) {
-        let boot = matches!(machine.fleet, Fleet::Booting(_));
-        let plan = self.freeze(generation, boot);
-        let started = match (&plan, boot) {
-            (Ok(_), false) => self.start_hook(generation, machine),
-            (Ok(_) | Err(_), _) => Ok(None),
-        };
-        match started {
-            Ok(None) => events.push_back(Event::Prepared { generation, plan }),
-            Ok(Some((command, timeout))) => {
-                self.preparing.insert(generation, command.child());
-                let now = crate::os::time::now();
-                self.service_manager.extend(now, now + timeout);
-                let (inbox, operations) = (self.handle.inbox.clone(), self.handle.operations.clone());
-                let began = crate::os::time::now();
-                tokio::task::spawn_local(async move {
-                    let result = command.end(timeout).await;
-                    let took = crate::os::time::now().since(began);
-                    super::report::hook_ended(&operations, generation, "before_restart", &result, took);
-                    let plan =
-                        result.map_err(|said| Failure::Prepare(format!("hooks.before_restart: {said}"))).and(plan);
-                    let _ = inbox.send(Message::Event(Event::Prepared { generation, plan })).await;
-                });
-            }
-            Err(error) => {
-                let plan = Err(Failure::Prepare(format!("hooks.before_restart: {error}")));
-                events.push_back(Event::Prepared { generation, plan });
-            }
-        }
-    }
-
-    fn start_hook(
-        &self,
-        generation: Generation,
-        machine: &Machine,
-    ) -> io::Result<Option<(Command, std::time::Duration)>> {
-        let Some(frozen) = self.frozen.get(&generation) else { return Ok(None) };
-        let Some(program) = &frozen.commands.before_restart else { return Ok(None) };
-        let asked_by = machine.candidate().map(|c| c.request.asked_by.clone()).unwrap_or_default();
-        let previous = machine.current().map(|run| run.id);
-        let more = super::report::hook_variables(previous, asked_by, "starting", None);
-        let spec = frozen.command_spec(program, more);
-        Ok(Some((Command::start(&spec, program, &self.claims)?, frozen.config.hooks.timeout)))
-    }
-
-    fn freeze(&mut self, generation: Generation, boot: bool) -> Result<crate::machine::plan::Plan, Failure> {
-        let config = if boot {
-            self.parts.config.clone()
-        } else {
-            self.load().map_err(|problems| {
-                let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-                Failure::Config(lines.join("\n"))
-            })?
-        };
-        for warning in &config.warnings {
-            tracing::warn!("{warning}");
-        }
-        let listeners = self.gather(&config).map_err(Failure::Prepare)?;
-        let frozen = Frozen::freeze(generation, &config, listeners, &self.parts.runtime).map_err(Failure::Prepare)?;
-        let plan = frozen.plan();
-        self.frozen.insert(generation, frozen);
-        self.configs.insert(generation, config);
-        Ok(plan)
-    }
-
-    /// The configuration as it is now.
-    pub(super) fn load(&self) -> Result<Config, Vec<Problem>> {
-        let mut config = Config::load(&self.parts.cli)?;
-        if let (Some(passed), false) = (&self.parts.passed, config.listeners_asked_for) {
-            let nonblocking = config.listeners.first().map(|spec| spec.nonblocking);
-            config.listeners.clone_from(passed);
-            config.listeners.iter_mut().for_each(|spec| spec.nonblocking = nonblocking.unwrap_or(spec.nonblocking));
-        }
-        Ok(config)
-    }
-
-    /// The sockets of a configuration: those that there are, and new ones for what is new.
-    fn gather(&mut self, config: &Config) -> Result<Vec<Listening>, String> {
-        let booted = std::mem::take(&mut self.parts.listeners);
-        self.sockets.extend(booted.iter().map(Rc::downgrade));
-        self.sockets.retain(|socket| socket.strong_count() > 0);
-        let all: Vec<&Listening> = self.frozen.values().flat_map(|frozen| &frozen.listeners).collect();
-        let names = |socket: &Rc<Listener>| {
-            let with = all.iter().filter(|listening| Rc::ptr_eq(&listening.socket, socket));
-            with.map(|listening| listening.spec.name.clone()).collect()
-        };
-        let upgraded = self.sockets.iter().filter_map(Weak::upgrade);
-        let existing: Vec<Existing> = upgraded.map(|socket| Existing { names: names(&socket), socket }).collect();
-        let listeners = gather(&config.listeners, &existing).map_err(|error| error.to_string())?;
-        for listening in &listeners {
-            if !existing.iter().any(|there| Rc::ptr_eq(&there.socket, &listening.socket)) {
-                self.sockets.push(Rc::downgrade(&listening.socket));
-                tracing::info!(name = listening.spec.name, "listening on {}", listening.socket.address);
-            }
-        }
-        Ok(listeners)
-    }
-
-    /// What counts in place counts from now on; what needs a new start is named.
-    pub(super) fn apply(&mut self, mut config: Config) {
-        let fixed = self.parts.config.fixed.changed(&config.fixed);
-        if !fixed.is_empty() {
-            tracing::warn!("changed, but counts only from a new start of the supervisor: {}", fixed.join(", "));
-        }
-        self.fixed_seen = config.fixed.clone();
-        config.fixed = self.parts.config.fixed.clone();
-        self.parts.config = config;
-    }
-
-    /// The generation serves now: its settings count, and its sockets are as it wants them.
-    pub(super) fn take_effect(&mut self, generation: Generation) {
-        if let Some(config) = self.configs.remove(&generation) {
-            self.apply(config);
-        }
-        let Some(frozen) = self.frozen.get(&generation) else { return };
-        for listening in &frozen.listeners {
-            if let Err(error) = listening.socket.apply(&listening.spec) {
-                tracing::error!(name = listening.spec.name, "listener: mode, owner or backlog: {error}");
-            }
-        }
-    }
-
     /// Makes a process, and gives it its orders; without them it exits by itself.
     fn spawn(&mut self, id: WorkerId) -> io::Result<(i32, io::Result<()>)> {
         let frozen = self.frozen.get(&id.generation).ok_or_else(|| io::Error::other("its generation is gone"))?;
@@ -412,62 +264,6 @@ impl Performer {
         let sent = helper.link.send(&spec, &fds);
         tokio::task::spawn_local(process.watch(helper.link, self.handle.inbox.clone(), Rc::clone(&self.claims)));
         Ok((pid.as_raw(), sent))
-    }
-
-    /// Runs a command of the operator's for a worker.
-    fn command(
-        &mut self,
-        id: WorkerId,
-        choose: impl Fn(&super::frozen::Commands) -> Option<&Program>,
-        tell: fn(Result<(), String>) -> WorkerEvent,
-        events: &mut VecDeque<Event>,
-    ) {
-        match self.start_command(id, choose) {
-            Ok((command, timeout)) => {
-                let inbox = self.handle.inbox.clone();
-                self.gates.insert(id, Gate::Command(command.child()));
-                // The machine's own deadline, which the worker may extend, comes first.
-                let timeout = timeout.saturating_mul(LONGEST);
-                tokio::task::spawn_local(async move {
-                    let what = tell(command.end(timeout).await);
-                    // Closed only when the driver has left.
-                    let _ = inbox.send(Message::Event(Event::Worker { worker: id, what })).await;
-                });
-            }
-            Err(error) => events.push_back(Event::Worker { worker: id, what: tell(Err(error.to_string())) }),
-        }
-    }
-
-    fn start_command(
-        &self,
-        id: WorkerId,
-        choose: impl Fn(&super::frozen::Commands) -> Option<&Program>,
-    ) -> io::Result<(Command, std::time::Duration)> {
-        let frozen = self.frozen.get(&id.generation).ok_or_else(|| io::Error::other("its generation is gone"))?;
-        let process = self.processes.get(&id).ok_or_else(|| io::Error::other("the worker is gone"))?;
-        let program = choose(&frozen.commands).ok_or_else(|| io::Error::other("no command is set"))?;
-        let mut more = vec![(inherit::GIN_SLOT, id.slot.to_string()), ("GIN_WORKER_PID", process.pid().to_string())];
-        if let Some(private) = process.private() {
-            more.push((inherit::GIN_PRIVATE_SOCKET, private.path().display().to_string()));
-        }
-        let spec = frozen.command_spec(program, more);
-        Ok((Command::start(&spec, program, &self.claims)?, frozen.config.ready_timeout))
-    }
-
-    /// Probes a worker; the machine sets the end.
-    fn probe(&mut self, id: WorkerId, events: &mut VecDeque<Event>) {
-        let frozen = self.frozen.get(&id.generation);
-        let private = self.processes.get(&id).and_then(|process| process.private());
-        let (Some(settings), Some(private)) = (frozen.and_then(|frozen| frozen.config.probe.clone()), private) else {
-            let what = WorkerEvent::Probed(Err("there is nothing to ask".to_owned()));
-            return events.push_back(Event::Worker { worker: id, what });
-        };
-        let (inbox, socket) = (self.handle.inbox.clone(), private.path().to_owned());
-        let task = tokio::task::spawn_local(async move {
-            let what = WorkerEvent::Probed(probe(&socket, &settings).await);
-            let _ = inbox.send(Message::Event(Event::Worker { worker: id, what })).await;
-        });
-        self.gates.insert(id, Gate::Probe(task.abort_handle()));
     }
 
     fn answer(&self, now: Moment, machine: &Machine, operation: OperationId, answer: &Answer) {

@@ -75,9 +75,6 @@ pub enum Stage {
     Leaving,
 }
 
-/// A worker that is too large sooner than this is likely so by its nature: the next one is given longer.
-const QUICK: Duration = Duration::from_secs(60);
-
 /// What a candidate has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advance {
@@ -311,93 +308,6 @@ impl Run {
         }
     }
 
-    /// A worker that serves should not for much longer.
-    fn settle_unfit(
-        &mut self,
-        now: Moment,
-        index: usize,
-        unfit: Unfit,
-        out: &mut Vec<Action>,
-    ) -> Option<(WorkerId, Failure)> {
-        let current = self.stage == Stage::Current;
-        let slot = &mut self.slots[index];
-        let id = slot.worker()?.id;
-        match unfit {
-            // A candidate that hangs is not fit to serve.
-            Unfit::Hangs(silence) if !current => {
-                let plan = &self.plan;
-                slot.occupant.worker_mut()?.abort(now, plan, silence, out);
-                let pid = slot.worker()?.pid;
-                return Some((id, Failure::Hangs { pid, silence }));
-            }
-            Unfit::Memory(_) | Unfit::Age(_) if !current || slot.unfit.is_some() => {}
-            Unfit::Hangs(_) | Unfit::Memory(_) | Unfit::Age(_) => {
-                let pid = slot.worker()?.pid;
-                slot.unfit = Some(unfit);
-                let what = WorkerReport::Unfit(unfit);
-                out.push(Action::Report(Report::Worker { worker: id, pid, what, took: Duration::ZERO }));
-            }
-        }
-        None
-    }
-
-    /// A successor that serves takes its place, and the one before it drains.
-    fn settle_successor(&mut self, now: Moment, index: usize, out: &mut Vec<Action>) {
-        let slot = &mut self.slots[index];
-        if !slot.successor.worker().is_some_and(Worker::is_serving) {
-            return;
-        }
-        let before = std::mem::replace(&mut slot.occupant, std::mem::take(&mut slot.successor));
-        slot.unfit = None;
-        slot.failures = 0;
-        if let Occupant::Worker(mut before) = before {
-            before.drain(now, &self.plan, DrainReason::Upgrade, out);
-            self.retiring.push(before);
-        }
-    }
-
-    /// Replaces workers that are unfit, one slot at a time. One that hangs serves nobody, so it waits for no other slot but
-    /// one that is being aborted. One that is too large or too old waits until all others serve, for an upgrade, which
-    /// replaces it anyway, and for the worker before it to be gone.
-    pub fn settle_fitness(&mut self, now: Moment, upgrading: bool, out: &mut Vec<Action>) {
-        if self.stage != Stage::Current {
-            return;
-        }
-        for slot in self.slots.iter_mut().filter(|slot| slot.unfit.is_none()) {
-            if let Some(worker) = slot.occupant.worker_mut().filter(|w| w.is_serving() && w.old_at.is_none()) {
-                worker.grow_old(now, &self.plan);
-            }
-        }
-        let aborting = |slot: &SlotRun| slot.worker().is_some_and(Worker::is_aborting);
-        let hangs = |slot: &SlotRun| matches!(slot.unfit, Some(Unfit::Hangs(_)));
-        if !self.slots.iter().any(aborting)
-            && let Some(slot) = self.slots.iter_mut().find(|slot| hangs(slot))
-            && let (Some(Unfit::Hangs(silence)), Occupant::Worker(worker)) = (slot.unfit, &mut slot.occupant)
-        {
-            slot.unfit = None;
-            worker.abort(now, &self.plan, silence, out);
-        }
-        let busy = |slot: &SlotRun| {
-            !slot.yielded && (slot.successor != Occupant::Vacant || !slot.worker().is_some_and(Worker::is_serving))
-        };
-        if upgrading || self.slots.iter().any(busy) {
-            return;
-        }
-        let retiring: Vec<Slot> = self.retiring.iter().map(|worker| worker.id.slot).collect();
-        let due = |slot: &&mut SlotRun| {
-            // What is too large is told again and again, so that this is looked at again, too.
-            let rested = slot.worker().is_some_and(|worker| now.since(worker.born) >= slot.rest());
-            let rested = rested || !matches!(slot.unfit, Some(Unfit::Memory(_)));
-            slot.unfit.is_some() && !hangs(slot) && rested && !retiring.contains(&slot.slot)
-        };
-        if let Some(slot) = self.slots.iter_mut().find(due) {
-            let quick = slot.worker().is_some_and(|worker| now.since(worker.born) < QUICK);
-            let large = matches!(slot.unfit, Some(Unfit::Memory(_)));
-            slot.quick = if quick && large { slot.quick + 1 } else { 0 };
-            slot.spawn_successor(now, self.id, out);
-        }
-    }
-
     /// Drops slots above `plan.workers` that nobody is in.
     fn trim(&mut self) {
         if self.stage == Stage::Current {
@@ -451,21 +361,6 @@ impl Run {
         }
     }
 
-    fn next_slot(&mut self, now: Moment, done: u32, out: &mut Vec<Action>) -> Advance {
-        let (next, workers) = (done + 1, self.plan.workers);
-        let took = now.since(self.phase_at);
-        self.phase_at = now;
-        out.push(Action::Report(Report::Replaced { generation: self.id, slots: next, workers, took }));
-        if next >= workers {
-            return Advance::Whole;
-        }
-        self.stage = Stage::Rolling { slot: next, until: None };
-        if let Some(slot) = self.slots.get_mut(next as usize) {
-            slot.spawn(now, self.id, out);
-        }
-        Advance::Slot(Slot(done))
-    }
-
     fn reach(&mut self, now: Moment, phase: Phase, out: &mut Vec<Action>) {
         let took = now.since(self.phase_at);
         self.phases.push((phase, took));
@@ -513,7 +408,7 @@ impl Run {
     }
 
     /// Tells whoever is in a slot to end, and wants nobody in it.
-    fn vacate(&mut self, now: Moment, index: usize, out: &mut Vec<Action>) {
+    pub(super) fn vacate(&mut self, now: Moment, index: usize, out: &mut Vec<Action>) {
         let (plan, slot) = (&self.plan, &mut self.slots[index]);
         slot.unfit = None;
         if let Occupant::Worker(mut worker) = std::mem::take(&mut slot.successor) {
@@ -525,40 +420,6 @@ impl Run {
             Occupant::Backoff(_) => slot.occupant = Occupant::Vacant,
             Occupant::Vacant => {}
         }
-    }
-
-    /// A rolling candidate serves in this slot: the worker here drains and is not replaced.
-    pub fn yield_slot(&mut self, now: Moment, number: Slot, out: &mut Vec<Action>) {
-        if let Some(index) = self.slots.iter().position(|slot| slot.slot == number) {
-            self.slots[index].yielded = true;
-            self.vacate(now, index, out);
-        }
-    }
-
-    /// The rolling candidate has failed: every slot is wanted again.
-    pub fn reclaim(&mut self, now: Moment, out: &mut Vec<Action>) {
-        for slot in self.slots.iter_mut().filter(|slot| slot.yielded) {
-            slot.yielded = false;
-            if slot.slot.0 >= self.plan.workers {
-                continue;
-            }
-            if let Occupant::Worker(worker) = std::mem::take(&mut slot.occupant) {
-                // It drains.
-                self.retiring.push(worker);
-            }
-            slot.spawn(now, self.id, out);
-        }
-    }
-
-    /// Withdrawn: what serves goes on until [`Self::leave`], for the old one's slots are not filled again yet.
-    pub fn stand_by(&mut self, now: Moment, out: &mut Vec<Action>) {
-        self.stage = Stage::Standby;
-        self.since = now;
-        self.each_worker(|worker, plan| {
-            if !worker.is_serving() {
-                worker.drain(now, plan, DrainReason::Upgrade, out);
-            }
-        });
     }
 
     /// Tells all to end in their own time.
@@ -577,7 +438,7 @@ impl Run {
     }
 
     /// Nobody is replaced any more.
-    fn each_worker(&mut self, mut tell: impl FnMut(&mut Worker, &Plan)) {
+    pub(super) fn each_worker(&mut self, mut tell: impl FnMut(&mut Worker, &Plan)) {
         for slot in &mut self.slots {
             slot.unfit = None;
             for occupant in [&mut slot.occupant, &mut slot.successor] {

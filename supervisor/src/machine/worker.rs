@@ -290,7 +290,7 @@ impl Worker {
         WorkerOutcome::Continues
     }
 
-    fn handle_executed(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) -> WorkerOutcome {
+    pub(super) fn handle_executed(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) -> WorkerOutcome {
         if let WorkerState::Executing(deadline) = self.state {
             let next = match plan.ready {
                 Readiness::Notify => None,
@@ -301,90 +301,6 @@ impl Worker {
             self.become_state(now, WorkerState::Starting { deadline, next }, Some(WorkerReport::Started), out);
         }
         WorkerOutcome::Continues
-    }
-
-    fn handle_ready(&mut self, now: Moment, plan: &Plan, by: &Readiness, out: &mut Vec<Action>) -> WorkerOutcome {
-        // READY=1 may overtake the news that the program runs: the two come over different sockets.
-        if let (WorkerState::Executing(_), Readiness::Notify) = (self.state, by) {
-            self.handle_executed(now, plan, out);
-        }
-        if let WorkerState::Starting { .. } = self.state
-            && plan.ready == *by
-        {
-            self.report(now, WorkerReport::Ready, out);
-            if plan.warms_up {
-                out.push(Action::WarmUp(self.id));
-                let deadline = Deadline::after(now, plan.ready_timeout);
-                self.become_state(now, WorkerState::WarmingUp(deadline), None, out);
-            } else {
-                self.warmed_up(now, plan, out);
-            }
-        }
-        WorkerOutcome::Continues
-    }
-
-    fn warmed_up(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) {
-        if plan.probes {
-            out.push(Action::Probe(self.id));
-            let deadline = Deadline::after(now, plan.ready_timeout);
-            self.become_state(now, WorkerState::Probing(deadline), None, out);
-        } else {
-            self.become_state(now, WorkerState::Ready, None, out);
-        }
-    }
-
-    fn handle_warmed_up(
-        &mut self,
-        now: Moment,
-        plan: &Plan,
-        result: Result<(), String>,
-        out: &mut Vec<Action>,
-    ) -> WorkerOutcome {
-        let WorkerState::WarmingUp(_) = self.state else { return WorkerOutcome::Continues };
-        match result {
-            Ok(()) => {
-                self.report(now, WorkerReport::WarmedUp, out);
-                self.warmed_up(now, plan, out);
-                WorkerOutcome::Continues
-            }
-            Err(said) => self.unfit(now, plan, Failure::WarmUp { pid: self.pid, said }, out),
-        }
-    }
-
-    fn handle_probed(
-        &mut self,
-        now: Moment,
-        plan: &Plan,
-        result: Result<String, String>,
-        out: &mut Vec<Action>,
-    ) -> WorkerOutcome {
-        let WorkerState::Probing(_) = self.state else { return WorkerOutcome::Continues };
-        match result {
-            Ok(said) => {
-                self.become_state(now, WorkerState::Ready, Some(WorkerReport::Probed(said)), out);
-                WorkerOutcome::Continues
-            }
-            Err(said) => self.unfit(now, plan, Failure::Probe { pid: self.pid, said }, out),
-        }
-    }
-
-    /// It is not fit: it is told to end.
-    fn unfit(&mut self, now: Moment, plan: &Plan, failure: Failure, out: &mut Vec<Action>) -> WorkerOutcome {
-        self.drain(now, plan, DrainReason::Stop, out);
-        self.fail(now, failure, out)
-    }
-
-    fn serve(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) {
-        self.silent_at = plan.watchdog.map(|patience| now + patience);
-        self.served = Some(now);
-        self.become_state(now, WorkerState::Serving, Some(WorkerReport::Serving), out);
-    }
-
-    /// From now on it may become too old.
-    pub fn grow_old(&mut self, now: Moment, plan: &Plan) {
-        // One that is too old already comes due at once.
-        let soonest = now + Duration::from_millis(1);
-        self.old_at = plan.age_of(self.id.slot.0).map(|age| (self.born + age).max(soonest));
     }
 
     fn handle_extend(&mut self, now: Moment, by: Duration) -> WorkerOutcome {
@@ -545,7 +461,7 @@ impl Worker {
         }
     }
 
-    fn fail(&mut self, now: Moment, failure: Failure, out: &mut Vec<Action>) -> WorkerOutcome {
+    pub(super) fn fail(&mut self, now: Moment, failure: Failure, out: &mut Vec<Action>) -> WorkerOutcome {
         self.failure = Some(failure.clone());
         self.report(now, WorkerReport::Failed(failure.clone()), out);
         WorkerOutcome::Failed(failure)
@@ -558,7 +474,13 @@ impl Worker {
         WorkerOutcome::Gone(failure)
     }
 
-    fn become_state(&mut self, now: Moment, state: WorkerState, report: Option<WorkerReport>, out: &mut Vec<Action>) {
+    pub(super) fn become_state(
+        &mut self,
+        now: Moment,
+        state: WorkerState,
+        report: Option<WorkerReport>,
+        out: &mut Vec<Action>,
+    ) {
         if let Some(report) = report {
             self.report(now, report, out);
         }
@@ -566,7 +488,7 @@ impl Worker {
         self.since = now;
     }
 
-    fn report(&self, now: Moment, what: WorkerReport, out: &mut Vec<Action>) {
+    pub(super) fn report(&self, now: Moment, what: WorkerReport, out: &mut Vec<Action>) {
         let took = now.since(self.since);
         out.push(Action::Report(Report::Worker { worker: self.id, pid: self.pid, what, took }));
     }

@@ -1,0 +1,293 @@
+//! Whole files, and what is read or said of them.
+
+use proptest::prelude::*;
+
+use std::collections::BTreeSet;
+
+use gin_shared::reference::{Key, Kind};
+
+use super::*;
+use crate::machine::plan::Readiness;
+
+fn load(text: &str) -> Result<Config, Vec<String>> {
+    load_as("toml", text, &[])
+}
+
+fn load_as(format: &str, text: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(format!("shop.{format}"));
+    std::fs::write(&path, text).unwrap();
+    let cli = Cli::parse_from(["gin-supervisor", "-c", path.to_str().unwrap()]);
+    let short = |p: Problem| p.to_string().replace(&format!("{}/", dir.path().display()), "");
+    let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    Config::load_with(&cli, &lookup).map_err(|problems| problems.into_iter().map(short).collect())
+}
+
+/// The names of keys, those of tables with a dot between.
+fn names(prefix: &str, keys: &[Key], into: &mut BTreeSet<String>) {
+    for key in keys {
+        let name = format!("{prefix}.{}", key.name);
+        if let Kind::Table(keys) | Kind::Tables(keys) | Kind::ChoiceOrTable(_, keys) = key.kind {
+            names(&name, keys, into);
+        }
+        into.insert(name);
+    }
+}
+
+#[test]
+fn the_reference_has_every_key_that_is_read_and_no_other() {
+    let text =
+        "[supervisor]\ncommand = [\"/bin/app\"]\nready = {}\nprobe = {}\nlimits = {}\nhooks = {}\nlisten = [{}]\n";
+    let path = Path::new("shop.toml");
+    let entries = tree::parse(path, text).unwrap();
+    let problems = Problems::new(path);
+    let asked = problems.asked();
+    let cli = Cli::parse_from(["gin-supervisor"]);
+    let _ = Config::from_entries(&cli, None, entries, &|_| None, problems);
+    let mut documented = BTreeSet::new();
+    for section in reference::SECTIONS.iter().filter(|section| READ.contains(&section.name)) {
+        names(section.name, section.keys, &mut documented);
+    }
+    assert_eq!(*asked.borrow(), documented);
+}
+
+#[test]
+fn documented_defaults_are_those_in_force() {
+    let mut text = String::new();
+    for section in reference::SECTIONS.iter().filter(|section| READ.contains(&section.name)) {
+        text.push_str(&format!("[{}]\n", section.name));
+        for key in section.keys.iter().filter(|key| !key.default.is_empty()) {
+            text.push_str(&format!("{} = {}\n", key.name, key.default));
+        }
+        for key in section.keys {
+            if let Kind::Table(keys) = key.kind
+                && !["probe", "env"].contains(&key.name)
+            {
+                text.push_str(&format!("[{}.{}]\n", section.name, key.name));
+                for key in keys.iter().filter(|key| !key.default.is_empty()) {
+                    text.push_str(&format!("{} = {}\n", key.name, key.default));
+                }
+            }
+        }
+    }
+    let (written, empty) = (load(&text).unwrap(), load("").unwrap());
+    assert_eq!(written.worker, empty.worker);
+    assert_eq!((written.fixed, written.live, written.listeners), (empty.fixed, empty.live, empty.listeners));
+    let probe = load("[supervisor]\nprobe = {}\n").unwrap().worker.probe.unwrap();
+    let reference = reference::PROBE.iter().filter(|key| !key.default.is_empty());
+    let written: String = reference.map(|key| format!("{} = {}\n", key.name, key.default)).collect();
+    assert_eq!(load(&format!("[supervisor.probe]\n{written}")).unwrap().worker.probe.unwrap(), probe);
+}
+
+#[test]
+fn documented_examples_are_accepted() {
+    for key in reference::SUPERVISOR.iter().filter(|key| !key.example.is_empty()) {
+        let more = match key.name {
+            "env_file" => continue,
+            "user" | "group" | "status_group" | "control_group" => "",
+            "probe" => "private_listener = true\n",
+            "capabilities" => "user = \"nobody\"\n",
+            _ => "command = [\"/bin/app\"]\n",
+        };
+        let more = if key.name == "command" { "" } else { more };
+        // Groups that this machine need not have.
+        let example = if key.name.ends_with("_group") { "\"root\"" } else { key.example };
+        let text = format!("[supervisor]\n{more}{} = {example}\n", key.name);
+        assert!(load(&text).is_ok(), "{text}: {:?}", load(&text));
+    }
+}
+
+#[test]
+fn yaml_and_json_say_the_same_with_their_own_lines() {
+    let toml = load(
+        "[server]\nport = 9000\n[supervisor]\ncommand = [\"/bin/app\"]\nworkers = 3\nready = { after = \"2s\" }\n",
+    )
+    .unwrap();
+    let yaml = "server: {port: 9000}\nsupervisor:\n  command: [/bin/app]\n  workers: 3\n  ready: {after: 2s}\n";
+    let json = "{\"server\": {\"port\": 9000},\n \"supervisor\": {\"command\": [\"/bin/app\"], \"workers\": 3,\n \"ready\": {\"after\": \"2s\"}}}";
+    for (format, text) in [("yaml", yaml), ("yml", yaml), ("json", json)] {
+        let config = load_as(format, text, &[]).unwrap();
+        assert_eq!((config.worker, config.listeners), (toml.worker.clone(), toml.listeners.clone()), "{format}");
+    }
+    let errors = |format, text| load_as(format, text, &[]).unwrap_err();
+    assert_eq!(
+        errors("yaml", "supervisor:\n  workerz: 3\n  nice: [1]\n"),
+        [
+            "shop.yaml:3: supervisor.nice: expected a whole number, found a list",
+            "shop.yaml:2: supervisor.workerz: unknown key; did you mean \"workers\"?"
+        ]
+    );
+    assert_eq!(
+        errors("json", "{\"supervisor\":\n{\"workers\": \"x\"}}"),
+        ["shop.json:2: supervisor.workers: expected a whole number or \"auto\", found a string"]
+    );
+    assert!(errors("json", "{\"supervisor\":\n{workers: 1}}")[0].starts_with("shop.json:2: "));
+    assert!(errors("yaml", "supervisor:\n  a: [1\n")[0].starts_with("shop.yaml:"));
+    assert!(errors("yaml", "- 1\n")[0].contains("expected sections"));
+    assert!(load_as("yaml", "# nothing\n", &[]).is_ok());
+}
+
+#[test]
+fn the_environment_counts_over_the_file() {
+    let text = "[server]\nport = 9000\n[supervisor]\nworkers = 3\nlimits = { nofile = 100, nproc = 7 }\n";
+    let variables = [
+        ("GIN_SUPERVISOR_WORKERS", "4"),
+        ("SUPERVISOR_WORKERS", "5"),
+        ("GIN_SUPERVISOR_LIMITS_NOFILE", "200"),
+        ("GIN_SUPERVISOR_READY", "{ after = \"3s\" }"),
+        ("SUPERVISOR_SHUTDOWN_SIGNALS", "TERM, INT"),
+        ("FEATURES_HOT_RESTART", "false"),
+        ("SERVER_PORT", "tcp://10.0.0.1:80"),
+        ("PORT", "9001"),
+    ];
+    let config = load_as("toml", text, &variables).unwrap();
+    assert_eq!((config.worker.workers, config.worker.hot_restart), (4, false));
+    assert_eq!((config.worker.limits.nofile, config.worker.limits.nproc), (Some(200), Some(7)));
+    assert_eq!(config.worker.ready, Readiness::After(Duration::from_secs(3)));
+    assert_eq!(config.live.shutdown_signals, [Signal::SIGTERM, Signal::SIGINT]);
+    assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:9001");
+    assert!(config.warnings.iter().any(|warning| warning.contains("SERVER_PORT=tcp:")), "{:?}", config.warnings);
+    let wrong = [("GIN_SUPERVISOR_WORKERS", "many"), ("GIN_SERVER_PORT", "x"), ("SUPERVISOR_COMMAND", "/bin/app x")];
+    assert_eq!(
+        load_as("toml", "", &wrong).unwrap_err(),
+        [
+            "environment variable SUPERVISOR_COMMAND: supervisor.command: a command is a list, not a string: \
+             command = [\"/bin/app\", \"x\"]",
+            "environment variable GIN_SUPERVISOR_WORKERS: supervisor.workers: expected a whole number or \"auto\", \
+             found a string",
+            "environment variable GIN_SERVER_PORT: expected a whole number, found \"x\"",
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_be_is_named() {
+    let error = |line: &str| load(&format!("[supervisor]\ncommand = [\"/bin/app\"]\n{line}\n")).unwrap_err().join("; ");
+    assert!(error("probe = {}").contains("set private_listener = true"));
+    assert!(error("private_listener = true\nprobe = { path = \"x\" }").contains("write it as \"/readyz\""));
+    assert!(error("cpu_affinity = [\"3-1\"]").contains("\"3-1\" is not a core"));
+    assert!(error("user = \"nobody\"\ncapabilities = [\"CAP_NONE\"]").contains("is not a capability"));
+    assert!(error("user = \"root\"\ncapabilities = []").contains("a worker of root has them all"));
+    assert!(error("env = { NOTIFY_SOCKET = \"x\" }").contains("NOTIFY_SOCKET is set by the supervisor"));
+    assert!(error("env = { A = true }").contains("expected a text, in quotes"));
+    assert!(error("restart_signal = \"SIGTERM\"").contains("SIGTERM is among shutdown_signals"));
+    assert!(error("shutdown_signals = []").contains("one at least"));
+    assert!(error("shutdown_signals = [\"SIGHUP\"]").contains("cannot be used here"));
+    assert!(error("ready = { after = \"30s\" }").contains("after must be shorter than ready_timeout"));
+    assert!(error("drain_timeout = \"500000000000 years\"").contains("is longer than a year"));
+    assert!(error("control_group = \"nobody-has-this\"").contains("shop.toml:3: supervisor.control_group: group"));
+    assert!(error("limits = { memory_restart = \"12 parsecs\" }").contains("is not a size"));
+    assert!(error("limits = { max_age = \"0s\" }").contains("must be 1s at least"));
+    assert!(error("listen = [{ name = \"private\", address = \":1\" }]").contains("choose another name"));
+    let config = load(
+        "[supervisor]\nuser = \"nobody\"\ncapabilities = [\"cap_net_bind_service\"]\ncpu_affinity = [\"0-1\", \"3\"]\n",
+    )
+    .unwrap();
+    assert_eq!((config.worker.capabilities, config.worker.cores), (Some(1 << 10), Some(vec![0, 1, 3])));
+    let sizes = load("[supervisor]\nlimits = { memory_restart = \"512MiB\", core = \"2G\" }\n").unwrap().worker.limits;
+    assert_eq!((sizes.memory_restart, sizes.core), (Some(512 << 20), Some(2 << 30)));
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_place() {
+    let problems = load(
+        "[supervisor]\ncommand = \"/bin/app --x\"\nworkerz = 2\nready_timeout = \"30 parsecs\"\nworkers = 0\n\
+         nice = \"high\"\n[server]\nport = 70000\n[superviser]\n",
+    );
+    assert_eq!(
+        problems.unwrap_err(),
+        [
+            "shop.toml:9: superviser: unknown section; did you mean [supervisor]?",
+            "shop.toml:2: supervisor.command: a command is a list, not a string: command = [\"/bin/app\", \"--x\"]",
+            "shop.toml:5: supervisor.workers: 0 is out of range; it must be 1 to 1024",
+            "shop.toml:4: supervisor.ready_timeout: \"30 parsecs\" is not a duration (unknown time unit \"parsecs\", \
+             supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and few variations)); write it \
+             as \"30s\", \"500ms\" or \"1m 30s\"",
+            "shop.toml:6: supervisor.nice: expected a whole number, found a string",
+            "shop.toml:8: server.port: 70000 is out of range; it must be 0 to 65535",
+            "shop.toml:3: supervisor.workerz: unknown key; did you mean \"workers\"?",
+        ]
+    );
+}
+
+#[test]
+fn listeners_have_names_and_addresses_of_their_own() {
+    let listen = |address: &str| format!("[[supervisor.listen]]\nname = \"a\"\naddress = \"{address}\"\n");
+    let two = format!("{}{}", listen("127.0.0.1:1"), listen("127.0.0.1:1"));
+    assert_eq!(
+        load(&two).unwrap_err(),
+        ["shop.toml:1: two listeners are named \"a\"", "shop.toml:1: two listeners have the address 127.0.0.1:1"]
+    );
+    let beside = format!("{}[server]\nport = 1\n", listen("127.0.0.1:1"));
+    assert!(load(&beside).unwrap_err()[0].contains("shorthand"));
+    assert!(
+        load(&format!("{}backlogg = 1\n", listen("127.0.0.1:1"))).unwrap_err()[0].contains("did you mean \"backlog\"?")
+    );
+    assert!(load("[server]\nprot = 1\n").unwrap_err()[0].contains("did you mean \"port\"?"));
+    assert!(load("[server]\nmode = \"debug\"\nname = \"x\"\n").is_ok());
+    assert!(load(&listen("nowhere")).unwrap_err()[0].contains("is not an address"));
+}
+
+#[test]
+fn defaults_depend_on_whose_worker_it_is() {
+    let ours = load("").unwrap();
+    assert_eq!((ours.worker.channel, ours.worker.soak), (true, Duration::ZERO));
+    assert_eq!(ours.listeners[0].address.to_string(), "127.0.0.1:8080");
+    let foreign = load("[supervisor]\ncommand = [\"/bin/app\"]\nready = { after = \"2s\" }\n").unwrap();
+    assert_eq!((foreign.worker.channel, foreign.worker.soak), (false, Duration::from_secs(1)));
+    assert_eq!(foreign.worker.ready, Readiness::After(Duration::from_secs(2)));
+    assert_eq!(foreign.listeners[0].address.to_string(), "127.0.0.1:8080");
+    assert!(load("[supervisor]\nlisten = []\n").unwrap().listeners.is_empty());
+}
+
+#[test]
+fn a_user_that_does_not_exist_is_named() {
+    let problems = load("[supervisor]\nuser = \"no-such-user-here\"\n").unwrap_err();
+    assert_eq!(problems, ["shop.toml:2: supervisor.user: user no-such-user-here: unknown"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: if std::env::var_os("GIN_SOAK").is_some() { 20_000 } else { 500 },
+        ..ProptestConfig::default()
+    })]
+
+    /// Whatever stands in a file: it is read or refused, with a place for each problem, and never a panic.
+    #[test]
+    fn any_file_is_read_or_refused(
+        lines in proptest::collection::vec(
+            prop_oneof![
+                Just("[supervisor]".to_owned()),
+                Just("[server]".to_owned()),
+                Just("[[supervisor.listen]]".to_owned()),
+                ("[a-z_]{1,12}|workers|command|ready|listen|host|port|env|limits|umask|address|name|mode",
+                 "[0-9]{1,20}|-1|1e9|true|\"\\PC{0,20}\"|\"unix:/.{0,120}\"|\\[\\]|\\[1, \"x\"\\]|\\{ after = \"1s\" \\}|\\{\\}|1979-05-27")
+                    .prop_map(|(key, value)| format!("{key} = {value}")),
+                "\\PC{0,40}",
+            ],
+            0..12,
+        ),
+    ) {
+        let text = lines.join("\n");
+        for format in ["toml", "yaml", "json"] {
+            let path = PathBuf::from(format!("shop.{format}"));
+            // The keys as the format writes them, so that more than the first line is looked at.
+            let text = match format {
+                "yaml" => text.replace(" = ", ": ").replace("[supervisor]", "supervisor:").replace('\n', "\n  "),
+                "json" => format!("{{\"supervisor\": {{{}}}}}", lines.iter().filter_map(|line| line.split_once(" = "))
+                    .map(|(key, value)| format!("\"{key}\": {value}")).collect::<Vec<_>>().join(", ")),
+                _ => text.clone(),
+            };
+            let result = Config::from_text(&path, &text);
+            if let Err(problems) = result {
+                prop_assert!(problems.iter().all(|problem| !problem.place.is_empty() && !problem.text.is_empty()));
+            }
+        }
+    }
+}
+
+#[test]
+fn broken_toml_tells_its_line() {
+    let problems = load("[supervisor]\nworkers = \n").unwrap_err();
+    assert!(problems[0].starts_with("shop.toml:2: "), "{problems:?}");
+}
