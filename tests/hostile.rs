@@ -95,6 +95,25 @@ fn callers_that_say_nothing_do_not_keep_others_out() {
 }
 
 #[test]
+fn who_has_said_all_hears_the_answer_and_who_has_left_frees_its_place() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    assert!(post(&gin, "/v1/restart", "").starts_with("HTTP/1.1 202"));
+    // `send` closes its half before anything is answered.
+    let steps = send(&gin, b"GET /v1/operations/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(steps.starts_with("HTTP/1.1 200") && steps.contains("\"ended\""), "{steps}");
+    // Nothing happens meanwhile: that nobody listens any more cannot be learned from writing.
+    for number in 0..300 {
+        let mut follower = UnixStream::connect(gin.socket()).unwrap();
+        follower.set_read_timeout(Some(PATIENCE)).unwrap();
+        follower.write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut head = [0; 12];
+        follower.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200", "follower {number}");
+    }
+    gin.stop();
+}
+
+#[test]
 fn an_output_that_nobody_reads_stops_nothing() {
     let dir = tempfile::tempdir_in("/tmp").unwrap();
     let told = harness::Notifications::listen(&dir.path().join("notify"));
@@ -137,15 +156,46 @@ fn a_hundred_thousand_datagrams_on_the_notify_socket_cost_nothing() {
         .unwrap();
     let socket = UnixDatagram::unbound().unwrap();
     socket.connect(&notify).unwrap();
+    socket.set_write_timeout(Some(PATIENCE)).unwrap();
     let garbage = vec![0xff; 8192];
     for number in 0..100_000 {
         let text = format!("STATUS=number {number}\nREADY=1\nEXTEND_TIMEOUT_USEC=1\nMAINPID=1");
         let message: &[u8] = if number % 2 == 0 { text.as_bytes() } else { &garbage[..number % 8192] };
         // Blocks while the queue is full: so all of them were read in the end.
-        socket.send(message).unwrap();
+        if let Err(error) = socket.send(message) {
+            let of_master = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", gin.pid())).unwrap();
+            panic!("number {number}: {error}: {} {}", of_master("wchan"), of_master("stat"));
+        }
     }
     let after = memory(&gin);
     assert!(after < before + 4096, "{before} KiB, then {after} KiB");
     gin.restart();
     gin.stop();
+}
+
+/// SECURITY.md's word on a worker of another user, tried out: it writes down what it could do.
+#[test]
+fn a_malicious_worker_of_another_user_harms_nobody_but_itself() {
+    let program = harness::fixture("malicious.py");
+    let gin = supervisor()
+        .open_directory()
+        .workers(2)
+        .set(&format!("command = [\"/usr/bin/python3\", {program:?}]"))
+        .set("user = \"nobody\"\nsoak = \"0s\"\nready_timeout = \"3s\"\ndirectory = \"/tmp\"");
+    let work = gin.dir().join("work");
+    std::fs::create_dir(&work).unwrap();
+    std::os::unix::fs::chown(&work, Some(65534), None).unwrap();
+    let gin = gin.replace("directory = \"/tmp\"", &format!("directory = {work:?}"));
+    let mut child = gin.spawn();
+    let peak = child.peak_memory_until_exit();
+    // Slot 1 was never ready, whatever slot 0 said of it.
+    assert_eq!(child.wait(), 1, "{}", child.log());
+    let log = child.log();
+    assert!(log.contains("no READY=1 within ready_timeout"), "{log}");
+    assert!(log.contains("none of the worker's"), "{log}");
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(work.join("report")).unwrap()).unwrap();
+    println!("{report:#}, {peak} KiB");
+    assert_eq!(report["could"], serde_json::json!([]), "{report:#}");
+    assert_eq!(report["descriptors"], serde_json::json!(["socket"]), "{report:#}");
+    assert!(peak < 40 * 1024, "{peak} KiB");
 }

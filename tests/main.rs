@@ -4,6 +4,7 @@
 
 mod container;
 mod docs;
+mod faults;
 mod fitness;
 mod gate;
 mod gunicorn;
@@ -17,8 +18,10 @@ mod recipes;
 mod reconfigure;
 mod release;
 mod restart;
+mod rollback;
 mod signals;
 mod start;
+mod succession;
 mod systemd;
 mod unfit;
 mod worker;

@@ -99,6 +99,11 @@ fn a_worker_sees_what_systemd_would_show_it_and_nothing_of_the_masters() {
     // Its configuration is the snapshot of its generation, which goes with it.
     let snapshot = who["config"].as_str().unwrap().to_owned();
     assert!(std::fs::read_to_string(&snapshot).unwrap().contains("[supervisor]"));
+    // With what it can be rolled back to: the last three.
+    for _ in 0..3 {
+        gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
+        assert!(std::path::Path::new(&snapshot).exists());
+    }
     gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
     assert!(!std::path::Path::new(&snapshot).exists());
     gin.stop();

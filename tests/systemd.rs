@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use gin_shared::status::{Role, Status};
 use harness::{Address, Lab, Load, PATIENCE, binary, fixture, get, times};
 
 /// A lab with /etc/gin/shop.toml and the units that `gin-ctl unit` makes of it, used as they are.
@@ -255,7 +256,14 @@ fn the_shipped_units_work_and_gin_server_is_hardened() {
     load.flows(50);
     lab.ok(&["systemctl", "reload", "gin-server"]);
     load.flows(50);
+    kill_main(&lab, "gin-server");
+    load.flows(50);
+    lab.ok(&["systemctl", "reload", "gin-server"]);
+    lab.ok(&[&format!("{INSTALLED}/gin-ctl"), "upgrade-supervisor", "gin-server"]);
+    load.flows(50);
     load.finish().assert_unhurt();
+    kill_main(&lab, "gin@shop");
+    lab.ok(&["systemctl", "reload", "gin@shop"]);
     let uid = lab.ok(&["ps", "-o", "uid=", "-p", &lab.property("gin-server", "MainPID")]);
     assert_ne!(uid.trim(), "0");
     let (code, said) = lab.run(&["systemd-analyze", "security", "--threshold=30", "gin-server.service"]);
@@ -263,4 +271,123 @@ fn the_shipped_units_work_and_gin_server_is_hardened() {
     assert_eq!(code, 0, "{said}");
     lab.ok(&["systemctl", "stop", "gin-server.socket", "gin-server", "gin@shop"]);
     assert_eq!(lab.property("gin-server", "Result"), "success");
+}
+
+fn status(lab: &Lab, instance: &str) -> Status {
+    serde_json::from_str(&lab.ok(&[&ctl(), "--json", "status", instance])).unwrap()
+}
+
+/// Of the current generation.
+fn pids(lab: &Lab, instance: &str) -> Vec<i32> {
+    let status = status(lab, instance);
+    let current = status.generations.iter().filter(|generation| generation.role == Role::Current);
+    current.flat_map(|generation| generation.workers.iter().filter_map(|worker| worker.pid)).collect()
+}
+
+/// SIGKILL to the main process; until systemd has started another one, which serves.
+fn kill_main(lab: &Lab, unit: &str) {
+    let (main, restarts) = (lab.property(unit, "MainPID"), lab.property(unit, "NRestarts"));
+    lab.ok(&["kill", "-KILL", &main]);
+    eventually("it was started again", || {
+        lab.property(unit, "NRestarts") != restarts && lab.property(unit, "ActiveState") == "active"
+    });
+    assert_ne!(lab.property(unit, "MainPID"), main);
+}
+
+fn ps(lab: &Lab, part: &str) -> String {
+    lab.run(&["pgrep", "-af", part]).1.lines().filter(|line| !line.contains("pgrep")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_killed_main_process_comes_back_to_its_workers_and_a_stop_leaves_nothing() {
+    let lab = shop("workers = 2", &ours());
+    // What is adopted comes from the service manager's store: pidfd_getfd is not to be had.
+    let no_getfd = "[Service]\nSystemCallFilter=~pidfd_getfd\nSystemCallErrorNumber=EPERM\n";
+    lab.unit("shop.service.d/store.conf", no_getfd);
+    lab.ok(&["systemctl", "start", "shop"]);
+    let load = Load::new().keep_alive(&http(&lab), 4).one_shot(&http(&lab), 4);
+    for round in 0..times(5, 50) {
+        load.flows(50);
+        let workers = pids(&lab, "shop");
+        kill_main(&lab, "shop");
+        assert_eq!(pids(&lab, "shop"), workers, "{:#?}", lab.journal("shop"));
+        load.flows(50);
+        match round % 3 {
+            0 => drop(lab.ok(&["systemctl", "reload", "shop"])),
+            1 => {
+                let main = lab.property("shop", "MainPID");
+                lab.ok(&[&ctl(), "upgrade-supervisor", "shop"]);
+                assert_eq!(lab.property("shop", "MainPID"), main);
+                lab.ok(&["systemctl", "reload", "shop"]);
+            }
+            _ => {
+                lab.ok(&[&ctl(), "restart", "--wait-drained", "shop"]);
+                lab.ok(&[&ctl(), "rollback", "shop"]);
+            }
+        }
+    }
+    load.flows(50);
+    load.finish().assert_unhurt();
+    // All of it at once, as a kill of the control group does: what systemd has kept is no obstacle.
+    let main = lab.property("shop", "MainPID");
+    lab.ok(&["systemctl", "kill", "-s", "KILL", "shop"]);
+    eventually("it boots again", || {
+        lab.property("shop", "MainPID") != main && lab.property("shop", "ActiveState") == "active"
+    });
+    assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
+    let stored: u32 = lab.property("shop", "NFileDescriptorStore").parse().unwrap();
+    // A listener, the state, two workers with two each, a program, and those of what may drain.
+    assert!((7..40).contains(&stored), "{stored}");
+    lab.ok(&["systemctl", "stop", "shop"]);
+    assert_eq!(
+        (lab.property("shop", "ActiveState"), lab.property("shop", "Result")),
+        ("inactive".into(), "success".into())
+    );
+    assert_eq!(ps(&lab, "fixture-worker"), "");
+    assert_eq!(lab.run(&["ls", "/run/gin/shop"]).0, 2, "its runtime directory went with it");
+    lab.ok(&["systemctl", "start", "shop"]);
+    assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
+    lab.ok(&["systemctl", "stop", "shop"]);
+}
+
+#[test]
+fn a_deleted_program_comes_back_by_rollback_even_after_the_masters_death() {
+    let lab = shop("", "[\"bin/worker\"]\nchannel = true");
+    let install = |name: &str, from: &str| {
+        let dir = lab.releases().path(name).join("bin");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::copy(from, dir.join("worker")).unwrap();
+    };
+    let fixture = binary("fixture-worker").display().to_string();
+    install("one", &fixture);
+    lab.ok(&["systemctl", "start", "shop"]);
+    lab.releases().release("two", "ok");
+    install("two", &fixture);
+    lab.ok(&["systemctl", "reload", "shop"]);
+    std::fs::remove_file(lab.releases().path("one").join("bin/worker")).unwrap();
+    kill_main(&lab, "shop");
+    let said = lab.ok(&[&ctl(), "rollback", "shop"]);
+    assert!(said.contains("still points to") && said.contains("releases/two"), "{said}");
+    let who = get(&http(&lab), "/").unwrap().json();
+    assert_eq!((who["release"].as_str(), who["generation"].as_str()), (Some("one"), Some("3")));
+    lab.ok(&["systemctl", "stop", "shop"]);
+}
+
+#[test]
+fn between_a_death_and_the_next_start_gin_ctl_tells_what_serves_and_ends_what_a_stop_has_left() {
+    let lab = shop("soak = \"0s\"", &ours());
+    lab.unit("shop.service.d/time.conf", "[Service]\nRestartSec=600s\n");
+    lab.ok(&["systemctl", "start", "shop"]);
+    lab.ok(&["kill", "-KILL", &lab.property("shop", "MainPID")]);
+    eventually("it waits for its restart", || lab.property("shop", "SubState") == "auto-restart");
+    let (code, said) = lab.run(&[&ctl(), "status", "shop"]);
+    assert!(code == 3 && said.contains("no supervisor, but worker"), "{said}");
+    // As ExecStopPost= runs it: after a crash the workers are the next master's; after a stop they are nobody's.
+    let left_over =
+        |result: &str| lab.ok(&["env", &format!("SERVICE_RESULT={result}"), &ctl(), "stop", "--left-over", "shop"]);
+    left_over("signal");
+    assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
+    left_over("timeout");
+    assert_eq!(ps(&lab, "fixture-worker"), "");
+    lab.ok(&["systemctl", "stop", "shop"]);
 }

@@ -17,6 +17,12 @@ pub struct Checked {
     pub start_ms: u64,
     /// How long a stop may take at most, in milliseconds.
     pub stop_ms: u64,
+    /// The version of the program that checked it.
+    #[serde(default)]
+    pub version: String,
+    /// Whether it can go on with the state that it was shown.
+    #[serde(default)]
+    pub state: bool,
     /// Things that work but are likely not meant.
     pub warnings: Vec<String>,
 }

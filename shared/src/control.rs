@@ -1,6 +1,6 @@
 //! The control API: HTTP/1.1 and JSON over the Unix sockets `control` (may act) and `status` (may look).
 //!
-//! `POST /v1/restart|cancel|scale|stop` answers 202 with an [`Accepted`]; `GET /v1/operations/{id}` streams a
+//! `POST /v1/restart|reload|rollback|cancel|scale|stop|upgrade-supervisor` answers 202 with an [`Accepted`]; `GET /v1/operations/{id}` streams a
 //! [`Step`] a line until the operation has ended. A refusal is an [`ErrorBody`].
 //!
 //! Version 1 is the first. Fields are only ever added; readers ignore what they do not know.
@@ -20,13 +20,18 @@ impl std::fmt::Display for OperationId {
     }
 }
 
-/// Body of `POST /v1/restart`; may be empty.
+/// Body of `POST /v1/restart`, `/v1/reload` and `/v1/upgrade-supervisor`; may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RestartRequest {
     /// Answer busy rather than wait for an upgrade that is under way.
     pub no_queue: bool,
 }
+
+/// Body of `POST /v1/rollback`; may be empty.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nothing {}
 
 /// Body of `POST /v1/cancel`; may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +157,16 @@ pub enum Step {
         /// Since the slot before, in milliseconds.
         took_ms: f64,
     },
+    /// Something to know, which stops nothing.
+    Warning {
+        /// What.
+        text: String,
+    },
+    /// A program was found fit to become the master.
+    Checked {
+        /// Its version.
+        version: String,
+    },
     /// A command around the restart was run.
     Hook {
         /// Which.
@@ -176,6 +191,9 @@ pub enum Step {
     Ended(Outcome),
     /// The generations before the one it made are gone. Only sent when asked for with `?drained=true`.
     Drained,
+    /// Something that a later version says.
+    #[serde(other)]
+    Other,
 }
 
 /// How an operation ended.

@@ -57,6 +57,8 @@ pub const STRIPPED: &[&str] = &[
     WATCHDOG_USEC,
     "FDSTORE",
     "MAINPID",
+    "GIN_STATE_FD",
+    "GIN_FAULTS",
     "RUNTIME_DIRECTORY",
     GIN_INSTANCE,
     GIN_GENERATION,

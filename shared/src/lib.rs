@@ -11,6 +11,7 @@
 //! | what master and our worker say to each other | [`channel`] |
 //! | the control API's types | [`control`], [`status`] |
 //! | every key of the configuration | [`mod@reference`] |
+//! | what a master leaves for its successor | [`state`] |
 //! | exit codes | [`exit`] |
 //! | where sockets and PID files are | [`runtime_dir`] |
 
@@ -25,4 +26,5 @@ pub mod notify;
 pub mod reference;
 pub mod runtime_dir;
 pub mod sections;
+pub mod state;
 pub mod status;

@@ -252,7 +252,7 @@ pub const SUPERVISOR: &[Key] = &[
         "on_master_death",
         Kind::Choice(&["serve", "exit"]),
         "\"serve\"",
-        "What workers do when the master is killed: go on, or end with it. Under the shipped units (KillMode=mixed) systemd ends them.",
+        "What workers do when the master is killed: serve on, to be adopted by the next one, or end with it.",
     ),
     unset(
         "channel",

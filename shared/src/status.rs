@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::Phase;
 use crate::generation::Generation;
 
 /// What an instance does now.
@@ -29,6 +30,9 @@ pub struct Status {
     pub listeners: Vec<Listener>,
     /// The current one first, then the candidate, then those that drain.
     pub generations: Vec<GenerationStatus>,
+    /// The generation that a rollback would bring back.
+    #[serde(default)]
+    pub rollback: Option<Generation>,
     /// The newest upgrade that ended.
     pub last_upgrade: Option<Upgrade>,
 }
@@ -119,8 +123,23 @@ pub struct Upgrade {
     pub reason: Option<String>,
     /// Who asked for it.
     pub asked_by: String,
+    /// The generation that it was to bring back, if it was a rollback.
+    #[serde(default)]
+    pub rollback: Option<Generation>,
+    /// What it reached.
+    #[serde(default)]
+    pub phases: Vec<PhaseTook>,
     /// When it ended, in milliseconds since 1970.
     pub at_ms: u64,
     /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// What an upgrade reached, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseTook {
+    /// What.
+    pub phase: Phase,
+    /// Since the phase before, in milliseconds.
     pub took_ms: u64,
 }

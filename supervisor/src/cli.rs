@@ -38,6 +38,9 @@ pub struct Cli {
     /// Check the configuration, say what is wrong, and exit with 0 or 2
     #[arg(short = 't', long)]
     pub config_check: bool,
+    /// With --config-check: check that this state of a running supervisor can be taken over, too
+    #[arg(long, value_name = "FILE", requires = "config_check")]
+    pub state: Option<PathBuf>,
     /// With --config-check: say what was found, as JSON
     #[arg(long, requires = "config_check")]
     pub json: bool,

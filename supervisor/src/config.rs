@@ -22,6 +22,7 @@ use gin_shared::runtime_dir::{instance_name, is_instance_name};
 use gin_shared::sections;
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::Cli;
 use crate::exec_helper::lookup;
@@ -56,9 +57,10 @@ pub struct Config {
 }
 
 /// A file that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigFile {
     /// Where it is.
+    #[serde(with = "crate::state::text")]
     pub path: PathBuf,
     /// What it says.
     pub text: String,
@@ -140,9 +142,22 @@ impl Config {
         let place = path.display().to_string();
         let text = read_file(&path)
             .map_err(|error| vec![Problem { place, text: format!("cannot read it: {}", without_code(&error)) }])?;
-        let entries = tree::parse(&path, &text)?;
-        let problems = Problems::new(&path);
-        Self::from_entries(cli, Some(ConfigFile { path, text }), entries, lookup, problems)
+        Self::of_file(cli, ConfigFile { path, text }, lookup)
+    }
+
+    fn of_file(cli: &Cli, file: ConfigFile, lookup: environment::Lookup<'_>) -> Result<Self, Vec<Problem>> {
+        let entries = tree::parse(&file.path, &file.text)?;
+        let problems = Problems::new(&file.path);
+        Self::from_entries(cli, Some(file), entries, lookup, problems)
+    }
+
+    /// The same for a file as it was read once, whatever it says now.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn reload(cli: &Cli, file: ConfigFile) -> Result<Self, Vec<Problem>> {
+        let lookup = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        Self::of_file(cli, file, &lookup)
     }
 
     /// The sections that the master takes from the environment.
@@ -283,6 +298,8 @@ impl Config {
             listeners: self.listeners.iter().map(listener).collect(),
             start_ms: millis(start),
             stop_ms: millis(stop),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: false,
             warnings: self.warnings.clone(),
         }
     }

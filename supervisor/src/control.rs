@@ -5,7 +5,8 @@ mod look;
 mod stream;
 
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +21,15 @@ use gin_shared::control::ErrorBody;
 use gin_shared::exit;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::driver::{Handle, user_name};
 use crate::os::listener::remove_stale;
 
-/// Connections at once; more wait in the socket's queue.
-const CONNECTIONS: usize = 256;
+/// How long a caller may take to read its answer before another program takes over.
+const FINISH: Duration = Duration::from_secs(1);
 /// The largest body taken, in bytes.
 const BODY_MAX: usize = 64 * 1024;
 /// How long a caller may take for its head, and again for its body.
@@ -74,21 +76,51 @@ impl ControlSocket {
         Ok(socket)
     }
 
-    /// Serves until `over` turns true; then what is being answered is finished.
-    pub async fn serve(self, router: Router, over: watch::Receiver<bool>) {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS));
-        let mut ends = over.clone();
+    /// Goes on with one that the program before this one bound.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl(2)`.
+    pub fn resume(fd: OwnedFd, path: &Path, group: Option<&str>) -> io::Result<Self> {
+        let there = std::fs::symlink_metadata(path).ok().filter(|there| there.file_type().is_socket());
+        if there.is_none()
+            && let Ok(anew) = Self::bind(path, group)
+        {
+            tracing::warn!("{}: somebody has removed the socket; it is there again", path.display());
+            return Ok(anew);
+        }
+        let listener = UnixListener::from_std(fd.into())?;
+        // Whatever lies there instead is not ours to remove.
+        let file = there.map_or((0, 0), |there| (there.dev(), there.ino()));
+        Ok(Self { listener, path: path.to_owned(), file })
+    }
+
+    /// Serves until `over` turns true; then what is being answered is finished. While `paused` is true, nobody is let in, and
+    /// who is in leaves.
+    pub async fn serve(
+        self,
+        router: Router,
+        slots: Arc<Semaphore>,
+        over: watch::Receiver<bool>,
+        paused: watch::Receiver<bool>,
+    ) {
+        let (mut ends, mut pauses) = (over.clone(), paused.clone());
         loop {
+            tokio::select! {
+                _ = pauses.wait_for(|paused| !*paused) => {}
+                _ = ends.wait_for(|over| *over) => return,
+            }
             let slot = Arc::clone(&slots).acquire_owned().await;
             let stream = tokio::select! {
+                biased;
+                _ = pauses.wait_for(|paused| *paused) => continue,
                 accepted = self.listener.accept() => accepted,
                 _ = ends.wait_for(|over| *over) => return,
             };
             match stream {
                 Ok((stream, _)) => {
-                    let (router, over) = (router.clone(), over.clone());
+                    let (router, over, paused) = (router.clone(), over.clone(), paused.clone());
                     tokio::task::spawn_local(async move {
-                        serve_connection(stream, router, over).await;
+                        serve_connection(stream, router, over, paused).await;
                         drop(slot);
                     });
                 }
@@ -102,6 +134,12 @@ impl ControlSocket {
     }
 }
 
+impl AsFd for ControlSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
 impl Drop for ControlSocket {
     fn drop(&mut self) {
         if std::fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == self.file) {
@@ -110,26 +148,57 @@ impl Drop for ControlSocket {
     }
 }
 
-async fn serve_connection(stream: UnixStream, router: Router, mut over: watch::Receiver<bool>) {
-    let peer = stream.peer_cred();
-    let caller = match peer {
-        Ok(peer) => Caller { user: user_name(peer.uid()), uid: peer.uid(), pid: peer.pid() },
-        Err(_) => return,
+async fn serve_connection(
+    stream: UnixStream,
+    router: Router,
+    mut over: watch::Receiver<bool>,
+    mut paused: watch::Receiver<bool>,
+) {
+    let (caller, (stream, watched)) = match (stream.peer_cred(), twice(stream)) {
+        (Ok(peer), Ok(streams)) => (Caller { user: user_name(peer.uid()), uid: peer.uid(), pid: peer.pid() }, streams),
+        _ => return,
     };
     let service = TowerToHyperService::new(router.layer(Extension(caller)));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .max_buf_size(16 * 1024)
+        // Who has ended its requests (`nc -N`) reads its answer all the same.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     // What a caller does wrong is its own business.
     tokio::select! {
         _ = connection.as_mut() => {}
+        () = hung_up(&watched) => {}
         _ = over.wait_for(|over| *over) => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
+        _ = paused.wait_for(|paused| *paused) => {
+            // One that was accepted just now has its request read and answered; those who follow something have been let go.
+            if tokio::time::timeout(FINISH, connection.as_mut()).await.is_err() {
+                connection.as_mut().graceful_shutdown();
+                let _ = tokio::time::timeout(FINISH, connection).await;
+            }
+        }
+    }
+}
+
+/// A connection, and a second descriptor of it to watch it by.
+fn twice(stream: UnixStream) -> io::Result<(UnixStream, UnixStream)> {
+    let stream = stream.into_std()?;
+    let watched = stream.try_clone()?;
+    Ok((UnixStream::from_std(stream)?, UnixStream::from_std(watched)?))
+}
+
+/// Until the caller has closed its end for both directions.
+async fn hung_up(stream: &UnixStream) {
+    while let Ok(ready) = stream.ready(Interest::WRITABLE).await
+        && !ready.is_write_closed()
+    {
+        // Only the next change counts.
+        let _ = stream.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
     }
 }
 
@@ -138,6 +207,8 @@ pub fn acting(handle: Handle) -> Router {
     let acts = Router::new()
         .route("/v1/restart", post(act::restart))
         .route("/v1/reload", post(act::reload))
+        .route("/v1/rollback", post(act::rollback))
+        .route("/v1/upgrade-supervisor", post(act::upgrade_supervisor))
         .route("/v1/cancel", post(act::cancel))
         .route("/v1/scale", post(act::scale))
         .route("/v1/stop", post(act::stop))
@@ -161,7 +232,7 @@ pub fn looking(handle: Handle) -> Router {
         );
         error(StatusCode::FORBIDDEN, exit::REFUSED, "this socket may only look; use control.sock to act")
     };
-    let acts = ["restart", "reload", "cancel", "scale", "stop"];
+    let acts = ["restart", "reload", "rollback", "upgrade-supervisor", "cancel", "scale", "stop"];
     let router = acts.iter().fold(looks(handle), |router, act| router.route(&format!("/v1/{act}"), post(refused)));
     finish(router)
 }

@@ -1,21 +1,25 @@
 //! The only loop: wait, event, handle, perform.
 
 mod command;
-mod frozen;
+pub mod frozen;
 mod gates;
+mod keep;
+mod listeners;
 pub mod operations;
 mod perform;
 mod prepare;
 mod probe;
 mod process;
+mod program;
+mod reexec;
 mod reload;
 mod report;
+mod resume;
 mod service_manager;
 mod status;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,20 +28,26 @@ use gin_shared::control::{EventLine, OperationId};
 use gin_shared::status::{Status, Upgrade};
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 
+use crate::adopt::Succession;
 use crate::cli::Cli;
 use crate::config::Config;
+use crate::foundation::Foundation;
 use crate::machine::Machine;
+use crate::machine::action::Action;
 use crate::machine::event::{Event, Queue, ScaleTo, Speed};
 use crate::machine::moment::Moment;
 use crate::os::listener::{Listener, ListenerSpec};
 use crate::os::signal::{Received, Signals};
-use crate::os::{orphan, time};
+use crate::os::state_file::StateFile;
+use crate::os::{fault, orphan, time};
+use crate::state::Paths;
 pub use frozen::check_worker;
 use operations::Operations;
 use perform::Performer;
 pub use reload::Request as ReloadRequest;
+pub use service_manager::forget as forget_stored;
 
 /// Commands and news on their way to the loop; more make their senders wait.
 const INBOX: usize = 256;
@@ -57,6 +67,10 @@ pub enum Message {
     Event(Event),
     /// Somebody wants the configuration read anew.
     Reload(reload::Request),
+    /// No caller is connected any more, and none is let in: what they asked for stands before this.
+    Paused,
+    /// The program that is to become the master can take over: its version.
+    ReexecChecked(Result<String, String>),
     /// Somebody wants to know.
     Status(oneshot::Sender<Status>),
     /// Somebody wants to know more.
@@ -74,7 +88,14 @@ pub struct Handle {
     pub events: broadcast::Sender<EventLine>,
     /// Places for callers that follow something: fewer than there are connections, so that a command is always heard.
     pub streams: Arc<Semaphore>,
+    /// Whether callers are to leave, for another program is about to take over.
+    pub paused: watch::Sender<bool>,
+    /// A place for each connection of the control socket, and of the status socket.
+    pub connections: [Arc<Semaphore>; 2],
 }
+
+/// Connections at once to a socket of the control API; more wait in its queue.
+pub const CONNECTIONS: u32 = 256;
 
 /// What the driver is given.
 #[derive(Debug)]
@@ -87,14 +108,29 @@ pub struct Parts {
     pub listeners: Vec<Rc<Listener>>,
     /// What a service manager passed while the configuration says nothing of listeners.
     pub passed: Option<Vec<ListenerSpec>>,
-    /// The runtime directory.
-    pub runtime: PathBuf,
-    /// Where the PID stands.
-    pub pid_file: PathBuf,
-    /// Where commands come in.
-    pub control: PathBuf,
+    /// Where its files are.
+    pub paths: Paths,
+    /// The files themselves.
+    pub foundation: Foundation,
+    /// Where the state is written.
+    pub state_file: StateFile,
+    /// When the master was started.
+    pub started: Moment,
+    /// The names of the descriptors that the service manager keeps for us.
+    pub stored: BTreeSet<String>,
     /// Called once, when the first generation serves.
     pub on_boot: fn(&Status, took_ms: f64),
+}
+
+/// Why the loop has ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum Gone {
+    /// Nothing was changed; another try may do.
+    #[error("what the supervisor before this one has left cannot be taken up now: {0}")]
+    NotResumed(io::Error),
+    /// No event is to be had.
+    #[error(transparent)]
+    Events(#[from] io::Error),
 }
 
 /// The loop and what it works with.
@@ -108,6 +144,8 @@ pub struct Driver {
     pending: VecDeque<Event>,
     /// When the workers are weighed next, if they are.
     weighed_next: Option<Moment>,
+    /// Whether another program is to take over when the inbox is empty.
+    pausing: bool,
 }
 
 impl Driver {
@@ -122,11 +160,13 @@ impl Driver {
             operations: Operations::default(),
             events: broadcast::Sender::new(EVENTS),
             streams: Arc::new(Semaphore::new(STREAMS)),
+            paused: watch::Sender::new(false),
+            connections: std::array::from_fn(|_| Arc::new(Semaphore::new(CONNECTIONS as usize))),
         };
         let machine = Machine::new(parts.config.live.max_draining);
         let performer = Performer::new(parts, handle.clone());
         let (signals, pending) = (Signals::new()?, VecDeque::new());
-        Ok(Self { machine, signals, inbox, handle, performer, pending, weighed_next: None })
+        Ok(Self { machine, signals, inbox, handle, performer, pending, weighed_next: None, pausing: false })
     }
 
     /// How to reach it.
@@ -138,16 +178,29 @@ impl Driver {
     /// Runs until the machine says that nothing is left; gives the exit code.
     ///
     /// # Errors
-    /// If the kernel no longer gives events.
-    pub async fn run(mut self) -> io::Result<u8> {
-        let boot = Event::Restart { operation: None, asked_by: "start".to_owned(), queue: Queue::Wait };
-        self.pending.push_back(boot);
+    /// If what a master before this one left cannot be taken up now, or the kernel no longer gives events.
+    pub async fn run(&mut self, succession: Option<Succession>) -> Result<u8, Gone> {
+        match succession {
+            Some(succession) => self.resume(succession).map_err(Gone::NotResumed)?,
+            None => self.boot(),
+        }
         loop {
             while let Some(event) = self.pending.pop_front() {
                 let now = time::now();
                 let Some(event) = self.performer.admit(now, &self.machine, event) else { continue };
+                let telling = keep::is_telling(&event);
                 let actions = self.machine.handle(now, event);
+                let _ = fault::at("loop.handled");
+                if telling || actions.iter().any(|action| !matches!(action, Action::Report(_))) {
+                    self.performer.keep(&self.machine);
+                }
+                let ordered = actions.iter().any(|action| matches!(action, Action::Drain(..) | Action::Abort(_)));
                 let code = self.performer.perform(now, &self.machine, actions, &mut self.pending);
+                if ordered {
+                    // They were told: not to be told twice.
+                    self.performer.keep(&self.machine);
+                }
+                let _ = fault::at("loop.performed");
                 // What became current may have brought another.
                 self.machine.set_max_draining(self.performer.live().max_draining);
                 self.performer.service_manager.update(now, &self.machine);
@@ -156,11 +209,21 @@ impl Driver {
                     return Ok(code);
                 }
             }
+            if self.pausing {
+                self.try_reexec().await;
+                continue;
+            }
             self.performer.service_manager.ping(time::now());
             if let Some(event) = self.next().await? {
                 self.pending.push_back(event);
             }
         }
+    }
+
+    /// Has the first generation started.
+    fn boot(&mut self) {
+        let boot = Event::Restart { operation: None, asked_by: "start".to_owned(), queue: Queue::Wait };
+        self.pending.push_back(boot);
     }
 
     /// The next thing that happens, if the machine is to know of it.
@@ -200,6 +263,8 @@ impl Driver {
         match message {
             Message::Event(event) => return Some(event),
             Message::Reload(request) => return self.reload(request),
+            Message::Paused => self.pausing = true,
+            Message::ReexecChecked(result) => return Some(self.reexec_checked(result)),
             // Who asked may have left meanwhile.
             Message::Status(reply) => drop(reply.send(self.performer.status(time::now(), &self.machine))),
             Message::History(reply) => drop(reply.send(status::history(&self.machine))),

@@ -12,37 +12,47 @@
 //! | what runs between fork and the worker | [`exec_helper`] |
 //! | keys and flags | [`config`], [`cli`] |
 //! | commands | [`control`] |
+//! | what outlives the master | [`state`] |
 
+mod adopt;
 mod banner;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod driver;
 pub mod exec_helper;
+mod foundation;
 pub mod machine;
 pub mod os;
+pub mod state;
 mod telemetry;
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Parser;
+use gin_shared::check::Checked;
 use gin_shared::exit;
-use gin_shared::runtime_dir::{self, Surroundings};
 use gin_shared::status::Status;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+use adopt::Succession;
 use cli::Cli;
 use config::Config;
 use config::tree::Problem;
 use control::ControlSocket;
-use driver::{Driver, Parts};
+use driver::{Driver, Gone, Parts};
+use foundation::Foundation;
 use os::listener::{Existing, ListenError, Listener};
-use os::pidfile::{Lock, PidFile, PidFileError};
+use os::pidfile::PidFileError;
+use os::state_file::StateFile;
+use os::succession::Descriptors;
+use state::State;
 
 /// How long callers have to read the last answer.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -54,14 +64,47 @@ pub fn run() -> ExitCode {
         return exec_helper::run();
     }
     let cli = Cli::parse();
-    match check(&cli) {
-        Err(problems) => {
-            problems.iter().for_each(|problem| eprintln!("error: {problem}"));
-            ExitCode::from(exit::USAGE)
-        }
-        Ok(config) if cli.config_check => tell_checked(&cli, &config),
-        Ok(config) => supervise(cli, config),
+    if cli.config_check {
+        return match check(&cli) {
+            Ok(config) => tell_checked(&cli, &config),
+            Err(problems) => refuse(&problems),
+        };
     }
+    let before = match adopt::in_place() {
+        Ok(before) => before,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(exit::FAILED);
+        }
+    };
+    match configuration(&cli, before.as_ref()) {
+        Ok((config, doubt)) => supervise(cli, config, before, doubt),
+        Err(problems) if before.is_some() => {
+            refuse(&problems);
+            ExitCode::from(exit::FAILED)
+        }
+        Err(problems) => refuse(&problems),
+    }
+}
+
+fn refuse(problems: &[Problem]) -> ExitCode {
+    problems.iter().for_each(|problem| eprintln!("error: {problem}"));
+    ExitCode::from(exit::USAGE)
+}
+
+/// What to start with: what lies there now; for a program that takes over, what is in force. Workers that live are not left
+/// alone because what lies there now cannot be used: then it is what was in force, and the second says what is wrong.
+fn configuration(cli: &Cli, before: Option<&(State, Descriptors)>) -> Result<(Config, Option<String>), Vec<Problem>> {
+    if let Some(file) = before.and_then(|(state, _)| state.config.clone())
+        && let Ok(config) = Config::reload(cli, file)
+    {
+        return Ok((config, None));
+    }
+    check(cli).map(|config| (config, None)).or_else(|problems| {
+        let config = adopt::configuration_of_the_dead(cli).ok_or_else(|| problems.clone())?;
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Ok((config, Some(lines.join("; "))))
+    })
 }
 
 fn check(cli: &Cli) -> Result<Config, Vec<Problem>> {
@@ -78,8 +121,13 @@ fn tell_checked(cli: &Cli, config: &Config) -> ExitCode {
         eprintln!("{}", text.trim_end());
         return ExitCode::from(exit::USAGE);
     }
+    if let Some(Err(text)) = cli.state.as_ref().map(|state| adopt::check(cli, state)) {
+        eprintln!("error: {text}");
+        return ExitCode::from(exit::USAGE);
+    }
     if cli.json {
-        println!("{}", serde_json::to_string_pretty(&config.checked()).unwrap_or_default());
+        let checked = Checked { state: cli.state.is_some(), ..config.checked() };
+        println!("{}", serde_json::to_string_pretty(&checked).unwrap_or_default());
     } else {
         config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
         println!("the configuration is fine");
@@ -87,23 +135,28 @@ fn tell_checked(cli: &Cli, config: &Config) -> ExitCode {
     ExitCode::from(exit::DONE)
 }
 
-fn supervise(cli: Cli, config: Config) -> ExitCode {
+fn supervise(cli: Cli, config: Config, before: Option<(State, Descriptors)>, doubt: Option<String>) -> ExitCode {
     // Before any thread is made: they inherit the mask.
     if let Err(error) = os::signal::block() {
         eprintln!("error: cannot block signals: {error}");
         return ExitCode::from(exit::FAILED);
     }
     let person = io::stdout().is_terminal() && io::stderr().is_terminal();
-    let level = if person { "warn" } else { &cli.log_level };
+    // A person is greeted by a banner before the first lines; not when another program takes over.
+    let level = if person && before.is_none() { "warn" } else { &cli.log_level };
     let guard = match telemetry::start(cli.log_format.as_deref(), level, &config.instance) {
         Ok(guard) => guard,
         Err(error) => {
             eprintln!("error: --log-format journald: {error}");
-            return ExitCode::from(exit::USAGE);
+            // A service manager is to start it again if it took over from another program: workers live.
+            return ExitCode::from(if before.is_some() { exit::FAILED } else { exit::USAGE });
         }
     };
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let code = hold(cli, config, person).unwrap_or_else(|stop| {
+    if let Some(doubt) = doubt {
+        tracing::error!("the configuration cannot be used, so what was in force before goes on: {doubt}");
+    }
+    let code = hold(cli, config, person, before).unwrap_or_else(|stop| {
         // Straight to stderr, for it is the last word and must not be lost.
         eprintln!("error: {}", stop.text);
         stop.exit
@@ -113,7 +166,8 @@ fn supervise(cli: Cli, config: Config) -> ExitCode {
 }
 
 /// Why the master does not start.
-struct Stop {
+#[derive(Debug)]
+pub struct Stop {
     text: String,
     exit: u8,
 }
@@ -144,27 +198,14 @@ impl Stop {
 }
 
 /// Takes hold of everything, runs, and lets go of it.
-fn hold(cli: Cli, mut config: Config, person: bool) -> Result<u8, Stop> {
+fn hold(cli: Cli, mut config: Config, person: bool, before: Option<(State, Descriptors)>) -> Result<u8, Stop> {
+    if let Some(nofile) = before.as_ref().and_then(|(state, _)| state.nofile) {
+        os::limits::resume_inherited(nofile);
+    }
     os::orphan::become_subreaper().map_err(|e| Stop::failed("subreaper", e))?;
     os::limits::raise_nofile().map_err(|e| Stop::failed("RLIMIT_NOFILE", e))?;
-    let runtime = os::runtime::prepare(&config.instance, &Surroundings::from_env()).map_err(Stop::usage)?;
-    let pid_file_path = config.fixed.pid_file.clone().unwrap_or_else(|| runtime.join(runtime_dir::PID_FILE));
-    // Exit code 2 is for what stays wrong until somebody changes it: a service manager does not try that again. Who holds
-    // an address or a lock may be gone in a moment.
-    let _instance = Lock::take(&runtime.join("instance.lock"), &pid_file_path).map_err(Stop::pid_file)?;
-    let _pid_file = PidFile::create(&pid_file_path).map_err(Stop::pid_file)?;
-    let passed = os::activation::take().map_err(Stop::usage)?;
-    let asked_for = config.listeners_asked_for;
-    let passed_any = !passed.is_empty();
-    let passed = os::activation::assign(passed, &mut config.listeners, !asked_for).map_err(Stop::usage)?;
-    let passed_sockets: Vec<Existing> =
-        passed.into_iter().map(|socket| Existing { socket, names: Vec::new() }).collect();
-    let listeners = os::listener::gather(&config.listeners, &passed_sockets).map_err(|error| Stop::listen(&error))?;
-    let passed = (passed_any && !asked_for).then(|| config.listeners.clone());
-    let listeners: Vec<Rc<Listener>> = listeners.into_iter().map(|listening| listening.socket).collect();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let tokio = tokio.map_err(|e| Stop::failed("runtime", e))?;
-    let control = config.fixed.control.clone().unwrap_or_else(|| runtime.join(runtime_dir::CONTROL));
     let on_boot = if person && is_demo(&cli) {
         greet_demo
     } else if person {
@@ -173,40 +214,130 @@ fn hold(cli: Cli, mut config: Config, person: bool) -> Result<u8, Stop> {
         log_boot
     };
     let log_level = cli.log_level.clone();
-    let status = config.fixed.status.clone().unwrap_or_else(|| runtime.join(runtime_dir::STATUS));
-    let sockets = {
-        let _context = tokio.enter();
-        let bind = |path: &Path, group: &Option<String>| {
-            let place = path.display().to_string();
-            let failed = |error: io::Error| {
-                let listen = error.get_ref().and_then(|inner| inner.downcast_ref::<ListenError>());
-                let exit = listen.map_or(exit::FAILED, |error| Stop::listen(error).exit);
-                Stop { text: format!("{place}: {}", config::without_code(&error)), exit }
-            };
-            ControlSocket::bind(path, group.as_deref()).map_err(failed)
-        };
-        [bind(&control, &config.fixed.control_group)?, bind(&status, &config.fixed.status_group)?]
+    let (parts, sockets, succession) = match before {
+        // Whoever was greeted is not greeted again.
+        Some((state, descriptors)) => go_on(cli, config, on_boot, &tokio, state, descriptors)?,
+        None => start(cli, &mut config, on_boot, &tokio)?,
     };
-    let parts = Parts { cli, config, listeners, passed, runtime, pid_file: pid_file_path, control, on_boot };
-    let code = LocalSet::new().block_on(&tokio, serve(parts, sockets)).map_err(|e| Stop::failed("supervisor", e))?;
+    let code = LocalSet::new().block_on(&tokio, serve(parts, sockets, succession));
+    let code = code.map_err(|e| Stop::failed("supervisor", e))?;
     telemetry::set_level(&log_level);
     tracing::info!(code, "gone");
     Ok(code)
 }
 
-async fn serve(parts: Parts, [control, status]: [ControlSocket; 2]) -> io::Result<u8> {
-    let driver = Driver::new(parts)?;
+type Standing = (Parts, [ControlSocket; 2], Option<Succession>);
+
+/// From nothing, or from what a master that died has left.
+fn start(
+    cli: Cli,
+    config: &mut Config,
+    on_boot: fn(&Status, f64),
+    tokio: &tokio::runtime::Runtime,
+) -> Result<Standing, Stop> {
+    let paths = foundation::paths(config)?;
+    let locks = foundation::lock(&paths)?;
+    let passed = os::activation::take().map_err(Stop::usage)?;
+    let (mut passed, stored) = adopt::split(passed).map_err(Stop::usage)?;
+    let names: BTreeSet<String> = stored.names().cloned().collect();
+    let (mut succession, state_file) = adopt::adopt(&paths.runtime, &config.instance, stored, &mut passed)?;
+    let stored = if succession.is_some() { names } else { BTreeSet::new() };
+    if let Some(succession) = &succession {
+        foundation::clear_moved(&succession.state, &paths);
+    }
+    let asked_for = config.listeners_asked_for;
+    let passed_any = !passed.is_empty();
+    let passed = os::activation::assign(passed, &mut config.listeners, !asked_for).map_err(Stop::usage)?;
+    let listeners: Vec<Rc<Listener>> = match &mut succession {
+        // Those that it has are taken up with it; what is new is for the next generation.
+        Some(succession) if !succession.alive.is_empty() => passed,
+        dead => {
+            // What a service manager has kept of one whose workers are dead, too, is better than a new one: clients wait there.
+            let kept = dead.as_mut().map(Succession::take_sockets).unwrap_or_default();
+            let all = passed.into_iter().chain(kept.into_iter().map(Rc::new));
+            let existing: Vec<Existing> = all.map(|socket| Existing { socket, names: Vec::new() }).collect();
+            let gathered = os::listener::gather(&config.listeners, &existing).map_err(|error| Stop::listen(&error))?;
+            gathered.into_iter().map(|listening| listening.socket).collect()
+        }
+    };
+    let before = succession.as_ref().and_then(|succession| succession.state.passed.clone());
+    let passed = (passed_any && !asked_for).then(|| config.listeners.clone()).or(before);
+    let (foundation, sockets) = {
+        let _context = tokio.enter();
+        Foundation::lay(locks, &paths, config)?
+    };
+    let (config, started) = (config.clone(), os::time::now());
+    let parts = Parts { cli, config, listeners, passed, paths, foundation, state_file, started, stored, on_boot };
+    Ok((parts, sockets, succession))
+}
+
+/// As another program in the same process.
+fn go_on(
+    cli: Cli,
+    config: Config,
+    on_boot: fn(&Status, f64),
+    tokio: &tokio::runtime::Runtime,
+    state: State,
+    mut descriptors: Descriptors,
+) -> Result<Standing, Stop> {
+    let paths = state.paths.clone();
+    let (foundation, sockets) = {
+        let _context = tokio.enter();
+        Foundation::resume(&mut descriptors, &paths, &config)?
+    };
+    let state_file = StateFile::resume(&mut descriptors, &paths.runtime)
+        .map_err(|error| Stop::failed("upgrade in place: the state", error))?;
+    let of_manager = |socket: &state::Socket| socket.passed;
+    let passed: Vec<String> = state.sockets.iter().filter(|s| of_manager(s)).map(state::Socket::name).collect();
+    let kept = state.descriptors.keys().filter(|name| name.starts_with(state::PREFIX) && !passed.contains(name));
+    let stored = kept.cloned().collect();
+    let (passed, started) = (state.passed.clone(), state.started.unwrap_or_else(os::time::now));
+    let succession = adopt::go_on(state, descriptors).map_err(|error| Stop::failed("upgrade in place", error))?;
+    let listeners = Vec::new();
+    let parts = Parts { cli, config, listeners, passed, paths, foundation, state_file, started, stored, on_boot };
+    Ok((parts, sockets, Some(succession)))
+}
+
+async fn serve(parts: Parts, [control, status]: [ControlSocket; 2], succession: Option<Succession>) -> io::Result<u8> {
+    let mut driver = Driver::new(parts)?;
     let handle = driver.handle();
     let (over, is_over) = watch::channel(false);
     let servers = LocalSet::new();
-    servers.spawn_local(control.serve(control::acting(handle.clone()), is_over.clone()));
-    servers.spawn_local(status.serve(control::looking(handle.clone()), is_over));
+    let [acts, looks] = handle.connections.each_ref().map(std::sync::Arc::clone);
+    let paused = || handle.paused.subscribe();
+    servers.spawn_local(control.serve(control::acting(handle.clone()), acts, is_over.clone(), paused()));
+    servers.spawn_local(status.serve(control::looking(handle.clone()), looks, is_over, paused()));
     drop(handle);
-    let code = servers.run_until(driver.run()).await?;
+    let code = match servers.run_until(until_panic(driver.run(succession))).await {
+        Ok(code) => code,
+        Err(Gone::NotResumed(error)) => leave_as_found(&Gone::NotResumed(error)),
+        Err(Gone::Events(error)) => return Err(error),
+    };
+    drop(driver);
     over.send_replace(true);
     // Callers read their last answer; one that does not is not waited for.
     let _ = tokio::time::timeout(FAREWELL, servers).await;
     Ok(code)
+}
+
+/// Ends without tidying up: the files of sockets are the living workers', and the next try needs them.
+fn leave_as_found(error: &Gone) -> ! {
+    telemetry::flush();
+    eprintln!("error: {error}");
+    std::process::exit(exit::FAILED.into())
+}
+
+/// A master that panics ends as one that is killed does: at once, with everything left for the next one to adopt.
+async fn until_panic<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(move |context| {
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        polled.unwrap_or_else(|_| {
+            telemetry::flush();
+            std::process::abort()
+        })
+    })
+    .await
 }
 
 fn is_demo(cli: &Cli) -> bool {

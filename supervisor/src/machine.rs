@@ -18,6 +18,7 @@
 //! 4. Every process that was made is watched until its exit was seen.
 //! 5. `deadline()` lies in the future, and something is always awaited: an exit, an answer or a deadline.
 //! 6. `snapshot` and back changes nothing.
+//! 7. After any of it the master may die: what serves goes on, nothing else is left, and who waited is answered.
 
 // Each case is named: a new one must be looked at wherever it is handled.
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -33,10 +34,12 @@ pub mod history;
 pub mod moment;
 pub mod plan;
 mod request;
+mod rollback;
 mod rolling;
 mod settle;
 pub mod slot;
 pub mod snapshot;
+mod succession;
 #[cfg(test)]
 mod walk;
 pub mod worker;
@@ -56,6 +59,7 @@ use generation::{Run, Stage};
 use history::{History, Record};
 use moment::Moment;
 use plan::Plan;
+use succession::Reexec;
 
 /// How many operations can wait for one upgrade.
 pub const OPERATIONS_MAX: usize = 256;
@@ -86,6 +90,12 @@ pub struct Machine {
     next: Generation,
     /// So many generations on their way out make the next upgrade wait.
     max_draining: usize,
+    /// Generations that served before this one, oldest first: what can be rolled back to.
+    #[serde(default)]
+    good: Vec<Generation>,
+    /// An upgrade in place that was asked for.
+    #[serde(default)]
+    reexec: Option<Reexec>,
     /// The upgrades that ended.
     #[serde(default)]
     pub history: History,
@@ -105,6 +115,8 @@ impl Machine {
             configured: 0,
             next: Generation(1),
             max_draining,
+            good: Vec::new(),
+            reexec: None,
             history: History::default(),
         }
     }
@@ -121,6 +133,12 @@ impl Machine {
             Fleet::Serving(current) | Fleet::Upgrading { current, .. } => Some(current),
             Fleet::Idle | Fleet::Booting(_) | Fleet::Stopping { .. } | Fleet::Stopped => None,
         }
+    }
+
+    /// Whether it waits to be booted.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        matches!(self.fleet, Fleet::Idle)
     }
 
     /// What is to serve.
@@ -158,6 +176,12 @@ impl Machine {
             Event::Stop { operation, speed } => self.handle_stop(now, operation, speed, &mut out),
             Event::Prepared { generation, plan } => self.handle_prepared(now, generation, plan, &mut out),
             Event::Worker { worker, what } => self.handle_worker(now, worker, what, &mut out),
+            Event::Rollback { operation, asked_by } => self.handle_rollback(now, operation, asked_by, &mut out),
+            Event::Reexec { operation, queue } => self.handle_reexec(operation, queue, &mut out),
+            Event::ReexecChecked(result) => self.handle_reexec_checked(result, &mut out),
+            Event::ReexecFailed(why) => self.handle_reexec_failed(why, &mut out),
+            Event::Reexeced => self.end_reexec(&Answer::Reexeced, &mut out),
+            Event::Adopted { alive, kept } => self.handle_adopted(now, &alive, &kept, &mut out),
             Event::Time => {}
         }
         self.settle(now, &mut out);
@@ -251,12 +275,24 @@ impl Machine {
         self.next = generation.next();
         let (operations, asked_by) = (request.operations.clone(), request.asked_by.clone());
         out.push(Action::Report(Report::Candidate { generation, operations, asked_by }));
-        out.push(Action::Prepare(generation));
+        out.push(Action::Prepare { generation, from: request.rollback });
         Candidate { generation, run: None, configured: 0, request, began: now }
     }
 
     /// The candidate will not be: nothing changes, and who asked hears why. At boot there is nothing else: the end.
     fn withdraw(&mut self, now: Moment, worker: Option<WorkerId>, failure: Failure, out: &mut Vec<Action>) {
+        self.withdraw_or_stand_by(now, worker, failure, false, out);
+    }
+
+    /// The same; `needed`: what serves of it is not to end yet.
+    fn withdraw_or_stand_by(
+        &mut self,
+        now: Moment,
+        worker: Option<WorkerId>,
+        failure: Failure,
+        needed: bool,
+        out: &mut Vec<Action>,
+    ) {
         let (candidate, fleet) = match std::mem::replace(&mut self.fleet, Fleet::Stopped) {
             Fleet::Upgrading { mut current, candidate } => {
                 current.reclaim(now, out);
@@ -278,7 +314,7 @@ impl Machine {
             Some(mut run) => {
                 // A rolling candidate has taken places that the old generation has to fill again.
                 let rolls = matches!(run.stage, Stage::Rolling { .. });
-                if rolls && run.serving() > 0 && self.current().is_some_and(Run::is_degraded) {
+                if needed || rolls && run.serving() > 0 && self.current().is_some_and(Run::is_degraded) {
                     // One is enough.
                     let before = self.leaving.iter_mut().filter(|run| run.stage == Stage::Standby);
                     before.for_each(|run| run.leave(now, DrainReason::Upgrade, out));
@@ -317,6 +353,7 @@ fn record(now: Moment, candidate: &Candidate, failure: Option<Failure>) -> Recor
         release: run.and_then(|run| run.plan.release.clone()),
         failure,
         asked_by: candidate.request.asked_by.clone(),
+        rollback: candidate.request.rollback,
         phases: run.map(|run| run.phases.clone()).unwrap_or_default(),
         ended: now,
         took: now.since(candidate.began),

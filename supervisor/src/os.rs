@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod channel;
 pub mod exec;
+pub mod fault;
 pub mod limits;
 pub mod listener;
 pub mod memory;
@@ -15,6 +16,8 @@ pub mod proc_net;
 pub mod runtime;
 pub mod signal;
 pub mod spawn;
+pub mod state_file;
+pub mod succession;
 pub mod time;
 mod watch;
 pub mod words;

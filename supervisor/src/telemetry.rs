@@ -6,11 +6,12 @@ mod journal;
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use tracing::Level;
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
@@ -22,8 +23,17 @@ const QUEUE: usize = 1024;
 /// Lines remembered, to tell them from the workers' in a file that both write to.
 const REMEMBERED: usize = 256;
 
+/// How long the lines that wait may take before another program takes over.
+const FLUSH: Duration = Duration::from_millis(500);
+
 static LEVEL: AtomicU8 = AtomicU8::new(3);
 static RECENT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+static JOURNAL: OnceLock<journal::Flusher> = OnceLock::new();
+/// Lines given to the writer, and lines that it has written.
+static GIVEN: AtomicU64 = AtomicU64::new(0);
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+/// Counts the lines that found no place in the queue.
+static LOST: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// What waits is written when it is dropped.
 #[derive(Debug)]
@@ -43,6 +53,7 @@ pub fn start(format: Option<&str>, level: &str, instance: &str) -> io::Result<Gu
         match journal::Journal::connect(instance) {
             Ok((journal, guard)) => {
                 tracing_subscriber::registry().with(journal.with_filter(filter)).init();
+                let _ = JOURNAL.set(guard.flusher());
                 return Ok(Guard { _stderr: None, _journal: Some(guard) });
             }
             Err(error) if format.is_some() => return Err(error),
@@ -50,8 +61,12 @@ pub fn start(format: Option<&str>, level: &str, instance: &str) -> io::Result<Gu
             Err(_) => {}
         }
     }
-    let (writer, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(QUEUE).lossy(true).thread_name("log").finish(io::stderr());
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUE)
+        .lossy(true)
+        .thread_name("log")
+        .finish(Counting(io::stderr()));
+    let _ = LOST.set(writer.error_counter());
     let terminal = io::stderr().is_terminal();
     let json = format.map_or(!terminal, |format| format == "json");
     let base = tracing_subscriber::fmt::layer().with_target(false).with_writer(Remembering(writer));
@@ -62,6 +77,35 @@ pub fn start(format: Option<&str>, level: &str, instance: &str) -> io::Result<Gu
         tracing_subscriber::registry().with(base.with_ansi(colour).with_filter(filter)).init();
     }
     Ok(Guard { _stderr: Some(guard), _journal: None })
+}
+
+/// Waits until what was logged is written, for half a second at most.
+pub fn flush() {
+    if let Some(journal) = JOURNAL.get() {
+        return journal.flush(FLUSH);
+    }
+    let until = Instant::now() + FLUSH;
+    let lost = || LOST.get().map_or(0, |lost| lost.dropped_lines() as u64);
+    while WRITTEN.load(Ordering::Acquire) + lost() < GIVEN.load(Ordering::Acquire) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Counts the lines that are written.
+#[derive(Debug)]
+struct Counting(io::Stderr);
+
+impl Write for Counting {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // Who has closed it does not want it.
+        let written = self.0.write_all(line);
+        WRITTEN.fetch_add(1, Ordering::Release);
+        written.map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Changes what is logged, from the next line on.
@@ -104,6 +148,7 @@ impl Write for Remembering {
         }
         recent.push_back(String::from_utf8_lossy(line).trim_end().to_owned());
         drop(recent);
+        GIVEN.fetch_add(1, Ordering::Release);
         self.0.write(line)
     }
 

@@ -9,7 +9,7 @@ use crate::PATIENCE;
 
 /// What was said so far.
 #[derive(Debug, Clone)]
-pub struct Notifications(Arc<(Mutex<Vec<String>>, Condvar)>);
+pub struct Notifications(Arc<(Mutex<Vec<String>>, Condvar)>, Arc<Mutex<Vec<String>>>);
 
 impl Notifications {
     /// Listens at `path`, until the process ends.
@@ -19,12 +19,17 @@ impl Notifications {
     #[must_use]
     pub fn listen(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).unwrap();
-        let own = Self(Arc::default());
+        let own = Self(Arc::default(), Arc::default());
         let shared = own.clone();
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(length) = socket.recv(&mut bytes) {
                 let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+                // Descriptors are closed as they come: this service manager keeps none.
+                if ["FDSTORE", "BARRIER"].iter().any(|start| text.starts_with(start)) {
+                    shared.1.lock().unwrap().push(text);
+                    continue;
+                }
                 shared.0.0.lock().unwrap().push(text);
                 shared.0.1.notify_all();
             }
@@ -39,6 +44,15 @@ impl Notifications {
     #[must_use]
     pub fn all(&self) -> Vec<String> {
         self.0.0.lock().unwrap().clone()
+    }
+
+    /// What it was asked to keep, or to keep no more.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn store(&self) -> Vec<String> {
+        self.1.lock().unwrap().clone()
     }
 
     /// Waits for a message for which `is_it` holds, behind the first `after`; gives how many there are up to it.

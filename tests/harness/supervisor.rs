@@ -5,12 +5,14 @@ use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use gin_shared::generation::Generation;
 use gin_shared::status::{Role, Status};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::PidfdFlags;
 use tempfile::TempDir;
 
 use crate::control::{Ctl, Events, status};
@@ -26,6 +28,7 @@ pub struct Builder {
     no_listener: bool,
     environment: Vec<(String, String)>,
     whole: Option<String>,
+    program: PathBuf,
 }
 
 /// A supervisor of one gin-server.
@@ -44,6 +47,7 @@ pub fn supervisor() -> Builder {
         no_listener: false,
         environment: Vec::new(),
         whole: None,
+        program: binary("gin-supervisor"),
     }
 }
 
@@ -60,6 +64,20 @@ impl Builder {
     pub fn section(mut self, text: &str) -> Self {
         writeln!(self.sections, "{text}").unwrap();
         self
+    }
+
+    /// This program instead of the gin-supervisor that was built.
+    #[must_use]
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = program.to_owned();
+        self
+    }
+
+    /// Has faults and deaths ordered in the file `faults` of its directory.
+    #[must_use]
+    pub fn faulty(self) -> Self {
+        let file = self.dir.path().join("faults").display().to_string();
+        self.env("GIN_FAULTS", &file)
     }
 
     /// This file instead of all settings.
@@ -138,7 +156,7 @@ impl Builder {
         self
     }
 
-    fn prepare(self) -> (TempDir, Command) {
+    fn prepare(&self) -> Command {
         let path = self.dir.path();
         let mut text = format!("[supervisor]\n{}", self.settings);
         if !self.no_listener {
@@ -149,22 +167,30 @@ impl Builder {
                 .unwrap();
         }
         text.push_str(&self.sections);
-        let text = self.whole.unwrap_or(text);
+        let text = self.whole.clone().unwrap_or(text);
         std::fs::write(path.join("shop.toml"), text).unwrap();
         std::fs::create_dir_all(path.join("run")).unwrap();
-        let log = File::options().create(true).append(true).open(path.join("log")).unwrap();
-        let mut command = Command::new(binary("gin-supervisor"));
-        command
-            .arg("-c")
-            .arg(path.join("shop.toml"))
-            .env("RUNTIME_DIRECTORY", path.join("run"))
-            .env("NOTIFY_SOCKET", path.join("notify"))
-            .env_remove("PORT")
-            .envs(self.environment)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        (self.dir, command)
+        command(&self.program, path, &self.environment)
+    }
+
+    /// Another text in its settings.
+    #[must_use]
+    pub fn replace(mut self, from: &str, to: &str) -> Self {
+        self.settings = self.settings.replace(from, to);
+        self
+    }
+
+    /// Starts it, and does not wait.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn spawn(self) -> Supervisor {
+        let mut command = self.prepare();
+        let told = Notifications::listen(&self.dir.path().join("notify"));
+        // A group of its own: a Ctrl-C is the test runner's, and a signal that a test sends to a group is the supervisor's.
+        let child = command.process_group(0).spawn().unwrap();
+        Supervisor { child, dir: self.dir, told, environment: self.environment, program: self.program }
     }
 
     /// Starts it and waits until it serves.
@@ -173,16 +199,8 @@ impl Builder {
     /// If it does not.
     #[must_use]
     pub fn start(self) -> Supervisor {
-        let (dir, mut command) = self.prepare();
-        let told = Notifications::listen(&dir.path().join("notify"));
-        // A group of its own: a Ctrl-C is the test runner's, and a signal that a test sends to a group is the supervisor's.
-        let child = command.process_group(0).spawn().unwrap();
-        let mut supervisor = Supervisor { child, dir, told };
-        let child = &mut supervisor.child;
-        let gone = || child.try_wait().is_ok_and(|status| status.is_some());
-        if let Err(all) = supervisor.told.wait(0, |message| message.starts_with("READY=1"), gone) {
-            panic!("it does not serve ({all:?}): {}", supervisor.log());
-        }
+        let mut supervisor = self.spawn();
+        supervisor.until_ready(0);
         supervisor
     }
 
@@ -192,7 +210,7 @@ impl Builder {
     /// If it cannot be run.
     #[must_use]
     pub fn fails(self) -> (i32, String) {
-        let (dir, mut command) = self.prepare();
+        let (mut command, dir) = (self.prepare(), self.dir);
         let status = command.status().unwrap();
         let left: Vec<_> =
             std::fs::read_dir(dir.path().join("run")).unwrap().flatten().map(|e| e.file_name()).collect();
@@ -207,6 +225,42 @@ pub struct Supervisor {
     child: Child,
     dir: TempDir,
     told: Notifications,
+    environment: Vec<(String, String)>,
+    program: PathBuf,
+}
+
+/// How much of a log is shown.
+const TAIL: usize = 16 * 1024;
+
+/// Waits for the end of a master: one that hangs fails its test, and says what it hangs in.
+fn end_of(master: &mut Child, log: impl Fn() -> String) -> ExitStatus {
+    let pid = master.id();
+    let process = rustix::process::pidfd_open(rustix::process::Pid::from_child(master), PidfdFlags::empty()).unwrap();
+    let mut ended = [PollFd::new(&process, PollFlags::IN)];
+    let patience = Timespec::try_from(crate::PATIENCE).unwrap();
+    if rustix::event::poll(&mut ended, Some(&patience)).unwrap() == 0 {
+        let of_process = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let log = log();
+        let tail = &log[log.floor_char_boundary(log.len().saturating_sub(TAIL))..];
+        panic!("it does not end: {}, {}\n{}\n{tail}", of_process("wchan"), of_process("stack"), of_process("status"));
+    }
+    master.wait().unwrap()
+}
+
+fn command(program: &Path, dir: &Path, environment: &[(String, String)]) -> Command {
+    let log = File::options().create(true).append(true).open(dir.join("log")).unwrap();
+    let mut command = Command::new(program);
+    command
+        .arg("-c")
+        .arg(dir.join("shop.toml"))
+        .env("RUNTIME_DIRECTORY", dir.join("run"))
+        .env("NOTIFY_SOCKET", dir.join("notify"))
+        .env_remove("PORT")
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log);
+    command
 }
 
 impl Supervisor {
@@ -301,10 +355,53 @@ impl Supervisor {
         get(&self.tcp(), path).unwrap_or_else(|failure| panic!("{failure:?}: {}", self.log()))
     }
 
+    /// Its TCP listener's address as its log tells it: for when nobody answers.
+    ///
+    /// # Panics
+    /// If it was never told.
+    #[must_use]
+    pub fn known_tcp(&self) -> String {
+        let log = self.log();
+        let line =
+            log.lines().find(|line| line.contains("listening on 127.0.0.1")).expect("it has told where it listens");
+        let rest = line.split("listening on ").nth(1).unwrap_or_default();
+        rest.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect()
+    }
+
     /// Runs gin-ctl on it.
     #[must_use]
     pub fn ctl(&self, args: &[&str]) -> Ctl {
         Ctl::run(&self.socket(), args)
+    }
+
+    /// Starts gin-ctl on it, and does not wait.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn ctl_in_background(&self, args: &[&str]) -> Child {
+        let mut command = Command::new(binary("gin-ctl"));
+        command.arg("-s").arg(self.socket()).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Runs gin-ctl until it ends, or the master does.
+    ///
+    /// # Panics
+    /// If neither does.
+    pub fn ctl_until_death(&self, args: &[&str]) {
+        let mut ctl = self.ctl_in_background(args);
+        let open = |child: &Child| {
+            let pid = rustix::process::Pid::from_child(child);
+            rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap()
+        };
+        let (first, second) = (open(&ctl), open(&self.child));
+        let flags = PollFlags::IN;
+        let mut ended = [PollFd::new(&first, flags), PollFd::new(&second, flags)];
+        let patience = Timespec { tv_sec: 45, tv_nsec: 0 };
+        assert_ne!(rustix::event::poll(&mut ended, Some(&patience)), Ok(0), "neither has ended: {}", self.log());
+        let _ = ctl.kill();
+        let _ = ctl.wait();
     }
 
     /// `gin-ctl restart` that succeeds.
@@ -352,6 +449,105 @@ impl Supervisor {
         current.expect("something serves").generation
     }
 
+    fn until_ready(&mut self, after: usize) {
+        let child = &mut self.child;
+        let gone = || child.try_wait().is_ok_and(|status| status.is_some());
+        if let Err(all) = self.told.wait(after, |message| message.starts_with("READY=1"), gone) {
+            panic!("it does not serve ({all:?}): {}", self.log());
+        }
+    }
+
+    /// Starts it once more, when it is dead, and waits until it serves.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn start_again(&mut self) {
+        self.until_dead();
+        let after = self.told.all().len();
+        self.child = command(&self.program, self.dir.path(), &self.environment).process_group(0).spawn().unwrap();
+        self.until_ready(after);
+    }
+
+    /// Starts it once more, to its end: it is to die.
+    ///
+    /// # Panics
+    /// If it cannot be run.
+    pub fn start_to_its_end(&mut self) {
+        self.until_dead();
+        let mut again = command(&self.program, self.dir.path(), &self.environment).process_group(0).spawn().unwrap();
+        end_of(&mut again, || self.log());
+    }
+
+    /// Until the master, which was killed, is dead.
+    ///
+    /// # Panics
+    /// If it cannot be waited for.
+    pub fn wait_dead(&mut self) {
+        self.until_dead();
+    }
+
+    /// The same when it is not to come up; gives its exit code.
+    ///
+    /// # Panics
+    /// If it cannot be run.
+    #[must_use]
+    pub fn fails_again(&mut self) -> i32 {
+        self.until_dead();
+        let mut again = command(&self.program, self.dir.path(), &self.environment).spawn().unwrap();
+        end_of(&mut again, || self.log()).code().expect("it exits")
+    }
+
+    /// Orders faults and deaths: see `os/fault.rs`. Nothing: none any more.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    pub fn order(&self, orders: &str) {
+        let file = self.dir.path().join("faults");
+        std::fs::write(file.with_extension("new"), orders).unwrap();
+        std::fs::rename(file.with_extension("new"), file).unwrap();
+    }
+
+    /// The most resident memory that the master had until it ended, in KiB.
+    ///
+    /// # Panics
+    /// If it does not end.
+    #[must_use]
+    pub fn peak_memory_until_exit(&mut self) -> u64 {
+        let file = format!("/proc/{}/status", self.child.id());
+        let (mut peak, began) = (0, std::time::Instant::now());
+        while !self.is_dead() {
+            assert!(began.elapsed() < crate::PATIENCE, "it does not end: {}", self.log());
+            let status = std::fs::read_to_string(&file).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            peak = line.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(peak);
+            std::thread::park_timeout(std::time::Duration::from_millis(10));
+        }
+        peak
+    }
+
+    /// Whether its master has died.
+    ///
+    /// # Panics
+    /// If it cannot be told.
+    #[must_use]
+    pub fn is_dead(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// There are just the processes that the status shows, and the master.
+    ///
+    /// # Panics
+    /// If there is another one, or one is missing.
+    pub fn assert_sound(&self) {
+        let mut known: Vec<i32> = vec![self.pid().as_raw()];
+        let status = self.status();
+        known.extend(status.generations.iter().flat_map(|generation| generation.workers.iter().filter_map(|w| w.pid)));
+        known.sort_unstable();
+        let mut there = self.processes();
+        there.sort_unstable();
+        assert_eq!(there, known, "{status:#?}\n{}", self.log());
+    }
+
     /// SIGKILL to the master alone.
     ///
     /// # Panics
@@ -366,13 +562,18 @@ impl Supervisor {
         self.assert_gone(0);
     }
 
+    fn until_dead(&mut self) -> ExitStatus {
+        let log = self.dir.path().join("log");
+        end_of(&mut self.child, || String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned())
+    }
+
     /// Waits for its end; gives its exit code.
     ///
     /// # Panics
     /// If it does not end.
     #[must_use]
     pub fn wait(&mut self) -> i32 {
-        self.child.wait().unwrap().code().unwrap_or(-1)
+        self.until_dead().code().unwrap_or(-1)
     }
 
     /// It ends with this code, and leaves nothing behind: no process, socket or PID file.
@@ -381,6 +582,14 @@ impl Supervisor {
     /// If it does not, or something is there.
     pub fn assert_gone(&mut self, code: i32) {
         assert_eq!(self.wait(), code, "{}", self.log());
+        self.assert_nothing_left();
+    }
+
+    /// No process, socket or PID file is left.
+    ///
+    /// # Panics
+    /// If one is.
+    pub fn assert_nothing_left(&self) {
         let left: Vec<String> = std::fs::read_dir(self.dir.path().join("run"))
             .unwrap()
             .flatten()
@@ -393,7 +602,8 @@ impl Supervisor {
     }
 
     /// Every process whose environment says that it is of this supervisor: its RUNTIME_DIRECTORY, or its workers' NOTIFY_SOCKET.
-    fn processes(&self) -> Vec<i32> {
+    #[must_use]
+    pub fn processes(&self) -> Vec<i32> {
         let mark = self.dir.path().display().to_string();
         let ours = |pid: &i32| {
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();

@@ -61,7 +61,7 @@ pub enum Command {
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
-    /// The instances that run
+    /// The instances that run, and those whose supervisor is gone
     List,
     /// Bring up a new generation, and retire the old one when the new one is fit to serve
     Restart(Restart),
@@ -78,6 +78,23 @@ pub enum Command {
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
+    /// Bring the last generation back that was good, as it was frozen then: its program, though replaced or deleted, its
+    /// release, its configuration
+    Rollback {
+        /// Which instance; may be left out when one runs
+        instance: Option<String>,
+    },
+    /// Replace the supervisor itself by the program that lies at its path now, in place: same PID, no worker is touched
+    UpgradeSupervisor {
+        /// Exit with 4 rather than wait for workers that are on their way
+        #[arg(long)]
+        no_queue: bool,
+        /// Every instance that can be reached from here: for a package's post-install
+        #[arg(long, conflicts_with_all = ["instance", "socket"])]
+        all: bool,
+        /// Which instance; may be left out when one runs
+        instance: Option<String>,
+    },
     /// Change the number of workers
     Scale {
         /// How many
@@ -86,11 +103,14 @@ pub enum Command {
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
-    /// Drain all workers and end the supervisor
+    /// Drain all workers and end the supervisor; without a supervisor: end the workers that one has left
     Stop {
         /// Do not wait for requests in flight
         #[arg(long)]
         fast: bool,
+        /// For ExecStopPost=: ends what a stop has left; nothing, if the service is to be started again ($SERVICE_RESULT)
+        #[arg(long)]
+        left_over: bool,
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },

@@ -20,6 +20,9 @@ use crate::instance::Instance;
 /// The largest answer that is not a stream, in bytes.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
 
+/// How long a supervisor may be away in mid-sentence.
+const ABSENCE: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// Why a command did not do what it should, and the exit code that says so.
 #[derive(Debug)]
 pub struct Failure {
@@ -27,12 +30,14 @@ pub struct Failure {
     pub exit: u8,
     /// For people.
     pub text: String,
+    /// Whether a supervisor was there, and has gone in mid-sentence.
+    pub interrupted: bool,
 }
 
 impl Failure {
     /// One.
     pub fn new(exit: u8, text: impl Into<String>) -> Self {
-        Self { exit, text: text.into() }
+        Self { exit, text: text.into(), interrupted: false }
     }
 
     fn connect(path: &Path, error: &io::Error) -> Self {
@@ -55,7 +60,8 @@ impl Failure {
     /// The supervisor went away in mid-sentence.
     #[must_use]
     pub fn gone() -> Self {
-        Self::new(exit::NO_SUPERVISOR, "the supervisor went away before it answered; gin-ctl status tells what serves")
+        let text = "the supervisor went away before it answered; gin-ctl status tells what serves";
+        Self { interrupted: true, ..Self::new(exit::NO_SUPERVISOR, text) }
     }
 }
 
@@ -78,8 +84,20 @@ impl Client {
     /// # Errors
     /// See [`Failure`].
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let response = self.stream(path).await?;
-        parse(response).await
+        let began = std::time::Instant::now();
+        loop {
+            let answer = match self.stream(path).await {
+                Ok(response) => parse(response).await,
+                Err(failure) => Err(failure),
+            };
+            match answer {
+                // It was there a moment ago: another program takes its place.
+                Err(failure) if failure.interrupted && began.elapsed() < ABSENCE => {
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Acts.

@@ -10,14 +10,15 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::CommandFactory;
-use gin_shared::control::{CancelRequest, RestartRequest, ScaleRequest, StopRequest};
+use gin_shared::control::{CancelRequest, Nothing, RestartRequest, ScaleRequest, StopRequest};
 use gin_shared::exit;
 use gin_shared::status::{Status, Upgrade};
 
 use crate::cli::{Cli, Command, ConfigText, Page, Restart};
 use crate::client::{Client, Failure};
 use crate::instance::find;
-use crate::render::status::upgrade_line;
+use crate::left::{self, Orphaned};
+use crate::render::status::{phases_line, upgrade_line};
 use crate::render::{man, reference};
 use operation::{Operation, Patience};
 
@@ -29,8 +30,12 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
     let (socket, json) = (cli.socket.as_deref(), cli.json);
     match cli.command {
         Command::Status { watch, instance } => {
-            let client = client(socket, instance.as_deref())?;
-            if watch { status::watch(&client, json).await } else { status::once(&client, json).await }
+            let shown = match client(socket, instance.as_deref()) {
+                Ok(client) if watch => status::watch(&client, json).await,
+                Ok(client) => status::once(&client, json).await,
+                Err(failure) => Err(failure),
+            };
+            status::or_left(shown, socket, instance.as_deref(), json)
         }
         Command::List => list::list(json).await,
         Command::Restart(restart) => self::restart(socket, json, restart).await,
@@ -55,11 +60,25 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
             let operation = Operation::new(socket, instance.as_deref(), json)?;
             operation.run("/v1/cancel", &CancelRequest::default(), Patience::default()).await
         }
+        Command::Rollback { instance } => {
+            let operation = Operation::new(socket, instance.as_deref(), json)?;
+            operation.run("/v1/rollback", &Nothing {}, Patience::default()).await
+        }
+        Command::UpgradeSupervisor { no_queue, all, instance } => {
+            upgrade_supervisor(socket, json, no_queue, all, instance.as_deref()).await
+        }
         Command::Scale { workers, instance } => {
             let operation = Operation::new(socket, instance.as_deref(), json)?;
             operation.run("/v1/scale", &ScaleRequest { workers }, Patience::default()).await
         }
-        Command::Stop { fast, instance } => stop(socket, json, fast, instance.as_deref()).await,
+        Command::Stop { left_over: true, instance, .. } => stop_left_over(socket, instance.as_deref()),
+        Command::Stop { fast, instance, .. } => {
+            let outcome = stop(socket, json, fast, instance.as_deref()).await;
+            match (&outcome, left::find(socket, instance.as_deref())) {
+                (Err(Failure { exit: exit::NO_SUPERVISOR, .. }), Some(left)) => stop_left(&left, fast),
+                _ => outcome,
+            }
+        }
         Command::History { instance } => history(&client(socket, instance.as_deref())?, json).await,
         Command::Events { follow: _, instance } => events::follow(&client(socket, instance.as_deref())?, json).await,
     }
@@ -116,12 +135,69 @@ async fn stop(socket: Option<&Path>, json: bool, fast: bool, instance: Option<&s
     outcome
 }
 
+/// There is no supervisor to ask.
+fn stop_left(left: &Orphaned, fast: bool) -> Result<u8, Failure> {
+    let ended = left.stop(fast)?;
+    let (noun, verb) = if ended == 1 { ("worker", "was") } else { ("workers", "were") };
+    crate::say!(
+        "stopped: there was no supervisor; {ended} {noun} of {} that it had left {verb} ended",
+        left.instance()
+    );
+    Ok(exit::DONE)
+}
+
+/// A service that has failed is started again, and adopts them; one that was stopped is not (systemd.exec(5)).
+fn stop_left_over(socket: Option<&Path>, instance: Option<&str>) -> Result<u8, Failure> {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    // Exit code 2 is not tried again (RestartPreventExitStatus=).
+    let over = match variable("SERVICE_RESULT").as_str() {
+        "success" | "timeout" => true,
+        "exit-code" => variable("EXIT_STATUS") == exit::USAGE.to_string(),
+        _ => false,
+    };
+    match left::find(socket, instance) {
+        Some(left) if over => stop_left(&left, true),
+        Some(_) | None => Ok(exit::DONE),
+    }
+}
+
+/// Of one instance, or of all; then the worst exit code counts.
+async fn upgrade_supervisor(
+    socket: Option<&Path>,
+    json: bool,
+    no_queue: bool,
+    all: bool,
+    instance: Option<&str>,
+) -> Result<u8, Failure> {
+    let request = RestartRequest { no_queue };
+    if !all {
+        let operation = Operation::new(socket, instance, json)?;
+        return operation.run("/v1/upgrade-supervisor", &request, Patience::default()).await;
+    }
+    let mut worst = exit::DONE;
+    for instance in crate::instance::all() {
+        let operation = Operation::of(&instance, json);
+        let outcome = operation.run("/v1/upgrade-supervisor", &request, Patience::default()).await;
+        let code = outcome.unwrap_or_else(|failure| {
+            crate::complain!("{}: {}", instance.name, failure.text);
+            failure.exit
+        });
+        worst = worst.max(code);
+    }
+    Ok(worst)
+}
+
 async fn history(client: &Client, json: bool) -> Result<u8, Failure> {
     let history: Vec<Upgrade> = client.get("/v1/history").await?;
     if json {
         print_json(&history);
     } else {
-        history.iter().for_each(|upgrade| crate::say!("{}", upgrade_line(upgrade)));
+        for upgrade in &history {
+            crate::say!("{}", upgrade_line(upgrade));
+            if !upgrade.phases.is_empty() {
+                crate::say!("  {}", phases_line(upgrade));
+            }
+        }
     }
     Ok(exit::DONE)
 }

@@ -27,6 +27,7 @@ mod cli;
 mod client;
 mod commands;
 mod instance;
+mod left;
 mod render;
 
 use std::process::ExitCode;
@@ -46,7 +47,15 @@ fn main() -> ExitCode {
     match runtime.block_on(commands::run(cli)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
+            let left = (failure.exit == gin_shared::exit::NO_SUPERVISOR).then(left::all).unwrap_or_default();
             crate::complain!("{}error:{} {}", render::BAD, render::PLAIN, failure.text);
+            for one in left {
+                crate::complain!(
+                    "  {}: {}; gin-supervisor, started again, adopts them",
+                    one.instance(),
+                    one.sentence()
+                );
+            }
             ExitCode::from(failure.exit)
         }
     }

@@ -7,6 +7,8 @@ use gin_shared::control::WORKERS_MAX;
 use nix::sys::signal::Signal;
 use rustix::thread::CapabilitySet;
 
+use serde::{Deserialize, Serialize};
+
 use super::parse_signal;
 use super::read::Section;
 use crate::cli::Cli;
@@ -16,7 +18,8 @@ use crate::machine::plan::Readiness;
 const CORES_MAX: usize = 1024;
 
 /// What counts for the next generation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WorkerConfig {
     /// What to run; `None`: the gin-server beside this program.
     pub command: Option<Vec<String>>,
@@ -41,6 +44,7 @@ pub struct WorkerConfig {
     /// How long a worker may drain.
     pub drain_timeout: Duration,
     /// Asks a worker without a channel to finish.
+    #[serde(with = "crate::state::text::signal")]
     pub stop_signal: Signal,
     /// Whether the worker waits for `go`.
     pub channel: bool,
@@ -77,7 +81,8 @@ pub struct WorkerConfig {
 }
 
 /// How much a worker may have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// RLIMIT_NOFILE.
     pub nofile: Option<u64>,
@@ -92,7 +97,7 @@ pub struct Limits {
 }
 
 /// What is asked over the private listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
     /// By GET.
     pub path: String,
@@ -111,7 +116,8 @@ pub struct Probe {
 }
 
 /// Commands around a restart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Hooks {
     /// If it fails, so does the restart.
     pub before_restart: Option<Vec<String>>,
@@ -121,6 +127,48 @@ pub struct Hooks {
     pub on_failure: Option<Vec<String>>,
     /// For each.
     pub timeout: Duration,
+}
+
+impl Default for WorkerConfig {
+    /// What an empty file says, of a foreign program.
+    fn default() -> Self {
+        Self {
+            command: None,
+            directory: None,
+            workers: 1,
+            ready: Readiness::Notify,
+            check: None,
+            ready_timeout: Duration::from_secs(30),
+            warm_up: None,
+            probe: None,
+            soak: Duration::from_secs(1),
+            rolling: false,
+            drain_timeout: Duration::from_secs(60),
+            stop_signal: Signal::SIGTERM,
+            channel: false,
+            private_listener: false,
+            dies_with_master: false,
+            watchdog: None,
+            user: None,
+            group: None,
+            umask: None,
+            nice: None,
+            cores: None,
+            oom_score_adjust: None,
+            capabilities: None,
+            limits: Limits::default(),
+            env: Vec::new(),
+            env_file: None,
+            hooks: Hooks::default(),
+            hot_restart: true,
+        }
+    }
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self { before_restart: None, after_restart: None, on_failure: None, timeout: Duration::from_secs(30) }
+    }
 }
 
 pub(super) fn read(section: &Section<'_>, features: &Section<'_>, cli: &Cli) -> WorkerConfig {
@@ -218,15 +266,13 @@ fn read_probe(section: &Section<'_>) -> Option<Probe> {
 }
 
 fn read_hooks(section: &Section<'_>) -> Hooks {
-    const TIMEOUT: Duration = Duration::from_secs(30);
-    let Some(table) = section.table("hooks") else {
-        return Hooks { before_restart: None, after_restart: None, on_failure: None, timeout: TIMEOUT };
-    };
+    let default = Hooks::default();
+    let Some(table) = section.table("hooks") else { return default };
     let hooks = Hooks {
         before_restart: table.command("before_restart"),
         after_restart: table.command("after_restart"),
         on_failure: table.command("on_failure"),
-        timeout: at_least(&table, "timeout", Duration::from_millis(1)).unwrap_or(TIMEOUT),
+        timeout: at_least(&table, "timeout", Duration::from_millis(1)).unwrap_or(default.timeout),
     };
     table.finish();
     hooks

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use gin_shared::control::{
-    Accepted, CancelRequest, OperationId, RestartRequest, ScaleRequest, StopRequest, WORKERS_MAX,
+    Accepted, CancelRequest, Nothing, OperationId, RestartRequest, ScaleRequest, StopRequest, WORKERS_MAX,
 };
 use gin_shared::exit;
 use serde::de::DeserializeOwned;
@@ -37,6 +37,26 @@ pub(super) async fn reload(
     let asked_by = caller.user.clone();
     let message = |operation| Message::Reload(ReloadRequest { operation, asked_by, queue });
     send(&handle, &caller, "reload", message).await
+}
+
+/// `POST /v1/rollback`
+pub(super) async fn rollback(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    Wish(Nothing {}): Wish<Nothing>,
+) -> Response {
+    let asked_by = caller.user.clone();
+    ask(&handle, &caller, "rollback", |operation| Event::Rollback { operation, asked_by }).await
+}
+
+/// `POST /v1/upgrade-supervisor`
+pub(super) async fn upgrade_supervisor(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    Wish(request): Wish<RestartRequest>,
+) -> Response {
+    let queue = queue(&request);
+    ask(&handle, &caller, "upgrade-supervisor", |operation| Event::Reexec { operation, queue }).await
 }
 
 /// `POST /v1/cancel`

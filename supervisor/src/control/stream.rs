@@ -79,7 +79,7 @@ pub(super) async fn events(State(handle): State<Handle>) -> Response {
     })
 }
 
-/// An answer that `write` goes on with, until it returns or the caller leaves.
+/// An answer that `write` goes on with, until it returns, the caller leaves, or callers are to leave.
 fn stream<F>(handle: &Handle, content: &'static str, write: impl FnOnce(mpsc::Sender<Bytes>) -> F) -> Response
 where
     F: Future<Output = ()> + 'static,
@@ -90,9 +90,10 @@ where
     };
     let (sender, receiver) = mpsc::channel(WINDOW);
     let left = sender.clone();
-    let writing = write(sender);
+    let (writing, mut paused) = (write(sender), handle.paused.subscribe());
     tokio::task::spawn_local(async move {
-        tokio::select! { () = writing => {}, () = left.closed() => {} }
+        // When another program takes over, who follows something comes back to that.
+        tokio::select! { () = writing => {}, () = left.closed() => {}, _ = paused.wait_for(|paused| *paused) => {} }
     });
     ([(header::CONTENT_TYPE, content)], Body::new(Chunks { receiver, _place: place })).into_response()
 }

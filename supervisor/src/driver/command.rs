@@ -1,24 +1,32 @@
 //! The operator's commands: the ready check, the warm-up, and the hooks. Each runs as a worker does, but for its descriptors.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use super::frozen::Program;
+use super::program::Program;
 use crate::machine::failure::Exit;
 use crate::os::orphan;
 use crate::os::pidfd::Child;
 use crate::os::spawn::{self, Link, Spec};
 
-/// Which children are ours to reap: workers, and commands.
-pub type Claims = Rc<RefCell<HashSet<Pid>>>;
+/// Which children are ours to reap.
+pub type Claims = Rc<RefCell<HashMap<Pid, Claim>>>;
 
-/// A command that runs.
+/// What a child is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// A worker.
+    Worker,
+    /// An operator's command, or the check of a program.
+    Command,
+}
+
+/// A command that runs; [`Self::end`] waits for it.
 #[derive(Debug)]
 pub struct Command {
     child: Rc<Child>,
@@ -27,16 +35,22 @@ pub struct Command {
 }
 
 impl Command {
-    /// Starts it.
+    /// Makes a process for one, which waits for its orders: so that it can be written down first.
     ///
     /// # Errors
     /// If there is no process, descriptor or memory to be had.
-    pub fn start(spec: &Spec, program: &Program, claims: &Claims) -> io::Result<Self> {
+    pub fn begin(claims: &Claims) -> io::Result<Self> {
         let helper = spawn::start()?;
-        // If this fails the helper reads EOF, exits, and is reaped as an orphan.
-        helper.link.send(spec, &[program.executable.as_fd()])?;
-        claims.borrow_mut().insert(helper.child.pid());
+        claims.borrow_mut().insert(helper.child.pid(), Claim::Command);
         Ok(Self { child: Rc::new(helper.child), link: helper.link, claims: Rc::clone(claims) })
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If its orders cannot be sent; then its process ends by itself.
+    pub fn start(&self, spec: &Spec, program: &Program) -> io::Result<()> {
+        program.executable().and_then(|executable| self.link.send(spec, &[executable]))
     }
 
     /// Its process, to end it before its time.
@@ -60,12 +74,19 @@ impl Command {
         let _ = self.child.exited().await;
         let exit = self.child.reap();
         self.claims.borrow_mut().remove(&self.child.pid());
-        orphan::reap(|pid| self.claims.borrow().contains(&pid));
+        orphan::reap(|pid| self.claims.borrow().contains_key(&pid));
         match (ended, exit) {
             (Err(_), _) => Err(format!("it did not end within {}", humantime::format_duration(timeout))),
             (Ok(Some(error)), _) => Err(error),
             (Ok(None), Exit::Code(0)) => Ok(()),
             (Ok(None), exit) => Err(format!("it {exit}")),
         }
+    }
+}
+
+impl Drop for Command {
+    /// One that was never given its orders exits, and is reaped as an orphan.
+    fn drop(&mut self) {
+        self.claims.borrow_mut().remove(&self.child.pid());
     }
 }

@@ -1,79 +1,72 @@
 //! A generation's frozen answer to "what runs": taken once, at the moment of the upgrade.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use gin_shared::generation::{Generation, WorkerId};
 use gin_shared::inherit;
 use nix::unistd::{Gid, Uid, User};
+use serde::{Deserialize, Serialize};
 
+use super::listeners::Listeners;
+use super::program::{Commands, Program};
 use crate::config::{Config, WorkerConfig, without_code};
 use crate::exec_helper::lookup;
 use crate::machine::plan::Plan;
 use crate::os::limits::inherited_nofile;
 use crate::os::listener::Listening;
 use crate::os::spawn::Spec;
+use crate::os::succession::Descriptors;
+use crate::state::{self, text};
 
 /// What a generation runs.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Frozen {
+    /// Which.
+    pub id: Generation,
     /// What was configured.
     pub config: WorkerConfig,
     /// What the file said in the sections that are not the master's.
+    #[serde(default)]
     pub others: String,
     /// The name people know it by.
     pub release: Option<String>,
     /// Where it runs: links resolved.
+    #[serde(with = "text::option")]
     pub directory: Option<PathBuf>,
     /// What clients connect to.
-    pub listeners: Vec<Listening>,
+    pub listeners: Listeners,
     /// The worker's program.
     pub program: Program,
     /// The operator's commands.
     pub commands: Commands,
-    /// Whose the workers' sockets are, if not the master's.
-    pub owner: Option<(Uid, Gid)>,
+    /// Whose the workers' sockets are, if not the master's: user and group.
+    owner: Option<(u32, u32)>,
+    #[serde(with = "text::pairs")]
     environment: Vec<(OsString, OsString)>,
     snapshot: Option<Snapshot>,
 }
 
-/// A program and its arguments, found and opened.
-#[derive(Debug)]
-pub struct Program {
-    /// Its directory part resolved.
-    path: PathBuf,
-    argv: Vec<OsString>,
-    /// Open.
-    pub executable: OwnedFd,
-}
-
-/// The operator's commands.
-#[derive(Debug)]
-pub struct Commands {
-    /// Whether a worker is ready.
-    pub check: Option<Program>,
-    /// For each ready worker.
-    pub warm_up: Option<Program>,
-    /// Before the first worker is started.
-    pub before_restart: Option<Program>,
-    /// When the generation serves.
-    pub after_restart: Option<Program>,
-    /// When it does not.
-    pub on_failure: Option<Program>,
-}
-
 /// The configuration as the workers of one generation see it. Goes with the generation.
-#[derive(Debug)]
-struct Snapshot(PathBuf);
+#[derive(Debug, Serialize, Deserialize)]
+struct Snapshot {
+    #[serde(with = "text")]
+    path: PathBuf,
+    /// Not in a state that is only looked at.
+    #[serde(skip)]
+    ours: bool,
+}
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if self.ours {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -101,27 +94,110 @@ impl Frozen {
             on_failure: command(&worker.hooks.on_failure)?,
         };
         let (uid, gid) = lookup(worker.user.as_deref(), worker.group.as_deref())?;
-        let owner = uid.or(gid.map(|_| Uid::effective())).zip(gid);
+        let owner = uid.or(gid.map(|_| Uid::effective())).zip(gid).map(|(uid, gid)| (uid.as_raw(), gid.as_raw()));
         let snapshot = config.file.as_ref().map(|file| {
             let extension = file.path.extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
-            let path = runtime.join(format!("generation-{id}.{extension}"));
-            write_snapshot(&path, &file.text, owner).map(|()| Snapshot(path))
+            let path = state::config_file(runtime, id, &extension);
+            write_snapshot(&path, &file.text, owner).map(|()| Snapshot { path, ours: true })
         });
         let snapshot =
             snapshot.transpose().map_err(|error| format!("configuration snapshot: {}", without_code(&error)))?;
         let release = directory.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
         Ok(Self {
+            id,
             config: worker,
             others: config.others(),
             release,
             directory,
-            listeners,
+            listeners: Listeners::Open(listeners),
             program,
             commands,
             owner,
             environment,
             snapshot,
         })
+    }
+
+    /// The same once more, as another generation: what it runs is what it ran, whatever lies there now.
+    ///
+    /// # Errors
+    /// In words for the operator: what is gone.
+    pub fn again(&self, id: Generation, listeners: Vec<Listening>, runtime: &Path) -> Result<Self, String> {
+        if let Some(directory) = self.directory.as_deref().filter(|directory| !directory.is_dir()) {
+            return Err(format!("directory {}: it is gone, and a worker runs in it", directory.display()));
+        }
+        let mut environment = self.environment.clone();
+        put(&mut environment, inherit::GIN_GENERATION, id.to_string().into());
+        let command = |program: &Option<Program>| program.as_ref().map(Program::again).transpose();
+        let snapshot = self.snapshot.as_ref().map(|snapshot| {
+            let extension = snapshot.path.extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
+            let path = state::config_file(runtime, id, &extension);
+            let text = std::fs::read_to_string(&snapshot.path)?;
+            write_snapshot(&path, &text, self.owner).map(|()| Snapshot { path, ours: true })
+        });
+        let snapshot =
+            snapshot.transpose().map_err(|error| format!("configuration snapshot: {}", without_code(&error)))?;
+        Ok(Self {
+            id,
+            config: self.config.clone(),
+            others: self.others.clone(),
+            release: self.release.clone(),
+            directory: self.directory.clone(),
+            listeners: Listeners::Open(listeners),
+            program: self.program.again()?,
+            commands: Commands {
+                check: command(&self.commands.check)?,
+                warm_up: command(&self.commands.warm_up)?,
+                before_restart: command(&self.commands.before_restart)?,
+                after_restart: command(&self.commands.after_restart)?,
+                on_failure: command(&self.commands.on_failure)?,
+            },
+            owner: self.owner,
+            environment,
+            snapshot,
+        })
+    }
+
+    /// What to say if the configured directory is another one than this generation's: the next restart runs that.
+    #[must_use]
+    pub fn points_elsewhere(&self) -> Option<String> {
+        let (written, own) = (self.config.directory.as_ref()?, self.directory.as_ref()?);
+        (!self.is_where_it_was()).then(|| match written.canonicalize() {
+            Ok(now) => format!(
+                "{} still points to {}, not to {}: the next restart runs that again",
+                written.display(),
+                now.display(),
+                own.display()
+            ),
+            Err(_) => format!("{} cannot be resolved: the next restart fails until it can", written.display()),
+        })
+    }
+
+    /// Takes it over from a master before this one: opens what it runs, and owns its files. Gives whether a worker of it can
+    /// be started.
+    pub fn resume(&mut self, descriptors: &Descriptors, workers: &[i32]) -> bool {
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.ours = true;
+        }
+        self.commands.each_mut().for_each(|program| program.reopen(descriptors, &[]));
+        self.program.reopen(descriptors, workers);
+        self.program.executable.is_some()
+    }
+
+    /// The open executables, by name.
+    pub fn executables(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
+        let Commands { check, warm_up, before_restart, after_restart, on_failure } = &self.commands;
+        let commands = [check, warm_up, before_restart, after_restart, on_failure].into_iter().flatten();
+        let programs = std::iter::once(&self.program).chain(commands);
+        programs.filter_map(|program| {
+            Some((state::executable_name(program.identity), program.executable.as_ref()?.as_fd()))
+        })
+    }
+
+    /// Whose the workers' sockets are, if not the master's.
+    #[must_use]
+    pub fn owner(&self) -> Option<(Uid, Gid)> {
+        self.owner.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid)))
     }
 
     /// Whether its directory still resolves to the same one: a new release is none of a reload's small changes.
@@ -153,7 +229,8 @@ impl Frozen {
     /// What the helper of one of its workers is to become.
     #[must_use]
     pub fn spec(&self, id: WorkerId, notify: &Path) -> Spec {
-        let mut names: Vec<&str> = self.listeners.iter().map(|listening| listening.spec.name.as_str()).collect();
+        let listeners = self.listeners.open();
+        let mut names: Vec<&str> = listeners.iter().map(|listening| listening.spec.name.as_str()).collect();
         names.extend(self.config.private_listener.then_some(inherit::PRIVATE));
         let mut environment = self.environment.clone();
         let mut set = |name: &str, value: OsString| put(&mut environment, name, value);
@@ -161,7 +238,7 @@ impl Frozen {
         set(inherit::GIN_SLOT, id.slot.to_string().into());
         set(inherit::NOTIFY_SOCKET, notify.into());
         if let Some(snapshot) = &self.snapshot {
-            set(inherit::GIN_CONFIG, snapshot.0.clone().into());
+            set(inherit::GIN_CONFIG, snapshot.path.clone().into());
         }
         // The worker's LISTEN_PID, which our channel needs too, is set where its PID is known; so is WATCHDOG_PID.
         let passes_descriptors = !names.is_empty() || self.config.channel;
@@ -218,24 +295,6 @@ impl Frozen {
     }
 }
 
-impl Program {
-    /// A path in argv[0] is resolved like the program's own: a virtualenv's python finds its packages by argv[0], and must
-    /// not find those of the next release there once the link has moved. A bare name stays as written.
-    fn find(
-        written: &[String],
-        directory: Option<&Path>,
-        environment: &[(OsString, OsString)],
-    ) -> Result<Self, String> {
-        let path = resolve_program(&written[0], directory, environment)?;
-        let executable = open_executable(&path)?;
-        let mut argv: Vec<OsString> = written.iter().map(OsString::from).collect();
-        if written[0].contains('/') {
-            argv[0] = path.clone().into();
-        }
-        Ok(Self { path, argv, executable })
-    }
-}
-
 /// The master's own environment, what the configuration adds, and who the worker is.
 fn environment(config: &Config, id: Generation, directory: Option<&Path>) -> Vec<(OsString, OsString)> {
     let added: Vec<(OsString, OsString)> =
@@ -277,56 +336,6 @@ fn resolve_directory(directory: &Path) -> Result<PathBuf, String> {
     if resolved.is_dir() { Ok(resolved) } else { Err(format!("{}: not a directory", name())) }
 }
 
-/// Resolves the directory part and keeps the last: a resolved virtualenv python is another python.
-fn resolve_program(
-    name: &str,
-    directory: Option<&Path>,
-    environment: &[(OsString, OsString)],
-) -> Result<PathBuf, String> {
-    let written = Path::new(name);
-    let found = if name.contains('/') {
-        match directory {
-            Some(directory) => directory.join(written),
-            None => {
-                std::path::absolute(written).map_err(|error| format!("command {name}: {}", without_code(&error)))?
-            }
-        }
-    } else {
-        search(name, environment).ok_or_else(|| format!("command {name}: not found in PATH"))?
-    };
-    let failed = |error: io::Error| format!("command {}: {}", found.display(), without_code(&error));
-    let (Some(parent), Some(last)) = (found.parent(), found.file_name()) else {
-        return Err(format!("command {name}: not a program"));
-    };
-    Ok(parent.canonicalize().map_err(failed)?.join(last))
-}
-
-fn search(name: &str, environment: &[(OsString, OsString)]) -> Option<PathBuf> {
-    let path = environment.iter().rev().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone());
-    let path = path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(name)).find(|program| {
-        program.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-    })
-}
-
-fn open_executable(program: &Path) -> Result<OwnedFd, String> {
-    let failed = |error: &io::Error| format!("command {}: {}", program.display(), without_code(error));
-    let metadata = program.metadata().map_err(|error| failed(&error))?;
-    if !metadata.is_file() {
-        return Err(format!("command {}: not a file", program.display()));
-    }
-    if metadata.permissions().mode() & 0o111 == 0 {
-        return Err(format!(
-            "command {}: not executable (mode {:04o})",
-            program.display(),
-            metadata.permissions().mode() & 0o7777
-        ));
-    }
-    // A program that may be executed but not read still has a descriptor, of the path alone.
-    let path_only = || OpenOptions::new().read(true).custom_flags(nix::fcntl::OFlag::O_PATH.bits()).open(program);
-    File::open(program).or_else(|_| path_only()).map(OwnedFd::from).map_err(|error| failed(&error))
-}
-
 /// Asks gin-server, if that is what runs, whether it takes its part of the configuration.
 ///
 /// # Errors
@@ -353,12 +362,13 @@ fn gin_server() -> Result<PathBuf, String> {
     Ok(program)
 }
 
-fn write_snapshot(path: &Path, text: &str, owner: Option<(Uid, Gid)>) -> io::Result<()> {
+fn write_snapshot(path: &Path, text: &str, owner: Option<(u32, u32)>) -> io::Result<()> {
     let _ = std::fs::remove_file(path);
+    crate::os::fault::at("snapshot.write")?;
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o400).open(path)?;
     file.write_all(text.as_bytes())?;
     if let Some((uid, gid)) = owner {
-        nix::unistd::fchown(&file, Some(uid), Some(gid))?;
+        nix::unistd::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     }
     Ok(())
 }

@@ -11,9 +11,10 @@ use tokio::task::AbortHandle;
 
 use super::Message;
 use super::command::Command;
-use super::frozen::{Commands, Program};
 use super::perform::Performer;
 use super::probe::probe;
+use super::program::{Commands, Program};
+use crate::machine::Machine;
 use crate::machine::event::{Event, WorkerEvent};
 use crate::os::pidfd::Child;
 
@@ -45,11 +46,12 @@ impl Performer {
     pub(super) fn command(
         &mut self,
         id: WorkerId,
+        machine: &Machine,
         choose: impl Fn(&Commands) -> Option<&Program>,
         tell: fn(Result<(), String>) -> WorkerEvent,
         events: &mut VecDeque<Event>,
     ) {
-        match self.start_command(id, choose) {
+        match self.start_command(id, machine, choose) {
             Ok((command, timeout)) => {
                 let inbox = self.handle.inbox.clone();
                 self.gates.insert(id, Gate::Command(command.child()));
@@ -66,10 +68,14 @@ impl Performer {
     }
 
     fn start_command(
-        &self,
+        &mut self,
         id: WorkerId,
+        machine: &Machine,
         choose: impl Fn(&Commands) -> Option<&Program>,
     ) -> io::Result<(Command, Duration)> {
+        let command = Command::begin(&self.claims)?;
+        // Recorded: now it may run.
+        self.keep(machine);
         let frozen = self.frozen.get(&id.generation).ok_or_else(|| io::Error::other("its generation is gone"))?;
         let process = self.processes.get(&id).ok_or_else(|| io::Error::other("the worker is gone"))?;
         let program = choose(&frozen.commands).ok_or_else(|| io::Error::other("no command is set"))?;
@@ -78,7 +84,8 @@ impl Performer {
             more.push((inherit::GIN_PRIVATE_SOCKET, private.path().display().to_string()));
         }
         let spec = frozen.command_spec(program, more);
-        Ok((Command::start(&spec, program, &self.claims)?, frozen.config.ready_timeout))
+        command.start(&spec, program)?;
+        Ok((command, frozen.config.ready_timeout))
     }
 
     /// Probes a worker; the machine sets the end.

@@ -5,13 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gin_shared::control::{OperationId, Outcome, Step};
+use gin_shared::exit;
 use gin_shared::generation::Generation;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::machine::moment::Moment;
 
 /// So many that have ended are kept, for callers that ask late.
 const KEPT: usize = 128;
+/// So many of them survive the master.
+const SAVED: usize = 4;
 
 /// All operations that are known; shared between the driver and the control API.
 #[derive(Debug, Clone)]
@@ -24,7 +28,15 @@ struct Inner {
     changed: watch::Sender<()>,
 }
 
-#[derive(Debug)]
+/// What a successor goes on with.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Saved {
+    next: u64,
+    known: Vec<(OperationId, Operation)>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Operation {
     began: Moment,
     steps: Vec<Step>,
@@ -72,6 +84,45 @@ impl Operations {
         })
     }
 
+    /// What a successor has to know: those that are open, and the last that ended, whose callers may not have heard it yet.
+    #[must_use]
+    pub fn save(&self) -> Saved {
+        self.with(|inner| {
+            let mut ended = 0;
+            let newest_first = inner.known.iter().rev().filter(|(_, operation)| {
+                ended += usize::from(operation.ended);
+                !operation.ended || ended <= SAVED
+            });
+            let known = newest_first.map(|(id, operation)| (*id, operation.clone())).collect();
+            Saved { next: inner.next, known }
+        })
+    }
+
+    /// Goes on with what a master before this one knew.
+    pub fn restore(&self, saved: Saved) {
+        self.with(|inner| {
+            inner.next = inner.next.max(saved.next);
+            inner.known = saved.known.into_iter().collect();
+        });
+    }
+
+    /// Ends those that nobody will: `awaited` are those that somebody does, `current` is what serves.
+    pub fn abandon(&self, now: Moment, awaited: impl Fn(OperationId) -> bool, current: Option<Generation>) {
+        let open = self.with(|inner| {
+            let open = inner.known.iter().filter(|(id, operation)| !operation.ended && !awaited(**id));
+            open.map(|(id, operation)| (*id, operation.generation)).collect::<Vec<_>>()
+        });
+        for (id, generation) in open {
+            match generation.filter(|generation| Some(*generation) == current) {
+                Some(generation) => self.end(now, id, exit::DONE, format!("generation {generation} serves")),
+                None => {
+                    let text = "the supervisor died before it was done; gin-ctl status tells what serves".to_owned();
+                    self.end(now, id, exit::FAILED, text);
+                }
+            }
+        }
+    }
+
     /// Something happened for these.
     pub fn step(&self, operations: &[OperationId], step: &Step) {
         self.each(|id, operation| {
@@ -91,6 +142,16 @@ impl Operations {
                 operation.steps.push(step.clone());
             }
         });
+    }
+
+    /// A program was found fit to become the master.
+    pub fn checked(&self, operations: &[OperationId], version: &str) {
+        self.step(operations, &Step::Checked { version: version.to_owned() });
+    }
+
+    /// Something that those who wait for a generation should know.
+    pub fn warn(&self, generation: Generation, text: &str) {
+        self.step_of(generation, &Step::Warning { text: text.to_owned() });
     }
 
     /// What a generation runs is known now: told to those who wait for it, once.

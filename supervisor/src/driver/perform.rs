@@ -1,8 +1,8 @@
 //! Actions become system calls.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::collections::VecDeque;
-use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::{Rc, Weak};
@@ -10,8 +10,9 @@ use std::rc::{Rc, Weak};
 use gin_shared::control::OperationId;
 use gin_shared::exit;
 use gin_shared::generation::{Generation, WorkerId};
+use gin_shared::state::ProcessId;
 
-use super::command::Claims;
+use super::command::{Claim, Claims};
 use super::frozen::Frozen;
 use super::gates::Gate;
 use super::process::{Own, Process};
@@ -29,7 +30,8 @@ use crate::os::notify::NotifySocket;
 use crate::os::pidfd::Child;
 use crate::os::private::PrivateListener;
 use crate::os::words::LastWords;
-use crate::os::{orphan, spawn};
+use crate::os::{fault, orphan, spawn};
+use crate::state::worker_file;
 
 /// What a generation was made for.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +52,8 @@ pub struct Performer {
     /// The last words of a worker that was told to end or is gone, until its generation is.
     pub(super) words: HashMap<WorkerId, Vec<String>>,
     pub(super) started: Moment,
+    /// The master's own process.
+    pub(super) identity: ProcessId,
     pub(super) booted: bool,
     pub(super) service_manager: ServiceManager,
     pub(super) claims: Claims,
@@ -65,28 +69,37 @@ pub struct Performer {
     pub(super) configs: HashMap<Generation, Config>,
     /// Commands that a generation waits for before it is started.
     pub(super) preparing: HashMap<Generation, Rc<Child>>,
+    /// The version of the program that is to become the master.
+    pub(super) successor: Option<String>,
+    /// Which file was checked.
+    pub(super) checked: Option<(u64, u64, u64, i64)>,
 }
 
 impl Performer {
     /// With nothing running.
     #[must_use]
-    pub fn new(parts: Parts, handle: Handle) -> Self {
+    pub fn new(mut parts: Parts, handle: Handle) -> Self {
+        let stored = std::mem::take(&mut parts.stored);
+        let own = i32::try_from(std::process::id()).unwrap_or_default();
         Self {
             fixed_seen: parts.config.fixed.clone(),
+            started: parts.started,
+            identity: ProcessId::of(own).unwrap_or(ProcessId { pid: own, started: 0 }),
             parts,
             handle,
             frozen: HashMap::new(),
             processes: HashMap::new(),
             words: HashMap::new(),
-            started: crate::os::time::now(),
             booted: false,
-            service_manager: ServiceManager::from_env(),
-            claims: Rc::new(RefCell::new(HashSet::new())),
+            service_manager: ServiceManager::from_env(stored),
+            claims: Rc::new(RefCell::new(HashMap::new())),
             sockets: Vec::new(),
             gates: HashMap::new(),
             asked: HashMap::new(),
             configs: HashMap::new(),
             preparing: HashMap::new(),
+            successor: None,
+            checked: None,
         }
     }
 
@@ -117,7 +130,7 @@ impl Performer {
 
     /// Reaps dead children that are no workers.
     pub fn reap_orphans(&self) {
-        orphan::reap(|pid| self.claims.borrow().contains(&pid));
+        orphan::reap(|pid| self.claims.borrow().contains_key(&pid));
     }
 
     /// Lets an event through to the machine, unless the configuration forbids it.
@@ -132,7 +145,7 @@ impl Performer {
             self.gates.remove(worker);
         }
         match &event {
-            Event::Restart { operation, asked_by, .. }
+            Event::Restart { operation, asked_by, .. } | Event::Rollback { operation, asked_by }
                 if serving.is_some_and(|frozen| !frozen.config.hot_restart)
                 // Unless the file has been changed to allow it.
                 && !self.load().is_ok_and(|config| config.worker.hot_restart) =>
@@ -144,6 +157,10 @@ impl Performer {
             }
             Event::Worker { worker, what: WorkerEvent::Exited { .. } } => {
                 self.gates.remove(worker);
+                for what in ["notify", "channel", "private"] {
+                    // Mostly gone already; one that an older master made may not be known.
+                    let _ = std::fs::remove_file(worker_file(&self.parts.paths.runtime, *worker, what));
+                }
                 if let Some(process) = self.processes.remove(worker) {
                     // Only the last one of a slot is ever quoted.
                     self.words.retain(|id, _| (id.generation, id.slot) != (worker.generation, worker.slot));
@@ -155,6 +172,12 @@ impl Performer {
             | Event::Cancel { .. }
             | Event::Scale { .. }
             | Event::Stop { .. }
+            | Event::Rollback { .. }
+            | Event::Reexec { .. }
+            | Event::ReexecChecked(_)
+            | Event::ReexecFailed(_)
+            | Event::Reexeced
+            | Event::Adopted { .. }
             | Event::Prepared { .. }
             | Event::Worker { .. }
             | Event::Time => Some(event),
@@ -172,10 +195,18 @@ impl Performer {
         let mut code = None;
         for action in actions {
             match action {
-                Action::Prepare(generation) => self.prepare(generation, machine, events),
+                Action::Prepare { generation, from } => self.prepare(generation, from, machine, events),
+                Action::Keep(generation) => {
+                    if let Some(frozen) = self.frozen.get_mut(&generation) {
+                        frozen.listeners.close();
+                    }
+                    self.gone(generation, machine);
+                }
+                Action::CheckReexec => self.check_reexec(machine, events),
+                Action::Reexec => self.pause_for_reexec(),
                 Action::Spawn(worker) => {
                     let mut tell = |what| events.push_back(Event::Worker { worker, what });
-                    match self.spawn(worker) {
+                    match self.spawn(worker, machine) {
                         Err(error) => tell(WorkerEvent::SpawnFailed { error: error.to_string() }),
                         Ok((pid, sent)) => {
                             tell(WorkerEvent::Spawned { pid });
@@ -187,10 +218,10 @@ impl Performer {
                     }
                 }
                 Action::Check(worker) => {
-                    self.command(worker, |commands| commands.check.as_ref(), WorkerEvent::Checked, events);
+                    self.command(worker, machine, |commands| commands.check.as_ref(), WorkerEvent::Checked, events);
                 }
                 Action::WarmUp(worker) => {
-                    self.command(worker, |commands| commands.warm_up.as_ref(), WorkerEvent::WarmedUp, events);
+                    self.command(worker, machine, |commands| commands.warm_up.as_ref(), WorkerEvent::WarmedUp, events);
                 }
                 Action::Probe(worker) => self.probe(worker, events),
                 Action::Abort(worker) => self.with(worker, Process::abort),
@@ -205,7 +236,9 @@ impl Performer {
                 }
                 Action::Kill(worker) => {
                     self.gates.remove(&worker);
-                    self.with(worker, Process::kill);
+                    if let Some(process) = self.processes.get(&worker) {
+                        Process::kill(process);
+                    }
                 }
                 Action::Forget(generation) => {
                     self.frozen.remove(&generation);
@@ -214,15 +247,23 @@ impl Performer {
                     if let Some(command) = self.preparing.remove(&generation) {
                         let _ = command.kill_group();
                     }
-                    self.words.retain(|worker, _| worker.generation != generation);
-                    self.handle.operations.drained(|later| machine.leaving.iter().any(|run| run.id < later));
+                    self.gone(generation, machine);
                 }
                 Action::Answer(operation, answer) => self.answer(now, machine, operation, &answer),
                 Action::Report(report) => self.report(now, machine, report),
-                Action::Exit(with) => code = Some(with),
+                Action::Exit(with) => {
+                    self.parts.state_file.remove();
+                    code = Some(with);
+                }
             }
         }
         code
+    }
+
+    /// It has no worker left.
+    fn gone(&mut self, generation: Generation, machine: &Machine) {
+        self.words.retain(|worker, _| worker.generation != generation);
+        self.handle.operations.drained(|later| machine.leaving.iter().any(|run| run.id < later));
     }
 
     fn with(&self, worker: WorkerId, tell: impl FnOnce(&Process)) {
@@ -232,44 +273,56 @@ impl Performer {
     }
 
     /// Makes a process, and gives it its orders; without them it exits by itself.
-    fn spawn(&mut self, id: WorkerId) -> io::Result<(i32, io::Result<()>)> {
+    fn spawn(&mut self, id: WorkerId, machine: &Machine) -> io::Result<(i32, io::Result<()>)> {
         let frozen = self.frozen.get(&id.generation).ok_or_else(|| io::Error::other("its generation is gone"))?;
-        let place = |what: &str| self.parts.runtime.join(format!("{id}.{what}"));
-        let notify = NotifySocket::bind(&place("notify"), frozen.owner)?;
+        let place = |what: &str| worker_file(&self.parts.paths.runtime, id, what);
+        let notify = NotifySocket::bind(&place("notify"), frozen.owner())?;
         let channel = match frozen.config.channel {
             true => {
-                let listener = ChannelListener::bind(&place("channel"), frozen.owner)?;
+                let listener = ChannelListener::bind(&place("channel"), frozen.owner())?;
                 let channel = listener.connect()?;
                 Some((listener, channel))
             }
             false => None,
         };
-        let own = |on: bool| on.then(|| PrivateListener::bind(&place("private"), frozen.owner, frozen.config.channel));
+        let own =
+            |on: bool| on.then(|| PrivateListener::bind(&place("private"), frozen.owner(), frozen.config.channel));
         let private = own(frozen.config.private_listener).transpose()?;
         let spec = frozen.spec(id, notify.path());
         let words = LastWords::begin();
+        frozen.program.executable()?;
 
         let helper = spawn::start()?;
         let pid = helper.child.pid();
-        self.claims.borrow_mut().insert(pid);
+        self.claims.borrow_mut().insert(pid, Claim::Worker);
         let stop_signal = frozen.config.stop_signal;
         let own = Own { channel, private };
         let process = Rc::new(Process::new(id, helper.child, notify, own, stop_signal, words));
         self.processes.insert(id, Rc::clone(&process));
-        let mut fds: Vec<BorrowedFd<'_>> = vec![frozen.program.executable.as_fd()];
-        fds.extend(frozen.listeners.iter().map(|listening| listening.socket.as_fd()));
-        fds.extend(process.private().map(AsFd::as_fd));
+        let _ = fault::at("spawn.unrecorded");
+        // A kill before this leaves a helper that ends by itself; a kill after it, one that is known.
+        self.keep(machine);
+        let _ = fault::at("spawn.recorded");
+        let frozen = self.frozen.get(&id.generation).ok_or_else(|| io::Error::other("its generation is gone"))?;
+        let mut fds: Vec<BorrowedFd<'_>> = vec![frozen.program.executable()?];
+        fds.extend(frozen.listeners.open().iter().map(|listening| listening.socket.as_fd()));
+        fds.extend(process.private().and_then(PrivateListener::fd));
         fds.extend(process.channel_fd());
-        // Recorded: now it may become the worker.
         let sent = helper.link.send(&spec, &fds);
-        tokio::task::spawn_local(process.watch(helper.link, self.handle.inbox.clone(), Rc::clone(&self.claims)));
+        let _ = fault::at("spawn.sent");
+        tokio::task::spawn_local(process.watch(Some(helper.link), self.handle.inbox.clone(), Rc::clone(&self.claims)));
         Ok((pid.as_raw(), sent))
     }
 
     fn answer(&self, now: Moment, machine: &Machine, operation: OperationId, answer: &Answer) {
         let (exit, text) = match answer {
             Answer::Restarted { generation, previous } => {
-                (exit::DONE, format!("generation {generation} serves; generation {previous} drains"))
+                let elsewhere = match (&machine.history.iter().next_back(), self.frozen.get(generation)) {
+                    (Some(record), Some(frozen)) if record.rollback.is_some() => frozen.points_elsewhere(),
+                    _ => None,
+                };
+                let elsewhere = elsewhere.map(|text| format!("; but {text}")).unwrap_or_default();
+                (exit::DONE, format!("generation {generation} serves; generation {previous} drains{elsewhere}"))
             }
             Answer::Scaled(workers) => (exit::DONE, format!("{workers} workers serve")),
             Answer::Incomplete { failure, workers } => (
@@ -278,6 +331,25 @@ impl Performer {
             ),
             Answer::CancelDone => (exit::DONE, "cancelled".to_owned()),
             Answer::Stopped => (exit::DONE, "stopped".to_owned()),
+            Answer::Reexeced => {
+                let workers = match self.processes.len() {
+                    1 => "1 worker".to_owned(),
+                    count => format!("{count} workers"),
+                };
+                let version = env!("CARGO_PKG_VERSION");
+                let pid = std::process::id();
+                (
+                    exit::DONE,
+                    format!("gin-supervisor {version} is the master now, pid {pid} as before; {workers} went on"),
+                )
+            }
+            Answer::Died => {
+                let text = "the supervisor died before it was done; gin-ctl status tells what serves";
+                (exit::FAILED, text.to_owned())
+            }
+            Answer::NotReexeced(why) => {
+                (exit::FAILED, format!("the supervisor was not upgraded, and goes on as it is: {why}"))
+            }
             Answer::Failed(failure @ Failure::Config(_)) => {
                 (exit::USAGE, format!("the configuration cannot be used; nothing changed\n{failure}"))
             }

@@ -20,14 +20,23 @@ use crate::machine::event::Event;
 use crate::machine::failure::Failure;
 use crate::machine::fleet::Fleet;
 use crate::machine::plan::Plan;
-use crate::os::listener::{Existing, Listener, Listening, gather};
+use crate::os::listener::{Existing, Listener, ListenerSpec, Listening, gather};
 use crate::os::time;
 
 impl Performer {
     /// Freezes a generation; then the operator's command may still object.
-    pub(super) fn prepare(&mut self, generation: Generation, machine: &Machine, events: &mut VecDeque<Event>) {
+    pub(super) fn prepare(
+        &mut self,
+        generation: Generation,
+        from: Option<Generation>,
+        machine: &Machine,
+        events: &mut VecDeque<Event>,
+    ) {
         let boot = matches!(machine.fleet, Fleet::Booting(_));
-        let plan = self.freeze(generation, boot);
+        let plan = match from {
+            Some(from) => self.freeze_again(generation, from),
+            None => self.freeze(generation, boot),
+        };
         let started = match (&plan, boot) {
             (Ok(_), false) => self.start_hook(generation, machine),
             (Ok(_) | Err(_), _) => Ok(None),
@@ -56,14 +65,20 @@ impl Performer {
         }
     }
 
-    fn start_hook(&self, generation: Generation, machine: &Machine) -> io::Result<Option<(Command, Duration)>> {
+    fn start_hook(&mut self, generation: Generation, machine: &Machine) -> io::Result<Option<(Command, Duration)>> {
+        if self.frozen.get(&generation).is_none_or(|frozen| frozen.commands.before_restart.is_none()) {
+            return Ok(None);
+        }
+        let command = Command::begin(&self.claims)?;
+        self.keep(machine);
         let Some(frozen) = self.frozen.get(&generation) else { return Ok(None) };
         let Some(program) = &frozen.commands.before_restart else { return Ok(None) };
         let asked_by = machine.candidate().map(|c| c.request.asked_by.clone()).unwrap_or_default();
         let previous = machine.current().map(|run| run.id);
         let more = hook_variables(previous, asked_by, "starting", None);
         let spec = frozen.command_spec(program, more);
-        Ok(Some((Command::start(&spec, program, &self.claims)?, frozen.config.hooks.timeout)))
+        command.start(&spec, program)?;
+        Ok(Some((command, frozen.config.hooks.timeout)))
     }
 
     fn freeze(&mut self, generation: Generation, boot: bool) -> Result<Plan, Failure> {
@@ -78,11 +93,28 @@ impl Performer {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
-        let listeners = self.gather(&config).map_err(Failure::Prepare)?;
-        let frozen = Frozen::freeze(generation, &config, listeners, &self.parts.runtime).map_err(Failure::Prepare)?;
+        let listeners = self.gather(&config.listeners).map_err(Failure::Prepare)?;
+        let frozen =
+            Frozen::freeze(generation, &config, listeners, &self.parts.paths.runtime).map_err(Failure::Prepare)?;
         let plan = frozen.plan();
         self.frozen.insert(generation, frozen);
         self.configs.insert(generation, config);
+        Ok(plan)
+    }
+
+    /// As another generation was frozen.
+    fn freeze_again(&mut self, generation: Generation, from: Generation) -> Result<Plan, Failure> {
+        let gone = || Failure::Prepare(format!("generation {from} is not known any more"));
+        let specs = self.frozen.get(&from).ok_or_else(gone)?.listeners.specs();
+        let listeners = self.gather(&specs).map_err(Failure::Prepare)?;
+        let frozen = self.frozen.get(&from).ok_or_else(gone)?;
+        let again = frozen.again(generation, listeners, &self.parts.paths.runtime).map_err(Failure::Prepare)?;
+        if let Some(warning) = again.points_elsewhere() {
+            tracing::warn!("{warning}");
+            self.handle.operations.warn(generation, &warning);
+        }
+        let plan = again.plan();
+        self.frozen.insert(generation, again);
         Ok(plan)
     }
 
@@ -98,18 +130,18 @@ impl Performer {
     }
 
     /// The sockets of a configuration: those that there are, and new ones for what is new.
-    fn gather(&mut self, config: &Config) -> Result<Vec<Listening>, String> {
+    fn gather(&mut self, specs: &[ListenerSpec]) -> Result<Vec<Listening>, String> {
         let booted = std::mem::take(&mut self.parts.listeners);
         self.sockets.extend(booted.iter().map(Rc::downgrade));
         self.sockets.retain(|socket| socket.strong_count() > 0);
-        let all: Vec<&Listening> = self.frozen.values().flat_map(|frozen| &frozen.listeners).collect();
+        let all: Vec<&Listening> = self.frozen.values().flat_map(|frozen| frozen.listeners.open()).collect();
         let names = |socket: &Rc<Listener>| {
             let with = all.iter().filter(|listening| Rc::ptr_eq(&listening.socket, socket));
             with.map(|listening| listening.spec.name.clone()).collect()
         };
         let upgraded = self.sockets.iter().filter_map(Weak::upgrade);
         let existing: Vec<Existing> = upgraded.map(|socket| Existing { names: names(&socket), socket }).collect();
-        let listeners = gather(&config.listeners, &existing).map_err(|error| error.to_string())?;
+        let listeners = gather(specs, &existing).map_err(|error| error.to_string())?;
         for listening in &listeners {
             if !existing.iter().any(|there| Rc::ptr_eq(&there.socket, &listening.socket)) {
                 self.sockets.push(Rc::downgrade(&listening.socket));
@@ -136,7 +168,7 @@ impl Performer {
             self.apply(config);
         }
         let Some(frozen) = self.frozen.get(&generation) else { return };
-        for listening in &frozen.listeners {
+        for listening in frozen.listeners.open() {
             if let Err(error) = listening.socket.apply(&listening.spec) {
                 tracing::error!(name = listening.spec.name, "listener: mode, owner or backlog: {error}");
             }

@@ -4,10 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use gin_shared::channel::{DrainReason, FromMaster, FromWorker};
 use gin_shared::generation::WorkerId;
 use gin_shared::notify::Notice;
+use gin_shared::state::ProcessId;
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 
@@ -22,6 +24,14 @@ use crate::os::pidfd::Child;
 use crate::os::private::PrivateListener;
 use crate::os::spawn::Link;
 use crate::os::words::LastWords;
+use crate::state::{self, LeftWorker};
+
+/// A kill that failed is tried again after this, so many times.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRIES: u32 = 60;
+
+/// Bursts of messages read of one that has died: those that it wrote before that are the first.
+const LAST_BURSTS: usize = 16;
 
 /// A worker that has a process.
 #[derive(Debug)]
@@ -32,11 +42,15 @@ pub struct Process {
     pub said: RefCell<Option<String>>,
     /// What it wrote.
     pub words: Option<LastWords>,
+    /// Its process, as a successor will know it.
+    pub identity: ProcessId,
     child: Child,
     notify: NotifySocket,
     channel: Option<(ChannelListener, Channel)>,
     private: Option<PrivateListener>,
     greeted: Cell<bool>,
+    /// Whether it was told to end.
+    told: Cell<bool>,
     stop_signal: Signal,
 }
 
@@ -61,8 +75,40 @@ impl Process {
         words: Option<LastWords>,
     ) -> Self {
         let Own { channel, private } = own;
-        let (said, greeted) = (RefCell::new(None), Cell::new(false));
-        Self { id, said, words, child, notify, channel, private, greeted, stop_signal }
+        let (said, greeted, told) = (RefCell::new(None), Cell::new(false), Cell::new(false));
+        let pid = child.pid().as_raw();
+        let identity = ProcessId::of(pid).unwrap_or(ProcessId { pid, started: 0 });
+        Self { id, said, words, identity, child, notify, channel, private, greeted, told, stop_signal }
+    }
+
+    /// Takes up what a master before this one knew of it.
+    #[must_use]
+    pub fn resume(self, left: &LeftWorker) -> Self {
+        self.told.set(left.told);
+        *self.said.borrow_mut() = left.said.clone();
+        self
+    }
+
+    /// What a successor has to know of it.
+    #[must_use]
+    pub fn left(&self, drain_timeout: Duration) -> LeftWorker {
+        LeftWorker {
+            id: self.id,
+            process: self.identity,
+            stop_signal: self.stop_signal as i32,
+            drain_timeout_ms: u64::try_from(drain_timeout.as_millis()).unwrap_or(u64::MAX),
+            channel: self.channel.is_some(),
+            private: self.private.is_some(),
+            told: self.told.get(),
+            said: self.said.borrow().clone(),
+            words: self.words.as_ref().and_then(LastWords::place),
+        }
+    }
+
+    /// What a successor needs of it, by name.
+    #[must_use]
+    pub fn descriptors(&self) -> [(String, BorrowedFd<'_>); 2] {
+        [(state::pidfd_name(self.id), self.child.fd()), (state::notify_name(self.id), self.notify.fd())]
     }
 
     /// Its PID.
@@ -74,7 +120,7 @@ impl Process {
     /// The listening socket of its channel, to be passed on.
     #[must_use]
     pub fn channel_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.channel.as_ref().map(|(listener, _)| listener.fd.as_fd())
+        self.channel.as_ref().and_then(|(listener, _)| listener.fd.as_ref()).map(AsFd::as_fd)
     }
 
     /// Its own listener, to be passed on.
@@ -85,6 +131,9 @@ impl Process {
 
     /// SIGABRT, for it hangs.
     pub fn abort(&self) {
+        if self.told.replace(true) {
+            return;
+        }
         self.signal(Signal::SIGABRT);
     }
 
@@ -100,22 +149,42 @@ impl Process {
     }
 
     /// Asks it to finish: over the channel, which can say why, or by signal where nobody has answered there yet.
+    ///
+    /// Once: to many a server a second signal means that it is to hurry.
     pub fn drain(&self, reason: DrainReason) {
+        if self.told.replace(true) {
+            return;
+        }
         let sent = self.send(&FromMaster::Drain { reason });
-        if !sent || !self.greeted.get() {
+        if sent && self.greeted.get() {
+            // One that is stopped hears it, too.
+            self.signalled(self.child.signal(Signal::SIGCONT));
+        } else {
             self.signal(self.stop_signal);
         }
     }
 
-    /// Ends it and its group.
-    pub fn kill(&self) {
-        self.signalled(self.child.kill_group());
+    /// Ends it and its group; again and again, if that cannot be done now.
+    pub fn kill(this: &Rc<Self>) {
+        if this.signalled(this.child.kill_group()) {
+            return;
+        }
+        let own = Rc::clone(this);
+        tokio::task::spawn_local(async move {
+            for _ in 0..RETRIES {
+                tokio::time::sleep(RETRY).await;
+                if own.signalled(own.child.kill_group()) {
+                    return;
+                }
+            }
+        });
     }
 
-    fn signalled(&self, result: io::Result<()>) {
-        if let Err(error) = result {
+    fn signalled(&self, result: io::Result<()>) -> bool {
+        if let Err(error) = &result {
             tracing::error!(worker = %self.id, pid = self.pid(), "cannot signal the worker: {error}");
         }
+        result.is_ok()
     }
 
     fn send(&self, message: &FromMaster) -> bool {
@@ -130,8 +199,8 @@ impl Process {
     }
 
     /// Tells what happens to it, until it has exited. Its exit is told last, when all it said before has been read.
-    pub async fn watch(self: Rc<Self>, link: Link, inbox: mpsc::Sender<Message>, claims: Claims) {
-        let (mut link, mut channel) = (Some(link), self.channel.is_some());
+    pub async fn watch(self: Rc<Self>, mut link: Option<Link>, inbox: mpsc::Sender<Message>, claims: Claims) {
+        let mut channel = self.channel.is_some();
         loop {
             let events = tokio::select! {
                 biased;
@@ -139,7 +208,7 @@ impl Process {
                     link = None;
                     vec![executed(outcome)]
                 }
-                notices = self.notify.receive() => self.notices(&notices.unwrap_or_default()),
+                notices = self.notify.receive(|pid| self.is_of(pid)) => self.notices(&notices.unwrap_or_default()),
                 message = receive(self.channel.as_ref(), &self.greeted), if channel => match message {
                     Some(event) => event.into_iter().collect(),
                     None => { channel = false; Vec::new() }
@@ -147,12 +216,19 @@ impl Process {
                 _ = self.child.exited() => break,
             };
             self.tell(&inbox, events).await;
+            // However fast somebody writes, others get their turn.
+            tokio::task::yield_now().await;
         }
         let last = self.last_events(link.as_ref());
         self.tell(&inbox, last).await;
         let exit = self.end(&claims);
         let event = WorkerEvent::Exited { exit, jitter: jitter() };
         self.tell(&inbox, vec![event]).await;
+    }
+
+    /// Whether a process is the worker's: itself, of its session, or a descendant.
+    fn is_of(&self, pid: i32) -> bool {
+        pid == self.pid() || orphan::descends(pid, self.pid())
     }
 
     async fn tell(&self, inbox: &mpsc::Sender<Message>, events: Vec<WorkerEvent>) {
@@ -166,7 +242,9 @@ impl Process {
     fn last_events(&self, link: Option<&Link>) -> Vec<WorkerEvent> {
         let mut events: Vec<WorkerEvent> =
             link.and_then(|link| link.read().ok()).map(|o| executed(Ok(o))).into_iter().collect();
-        while let Ok(Some(notices)) = self.notify.drain() {
+        // Somebody else may write there without end.
+        for _ in 0..LAST_BURSTS {
+            let Ok(Some(notices)) = self.notify.drain(&|pid| self.is_of(pid)) else { break };
             events.extend(self.notices(&notices));
         }
         events
@@ -193,12 +271,17 @@ impl Process {
 
     /// Ends what it leaves behind, while its PID and group are still its own; then lets them go.
     fn end(&self, claims: &Claims) -> Exit {
-        self.kill();
-        orphan::kill_of(self.id, |pid| claims.borrow().contains(&pid));
+        self.signalled(self.child.kill_group());
+        if self.child.is_adopted() {
+            // Its orphans fell to somebody else.
+            orphan::kill_strays(self.notify.path());
+            return Exit::Unknown;
+        }
+        orphan::kill_of(self.id, |pid| claims.borrow().contains_key(&pid));
         let exit = self.child.reap();
         claims.borrow_mut().remove(&self.child.pid());
         // Orphans that died meanwhile were hidden behind it.
-        orphan::reap(|pid| claims.borrow().contains(&pid));
+        orphan::reap(|pid| claims.borrow().contains_key(&pid));
         exit
     }
 }

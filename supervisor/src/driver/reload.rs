@@ -63,9 +63,9 @@ impl Driver {
     fn in_force(&self, config: &Config) -> bool {
         let frozen = self.machine.current().and_then(|run| self.performer.frozen.get(&run.id));
         frozen.is_some_and(|frozen| {
-            let listeners = frozen.listeners.iter().map(|listening| &listening.spec);
+            let listeners = frozen.listeners.specs();
             frozen.config == config.worker
-                && listeners.eq(config.listeners.iter())
+                && listeners == config.listeners
                 && frozen.others == config.others()
                 && frozen.is_where_it_was()
         })

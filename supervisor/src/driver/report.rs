@@ -6,6 +6,7 @@ use gin_shared::generation::{Generation, WorkerId};
 use super::command::Command;
 use super::operations::{Operations, millis};
 use super::perform::{Asked, Performer};
+use super::program::Commands;
 use crate::machine::Machine;
 use crate::machine::action::{Report, Speed, WorkerReport};
 use crate::machine::moment::Moment;
@@ -177,7 +178,7 @@ impl Performer {
 
     /// Runs one of the hooks that nobody waits for. If the generation could not be frozen, the current one's is run.
     fn run_hook(
-        &self,
+        &mut self,
         machine: &Machine,
         generation: Generation,
         name: &'static str,
@@ -186,11 +187,23 @@ impl Performer {
     ) {
         let current = machine.current().map(|run| run.id);
         let frozen = self.frozen.get(&generation).or_else(|| self.frozen.get(&current?));
-        let Some(frozen) = frozen else { return };
-        let program = match outcome {
-            "done" => &frozen.commands.after_restart,
-            _ => &frozen.commands.on_failure,
+        let Some(id) = frozen.map(|frozen| frozen.id) else { return };
+        let choose = |commands: &'_ Commands| match outcome {
+            "done" => commands.after_restart.is_some(),
+            _ => commands.on_failure.is_some(),
         };
+        if !self.frozen.get(&id).is_some_and(|frozen| choose(&frozen.commands)) {
+            return;
+        }
+        let failed = |error| tracing::error!(generation = generation.0, "hook {name} cannot be started: {error}");
+        let command = match Command::begin(&self.claims) {
+            Ok(command) => command,
+            Err(error) => return failed(error),
+        };
+        self.keep(machine);
+        let Some(frozen) = self.frozen.get(&id) else { return };
+        let commands = &frozen.commands;
+        let program = if outcome == "done" { &commands.after_restart } else { &commands.on_failure };
         let Some(program) = program else { return };
         let asked_by = machine.history.iter().next_back().map(|record| record.asked_by.clone());
         let previous = self.asked.get(&generation).and_then(|asked| asked.previous);
@@ -198,14 +211,14 @@ impl Performer {
         more.push((gin_shared::inherit::GIN_GENERATION, generation.to_string()));
         let spec = frozen.command_spec(program, more);
         let (timeout, operations, began) = (frozen.config.hooks.timeout, self.handle.operations.clone(), time::now());
-        match Command::start(&spec, program, &self.claims) {
-            Ok(command) => {
+        match command.start(&spec, program) {
+            Ok(()) => {
                 tokio::task::spawn_local(async move {
                     let result = command.end(timeout).await;
                     hook_ended(&operations, generation, name, &result, time::now().since(began));
                 });
             }
-            Err(error) => tracing::error!(generation = generation.0, "hook {name} cannot be started: {error}"),
+            Err(error) => failed(error),
         }
     }
 

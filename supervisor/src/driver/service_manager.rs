@@ -1,11 +1,14 @@
 //! What a service manager is told (`sd_notify(3)`): that it serves, reloads or stops, how it is, that it lives, and that
 //! something may take its time. There may be no service manager; then nothing is told.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gin_shared::inherit::NOTIFY_SOCKET;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sd_notify::NotifyState;
 
 use crate::machine::Machine;
@@ -24,72 +27,170 @@ const QUEUE: usize = 64;
 /// How long the last words may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// A message, and the descriptors that go with it.
+#[derive(Debug, Default)]
+struct Message {
+    states: Vec<String>,
+    fds: Vec<OwnedFd>,
+}
+
 /// What it was told last, and how it is told: by a thread, for its socket may take nothing for a while.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
-    messages: Option<SyncSender<Vec<String>>>,
-    all_told: Option<Receiver<()>>,
+    thread: Option<Thread>,
     /// Half its interval.
     watchdog: Option<Duration>,
     next_ping: Option<Moment>,
     status: String,
     patient_until: Option<Moment>,
     /// What must not be lost and was not taken yet.
-    owed: VecDeque<Vec<String>>,
+    owed: VecDeque<Message>,
     reloading: bool,
+    /// The names of the descriptors that it keeps for a successor.
+    pub(super) stored: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    messages: SyncSender<Message>,
+    all_told: Receiver<()>,
+}
+
+impl Thread {
+    fn start() -> Option<Self> {
+        let (sender, messages) = std::sync::mpsc::sync_channel::<Message>(QUEUE);
+        let (ends, all_told) = std::sync::mpsc::sync_channel(1);
+        let told = std::thread::Builder::new().name("notify".to_owned()).spawn(move || {
+            for message in messages {
+                if let Err(error) = send(&message) {
+                    tracing::warn!("NOTIFY_SOCKET: {error}");
+                }
+            }
+            let _ = ends.send(());
+        });
+        match told {
+            Ok(_) => Some(Self { messages: sender, all_told }),
+            Err(error) => {
+                tracing::warn!("NOTIFY_SOCKET: no thread for it: {error}");
+                None
+            }
+        }
+    }
+
+    fn end(self) {
+        drop(self.messages);
+        let _ = self.all_told.recv_timeout(FAREWELL);
+    }
+}
+
+fn send(message: &Message) -> io::Result<()> {
+    let states: Vec<NotifyState<'_>> = message.states.iter().map(|state| NotifyState::Custom(state)).collect();
+    let fds: Vec<BorrowedFd<'_>> = message.fds.iter().map(AsFd::as_fd).collect();
+    sd_notify::notify_with_fds(&states, &fds)
+}
+
+/// Has the service manager close descriptors that it kept for us, and waits until it has (`FDSTOREREMOVE=`, `BARRIER=`).
+pub fn forget<'a>(names: impl Iterator<Item = &'a String>) {
+    let mut any = false;
+    for name in names {
+        any = true;
+        let _ = sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]);
+    }
+    let Ok((read, write)) = io::pipe() else { return };
+    if any && sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[write.as_fd()]).is_ok() {
+        drop(write);
+        let mut closed = [PollFd::new(&read, PollFlags::IN)];
+        let _ = poll(&mut closed, Some(&Timespec { tv_sec: 5, tv_nsec: 0 }));
+    }
 }
 
 impl ServiceManager {
-    /// As the environment says.
+    /// As the environment says. `stored`: what it keeps for a successor already.
     #[must_use]
-    pub fn from_env() -> Self {
+    pub fn from_env(stored: BTreeSet<String>) -> Self {
         // WATCHDOG_PID names another process if we were started by a shell of the service.
         // 0 is no interval (sd_watchdog_enabled(3)).
         let watchdog = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero());
         let watchdog = watchdog.map(|interval| interval / 2);
+        let thread = std::env::var_os(NOTIFY_SOCKET).and_then(|_| Thread::start());
         let mut own = Self::default();
-        own.watchdog = watchdog;
-        if std::env::var_os(NOTIFY_SOCKET).is_some() {
-            let (sender, messages) = std::sync::mpsc::sync_channel::<Vec<String>>(QUEUE);
-            let (ends, all_told) = std::sync::mpsc::sync_channel(1);
-            let told = std::thread::Builder::new().name("notify".to_owned()).spawn(move || {
-                for message in messages {
-                    let states: Vec<NotifyState<'_>> = message.iter().map(|m| NotifyState::Custom(m)).collect();
-                    if let Err(error) = sd_notify::notify(&states) {
-                        tracing::warn!("NOTIFY_SOCKET: {error}");
-                    }
-                }
-                let _ = ends.send(());
-            });
-            match told {
-                Ok(_) => (own.messages, own.all_told) = (Some(sender), Some(all_told)),
-                Err(error) => tracing::warn!("NOTIFY_SOCKET: no thread for it: {error}"),
-            }
-        }
+        (own.watchdog, own.thread, own.stored) = (watchdog, thread, stored);
         own
     }
 
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.thread.is_some()
+    }
+
+    /// Has it keep just these: what is new is given to it, what it has beyond them is taken from it.
+    pub fn store(&mut self, wanted: &[(String, BorrowedFd<'_>)]) {
+        let gone: Vec<String> =
+            self.stored.iter().filter(|name| !wanted.iter().any(|(wanted, _)| wanted == *name)).cloned().collect();
+        for name in gone {
+            self.owe(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name)], Vec::new());
+            self.stored.remove(&name);
+        }
+        for (name, fd) in wanted {
+            if self.stored.contains(name) {
+                continue;
+            }
+            match fd.try_clone_to_owned() {
+                Ok(fd) => {
+                    // It is to be kept whatever becomes of it: a process that has ended is known by its pidfd still.
+                    let states = [NotifyState::FdStore, NotifyState::FdName(name), NotifyState::Custom("FDPOLL=0")];
+                    self.owe(&states, vec![fd]);
+                    self.stored.insert(name.clone());
+                }
+                Err(error) => tracing::warn!("{name} is not kept by the service manager: {error}"),
+            }
+        }
+    }
+
+    /// Tells all that waits, and rests: before another program takes over.
+    pub fn rest(&mut self) {
+        let until = Instant::now() + FAREWELL;
+        self.pay();
+        while !self.owed.is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+            self.pay();
+        }
+        if let Some(thread) = self.thread.take() {
+            thread.end();
+        }
+    }
+
+    /// Goes on: no program did.
+    pub fn wake(&mut self) {
+        self.thread = std::env::var_os(NOTIFY_SOCKET).and_then(|_| Thread::start());
+    }
+
+    fn owe(&mut self, states: &[NotifyState<'_>], fds: Vec<OwnedFd>) {
+        self.owed.push_back(Message { states: states.iter().map(ToString::to_string).collect(), fds });
+        self.pay();
+    }
+
     fn tell(&mut self, states: &[NotifyState<'_>]) {
-        let message: Vec<String> = states.iter().map(ToString::to_string).collect();
         // It has taken nothing for a long time if there is no room. What changes its view of us is kept until there is, in
         // order; the rest would be outdated by then.
         let counts = |state: &NotifyState<'_>| {
             matches!(state, NotifyState::Ready | NotifyState::Reloading | NotifyState::Stopping)
         };
         if states.iter().any(counts) {
-            self.owed.push_back(message);
-            self.pay();
+            self.owe(states, Vec::new());
         } else if self.owed.is_empty()
-            && let Some(messages) = &self.messages
+            && let Some(thread) = &self.thread
         {
-            let _ = messages.try_send(message);
+            let states = states.iter().map(ToString::to_string).collect();
+            let _ = thread.messages.try_send(Message { states, fds: Vec::new() });
         }
     }
 
     fn pay(&mut self) {
-        let Some(messages) = &self.messages else { return self.owed.clear() };
+        let Some(thread) = &self.thread else { return self.owed.clear() };
         while let Some(message) = self.owed.pop_front() {
-            if let Err(TrySendError::Full(message)) = messages.try_send(message) {
+            if let Err(TrySendError::Full(message)) = thread.messages.try_send(message) {
                 self.owed.push_front(message);
                 return;
             }
@@ -231,12 +332,9 @@ fn words(machine: &Machine) -> String {
 }
 
 impl Drop for ServiceManager {
-    /// What waits is told, unless it is not taken.
+    /// What waits is told, unless it is not taken. Nothing is kept for a successor: all has ended.
     fn drop(&mut self) {
-        self.pay();
-        drop(self.messages.take());
-        if let Some(all_told) = &self.all_told {
-            let _ = all_told.recv_timeout(FAREWELL);
-        }
+        self.store(&[]);
+        self.rest();
     }
 }

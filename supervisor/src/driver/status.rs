@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gin_shared::status::{GenerationStatus, Listener, Role, State, Status, Upgrade, WorkerStatus};
+use gin_shared::status::{GenerationStatus, Listener, PhaseTook, Role, State, Status, Upgrade, WorkerStatus};
 
 use super::perform::Performer;
 use crate::machine::Machine;
@@ -35,14 +35,15 @@ impl Performer {
             pid: i32::try_from(std::process::id()).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: millis(now.since(self.started)),
-            pid_file: self.parts.pid_file.display().to_string(),
-            control: self.parts.control.display().to_string(),
+            pid_file: self.parts.paths.pid_file.display().to_string(),
+            control: self.parts.paths.control.display().to_string(),
+            rollback: machine.rollback_target(),
             workers: machine.current().map_or(self.parts.config.worker.workers, |run| run.plan.workers),
             listeners: machine
                 .current()
                 .or(machine.candidate().and_then(|candidate| candidate.run.as_ref()))
                 .and_then(|run| self.frozen.get(&run.id))
-                .map(|frozen| frozen.listeners.iter().map(listener).collect())
+                .map(|frozen| frozen.listeners.open().iter().map(listener).collect())
                 .unwrap_or_default(),
             generations: current.into_iter().chain(candidate).chain(leaving).collect(),
             last_upgrade: machine.history.iter().next_back().map(upgrade),
@@ -126,6 +127,8 @@ fn upgrade(record: &Record) -> Upgrade {
         done: record.failure.is_none(),
         reason: record.failure.as_ref().map(ToString::to_string),
         asked_by: record.asked_by.clone(),
+        rollback: record.rollback,
+        phases: record.phases.iter().map(|(phase, took)| PhaseTook { phase: *phase, took_ms: millis(*took) }).collect(),
         at_ms: time::wall_ms_at(record.ended),
         took_ms: millis(record.took),
     }

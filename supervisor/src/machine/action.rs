@@ -11,8 +11,13 @@ use super::failure::{Exit, Failure, Unfit};
 /// One thing to do, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Freeze a generation; answer with `Prepared`.
-    Prepare(Generation),
+    /// Freeze a generation, from the configuration as it is now or as another one was frozen; answer with `Prepared`.
+    Prepare {
+        /// Which.
+        generation: Generation,
+        /// As this one was.
+        from: Option<Generation>,
+    },
     /// Make a process; answer with `Spawned` or `SpawnFailed`.
     Spawn(WorkerId),
     /// Run the operator's ready check; answer with `Checked`.
@@ -29,14 +34,45 @@ pub enum Action {
     Abort(WorkerId),
     /// SIGKILL to its process group.
     Kill(WorkerId),
+    /// The generation has no worker left, but may be brought back: keep what was frozen for it, let go of its sockets.
+    Keep(Generation),
     /// The generation is gone: drop what was frozen for it.
     Forget(Generation),
+    /// Ask the program that is to become the master whether it can take over; answer with `ReexecChecked`.
+    CheckReexec,
+    /// Become it; answer with `Reexeced` there, or `ReexecFailed` here.
+    Reexec,
     /// The one answer that an operation gets.
     Answer(OperationId, Answer),
     /// Something to log and to tell whoever listens.
     Report(Report),
     /// Nothing is left: leave with this code.
     Exit(u8),
+}
+
+impl Action {
+    /// The worker that it is for.
+    #[must_use]
+    pub fn worker(&self) -> Option<WorkerId> {
+        match self {
+            Self::Spawn(id)
+            | Self::Check(id)
+            | Self::WarmUp(id)
+            | Self::Probe(id)
+            | Self::Go(id)
+            | Self::Drain(id, _)
+            | Self::Abort(id)
+            | Self::Kill(id) => Some(*id),
+            Self::Prepare { .. }
+            | Self::Keep(_)
+            | Self::Forget(_)
+            | Self::CheckReexec
+            | Self::Reexec
+            | Self::Answer(..)
+            | Self::Report(_)
+            | Self::Exit(_) => None,
+        }
+    }
 }
 
 /// How an operation ended.
@@ -60,6 +96,12 @@ pub enum Answer {
     },
     /// Called off as asked.
     CancelDone,
+    /// Another program is the master now, and everything else as it was.
+    Reexeced,
+    /// The master that was asked died before it was done.
+    Died,
+    /// This program stays the master.
+    NotReexeced(String),
     /// All is stopped.
     Stopped,
     /// It failed, and what served before still serves.

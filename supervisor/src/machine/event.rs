@@ -1,5 +1,6 @@
 //! What happens to the machine.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use gin_shared::control::OperationId;
@@ -19,6 +20,33 @@ pub enum Event {
         asked_by: String,
         /// What to do while another upgrade is under way.
         queue: Queue,
+    },
+    /// Somebody wants the last good generation back.
+    Rollback {
+        /// Whom to answer.
+        operation: Option<OperationId>,
+        /// For the history.
+        asked_by: String,
+    },
+    /// Somebody wants the master itself upgraded in place.
+    Reexec {
+        /// Whom to answer.
+        operation: Option<OperationId>,
+        /// What to do while workers are on their way.
+        queue: Queue,
+    },
+    /// The program that is to become the master can take over, or cannot.
+    ReexecChecked(Result<(), String>),
+    /// It was not executed; without a reason: something is on its way again, later then.
+    ReexecFailed(Option<String>),
+    /// It was: this is the first that the machine hears there.
+    Reexeced,
+    /// The master before this one has died: the first that the machine hears from the one that found it.
+    Adopted {
+        /// The workers that live, with their PIDs.
+        alive: HashMap<WorkerId, i32>,
+        /// The generations whose frozen configuration is at hand.
+        kept: Vec<Generation>,
     },
     /// Somebody wants an upgrade called off.
     Cancel {

@@ -60,6 +60,9 @@ pub struct Restart {
     /// Whether somebody asked who waits for no answer: a signal.
     #[serde(default)]
     pub unattended: bool,
+    /// The generation to bring back; else what the configuration says now.
+    #[serde(default)]
+    pub rollback: Option<Generation>,
 }
 
 /// A wish for another number of workers.

@@ -23,6 +23,9 @@ pub struct Record {
     pub failure: Option<Failure>,
     /// Who asked.
     pub asked_by: String,
+    /// The generation that it was to bring back.
+    #[serde(default)]
+    pub rollback: Option<Generation>,
     /// What was reached, and how long each took.
     pub phases: Vec<(Phase, Duration)>,
     /// When it ended.

@@ -22,7 +22,7 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         let unattended = operation.is_none();
-        let request = Restart { operations: operation.into_iter().collect(), asked_by, unattended };
+        let request = Restart { operations: operation.into_iter().collect(), asked_by, unattended, rollback: None };
         let under_way = match &self.fleet {
             Fleet::Idle => {
                 let candidate = self.begin(now, request, out);
@@ -65,7 +65,7 @@ impl Machine {
         because: &str,
         out: &mut Vec<Action>,
     ) {
-        let mut found = false;
+        let mut found = self.cancel_reexec(target, because, out);
         if let Some(waiting) = &mut self.waiting.restart {
             let (meant, others): (Vec<_>, Vec<_>) =
                 waiting.operations.drain(..).partition(|op| target.is_none_or(|target| target == *op));
@@ -208,6 +208,7 @@ impl Machine {
         answer_all(waiting.restart.map(|restart| restart.operations).unwrap_or_default(), &because, out);
         answer_all(waiting.scale.map(|scale| scale.operations).unwrap_or_default(), &because, out);
         answer_all(std::mem::take(&mut self.scaling), &because, out);
+        self.end_reexec(&because, out);
         self.leaving.iter_mut().for_each(|run| run.leave(now, DrainReason::Stop, out));
     }
 

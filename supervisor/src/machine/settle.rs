@@ -21,6 +21,7 @@ impl Machine {
         self.settle_leaving(now, out);
         self.settle_waiting(now, out);
         self.settle_scaling(out);
+        self.settle_reexec(out);
         if let Fleet::Stopping { code } = self.fleet
             && self.leaving.is_empty()
         {
@@ -60,6 +61,7 @@ impl Machine {
         let generation = run.id;
         self.fleet = Fleet::Serving(run);
         let replaced = previous.as_ref().map_or(generation, |run| run.id);
+        self.keep_good(previous.as_ref().map(|run| run.id), candidate.request.rollback, out);
         if let Some(mut previous) = previous {
             previous.leave(now, DrainReason::Upgrade, out);
             self.leaving.push(previous);
@@ -69,7 +71,9 @@ impl Machine {
 
     /// What was withdrawn ends once the old generation is whole again.
     fn settle_standby(&mut self, now: Moment, out: &mut Vec<Action>) {
-        let whole = self.current().is_none_or(|current| !current.is_degraded());
+        // While a generation is booted, or is to be, nothing else serves.
+        let booting = matches!(self.fleet, Fleet::Idle | Fleet::Booting(_));
+        let whole = !booting && self.current().is_none_or(|current| !current.is_degraded());
         if whole {
             for run in self.leaving.iter_mut().filter(|run| run.stage == Stage::Standby) {
                 run.leave(now, DrainReason::Upgrade, out);
@@ -81,7 +85,8 @@ impl Machine {
         self.leaving.retain(|run| {
             if run.is_empty() {
                 out.push(Action::Report(Report::Gone { generation: run.id, took: now.since(run.since) }));
-                out.push(Action::Forget(run.id));
+                let kept = self.good.contains(&run.id);
+                out.push(if kept { Action::Keep(run.id) } else { Action::Forget(run.id) });
             }
             !run.is_empty()
         });

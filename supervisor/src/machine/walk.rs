@@ -108,6 +108,46 @@ fn every_interleaving_of_workers_that_are_replaced_keeps_the_invariants() {
     walks("unfit and stop", 2, FOREIGN, Budget { unfits: 1, stops: 1, failures: 1, ..CALM });
 }
 
+#[test]
+fn every_interleaving_with_an_upgrade_of_the_master_in_place_keeps_the_invariants() {
+    walks("in place", 2, OURS, Budget { upgrades: 1, reexecs: 1, ..CALM });
+    walks("in place, crash", 1, OURS, Budget { upgrades: 1, reexecs: 1, crashes: 1, failures: 1, ..CALM });
+    walks("in place, stop", 1, FOREIGN, Budget { reexecs: 2, crashes: 1, stops: 1, cancels: 1, ..CALM });
+}
+
+#[test]
+fn every_interleaving_with_a_rollback_keeps_the_invariants() {
+    walks("rollback", 1, FOREIGN, Budget { upgrades: 2, rollbacks: 2, ..CALM });
+    walks(
+        "rollback, trouble",
+        1,
+        OURS,
+        Budget { upgrades: 1, rollbacks: 1, crashes: 1, failures: 1, cancels: 1, ..CALM },
+    );
+    walks("rollback, rolling", 2, ROLLING, Budget { upgrades: 1, rollbacks: 1, ..CALM });
+}
+
+#[test]
+fn a_death_of_the_master_between_any_two_steps_keeps_the_invariants() {
+    walks("death", 1, OURS, Budget { upgrades: 1, kills: 1, crashes: 1, ..CALM });
+    walks("death of two slots", 2, FOREIGN, Budget { upgrades: 1, kills: 1, ..CALM });
+    walks("death, gated", 1, GATED, Budget { upgrades: 1, kills: 1, failures: 1, ..CALM });
+    walks("death, rolling", 2, ROLLING, Budget { upgrades: 1, kills: 1, ..CALM });
+    walks("death, stop", 1, FOREIGN, Budget { upgrades: 1, kills: 1, stops: 1, ..CALM });
+    walks(
+        "death, in place and rollback",
+        1,
+        FOREIGN,
+        Budget { upgrades: 1, kills: 1, reexecs: 1, rollbacks: 1, ..CALM },
+    );
+    walks("death, unfit", 2, FOREIGN, Budget { kills: 1, unfits: 1, ..CALM });
+    if soak() {
+        walks("two deaths", 1, OURS, Budget { upgrades: 2, kills: 2, crashes: 1, ..CALM });
+        walks("two deaths, rolling", 2, ROLLING, Budget { upgrades: 1, kills: 2, ..CALM });
+        walks("death, scale", 2, FOREIGN, Budget { upgrades: 1, kills: 1, scales: 1, crashes: 1, ..CALM });
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: if soak() { 20_000 } else { 400 }, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
@@ -117,7 +157,19 @@ proptest! {
         ways in any::<(bool, bool, bool)>(),
         choices in proptest::collection::vec(any::<prop::sample::Index>(), 1..200),
     ) {
-        let budget = Budget { upgrades: 6, crashes: 8, failures: 4, cancels: 3, scales: 3, stops: 2, lapses: 20, unfits: 5 };
+        let budget = Budget {
+            upgrades: 6,
+            crashes: 8,
+            failures: 4,
+            cancels: 3,
+            scales: 3,
+            stops: 2,
+            lapses: 20,
+            unfits: 5,
+            rollbacks: 3,
+            reexecs: 3,
+            kills: 4,
+        };
         let ways = Ways { channel: ways.0, gated: ways.1, rolling: ways.2 };
         let mut world = World::new(slots, ways, budget);
         for choice in choices {

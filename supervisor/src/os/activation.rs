@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "adopting inherited descriptors is what the compiler cannot check")]
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -27,11 +27,36 @@ pub struct Passed {
     fd: OwnedFd,
 }
 
+impl Passed {
+    /// One that was passed.
+    ///
+    /// # Errors
+    /// In words, if it is no socket that a listener can be.
+    pub fn new(name: String, fd: OwnedFd) -> Result<Self, String> {
+        let address = address(&fd).ok_or_else(|| {
+            format!("socket activation: \"{name}\" is not a TCP, UDP or Unix stream socket with an address")
+        })?;
+        Ok(Self { name, address, fd })
+    }
+}
+
+impl AsFd for Passed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<Passed> for OwnedFd {
+    fn from(passed: Passed) -> Self {
+        passed.fd
+    }
+}
+
 /// Takes what was passed. The variables stay as they are: workers never see them (`inherit::STRIPPED`).
 ///
 /// # Errors
-/// In words, if a descriptor is not there, or is no socket that a listener can be.
-pub fn take() -> Result<Vec<Passed>, String> {
+/// In words, if a descriptor is not there.
+pub fn take() -> Result<Vec<(String, OwnedFd)>, String> {
     let descriptors =
         libsystemd::activation::receive_descriptors(false).map_err(|error| format!("socket activation: {error}"))?;
     let names = std::env::var(LISTEN_FDNAMES).unwrap_or_default();
@@ -41,12 +66,9 @@ pub fn take() -> Result<Vec<Passed>, String> {
         // SAFETY: LISTEN_FDS names it as ours, libsystemd has just marked it close-on-exec (so it is open), and this is
         // called once, before anything else could own it.
         let fd = unsafe { OwnedFd::from_raw_fd(descriptor.into_raw_fd()) };
-        let address = address(&fd).ok_or_else(|| {
-            format!("socket activation: \"{name}\" is not a TCP, UDP or Unix stream socket with an address")
-        })?;
-        Ok(Passed { name, address, fd })
+        (name, fd)
     });
-    passed.collect()
+    Ok(passed.collect())
 }
 
 fn address(fd: &OwnedFd) -> Option<Address> {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -11,14 +11,16 @@ use nix::sys::socket::{
 use nix::unistd::{Gid, Uid};
 use tokio::io::unix::AsyncFd;
 
+use super::fault;
+use super::notify::SocketFile;
 use gin_shared::channel::{FromMaster, FromWorker, MESSAGE_MAX, decode, encode};
 
 /// The socket that the worker inherits. Its file goes with it.
 #[derive(Debug)]
 pub struct ChannelListener {
-    /// To be passed on.
-    pub fd: OwnedFd,
-    path: PathBuf,
+    /// To be passed on; with the worker alone, after a succession.
+    pub fd: Option<OwnedFd>,
+    file: SocketFile,
 }
 
 impl ChannelListener {
@@ -28,10 +30,18 @@ impl ChannelListener {
     /// Those of `bind(2)`.
     pub fn bind(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        fault::at("channel.socket")?;
         let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
-        super::notify::bind_at(&fd, path, owner)?;
+        let file = super::notify::bind_at(&fd, path, owner)?;
+        fault::at("channel.listen")?;
         listen(&fd, Backlog::new(4)?)?;
-        Ok(Self { fd, path: path.to_owned() })
+        Ok(Self { fd: Some(fd), file })
+    }
+
+    /// The one that a worker of a master before this one has.
+    #[must_use]
+    pub fn resume(path: &Path) -> Self {
+        Self { fd: None, file: SocketFile(path.to_owned()) }
     }
 
     /// Connects to it and says hello. The worker need not run yet: the connection waits in the queue.
@@ -41,16 +51,11 @@ impl ChannelListener {
     pub fn connect(&self) -> io::Result<Channel> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
-        connect(fd.as_raw_fd(), &UnixAddr::new(&self.path)?)?;
+        fault::at("channel.connect")?;
+        connect(fd.as_raw_fd(), &UnixAddr::new(&self.file.0)?)?;
         let channel = Channel(super::watch::readable(fd)?);
         channel.send(&FromMaster::Hello { version: gin_shared::channel::VERSION })?;
         Ok(channel)
-    }
-}
-
-impl Drop for ChannelListener {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -65,6 +70,7 @@ impl Channel {
     /// Those of `send(2)`: the worker is gone, or does not read.
     pub fn send(&self, message: &FromMaster) -> io::Result<()> {
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        fault::at("channel.send")?;
         send(self.0.as_raw_fd(), &encode(message), flags)?;
         Ok(())
     }

@@ -12,6 +12,11 @@ pub fn inherited_nofile() -> u64 {
     *INHERITED.get_or_init(|| getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft))
 }
 
+/// Goes on with what the master was started with, before it became this program.
+pub fn resume_inherited(soft: u64) {
+    let _ = INHERITED.set(soft);
+}
+
 /// Raises the soft limit to the hard one.
 ///
 /// # Errors

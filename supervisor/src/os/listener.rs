@@ -17,13 +17,16 @@ use nix::sys::socket::{
 };
 use nix::unistd::{Gid, Uid};
 
-use super::proc_net;
+use serde::{Deserialize, Serialize};
+
+use super::{fault, proc_net, succession};
+use crate::state::Socket;
 
 /// The kernel's own limit for backlogs.
 const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
 
 /// What to listen on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerSpec {
     /// Its name, for LISTEN_FDNAMES and people.
     pub name: String,
@@ -32,13 +35,39 @@ pub struct ListenerSpec {
     /// How many connections may wait.
     pub backlog: u32,
     /// For Unix sockets: the file's mode.
+    #[serde(default)]
     pub mode: Option<u32>,
     /// For Unix sockets: the file's owner.
+    #[serde(default, with = "ids::uid")]
     pub owner: Option<Uid>,
     /// For Unix sockets: the file's group.
+    #[serde(default, with = "ids::gid")]
     pub group: Option<Gid>,
     /// O_NONBLOCK, which all that share the socket share.
+    #[serde(default)]
     pub nonblocking: bool,
+}
+
+/// Users and groups by number.
+mod ids {
+    macro_rules! by_number {
+        ($module:ident, $id:ident) => {
+            pub(super) mod $module {
+                use nix::unistd::$id;
+                use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+                pub(in super::super) fn serialize<S: Serializer>(id: &Option<$id>, to: S) -> Result<S::Ok, S::Error> {
+                    id.map($id::as_raw).serialize(to)
+                }
+
+                pub(in super::super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<$id>, D::Error> {
+                    Ok(Option::<u32>::deserialize(from)?.map($id::from_raw))
+                }
+            }
+        };
+    }
+    by_number!(uid, Uid);
+    by_number!(gid, Gid);
 }
 
 /// A socket that clients connect to. A Unix socket's file that was made for it goes with it.
@@ -50,6 +79,10 @@ pub struct Listener {
     pub address: Address,
     backlog: Cell<u32>,
     fd: OwnedFd,
+    /// Names it in the whole system.
+    inode: u64,
+    /// Whether the service manager passed it.
+    passed: bool,
     /// With its device and inode, for another may lie there by now.
     file: Option<(PathBuf, (u64, u64))>,
 }
@@ -97,6 +130,7 @@ impl Listener {
             Address::Unix(_) => AddressFamily::Unix,
         };
         let kind = if matches!(asked, Address::Udp(_)) { SockType::Datagram } else { SockType::Stream };
+        fault::at("listener.socket").map_err(failed("socket"))?;
         let fd = socket(family, kind, SockFlag::SOCK_CLOEXEC, None).map_err(failed("socket"))?;
         let mut file = None;
         match &mut address {
@@ -109,6 +143,7 @@ impl Listener {
                     // [::] means IPv6; an IPv4 listener on the same port may stand beside it.
                     setsockopt(&fd, sockopt::Ipv6V6Only, &true).map_err(failed("IPV6_V6ONLY"))?;
                 }
+                fault::at("listener.bind").map_err(failed("bind"))?;
                 bind(fd.as_raw_fd(), &SockaddrStorage::from(*ip)).map_err(|error| in_use(&asked, error))?;
                 let bound: SockaddrStorage = getsockname(fd.as_raw_fd()).map_err(failed("getsockname"))?;
                 let v4 = bound.as_sockaddr_in().map(SockaddrIn::port);
@@ -122,7 +157,9 @@ impl Listener {
                 file = Some((path.clone(), id));
             }
         }
-        let listener = Self { asked: asked.clone(), address, backlog: Cell::new(0), fd, file };
+        let inode = succession::inode(&fd).map_err(|_| failed("fstat")(Errno::last()))?;
+        let backlog = Cell::new(0);
+        let listener = Self { asked: asked.clone(), address, backlog, fd, inode, passed: false, file };
         listener.apply_permissions(spec).map_err(failed("mode and owner"))?;
         listener.listen(spec.backlog).map_err(|error| in_use(&asked, error))?;
         if spec.nonblocking {
@@ -136,7 +173,37 @@ impl Listener {
     #[must_use]
     pub fn adopt(fd: OwnedFd, asked: Address, address: Address) -> Self {
         // Its backlog cannot be read: 0 has it set when the first generation serves.
-        Self { asked, address, backlog: Cell::new(0), fd, file: None }
+        let inode = succession::inode(&fd).unwrap_or_default();
+        Self { asked, address, backlog: Cell::new(0), fd, inode, passed: true, file: None }
+    }
+
+    /// Takes one over from a master before this one.
+    #[must_use]
+    pub fn resume(socket: Socket, fd: OwnedFd) -> Self {
+        let path = if let Address::Unix(path) = &socket.address { Some(path.clone()) } else { None };
+        let file = path.zip(socket.file);
+        let Socket { inode, asked, address, backlog, passed, .. } = socket;
+        Self { asked, address, backlog: Cell::new(backlog), fd, inode, passed, file }
+    }
+
+    /// The same, asked for at another address: port 0, say.
+    #[must_use]
+    pub fn asked_at(mut self, asked: Address) -> Self {
+        self.asked = asked;
+        self
+    }
+
+    /// What a successor has to know of it.
+    #[must_use]
+    pub fn state(&self) -> Socket {
+        Socket {
+            inode: self.inode,
+            asked: self.asked.clone(),
+            address: self.address.clone(),
+            backlog: self.backlog.get(),
+            passed: self.passed,
+            file: self.file.as_ref().map(|(_, id)| *id),
+        }
     }
 
     /// Makes it as `spec` wants it: O_NONBLOCK, backlog, and owner and mode of a socket that was bound here.
@@ -175,6 +242,7 @@ impl Listener {
             return Ok(());
         }
         let backlog = backlog.min(somaxconn());
+        fault::at("listener.listen")?;
         listen(&self.fd, Backlog::new(i32::try_from(backlog).unwrap_or(i32::MAX))?)?;
         self.backlog.set(backlog);
         Ok(())
@@ -190,10 +258,31 @@ impl Listener {
     #[must_use]
     pub fn queue(&self) -> Option<u32> {
         match self.address {
-            Address::Tcp(address) => proc_net::accept_queue(address),
+            Address::Tcp(_) => accept_queue(&self.fd),
             Address::Unix(_) | Address::Udp(_) => None,
         }
     }
+}
+
+/// Of a TCP socket that listens: `tcpi_unacked` counts what waits to be accepted (tcp(7), the kernel's tcp_get_info).
+#[allow(unsafe_code, reason = "nix has no TCP_INFO")]
+fn accept_queue(fd: &OwnedFd) -> Option<u32> {
+    use nix::libc;
+    let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
+    // SAFETY: the kernel writes `length` bytes at most, which `info` has; all of its fields are integers, for which zeros
+    // are fine.
+    let info = unsafe {
+        let option = libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        );
+        (option == 0).then(|| info.assume_init())
+    };
+    info.map(|info| info.tcpi_unacked)
 }
 
 impl AsFd for Listener {
@@ -332,4 +421,21 @@ pub fn backlog_warning(spec: &ListenerSpec) -> Option<String> {
             spec.name, spec.backlog
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_counted() {
+        for host in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = std::net::TcpListener::bind(host) else { continue };
+            let address = listener.local_addr().unwrap();
+            let fd = OwnedFd::from(listener);
+            assert_eq!(accept_queue(&fd), Some(0));
+            let _waiting = std::net::TcpStream::connect(address).unwrap();
+            assert_eq!(accept_queue(&fd), Some(1));
+        }
+    }
 }

@@ -1,9 +1,12 @@
 //! Children that are nobody's worker: processes whose parent died, which the kernel gives to the master, a subreaper.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use gin_shared::generation::WorkerId;
-use gin_shared::inherit::{GIN_ATTEMPT, GIN_GENERATION, GIN_SLOT};
+use gin_shared::inherit::{GIN_ATTEMPT, GIN_GENERATION, GIN_SLOT, NOTIFY_SOCKET};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -94,17 +97,80 @@ pub fn kill_all() {
 
 /// Our children, from `/proc`: the kernel keeps no list unless it was built with one.
 fn children() -> Vec<Pid> {
-    let me = std::process::id().to_string();
+    let me = i32::try_from(std::process::id()).ok();
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    let parent_is_me = |pid: i32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // After the name in parentheses, which may hold anything: state, then the parent's PID (proc_pid_stat(5)).
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.split(' ').nth(1) == Some(me.as_str()))
-    };
     processes
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| parent_is_me(*pid))
+        .filter(|pid| parent_of(*pid) == me)
         .map(Pid::from_raw)
         .collect()
+}
+
+/// Processes that some worker has left, known by the NOTIFY_SOCKET in their environment, and where that is.
+#[must_use]
+pub fn strays(runtime: &Path) -> Vec<(Pid, PathBuf)> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let mark = format!("{NOTIFY_SOCKET}=");
+    let of = |pid: i32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let mut entries = environment.split(|byte| *byte == 0);
+        let socket = entries.find_map(|entry| entry.strip_prefix(mark.as_bytes()))?;
+        let path = PathBuf::from(OsStr::from_bytes(socket));
+        (path.parent() == Some(runtime) && path.extension().is_some_and(|extension| extension == "notify"))
+            .then_some((Pid::from_raw(pid), path))
+    };
+    let found = pids.filter_map(of);
+    let own = ancestry();
+    found.filter(|(pid, _)| !own.contains(&pid.as_raw())).collect()
+}
+
+/// Ends what a worker that is not our child has left.
+pub fn kill_strays(notify: &Path) {
+    let Some(runtime) = notify.parent() else { return };
+    for (pid, _) in strays(runtime).into_iter().filter(|(_, path)| path == notify) {
+        tracing::debug!(pid = pid.as_raw(), "killed an orphan");
+        kill_foreign(pid, notify);
+    }
+}
+
+/// Kills a process that is no child of ours, known by its mark: by pidfd, and looked at again when that is open.
+pub fn kill_foreign(pid: Pid, notify: &Path) {
+    let raw = rustix::process::Pid::from_raw(pid.as_raw());
+    let Some(Ok(process)) = raw.map(|raw| rustix::process::pidfd_open(raw, PidfdFlags::empty())) else { return };
+    let mark = [NOTIFY_SOCKET.as_bytes(), b"=", notify.as_os_str().as_bytes()].concat();
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    if environment.split(|byte| *byte == 0).any(|entry| entry == mark) {
+        let _ = rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL);
+        let mut dead = [PollFd::new(&process, PollFlags::IN)];
+        let _ = poll(&mut dead, Some(&DEATH));
+    }
+}
+
+/// Whether a process is of a worker's session, or descends from the worker.
+#[must_use]
+pub fn descends(pid: i32, worker: i32) -> bool {
+    let session = rustix::process::Pid::from_raw(pid).and_then(|pid| rustix::process::getsid(Some(pid)).ok());
+    if session.is_some_and(|session| session.as_raw_nonzero().get() == worker) {
+        return true;
+    }
+    let line = std::iter::successors(Some(pid), |pid| parent_of(*pid).filter(|parent| *parent > 1));
+    line.take(LEVELS).any(|ancestor| ancestor == worker)
+}
+
+/// This process and those that it descends from.
+fn ancestry() -> Vec<i32> {
+    let mut line = vec![i32::try_from(std::process::id()).unwrap_or_default()];
+    while let Some(parent) = line.last().copied().and_then(parent_of).filter(|parent| *parent > 0) {
+        line.push(parent);
+    }
+    line
+}
+
+/// The parent of a process: after the name in parentheses, which may hold anything, and the state (proc_pid_stat(5)).
+#[must_use]
+pub fn parent_of(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }

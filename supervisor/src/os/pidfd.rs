@@ -2,24 +2,64 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::PidfdFlags;
 use tokio::io::unix::AsyncFd;
 
+use super::fault;
 use crate::machine::failure::Exit;
+use gin_shared::state::ProcessId;
 
-/// A child of ours.
+/// A worker's process: a child of ours, or one that a master before us has left.
 #[derive(Debug)]
 pub struct Child {
     pid: Pid,
     fd: AsyncFd<OwnedFd>,
-    /// From then on its PID may be another's.
+    /// From then on its PID may be another's. One that is not our child is reaped by whoever is its parent now.
     reaped: Cell<bool>,
+    adopted: bool,
+}
+
+/// Opens a process that a state names, unless it is gone: first the pidfd, then its start, and then whether it still lives,
+/// so that no later process of its PID is taken for it.
+///
+/// # Errors
+/// Those of `pidfd_open(2)`, but that it is gone.
+pub fn open_left(process: ProcessId, stored: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    fault::at("adopt.pidfd_open")?;
+    let Some(pid) = rustix::process::Pid::from_raw(process.pid) else { return Ok(None) };
+    let fd = match stored {
+        // It has been the same process all the time.
+        Some(fd) => fd,
+        None => match rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK) {
+            Ok(fd) => fd,
+            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        },
+    };
+    let same = ProcessId::of(process.pid) == Some(process);
+    Ok((same && lives(&fd)).then_some(fd))
+}
+
+/// SIGKILL to a process that lives, and to its group.
+pub fn kill_with_group(pid: i32, fd: impl AsFd) {
+    if signal_group(fd.as_fd(), Signal::SIGKILL) == Err(Errno::EINVAL) && lives(fd.as_fd()) {
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    let _ = rustix::process::pidfd_send_signal(fd.as_fd(), rustix::process::Signal::KILL);
+}
+
+/// Whether its process has not exited yet.
+#[must_use]
+pub fn lives(fd: impl AsFd) -> bool {
+    let mut ended = [PollFd::new(&fd, PollFlags::IN)];
+    poll(&mut ended, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0)
 }
 
 impl Child {
@@ -29,8 +69,30 @@ impl Child {
     /// Those of `pidfd_open(2)`.
     pub fn open(pid: Pid) -> io::Result<Self> {
         let raw = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(io::ErrorKind::InvalidInput)?;
+        fault::at("pidfd.open")?;
         let fd = rustix::process::pidfd_open(raw, PidfdFlags::NONBLOCK)?;
-        Ok(Self { pid, fd: super::watch::readable(fd)?, reaped: Cell::new(false) })
+        Ok(Self { pid, fd: super::watch::readable(fd)?, reaped: Cell::new(false), adopted: false })
+    }
+
+    /// Takes over one that a master before us has started. `child`: it is ours still, for that master has become us.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl(2)`.
+    pub fn adopt(pid: i32, fd: OwnedFd, child: bool) -> io::Result<Self> {
+        let fd = super::watch::readable(fd)?;
+        Ok(Self { pid: Pid::from_raw(pid), fd, reaped: Cell::new(false), adopted: !child })
+    }
+
+    /// Whether it is not our child: then its orphans do not fall to us, and its exit status stays unknown.
+    #[must_use]
+    pub fn is_adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// To keep it known to a successor.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.get_ref().as_fd()
     }
 
     /// Its PID.
@@ -54,6 +116,7 @@ impl Child {
     /// EPERM, after the worker has changed to a user that we may not signal.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         let signal = rustix::process::Signal::from_named_raw(signal as i32).ok_or(io::ErrorKind::InvalidInput)?;
+        fault::at("pidfd.signal")?;
         match rustix::process::pidfd_send_signal(self.fd.get_ref().as_fd(), signal) {
             Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
             Err(error) => Err(error.into()),
@@ -68,9 +131,23 @@ impl Child {
         if self.reaped.get() {
             return Ok(());
         }
+        if self.adopted {
+            return self.kill_adopted_group();
+        }
         match killpg(self.pid, Signal::SIGKILL) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => tracing::warn!(pid = self.pid.as_raw(), "cannot end the process group: {}", error.desc()),
+        }
+        self.signal(Signal::SIGKILL)
+    }
+
+    /// The group by pidfd (Linux 6.9), for the number of one that is gone may be another's; else while it lives.
+    fn kill_adopted_group(&self) -> io::Result<()> {
+        match signal_group(self.fd(), Signal::SIGKILL) {
+            Err(Errno::EINVAL) if lives(self.fd()) => {
+                let _ = killpg(self.pid, Signal::SIGKILL);
+            }
+            Ok(()) | Err(_) => {}
         }
         self.signal(Signal::SIGKILL)
     }
@@ -89,4 +166,21 @@ impl Child {
             }
         }
     }
+}
+
+/// SIGKILL and the like to a process's group, by pidfd: rustix has the call without its flags.
+#[allow(unsafe_code, reason = "a system call that no crate has")]
+fn signal_group(fd: BorrowedFd<'_>, signal: Signal) -> nix::Result<()> {
+    const PIDFD_SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
+    // SAFETY: three integers and a null pointer, which the call takes for "no siginfo" (pidfd_send_signal(2)).
+    let result = unsafe {
+        nix::libc::syscall(
+            nix::libc::SYS_pidfd_send_signal,
+            fd.as_raw_fd(),
+            signal as i32,
+            std::ptr::null::<nix::libc::siginfo_t>(),
+            PIDFD_SIGNAL_PROCESS_GROUP,
+        )
+    };
+    Errno::result(result).map(drop)
 }

@@ -5,12 +5,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::unistd::Uid;
+
+use super::fault;
 
 /// Why this master cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +46,26 @@ pub enum PidFileError {
 
 /// A lock that ends with the process.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held, not read")] Flock<File>);
+pub struct Lock(Flock<File>);
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Lock {
+    /// Goes on with one that the program before this one took.
+    ///
+    /// # Errors
+    /// Those of `flock(2)`.
+    pub fn resume(fd: OwnedFd) -> io::Result<Self> {
+        match Flock::lock(File::from(fd), FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self(lock)),
+            Err((_, error)) => Err(error.into()),
+        }
+    }
+
     /// Takes the lock at `path`; `pid_file` tells who has it, if somebody else does.
     ///
     /// # Errors
@@ -54,6 +74,7 @@ impl Lock {
         check_directory(path)?;
         let failed = |error| PidFileError::Io { path: path.to_owned(), error };
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
+        fault::at("lock.open").map_err(|error| failed(error.into()))?;
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -79,7 +100,7 @@ pub struct PidFile {
     path: PathBuf,
     /// Kept open, so that its inode number cannot become another file's.
     file: File,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl PidFile {
@@ -93,6 +114,7 @@ impl PidFile {
         let temporary = beside(path, "new");
         // Left by a master that was killed between the two steps; we hold the lock, so it is nobody's.
         let _ = fs::remove_file(&temporary);
+        fault::at("pid.open").map_err(|error| failed(error.into()))?;
         let mut file = OpenOptions::new()
             .create_new(true)
             .write(true)
@@ -100,12 +122,34 @@ impl PidFile {
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
             .open(&temporary)
             .map_err(failed)?;
-        let written = writeln!(file, "{}", std::process::id()).and_then(|()| fs::rename(&temporary, path));
+        let written = fault::at("pid.write").map_err(io::Error::from);
+        let written =
+            written.and_then(|()| writeln!(file, "{}", std::process::id())).and_then(|()| fs::rename(&temporary, path));
         written.map_err(|error| {
             let _ = fs::remove_file(&temporary);
             failed(error)
         })?;
-        Ok(Self { path: path.to_owned(), file, _lock: lock })
+        Ok(Self { path: path.to_owned(), file, lock })
+    }
+}
+
+impl PidFile {
+    /// Goes on with one that the program before this one wrote.
+    #[must_use]
+    pub fn resume(path: &Path, file: OwnedFd, lock: Lock) -> Self {
+        Self { path: path.to_owned(), file: File::from(file), lock }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file and its lock, for a successor.
+    #[must_use]
+    pub fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.file.as_fd(), self.lock.as_fd()]
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, listen, socket};
 use nix::unistd::{Gid, Uid};
+
+use super::fault;
+use super::notify::SocketFile;
 
 /// Connections that wait.
 const BACKLOG: i32 = 64;
@@ -13,8 +16,8 @@ const BACKLOG: i32 = 64;
 /// A Unix stream socket that one worker listens on. Its file goes with it.
 #[derive(Debug)]
 pub struct PrivateListener {
-    fd: OwnedFd,
-    path: PathBuf,
+    fd: Option<OwnedFd>,
+    file: SocketFile,
 }
 
 impl PrivateListener {
@@ -23,29 +26,29 @@ impl PrivateListener {
     /// # Errors
     /// Those of `bind(2)` and `listen(2)`.
     pub fn bind(path: &Path, owner: Option<(Uid, Gid)>, nonblocking: bool) -> io::Result<Self> {
+        fault::at("private.socket")?;
         let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-        super::notify::bind_at(&fd, path, owner)?;
-        let listener = Self { fd, path: path.to_owned() };
-        listen(&listener.fd, Backlog::new(BACKLOG)?)?;
-        gin_shared::inherit::set_nonblocking(&listener.fd, nonblocking)?;
-        Ok(listener)
+        let file = super::notify::bind_at(&fd, path, owner)?;
+        listen(&fd, Backlog::new(BACKLOG)?)?;
+        gin_shared::inherit::set_nonblocking(&fd, nonblocking)?;
+        Ok(Self { fd: Some(fd), file })
+    }
+
+    /// The one that a worker of a master before this one has.
+    #[must_use]
+    pub fn resume(path: &Path) -> Self {
+        Self { fd: None, file: SocketFile(path.to_owned()) }
+    }
+
+    /// To be passed on; with the worker alone, after a succession.
+    #[must_use]
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().map(AsFd::as_fd)
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl AsFd for PrivateListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
-impl Drop for PrivateListener {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        &self.file.0
     }
 }

@@ -1,4 +1,4 @@
-//! `/proc/net`: who holds an address, and how many connections wait at one.
+//! `/proc/net`: who holds an address. It may be long, so it is read only when an address is taken.
 
 use std::collections::HashSet;
 use std::fs;
@@ -14,14 +14,7 @@ const UNCONNECTED: &str = "07";
 
 struct Row {
     local: SocketAddr,
-    queue: u32,
     inode: u64,
-}
-
-/// How many connections wait to be accepted at `address`: the `rx_queue` column of a listening socket.
-#[must_use]
-pub fn accept_queue(address: SocketAddr) -> Option<u32> {
-    listening().into_iter().find(|row| row.local == address).map(|row| row.queue)
 }
 
 /// Who holds `address`, in words: "pid 812 (nginx)"; `None` if that cannot be seen.
@@ -78,8 +71,7 @@ fn parse_row(line: &str, state: &str) -> Option<Row> {
     }
     let (host, port) = columns[1].split_once(':')?;
     let local = SocketAddr::new(parse_ip(host)?, u16::from_str_radix(port, 16).ok()?);
-    let queue = u32::from_str_radix(columns.get(4)?.split_once(':')?.1, 16).ok()?;
-    Some(Row { local, queue, inode: columns.get(9)?.parse().ok()? })
+    Some(Row { local, inode: columns.get(9)?.parse().ok()? })
 }
 
 /// Addresses stand there as 32-bit words in the machine's own byte order.
@@ -113,13 +105,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_and_its_queue_are_found() {
+    fn who_listens_is_found() {
         for host in ["127.0.0.1:0", "[::1]:0"] {
             let Ok(listener) = std::net::TcpListener::bind(host) else { continue };
             let address = listener.local_addr().unwrap();
-            assert_eq!(accept_queue(address), Some(0));
-            let _waiting = std::net::TcpStream::connect(address).unwrap();
-            assert_eq!(accept_queue(address), Some(1));
             let me = format!("pid {} (", std::process::id());
             assert!(holder(&Address::Tcp(address)).unwrap().starts_with(&me));
         }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use gin_shared::runtime_dir::Surroundings;
 use nix::unistd::Uid;
 
+use super::fault;
+
 /// Makes the directory of the instance `name`, or checks the one that is there.
 ///
 /// # Errors
@@ -50,11 +52,24 @@ fn try_prepare(directory: &Path, surroundings: &Surroundings) -> io::Result<()> 
     written
 }
 
+/// Removes the files of workers and generations that are not there any more: a master that was killed could not.
+pub fn sweep(runtime: &Path, is_worker: impl Fn(&str) -> bool, is_generation: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(runtime).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let worker = ["notify", "channel", "private"].iter().find_map(|end| name.strip_suffix(end)?.strip_suffix('.'));
+        let generation = name.strip_prefix("generation-").and_then(|rest| rest.split('.').next());
+        if worker.is_some_and(|id| !is_worker(id)) || generation.is_some_and(|id| !is_generation(id)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Root's directory can be entered by all, so that a worker of another user reaches its notify socket; what lies in it is
 /// protected by its own mode.
 fn make(path: &Path, uid: Uid) -> io::Result<()> {
     let mode = if uid.is_root() { 0o755 } else { 0o700 };
-    match DirBuilder::new().mode(mode).create(path) {
+    match fault::at("runtime.mkdir").map_err(io::Error::from).and_then(|()| DirBuilder::new().mode(mode).create(path)) {
         // The umask may have taken some of it.
         Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -9,6 +9,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::Ready;
 use tokio::io::unix::AsyncFd;
 
+use super::fault;
+
 /// A signal, and who sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
@@ -39,7 +41,8 @@ pub const TAKEN: &[Signal] = &[
 /// # Errors
 /// Those of `sigprocmask(2)`.
 pub fn block() -> io::Result<()> {
-    let set: SigSet = TAKEN.iter().copied().collect();
+    // A file that may not grow is an error of the write that tried (EFBIG), not the end.
+    let set: SigSet = TAKEN.iter().copied().chain([Signal::SIGXFSZ]).collect();
     Ok(sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?)
 }
 
@@ -54,6 +57,7 @@ impl Signals {
     /// Those of `signalfd(2)`.
     pub fn new() -> io::Result<Self> {
         let set: SigSet = TAKEN.iter().copied().collect();
+        fault::at("signal.signalfd")?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         Ok(Self(super::watch::readable(fd)?))
     }

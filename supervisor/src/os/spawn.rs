@@ -19,6 +19,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 
+use super::fault;
 use super::pidfd::Child;
 
 /// The helper's `argv[0]`: how the program knows that it is one.
@@ -86,12 +87,15 @@ pub struct Link(AsyncFd<OwnedFd>);
 /// If there is no process, descriptor or memory to be had. Nothing is left behind.
 pub fn start() -> io::Result<Helper> {
     let flags = SockFlag::SOCK_CLOEXEC;
+    fault::at("spawn.socketpair")?;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     gin_shared::inherit::set_nonblocking(&ours, true)?;
     let link = Link(super::watch::readable(ours)?);
+    fault::at("spawn.fork")?;
     let process = Command::new("/proc/self/exe").arg0(HELPER).env_clear().stdin(Stdio::from(theirs)).spawn()?;
     let pid = Pid::from_raw(i32::try_from(process.id()).map_err(io::Error::other)?);
     // On failure the link is dropped: the helper reads EOF and exits, and is reaped as an orphan.
+    fault::at("spawn.forked")?;
     let child = Child::open(pid)?;
     Ok(Helper { child, link })
 }
@@ -102,10 +106,12 @@ impl Link {
     /// # Errors
     /// If the memfd cannot be made or the helper is gone.
     pub fn send(&self, spec: &Spec, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        fault::at("spawn.memfd")?;
         let memfd = memfd_create("gin-spec", MFdFlags::MFD_CLOEXEC)?;
         let mut file = std::fs::File::from(memfd);
         file.write_all(&serde_json::to_vec(spec)?)?;
         let all: Vec<RawFd> = std::iter::once(file.as_raw_fd()).chain(fds.iter().map(AsRawFd::as_raw_fd)).collect();
+        fault::at("spawn.send")?;
         let (byte, rights) = ([IoSlice::new(b"s")], [ControlMessage::ScmRights(&all)]);
         sendmsg::<()>(self.0.as_raw_fd(), &byte, &rights, MsgFlags::MSG_NOSIGNAL, None)?;
         Ok(())

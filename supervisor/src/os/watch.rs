@@ -15,6 +15,7 @@ impl KeepsItsDescriptor for SignalFd {}
 /// Watches `fd`.
 #[allow(unsafe_code, reason = "tokio cannot know that a descriptor stays open; these types do")]
 pub(super) fn readable<T: KeepsItsDescriptor>(fd: T) -> io::Result<AsyncFd<T>> {
+    super::fault::at("watch.epoll")?;
     // SAFETY: the trait above is implemented only for types that own their descriptor and never exchange it, so it is
     // valid until `fd` is dropped, which the AsyncFd does after it has deregistered it.
     unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(Into::into)

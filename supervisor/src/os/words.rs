@@ -14,7 +14,7 @@ const READ_MAX: u64 = 16 * 1024;
 const LINES: usize = 5;
 const WIDTH: usize = 240;
 
-/// How long stderr was when a worker was started.
+/// How long stderr was when a worker was started, and which file it was.
 #[derive(Debug)]
 pub struct LastWords {
     file: File,
@@ -31,6 +31,21 @@ impl LastWords {
         let file = File::open("/proc/self/fd/2").ok()?;
         let same = file.metadata().ok().is_some_and(|m| (m.dev(), m.ino()) == (written.dev(), written.ino()));
         same.then_some(Self { file, from: written.len() })
+    }
+
+    /// Device, inode and where it ended: for a successor.
+    #[must_use]
+    pub fn place(&self) -> Option<(u64, u64, u64)> {
+        let metadata = self.file.metadata().ok()?;
+        Some((metadata.dev(), metadata.ino(), self.from))
+    }
+
+    /// Goes on from such a place, if stderr is that file still.
+    #[must_use]
+    pub fn resume((device, inode, from): (u64, u64, u64)) -> Option<Self> {
+        let begun = Self::begin()?;
+        let same = begun.place().is_some_and(|(d, i, _)| (d, i) == (device, inode));
+        same.then_some(Self { from, ..begun })
     }
 
     /// The last lines since then, without those that `is_ours` claims.

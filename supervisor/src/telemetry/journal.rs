@@ -27,6 +27,15 @@ pub fn has_stderr() -> bool {
     stream == format!("{}:{}", stderr.dev(), stderr.ino())
 }
 
+/// What the thread is given.
+#[derive(Debug)]
+enum Message {
+    Record(Record),
+    /// Answered when all before it is told.
+    Flush(SyncSender<()>),
+    End,
+}
+
 /// One event.
 #[derive(Debug)]
 struct Record {
@@ -56,17 +65,39 @@ impl Visit for Record {
 
 /// Takes events in.
 #[derive(Debug)]
-pub struct Journal(SyncSender<Option<Record>>);
+pub struct Journal(SyncSender<Message>);
 
 /// Waits, when dropped, until what was logged is told.
 #[derive(Debug)]
-pub struct Guard(Receiver<()>, SyncSender<Option<Record>>);
+pub struct Guard(Receiver<()>, SyncSender<Message>);
+
+/// Waits, when asked, until what was logged is told.
+#[derive(Debug)]
+pub struct Flusher(SyncSender<Message>);
+
+impl Guard {
+    /// For those who cannot drop it.
+    #[must_use]
+    pub fn flusher(&self) -> Flusher {
+        Flusher(self.1.clone())
+    }
+}
+
+impl Flusher {
+    /// For so long at most.
+    pub fn flush(&self, patience: Duration) {
+        let (told, waits) = sync_channel(1);
+        if self.0.try_send(Message::Flush(told)).is_ok() {
+            let _ = waits.recv_timeout(patience);
+        }
+    }
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
         // The layer, which has a sender too, lives as long as the process: so the end is said.
         let until = Instant::now() + FAREWELL;
-        while self.1.try_send(None).is_err() && Instant::now() < until {
+        while self.1.try_send(Message::End).is_err() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
         let _ = self.0.recv_timeout(FAREWELL);
@@ -84,12 +115,16 @@ impl Journal {
             .with_syslog_identifier("gin-supervisor".to_owned())
             .with_custom_fields([("GIN_INSTANCE", instance)]);
         let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(journald));
-        let (sender, records) = sync_channel::<Option<Record>>(QUEUE);
+        let (sender, records) = sync_channel::<Message>(QUEUE);
         let (ended, end) = sync_channel(1);
         std::thread::Builder::new().name("journal".to_owned()).spawn(move || {
             tracing::dispatcher::with_default(&dispatch, || {
-                for record in records.iter().map_while(|record| record) {
-                    tell(&record);
+                for message in records {
+                    match message {
+                        Message::Record(record) => tell(&record),
+                        Message::Flush(told) => drop(told.try_send(())),
+                        Message::End => break,
+                    }
                 }
             });
             let _ = ended.send(());
@@ -102,7 +137,7 @@ impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut record = Record { level: *event.metadata().level(), message: String::new(), fields: Vec::new() };
         event.record(&mut record);
-        let _ = self.0.try_send(Some(record));
+        let _ = self.0.try_send(Message::Record(record));
     }
 }
 

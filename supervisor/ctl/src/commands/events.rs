@@ -2,6 +2,7 @@
 
 use gin_shared::control::EventLine;
 use gin_shared::exit;
+use gin_shared::status::Status;
 
 use crate::client::{Client, Failure, Lines};
 use crate::render::{DIM, PLAIN, time};
@@ -14,7 +15,14 @@ pub(super) async fn follow(client: &Client, json: bool) -> Result<u8, Failure> {
             line = lines.next() => line,
             _ = tokio::signal::ctrl_c() => return Ok(exit::DONE),
         };
-        let Some(line) = line else { return Ok(exit::DONE) };
+        let Some(line) = line else {
+            // Another program may have taken the supervisor's place; some events were missed then.
+            match client.get::<Status>("/v1/status").await {
+                Ok(_) => lines = Lines::new(client.stream("/v1/events").await?),
+                Err(_) => return Ok(exit::NO_SUPERVISOR),
+            }
+            continue;
+        };
         let Some(data) = line.strip_prefix("data: ") else { continue };
         match serde_json::from_str::<EventLine>(data) {
             Ok(event) if !json => print(&event),

@@ -6,6 +6,7 @@ use gin_shared::status::Status;
 use super::print_json;
 use crate::client::{Client, Failure};
 use crate::instance::all;
+use crate::left;
 use crate::render::{print_table, table};
 
 /// All instances that answer; those that cannot be asked are named, too.
@@ -32,7 +33,21 @@ pub(super) async fn list(json: bool) -> Result<u8, Failure> {
             }
         }
     }
+    let left = left::all();
+    for one in &left {
+        let pids: Vec<String> = one.pids().iter().map(ToString::to_string).collect();
+        rows.add_row(vec![
+            one.instance().to_owned(),
+            "no supervisor".to_owned(),
+            "-".to_owned(),
+            "-".to_owned(),
+            pids.len().to_string(),
+            format!("workers {}", pids.join(", ")),
+        ]);
+    }
     if json {
+        let found = found.iter().filter_map(|status| serde_json::to_value(status).ok());
+        let found: Vec<serde_json::Value> = found.chain(left.iter().map(left::Orphaned::json)).collect();
         print_json(&found);
     } else {
         print_table(&rows);

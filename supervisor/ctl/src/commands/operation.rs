@@ -9,9 +9,13 @@ use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::client::{Client, Failure, Lines};
-use crate::instance::find;
+use crate::instance::{Instance, find};
 use crate::render::progress::Progress;
 
+/// How long a supervisor may be gone: another program takes its place, or a service manager starts it again.
+const ABSENCE: Duration = Duration::from_secs(10);
+/// Between two tries to reach it.
+const RETRY: Duration = Duration::from_millis(50);
 /// What is awaited is shown anew after this.
 const REFRESH: Duration = Duration::from_millis(100);
 
@@ -36,8 +40,12 @@ pub(super) struct Operation {
 impl Operation {
     /// One not asked for yet.
     pub(super) fn new(socket: Option<&Path>, instance: Option<&str>, json: bool) -> Result<Self, Failure> {
-        let instance = find(socket, instance)?;
-        Ok(Self { client: Client::new(&instance), progress: Progress::new(&instance.name, json) })
+        Ok(Self::of(&find(socket, instance)?, json))
+    }
+
+    /// The same on an instance that was found.
+    pub(super) fn of(instance: &Instance, json: bool) -> Self {
+        Self { client: Client::new(instance), progress: Progress::new(&instance.name, json) }
     }
 
     /// Asks for it and follows it; gives its exit code.
@@ -49,18 +57,19 @@ impl Operation {
             return Ok(exit::DONE);
         }
         let until = if patience.until_drained { "?drained=true" } else { "" };
-        let mut lines = Lines::new(self.client.stream(&format!("/v1/operations/{operation}{until}")).await?);
-        self.follow(operation, &mut lines, deadline, patience.timeout).await
+        let path = format!("/v1/operations/{operation}{until}");
+        let mut steps = Steps::new(path);
+        self.follow(operation, &mut steps, deadline, patience.timeout).await
     }
 
     async fn follow(
         &mut self,
         operation: OperationId,
-        lines: &mut Lines,
+        steps: &mut Steps,
         mut deadline: Option<Instant>,
         timeout: Option<Duration>,
     ) -> Result<u8, Failure> {
-        let mut code = None;
+        let (mut code, client) = (None, self.client.clone());
         let mut refresh = tokio::time::interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -72,7 +81,7 @@ impl Operation {
             };
             tokio::select! {
                 biased;
-                line = lines.next() => match line {
+                line = steps.next(&client, code.is_some()) => match line? {
                     Some(line) => code = self.step(&line)?.or(code),
                     None => return code.ok_or_else(Failure::gone),
                 },
@@ -102,6 +111,9 @@ impl Operation {
             | Step::Replaced { .. }
             | Step::Hook { .. }
             | Step::Failed { .. }
+            | Step::Warning { .. }
+            | Step::Checked { .. }
+            | Step::Other
             | Step::Drained => None,
         })
     }
@@ -111,5 +123,51 @@ impl Operation {
             "\nDetached: operation {operation} goes on without you; gin-ctl status shows it, gin-ctl cancel calls it off."
         );
         exit::TIMED_OUT
+    }
+}
+
+/// The steps of one operation, from one supervisor and from the next.
+#[derive(Debug)]
+struct Steps {
+    path: String,
+    lines: Option<Lines>,
+    seen: usize,
+    /// Of those before, so many are told again.
+    skip: usize,
+    lost: Option<Instant>,
+}
+
+impl Steps {
+    fn new(path: String) -> Self {
+        Self { path, lines: None, seen: 0, skip: 0, lost: None }
+    }
+
+    /// The next one that was not seen yet; `None` if there will be no more. May be dropped and called again.
+    async fn next(&mut self, client: &Client, over: bool) -> Result<Option<String>, Failure> {
+        loop {
+            if let Some(lines) = &mut self.lines {
+                match lines.next().await {
+                    Some(_) if self.skip > 0 => self.skip -= 1,
+                    Some(line) => {
+                        (self.seen, self.lost) = (self.seen + 1, None);
+                        return Ok(Some(line));
+                    }
+                    None if over => return Ok(None),
+                    None => self.lines = None,
+                }
+                continue;
+            }
+            let lost = *self.lost.get_or_insert_with(Instant::now);
+            match client.stream(&self.path).await {
+                Ok(response) => (self.lines, self.skip) = (Some(Lines::new(response)), self.seen),
+                // It knows nothing of it: it is another one.
+                Err(failure) if failure.exit == exit::USAGE => return Err(Failure::gone()),
+                Err(failure) if failure.exit != exit::NO_SUPERVISOR => return Err(failure),
+                Err(_) if lost.elapsed() < ABSENCE => {}
+                Err(_) => return Err(Failure::gone()),
+            }
+            // A stream that ends at once is tried again, too, but not at once.
+            tokio::time::sleep(RETRY).await;
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! `gin-ctl status`
 
+use std::path::Path;
 use std::time::Duration;
 
 use gin_shared::exit;
@@ -7,7 +8,9 @@ use gin_shared::status::Status;
 
 use super::print_json;
 use crate::client::{Client, Failure};
+use crate::left;
 use crate::render::status::{Processes, print};
+use crate::render::{BAD, PLAIN};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -39,6 +42,29 @@ pub(super) async fn watch(client: &Client, json: bool) -> Result<u8, Failure> {
             _ = tokio::signal::ctrl_c() => return Ok(code(&status)),
         }
     }
+}
+
+/// Without a supervisor: what one has left.
+pub(super) fn or_left(
+    shown: Result<u8, Failure>,
+    socket: Option<&Path>,
+    instance: Option<&str>,
+    json: bool,
+) -> Result<u8, Failure> {
+    let failure = match shown {
+        Err(failure) if failure.exit == exit::NO_SUPERVISOR => failure,
+        other => return other,
+    };
+    let left = left::find(socket, instance).ok_or(failure)?;
+    if json {
+        print_json(&left.json());
+    } else {
+        let name = left.instance();
+        crate::say!("{BAD}●{PLAIN} {name}  {BAD}{}{PLAIN}", left.sentence());
+        let which = socket.map_or_else(|| format!("stop {name}"), |socket| format!("-s {} stop", socket.display()));
+        crate::say!("  gin-supervisor, started again, adopts them; gin-ctl {which} ends them");
+    }
+    Ok(exit::NO_SUPERVISOR)
 }
 
 fn code(status: &Status) -> u8 {

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use gin_shared::control::{Outcome, Phase, Step};
 use gin_shared::exit;
 
-use super::{BAD, DIM, GOOD, PLAIN, took};
+use super::{BAD, DIM, GOOD, PLAIN, WARN, took};
 
 /// How steps are shown.
 #[derive(Debug)]
@@ -94,6 +94,12 @@ impl Progress {
                     Phase::Soaked | Phase::Current => "current",
                 };
             }
+            Step::Warning { text } => crate::say!("  {WARN}!{PLAIN} {text}"),
+            Step::Checked { version } => {
+                crate::say!("  {GOOD}✓{PLAIN} checked   gin-supervisor {version} can take over");
+                self.next = "executed";
+            }
+            Step::Other => {}
             // All slots are asked the same: one answer stands for all.
             Step::Probe { text, .. } => self.probe = Some(text.clone()),
             Step::Replaced { slots, workers, took_ms } => {
@@ -153,6 +159,9 @@ fn plain(step: &Step) -> String {
             format!("step=failed missing={} reason={reason:?}{pid}{said}", phase.word())
         }
         Step::Drained => "step=drained".to_owned(),
+        Step::Warning { text } => format!("step=warning text={text:?}"),
+        Step::Checked { version } => format!("step=checked version={version:?}"),
+        Step::Other => "step=other".to_owned(),
         Step::Ended(outcome) => {
             format!("step=ended exit={} text={:?} took_ms={}", outcome.exit, outcome.text, outcome.took_ms)
         }

@@ -64,7 +64,8 @@ pub fn print(status: &Status, processes: &mut Processes) {
         crate::say!("  listening      {} {}{queue}", listener.name, listener.address);
     }
     if let Some(upgrade) = &status.last_upgrade {
-        crate::say!("  last upgrade   {}", upgrade_line(upgrade));
+        let back = status.rollback.map(|to| format!("     rollback: {to}")).unwrap_or_default();
+        crate::say!("  last upgrade   {}{back}", upgrade_line(upgrade));
     }
     print_workers(status, processes);
 }
@@ -90,12 +91,21 @@ pub fn upgrade_line(upgrade: &Upgrade) -> String {
         Some(_) => "failed".to_owned(),
     };
     let reason = upgrade.reason.as_ref().map(|reason| format!(": {}", reason.replace('\n', "; "))).unwrap_or_default();
+    let back = upgrade.rollback.map(|to| format!(" (rollback to {to})")).unwrap_or_default();
     format!(
-        "{} {outcome} in {took}, asked by {}, {}{reason}",
+        "{}{back} {outcome} in {took}, asked by {}, {}{reason}",
         upgrade.generation,
         upgrade.asked_by,
         time(upgrade.at_ms)
     )
+}
+
+/// What an upgrade reached, in a line.
+#[must_use]
+pub fn phases_line(upgrade: &Upgrade) -> String {
+    let release = upgrade.release.as_ref().map(|release| format!("release {release}   ")).unwrap_or_default();
+    let phases = upgrade.phases.iter().map(|one| format!("{} {}", one.phase.word(), took(one.took_ms as f64)));
+    format!("{DIM}{release}{}{PLAIN}", phases.collect::<Vec<_>>().join("   "))
 }
 
 fn print_workers(status: &Status, processes: &Processes) {

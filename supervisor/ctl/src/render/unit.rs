@@ -54,17 +54,19 @@ NotifyAccess=main
 ExecStart={supervisor} --config {file} --instance {name}
 ExecReload={ctl} --socket {control} restart
 ExecStop={ctl} --socket {control} stop
+ExecStopPost=-{ctl} --socket {control} stop --left-over
 RuntimeDirectory=gin/{name}
 RuntimeDirectoryPreserve=restart
 Restart=on-failure
-RestartSec=1s
+RestartSec=200ms
 RestartPreventExitStatus=2
 # A start and a reload may take ready_timeout, warm_up, probe, soak and hooks together; a stop drain_timeout.
 TimeoutStartSec={start}s
 TimeoutStopSec={stop}s
 WatchdogSec=30s
-# gin-ctl stop drains; if the supervisor dies, its workers end with it, so that the next one can listen.
-KillMode=mixed
+# A supervisor that dies leaves its workers serving, and the next one adopts them: with what systemd keeps for it meanwhile.
+KillMode=process
+FileDescriptorStoreMax=4096
 # One worker that is killed for memory is replaced; the service lives.
 OOMPolicy=continue
 LimitNOFILE=1048576

@@ -1,6 +1,6 @@
 //! The world of the walk: processes, operators and time, as bad as they can be within a budget.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -12,8 +12,19 @@ use super::super::worker::{Worker, WorkerState};
 use super::super::*;
 
 /// No trouble at all.
-pub(super) const CALM: Budget =
-    Budget { upgrades: 0, crashes: 0, failures: 0, cancels: 0, scales: 0, stops: 0, lapses: 0, unfits: 0 };
+pub(super) const CALM: Budget = Budget {
+    upgrades: 0,
+    crashes: 0,
+    failures: 0,
+    cancels: 0,
+    scales: 0,
+    stops: 0,
+    lapses: 0,
+    unfits: 0,
+    rollbacks: 0,
+    reexecs: 0,
+    kills: 0,
+};
 
 /// What is left of each kind of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +39,11 @@ pub(super) struct Budget {
     pub(super) lapses: u8,
     /// Workers that become too large, or hang.
     pub(super) unfits: u8,
+    pub(super) rollbacks: u8,
+    /// Upgrades of the master in place.
+    pub(super) reexecs: u8,
+    /// Deaths of the master.
+    pub(super) kills: u8,
 }
 
 /// Which ways a generation goes.
@@ -67,6 +83,16 @@ struct Life {
     told_to_end: bool,
 }
 
+/// Who outlives the master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Survive {
+    All,
+    /// `on_master_death = "exit"`, or the machine ran out of memory.
+    None,
+    /// All but those of one generation.
+    AllBut(Generation),
+}
+
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     Prepared(bool),
@@ -76,6 +102,16 @@ pub(super) enum Step {
     Scale(u32),
     Stop,
     Time,
+    Rollback,
+    Reexec,
+    ReexecChecked(bool),
+    /// The driver executes the new program, if nothing is on its way; else it tells so.
+    Reexeced(bool),
+    /// The master dies when it has carried out so many of its last actions, and another one adopts what is left.
+    Killed {
+        actions: usize,
+        survive: Survive,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -89,6 +125,11 @@ pub(super) struct World {
     pub(super) asked: u64,
     pub(super) budget: Budget,
     pub(super) exited: bool,
+    checking: bool,
+    executing: bool,
+    frozen: BTreeSet<Generation>,
+    /// What was there before the last actions, and those.
+    last: (BTreeMap<WorkerId, Life>, Vec<Action>),
 }
 
 impl World {
@@ -118,6 +159,10 @@ impl World {
             asked: 0,
             budget,
             exited: false,
+            checking: false,
+            executing: false,
+            frozen: BTreeSet::new(),
+            last: (BTreeMap::new(), Vec::new()),
         };
         world.budget.upgrades += 1;
         world.take(&Step::Restart);
@@ -202,6 +247,25 @@ impl World {
                 steps.extend([Step::Scale(1), Step::Scale(2)]);
             }
             steps.extend((b.stops > 0).then_some(Step::Stop));
+            steps.extend((b.rollbacks > 0).then_some(Step::Rollback));
+            steps.extend((b.reexecs > 0).then_some(Step::Reexec));
+            if self.checking {
+                steps.push(Step::ReexecChecked(true));
+                steps.extend((b.failures > 0).then_some(Step::ReexecChecked(false)));
+            }
+            if self.executing {
+                steps.push(Step::Reexeced(true));
+                steps.extend((b.failures > 0).then_some(Step::Reexeced(false)));
+            }
+            if b.kills > 0 {
+                let all = self.last.1.len();
+                let moments = (0..=all).filter(|count| *count == 0 || *count == all || self.is_telling(*count - 1));
+                steps.extend(moments.map(|actions| Step::Killed { actions, survive: Survive::All }));
+                let generations: BTreeSet<Generation> = self.processes.keys().map(|id| id.generation).collect();
+                let partly = generations.iter().filter(|_| generations.len() > 1).copied().map(Survive::AllBut);
+                let ways = partly.chain([Survive::None]);
+                steps.extend(ways.map(|survive| Step::Killed { actions: all, survive }));
+            }
         }
         steps
     }
@@ -247,11 +311,122 @@ impl World {
                 self.now = self.machine.deadline().expect("only offered with a deadline");
                 Event::Time
             }
+            Step::Rollback => {
+                self.budget.rollbacks -= 1;
+                Event::Rollback { operation: self.operation(), asked_by: "walk".into() }
+            }
+            Step::Reexec => {
+                self.budget.reexecs -= 1;
+                Event::Reexec { operation: self.operation(), queue: Queue::Wait }
+            }
+            Step::ReexecChecked(fine) => {
+                self.checking = false;
+                self.budget.failures -= u8::from(!fine);
+                Event::ReexecChecked(if *fine { Ok(()) } else { Err("bad".into()) })
+            }
+            Step::Reexeced(fine) => {
+                self.executing = false;
+                self.budget.failures -= u8::from(!fine);
+                match (fine, self.machine.is_quiet()) {
+                    (false, _) => Event::ReexecFailed(Some("no".into())),
+                    (true, false) => Event::ReexecFailed(None),
+                    (true, true) => {
+                        self.machine =
+                            snapshot::read(&snapshot::write(&self.machine, "walk").unwrap(), "walk").unwrap();
+                        Event::Reexeced
+                    }
+                }
+            }
+            Step::Killed { actions, survive } => self.die(*actions, *survive),
         };
         let before = self.machine.clone();
+        let adopts = matches!(event, Event::Adopted { .. });
         let actions = self.machine.handle(self.now, event);
+        if adopts {
+            self.check_adopted(&before, &actions);
+        }
+        self.last = (self.processes.clone(), actions.clone());
         self.perform(&before, actions);
+        if self.machine.is_idle() && !self.exited {
+            // As the driver does after an adoption that found nothing.
+            let boot = Event::Restart { operation: None, asked_by: "walk".into(), queue: Queue::Wait };
+            let actions = self.machine.handle(self.now, boot);
+            self.perform(&before, actions);
+        }
         self.check();
+    }
+
+    /// What served goes on serving: an adoption ends nobody of the current generation, nor the last who serve at all.
+    fn check_adopted(&self, before: &Machine, actions: &[Action]) {
+        let told = |id: &WorkerId| {
+            let told = |action: &Action| matches!(action, Action::Drain(who, _) | Action::Kill(who) | Action::Abort(who) if who == id);
+            actions.iter().any(told)
+        };
+        let serving = |run: &Run| {
+            let lives = |worker: &&Worker| worker.is_serving() && self.processes.contains_key(&worker.id);
+            run.workers().filter(lives).map(|worker| worker.id).collect::<Vec<_>>()
+        };
+        let current = before.current().map(serving).unwrap_or_default();
+        if current.is_empty() {
+            let candidate = before.candidate().and_then(|c| c.run.as_ref()).map(serving).unwrap_or_default();
+            assert!(!candidate.iter().any(told), "the last who serve were told to end: {candidate:?}");
+        } else {
+            let (was, is) = (before.current().map(|run| run.id), self.machine.current().map(|run| run.id));
+            assert_eq!(is, was, "what served is current no more");
+            assert!(!current.iter().any(told), "{current:?} served, and were told to end");
+        }
+    }
+
+    /// Whether the last actions' `index`th is one that a process notices.
+    fn is_telling(&self, index: usize) -> bool {
+        self.last.1.get(index).is_some_and(|action| action.worker().is_some())
+    }
+
+    fn die(&mut self, actions: usize, survive: Survive) -> Event {
+        self.budget.kills -= 1;
+        let (processes, all) = self.last.clone();
+        self.processes = processes;
+        for action in all.iter().take(actions) {
+            match action {
+                Action::Spawn(id) => {
+                    self.processes.insert(*id, Life { process: Process::Helper, told_to_end: false });
+                }
+                Action::Drain(id, _) | Action::Kill(id) | Action::Abort(id) => {
+                    self.processes.entry(*id).and_modify(|life| life.told_to_end = true);
+                }
+                Action::Go(id) => {
+                    self.processes.entry(*id).and_modify(|life| life.process = Process::Accepting);
+                }
+                Action::Prepare { .. }
+                | Action::Check(_)
+                | Action::WarmUp(_)
+                | Action::Probe(_)
+                | Action::Keep(_)
+                | Action::Forget(_)
+                | Action::CheckReexec
+                | Action::Reexec
+                | Action::Answer(..)
+                | Action::Report(_)
+                | Action::Exit(_) => {}
+            }
+        }
+        // Without its orders a helper ends.
+        let survives = |id: &WorkerId| match survive {
+            Survive::All => true,
+            Survive::None => false,
+            Survive::AllBut(generation) => id.generation != generation,
+        };
+        self.processes.retain(|id, life| survives(id) && life.process != Process::Wished);
+        (self.preparing, self.checking, self.executing) = (None, false, false);
+        self.machine = snapshot::read(&snapshot::write(&self.machine, "walk").unwrap(), "walk").unwrap();
+        // The driver answers those that the machine does not know any more.
+        let awaited: Vec<OperationId> =
+            self.unanswered.iter().copied().filter(|operation| self.machine.awaits(*operation)).collect();
+        self.unanswered = awaited;
+        let alive = self.processes.keys().map(|id| (*id, pid(*id))).collect::<HashMap<_, _>>();
+        let known: HashSet<WorkerId> = self.machine.runs().flat_map(Run::workers).map(|worker| worker.id).collect();
+        assert!(alive.keys().all(|id| known.contains(id)), "a worker that no state knows: {alive:?} {known:?}");
+        Event::Adopted { alive, kept: self.frozen.iter().copied().collect() }
     }
 
     fn live(&mut self, id: WorkerId, what: &WorkerEvent) {
@@ -291,9 +466,14 @@ impl World {
     fn perform(&mut self, before: &Machine, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Prepare(generation) => {
+                Action::Prepare { generation, from } => {
                     assert!(self.preparing.replace(generation).is_none(), "two candidates");
+                    assert!(from.is_none_or(|from| self.frozen.contains(&from)), "back to what was forgotten");
+                    self.frozen.insert(generation);
                 }
+                Action::Keep(generation) => assert!(self.frozen.contains(&generation), "keep what was forgotten"),
+                Action::CheckReexec => assert!(!std::mem::replace(&mut self.checking, true), "checked twice at once"),
+                Action::Reexec => assert!(!std::mem::replace(&mut self.executing, true), "executed twice at once"),
                 Action::Spawn(id) => {
                     let life = Life { process: Process::Wished, told_to_end: false };
                     assert!(self.processes.insert(id, life).is_none(), "{id} was made twice");
@@ -318,6 +498,7 @@ impl World {
                 }
                 Action::Forget(generation) => {
                     assert!(!self.processes.keys().any(|id| id.generation == generation), "forgotten alive");
+                    assert!(self.frozen.remove(&generation), "forgotten twice");
                     if self.preparing == Some(generation) {
                         self.preparing = None;
                     }
@@ -378,10 +559,22 @@ impl World {
         );
         let fronts = machine.runs().filter(|run| !matches!(run.stage, Stage::Leaving | Stage::Standby)).count();
         assert!(fronts <= 2, "{fronts} generations that are not on their way out");
+        if let Some(run) = machine.current() {
+            assert!(self.frozen.contains(&run.id), "what serves was forgotten");
+        }
+        let candidate = machine.candidate().map(|candidate| candidate.generation);
+        let known: BTreeSet<Generation> =
+            machine.runs().map(|run| run.id).chain(candidate).chain(machine.good.iter().copied()).collect();
+        let prepared = |generation: &Generation| Some(*generation) != candidate || self.preparing.is_none();
+        let known: BTreeSet<Generation> = known.into_iter().filter(prepared).collect();
+        let frozen: BTreeSet<Generation> = self.frozen.iter().copied().filter(prepared).collect();
+        assert!(known.is_subset(&self.frozen), "forgotten too early: {known:?} {:?}", self.frozen);
+        assert!(self.exited || frozen == known, "never forgotten: {frozen:?} {known:?}");
+        assert!(machine.good.len() <= rollback::KEPT);
     }
 
     pub(super) fn check_snapshot(&self) {
-        let back = snapshot::read(&snapshot::write(&self.machine, "walk"), "walk").unwrap();
+        let back: Machine = snapshot::read(&snapshot::write(&self.machine, "walk").unwrap(), "walk").unwrap();
         assert_eq!(back, self.machine, "snapshot and back");
     }
 
@@ -467,6 +660,11 @@ impl World {
         machine.leaving.iter_mut().for_each(settle);
         let mut hasher = DefaultHasher::new();
         (machine, &self.processes, self.preparing, &self.unanswered, self.budget).hash(&mut hasher);
+        (self.checking, self.executing, &self.frozen).hash(&mut hasher);
+        if self.budget.kills > 0 {
+            // What may be left undone when the master dies now.
+            format!("{:?}", self.last).hash(&mut hasher);
+        }
         hasher.finish()
     }
 }

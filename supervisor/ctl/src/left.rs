@@ -1,0 +1,264 @@
+//! What a supervisor has left that is gone: workers that still serve, known by its state file.
+
+use std::fs::{File, Metadata};
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use gin_shared::exit;
+use gin_shared::listen::Address;
+use gin_shared::runtime_dir::{CONTROL, PID_FILE, STATUS, Surroundings};
+use gin_shared::state::{self, Left, LeftState, LeftWorker, ProcessId, boot_id};
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::client::Failure;
+
+/// Added to what a worker may take to end.
+const MARGIN: Duration = Duration::from_secs(5);
+/// How long a killed one has to die.
+const DEATH: Duration = Duration::from_secs(5);
+
+/// Workers without a supervisor.
+#[derive(Debug)]
+pub struct Orphaned {
+    directory: PathBuf,
+    /// Whose word the state is: of another user than root it counts for that user's processes and files alone.
+    owner: u32,
+    state: LeftState,
+    alive: Vec<(LeftWorker, OwnedFd)>,
+}
+
+/// Those of the instance that is meant, if its supervisor is gone and workers of it live.
+#[must_use]
+pub fn find(socket: Option<&Path>, name: Option<&str>) -> Option<Orphaned> {
+    if let Some(socket) = socket {
+        // It may be elsewhere than in the runtime directory.
+        let has = |one: &Orphaned| {
+            let paths = &one.state.paths;
+            [&paths.control, &paths.status].into_iter().flatten().any(|path| path == socket)
+        };
+        return look(socket.parent()?).or_else(|| all().into_iter().find(has));
+    }
+    let mut found: Vec<Orphaned> =
+        all().into_iter().filter(|one| name.is_none_or(|name| one.state.instance == name)).collect();
+    if found.len() == 1 { found.pop() } else { None }
+}
+
+/// All that can be seen from here.
+#[must_use]
+pub fn all() -> Vec<Orphaned> {
+    let parents = Surroundings::from_env().parents();
+    let directories = parents.iter().filter_map(|parent| std::fs::read_dir(parent).ok()).flatten().flatten();
+    directories.filter_map(|entry| look(&entry.path())).collect()
+}
+
+fn look(directory: &Path) -> Option<Orphaned> {
+    let (file, owner) = open_state(directory)?;
+    let left: Left = serde_json::from_slice(&state::read(&file).ok()??.bytes).ok()?;
+    let state = left.state;
+    if left.boot_id != boot_id() || ProcessId::of(state.master.pid) == Some(state.master) {
+        return None;
+    }
+    let open = |worker: &LeftWorker| Some((worker.clone(), open(worker.process, owner)?));
+    let alive: Vec<(LeftWorker, OwnedFd)> = state.workers.iter().filter_map(open).collect();
+    (!alive.is_empty()).then(|| Orphaned { directory: directory.to_owned(), owner, state, alive })
+}
+
+/// The state, and whose it is: a file of the directory's owner or root's, that nobody else can have written.
+fn open_state(directory: &Path) -> Option<(File, u32)> {
+    let there = std::fs::symlink_metadata(directory).ok()?;
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).bits();
+    let file = File::options().read(true).custom_flags(flags).open(directory.join(state::FILE)).ok()?;
+    let metadata = file.metadata().ok()?;
+    let owner = metadata.uid();
+    let directory_is_safe = there.is_dir() && there.mode() & 0o022 == 0 && [0, owner].contains(&there.uid());
+    (directory_is_safe && metadata.is_file() && metadata.mode() & 0o077 == 0).then_some((file, owner))
+}
+
+/// First the pidfd, then its start: so that no later process of its PID is taken for it.
+fn open(process: ProcessId, owner: u32) -> Option<OwnedFd> {
+    let fd = pidfd_open(rustix::process::Pid::from_raw(process.pid)?, PidfdFlags::empty()).ok()?;
+    let same = ProcessId::of(process.pid) == Some(process) && is_of(process.pid, owner);
+    (same && !has_ended(&fd, Duration::ZERO)).then_some(fd)
+}
+
+/// Whether a state of `owner` can speak of this process.
+fn is_of(pid: i32, owner: u32) -> bool {
+    owner == 0 || std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|process| process.uid() == owner)
+}
+
+fn has_ended(process: &OwnedFd, patience: Duration) -> bool {
+    let mut ended = [PollFd::new(process, PollFlags::IN)];
+    let patience = Timespec {
+        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: patience.subsec_nanos().into(),
+    };
+    poll(&mut ended, Some(&patience)) == Ok(1)
+}
+
+impl Orphaned {
+    /// Its name.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.state.instance
+    }
+
+    /// The workers that live.
+    #[must_use]
+    pub fn pids(&self) -> Vec<i32> {
+        self.alive.iter().map(|(worker, _)| worker.process.pid).collect()
+    }
+
+    /// In a sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let of = |told: bool| {
+            let meant = self.alive.iter().filter(move |(worker, _)| worker.told == told);
+            meant.map(|(worker, _)| worker.process.pid.to_string()).collect::<Vec<_>>()
+        };
+        let phrase = |pids: Vec<String>, one: &str, many: &str| match pids.as_slice() {
+            [] => None,
+            [pid] => Some(format!("worker {pid} still {one}")),
+            pids => Some(format!("workers {} still {many}", pids.join(", "))),
+        };
+        let phrases = [phrase(of(false), "serves", "serve"), phrase(of(true), "drains", "drain")];
+        format!("no supervisor, but {}", phrases.into_iter().flatten().collect::<Vec<_>>().join(", and "))
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        let workers: Vec<serde_json::Value> = self
+            .alive
+            .iter()
+            .map(|(worker, _)| {
+                serde_json::json!({
+                    "generation": worker.id.generation, "slot": worker.id.slot, "pid": worker.process.pid
+                })
+            })
+            .collect();
+        serde_json::json!({ "instance": self.state.instance, "state": "no_supervisor", "workers": workers })
+    }
+
+    /// Ends them: asks first, unless it is to be fast. Gives how many.
+    ///
+    /// # Errors
+    /// If a supervisor is starting, or one cannot be ended.
+    pub fn stop(&self, fast: bool) -> Result<usize, Failure> {
+        // With the lock held no supervisor can adopt them meanwhile.
+        let lock = self.directory.join("instance.lock");
+        let file = File::options().write(true).open(&lock);
+        let file = file.map_err(|error| Failure::new(exit::REFUSED, format!("{}: {error}", lock.display())))?;
+        let _lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|_| Failure::new(exit::BUSY, "a supervisor is starting, and adopts them; try again".to_owned()))?;
+        // To many a server a second signal means that it is to hurry.
+        for (worker, process) in self.alive.iter().filter(|(worker, _)| !fast && !worker.told) {
+            let signal = Signal::from_named_raw(worker.stop_signal).unwrap_or(Signal::TERM);
+            let sent = pidfd_send_signal(process, signal);
+            let _ = pidfd_send_signal(process, Signal::CONT);
+            if let Err(error @ rustix::io::Errno::PERM) = sent {
+                return Err(Failure::new(exit::REFUSED, format!("worker {}: {error}", worker.process.pid)));
+            }
+        }
+        let began = Instant::now();
+        for (worker, process) in &self.alive {
+            let patience = Duration::from_millis(worker.drain_timeout_ms) + MARGIN;
+            if fast || !has_ended(process, patience.saturating_sub(began.elapsed())) {
+                // Its group, while it is there to keep the number; then itself.
+                if !has_ended(process, Duration::ZERO) {
+                    let _ = nix::sys::signal::killpg(
+                        nix::unistd::Pid::from_raw(worker.process.pid),
+                        nix::sys::signal::Signal::SIGKILL,
+                    );
+                }
+                let _ = pidfd_send_signal(process, Signal::KILL);
+                if !has_ended(process, DEATH) {
+                    let text = format!("worker {} does not end", worker.process.pid);
+                    return Err(Failure::new(exit::FAILED, text));
+                }
+            }
+        }
+        self.end_strays();
+        self.clean();
+        Ok(self.alive.len())
+    }
+
+    /// Ends what the workers have left, known by the notify socket in its environment.
+    fn end_strays(&self) {
+        let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids: Vec<i32> = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        let mark = [b"NOTIFY_SOCKET=", self.directory.as_os_str().as_bytes(), b"/"].concat();
+        let is_stray = |pid: i32| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let marked = environment.split(|byte| *byte == 0).any(|entry| {
+                entry
+                    .strip_prefix(mark.as_slice())
+                    .is_some_and(|rest| rest.ends_with(b".notify") && !rest.contains(&b'/'))
+            });
+            marked && is_of(pid, self.owner)
+        };
+        let own = ancestry();
+        for pid in pids.into_iter().filter(|pid| !own.contains(pid) && is_stray(*pid)) {
+            let Some(raw) = rustix::process::Pid::from_raw(pid) else { continue };
+            if let Ok(process) = pidfd_open(raw, PidfdFlags::empty())
+                && is_stray(pid)
+            {
+                let _ = pidfd_send_signal(&process, Signal::KILL);
+                has_ended(&process, DEATH);
+            }
+        }
+    }
+
+    /// Removes what the supervisor would have removed.
+    fn clean(&self) {
+        let ours = |name: &str| {
+            [CONTROL, STATUS, state::FILE].contains(&name)
+                || name.starts_with("generation-")
+                || [".notify", ".channel", ".private"].iter().any(|end| name.ends_with(end))
+        };
+        for entry in std::fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(ours) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        let paths = &self.state.paths;
+        let pid_file = paths.pid_file.clone().unwrap_or_else(|| self.directory.join(PID_FILE));
+        let pid = std::fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse().ok());
+        if pid == Some(self.state.master.pid) && self.may_remove(&pid_file, |_| true) {
+            let _ = std::fs::remove_file(pid_file);
+        }
+        for path in [&paths.control, &paths.status].into_iter().flatten() {
+            let dead = UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
+            if dead && self.may_remove(path, |file| file.file_type().is_socket()) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        for socket in &self.state.sockets {
+            if let (Address::Unix(path), Some(id)) = (&socket.address, socket.file)
+                && self.may_remove(path, |file| file.file_type().is_socket() && (file.dev(), file.ino()) == id)
+            {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    fn may_remove(&self, path: &Path, is_it: impl Fn(&Metadata) -> bool) -> bool {
+        std::fs::symlink_metadata(path).is_ok_and(|file| is_it(&file) && (self.owner == 0 || file.uid() == self.owner))
+    }
+}
+
+/// This process and those that it descends from.
+fn ancestry() -> Vec<i32> {
+    let parent = |pid: i32| -> Option<i32> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok().filter(|parent| *parent > 0)
+    };
+    let own = i32::try_from(std::process::id()).ok();
+    std::iter::successors(own, |pid| parent(*pid)).collect()
+}

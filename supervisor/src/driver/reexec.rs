@@ -1,0 +1,210 @@
+//! The master's upgrade in place: another program is asked whether it can take over, and then executed in this process. PID,
+//! children, listeners, sockets and locks stay; signals are blocked across it.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gin_shared::check::Checked;
+use gin_shared::inherit::NOTIFY_SOCKET;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::Pid;
+
+use super::command::Claim;
+use super::keep::numbers;
+use super::perform::Performer;
+use super::{CONNECTIONS, Driver, Message};
+use crate::machine::Machine;
+use crate::machine::event::Event;
+use crate::machine::failure::Exit;
+use crate::os::pidfd::Child;
+use crate::os::{fault, succession};
+
+/// How long the new program may take to say whether it can take over.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks whether an operator's command has ended: it is not to be cut off from its master.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Performer {
+    /// Asks the program at our own path, which may be another one by now, whether it can read this state and configuration.
+    pub(super) fn check_reexec(&mut self, machine: &Machine, events: &mut VecDeque<Event>) {
+        match self.start_check(machine) {
+            Ok((mut process, child)) => {
+                let pid = child.pid();
+                self.claims.borrow_mut().insert(pid, Claim::Command);
+                let (claims, inbox) = (std::rc::Rc::clone(&self.claims), self.handle.inbox.clone());
+                tokio::task::spawn_local(async move {
+                    let in_time = tokio::time::timeout(PATIENCE, child.exited()).await.is_ok();
+                    let _ = child.signal(nix::sys::signal::Signal::SIGKILL);
+                    let _ = child.exited().await;
+                    let exit = child.reap();
+                    claims.borrow_mut().remove(&pid);
+                    let said = |pipe: Option<&mut dyn Read>| {
+                        let mut text = String::new();
+                        // What does not fit the pipe was never written.
+                        let _ = pipe.map(|pipe| pipe.take(64 * 1024).read_to_string(&mut text));
+                        text
+                    };
+                    let out = said(process.stdout.as_mut().map(|pipe| pipe as &mut dyn Read));
+                    let err = said(process.stderr.as_mut().map(|pipe| pipe as &mut dyn Read));
+                    let _ = inbox.send(Message::ReexecChecked(judge(in_time, exit, &out, &err))).await;
+                });
+            }
+            Err(error) => events.push_back(Event::ReexecChecked(Err(error))),
+        }
+    }
+
+    fn start_check(&mut self, machine: &Machine) -> Result<(std::process::Child, Child), String> {
+        let program = program()?;
+        self.checked = identity(&program);
+        let failed = |error: std::io::Error| format!("{}: {}", program.display(), crate::config::without_code(&error));
+        let state = || -> std::io::Result<File> {
+            let bytes = self.written(machine, std::collections::BTreeMap::new())?;
+            fault::at("reexec.check")?;
+            let mut file = File::from(memfd_create("gin-state", MFdFlags::MFD_CLOEXEC)?);
+            file.write_all(&bytes)?;
+            file.rewind()?;
+            Ok(file)
+        };
+        let process = Command::new(&program)
+            .args(["--config-check", "--json", "--state", "/dev/stdin"])
+            .args(std::env::args_os().skip(1))
+            .env_remove(NOTIFY_SOCKET)
+            .env_remove(succession::GIN_STATE_FD)
+            .stdin(Stdio::from(state().map_err(failed)?))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let pid = Pid::from_raw(i32::try_from(process.id()).unwrap_or_default());
+        let child = Child::open(pid).map_err(failed)?;
+        Ok((process, child))
+    }
+
+    /// Callers are to leave, and none is let in, until it is decided. Who followed something comes back and hears the rest.
+    pub(super) fn pause_for_reexec(&self) {
+        let (handle, claims) = (self.handle.clone(), std::rc::Rc::clone(&self.claims));
+        tokio::task::spawn_local(async move {
+            while claims.borrow().values().any(|claim| *claim == Claim::Command) {
+                tokio::time::sleep(PAUSE).await;
+            }
+            handle.paused.send_replace(true);
+            let [control, status] = handle.connections.each_ref().map(Arc::clone);
+            let _all = (control.acquire_many(CONNECTIONS).await, status.acquire_many(CONNECTIONS).await);
+            let _ = handle.inbox.send(Message::Paused).await;
+        });
+    }
+
+    /// Becomes the new program; returns only if that failed.
+    fn reexec(&mut self, machine: &Machine) -> String {
+        let program = match program() {
+            Ok(program) => program,
+            Err(error) => return error,
+        };
+        if identity(&program) != self.checked {
+            return format!("{} was replaced after it was checked; try again", program.display());
+        }
+        self.service_manager.rest();
+        crate::telemetry::flush();
+        let descriptors = self.all_descriptors();
+        let fds: Vec<BorrowedFd<'_>> = descriptors.iter().map(|(_, fd)| *fd).collect();
+        let error = match self.written(machine, numbers(&descriptors)) {
+            Ok(state) => {
+                let argv: Vec<OsString> = std::env::args_os().collect();
+                let error = succession::execute(&program, &argv, &state, &fds);
+                format!("{}: {}", program.display(), crate::config::without_code(&error))
+            }
+            Err(error) => error.to_string(),
+        };
+        self.service_manager.wake();
+        error
+    }
+}
+
+impl Driver {
+    /// Once the inbox is empty, and nothing is on its way, the new program takes over.
+    pub(super) async fn try_reexec(&mut self) {
+        // Who has read something and could not tell it for lack of room has it told now.
+        for _ in 0..2 {
+            while let Ok(message) = self.inbox.try_recv() {
+                let event = self.message(message);
+                self.pending.extend(event);
+            }
+            tokio::task::yield_now().await;
+        }
+        if !self.pending.is_empty() {
+            return;
+        }
+        self.pausing = false;
+        let outcome = if self.machine.is_quiet() {
+            tracing::info!("executing {}", self.performer.successor.as_deref().unwrap_or("the new program"));
+            Some(self.performer.reexec(&self.machine))
+        } else {
+            None
+        };
+        self.handle.paused.send_replace(false);
+        if let Some(why) = &outcome {
+            tracing::error!("the supervisor was not upgraded, and goes on as it is: {why}");
+        }
+        self.pending.push_back(Event::ReexecFailed(outcome));
+    }
+
+    /// The new program has said whether it can take over.
+    pub(super) fn reexec_checked(&mut self, result: Result<String, String>) -> Event {
+        match result {
+            Ok(version) => {
+                let name = format!("gin-supervisor {version}");
+                tracing::info!("{name} can take over");
+                self.handle.operations.checked(&self.machine.reexec_operations(), &version);
+                self.performer.successor = Some(name);
+                Event::ReexecChecked(Ok(()))
+            }
+            Err(why) => {
+                tracing::error!("the supervisor was not upgraded, and goes on as it is: {why}");
+                Event::ReexecChecked(Err(why))
+            }
+        }
+    }
+}
+
+/// What to execute: the program as it was called, so that a link in its path leads to the new one.
+fn program() -> Result<PathBuf, String> {
+    let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    let path = if called.components().count() > 1 {
+        std::path::absolute(&called).map_err(|error| error.to_string())?
+    } else {
+        // By PATH, as the shell found it.
+        let directories = std::env::var_os("PATH").unwrap_or_default();
+        let mut there = std::env::split_paths(&directories).map(|directory| directory.join(&called));
+        there.find(|path| path.is_file()).ok_or_else(|| format!("{}: not found in PATH", called.display()))?
+    };
+    if path.exists() { Ok(path) } else { Err(format!("{}: there is no such program any more", path.display())) }
+}
+
+/// Device, inode, size and time of the last change.
+fn identity(program: &Path) -> Option<(u64, u64, u64, i64)> {
+    let file = std::fs::metadata(program).ok()?;
+    Some((file.dev(), file.ino(), file.size(), file.mtime_nsec()))
+}
+
+fn judge(in_time: bool, exit: Exit, out: &str, err: &str) -> Result<String, String> {
+    if !in_time {
+        return Err(format!("the new program did not say within {} s whether it can take over", PATIENCE.as_secs()));
+    }
+    let said = err.trim().lines().collect::<Vec<_>>().join("; ");
+    if exit != Exit::Code(0) {
+        let said = if said.is_empty() { format!("it {exit}") } else { said };
+        return Err(format!("the new program cannot take over: {}", said.trim_start_matches("error: ")));
+    }
+    match serde_json::from_str::<Checked>(out) {
+        Ok(checked) if checked.state => Ok(checked.version),
+        Ok(_) | Err(_) => Err("the new program is no gin-supervisor that can take over".to_owned()),
+    }
+}
