@@ -28,11 +28,14 @@ impl Ctl {
     /// If it cannot be run or a signal ends it.
     #[must_use]
     pub fn run(socket: &Path, args: &[&str]) -> Self {
-        let output =
-            Command::new(binary("gin-ctl")).arg("-s").arg(socket).args(args).stdin(Stdio::null()).output().unwrap();
+        let mut command = Command::new("timeout");
+        command.args(["--foreground", "120"]).arg(binary("gin-ctl")).arg("-s").arg(socket).args(args);
+        let output = command.stdin(Stdio::null()).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let code = output.status.code().expect("gin-ctl exits");
-        Self { code, out: text(output.stdout), err: text(output.stderr) }
+        let (out, err) = (text(output.stdout), text(output.stderr));
+        assert_ne!(code, 124, "gin-ctl {args:?} does not end: {out}{err}");
+        Self { code, out, err }
     }
 
     /// It said this somewhere, and exited so.
