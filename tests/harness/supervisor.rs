@@ -234,6 +234,9 @@ const TAIL: usize = 16 * 1024;
 
 /// Waits for the end of a master: one that hangs fails its test, and says what it hangs in.
 fn end_of(master: &mut Child, log: impl Fn() -> String) -> ExitStatus {
+    if let Some(status) = master.try_wait().unwrap() {
+        return status;
+    }
     let pid = master.id();
     let process = rustix::process::pidfd_open(rustix::process::Pid::from_child(master), PidfdFlags::empty()).unwrap();
     let mut ended = [PollFd::new(&process, PollFlags::IN)];
