@@ -171,6 +171,10 @@ impl Drop for Full {
 fn a_full_disk_under_state_pid_file_and_snapshots_changes_nothing() {
     let builder = supervisor().ours("one", "ok").set("soak = \"0s\"");
     let disk = Full::mount(&builder.dir().join("run"));
+    // The log is there, too.
+    let log = builder.dir().join("run/log");
+    std::fs::write(&log, "").unwrap();
+    std::os::unix::fs::symlink(&log, builder.dir().join("log")).unwrap();
     let mut gin = builder.start();
     let load = Load::new().keep_alive(&gin.tcp(), 2).one_shot(&gin.tcp(), 2);
     load.flows(20);

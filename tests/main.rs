@@ -11,6 +11,8 @@ mod gunicorn;
 mod hostile;
 mod identity;
 mod in_flight;
+mod in_place;
+mod left_state;
 mod notify;
 mod operator;
 mod readiness;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a harness fails by panicking: that is its verdict")]
 
+mod builder;
 mod control;
 mod http;
 mod lab;
@@ -14,14 +15,15 @@ mod place;
 mod releases;
 mod supervisor;
 
+pub use builder::{Builder, supervisor};
 pub use control::{Ctl, Events};
 pub use http::{Address, Client, Failure, Response, get};
 pub use lab::Lab;
 pub use load::{Load, Report};
 pub use notify::Notifications;
-pub use place::{binary, fixture, soak, times};
+pub use place::{binary, fake_clock, fixture, soak, times};
 pub use releases::Releases;
-pub use supervisor::{Builder, Supervisor, supervisor};
+pub use supervisor::Supervisor;
 
 use std::time::Duration;
 

@@ -32,6 +32,17 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
+/// libfaketime, which shows a program another time.
+///
+/// # Panics
+/// If it is not installed.
+#[must_use]
+pub fn fake_clock() -> PathBuf {
+    let all = std::fs::read_dir("/usr/lib").unwrap().flatten().map(|entry| entry.path());
+    let mut libraries = all.map(|directory| directory.join("faketime/libfaketime.so.1"));
+    libraries.find(|library| library.exists()).expect("libfaketime is installed")
+}
+
 /// Whether this is the long run.
 #[must_use]
 pub fn soak() -> bool {

@@ -1,14 +1,15 @@
 //! The world of the walk: processes, operators and time, as bad as they can be within a budget.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
+
+mod fingerprint;
+mod invariants;
 
 use super::super::event::{Queue, ScaleTo, Speed, WorkerEvent};
 use super::super::failure::Exit;
 use super::super::generation::{Occupant, Stage};
 use super::super::plan::{Plan, Readiness};
-use super::super::worker::{Worker, WorkerState};
 use super::super::*;
 
 /// No trouble at all.
@@ -356,27 +357,6 @@ impl World {
         self.check();
     }
 
-    /// What served goes on serving: an adoption ends nobody of the current generation, nor the last who serve at all.
-    fn check_adopted(&self, before: &Machine, actions: &[Action]) {
-        let told = |id: &WorkerId| {
-            let told = |action: &Action| matches!(action, Action::Drain(who, _) | Action::Kill(who) | Action::Abort(who) if who == id);
-            actions.iter().any(told)
-        };
-        let serving = |run: &Run| {
-            let lives = |worker: &&Worker| worker.is_serving() && self.processes.contains_key(&worker.id);
-            run.workers().filter(lives).map(|worker| worker.id).collect::<Vec<_>>()
-        };
-        let current = before.current().map(serving).unwrap_or_default();
-        if current.is_empty() {
-            let candidate = before.candidate().and_then(|c| c.run.as_ref()).map(serving).unwrap_or_default();
-            assert!(!candidate.iter().any(told), "the last who serve were told to end: {candidate:?}");
-        } else {
-            let (was, is) = (before.current().map(|run| run.id), self.machine.current().map(|run| run.id));
-            assert_eq!(is, was, "what served is current no more");
-            assert!(!current.iter().any(told), "{current:?} served, and were told to end");
-        }
-    }
-
     /// Whether the last actions' `index`th is one that a process notices.
     fn is_telling(&self, index: usize) -> bool {
         self.last.1.get(index).is_some_and(|action| action.worker().is_some())
@@ -522,62 +502,6 @@ impl World {
         life.process = process;
     }
 
-    /// No drain for an upgrade, or for another worker's sake, leaves fewer that serve than before.
-    fn check_drain(&self, before: &Machine, id: WorkerId, reason: DrainReason) {
-        let Some(run) = before.current().filter(|run| run.id == id.generation && reason == DrainReason::Upgrade) else {
-            return;
-        };
-        if !run.workers().any(|worker| worker.id == id && worker.is_serving()) {
-            return;
-        }
-        // One that hangs is aborted on its own account, maybe in the same step.
-        let hangs = |run: &Run| {
-            let aborted = |worker: &&Worker| matches!(worker.state, WorkerState::Aborting(_));
-            u32::try_from(run.workers().filter(aborted).count()).unwrap()
-        };
-        let counts = |run: &Run| run.serving() + hangs(run);
-        let serve = |machine: &Machine| machine.runs().filter(|r| r.stage != Stage::Leaving).map(counts).sum::<u32>();
-        let now = self.machine.current().expect("an upgrade leaves a current generation");
-        if now.id == id.generation && id.slot.0 >= now.plan.workers {
-            // Fewer are wanted: whether the others serve is another matter.
-            return;
-        }
-        // Beside the current generation's, those of a candidate count only where they have taken a place.
-        let wanted = run.serving().min(now.plan.workers);
-        assert!(serve(&self.machine) >= wanted, "{id} was told to drain, and too few serve");
-    }
-
-    fn check(&self) {
-        let machine = &self.machine;
-        assert!(machine.deadline().is_none_or(|at| at > self.now), "a deadline has passed");
-        let known: Vec<WorkerId> = machine.runs().flat_map(Run::workers).map(|w| w.id).collect();
-        let alive: Vec<WorkerId> = self.processes.keys().copied().collect();
-        assert_eq!(
-            known.iter().collect::<HashSet<_>>(),
-            alive.iter().collect::<HashSet<_>>(),
-            "watched and alive differ"
-        );
-        let fronts = machine.runs().filter(|run| !matches!(run.stage, Stage::Leaving | Stage::Standby)).count();
-        assert!(fronts <= 2, "{fronts} generations that are not on their way out");
-        if let Some(run) = machine.current() {
-            assert!(self.frozen.contains(&run.id), "what serves was forgotten");
-        }
-        let candidate = machine.candidate().map(|candidate| candidate.generation);
-        let known: BTreeSet<Generation> =
-            machine.runs().map(|run| run.id).chain(candidate).chain(machine.good.iter().copied()).collect();
-        let prepared = |generation: &Generation| Some(*generation) != candidate || self.preparing.is_none();
-        let known: BTreeSet<Generation> = known.into_iter().filter(prepared).collect();
-        let frozen: BTreeSet<Generation> = self.frozen.iter().copied().filter(prepared).collect();
-        assert!(known.is_subset(&self.frozen), "forgotten too early: {known:?} {:?}", self.frozen);
-        assert!(self.exited || frozen == known, "never forgotten: {frozen:?} {known:?}");
-        assert!(machine.good.len() <= rollback::KEPT);
-    }
-
-    pub(super) fn check_snapshot(&self) {
-        let back: Machine = snapshot::read(&snapshot::write(&self.machine, "walk").unwrap(), "walk").unwrap();
-        assert_eq!(back, self.machine, "snapshot and back");
-    }
-
     /// With nobody misbehaving any more, everything that was asked comes to an end.
     pub(super) fn settles(mut self) {
         self.budget = CALM;
@@ -598,74 +522,6 @@ impl World {
             self.take(&step.clone());
         }
         panic!("does not come to rest");
-    }
-
-    /// A number for everything that decides what can happen next; equal ones need to be looked at once.
-    pub(super) fn fingerprint(&self) -> u64 {
-        let mut machine = self.machine.clone();
-        machine.history = History::default();
-        let now = self.now;
-        let still = |at: &mut Moment| *at = Moment(at.0.saturating_sub(now.0));
-        let settle = |run: &mut Run| {
-            (run.since, run.phase_at) = (Moment(0), Moment(0));
-            run.phases.iter_mut().for_each(|phase| phase.1 = Duration::ZERO);
-            if let Stage::Soaking(until) | Stage::Rolling { until: Some(until), .. } = &mut run.stage {
-                still(until);
-            }
-            let settle_worker = |worker: &mut Worker| {
-                worker.born = Moment(u64::from(now.since(worker.born) >= backoff::STABLE));
-                worker.since = Moment(0);
-                worker.failure = worker.failure.take().map(|_| Failure::Cancelled(String::new()));
-                worker.silent_at.iter_mut().chain(&mut worker.old_at).for_each(still);
-                match &mut worker.state {
-                    WorkerState::Executing(d)
-                    | WorkerState::Starting { deadline: d, .. }
-                    | WorkerState::WarmingUp(d)
-                    | WorkerState::Probing(d)
-                    | WorkerState::Going(d)
-                    | WorkerState::Aborting(d)
-                    | WorkerState::Draining(d) => {
-                        still(&mut d.at);
-                        d.latest = Moment(0);
-                    }
-                    WorkerState::Spawning
-                    | WorkerState::Doomed
-                    | WorkerState::Ready
-                    | WorkerState::Serving
-                    | WorkerState::Killed => {}
-                }
-            };
-            run.retiring.iter_mut().for_each(settle_worker);
-            for occupant in run.slots.iter_mut().flat_map(|slot| [&mut slot.occupant, &mut slot.successor]) {
-                match occupant {
-                    Occupant::Backoff(until) => still(until),
-                    Occupant::Worker(worker) => settle_worker(worker),
-                    Occupant::Vacant => {}
-                }
-            }
-        };
-        match &mut machine.fleet {
-            Fleet::Serving(run) => settle(run),
-            Fleet::Upgrading { current, candidate } => {
-                settle(current);
-                candidate.began = Moment(0);
-                candidate.run.as_mut().map(settle);
-            }
-            Fleet::Booting(candidate) => {
-                candidate.began = Moment(0);
-                candidate.run.as_mut().map(settle);
-            }
-            Fleet::Idle | Fleet::Stopping { .. } | Fleet::Stopped => {}
-        }
-        machine.leaving.iter_mut().for_each(settle);
-        let mut hasher = DefaultHasher::new();
-        (machine, &self.processes, self.preparing, &self.unanswered, self.budget).hash(&mut hasher);
-        (self.checking, self.executing, &self.frozen).hash(&mut hasher);
-        if self.budget.kills > 0 {
-            // What may be left undone when the master dies now.
-            format!("{:?}", self.last).hash(&mut hasher);
-        }
-        hasher.finish()
     }
 }
 

@@ -1,0 +1,87 @@
+//! What holds in every state of the walk.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::super::super::generation::Stage;
+use super::super::super::worker::{Worker, WorkerState};
+use super::super::super::*;
+use super::World;
+
+impl World {
+    /// What served goes on serving: an adoption ends nobody of the current generation, nor the last who serve at all.
+    pub(super) fn check_adopted(&self, before: &Machine, actions: &[Action]) {
+        let told = |id: &WorkerId| {
+            let told = |action: &Action| matches!(action, Action::Drain(who, _) | Action::Kill(who) | Action::Abort(who) if who == id);
+            actions.iter().any(told)
+        };
+        let serving = |run: &Run| {
+            let lives = |worker: &&Worker| worker.is_serving() && self.processes.contains_key(&worker.id);
+            run.workers().filter(lives).map(|worker| worker.id).collect::<Vec<_>>()
+        };
+        let current = before.current().map(serving).unwrap_or_default();
+        if current.is_empty() {
+            let candidate = before.candidate().and_then(|c| c.run.as_ref()).map(serving).unwrap_or_default();
+            assert!(!candidate.iter().any(told), "the last who serve were told to end: {candidate:?}");
+        } else {
+            let (was, is) = (before.current().map(|run| run.id), self.machine.current().map(|run| run.id));
+            assert_eq!(is, was, "what served is current no more");
+            assert!(!current.iter().any(told), "{current:?} served, and were told to end");
+        }
+    }
+
+    /// No drain for an upgrade, or for another worker's sake, leaves fewer that serve than before.
+    pub(super) fn check_drain(&self, before: &Machine, id: WorkerId, reason: DrainReason) {
+        let Some(run) = before.current().filter(|run| run.id == id.generation && reason == DrainReason::Upgrade) else {
+            return;
+        };
+        if !run.workers().any(|worker| worker.id == id && worker.is_serving()) {
+            return;
+        }
+        // One that hangs is aborted on its own account, maybe in the same step.
+        let hangs = |run: &Run| {
+            let aborted = |worker: &&Worker| matches!(worker.state, WorkerState::Aborting(_));
+            u32::try_from(run.workers().filter(aborted).count()).unwrap()
+        };
+        let counts = |run: &Run| run.serving() + hangs(run);
+        let serve = |machine: &Machine| machine.runs().filter(|r| r.stage != Stage::Leaving).map(counts).sum::<u32>();
+        let now = self.machine.current().expect("an upgrade leaves a current generation");
+        if now.id == id.generation && id.slot.0 >= now.plan.workers {
+            // Fewer are wanted: whether the others serve is another matter.
+            return;
+        }
+        // Beside the current generation's, those of a candidate count only where they have taken a place.
+        let wanted = run.serving().min(now.plan.workers);
+        assert!(serve(&self.machine) >= wanted, "{id} was told to drain, and too few serve");
+    }
+
+    pub(super) fn check(&self) {
+        let machine = &self.machine;
+        assert!(machine.deadline().is_none_or(|at| at > self.now), "a deadline has passed");
+        let known: Vec<WorkerId> = machine.runs().flat_map(Run::workers).map(|w| w.id).collect();
+        let alive: Vec<WorkerId> = self.processes.keys().copied().collect();
+        assert_eq!(
+            known.iter().collect::<HashSet<_>>(),
+            alive.iter().collect::<HashSet<_>>(),
+            "watched and alive differ"
+        );
+        let fronts = machine.runs().filter(|run| !matches!(run.stage, Stage::Leaving | Stage::Standby)).count();
+        assert!(fronts <= 2, "{fronts} generations that are not on their way out");
+        if let Some(run) = machine.current() {
+            assert!(self.frozen.contains(&run.id), "what serves was forgotten");
+        }
+        let candidate = machine.candidate().map(|candidate| candidate.generation);
+        let known: BTreeSet<Generation> =
+            machine.runs().map(|run| run.id).chain(candidate).chain(machine.good.iter().copied()).collect();
+        let prepared = |generation: &Generation| Some(*generation) != candidate || self.preparing.is_none();
+        let known: BTreeSet<Generation> = known.into_iter().filter(prepared).collect();
+        let frozen: BTreeSet<Generation> = self.frozen.iter().copied().filter(prepared).collect();
+        assert!(known.is_subset(&self.frozen), "forgotten too early: {known:?} {:?}", self.frozen);
+        assert!(self.exited || frozen == known, "never forgotten: {frozen:?} {known:?}");
+        assert!(machine.good.len() <= rollback::KEPT);
+    }
+
+    pub(in super::super) fn check_snapshot(&self) {
+        let back: Machine = snapshot::read(&snapshot::write(&self.machine, "walk").unwrap(), "walk").unwrap();
+        assert_eq!(back, self.machine, "snapshot and back");
+    }
+}

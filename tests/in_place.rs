@@ -1,0 +1,246 @@
+//! The master is upgraded in place: another program goes on as the same process, with the same workers.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use harness::{Supervisor, binary, supervisor, times};
+use nix::sys::signal::{Signal, kill};
+
+#[test]
+fn upgraded_in_place_under_load_the_master_keeps_its_pid_and_its_workers() {
+    let gin = supervisor().workers(2).ours("one", "ok").and_unix().set("soak = \"0s\"").start();
+    let load = gin.load();
+    for round in 0..times(10, 200) {
+        load.flows(20);
+        let (pid, workers) = (gin.pid(), gin.workers());
+        gin.ctl(&["upgrade-supervisor"]).assert(0, &["step=checked", "is the master now", "workers went on"]);
+        assert_eq!((gin.pid(), gin.workers()), (pid, workers));
+        if round % 3 == 0 {
+            gin.restart();
+        }
+    }
+    load.finish().assert_unhurt();
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
+    gin.assert_sound();
+    gin.stop();
+}
+
+#[test]
+fn from_an_older_build_and_back_under_load_nobody_is_hurt() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let program = dir.path().join("gin-supervisor");
+    let real = binary("gin-supervisor");
+    install(&real, &program);
+    let gin = supervisor().program(&program).workers(2).ours("one", "ok").and_unix().set("soak = \"0s\"").start();
+    let (load, fixture) = (gin.load(), harness::fixture("other-build.py"));
+    let rounds = times(3, 50);
+    for _ in 0..rounds {
+        for build in ["older", "newer"] {
+            let call = format!("{} {build} {} $0", fixture.display(), real.display());
+            write_program(&program, &format!("#!/bin/sh\nexec /usr/bin/python3 {call} \"$@\"\n"));
+            load.flows(20);
+            let (pid, workers) = (gin.pid(), gin.workers());
+            gin.ctl(&["upgrade-supervisor"]).assert(0, &["is the master now", "workers went on"]);
+            assert_eq!((gin.pid(), gin.workers()), (pid, workers));
+            load.flows(20);
+            gin.restart();
+        }
+    }
+    load.finish().assert_unhurt();
+    let log = std::fs::read_to_string(dir.path().join("gin-supervisor.log")).unwrap();
+    let each = "older checked\nolder executed\nnewer checked\nnewer executed\n";
+    assert_eq!(log, each.repeat(rounds));
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
+    gin.assert_sound();
+    gin.stop();
+}
+
+#[test]
+fn signals_and_commands_across_an_upgrade_in_place_are_not_lost() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    for round in 0..times(5, 50) {
+        let before = gin.generation();
+        let upgrade = gin.ctl_in_background(&["upgrade-supervisor"]);
+        if round % 2 == 0 {
+            kill(gin.pid(), Signal::SIGUSR2).unwrap();
+        }
+        gin.ctl(&["restart"]).assert(0, &["serves"]);
+        assert!(upgrade.wait_with_output().unwrap().status.success());
+        gin.ctl(&["upgrade-supervisor"]).assert(0, &[]);
+        assert!(gin.generation() > before, "{}", gin.log());
+    }
+    gin.stop();
+}
+
+#[test]
+fn a_program_that_cannot_take_over_changes_nothing() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let program = dir.path().join("gin-supervisor");
+    install(&binary("gin-supervisor"), &program);
+    let gin = supervisor().program(&program).ours("one", "ok").start();
+    let (pid, workers) = (gin.pid(), gin.workers());
+    let refused = |why: &[&str]| {
+        gin.ctl(&["upgrade-supervisor"]).assert(1, why);
+        assert_eq!((gin.pid(), gin.workers()), (pid, workers.clone()));
+        assert_eq!(gin.get("/").status, 200);
+    };
+    for (script, why) in [
+        ("#!/bin/sh\necho no such luck >&2; exit 3\n", "no such luck"),
+        ("#!/bin/sh\nexit 0\n", "no gin-supervisor that can take over"),
+        ("#!/nowhere/at/all\n", "no such file"),
+    ] {
+        write_program(&program, script);
+        refused(&["goes on as it is", why]);
+    }
+    std::fs::remove_file(&program).unwrap();
+    refused(&["there is no such program any more"]);
+    // It says that it can, and is gone when it is to be executed.
+    let own = binary("gin-supervisor");
+    write_program(&program, &format!("#!/bin/sh\nrm -f $0\nexec {} \"$@\"\n", own.display()));
+    refused(&["goes on as it is", "no such program"]);
+    install(&own, &program);
+    gin.configure(|text| text.replace("workers", "wrokers").replace("[supervisor]", "[supervisor]\nwrong = 1"));
+    refused(&["wrong: unknown"]);
+    gin.configure(|text| text.replace("wrong = 1", ""));
+    gin.ctl(&["upgrade-supervisor"]).assert(0, &["is the master now"]);
+    gin.restart();
+    gin.stop();
+}
+
+fn install(from: &Path, to: &Path) {
+    let new = to.with_extension("new");
+    std::fs::copy(from, &new).unwrap();
+    std::fs::rename(new, to).unwrap();
+}
+
+fn write_program(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(new, path).unwrap();
+}
+
+/// What the master has: descriptors by kind, and resident memory in KiB.
+fn holds(gin: &Supervisor) -> (std::collections::BTreeMap<String, usize>, u64) {
+    let mut kinds = std::collections::BTreeMap::new();
+    for entry in std::fs::read_dir(format!("/proc/{}/fd", gin.pid())).unwrap().flatten() {
+        let link = std::fs::read_link(entry.path()).unwrap_or_default().display().to_string();
+        // A socket's number says nothing; a file's path does.
+        let kind = link.split(":[").next().unwrap_or_default().to_owned();
+        *kinds.entry(kind).or_default() += 1;
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gin.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    (kinds, line.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn nothing_is_gathered_over_many_restarts_rollbacks_and_upgrades_in_place() {
+    let gin = supervisor().workers(2).ours("one", "ok").and_unix().set("soak = \"0s\"").start();
+    let rounds = |restarts: usize, upgrades: usize| {
+        for round in 0..restarts {
+            gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
+            if round % (restarts / upgrades) == 0 {
+                gin.ctl(&["upgrade-supervisor"]).assert(0, &[]);
+            }
+            if round % 10 == 4 {
+                gin.ctl(&["rollback"]).assert(0, &[]);
+                gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
+            }
+        }
+        // What can be rolled back to is kept: as much each time.
+        for _ in 0..4 {
+            gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
+        }
+        gin.ctl(&["upgrade-supervisor"]).assert(0, &[]);
+        gin.assert_sound();
+        holds(&gin)
+    };
+    let (few, few_kib) = rounds(5, 5);
+    let (many, many_kib) = rounds(times(20, 300), times(10, 100));
+    println!("{few_kib} KiB, then {many_kib} KiB; {many:?}");
+    // The connection of the gin-ctl before may be open still, at either look.
+    let began = std::time::Instant::now();
+    while !holds(&gin).0.iter().all(|(kind, count)| few.get(kind).is_some_and(|before| count <= before)) {
+        assert!(began.elapsed() < harness::PATIENCE, "{few:?}, then {:?}", holds(&gin).0);
+        std::thread::park_timeout(std::time::Duration::from_millis(10));
+    }
+    assert!(many_kib < few_kib + few_kib / 5, "{few_kib} KiB, then {many_kib} KiB");
+    gin.stop();
+}
+
+#[test]
+fn an_upgrade_that_waits_for_a_hook_is_not_held_up_by_new_workers_and_can_be_called_off() {
+    let settings = "soak = \"0s\"\nhooks = { after_restart = [\"/bin/sleep\", \"1\"] }";
+    let gin = supervisor().ours("one", "ok").set(settings).start();
+    gin.restart();
+    // The hook runs; workers come meanwhile.
+    let upgrade = gin.ctl_in_background(&["upgrade-supervisor"]);
+    gin.ctl(&["scale", "2"]).assert(0, &["2 workers serve"]);
+    gin.restart();
+    let output = upgrade.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}\n{}", gin.log());
+
+    gin.configure(|text| text.replace("soak = \"0s\"", "soak = \"60s\""));
+    let mut events = gin.events();
+    let restart = gin.ctl_in_background(&["restart"]);
+    events.until("serving");
+    let upgrade = gin.ctl_in_background(&["upgrade-supervisor"]);
+    events.until("a command waits");
+    gin.ctl(&["cancel"]).assert(0, &["cancelled"]);
+    for command in [restart, upgrade] {
+        assert_eq!(command.wait_with_output().unwrap().status.code(), Some(6));
+    }
+    gin.stop();
+}
+
+#[test]
+fn a_program_that_is_replaced_after_it_was_checked_is_not_executed() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let program = dir.path().join("gin-supervisor");
+    install(&binary("gin-supervisor"), &program);
+    let settings = "soak = \"0s\"";
+    let gin = supervisor().program(&program).ours("one", "ok").set(settings).start();
+    gin.configure(|text| text.replace("soak = \"0s\"", "soak = \"5s\""));
+    let mut events = gin.events();
+    let restart = gin.ctl_in_background(&["restart"]);
+    events.until("serving");
+    let upgrade = gin.ctl_in_background(&["upgrade-supervisor"]);
+    events.until("a command waits");
+    install(Path::new("/bin/false"), &program);
+    assert!(restart.wait_with_output().unwrap().status.success());
+    let output = upgrade.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.code() == Some(1) && said.contains("was replaced after it was checked"), "{said}");
+    assert_eq!(gin.get("/").status, 200);
+    // A control socket that somebody has removed is there again afterwards.
+    install(&binary("gin-supervisor"), &program);
+    std::fs::remove_file(gin.dir().join("run/status.sock")).unwrap();
+    gin.ctl(&["upgrade-supervisor"]).assert(0, &["is the master now"]);
+    assert!(gin.dir().join("run/status.sock").exists());
+    gin.stop();
+}
+
+#[test]
+fn workers_after_an_upgrade_in_place_have_the_environment_and_limits_of_the_boot() {
+    let gin = supervisor().foreign("one", "ok").set("soak = \"0s\"").env("BOOTED_WITH", "this").start();
+    let of_worker = |gin: &Supervisor| {
+        let pid = gin.workers()[0];
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+        let own = ["GIN_GENERATION=", "GIN_CONFIG=", "NOTIFY_SOCKET=", "LISTEN_PID="];
+        let entries = environment.split(|byte| *byte == 0).map(|entry| String::from_utf8_lossy(entry).into_owned());
+        let mut entries: Vec<String> =
+            entries.filter(|entry| !own.iter().any(|name| entry.starts_with(name))).collect();
+        entries.sort();
+        (entries, std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap())
+    };
+    let before = of_worker(&gin);
+    assert!(before.0.contains(&"BOOTED_WITH=this".to_owned()));
+    gin.ctl(&["upgrade-supervisor"]).assert(0, &[]);
+    gin.restart();
+    assert_eq!(of_worker(&gin), before);
+    gin.ctl(&["upgrade-supervisor"]).assert(0, &[]);
+    gin.restart();
+    assert_eq!(of_worker(&gin), before);
+    gin.stop();
+}
