@@ -110,12 +110,23 @@ fn an_adoption_that_fails_for_now_leaves_the_workers_to_the_next_try() {
     let mut gin = supervisor().faulty().workers(2).ours("one", "ok").and_unix().set("soak = \"0s\"").start();
     let (workers, load) = (gin.workers(), Load::new().one_shot(&gin.tcp(), 2).one_shot(&gin.unix(), 2));
     gin.kill();
-    for (point, error) in [("adopt.pidfd_open", "EMFILE"), ("watch.epoll", "ENOMEM"), ("lock.open", "EMFILE")] {
+    for (point, error) in [
+        ("adopt.pidfd_open", "EMFILE"),
+        ("adopt.pidfd_getfd", "EMFILE"),
+        ("adopt.pidfd_getfd", "ENOMEM"),
+        ("watch.epoll", "ENOMEM"),
+        ("lock.open", "EMFILE"),
+    ] {
         gin.order(&format!("{point} {error}"));
         assert!([1, 2].contains(&gin.fails_again()));
         load.flows(20);
     }
+    // Descriptors for hardly more than to look around.
     gin.order("");
+    for limit in [12, 16, 18, 20, 24] {
+        assert_ne!(gin.fails_again_with_descriptors(limit), 0);
+        load.flows(20);
+    }
     gin.start_again();
     assert_eq!(gin.workers(), workers);
     gin.restart();

@@ -158,7 +158,9 @@ fn a_hundred_thousand_datagrams_on_the_notify_socket_cost_nothing() {
     socket.connect(&notify).unwrap();
     socket.set_write_timeout(Some(PATIENCE)).unwrap();
     let garbage = vec![0xff; 8192];
+    let began = std::time::Instant::now();
     for number in 0..100_000 {
+        assert!(began.elapsed() < 2 * PATIENCE, "{number} only");
         let text = format!("STATUS=number {number}\nREADY=1\nEXTEND_TIMEOUT_USEC=1\nMAINPID=1");
         let message: &[u8] = if number % 2 == 0 { text.as_bytes() } else { &garbage[..number % 8192] };
         // Blocks while the queue is full: so all of them were read in the end.
@@ -181,21 +183,80 @@ fn a_malicious_worker_of_another_user_harms_nobody_but_itself() {
         .open_directory()
         .workers(2)
         .set(&format!("command = [\"/usr/bin/python3\", {program:?}]"))
-        .set("user = \"nobody\"\nsoak = \"0s\"\nready_timeout = \"3s\"\ndirectory = \"/tmp\"");
+        .set("user = \"nobody\"\nsoak = \"0s\"\nready_timeout = \"6s\"\ndirectory = \"/tmp\"");
     let work = gin.dir().join("work");
     std::fs::create_dir(&work).unwrap();
     std::os::unix::fs::chown(&work, Some(65534), None).unwrap();
     let gin = gin.replace("directory = \"/tmp\"", &format!("directory = {work:?}"));
     let mut child = gin.spawn();
+    let report = work.join("report");
+    let began = std::time::Instant::now();
+    while !report.exists() {
+        assert!(!child.is_dead() && began.elapsed() < PATIENCE, "{}", child.log());
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+    // It has sent thousands of descriptors by now.
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", child.pid())).unwrap().count();
+    assert!(descriptors < 60, "{descriptors} descriptors");
     let peak = child.peak_memory_until_exit();
     // Slot 1 was never ready, whatever slot 0 said of it.
     assert_eq!(child.wait(), 1, "{}", child.log());
     let log = child.log();
     assert!(log.contains("no READY=1 within ready_timeout"), "{log}");
     assert!(log.contains("none of the worker's"), "{log}");
-    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(work.join("report")).unwrap()).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
     println!("{report:#}, {peak} KiB");
     assert_eq!(report["could"], serde_json::json!([]), "{report:#}");
     assert_eq!(report["descriptors"], serde_json::json!(["socket"]), "{report:#}");
     assert!(peak < 40 * 1024, "{peak} KiB");
+}
+
+#[test]
+fn a_worker_that_shuts_the_listener_down_does_not_end_the_service() {
+    let gin = supervisor().foreign("one", "shutdown").and_unix().set("soak = \"0s\"").start();
+    let (tcp, unix) = (gin.tcp(), gin.unix());
+    for _ in 0..3 {
+        // The old one does it on its way out.
+        gin.ctl(&["restart", "--wait-drained"]).assert(0, &["serves"]);
+        assert_eq!(gin.get("/").status, 200);
+        // A Unix socket is open once: it is made anew.
+        gin.restart();
+        gin.releases().release("one", "ok");
+        gin.ctl(&["restart", "--wait-drained"]).assert(0, &["serves"]);
+        gin.ctl(&["restart", "--wait-drained"]).assert(0, &["serves"]);
+        assert_eq!(harness::get(&unix, "/").unwrap().status, 200);
+        gin.releases().release("one", "shutdown");
+    }
+    assert!(gin.log().contains("has shut the listener down"), "{}", gin.log());
+    gin.ctl(&["stop"]).assert(0, &[]);
+}
+
+#[test]
+fn followers_of_the_status_socket_take_nobodys_place() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let status = gin.dir().join("run/status.sock");
+    let followers: Vec<UnixStream> = (0..200)
+        .map(|_| {
+            let mut follower = UnixStream::connect(&status).unwrap();
+            follower.write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            follower
+        })
+        .collect();
+    gin.restart();
+    drop(followers);
+    gin.stop();
+}
+
+#[test]
+fn who_asks_a_master_that_hangs_is_told_so() {
+    use nix::sys::signal::Signal;
+    let gin = supervisor().ours("one", "ok").start();
+    gin.signal(Signal::SIGSTOP);
+    gin.ctl(&["restart", "--timeout", "1s"]).assert(6, &["did not answer in time"]);
+    gin.ctl(&["status"]).assert(6, &["does not answer", &gin.pid().to_string()]);
+    gin.signal(Signal::SIGCONT);
+    // Who had left before it was heard wants nothing any more.
+    gin.ctl(&["status"]).assert(0, &["serving"]);
+    assert_eq!(gin.generation().0, 1);
+    gin.stop();
 }

@@ -166,3 +166,17 @@ fn a_state_that_somebody_forged_has_nobody_of_ours_ended() {
     victim.kill().unwrap();
     let _ = victim.wait();
 }
+
+#[test]
+fn a_unix_socket_whose_file_is_gone_is_told_of_and_made_anew() {
+    let mut gin = supervisor().ours("one", "ok").and_unix().set("soak = \"0s\"").start();
+    let (unix, file) = (gin.unix(), gin.dir().join("http.sock"));
+    gin.kill();
+    gin.wait_dead();
+    std::fs::remove_file(&file).unwrap();
+    gin.start_again();
+    assert!(gin.log().contains("the socket's file is gone"), "{}", gin.log());
+    gin.restart();
+    assert_eq!(harness::get(&unix, "/").unwrap().status, 200);
+    gin.stop();
+}

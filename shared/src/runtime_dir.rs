@@ -12,6 +12,8 @@ use nix::unistd::Uid;
 pub const CONTROL: &str = "control.sock";
 /// The status socket's file name.
 pub const STATUS: &str = "status.sock";
+/// Made by `gin-ctl stop` where a service manager runs it.
+pub const STOPPING: &str = "stopping";
 /// The PID file's name, unless `pid_file` says otherwise.
 pub const PID_FILE: &str = "pid";
 

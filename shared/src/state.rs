@@ -26,6 +26,8 @@ const HEADER: usize = 128;
 pub const SLOT: u64 = 16 * 1024 * 1024;
 /// The longest state, in bytes.
 pub const STATE_MAX: usize = 15 * 1024 * 1024;
+/// "No such process", of one that ended while it was looked at.
+const ESRCH: i32 = 3;
 /// The word that each header begins with.
 const MAGIC: &str = "gin-state";
 
@@ -181,13 +183,27 @@ pub struct ProcessId {
 }
 
 impl ProcessId {
-    /// The process that has this PID now.
+    /// The process that has this PID now, as far as it can be told.
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Self::read(pid).ok().flatten()
+    }
+
+    /// The process that has this PID now; `None` if there is none.
+    ///
+    /// # Errors
+    /// Those of `open(2)` and `read(2)`: it may be there, and cannot be looked at.
+    pub fn read(pid: i32) -> io::Result<Option<Self>> {
+        let stat = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         // Field 22; after the name in parentheses, which may hold anything, comes field 3 (proc_pid_stat(5)).
-        let started = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
-        Some(Self { pid, started })
+        let field = || stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok();
+        Ok(field().map(|started| Self { pid, started }))
     }
 }
 

@@ -21,6 +21,7 @@ use crate::cli::Cli;
 use crate::config::Config;
 use crate::machine::snapshot;
 use crate::os;
+use crate::os::Obstacle;
 use crate::os::activation::Passed;
 use crate::os::listener::Listener;
 use crate::os::state_file::StateFile;
@@ -93,19 +94,19 @@ struct Found {
 }
 
 /// Reads the state: what the service manager has kept, or the file; the newer one.
-fn find(runtime: &Path, stored: &Descriptors) -> Result<Option<Found>, String> {
+fn find(runtime: &Path, stored: &Descriptors) -> Result<Option<Found>, Obstacle> {
     let path = runtime.join(state::FILE);
     let prefix = format!("{PREFIX}state/");
     let kept = stored.names().find(|name| name.starts_with(&prefix)).and_then(|name| stored.copy(name)).map(File::from);
     let there = state_file::open(&path);
     let read = |file: File| state_file::latest(&file).map(|slot| (file, slot));
-    let place = |error: String| format!("{}: {error}", path.display());
+    let place = |obstacle: Obstacle| obstacle.at(&path.display());
     let there = match there {
         Ok(None) => None,
         Ok(Some(file)) => Some(read(file).map_err(place)),
         Err(error) => Some(Err(place(error))),
     };
-    let kept = kept.map(|file| read(file).map_err(|error| format!("the state kept by the service manager: {error}")));
+    let kept = kept.map(|file| read(file).map_err(|obstacle| obstacle.at(&"the state kept by the service manager")));
     let (slot, file) = match (there, kept) {
         (Some(Ok((file, there))), Some(Ok((_, kept)))) if there.sequence >= kept.sequence => (there, Some(file)),
         (_, Some(Ok((_, kept)))) => (kept, None),
@@ -113,7 +114,7 @@ fn find(runtime: &Path, stored: &Descriptors) -> Result<Option<Found>, String> {
         (Some(Err(error)), _) | (None, Some(Err(error))) => return Err(error),
         (None, None) => return Ok(None),
     };
-    let state = snapshot::read(&slot.bytes, &boot_id()).map_err(|error| place(error.to_string()))?;
+    let state = snapshot::read(&slot.bytes, &boot_id()).map_err(|error| place(Obstacle::lasting(error.to_string())))?;
     Ok(Some(Found { state, file: file.map(|file| (file, slot)) }))
 }
 
@@ -150,7 +151,9 @@ pub fn adopt(
             Err(format!("{}: it is of the instance \"{}\"", path.display(), found.state.instance))
         }
         Ok(Some(found)) => take_up(found, &mut stored, passed)?,
-        Err(error) => Err(error),
+        // No reason to end anybody.
+        Err(obstacle) if obstacle.passes => return Err(Stop::failed("taking up what runs here", obstacle.text)),
+        Err(obstacle) => Err(obstacle.text),
     };
     let why = match adopted {
         Ok(Some((succession, file))) => {
@@ -175,7 +178,9 @@ pub fn adopt(
     }
     let strays = ask_strays(runtime);
     if why_not.is_none() && strays > 0 {
-        tracing::error!("{strays} workers run that no state tells of: {} is missing; starting afresh", path.display());
+        let (noun, verb) = if strays == 1 { ("worker", "was") } else { ("workers", "were") };
+        let path = path.display();
+        tracing::error!("{strays} {noun} that no state tells of {verb} ended: {path} is missing; starting afresh");
     }
     end_strays(runtime, |_| true);
     os::runtime::sweep(runtime, |_| false, |_| false);
@@ -210,12 +215,15 @@ fn take_up(found: Found, stored: &mut Descriptors, passed: &mut Vec<Passed>) -> 
             (None, Some(place)) => Some(OwnedFd::from(passed.remove(place))),
             (None, None) => match from_worker(&alive, socket.inode) {
                 Ok(fd) => fd,
-                Err(error) => {
+                Err(obstacle) => {
                     let (worker, _) = &alive[0];
-                    let text = format!(
-                        "the listener {} cannot be taken from worker {} (pid {}): {error}; the workers were ended",
-                        socket.address, worker.id, worker.process.pid
-                    );
+                    let from = format!("worker {} (pid {})", worker.id, worker.process.pid);
+                    let text =
+                        format!("the listener {} cannot be taken from {from}: {}", socket.address, obstacle.text);
+                    if obstacle.passes {
+                        return Err(Stop::failed("taking up what runs here", text));
+                    }
+                    let text = format!("{text}; the workers were ended");
                     let workers = alive.into_iter().map(|(worker, process)| (worker.stop_signal, process));
                     finish(&workers.collect::<Vec<_>>());
                     return Ok(Err(text));
@@ -230,7 +238,7 @@ fn take_up(found: Found, stored: &mut Descriptors, passed: &mut Vec<Passed>) -> 
     Ok(Ok(Some((Succession { state, alive, sockets, descriptors, in_place: false }, file))))
 }
 
-fn from_worker(alive: &[(LeftWorker, OwnedFd)], inode: u64) -> Result<Option<OwnedFd>, String> {
+fn from_worker(alive: &[(LeftWorker, OwnedFd)], inode: u64) -> Result<Option<OwnedFd>, Obstacle> {
     let mut failed = None;
     for (worker, process) in alive {
         match succession::take_socket(worker.process.pid, process, inode) {

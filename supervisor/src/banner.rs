@@ -4,14 +4,16 @@ use std::io::Write;
 
 use gin_shared::status::Status;
 
+use crate::driver::Boot;
+
 /// Where everything is, and what to try.
-pub fn print(status: &Status, took_ms: f64, demo: bool) {
-    let text = render(status, took_ms, demo);
+pub fn print(status: &Status, boot: Boot, demo: bool) {
+    let text = render(status, boot, demo);
     // A closed stdout costs the banner, nothing else.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
-fn render(status: &Status, took_ms: f64, demo: bool) -> String {
+fn render(status: &Status, boot: Boot, demo: bool) -> String {
     let mut text = format!("gin-supervisor {}   instance {}   pid {}\n", status.version, status.instance, status.pid);
     let mut row = |name: &str, value: &str| text.push_str(&format!("  {name:<9} {value}\n"));
     for listener in &status.listeners {
@@ -23,7 +25,11 @@ fn render(status: &Status, took_ms: f64, demo: bool) -> String {
         row("serving", &if demo { format!("{url}   gin-server (demo: no configuration, no command)") } else { url });
     }
     let generation = status.generations.first().map_or(0, |generation| generation.generation.0);
-    row("workers", &format!("{} ready in {took_ms:.0} ms         generation {generation}", status.workers));
+    let came = match boot {
+        Boot::Served { took_ms } => format!("{} ready in {took_ms:.0} ms", status.workers),
+        Boot::Adopted { workers, from } => format!("{workers} adopted from the supervisor that was pid {from}"),
+    };
+    row("workers", &format!("{came}         generation {generation}"));
     row("pid file", &status.pid_file);
     row("control", &status.control);
     let ctl =

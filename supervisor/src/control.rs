@@ -6,7 +6,7 @@ mod stream;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::driver::{Handle, user_name};
 use crate::os::listener::remove_stale;
+use crate::os::socket_file::{Access, permit};
 
 /// How long a caller may take to read its answer before another program takes over.
 const FINISH: Duration = Duration::from_secs(1);
@@ -70,8 +71,7 @@ impl ControlSocket {
         let socket = Self { listener, path: path.to_owned(), file: (metadata.dev(), metadata.ino()) };
         if let Some(name) = group {
             let (_, gid) = crate::exec_helper::lookup(None, Some(name)).map_err(io::Error::other)?;
-            nix::unistd::chown(path, None, gid)?;
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+            permit(path, socket.file, Access { owner: None, group: gid, mode: Some(0o660) })?;
         }
         Ok(socket)
     }
@@ -169,8 +169,10 @@ async fn serve_connection(
     let mut connection = std::pin::pin!(connection);
     // What a caller does wrong is its own business.
     tokio::select! {
-        _ = connection.as_mut() => {}
+        biased;
+        // Who has left before it was heard wants nothing any more.
         () = hung_up(&watched) => {}
+        _ = connection.as_mut() => {}
         _ = over.wait_for(|over| *over) => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
@@ -220,6 +222,8 @@ pub fn acting(handle: Handle) -> Router {
 
 /// What changes nothing.
 pub fn looking(handle: Handle) -> Router {
+    // Who may only look cannot take the places of those who act.
+    let handle = handle.with_own_streams();
     let refused = |Extension(caller): Extension<Caller>, uri: Uri| async move {
         let command = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
         tracing::warn!(

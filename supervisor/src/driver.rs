@@ -18,7 +18,8 @@ mod resume;
 mod service_manager;
 mod status;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use crate::foundation::Foundation;
 use crate::machine::Machine;
 use crate::machine::action::Action;
 use crate::machine::event::{Event, Queue, ScaleTo, Speed};
+use crate::machine::failure::Failure;
 use crate::machine::moment::Moment;
 use crate::os::listener::{Listener, ListenerSpec};
 use crate::os::signal::{Received, Signals};
@@ -70,7 +72,7 @@ pub enum Message {
     /// No caller is connected any more, and none is let in: what they asked for stands before this.
     Paused,
     /// The program that is to become the master can take over: its version.
-    ReexecChecked(Result<String, String>),
+    ReexecChecked(Result<String, Failure>),
     /// Somebody wants to know.
     Status(oneshot::Sender<Status>),
     /// Somebody wants to know more.
@@ -97,6 +99,14 @@ pub struct Handle {
 /// Connections at once to a socket of the control API; more wait in its queue.
 pub const CONNECTIONS: u32 = 256;
 
+impl Handle {
+    /// The same, with places of its own for those who follow something.
+    #[must_use]
+    pub fn with_own_streams(self) -> Self {
+        Self { streams: Arc::new(Semaphore::new(STREAMS)), ..self }
+    }
+}
+
 /// What the driver is given.
 #[derive(Debug)]
 pub struct Parts {
@@ -119,7 +129,24 @@ pub struct Parts {
     /// The names of the descriptors that the service manager keeps for us.
     pub stored: BTreeSet<String>,
     /// Called once, when the first generation serves.
-    pub on_boot: fn(&Status, took_ms: f64),
+    pub on_boot: fn(&Status, Boot),
+}
+
+/// How it came to serve.
+#[derive(Debug, Clone, Copy)]
+pub enum Boot {
+    /// By a first generation of its own.
+    Served {
+        /// How long that took, in milliseconds.
+        took_ms: f64,
+    },
+    /// By workers of a master that died.
+    Adopted {
+        /// How many.
+        workers: usize,
+        /// That master's PID.
+        from: i32,
+    },
 }
 
 /// Why the loop has ended before its time.
@@ -314,8 +341,15 @@ fn asked_by(received: Received) -> String {
 /// A user's name, or its number.
 #[must_use]
 pub fn user_name(uid: u32) -> String {
-    let user = nix::unistd::User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    user.map_or_else(|| format!("uid {uid}"), |user| user.name)
+    thread_local! {
+        // A directory service may take long to answer: asked once for each.
+        static NAMES: RefCell<HashMap<u32, String>> = RefCell::default();
+    }
+    let look_up = || {
+        let user = nix::unistd::User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        user.map_or_else(|| format!("uid {uid}"), |user| user.name)
+    };
+    NAMES.with_borrow_mut(|names| names.entry(uid).or_insert_with(look_up).clone())
 }
 
 async fn sleep_until(deadline: Option<Moment>) {

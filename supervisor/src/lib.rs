@@ -46,7 +46,7 @@ use cli::Cli;
 use config::Config;
 use config::tree::Problem;
 use control::ControlSocket;
-use driver::{Driver, Gone, Parts};
+use driver::{Boot, Driver, Gone, Parts};
 use foundation::Foundation;
 use os::listener::{Existing, ListenError, Listener};
 use os::pidfile::PidFileError;
@@ -123,7 +123,7 @@ fn tell_checked(cli: &Cli, config: &Config) -> ExitCode {
     }
     if let Some(Err(text)) = cli.state.as_ref().map(|state| adopt::check(cli, state)) {
         eprintln!("error: {text}");
-        return ExitCode::from(exit::USAGE);
+        return ExitCode::from(exit::FAILED);
     }
     if cli.json {
         let checked = Checked { state: cli.state.is_some(), ..config.checked() };
@@ -232,7 +232,7 @@ type Standing = (Parts, [ControlSocket; 2], Option<Succession>);
 fn start(
     cli: Cli,
     config: &mut Config,
-    on_boot: fn(&Status, f64),
+    on_boot: fn(&Status, Boot),
     tokio: &tokio::runtime::Runtime,
 ) -> Result<Standing, Stop> {
     let paths = foundation::paths(config)?;
@@ -275,7 +275,7 @@ fn start(
 fn go_on(
     cli: Cli,
     config: Config,
-    on_boot: fn(&Status, f64),
+    on_boot: fn(&Status, Boot),
     tokio: &tokio::runtime::Runtime,
     state: State,
     mut descriptors: Descriptors,
@@ -344,19 +344,23 @@ fn is_demo(cli: &Cli) -> bool {
     cli.config.is_none() && cli.command.is_empty()
 }
 
-fn greet_demo(status: &Status, took_ms: f64) {
-    banner::print(status, took_ms, true);
+fn greet_demo(status: &Status, boot: Boot) {
+    banner::print(status, boot, true);
     telemetry::set_level("info");
 }
 
-fn greet(status: &Status, took_ms: f64) {
-    banner::print(status, took_ms, false);
+fn greet(status: &Status, boot: Boot) {
+    banner::print(status, boot, false);
     telemetry::set_level("info");
 }
 
-fn log_boot(status: &Status, took_ms: f64) {
+fn log_boot(status: &Status, boot: Boot) {
     for listener in &status.listeners {
         tracing::info!(name = listener.name, address = listener.address, "listening on {}", listener.address);
     }
-    tracing::info!(took_ms, pid_file = status.pid_file, control = status.control, "serving");
+    let Status { pid_file, control, .. } = status;
+    match boot {
+        Boot::Served { took_ms } => tracing::info!(took_ms, pid_file, control, "serving"),
+        Boot::Adopted { workers, .. } => tracing::info!(workers, pid_file, control, "serving"),
+    }
 }

@@ -297,6 +297,28 @@ impl Supervisor {
         end_of(&mut again, || self.log()).code().expect("it exits")
     }
 
+    /// The same with a hard limit of so many descriptors.
+    ///
+    /// # Panics
+    /// If it cannot be run, or comes up: then it is ended.
+    #[must_use]
+    pub fn fails_again_with_descriptors(&mut self, limit: u64) -> i32 {
+        self.until_dead();
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--nofile={limit}:{limit}")).arg(&self.program);
+        let plain = command(&self.program, self.dir.path(), &self.environment);
+        limited.args(plain.get_args());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        let log = File::options().append(true).open(self.dir.path().join("log")).unwrap();
+        let mut again = limited.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        end_of(&mut again, || self.log()).code().unwrap_or(-1)
+    }
+
     /// Orders faults and deaths: see `os/fault.rs`. Nothing: none any more.
     ///
     /// # Panics

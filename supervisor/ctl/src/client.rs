@@ -23,6 +23,9 @@ const ANSWER_MAX: usize = 16 * 1024 * 1024;
 /// How long a supervisor may be away in mid-sentence.
 const ABSENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
+/// How long a supervisor may take to begin its answer: more than any command of its own loop takes.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Why a command did not do what it should, and the exit code that says so.
 #[derive(Debug)]
 pub struct Failure {
@@ -53,6 +56,11 @@ impl Failure {
             io::ErrorKind::ConnectionRefused => {
                 Self::new(exit::NO_SUPERVISOR, format!("no supervisor there: nobody listens at {path}"))
             }
+            // Its queue is full.
+            io::ErrorKind::WouldBlock => Self::new(
+                exit::TIMED_OUT,
+                format!("{path}: the supervisor takes no more callers; does it hang, or is it stopped?"),
+            ),
             _ => Self::new(exit::NO_SUPERVISOR, format!("{path}: {error}")),
         }
     }
@@ -140,7 +148,18 @@ async fn connect(path: &Path) -> Result<UnixStream, Failure> {
     UnixStream::connect(path).await.map_err(|error| Failure::connect(path, &error))
 }
 
+/// Asks, and has the head of the answer.
 async fn send(stream: UnixStream, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
+    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    let late = |_| {
+        let who = pid.map_or_else(|| "the supervisor".to_owned(), |pid| format!("the supervisor (pid {pid})"));
+        let text = format!("{who} does not answer, within {} s; does it hang, or is it stopped?", PATIENCE.as_secs());
+        Failure::new(exit::TIMED_OUT, text)
+    };
+    tokio::time::timeout(PATIENCE, converse(stream, method, path, body)).await.map_err(late)?
+}
+
+async fn converse(stream: UnixStream, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| Failure::gone())?;
     tokio::spawn(connection);

@@ -22,6 +22,9 @@ use crate::render::status::{phases_line, upgrade_line};
 use crate::render::{man, reference};
 use operation::{Operation, Patience};
 
+/// Set by systemd for `ExecStop=` and `ExecStopPost=`: how the service has fared (systemd.exec(5)).
+const SERVICE_RESULT: &str = "SERVICE_RESULT";
+
 /// Does what was asked for; gives the exit code.
 ///
 /// # Errors
@@ -116,6 +119,9 @@ async fn restart(socket: Option<&Path>, json: bool, restart: Restart) -> Result<
 
 /// Ends only when the supervisor's process has: then its sockets and PID file are gone, too.
 async fn stop(socket: Option<&Path>, json: bool, fast: bool, instance: Option<&str>) -> Result<u8, Failure> {
+    if std::env::var_os(SERVICE_RESULT).is_some() {
+        left::mark_stopping(socket, instance);
+    }
     let status: Status = client(socket, instance)?.get("/v1/status").await?;
     let pid = rustix::process::Pid::from_raw(status.pid);
     let process = pid.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
@@ -149,13 +155,21 @@ fn stop_left(left: &Orphaned, fast: bool) -> Result<u8, Failure> {
 /// A service that has failed is started again, and adopts them; one that was stopped is not (systemd.exec(5)).
 fn stop_left_over(socket: Option<&Path>, instance: Option<&str>) -> Result<u8, Failure> {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    // Exit code 2 is not tried again (RestartPreventExitStatus=).
-    let over = match variable("SERVICE_RESULT").as_str() {
-        "success" | "timeout" => true,
+    let Ok(result) = std::env::var(SERVICE_RESULT) else {
+        let text =
+            format!("--left-over is for ExecStopPost=: {SERVICE_RESULT} is not set; gin-ctl stop ends what is left");
+        return Err(Failure::new(exit::USAGE, text));
+    };
+    let left = left::find(socket, instance);
+    let over = match result.as_str() {
+        "success" => true,
+        // A start that takes too long is tried again.
+        "timeout" => left.as_ref().is_some_and(Orphaned::was_to_stop),
+        // Exit code 2 is not tried again (RestartPreventExitStatus=).
         "exit-code" => variable("EXIT_STATUS") == exit::USAGE.to_string(),
         _ => false,
     };
-    match left::find(socket, instance) {
+    match left {
         Some(left) if over => stop_left(&left, true),
         Some(_) | None => Ok(exit::DONE),
     }

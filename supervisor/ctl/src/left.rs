@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use gin_shared::exit;
 use gin_shared::listen::Address;
-use gin_shared::runtime_dir::{CONTROL, PID_FILE, STATUS, Surroundings};
+use gin_shared::runtime_dir::{CONTROL, PID_FILE, STATUS, STOPPING, Surroundings};
 use gin_shared::state::{self, Left, LeftState, LeftWorker, ProcessId, boot_id};
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -56,6 +56,16 @@ pub fn all() -> Vec<Orphaned> {
     let parents = Surroundings::from_env().parents();
     let directories = parents.iter().filter_map(|parent| std::fs::read_dir(parent).ok()).flatten().flatten();
     directories.filter_map(|entry| look(&entry.path())).collect()
+}
+
+/// Remembers for [`Orphaned::was_to_stop`] that a service manager stops the instance.
+pub fn mark_stopping(socket: Option<&Path>, name: Option<&str>) {
+    let directory = match (socket, name) {
+        (Some(socket), _) => socket.parent().map(Path::to_owned),
+        (None, name) => crate::instance::find(None, name).ok().and_then(|one| one.status.parent().map(Path::to_owned)),
+    };
+    // Without it a stop that takes too long leaves workers to gin-ctl stop.
+    let _ = directory.map(|directory| File::create(directory.join(STOPPING)));
 }
 
 fn look(directory: &Path) -> Option<Orphaned> {
@@ -113,6 +123,12 @@ impl Orphaned {
     #[must_use]
     pub fn pids(&self) -> Vec<i32> {
         self.alive.iter().map(|(worker, _)| worker.process.pid).collect()
+    }
+
+    /// Whether its service manager had begun to stop it.
+    #[must_use]
+    pub fn was_to_stop(&self) -> bool {
+        self.directory.join(STOPPING).exists()
     }
 
     /// In a sentence.
@@ -218,7 +234,7 @@ impl Orphaned {
     /// Removes what the supervisor would have removed.
     fn clean(&self) {
         let ours = |name: &str| {
-            [CONTROL, STATUS, state::FILE].contains(&name)
+            [CONTROL, STATUS, STOPPING, state::FILE].contains(&name)
                 || name.starts_with("generation-")
                 || [".notify", ".channel", ".private"].iter().any(|end| name.ends_with(end))
         };

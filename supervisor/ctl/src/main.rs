@@ -37,6 +37,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     cli.color.apply();
+    let socket = cli.socket.clone();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -47,7 +48,11 @@ fn main() -> ExitCode {
     match runtime.block_on(commands::run(cli)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            let left = (failure.exit == gin_shared::exit::NO_SUPERVISOR).then(left::all).unwrap_or_default();
+            let left = match &socket {
+                _ if failure.exit != gin_shared::exit::NO_SUPERVISOR => Vec::new(),
+                Some(socket) => left::find(Some(socket), None).into_iter().collect(),
+                None => left::all(),
+            };
             crate::complain!("{}error:{} {}", render::BAD, render::PLAIN, failure.text);
             for one in left {
                 crate::complain!(

@@ -111,6 +111,10 @@ async fn send(
     command: &str,
     message: impl FnOnce(Option<OperationId>) -> Message,
 ) -> Response {
+    // Room for it first: an operation that is begun is carried out, whatever becomes of who asked.
+    let Ok(permit) = handle.inbox.reserve().await else {
+        return error(StatusCode::SERVICE_UNAVAILABLE, exit::NO_SUPERVISOR, "the supervisor is leaving");
+    };
     let operation = handle.operations.begin(time::now());
     tracing::info!(
         command,
@@ -123,10 +127,8 @@ async fn send(
         caller.uid,
         caller.pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string())
     );
-    match handle.inbox.send(message(Some(operation))).await {
-        Ok(()) => (StatusCode::ACCEPTED, Json(Accepted { operation })).into_response(),
-        Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, exit::NO_SUPERVISOR, "the supervisor is leaving"),
-    }
+    permit.send(message(Some(operation)));
+    (StatusCode::ACCEPTED, Json(Accepted { operation })).into_response()
 }
 
 /// A body in JSON; an empty one is an empty object.

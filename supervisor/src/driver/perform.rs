@@ -72,7 +72,7 @@ pub struct Performer {
     /// The version of the program that is to become the master.
     pub(super) successor: Option<String>,
     /// Which file was checked.
-    pub(super) checked: Option<(u64, u64, u64, i64)>,
+    pub(super) checked: Option<(u64, u64, i64, i64)>,
 }
 
 impl Performer {
@@ -157,6 +157,7 @@ impl Performer {
             }
             Event::Worker { worker, what: WorkerEvent::Exited { .. } } => {
                 self.gates.remove(worker);
+                self.sockets.iter().filter_map(Weak::upgrade).for_each(|socket| socket.reopen());
                 for what in ["notify", "channel", "private"] {
                     // Mostly gone already; one that an older master made may not be known.
                     let _ = std::fs::remove_file(worker_file(&self.parts.paths.runtime, *worker, what));
@@ -294,10 +295,12 @@ impl Performer {
 
         let helper = spawn::start()?;
         let pid = helper.child.pid();
+        // It is our child, and waits: it can be looked at.
+        let identity = ProcessId::read(pid.as_raw())?.ok_or_else(|| io::Error::other("it is gone"))?;
         self.claims.borrow_mut().insert(pid, Claim::Worker);
         let stop_signal = frozen.config.stop_signal;
         let own = Own { channel, private };
-        let process = Rc::new(Process::new(id, helper.child, notify, own, stop_signal, words));
+        let process = Rc::new(Process::new(id, helper.child, notify, own, stop_signal, words, identity));
         self.processes.insert(id, Rc::clone(&process));
         let _ = fault::at("spawn.unrecorded");
         // A kill before this leaves a helper that ends by itself; a kill after it, one that is known.
@@ -348,7 +351,8 @@ impl Performer {
                 (exit::FAILED, text.to_owned())
             }
             Answer::NotReexeced(why) => {
-                (exit::FAILED, format!("the supervisor was not upgraded, and goes on as it is: {why}"))
+                let exit = if let Failure::Config(_) = why { exit::USAGE } else { exit::FAILED };
+                (exit, format!("the supervisor was not upgraded, and goes on as it is: {why}"))
             }
             Answer::Failed(failure @ Failure::Config(_)) => {
                 (exit::USAGE, format!("the configuration cannot be used; nothing changed\n{failure}"))

@@ -73,11 +73,10 @@ impl Process {
         own: Own,
         stop_signal: Signal,
         words: Option<LastWords>,
+        identity: ProcessId,
     ) -> Self {
         let Own { channel, private } = own;
         let (said, greeted, told) = (RefCell::new(None), Cell::new(false), Cell::new(false));
-        let pid = child.pid().as_raw();
-        let identity = ProcessId::of(pid).unwrap_or(ProcessId { pid, started: 0 });
         Self { id, said, words, identity, child, notify, channel, private, greeted, told, stop_signal }
     }
 
@@ -208,12 +207,13 @@ impl Process {
                     link = None;
                     vec![executed(outcome)]
                 }
-                notices = self.notify.receive(|pid| self.is_of(pid)) => self.notices(&notices.unwrap_or_default()),
-                message = receive(self.channel.as_ref(), &self.greeted), if channel => match message {
-                    Some(event) => event.into_iter().collect(),
+                // What it said before is read then, too; others may go on writing without end.
+                _ = self.child.exited() => break,
+                message = self.message(), if channel => match message {
+                    Some(message) => self.heard(&message).into_iter().collect(),
                     None => { channel = false; Vec::new() }
                 },
-                _ = self.child.exited() => break,
+                notices = self.notify.receive(|pid| self.is_of(pid)) => self.notices(&notices.unwrap_or_default()),
             };
             self.tell(&inbox, events).await;
             // However fast somebody writes, others get their turn.
@@ -224,6 +224,25 @@ impl Process {
         let exit = self.end(&claims);
         let event = WorkerEvent::Exited { exit, jitter: jitter() };
         self.tell(&inbox, vec![event]).await;
+    }
+
+    /// The next message on its channel; `None` if there will be no more.
+    async fn message(&self) -> Option<FromWorker> {
+        let (_, channel) = self.channel.as_ref()?;
+        channel.receive().await.unwrap_or_else(|error| {
+            tracing::warn!("a worker's channel is closed: {error}");
+            None
+        })
+    }
+
+    fn heard(&self, message: &FromWorker) -> Option<WorkerEvent> {
+        match message {
+            FromWorker::Serving => Some(WorkerEvent::Accepting),
+            FromWorker::Hello { .. } => {
+                self.greeted.set(true);
+                None
+            }
+        }
     }
 
     /// Whether a process is the worker's: itself, of its session, or a descendant.
@@ -246,6 +265,12 @@ impl Process {
         for _ in 0..LAST_BURSTS {
             let Ok(Some(notices)) = self.notify.drain(&|pid| self.is_of(pid)) else { break };
             events.extend(self.notices(&notices));
+        }
+        for _ in 0..LAST_BURSTS {
+            let Some(Ok(Some(message))) = self.channel.as_ref().map(|(_, channel)| channel.try_receive()) else {
+                break;
+            };
+            events.extend(self.heard(&message));
         }
         events
     }
@@ -302,22 +327,6 @@ fn executed(outcome: io::Result<Option<String>>) -> WorkerEvent {
 }
 
 /// `Some(None)`: a message without consequence; `None`: the channel is closed.
-async fn receive(channel: Option<&(ChannelListener, Channel)>, greeted: &Cell<bool>) -> Option<Option<WorkerEvent>> {
-    let (_, channel) = channel?;
-    match channel.receive().await {
-        Ok(Some(FromWorker::Serving)) => Some(Some(WorkerEvent::Accepting)),
-        Ok(Some(FromWorker::Hello { .. })) => {
-            greeted.set(true);
-            Some(None)
-        }
-        Ok(None) => None,
-        Err(error) => {
-            tracing::warn!("a worker's channel is closed: {error}");
-            None
-        }
-    }
-}
-
 /// 0 to 1000, from what the kernel gives everyone: enough to spread restarts.
 fn jitter() -> u16 {
     use std::hash::{BuildHasher, RandomState};

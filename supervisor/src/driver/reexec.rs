@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use super::perform::Performer;
 use super::{CONNECTIONS, Driver, Message};
 use crate::machine::Machine;
 use crate::machine::event::Event;
-use crate::machine::failure::Exit;
+use crate::machine::failure::{Exit, Failure};
 use crate::os::pidfd::Child;
 use crate::os::{fault, succession};
 
@@ -36,32 +37,31 @@ impl Performer {
     /// Asks the program at our own path, which may be another one by now, whether it can read this state and configuration.
     pub(super) fn check_reexec(&mut self, machine: &Machine, events: &mut VecDeque<Event>) {
         match self.start_check(machine) {
-            Ok((mut process, child)) => {
+            Ok((child, [out, err])) => {
                 let pid = child.pid();
                 self.claims.borrow_mut().insert(pid, Claim::Command);
                 let (claims, inbox) = (std::rc::Rc::clone(&self.claims), self.handle.inbox.clone());
                 tokio::task::spawn_local(async move {
                     let in_time = tokio::time::timeout(PATIENCE, child.exited()).await.is_ok();
-                    let _ = child.signal(nix::sys::signal::Signal::SIGKILL);
+                    // And what it has started.
+                    let _ = child.kill_group();
                     let _ = child.exited().await;
                     let exit = child.reap();
                     claims.borrow_mut().remove(&pid);
-                    let said = |pipe: Option<&mut dyn Read>| {
-                        let mut text = String::new();
-                        // What does not fit the pipe was never written.
-                        let _ = pipe.map(|pipe| pipe.take(64 * 1024).read_to_string(&mut text));
-                        text
+                    let said = |mut file: File| {
+                        let mut bytes = Vec::new();
+                        let _ = file.rewind().and_then(|()| file.take(64 * 1024).read_to_end(&mut bytes));
+                        String::from_utf8_lossy(&bytes).into_owned()
                     };
-                    let out = said(process.stdout.as_mut().map(|pipe| pipe as &mut dyn Read));
-                    let err = said(process.stderr.as_mut().map(|pipe| pipe as &mut dyn Read));
+                    let (out, err) = (said(out), said(err));
                     let _ = inbox.send(Message::ReexecChecked(judge(in_time, exit, &out, &err))).await;
                 });
             }
-            Err(error) => events.push_back(Event::ReexecChecked(Err(error))),
+            Err(error) => events.push_back(Event::ReexecChecked(Err(Failure::Prepare(error)))),
         }
     }
 
-    fn start_check(&mut self, machine: &Machine) -> Result<(std::process::Child, Child), String> {
+    fn start_check(&mut self, machine: &Machine) -> Result<(Child, [File; 2]), String> {
         let program = program()?;
         self.checked = identity(&program);
         let failed = |error: std::io::Error| format!("{}: {}", program.display(), crate::config::without_code(&error));
@@ -73,19 +73,24 @@ impl Performer {
             file.rewind()?;
             Ok(file)
         };
+        // Files, for a pipe ends only when everybody has closed it.
+        let output = || Ok(File::from(memfd_create("gin-check", MFdFlags::MFD_CLOEXEC)?));
+        let output = || output().map_err(|error: std::io::Error| failed(error));
+        let (out, err) = (output()?, output()?);
         let process = Command::new(&program)
             .args(["--config-check", "--json", "--state", "/dev/stdin"])
             .args(std::env::args_os().skip(1))
             .env_remove(NOTIFY_SOCKET)
             .env_remove(succession::GIN_STATE_FD)
             .stdin(Stdio::from(state().map_err(failed)?))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(Stdio::from(out.try_clone().map_err(failed)?))
+            .stderr(Stdio::from(err.try_clone().map_err(failed)?))
+            .process_group(0)
             .spawn()
             .map_err(failed)?;
         let pid = Pid::from_raw(i32::try_from(process.id()).unwrap_or_default());
         let child = Child::open(pid).map_err(failed)?;
-        Ok((process, child))
+        Ok((child, [out, err]))
     }
 
     /// Callers are to leave, and none is let in, until it is decided. Who followed something comes back and hears the rest.
@@ -157,7 +162,7 @@ impl Driver {
     }
 
     /// The new program has said whether it can take over.
-    pub(super) fn reexec_checked(&mut self, result: Result<String, String>) -> Event {
+    pub(super) fn reexec_checked(&mut self, result: Result<String, Failure>) -> Event {
         match result {
             Ok(version) => {
                 let name = format!("gin-supervisor {version}");
@@ -188,23 +193,26 @@ fn program() -> Result<PathBuf, String> {
     if path.exists() { Ok(path) } else { Err(format!("{}: there is no such program any more", path.display())) }
 }
 
-/// Device, inode, size and time of the last change.
-fn identity(program: &Path) -> Option<(u64, u64, u64, i64)> {
+/// Which file it is, and when it was changed: its bytes, or anything about it, which nobody can set back.
+fn identity(program: &Path) -> Option<(u64, u64, i64, i64)> {
     let file = std::fs::metadata(program).ok()?;
-    Some((file.dev(), file.ino(), file.size(), file.mtime_nsec()))
+    Some((file.dev(), file.ino(), file.ctime(), file.ctime_nsec()))
 }
 
-fn judge(in_time: bool, exit: Exit, out: &str, err: &str) -> Result<String, String> {
+fn judge(in_time: bool, exit: Exit, out: &str, err: &str) -> Result<String, Failure> {
     if !in_time {
-        return Err(format!("the new program did not say within {} s whether it can take over", PATIENCE.as_secs()));
+        let text = format!("the new program did not say within {} s whether it can take over", PATIENCE.as_secs());
+        return Err(Failure::Prepare(text));
     }
     let said = err.trim().lines().collect::<Vec<_>>().join("; ");
     if exit != Exit::Code(0) {
         let said = if said.is_empty() { format!("it {exit}") } else { said };
-        return Err(format!("the new program cannot take over: {}", said.trim_start_matches("error: ")));
+        let text = format!("the new program cannot take over: {}", said.trim_start_matches("error: "));
+        let usage = exit == Exit::Code(i32::from(gin_shared::exit::USAGE));
+        return Err(if usage { Failure::Config(text) } else { Failure::Prepare(text) });
     }
     match serde_json::from_str::<Checked>(out) {
         Ok(checked) if checked.state => Ok(checked.version),
-        Ok(_) | Err(_) => Err("the new program is no gin-supervisor that can take over".to_owned()),
+        Ok(_) | Err(_) => Err(Failure::Prepare("the new program is no gin-supervisor that can take over".to_owned())),
     }
 }

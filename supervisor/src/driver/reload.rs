@@ -60,7 +60,7 @@ impl Driver {
 
     /// Whether the current generation runs just what `config` says: its own settings, the listeners, and every section
     /// that the workers read.
-    fn in_force(&self, config: &Config) -> bool {
+    pub(super) fn in_force(&self, config: &Config) -> bool {
         let frozen = self.machine.current().and_then(|run| self.performer.frozen.get(&run.id));
         frozen.is_some_and(|frozen| {
             let listeners = frozen.listeners.specs();

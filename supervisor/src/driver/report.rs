@@ -3,6 +3,7 @@
 use gin_shared::control::{EventLine, Phase, Step};
 use gin_shared::generation::{Generation, WorkerId};
 
+use super::Boot;
 use super::command::Command;
 use super::operations::{Operations, millis};
 use super::perform::{Asked, Performer};
@@ -50,7 +51,8 @@ impl Performer {
                     if std::mem::replace(&mut self.booted, true) {
                         self.run_hook(machine, generation, "after_restart", "done", None);
                     } else {
-                        (self.parts.on_boot)(&self.status(now, machine), millis(now.since(self.started)));
+                        let took_ms = millis(now.since(self.started));
+                        (self.parts.on_boot)(&self.status(now, machine), Boot::Served { took_ms });
                     }
                 }
             }

@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use gin_shared::generation::Generation;
 
-use super::Driver;
 use super::command::Claim;
 use super::frozen::Frozen;
 use super::perform::Performer;
 use super::process::{Own, Process};
+use super::{Boot, Driver};
 use crate::adopt::Succession;
 use crate::machine::event::{Event, WorkerEvent};
 use crate::machine::failure::Exit;
@@ -41,6 +41,12 @@ impl Driver {
             Some((inode, Rc::new(found.or_else(|| listen_again(&socket, &state.generations))?)))
         });
         let opened: HashMap<u64, Rc<Listener>> = opened.collect();
+        for socket in opened.values().filter(|socket| !socket.is_reachable()) {
+            tracing::error!(
+                "{}: the socket's file is gone, so nobody can connect; gin-ctl restart makes it anew",
+                socket.address
+            );
+        }
         self.performer.sockets = opened.values().map(Rc::downgrade).collect();
         let mut kept: Vec<Generation> = Vec::new();
         let running: Vec<Generation> = self.machine.runs().map(|run| run.id).collect();
@@ -74,8 +80,9 @@ impl Driver {
             self.go_on(&pids);
         } else {
             let workers = pids.len();
-            tracing::info!(workers, "adopted {workers} workers of the supervisor that was pid {}", before.pid);
-            self.adopted(now, pids, kept);
+            let noun = if workers == 1 { "worker" } else { "workers" };
+            tracing::info!(workers, "adopted {workers} {noun} of the supervisor that was pid {}", before.pid);
+            self.adopted(now, pids, kept, before.pid);
         }
         Ok(())
     }
@@ -102,7 +109,9 @@ impl Driver {
         now: crate::machine::moment::Moment,
         alive: HashMap<gin_shared::generation::WorkerId, i32>,
         kept: Vec<Generation>,
+        from: i32,
     ) {
+        let workers = alive.len();
         let actions = self.machine.handle(now, Event::Adopted { alive, kept });
         let known = |generation: &Generation| {
             self.machine.runs().any(|run| run.id == *generation) || self.machine.keeps(*generation)
@@ -123,7 +132,11 @@ impl Driver {
             self.boot();
         } else if current.is_some() {
             self.performer.service_manager.ready(&self.machine);
-            (self.performer.parts.on_boot)(&self.performer.status(now, &self.machine), 0.0);
+            let status = self.performer.status(now, &self.machine);
+            (self.performer.parts.on_boot)(&status, Boot::Adopted { workers, from });
+            if !self.in_force(&self.performer.parts.config) {
+                tracing::warn!("what is configured now is not what serves: gin-ctl restart brings it into force");
+            }
         }
     }
 }
@@ -166,7 +179,7 @@ impl Performer {
         let words = worker.words.and_then(LastWords::resume);
         let signal =
             nix::sys::signal::Signal::try_from(worker.stop_signal).unwrap_or(nix::sys::signal::Signal::SIGTERM);
-        let process = Process::new(worker.id, child, notify, Own { channel, private }, signal, words);
+        let process = Process::new(worker.id, child, notify, Own { channel, private }, signal, words, worker.process);
         Ok(Rc::new(process.resume(worker)))
     }
 }

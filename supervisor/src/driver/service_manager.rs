@@ -129,8 +129,16 @@ impl ServiceManager {
         let gone: Vec<String> =
             self.stored.iter().filter(|name| !wanted.iter().any(|(wanted, _)| wanted == *name)).cloned().collect();
         for name in gone {
-            self.owe(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name)], Vec::new());
             self.stored.remove(&name);
+            // What it was never told of needs no taking back.
+            let owed = self.owed.len();
+            let stores = NotifyState::FdStore.to_string();
+            let named = NotifyState::FdName(&name).to_string();
+            self.owed.retain(|message| !(message.states.contains(&stores) && message.states.contains(&named)));
+            if self.owed.len() < owed {
+                continue;
+            }
+            self.owe(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name)], Vec::new());
         }
         for (name, fd) in wanted {
             if self.stored.contains(name) {

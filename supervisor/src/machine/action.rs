@@ -101,7 +101,7 @@ pub enum Answer {
     /// The master that was asked died before it was done.
     Died,
     /// This program stays the master.
-    NotReexeced(String),
+    NotReexeced(Failure),
     /// All is stopped.
     Stopped,
     /// It failed, and what served before still serves.

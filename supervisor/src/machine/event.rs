@@ -36,7 +36,7 @@ pub enum Event {
         queue: Queue,
     },
     /// The program that is to become the master can take over, or cannot.
-    ReexecChecked(Result<(), String>),
+    ReexecChecked(Result<(), Failure>),
     /// It was not executed; without a reason: something is on its way again, later then.
     ReexecFailed(Option<String>),
     /// It was: this is the first that the machine hears there.

@@ -34,7 +34,7 @@ impl Machine {
     ) {
         let refusal = match &self.fleet {
             Fleet::Serving(_) if self.good.is_empty() => {
-                Answer::Refused("no generation before this one is known that was good".to_owned())
+                Answer::Refused("no generation before this one can be brought back: none was good, or its program is gone and nobody has kept it open; deploy it again, and restart".to_owned())
             }
             Fleet::Serving(_) => {
                 self.roll_back(now, operation, asked_by, out);

@@ -101,7 +101,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn handle_reexec_checked(&mut self, result: Result<(), String>, out: &mut Vec<Action>) {
+    pub(super) fn handle_reexec_checked(&mut self, result: Result<(), Failure>, out: &mut Vec<Action>) {
         let Some(reexec) = self.reexec.as_mut().filter(|reexec| reexec.stage == ReexecStage::Checking) else { return };
         match result {
             _ if reexec.operations.is_empty() => self.reexec = None,
@@ -120,7 +120,7 @@ impl Machine {
     /// It was not executed: it cannot be, or something is on its way again.
     pub(super) fn handle_reexec_failed(&mut self, why: Option<String>, out: &mut Vec<Action>) {
         match (why, &mut self.reexec) {
-            (Some(why), _) => self.end_reexec(&Answer::NotReexeced(why), out),
+            (Some(why), _) => self.end_reexec(&Answer::NotReexeced(Failure::Prepare(why)), out),
             (None, Some(reexec)) => reexec.stage = ReexecStage::Checked,
             (None, None) => {}
         }

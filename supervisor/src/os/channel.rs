@@ -75,6 +75,19 @@ impl Channel {
         Ok(())
     }
 
+    /// One that has come already; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub fn try_receive(&self) -> io::Result<Option<FromWorker>> {
+        let mut bytes = vec![0; MESSAGE_MAX];
+        match recv(self.0.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
+            Ok(0) | Err(Errno::ECONNRESET | Errno::EAGAIN) => Ok(None),
+            Ok(length) => Ok(Some(decode(&bytes[..length])?)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The next message; `None` once the worker has closed its end.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -13,12 +13,14 @@ use gin_shared::listen::Address;
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrStorage, UnixAddr, bind, connect,
-    getsockname, listen, setsockopt, socket, sockopt,
+    getsockname, getsockopt, listen, setsockopt, socket, sockopt,
 };
 use nix::unistd::{Gid, Uid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use serde::{Deserialize, Serialize};
 
+use super::socket_file::{self, Access};
 use super::{fault, proc_net, succession};
 use crate::state::Socket;
 
@@ -101,6 +103,14 @@ pub enum ListenError {
     /// Something lies at the path that is no socket.
     #[error("cannot listen on unix:{0}: a file that is not a socket lies there; move it away")]
     NotASocket(PathBuf),
+    /// Its owner or mode cannot be set.
+    #[error("cannot listen on {address}: owner and mode: {error}")]
+    Permissions {
+        /// Where.
+        address: Address,
+        /// Why not.
+        error: io::Error,
+    },
     /// The kernel said no.
     #[error("cannot listen on {address}: {step}: {error}")]
     System {
@@ -160,7 +170,7 @@ impl Listener {
         let inode = succession::inode(&fd).map_err(|_| failed("fstat")(Errno::last()))?;
         let backlog = Cell::new(0);
         let listener = Self { asked: asked.clone(), address, backlog, fd, inode, passed: false, file };
-        listener.apply_permissions(spec).map_err(failed("mode and owner"))?;
+        listener.apply_permissions(spec).map_err(|error| ListenError::Permissions { address: asked.clone(), error })?;
         listener.listen(spec.backlog).map_err(|error| in_use(&asked, error))?;
         if spec.nonblocking {
             set_nonblocking(&listener.fd, true)
@@ -191,6 +201,53 @@ impl Listener {
     pub fn asked_at(mut self, asked: Address) -> Self {
         self.asked = asked;
         self
+    }
+
+    /// Whether clients can connect: the file of a Unix socket may have been removed, or another lies there.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.file
+            .as_ref()
+            .is_none_or(|(path, id)| std::fs::symlink_metadata(path).is_ok_and(|file| (file.dev(), file.ino()) == *id))
+    }
+
+    /// Whether it takes connections still: a process that has it may have shut it down, for all that have it (shutdown(2)).
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match self.address {
+            Address::Tcp(_) => getsockopt(&self.fd, sockopt::AcceptConn).unwrap_or(true),
+            Address::Unix(_) => {
+                let mut shut = [PollFd::new(&self.fd, PollFlags::empty())];
+                let polled = poll(&mut shut, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+                polled.is_err() || !shut[0].revents().contains(PollFlags::HUP)
+            }
+            Address::Udp(_) => true,
+        }
+    }
+
+    /// Opens it again, if it was shut down; a Unix socket cannot be, and is made anew by the next generation.
+    pub fn reopen(&self) {
+        if self.is_open() {
+            return;
+        }
+        let address = &self.address;
+        let again = match address {
+            // One of port 0 has lost its port, too; the others are bound still. A backlog of 0: of one that was passed it is not known.
+            Address::Tcp(ip) => match bind(self.fd.as_raw_fd(), &SockaddrStorage::from(*ip)) {
+                Ok(()) | Err(Errno::EINVAL) => {
+                    self.listen(if self.backlog.get() == 0 { u32::MAX } else { self.backlog.get() })
+                }
+                Err(error) => Err(error),
+            },
+            Address::Unix(_) | Address::Udp(_) => Err(Errno::ESHUTDOWN),
+        };
+        let text = "a worker has shut the listener down, for all (shutdown(2), where it should have closed it)";
+        match again {
+            Ok(()) => tracing::error!("{address}: {text}; it is open again, and who waited in its queue was refused"),
+            Err(error) => {
+                tracing::error!("{address}: {text}: {}; gin-ctl restart makes it anew", error.desc());
+            }
+        }
     }
 
     /// What a successor has to know of it.
@@ -224,16 +281,9 @@ impl Listener {
         Ok(())
     }
 
-    fn apply_permissions(&self, spec: &ListenerSpec) -> nix::Result<()> {
-        let Some((path, _)) = &self.file else { return Ok(()) };
-        if spec.owner.is_some() || spec.group.is_some() {
-            nix::unistd::chown(path.as_path(), spec.owner, spec.group)?;
-        }
-        if let Some(mode) = spec.mode {
-            let permissions = std::fs::Permissions::from_mode(mode);
-            std::fs::set_permissions(path, permissions).map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))?;
-        }
-        Ok(())
+    fn apply_permissions(&self, spec: &ListenerSpec) -> io::Result<()> {
+        let Some((path, id)) = &self.file else { return Ok(()) };
+        socket_file::permit(path, *id, Access { owner: spec.owner, group: spec.group, mode: spec.mode })
     }
 
     /// Again with another backlog is allowed, and loses nothing that waits (listen(2)).
@@ -347,7 +397,12 @@ pub fn gather(specs: &[ListenerSpec], existing: &[Existing]) -> Result<Vec<Liste
     for spec in specs {
         let is = |other: &Rc<Listener>, socket: &Rc<Listener>| Rc::ptr_eq(other, socket);
         let free = |socket: &&Existing| !taken.iter().any(|other| is(&other.socket, &socket.socket));
-        let fits = |socket: &&Existing| socket.socket.asked == spec.address;
+        // One that clients cannot connect to any more is made anew.
+        let serves = |socket: &Listener| {
+            socket.reopen();
+            socket.is_open() && socket.is_reachable()
+        };
+        let fits = |socket: &&Existing| socket.socket.asked == spec.address && serves(&socket.socket);
         let mut fitting = existing.iter().filter(free).filter(fits);
         // Two of port 0 differ by name alone.
         let named = fitting.clone().find(|socket| socket.names.contains(&spec.name));

@@ -1,16 +1,13 @@
 //! The socket at which one worker speaks `sd_notify(3)`: by path, so that who speaks is known without trusting PIDs.
 
 use std::cell::Cell;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, bind, recvmsg,
-    setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, setsockopt, socket, sockopt};
 use nix::unistd::{Gid, Uid};
 use tokio::io::unix::AsyncFd;
 
@@ -19,8 +16,8 @@ use gin_shared::notify::{MESSAGE_MAX, Notice, parse};
 
 /// Messages read before other sources get their turn.
 const BURST: usize = 32;
-/// Descriptors taken from one message, to be closed; the kernel drops what exceeds them.
-const FDS_MAX: usize = 16;
+/// How long a process that is none of the worker's counts as such without being looked at again.
+const STRANGE: Duration = Duration::from_millis(100);
 
 /// The file of a Unix socket, which goes with it.
 #[derive(Debug)]
@@ -40,6 +37,8 @@ pub struct NotifySocket {
     file: SocketFile,
     /// Whether somebody else has written to it: that is told once.
     trespassed: Cell<bool>,
+    /// Who it was, and when it was found out: that costs a look at each process between it and the first.
+    stranger: Cell<Option<(i32, Instant)>>,
 }
 
 impl NotifySocket {
@@ -53,7 +52,7 @@ impl NotifySocket {
         let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
         setsockopt(&fd, sockopt::PassCred, &true)?;
         let file = bind_at(&fd, path, owner)?;
-        Self::new(fd, file)
+        Ok(Self::new(super::watch::readable(fd)?, file))
     }
 
     /// Takes over the one that a master before this one made; without it, makes another in its place.
@@ -62,13 +61,14 @@ impl NotifySocket {
     /// As [`Self::bind`].
     pub fn resume(fd: Option<OwnedFd>, path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
         match fd {
-            Some(fd) => Self::new(fd, SocketFile(path.to_owned())),
+            // The file stays if this fails: the next try needs it.
+            Some(fd) => Ok(Self::new(super::watch::readable(fd)?, SocketFile(path.to_owned()))),
             None => Self::bind(path, owner),
         }
     }
 
-    fn new(fd: OwnedFd, file: SocketFile) -> io::Result<Self> {
-        Ok(Self { fd: super::watch::readable(fd)?, file, trespassed: Cell::new(false) })
+    fn new(fd: AsyncFd<OwnedFd>, file: SocketFile) -> Self {
+        Self { fd, file, trespassed: Cell::new(false), stranger: Cell::new(None) }
     }
 
     /// To keep it for a successor.
@@ -108,7 +108,7 @@ impl NotifySocket {
         for count in 0..BURST {
             let mut bytes = [0; MESSAGE_MAX];
             match receive_one(self.fd.get_ref(), &mut bytes) {
-                Ok((length, Some(pid))) if is_of(pid) => notices.extend(parse(&bytes[..length])),
+                Ok((length, Some(pid))) if self.is_known(pid, is_of) => notices.extend(parse(&bytes[..length])),
                 Ok((_, pid)) => self.tell_of_trespasser(pid.unwrap_or_default()),
                 Err(Errno::EAGAIN) if count == 0 => return Ok(None),
                 Err(Errno::EAGAIN) => break,
@@ -117,6 +117,19 @@ impl NotifySocket {
             }
         }
         Ok(Some(notices))
+    }
+
+    fn is_known(&self, pid: i32, is_of: &impl Fn(i32) -> bool) -> bool {
+        let now = Instant::now();
+        let strange = |(stranger, since): (i32, Instant)| stranger == pid && now.duration_since(since) < STRANGE;
+        if self.stranger.get().is_some_and(strange) {
+            return false;
+        }
+        let known = is_of(pid);
+        if !known {
+            self.stranger.set(Some((pid, now)));
+        }
+        known
     }
 
     fn tell_of_trespasser(&self, pid: i32) {
@@ -149,28 +162,49 @@ pub(super) fn bind_at(fd: &impl AsRawFd, path: &Path, owner: Option<(Uid, Gid)>)
     Ok(file)
 }
 
+/// Room for what may come along: descriptors, as many as one message can carry, and who sends it. Aligned as its headers are.
+#[repr(align(8))]
+struct Controls([u8; 2048]);
+
 /// Reads one datagram, and who sent it. Descriptors that came along are closed: for BARRIER=1 that is the answer, others are not wanted.
-#[allow(unsafe_code, reason = "received descriptors are plain numbers until they are owned")]
+///
+/// By hand, for nix gives nothing of a message whose descriptors did not all find room, though some of them are ours then.
+#[allow(unsafe_code, reason = "control messages are read where the kernel has put them")]
 fn receive_one(fd: &OwnedFd, bytes: &mut [u8]) -> nix::Result<(usize, Option<i32>)> {
-    let mut space = cmsg_space!([RawFd; FDS_MAX], UnixCredentials);
+    use nix::libc;
+    let mut controls = Controls([0; 2048]);
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: integers and pointers, for which zeros are fine.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+    (message.msg_control, message.msg_controllen) = ((&raw mut controls.0).cast(), size_of::<Controls>());
+    // SAFETY: the buffers that it points to are as long as it says, and live until it is dropped.
+    let length =
+        unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC) };
+    let length = usize::try_from(Errno::result(length)?).map_err(|_| Errno::EIO)?;
     let mut sender = None;
-    let mut parts = [IoSliceMut::new(bytes)];
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(fd.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
-    if let Ok(controls) = message.cmsgs() {
-        for control in controls {
-            match control {
-                ControlMessageOwned::ScmRights(fds) => {
-                    for fd in fds {
-                        // SAFETY: the kernel has just made this descriptor for us, and nothing else knows its number.
-                        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    // SAFETY: the kernel has filled in `message`; each header that these macros give lies in `controls` (cmsg(3)).
+    let mut control = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    while !control.is_null() {
+        // SAFETY: see above; its data are as long as its header says, and may lie anyhow.
+        unsafe {
+            let (header, data) = (&*control, libc::CMSG_DATA(control));
+            let size = header.cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
+            match (header.cmsg_level, header.cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                    for index in 0..size / size_of::<RawFd>() {
+                        // The kernel has just made this descriptor for us, and nothing else knows its number.
+                        drop(OwnedFd::from_raw_fd(data.cast::<RawFd>().add(index).read_unaligned()));
                     }
                 }
                 // By the kernel's word.
-                ControlMessageOwned::ScmCredentials(credentials) => sender = Some(credentials.pid()),
+                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if size >= size_of::<libc::ucred>() => {
+                    sender = Some(data.cast::<libc::ucred>().read_unaligned().pid);
+                }
                 _ => {}
             }
+            control = libc::CMSG_NXTHDR(&raw const message, control);
         }
     }
-    Ok((message.bytes, sender))
+    Ok((length, sender))
 }

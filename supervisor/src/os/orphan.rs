@@ -2,8 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use gin_shared::generation::WorkerId;
 use gin_shared::inherit::{GIN_ATTEMPT, GIN_GENERATION, GIN_SLOT, NOTIFY_SOCKET};
@@ -17,7 +19,9 @@ use rustix::process::PidfdFlags;
 /// How deep a tree of strays is followed.
 const LEVELS: usize = 100;
 /// How long a killed process has to die; only one that the kernel holds takes longer.
-const DEATH: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const DEATH: Duration = Duration::from_millis(100);
+/// How long what a worker has left is followed.
+const ROUNDS: Duration = Duration::from_millis(500);
 
 /// Makes this process the one that orphans among its descendants fall to.
 ///
@@ -54,34 +58,46 @@ pub fn kill_of(worker: WorkerId, is_ours: impl Fn(Pid) -> bool) {
         let has = |mark: &String| environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes());
         marks.iter().all(has)
     };
-    // Each round takes one level of a tree that reparents to us.
-    for _ in 0..LEVELS {
+    // Each round takes one level of a tree that reparents to us. Whoever makes them faster than they die is left to the end
+    // of the next of its workers: others wait for their turn here.
+    let until = Instant::now() + ROUNDS;
+    while Instant::now() < until {
         let orphans: Vec<Pid> = children().into_iter().filter(|pid| !is_ours(*pid)).filter(is_of_worker).collect();
         if orphans.is_empty() {
             return;
         }
-        for pid in orphans {
-            tracing::debug!(
-                pid = pid.as_raw(),
-                generation = worker.generation.0,
-                slot = worker.slot.0,
-                "killed an orphan"
-            );
-            kill_and_reap(pid);
-        }
+        tracing::debug!(
+            generation = worker.generation.0,
+            slot = worker.slot.0,
+            "killing {} orphans, {:?} first",
+            orphans.len(),
+            orphans[0].as_raw()
+        );
+        kill_and_reap(&orphans);
     }
 }
 
-/// Kills a child of ours and waits for its end, unless the kernel holds it.
-fn kill_and_reap(pid: Pid) {
-    // Gone already is as good.
-    let _ = kill(pid, Signal::SIGKILL);
-    let raw = rustix::process::Pid::from_raw(pid.as_raw());
-    if let Some(Ok(process)) = raw.map(|raw| rustix::process::pidfd_open(raw, PidfdFlags::empty())) {
-        let mut dead = [PollFd::new(&process, PollFlags::IN)];
-        let _ = poll(&mut dead, Some(&DEATH));
+/// Kills children of ours and waits for their ends, unless the kernel holds them: then they are reaped later.
+fn kill_and_reap(pids: &[Pid]) {
+    for pid in pids {
+        // Gone already is as good.
+        let _ = kill(*pid, Signal::SIGKILL);
     }
-    let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+    let until = Instant::now() + DEATH;
+    for pid in pids {
+        let raw = rustix::process::Pid::from_raw(pid.as_raw());
+        if let Some(Ok(process)) = raw.map(|raw| rustix::process::pidfd_open(raw, PidfdFlags::empty())) {
+            wait_dead(&process, until);
+        }
+        let _ = waitid(Id::Pid(*pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+    }
+}
+
+fn wait_dead(process: &OwnedFd, until: Instant) {
+    let left = until.saturating_duration_since(Instant::now());
+    let left = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
+    let mut dead = [PollFd::new(process, PollFlags::IN)];
+    let _ = poll(&mut dead, Some(&left));
 }
 
 /// Kills and reaps every child there is, and theirs: at the very end, when no worker is left.
@@ -91,7 +107,7 @@ pub fn kill_all() {
         if children.is_empty() {
             return;
         }
-        children.into_iter().for_each(kill_and_reap);
+        kill_and_reap(&children);
     }
 }
 
@@ -143,8 +159,7 @@ pub fn kill_foreign(pid: Pid, notify: &Path) {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     if environment.split(|byte| *byte == 0).any(|entry| entry == mark) {
         let _ = rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL);
-        let mut dead = [PollFd::new(&process, PollFlags::IN)];
-        let _ = poll(&mut dead, Some(&DEATH));
+        wait_dead(&process, Instant::now() + DEATH);
     }
 }
 

@@ -43,7 +43,7 @@ pub fn open_left(process: ProcessId, stored: Option<OwnedFd>) -> io::Result<Opti
             Err(error) => return Err(error.into()),
         },
     };
-    let same = ProcessId::of(process.pid) == Some(process);
+    let same = ProcessId::read(process.pid)? == Some(process);
     Ok((same && lives(&fd)).then_some(fd))
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use gin_shared::runtime_dir::Surroundings;
+use gin_shared::runtime_dir::{STOPPING, Surroundings};
 use nix::unistd::Uid;
 
 use super::fault;
@@ -59,7 +59,10 @@ pub fn sweep(runtime: &Path, is_worker: impl Fn(&str) -> bool, is_generation: im
         let Some(name) = name.to_str() else { continue };
         let worker = ["notify", "channel", "private"].iter().find_map(|end| name.strip_suffix(end)?.strip_suffix('.'));
         let generation = name.strip_prefix("generation-").and_then(|rest| rest.split('.').next());
-        if worker.is_some_and(|id| !is_worker(id)) || generation.is_some_and(|id| !is_generation(id)) {
+        if name == STOPPING
+            || worker.is_some_and(|id| !is_worker(id))
+            || generation.is_some_and(|id| !is_generation(id))
+        {
             let _ = fs::remove_file(entry.path());
         }
     }

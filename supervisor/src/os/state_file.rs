@@ -10,8 +10,8 @@ use gin_shared::state::{FILE, SLOT, Slot, read, write};
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::unistd::Uid;
 
-use super::fault;
 use super::succession::Descriptors;
+use super::{Obstacle, fault};
 use crate::state::PREFIX;
 
 /// What is allocated for each slot beforehand, in bytes: it holds what most states need, and then a full disk does not matter.
@@ -132,21 +132,22 @@ impl AsFd for StateFile {
 /// Opens the one that lies at `path`; `None` if there is none.
 ///
 /// # Errors
-/// In words, if it is not ours alone to write.
-pub fn open(path: &Path) -> Result<Option<File>, String> {
+/// If it is not ours alone to write, or cannot be opened.
+pub fn open(path: &Path) -> Result<Option<File>, Obstacle> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).bits();
     let file = match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(crate::config::without_code(&error)),
+        Err(error) => return Err(Obstacle::of(&error)),
     };
-    let metadata = file.metadata().map_err(|error| error.to_string())?;
+    let metadata = file.metadata().map_err(|error| Obstacle::of(&error))?;
+    let refused = |text: String| Err(Obstacle::lasting(text));
     if !metadata.is_file() {
-        Err("it is not a file".to_owned())
+        refused("it is not a file".to_owned())
     } else if metadata.uid() != Uid::effective().as_raw() {
-        Err(format!("it belongs to uid {}", metadata.uid()))
+        refused(format!("it belongs to uid {}", metadata.uid()))
     } else if metadata.mode() & 0o077 != 0 {
-        Err(format!("its mode is {:04o}, and others could have written it", metadata.mode() & 0o7777))
+        refused(format!("its mode is {:04o}, and others could have written it", metadata.mode() & 0o7777))
     } else {
         Ok(Some(file))
     }
@@ -155,11 +156,11 @@ pub fn open(path: &Path) -> Result<Option<File>, String> {
 /// What it says last.
 ///
 /// # Errors
-/// In words, if neither of its slots is whole.
-pub fn latest(file: &File) -> Result<Slot, String> {
+/// If neither of its slots is whole, or it cannot be read.
+pub fn latest(file: &File) -> Result<Slot, Obstacle> {
     match read(file) {
         Ok(Some(slot)) => Ok(slot),
-        Ok(None) => Err("it is truncated, corrupt, or no state".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Ok(None) => Err(Obstacle::lasting("it is truncated, corrupt, or no state".to_owned())),
+        Err(error) => Err(Obstacle::of(&error)),
     }
 }

@@ -18,7 +18,7 @@ use nix::sys::stat::fstat;
 use nix::unistd::execve;
 use rustix::process::PidfdGetfdFlags;
 
-use super::fault;
+use super::{Obstacle, fault};
 
 /// The number of the memfd that an execve in place leaves: what the new program goes on with.
 pub const GIN_STATE_FD: &str = "GIN_STATE_FD";
@@ -136,12 +136,21 @@ pub fn inode(fd: impl AsFd) -> io::Result<u64> {
 /// Takes a copy of a socket from a process that has it (`pidfd_getfd(2)`). `None` if it has not.
 ///
 /// # Errors
-/// In words: which condition is not met.
-pub fn take_socket(pid: i32, process: &OwnedFd, wanted: u64) -> Result<Option<OwnedFd>, String> {
+/// Which condition is not met.
+pub fn take_socket(pid: i32, process: &OwnedFd, wanted: u64) -> Result<Option<OwnedFd>, Obstacle> {
     let directory = format!("/proc/{pid}/fd");
     let name = format!("socket:[{wanted}]");
-    let entries = std::fs::read_dir(&directory)
-        .map_err(|error| format!("{directory} cannot be read ({}): {RIGHTS}", crate::config::without_code(&error)))?;
+    let refused = |what: &str, error: &io::Error| {
+        let obstacle = Obstacle::of(error).at(&what);
+        let rights = if obstacle.passes { String::new() } else { format!(": {RIGHTS}") };
+        Obstacle { text: format!("{}{rights}", obstacle.text), ..obstacle }
+    };
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        // It has ended just now.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(refused(&directory, &error)),
+    };
     let has = |entry: &std::fs::DirEntry| std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == &*name);
     let numbers = entries.flatten().filter(has).filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
     for number in numbers {
@@ -152,12 +161,7 @@ pub fn take_socket(pid: i32, process: &OwnedFd, wanted: u64) -> Result<Option<Ow
             // Its number may be another's by now.
             Ok(fd) if inode(&fd).is_ok_and(|inode| inode == wanted) => return Ok(Some(fd)),
             Ok(_) | Err(rustix::io::Errno::BADF | rustix::io::Errno::SRCH) => {}
-            Err(error) => {
-                return Err(format!(
-                    "pidfd_getfd: {}: {RIGHTS}",
-                    Errno::from_raw(error.raw_os_error()).desc().to_lowercase()
-                ));
-            }
+            Err(error) => return Err(refused("pidfd_getfd", &error.into())),
         }
     }
     Ok(None)

@@ -51,7 +51,14 @@ impl Operation {
     /// Asks for it and follows it; gives its exit code.
     pub(super) async fn run(mut self, path: &str, request: &impl Serialize, patience: Patience) -> Result<u8, Failure> {
         let deadline = patience.timeout.map(|timeout| Instant::now() + timeout);
-        let Accepted { operation } = self.client.post(path, request).await?;
+        let asked = self.client.post(path, request);
+        let Accepted { operation } = match deadline {
+            Some(at) => tokio::time::timeout_at(at, asked).await.map_err(|_| {
+                let text = "the supervisor did not answer in time; it may carry it out all the same: gin-ctl status";
+                Failure::new(exit::TIMED_OUT, text)
+            })??,
+            None => asked.await?,
+        };
         if patience.no_wait {
             crate::say!("operation {operation} accepted");
             return Ok(exit::DONE);

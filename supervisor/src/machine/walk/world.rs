@@ -323,7 +323,7 @@ impl World {
             Step::ReexecChecked(fine) => {
                 self.checking = false;
                 self.budget.failures -= u8::from(!fine);
-                Event::ReexecChecked(if *fine { Ok(()) } else { Err("bad".into()) })
+                Event::ReexecChecked(if *fine { Ok(()) } else { Err(Failure::Prepare("bad".into())) })
             }
             Step::Reexeced(fine) => {
                 self.executing = false;
