@@ -56,7 +56,7 @@ fn tells(text: &str, error: &str, words: &str) -> bool {
 
 #[test]
 fn whatever_call_fails_the_fleet_serves_and_the_error_is_told() {
-    let settings = "soak = \"0s\"\nready_timeout = \"1s\"\ndrain_timeout = \"1s\"\nuser = \"root\"";
+    let settings = "soak = \"0s\"\nready_timeout = \"5s\"\ndrain_timeout = \"5s\"\nuser = \"root\"";
     let gin = supervisor().faulty().ours("one", "ok").set(settings).and_unix().start();
     let load = Load::new().one_shot(&gin.tcp(), 2);
     let running = points().into_iter().filter(|point| {

@@ -30,7 +30,7 @@ fn a_probe_lets_in_what_answers_and_quotes_what_does_not() {
     let gin = supervisor()
         .ours("one", "ok")
         .workers(2)
-        .set("soak = \"0s\"\nprobe = { path = \"/fit\", body = \"fit\", interval = \"10ms\", timeout = \"200ms\" }")
+        .set("soak = \"0s\"\nprobe = { path = \"/fit\", body = \"fit\", interval = \"10ms\", timeout = \"1s\" }")
         .start();
     gin.ctl(&["restart"]).assert(0, &["step=probed workers=2", "GET /fit 200 twice"]);
     gin.releases().release("sick", "ok");
@@ -39,7 +39,7 @@ fn a_probe_lets_in_what_answers_and_quotes_what_does_not() {
     let failed = gin.ctl(&["restart"]);
     assert!(!failed.out.contains("draining"), "what it says when it is told to end is quoted: {failed:?}");
     gin.configure(|text| text.replace("path = \"/fit\"", "path = \"/hang\""));
-    refused(&gin, &["the probe failed: GET /hang: no answer within 200ms"]);
+    refused(&gin, &["the probe failed: GET /hang: no answer within 1s"]);
     gin.configure(|text| text.replace("path = \"/hang\", body", "path = \"/readyz\", body"));
     refused(&gin, &["GET /readyz: 200 OK, but its body has no "]);
     gin.releases().point_to("one");
@@ -134,7 +134,7 @@ fn hooks_are_run_around_a_restart_and_know_what_came_of_it() {
     let tell = script(&dir, "tell", &format!("{told} > {at}/told.new && mv {at}/told.new {at}/told-$GIN_GENERATION"));
     let before = script(&dir, "before", &format!("test ! -e {at}/no || exit 9\ntest ! -e {at}/hang || sleep 1000"));
     let hooks = format!(
-        "soak = \"0s\"\nhooks = {{ before_restart = [{before:?}], after_restart = [{tell:?}], on_failure = [{tell:?}], timeout = \"500ms\" }}"
+        "soak = \"0s\"\nhooks = {{ before_restart = [{before:?}], after_restart = [{tell:?}], on_failure = [{tell:?}], timeout = \"2s\" }}"
     );
     let gin = builder.set(&hooks).start();
     let user = harness_user();
@@ -155,9 +155,9 @@ fn hooks_are_run_around_a_restart_and_know_what_came_of_it() {
     assert_eq!(told(3), format!("failed 3 2 one {user} hooks.before_restart: it exited with status 9\n"));
     std::fs::remove_file(dir.join("no")).unwrap();
     std::fs::write(dir.join("hang"), "").unwrap();
-    refused(&gin, &["hooks.before_restart: it did not end within 500ms"]);
+    refused(&gin, &["hooks.before_restart: it did not end within 2s"]);
     // Called off while the hook runs: it ends with the candidate.
-    gin.configure(|text| text.replace("500ms", "1h"));
+    gin.configure(|text| text.replace("2s", "1h"));
     let operation = gin.ctl(&["restart", "--no-wait"]);
     operation.assert(0, &["accepted"]);
     gin.ctl(&["cancel"]).assert(0, &[]);

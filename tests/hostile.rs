@@ -214,7 +214,7 @@ fn a_malicious_worker_of_another_user_harms_nobody_but_itself() {
 #[test]
 fn a_worker_that_shuts_the_listener_down_does_not_end_the_service() {
     let gin = supervisor().foreign("one", "shutdown").and_unix().set("soak = \"0s\"").start();
-    let (tcp, unix) = (gin.tcp(), gin.unix());
+    let unix = gin.unix();
     for _ in 0..3 {
         // The old one does it on its way out.
         gin.ctl(&["restart", "--wait-drained"]).assert(0, &["serves"]);

@@ -227,7 +227,7 @@ fn a_program_that_is_replaced_after_it_was_checked_is_not_executed() {
     install(&binary("gin-supervisor"), &program);
     let settings = "soak = \"0s\"";
     let gin = supervisor().program(&program).ours("one", "ok").set(settings).start();
-    gin.configure(|text| text.replace("soak = \"0s\"", "soak = \"5s\""));
+    gin.configure(|text| text.replace("soak = \"0s\"", "soak = \"8s\""));
     let mut events = gin.events();
     let restart = gin.ctl_in_background(&["restart"]);
     events.until("serving");

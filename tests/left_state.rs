@@ -5,8 +5,6 @@ use std::process::{Command, Stdio};
 
 use gin_shared::state::{ProcessId, Slot, read, write};
 use harness::{Supervisor, supervisor};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 fn state_file(gin: &Supervisor) -> std::path::PathBuf {
@@ -68,7 +66,7 @@ fn a_recycled_pid_is_nobody_of_ours() {
     let pid = i32::try_from(foreign.id()).unwrap();
     // Slot 0's PID is another's by now, who was started later; and a command's, too.
     let started = ProcessId::of(workers[0]).unwrap().started;
-    kill(Pid::from_raw(workers[0]), Signal::SIGKILL).unwrap();
+    gin.kill_worker(workers[0]);
     edit(&gin, |state| {
         state["state"]["workers"][0]["process"] = json!({ "pid": pid, "started": started });
         state["state"]["commands"] = json!([{ "pid": pid, "started": started }]);

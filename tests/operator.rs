@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 
 #[test]
 fn a_restart_waits_its_turn_or_says_busy() {
-    let gin = supervisor().ours("one", "ok").set("soak = \"1s\"").start();
+    let gin = supervisor().ours("one", "ok").set("soak = \"3s\"").start();
     let mut events = gin.events();
     gin.ctl(&["restart", "--no-wait"]).assert(0, &["accepted"]);
     events.until("generation 2 begins");
@@ -35,10 +35,10 @@ fn too_many_draining_generations_make_the_next_one_wait() {
     let gin = supervisor()
         .ours("one", "ok")
         .set("soak = \"0s\"\nmax_draining = 1")
-        .section("[timeouts]\nshutdown = \"3s\"")
+        .section("[timeouts]\nshutdown = \"20s\"")
         .start();
     let mut slow = harness::Client::connect(&gin.tcp()).unwrap();
-    slow.send(b"GET /slow?ms=1200 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    slow.send(b"GET /slow?ms=4000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let _ = gin.get("/");
     gin.restart();
     gin.ctl(&["restart", "--no-queue"]).assert(4, &["waiting for generation 1"]);

@@ -282,7 +282,7 @@ fn of_a_fleet_that_died_with_its_master_the_last_good_generation_can_be_brought_
     let worker = gin.workers()[0];
     gin.kill();
     gin.wait_dead();
-    kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
+    gin.kill_worker(worker);
     gin.releases().release("three", "ok");
     gin.start_again();
     assert_eq!((gin.generation(), gin.status().rollback), (Generation(3), Some(Generation(2))));
@@ -301,7 +301,7 @@ fn a_candidate_that_is_all_that_serves_goes_on_until_another_generation_does() {
     let old = gin.workers()[0];
     gin.kill();
     gin.wait_dead();
-    kill(Pid::from_raw(old), Signal::SIGKILL).unwrap();
+    gin.kill_worker(old);
     gin.configure(|text| text.replace("soak = \"60s\"", "soak = \"500ms\""));
     let load = Load::new().one_shot(&Address::from(gin.known_tcp().as_str()), 4);
     load.flows(10);

@@ -145,14 +145,14 @@ fn with_a_socket_unit_a_stop_and_a_start_under_load_refuse_nobody() {
 #[test]
 fn the_watchdog_ends_a_master_that_hangs() {
     let lab = shop("", &ours());
-    lab.unit("shop.service.d/watchdog.conf", "[Service]\nWatchdogSec=1s\nRestartSec=100ms\n");
+    lab.unit("shop.service.d/watchdog.conf", "[Service]\nWatchdogSec=3s\nRestartSec=100ms\n");
     lab.ok(&["systemctl", "start", "shop"]);
     let main = lab.property("shop", "MainPID");
     // It lives for longer than the interval while it pings.
     lab.ok(&["systemctl", "reload", "shop"]);
     lab.ok(&["kill", "-STOP", &main]);
     eventually("it was started again", || {
-        lab.property("shop", "NRestarts") == "1" && lab.property("shop", "ActiveState") == "active"
+        lab.property("shop", "NRestarts") != "0" && lab.property("shop", "ActiveState") == "active"
     });
     assert_ne!(lab.property("shop", "MainPID"), main);
     assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
@@ -202,13 +202,13 @@ fn one_worker_killed_for_memory_does_not_end_the_service() {
 
 #[test]
 fn what_takes_its_time_is_given_it() {
-    let lab = shop("ready = { after = \"3s\" }\nsoak = \"0s\"", &ours());
-    lab.unit("shop.service.d/time.conf", "[Service]\nTimeoutStartSec=1s\nTimeoutStopSec=1s\n");
+    let lab = shop("ready = { after = \"5s\" }\nsoak = \"0s\"", &ours());
+    lab.unit("shop.service.d/time.conf", "[Service]\nTimeoutStartSec=2500ms\nTimeoutStopSec=2500ms\n");
     lab.ok(&["systemctl", "start", "shop"]);
     lab.ok(&["systemctl", "reload", "shop"]);
     assert_eq!(lab.property("shop", "StatusText"), "generation 2 (one) serves, 1/1");
     let mut slow = harness::Client::connect(&http(&lab)).unwrap();
-    slow.send(b"GET /slow?ms=3000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    slow.send(b"GET /slow?ms=5000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     // It is being answered when another one has been.
     assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
     lab.ok(&["systemctl", "stop", "shop"]);
@@ -385,9 +385,46 @@ fn between_a_death_and_the_next_start_gin_ctl_tells_what_serves_and_ends_what_a_
     // As ExecStopPost= runs it: after a crash the workers are the next master's; after a stop they are nobody's.
     let left_over =
         |result: &str| lab.ok(&["env", &format!("SERVICE_RESULT={result}"), &ctl(), "stop", "--left-over", "shop"]);
-    left_over("signal");
-    assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
-    left_over("timeout");
+    for failed in ["signal", "timeout", "watchdog"] {
+        left_over(failed);
+        assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
+    }
+    let (code, said) = lab.run(&[&ctl(), "stop", "--left-over", "shop"]);
+    assert!(code == 2 && said.contains("SERVICE_RESULT"), "{said}");
+    left_over("success");
     assert_eq!(ps(&lab, "fixture-worker"), "");
+    lab.ok(&["systemctl", "stop", "shop"]);
+}
+
+#[test]
+fn a_master_that_hangs_is_stopped_all_the_same_and_leaves_nothing() {
+    let lab = shop("soak = \"0s\"", &ours());
+    lab.unit("shop.service.d/time.conf", "[Service]\nTimeoutStopSec=2s\n");
+    lab.ok(&["systemctl", "start", "shop"]);
+    lab.ok(&["kill", "-STOP", &lab.property("shop", "MainPID")]);
+    let _ = lab.run(&["systemctl", "stop", "shop"]);
+    assert_eq!(lab.property("shop", "Result"), "timeout");
+    assert_eq!(ps(&lab, "fixture-worker"), "");
+    lab.ok(&["systemctl", "reset-failed", "shop"]);
+    lab.ok(&["systemctl", "start", "shop"]);
+    assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
+    lab.ok(&["systemctl", "stop", "shop"]);
+}
+
+/// The next start takes too long, and is tried again: it is no stop.
+#[test]
+fn a_start_that_times_out_after_a_death_leaves_the_workers_and_their_socket() {
+    let lab = shop("soak = \"0s\"", &ours());
+    let slow = "TimeoutStartSec=2s\nExecStartPre=/bin/sh -c 'test ! -e /run/slow || sleep 60'\n";
+    lab.unit("shop.service.d/slow.conf", &format!("[Service]\n{slow}"));
+    lab.ok(&["systemctl", "start", "shop"]);
+    lab.ok(&["touch", "/run/slow"]);
+    let workers = ps(&lab, "fixture-worker");
+    lab.ok(&["kill", "-KILL", &lab.property("shop", "MainPID")]);
+    eventually("a start has timed out", || lab.property("shop", "NRestarts") == "2");
+    lab.ok(&["rm", "/run/slow"]);
+    eventually("it serves again", || lab.property("shop", "ActiveState") == "active");
+    assert_eq!(ps(&lab, "fixture-worker"), workers);
+    assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
     lab.ok(&["systemctl", "stop", "shop"]);
 }

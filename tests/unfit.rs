@@ -22,17 +22,17 @@ fn ours_that_is_unfit_is_not_let_in() {
     let gin = supervisor()
         .workers(2)
         .ours("good", "ok")
-        .set("ready_timeout = \"700ms\"\nsoak = \"500ms\"\ndrain_timeout = \"2s\"")
+        .set("ready_timeout = \"3s\"\nsoak = \"500ms\"\ndrain_timeout = \"5s\"")
         .start();
     let releases = gin.releases();
     releases.release("mute", "never-ready");
-    refuses(&gin, &["no READY=1 within ready_timeout = 700ms", "nothing changed: generation 1 serves, 2/2"]);
+    refuses(&gin, &["no READY=1 within ready_timeout = 3s", "nothing changed: generation 1 serves, 2/2"]);
     releases.release("broken", "exit");
     refuses(&gin, &["exited with status 3", "fixture: this release is broken", "nothing changed"]);
     releases.release("hasty", "crash 0");
     refuses(&gin, &["exited with status 3", "nothing changed"]);
     releases.release("deaf", "deaf");
-    refuses(&gin, &["told to accept, it did not within 700ms"]);
+    refuses(&gin, &["told to accept, it did not within 3s"]);
     releases.release("good", "ok");
     gin.restart();
     gin.stop();

@@ -1,7 +1,8 @@
 //! The service manager's side of sd_notify: everything that a supervisor says to it.
 
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
@@ -9,7 +10,10 @@ use crate::PATIENCE;
 
 /// What was said so far.
 #[derive(Debug, Clone)]
-pub struct Notifications(Arc<(Mutex<Vec<String>>, Condvar)>, Arc<Mutex<Vec<String>>>);
+pub struct Notifications(Arc<(Mutex<Vec<String>>, Condvar)>, Arc<Mutex<Vec<String>>>, PathBuf);
+
+/// What the tests say themselves, to know that all before it was read.
+const MARK: &str = "X_MARK=";
 
 impl Notifications {
     /// Listens at `path`, until the process ends.
@@ -19,7 +23,7 @@ impl Notifications {
     #[must_use]
     pub fn listen(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).unwrap();
-        let own = Self(Arc::default(), Arc::default());
+        let own = Self(Arc::default(), Arc::default(), path.to_owned());
         let shared = own.clone();
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
@@ -37,13 +41,25 @@ impl Notifications {
         own
     }
 
+    /// How many messages there are, when all have been read that were sent before: of one that is dead, say.
+    ///
+    /// # Panics
+    /// If it cannot be told.
+    #[must_use]
+    pub fn settle(&self) -> usize {
+        static MARKS: AtomicUsize = AtomicUsize::new(0);
+        let mark = format!("{MARK}{}", MARKS.fetch_add(1, Ordering::Relaxed));
+        UnixDatagram::unbound().unwrap().send_to(mark.as_bytes(), &self.2).unwrap();
+        self.until(0, &mark)
+    }
+
     /// Everything so far.
     ///
     /// # Panics
     /// Never.
     #[must_use]
     pub fn all(&self) -> Vec<String> {
-        self.0.0.lock().unwrap().clone()
+        self.0.0.lock().unwrap().iter().filter(|text| !text.starts_with(MARK)).cloned().collect()
     }
 
     /// What it was asked to keep, or to keep no more.

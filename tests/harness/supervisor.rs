@@ -263,7 +263,7 @@ impl Supervisor {
     /// If it does not.
     pub fn start_again(&mut self) {
         self.until_dead();
-        let after = self.told.all().len();
+        let after = self.told.settle();
         self.child = command(&self.program, self.dir.path(), &self.environment).process_group(0).spawn().unwrap();
         self.until_ready(after);
     }
@@ -368,6 +368,19 @@ impl Supervisor {
         let mut there = self.processes();
         there.sort_unstable();
         assert_eq!(there, known, "{status:#?}\n{}", self.log());
+    }
+
+    /// SIGKILL to one of its workers, until that is dead.
+    ///
+    /// # Panics
+    /// If it does not die.
+    pub fn kill_worker(&self, worker: i32) {
+        let pid = rustix::process::Pid::from_raw(worker).unwrap();
+        let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL).unwrap();
+        let patience = Timespec::try_from(crate::PATIENCE).unwrap();
+        let dead = rustix::event::poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience));
+        assert_eq!(dead, Ok(1), "worker {worker} does not die");
     }
 
     /// SIGKILL to the master alone.
