@@ -10,6 +10,7 @@ use super::perform::{Asked, Performer};
 use super::program::Commands;
 use crate::machine::Machine;
 use crate::machine::action::{Report, Speed, WorkerReport};
+use crate::machine::failure::Failure;
 use crate::machine::moment::Moment;
 use crate::os::time;
 
@@ -67,25 +68,7 @@ impl Performer {
                 self.event(format!("generation {number} serves in {slots} of {workers} slots"), Some(generation), None);
             }
             Report::Withdrawn { generation, phase, failure, worker } => {
-                let said = worker.map(|worker| self.last_words(worker)).unwrap_or_default();
-                let (number, missing, reason) = (generation.0, phase.word(), failure.to_string());
-                let operation = self.asked.get(&generation).and_then(|asked| asked.operation);
-                tracing::error!(
-                    generation = number,
-                    operation,
-                    missing,
-                    said = said.join(" | "),
-                    "generation {number} failed: {reason}"
-                );
-                if self.service_manager.is_reloading() {
-                    self.service_manager.ready(machine);
-                }
-                if self.booted {
-                    self.run_hook(machine, generation, "on_failure", "failed", Some(&reason));
-                }
-                let step = Step::Failed { phase, reason: reason.clone(), said, pid: failure.pid() };
-                self.handle.operations.step_of(generation, &step);
-                self.event(format!("generation {number} failed: {reason}"), Some(generation), worker);
+                self.report_withdrawn(machine, generation, phase, &failure, worker);
             }
             Report::Gone { generation, took } => {
                 let (number, took_ms) = (generation.0, millis(took));
@@ -116,6 +99,35 @@ impl Performer {
         {
             self.name_generation(candidate.generation);
         }
+    }
+
+    fn report_withdrawn(
+        &mut self,
+        machine: &Machine,
+        generation: Generation,
+        phase: Phase,
+        failure: &Failure,
+        worker: Option<WorkerId>,
+    ) {
+        let said = worker.map(|worker| self.last_words(worker)).unwrap_or_default();
+        let (number, missing, reason) = (generation.0, phase.word(), failure.to_string());
+        let operation = self.asked.get(&generation).and_then(|asked| asked.operation);
+        tracing::error!(
+            generation = number,
+            operation,
+            missing,
+            said = said.join(" | "),
+            "generation {number} failed: {reason}"
+        );
+        if self.service_manager.is_reloading() {
+            self.service_manager.ready(machine);
+        }
+        if self.booted {
+            self.run_hook(machine, generation, "on_failure", "failed", Some(&reason));
+        }
+        let step = Step::Failed { phase, reason: reason.clone(), said, pid: failure.pid() };
+        self.handle.operations.step_of(generation, &step);
+        self.event(format!("generation {number} failed: {reason}"), Some(generation), worker);
     }
 
     /// Tells those who wait for a generation what it runs, as soon as that is known.
