@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use harness::{Supervisor, binary, supervisor, times};
+use harness::{Client, Supervisor, binary, supervisor, times};
 
 #[test]
 fn upgraded_in_place_under_load_the_master_keeps_its_pid_and_its_workers() {
@@ -21,6 +21,21 @@ fn upgraded_in_place_under_load_the_master_keeps_its_pid_and_its_workers() {
     load.finish().assert_unhurt();
     gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
     gin.assert_sound();
+    gin.stop();
+}
+
+#[test]
+fn connections_that_rest_are_kept_over_an_upgrade_in_place_and_a_death() {
+    let mut gin = supervisor().workers(2).ours("one", "ok").and_unix().start();
+    let ask = |client: &mut Client| client.get("/").unwrap();
+    let addresses = [gin.tcp(), gin.unix()];
+    let mut clients: Vec<Client> = (0..16).map(|n| Client::connect(&addresses[n % 2]).unwrap()).collect();
+    clients.iter_mut().for_each(|client| assert!(!ask(client).closes()));
+    gin.ctl(&["upgrade-supervisor"]).assert(0, &["2 workers went on"]);
+    clients.iter_mut().for_each(|client| assert!(!ask(client).closes()));
+    gin.die_and_adopt();
+    clients.iter_mut().for_each(|client| assert!(!ask(client).closes()));
+    drop(clients);
     gin.stop();
 }
 

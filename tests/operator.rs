@@ -124,6 +124,9 @@ fn instances_are_found_by_name() {
     let (_, list) = text(&["list"]);
     assert!(list.contains(" a ") && list.contains(" b "), "{list}");
     assert_eq!(text(&["status"]).0, Some(2), "several: it must be said which");
+    // A package's post-install: all of them, one after the other.
+    let (code, upgraded) = text(&["upgrade-supervisor", "--all"]);
+    assert_eq!((code, upgraded.matches("is the master now").count()), (Some(0), 2), "{upgraded}");
     assert_eq!(text(&["stop", "a"]).0, Some(0));
     assert!(a.wait().unwrap().success());
     // One is left, which need not be named.

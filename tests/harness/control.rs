@@ -61,13 +61,23 @@ impl Events {
     /// If the supervisor does not answer.
     #[must_use]
     pub fn follow(socket: &Path) -> Self {
-        let mut reader = request(socket, "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n");
+        Self::begin(socket).expect("the supervisor answers")
+    }
+
+    /// The same; none if the supervisor ends meanwhile.
+    pub(crate) fn begin(socket: &Path) -> Option<Self> {
+        let mut reader = try_request(socket, "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
         let mut line = String::new();
         while line != "\r\n" {
             line.clear();
-            assert!(reader.read_line(&mut line).unwrap() > 0, "the supervisor has closed the stream");
+            reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
         }
-        Self(reader)
+        Some(Self(reader))
+    }
+
+    /// Until an event contains `part`, or there are no more.
+    pub(crate) fn until_or_end(self, part: &str) {
+        let _ = self.0.lines().map_while(Result::ok).find(|line| line.contains(part));
     }
 
     /// Until an event contains `part`.
@@ -108,10 +118,14 @@ impl Events {
 
 /// Sends a request to the control socket; gives what comes back.
 pub(crate) fn request(socket: &Path, request: &str) -> BufReader<UnixStream> {
-    let mut stream = UnixStream::connect(socket).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    BufReader::new(stream)
+    try_request(socket, request).unwrap()
+}
+
+fn try_request(socket: &Path, request: &str) -> std::io::Result<BufReader<UnixStream>> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request.as_bytes())?;
+    Ok(BufReader::new(stream))
 }
 
 /// `GET /v1/status`

@@ -1,5 +1,6 @@
 //! Where things are, and how much of everything.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -41,6 +42,20 @@ pub fn fake_clock() -> PathBuf {
     let all = std::fs::read_dir("/usr/lib").unwrap().flatten().map(|entry| entry.path());
     let mut libraries = all.map(|directory| directory.join("faketime/libfaketime.so.1"));
     libraries.find(|library| library.exists()).expect("libfaketime is installed")
+}
+
+/// Every point in the supervisor's source at which a test can have it fail, or die.
+///
+/// # Panics
+/// If they cannot be read.
+#[must_use]
+pub fn points() -> BTreeSet<String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../supervisor/src");
+    let output = Command::new("grep").args(["-rhoE", r#"fault::at\("[a-z_.]+""#]).arg(source).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let points: BTreeSet<String> = text.lines().map(|line| line.split('"').nth(1).unwrap().to_owned()).collect();
+    assert!(points.len() > 30, "{points:?}");
+    points
 }
 
 /// Whether this is the long run.

@@ -383,6 +383,20 @@ impl Supervisor {
         assert_eq!(dead, Ok(1), "worker {worker} does not die");
     }
 
+    /// SIGKILL to a worker, until another serves in its place, or the master is dead.
+    ///
+    /// # Panics
+    /// If neither comes to pass.
+    pub fn respawn_until_death(&self) {
+        let master = self.child.id();
+        let victim = self.processes().into_iter().find(|pid| u32::try_from(*pid) != Ok(master)).expect("a worker");
+        let events = Events::begin(&self.socket());
+        self.kill_worker(victim);
+        if let Some(events) = events {
+            events.until_or_end("serving");
+        }
+    }
+
     /// SIGKILL to the master alone.
     ///
     /// # Panics

@@ -40,7 +40,7 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
             };
             status::or_left(shown, socket, instance.as_deref(), json)
         }
-        Command::List => list::list(json).await,
+        Command::List => list::list(socket, json).await,
         Command::Restart(restart) => self::restart(socket, json, restart).await,
         Command::Reload { no_queue, instance } => {
             let operation = Operation::new(socket, instance.as_deref(), json)?;

@@ -42,10 +42,9 @@ pub struct History(Vec<Record>);
 impl History {
     /// Adds one; the oldest is forgotten.
     pub fn push(&mut self, record: Record) {
-        if self.0.len() == LENGTH {
-            self.0.remove(0);
-        }
         self.0.push(record);
+        // There may be more of them: another version has kept them.
+        self.0.drain(..self.0.len().saturating_sub(LENGTH));
     }
 
     /// Oldest first.

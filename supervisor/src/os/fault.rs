@@ -2,7 +2,7 @@
 //! release build has none of it.
 //!
 //! `GIN_FAULTS` names a file, read at each point: `NAME EMFILE` makes the call of that name fail so, `NAME kill` kills this
-//! process there, `NAME kill 2` lets two pass before, from the order on. The names that were reached stand in a file beside it, `.seen`.
+//! process there, `NAME kill 2` lets two pass before, from the order on. Orders that were carried out stand in a file beside it, `.done`.
 
 /// A call that may be made to fail.
 ///
@@ -19,7 +19,7 @@ pub use ordered::at;
 
 #[cfg(debug_assertions)]
 mod ordered {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
     use std::ffi::OsString;
     use std::io::Write;
     use std::sync::{Mutex, OnceLock, PoisonError};
@@ -27,7 +27,6 @@ mod ordered {
     use nix::errno::Errno;
 
     static FILE: OnceLock<Option<OsString>> = OnceLock::new();
-    static SEEN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     /// How often each order was met.
     static MET: Mutex<BTreeMap<String, u32>> = Mutex::new(BTreeMap::new());
 
@@ -37,13 +36,6 @@ mod ordered {
     /// The one that was ordered.
     pub fn at(name: &'static str) -> nix::Result<()> {
         let Some(file) = FILE.get_or_init(|| std::env::var_os("GIN_FAULTS")) else { return Ok(()) };
-        if SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {
-            let mut seen = file.clone();
-            seen.push(".seen");
-            if let Ok(mut seen) = std::fs::File::options().append(true).create(true).open(seen) {
-                let _ = writeln!(seen, "{name}");
-            }
-        }
         let orders = std::fs::read_to_string(file).unwrap_or_default();
         for order in orders.lines() {
             let mut words = order.split(' ');
@@ -57,6 +49,13 @@ mod ordered {
             *count += 1;
             if *count <= passes {
                 continue;
+            }
+            if *count == passes + 1 {
+                let mut done = file.clone();
+                done.push(".done");
+                if let Ok(mut done) = std::fs::File::options().append(true).create(true).open(done) {
+                    let _ = writeln!(done, "{order}");
+                }
             }
             drop(met);
             if what == "kill" {

@@ -1,18 +1,21 @@
 //! `gin-ctl list`
 
+use std::path::Path;
+
 use gin_shared::exit;
 use gin_shared::status::Status;
 
 use super::print_json;
 use crate::client::{Client, Failure};
-use crate::instance::all;
+use crate::instance::{Instance, all};
 use crate::left;
 use crate::render::{print_table, table};
 
-/// All instances that answer; those that cannot be asked are named, too.
-pub(super) async fn list(json: bool) -> Result<u8, Failure> {
+/// All instances that answer, or the one of `socket`; those that cannot be asked are named, too.
+pub(super) async fn list(socket: Option<&Path>, json: bool) -> Result<u8, Failure> {
     let (mut found, mut rows) = (Vec::new(), table(&["NAME", "STATE", "MASTER", "GEN", "WORKERS", "LISTENING"]));
-    for instance in all() {
+    let instances = socket.map_or_else(all, |socket| vec![Instance::from_socket(socket)]);
+    for instance in instances {
         match Client::new(&instance).get::<Status>("/v1/status").await {
             Ok(status) => {
                 let generation = status.generations.first();
@@ -33,7 +36,7 @@ pub(super) async fn list(json: bool) -> Result<u8, Failure> {
             }
         }
     }
-    let left = left::all();
+    let left = socket.map_or_else(left::all, |socket| left::find(Some(socket), None).into_iter().collect());
     for one in &left {
         let pids: Vec<String> = one.pids().iter().map(ToString::to_string).collect();
         rows.add_row(vec![
