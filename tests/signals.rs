@@ -150,11 +150,13 @@ fn a_crash_loop_backs_off_and_the_listener_stays_open() {
     let mut events = gin.events();
     kill(Pid::from_raw(gin.workers()[0]), Signal::SIGKILL).unwrap();
     // At once, then after 100, 200, 400 ms ...: five crashes are a second, twelve more than a minute.
-    let mut waits = Vec::new();
+    let mut waits: Vec<u64> = Vec::new();
     for _ in 0..times(5, 12) {
         let text = events.until("respawned in ").text;
         let wait: u64 = text.split(' ').nth(3).unwrap().parse().unwrap();
-        assert!(waits.last().is_none_or(|before| wait >= *before), "{waits:?}, then {wait} ms");
+        // At the most the jitter may make one shorter than the one before.
+        let least = waits.last().copied().unwrap_or(0).min(25_000);
+        assert!(wait >= least, "{waits:?}, then {wait} ms");
         waits.push(wait);
     }
     assert!(waits[4] >= 800 && waits.iter().all(|wait| *wait <= 37_500), "{waits:?}");
