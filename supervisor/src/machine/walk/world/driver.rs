@@ -1,0 +1,152 @@
+//! The driver and the kernel of the walk: actions become processes, and processes live and die.
+
+use std::collections::{HashMap, HashSet};
+
+use super::super::super::event::WorkerEvent;
+use super::super::super::*;
+use super::{Life, Process, Survive, World, pid};
+
+impl World {
+    /// The master dies after `actions` of its last ones, and its successor adopts who survives.
+    pub(super) fn die(&mut self, actions: usize, survive: Survive) -> Event {
+        self.budget.kills -= 1;
+        let (processes, all) = self.last.clone();
+        self.processes = processes;
+        for action in all.iter().take(actions) {
+            match action {
+                Action::Spawn(id) => {
+                    self.processes.insert(*id, Life { process: Process::Helper, told_to_end: false });
+                }
+                Action::Drain(id, _) | Action::Kill(id) | Action::Abort(id) => {
+                    self.processes.entry(*id).and_modify(|life| life.told_to_end = true);
+                }
+                Action::Go(id) => {
+                    self.processes.entry(*id).and_modify(|life| life.process = Process::Accepting);
+                }
+                Action::Prepare { .. }
+                | Action::Check(_)
+                | Action::WarmUp(_)
+                | Action::Probe(_)
+                | Action::Keep(_)
+                | Action::Forget(_)
+                | Action::CheckReexec
+                | Action::Reexec
+                | Action::Answer(..)
+                | Action::Report(_)
+                | Action::Exit(_) => {}
+            }
+        }
+        // Without its orders a helper ends.
+        let survives = |id: &WorkerId| match survive {
+            Survive::All => true,
+            Survive::None => false,
+            Survive::AllBut(generation) => id.generation != generation,
+        };
+        self.processes.retain(|id, life| survives(id) && life.process != Process::Wished);
+        (self.preparing, self.checking, self.executing) = (None, false, false);
+        self.machine = snapshot::read(&snapshot::write(&self.machine, "walk").unwrap(), "walk").unwrap();
+        // The driver answers those that the machine does not know any more.
+        let awaited: Vec<OperationId> =
+            self.unanswered.iter().copied().filter(|operation| self.machine.awaits(*operation)).collect();
+        self.unanswered = awaited;
+        let alive = self.processes.keys().map(|id| (*id, pid(*id))).collect::<HashMap<_, _>>();
+        let known: HashSet<WorkerId> = self.machine.runs().flat_map(Run::workers).map(|worker| worker.id).collect();
+        assert!(alive.keys().all(|id| known.contains(id)), "a worker that no state knows: {alive:?} {known:?}");
+        Event::Adopted { alive, kept: self.frozen.iter().copied().collect() }
+    }
+
+    /// A process does `what`.
+    pub(super) fn live(&mut self, id: WorkerId, what: &WorkerEvent) {
+        let life = self.processes.get_mut(&id).expect("only offered for processes that are there");
+        match what {
+            WorkerEvent::Spawned { .. } => life.process = Process::Helper,
+            WorkerEvent::Executed => life.process = Process::Program,
+            WorkerEvent::Ready => life.process = Process::Ready,
+            WorkerEvent::WarmedUp(result) => {
+                life.process = Process::Ready;
+                self.budget.failures -= u8::from(result.is_err());
+            }
+            WorkerEvent::Probed(result) => {
+                life.process = Process::Ready;
+                self.budget.failures -= u8::from(result.is_err());
+            }
+            WorkerEvent::Overweight(_) | WorkerEvent::Hangs => self.budget.unfits -= 1,
+            WorkerEvent::Accepting => life.process = Process::Accepting,
+            WorkerEvent::ExecFailed { .. } => {
+                life.process = Process::Broken;
+                self.budget.failures -= 1;
+            }
+            WorkerEvent::SpawnFailed { .. } => {
+                self.budget.failures -= 1;
+                self.processes.remove(&id);
+            }
+            WorkerEvent::Exited { .. } => {
+                if !life.told_to_end && life.process != Process::Broken {
+                    self.budget.crashes -= 1;
+                }
+                self.processes.remove(&id);
+            }
+            WorkerEvent::Checked(_) | WorkerEvent::Extend(_) | WorkerEvent::Alive => {}
+        }
+    }
+
+    /// What the driver does with the machine's actions.
+    pub(super) fn perform(&mut self, before: &Machine, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Prepare { generation, from } => {
+                    assert!(self.preparing.replace(generation).is_none(), "two candidates");
+                    assert!(from.is_none_or(|from| self.frozen.contains(&from)), "back to what was forgotten");
+                    self.frozen.insert(generation);
+                }
+                Action::Keep(generation) => assert!(self.frozen.contains(&generation), "keep what was forgotten"),
+                Action::CheckReexec => assert!(!std::mem::replace(&mut self.checking, true), "checked twice at once"),
+                Action::Reexec => assert!(!std::mem::replace(&mut self.executing, true), "executed twice at once"),
+                Action::Spawn(id) => {
+                    let life = Life { process: Process::Wished, told_to_end: false };
+                    assert!(self.processes.insert(id, life).is_none(), "{id} was made twice");
+                    assert!(!self.exited);
+                }
+                Action::WarmUp(id) => self.step_to(id, Process::WarmingUp),
+                Action::Probe(id) => self.step_to(id, Process::Probing),
+                Action::Abort(id) => self.processes.get_mut(&id).expect("abort nobody").told_to_end = true,
+                Action::Go(id) => {
+                    let life = self.processes.get_mut(&id).expect("go to nobody");
+                    assert_eq!(life.process, Process::Ready, "go before ready");
+                    life.process = if self.plan.channel { Process::Going } else { Process::Accepting };
+                }
+                Action::Drain(id, reason) => {
+                    self.processes.get_mut(&id).expect("drain nobody").told_to_end = true;
+                    self.check_drain(before, id, reason);
+                }
+                Action::Kill(id) => {
+                    let life = self.processes.get_mut(&id).expect("kill nobody");
+                    assert_ne!(life.process, Process::Wished, "kill without a process");
+                    life.told_to_end = true;
+                }
+                Action::Forget(generation) => {
+                    assert!(!self.processes.keys().any(|id| id.generation == generation), "forgotten alive");
+                    assert!(self.frozen.remove(&generation), "forgotten twice");
+                    if self.preparing == Some(generation) {
+                        self.preparing = None;
+                    }
+                }
+                Action::Answer(operation, _) => {
+                    let place = self.unanswered.iter().position(|op| *op == operation);
+                    self.unanswered.remove(place.expect("answered twice, or never asked"));
+                }
+                Action::Exit(_) => {
+                    assert!(self.processes.is_empty(), "left behind: {:?}", self.processes);
+                    assert!(!std::mem::replace(&mut self.exited, true), "exited twice");
+                }
+                Action::Check(_) | Action::Report(_) => {}
+            }
+        }
+    }
+
+    fn step_to(&mut self, id: WorkerId, process: Process) {
+        let life = self.processes.get_mut(&id).expect("a step of nobody");
+        assert_eq!(life.process, Process::Ready, "a step out of order");
+        life.process = process;
+    }
+}
