@@ -59,9 +59,7 @@ fn a_program_that_was_deleted_comes_back_under_load_and_the_link_is_warned_of() 
     gin.restart();
     assert_eq!(who(&gin).0, "two");
     load.finish().assert_unhurt();
-    gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
-    gin.assert_sound();
-    gin.stop();
+    gin.ends_sound();
 }
 
 #[test]

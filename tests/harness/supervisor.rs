@@ -370,6 +370,16 @@ impl Supervisor {
         assert_eq!(there, known, "{status:#?}\n{}", self.log());
     }
 
+    /// One more restart; then nobody is there but who should be, and it stops.
+    ///
+    /// # Panics
+    /// If not.
+    pub fn ends_sound(self) {
+        self.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
+        self.assert_sound();
+        self.stop();
+    }
+
     /// SIGKILL to one of its workers, until that is dead.
     ///
     /// # Panics
