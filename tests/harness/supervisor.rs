@@ -1,5 +1,6 @@
 //! A real gin-supervisor in a directory of its own.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ pub struct Supervisor {
 }
 
 /// How much of a log is shown.
-const TAIL: usize = 16 * 1024;
+const TAIL: usize = 4 * 1024;
 
 /// Waits for the end of a master: one that hangs fails its test, and says what it hangs in.
 fn end_of(master: &mut Child, log: impl Fn() -> String) -> ExitStatus {
@@ -39,12 +40,20 @@ fn end_of(master: &mut Child, log: impl Fn() -> String) -> ExitStatus {
     let mut ended = [PollFd::new(&process, PollFlags::IN)];
     let patience = Timespec::try_from(crate::PATIENCE).unwrap();
     if rustix::event::poll(&mut ended, Some(&patience)).unwrap() == 0 {
-        let of_process = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        let log = log();
-        let tail = &log[log.floor_char_boundary(log.len().saturating_sub(TAIL))..];
-        panic!("it does not end: {}, {}\n{}\n{tail}", of_process("wchan"), of_process("stack"), of_process("status"));
+        panic!("it does not end: {}", predicament(pid, &log()));
     }
     master.wait().unwrap()
+}
+
+/// What each thread of a process is at, and the end of its log: of one that does nothing.
+fn predicament(pid: u32, log: &str) -> String {
+    let mut text = String::new();
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let of_thread = |file: &str| std::fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+        let [name, place, stack, call, stat] = ["comm", "wchan", "stack", "syscall", "stat"].map(of_thread);
+        let _ = writeln!(text, "{}: {place}\n{stack}{call}{stat}", name.trim());
+    }
+    text + &log[log.floor_char_boundary(log.len().saturating_sub(TAIL))..]
 }
 
 pub(super) fn command(program: &Path, dir: &Path, environment: &[(String, String)]) -> Command {
@@ -253,7 +262,7 @@ impl Supervisor {
         let child = &mut self.child;
         let gone = || child.try_wait().is_ok_and(|status| status.is_some());
         if let Err(all) = self.told.wait(after, |message| message.starts_with("READY=1"), gone) {
-            panic!("it does not serve ({all:?}): {}", self.log());
+            panic!("it does not serve ({all:?}): {}", self.predicament());
         }
     }
 
@@ -432,6 +441,12 @@ impl Supervisor {
     pub fn load(&self) -> Load {
         let (tcp, unix) = (self.tcp(), self.unix());
         Load::new().keep_alive(&tcp, 4).one_shot(&tcp, 4).keep_alive(&unix, 2).one_shot(&unix, 2)
+    }
+
+    /// What its master is at, thread by thread, and the end of its log.
+    #[must_use]
+    pub fn predicament(&self) -> String {
+        predicament(self.child.id(), &self.log())
     }
 
     /// SIGTERM, and everything that must hold then: exit code 0, and nothing left behind.
