@@ -138,3 +138,29 @@ fn as_any_user_with_a_root_that_cannot_be_written_it_restarts_on_usr2() {
     assert!(container.log().contains("/dev/shm/gin-12345/shop/"), "{}", container.log());
     container.stop();
 }
+
+#[test]
+fn who_writes_from_outside_is_no_worker_and_keeps_none_from_being_looked_after() {
+    let container = Container::start("ok", "0");
+    let init = container.init();
+    // More than a socket's queue takes: they are read.
+    let flood = "import glob, socket, struct, sys\n\
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack('ll', 30, 0))\n\
+        s.connect(next(glob.iglob(sys.argv[1] + '/dev/shm/**/1.0.0.notify', recursive=True)))\n\
+        for n in range(100): s.send(b'WATCHDOG=trigger')\n";
+    let python = ["/usr/bin/python3", "-c", flood];
+    // From a session whose leader is outside, as `docker exec` may make it; and from a process outside.
+    let mut of_session = Command::new("nsenter");
+    of_session.args(["--target", &init.to_string(), "--pid", "--mount"]).args(python).arg("");
+    let mut of_process = Command::new(python[0]);
+    of_process.args(&python[1..]).arg(format!("/proc/{init}/root"));
+    for mut from_outside in [of_session, of_process] {
+        assert!(from_outside.status().unwrap().success(), "{}", container.log());
+    }
+    let log = container.log();
+    assert!(log.contains("none of the worker's") && !log.contains("panicked"), "{log}");
+    assert_eq!(get(&container.http(), "/").unwrap().json()["generation"], "1");
+    // A worker that nobody looks after would not be seen to end.
+    container.stop();
+}

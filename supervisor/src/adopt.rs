@@ -271,7 +271,8 @@ fn finish(workers: &[(i32, OwnedFd)]) {
 /// Asks workers that cannot be adopted to finish, and waits for a while; gives how many.
 fn ask_strays(runtime: &Path) -> usize {
     // A worker leads its session; what else there is ends with it, or is ended after it.
-    let leads = |pid: rustix::process::Pid| rustix::process::getsid(Some(pid)) == Ok(pid);
+    let leads =
+        |pid: rustix::process::Pid| orphan::session_of(pid.as_raw_nonzero().get()) == Some(pid.as_raw_nonzero().get());
     let strays =
         orphan::strays(runtime).into_iter().filter_map(|(pid, _)| rustix::process::Pid::from_raw(pid.as_raw()));
     let leaders = strays.filter(|pid| leads(*pid));

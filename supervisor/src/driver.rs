@@ -17,6 +17,7 @@ mod report;
 mod resume;
 mod service_manager;
 mod status;
+mod task;
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -50,6 +51,7 @@ use operations::Operations;
 use perform::Performer;
 pub use reload::Request as ReloadRequest;
 pub use service_manager::forget as forget_stored;
+pub use task::until_panic;
 
 /// Commands and news on their way to the loop; more make their senders wait.
 const INBOX: usize = 256;

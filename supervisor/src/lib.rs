@@ -29,7 +29,6 @@ mod telemetry;
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
-use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -308,7 +307,7 @@ async fn serve(parts: Parts, [control, status]: [ControlSocket; 2], succession: 
     servers.spawn_local(control.serve(control::acting(handle.clone()), acts, is_over.clone(), paused()));
     servers.spawn_local(status.serve(control::looking(handle.clone()), looks, is_over, paused()));
     drop(handle);
-    let code = match servers.run_until(until_panic(driver.run(succession))).await {
+    let code = match servers.run_until(driver::until_panic(driver.run(succession))).await {
         Ok(code) => code,
         Err(Gone::NotResumed(error)) => leave_as_found(&Gone::NotResumed(error)),
         Err(Gone::Events(error)) => return Err(error),
@@ -325,19 +324,6 @@ fn leave_as_found(error: &Gone) -> ! {
     telemetry::flush();
     eprintln!("error: {error}");
     std::process::exit(exit::FAILED.into())
-}
-
-/// A master that panics ends as one that is killed does: at once, with everything left for the next one to adopt.
-async fn until_panic<T>(future: impl Future<Output = T>) -> T {
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(move |context| {
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
-        polled.unwrap_or_else(|_| {
-            telemetry::flush();
-            std::process::abort()
-        })
-    })
-    .await
 }
 
 fn is_demo(cli: &Cli) -> bool {

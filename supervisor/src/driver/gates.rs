@@ -57,7 +57,7 @@ impl Performer {
                 self.gates.insert(id, Gate::Command(command.child()));
                 // The machine's own deadline, which the worker may extend, comes first.
                 let timeout = timeout.saturating_mul(LONGEST);
-                tokio::task::spawn_local(async move {
+                super::task::spawn(async move {
                     let what = tell(command.end(timeout).await);
                     // Closed only when the driver has left.
                     let _ = inbox.send(Message::Event(Event::Worker { worker: id, what })).await;
@@ -97,7 +97,7 @@ impl Performer {
             return events.push_back(Event::Worker { worker: id, what });
         };
         let (inbox, socket) = (self.handle.inbox.clone(), private.path().to_owned());
-        let task = tokio::task::spawn_local(async move {
+        let task = super::task::spawn(async move {
             let what = WorkerEvent::Probed(probe(&socket, &settings).await);
             let _ = inbox.send(Message::Event(Event::Worker { worker: id, what })).await;
         });

@@ -313,7 +313,7 @@ impl Performer {
         fds.extend(process.channel_fd());
         let sent = helper.link.send(&spec, &fds);
         let _ = fault::at("spawn.sent");
-        tokio::task::spawn_local(process.watch(Some(helper.link), self.handle.inbox.clone(), Rc::clone(&self.claims)));
+        super::task::spawn(process.watch(Some(helper.link), self.handle.inbox.clone(), Rc::clone(&self.claims)));
         Ok((pid.as_raw(), sent))
     }
 

@@ -49,7 +49,7 @@ impl Performer {
                 self.service_manager.extend(now, now + timeout);
                 let (inbox, operations) = (self.handle.inbox.clone(), self.handle.operations.clone());
                 let began = time::now();
-                tokio::task::spawn_local(async move {
+                super::task::spawn(async move {
                     let result = command.end(timeout).await;
                     let took = time::now().since(began);
                     hook_ended(&operations, generation, "before_restart", &result, took);

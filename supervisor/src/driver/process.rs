@@ -169,7 +169,7 @@ impl Process {
             return;
         }
         let own = Rc::clone(this);
-        tokio::task::spawn_local(async move {
+        super::task::spawn(async move {
             for _ in 0..RETRIES {
                 tokio::time::sleep(RETRY).await;
                 if own.signalled(own.child.kill_group()) {

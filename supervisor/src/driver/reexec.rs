@@ -41,7 +41,7 @@ impl Performer {
                 let pid = child.pid();
                 self.claims.borrow_mut().insert(pid, Claim::Command);
                 let (claims, inbox) = (std::rc::Rc::clone(&self.claims), self.handle.inbox.clone());
-                tokio::task::spawn_local(async move {
+                super::task::spawn(async move {
                     let in_time = tokio::time::timeout(PATIENCE, child.exited()).await.is_ok();
                     // And what it has started.
                     let _ = child.kill_group();
@@ -96,7 +96,7 @@ impl Performer {
     /// Callers are to leave, and none is let in, until it is decided. Who followed something comes back and hears the rest.
     pub(super) fn pause_for_reexec(&self) {
         let (handle, claims) = (self.handle.clone(), std::rc::Rc::clone(&self.claims));
-        tokio::task::spawn_local(async move {
+        super::task::spawn(async move {
             while claims.borrow().values().any(|claim| *claim == Claim::Command) {
                 tokio::time::sleep(PAUSE).await;
             }

@@ -227,7 +227,7 @@ impl Performer {
         let (timeout, operations, began) = (frozen.config.hooks.timeout, self.handle.operations.clone(), time::now());
         match command.start(&spec, program) {
             Ok(()) => {
-                tokio::task::spawn_local(async move {
+                super::task::spawn(async move {
                     let result = command.end(timeout).await;
                     hook_ended(&operations, generation, name, &result, time::now().since(began));
                 });

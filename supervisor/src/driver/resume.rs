@@ -74,7 +74,7 @@ impl Driver {
             self.performer.processes.insert(worker.id, Rc::clone(&process));
             pids.insert(worker.id, worker.process.pid);
             let (inbox, claims) = (self.handle.inbox.clone(), Rc::clone(&self.performer.claims));
-            tokio::task::spawn_local(process.watch(None, inbox, claims));
+            super::task::spawn(process.watch(None, inbox, claims));
         }
         if in_place {
             self.go_on(&pids);

@@ -166,12 +166,20 @@ pub fn kill_foreign(pid: Pid, notify: &Path) {
 /// Whether a process is of a worker's session, or descends from the worker.
 #[must_use]
 pub fn descends(pid: i32, worker: i32) -> bool {
-    let session = rustix::process::Pid::from_raw(pid).and_then(|pid| rustix::process::getsid(Some(pid)).ok());
-    if session.is_some_and(|session| session.as_raw_nonzero().get() == worker) {
+    if session_of(pid) == Some(worker) {
         return true;
     }
     let line = std::iter::successors(Some(pid), |pid| parent_of(*pid).filter(|parent| *parent > 1));
     line.take(LEVELS).any(|ancestor| ancestor == worker)
+}
+
+/// The session of a process; `None` too if its leader is outside of this PID namespace: such a session is 0 to getsid(2)
+/// (pid_namespaces(7)), and so is the PID of who writes to us from there. rustix takes neither for possible.
+#[must_use]
+pub fn session_of(pid: i32) -> Option<i32> {
+    let pid = Some(pid).filter(|pid| *pid > 0)?;
+    let session = nix::unistd::getsid(Some(Pid::from_raw(pid))).ok()?;
+    Some(session.as_raw()).filter(|session| *session > 0)
 }
 
 /// This process and those that it descends from.
