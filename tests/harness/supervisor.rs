@@ -1,8 +1,9 @@
 //! A real gin-supervisor in a directory of its own.
 
+mod deaths;
+
 use std::fmt::Write as _;
 use std::fs::File;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -10,8 +11,6 @@ use gin_shared::generation::Generation;
 use gin_shared::status::{Role, Status};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::PidfdFlags;
 use tempfile::TempDir;
 
 use crate::control::{Ctl, Events, status};
@@ -29,21 +28,6 @@ pub struct Supervisor {
 
 /// How much of a log is shown.
 const TAIL: usize = 4 * 1024;
-
-/// Waits for the end of a master: one that hangs fails its test, and says what it hangs in.
-fn end_of(master: &mut Child, log: impl Fn() -> String) -> ExitStatus {
-    if let Some(status) = master.try_wait().unwrap() {
-        return status;
-    }
-    let pid = master.id();
-    let process = rustix::process::pidfd_open(rustix::process::Pid::from_child(master), PidfdFlags::empty()).unwrap();
-    let mut ended = [PollFd::new(&process, PollFlags::IN)];
-    let patience = Timespec::try_from(crate::PATIENCE).unwrap();
-    if rustix::event::poll(&mut ended, Some(&patience)).unwrap() == 0 {
-        panic!("it does not end: {}", predicament(pid, &log()));
-    }
-    master.wait().unwrap()
-}
 
 /// What each thread of a process is at, and the end of its log: of one that does nothing.
 fn predicament(pid: u32, log: &str) -> String {
@@ -73,6 +57,10 @@ pub(super) fn command(program: &Path, dir: &Path, environment: &[(String, String
 }
 
 impl Supervisor {
+    fn command(&self) -> Command {
+        command(&self.program, self.dir.path(), &self.environment)
+    }
+
     /// What it has told its service manager.
     #[must_use]
     pub fn told(&self) -> &Notifications {
@@ -194,25 +182,6 @@ impl Supervisor {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Runs gin-ctl until it ends, or the master does.
-    ///
-    /// # Panics
-    /// If neither does.
-    pub fn ctl_until_death(&self, args: &[&str]) {
-        let mut ctl = self.ctl_in_background(args);
-        let open = |child: &Child| {
-            let pid = rustix::process::Pid::from_child(child);
-            rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap()
-        };
-        let (first, second) = (open(&ctl), open(&self.child));
-        let flags = PollFlags::IN;
-        let mut ended = [PollFd::new(&first, flags), PollFd::new(&second, flags)];
-        let patience = Timespec { tv_sec: 45, tv_nsec: 0 };
-        assert_ne!(rustix::event::poll(&mut ended, Some(&patience)), Ok(0), "neither has ended: {}", self.log());
-        let _ = ctl.kill();
-        let _ = ctl.wait();
-    }
-
     /// `gin-ctl restart` that succeeds.
     pub fn restart(&self) {
         self.ctl(&["restart"]).assert(0, &["serves"]);
@@ -266,78 +235,6 @@ impl Supervisor {
         }
     }
 
-    /// Starts it once more, when it is dead, and waits until it serves.
-    ///
-    /// # Panics
-    /// If it does not.
-    pub fn start_again(&mut self) {
-        self.until_dead();
-        let after = self.told.settle();
-        self.child = command(&self.program, self.dir.path(), &self.environment).process_group(0).spawn().unwrap();
-        self.until_ready(after);
-    }
-
-    /// Starts it once more, to its end: it is to die.
-    ///
-    /// # Panics
-    /// If it cannot be run.
-    pub fn start_to_its_end(&mut self) {
-        self.until_dead();
-        let mut again = command(&self.program, self.dir.path(), &self.environment).process_group(0).spawn().unwrap();
-        end_of(&mut again, || self.log());
-    }
-
-    /// Until the master, which was killed, is dead.
-    ///
-    /// # Panics
-    /// If it cannot be waited for.
-    pub fn wait_dead(&mut self) {
-        self.until_dead();
-    }
-
-    /// The same when it is not to come up; gives its exit code.
-    ///
-    /// # Panics
-    /// If it cannot be run.
-    #[must_use]
-    pub fn fails_again(&mut self) -> i32 {
-        self.until_dead();
-        let mut again = command(&self.program, self.dir.path(), &self.environment).spawn().unwrap();
-        end_of(&mut again, || self.log()).code().expect("it exits")
-    }
-
-    /// The same with a hard limit of so many descriptors.
-    ///
-    /// # Panics
-    /// If it cannot be run, or comes up: then it is ended.
-    #[must_use]
-    pub fn fails_again_with_descriptors(&mut self, limit: u64) -> i32 {
-        self.until_dead();
-        let mut limited = Command::new("prlimit");
-        limited.arg(format!("--nofile={limit}:{limit}")).arg(&self.program);
-        let plain = command(&self.program, self.dir.path(), &self.environment);
-        limited.args(plain.get_args());
-        for (name, value) in plain.get_envs() {
-            match value {
-                Some(value) => limited.env(name, value),
-                None => limited.env_remove(name),
-            };
-        }
-        let log = File::options().append(true).open(self.dir.path().join("log")).unwrap();
-        let mut again = limited.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        end_of(&mut again, || self.log()).code().unwrap_or(-1)
-    }
-
-    /// Orders faults and deaths: see `os/fault.rs`. Nothing: none any more.
-    ///
-    /// # Panics
-    /// If the file cannot be written.
-    pub fn order(&self, orders: &str) {
-        let file = self.dir.path().join("faults");
-        std::fs::write(file.with_extension("new"), orders).unwrap();
-        std::fs::rename(file.with_extension("new"), file).unwrap();
-    }
-
     /// The most resident memory that the master had until it ended, in KiB.
     ///
     /// # Panics
@@ -389,53 +286,6 @@ impl Supervisor {
         self.stop();
     }
 
-    /// SIGKILL to one of its workers, until that is dead.
-    ///
-    /// # Panics
-    /// If it does not die.
-    pub fn kill_worker(&self, worker: i32) {
-        let pid = rustix::process::Pid::from_raw(worker).unwrap();
-        let process = rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap();
-        rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL).unwrap();
-        let patience = Timespec::try_from(crate::PATIENCE).unwrap();
-        let dead = rustix::event::poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience));
-        assert_eq!(dead, Ok(1), "worker {worker} does not die");
-    }
-
-    /// SIGKILL to a worker, until another serves in its place, or the master is dead.
-    ///
-    /// # Panics
-    /// If neither comes to pass.
-    pub fn respawn_until_death(&self) {
-        let master = self.child.id();
-        let victim = self.processes().into_iter().find(|pid| u32::try_from(*pid) != Ok(master)).expect("a worker");
-        let events = Events::begin(&self.socket());
-        self.kill_worker(victim);
-        if let Some(events) = events {
-            events.until_or_end("serving");
-        }
-    }
-
-    /// SIGKILL to the master alone.
-    ///
-    /// # Panics
-    /// If it is gone.
-    pub fn kill(&self) {
-        self.signal(Signal::SIGKILL);
-    }
-
-    /// SIGKILL, and another start that adopts.
-    ///
-    /// # Panics
-    /// If it does not.
-    pub fn die_and_adopt(&mut self) {
-        let (master, workers) = (self.pid(), self.workers());
-        self.kill();
-        self.start_again();
-        assert_ne!(self.pid(), master);
-        assert_eq!(self.workers(), workers, "{}", self.log());
-    }
-
     /// Clients of each kind, at both of its listeners.
     #[must_use]
     pub fn load(&self) -> Load {
@@ -457,7 +307,7 @@ impl Supervisor {
 
     fn until_dead(&mut self) -> ExitStatus {
         let log = self.dir.path().join("log");
-        end_of(&mut self.child, || String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned())
+        deaths::end_of(&mut self.child, || String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned())
     }
 
     /// Waits for its end; gives its exit code.
