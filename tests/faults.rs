@@ -19,7 +19,7 @@ const ERRORS: [(&str, &str); 6] = [
 /// Reached at a start alone.
 const AT_START: [&str; 6] = ["lock.open", "pid.open", "pid.write", "runtime.mkdir", "signal.signalfd", "state.open"];
 /// No calls: moments at which the master can be made to die.
-const MOMENTS: [&str; 8] = [
+const MOMENTS: [&str; 9] = [
     "loop.handled",
     "loop.performed",
     "keep.before",
@@ -28,6 +28,7 @@ const MOMENTS: [&str; 8] = [
     "spawn.recorded",
     "spawn.sent",
     "spawn.forked",
+    "watch.heard",
 ];
 
 /// All errors in the long run, one a point in the short one.

@@ -235,6 +235,23 @@ fn killed_while_it_stops_or_boots_the_next_one_boots() {
 }
 
 #[test]
+fn a_task_that_panics_takes_the_master_with_it_and_the_next_one_adopts() {
+    let mut gin = supervisor().workers(2).faulty().ours("one", "ok").set("soak = \"0s\"").start();
+    let (load, workers) = (Load::new().one_shot(&gin.tcp(), 2), gin.workers());
+    // In the task that looks after a worker: the loop itself would go on.
+    gin.order("watch.heard panic");
+    gin.ctl_until_death(&["restart"]);
+    assert_eq!(gin.wait(), -1, "a signal ends it");
+    assert!(gin.log().contains("as ordered"), "{}", gin.log());
+    gin.order("");
+    gin.start_again();
+    assert_eq!(gin.workers(), workers);
+    load.flows(20);
+    load.finish().assert_unhurt();
+    gin.ends_sound();
+}
+
+#[test]
 fn workers_of_a_master_that_is_to_take_them_along_end_with_it() {
     let mut gin = supervisor().workers(2).ours("one", "ok").set("on_master_death = \"exit\"\nsoak = \"0s\"").start();
     gin.restart();

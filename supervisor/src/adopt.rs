@@ -271,11 +271,9 @@ fn finish(workers: &[(i32, OwnedFd)]) {
 /// Asks workers that cannot be adopted to finish, and waits for a while; gives how many.
 fn ask_strays(runtime: &Path) -> usize {
     // A worker leads its session; what else there is ends with it, or is ended after it.
-    let leads =
-        |pid: rustix::process::Pid| orphan::session_of(pid.as_raw_nonzero().get()) == Some(pid.as_raw_nonzero().get());
-    let strays =
-        orphan::strays(runtime).into_iter().filter_map(|(pid, _)| rustix::process::Pid::from_raw(pid.as_raw()));
-    let leaders = strays.filter(|pid| leads(*pid));
+    let strays = orphan::strays(runtime).into_iter().map(|(pid, _)| pid.as_raw());
+    let leaders =
+        strays.filter(|pid| orphan::session_of(*pid) == Some(*pid)).filter_map(rustix::process::Pid::from_raw);
     let opened = leaders.filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let workers: Vec<(i32, OwnedFd)> = opened.map(|fd| (Signal::TERM.as_raw(), fd)).collect();
     finish(&workers);

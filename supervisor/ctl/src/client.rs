@@ -150,7 +150,8 @@ async fn connect(path: &Path) -> Result<UnixStream, Failure> {
 
 /// Asks, and has the head of the answer.
 async fn send(stream: UnixStream, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
-    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    // 0: it is outside of this PID namespace.
+    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
     let late = |_| {
         let who = pid.map_or_else(|| "the supervisor".to_owned(), |pid| format!("the supervisor (pid {pid})"));
         let text = format!("{who} does not answer, within {} s; does it hang, or is it stopped?", PATIENCE.as_secs());

@@ -19,11 +19,11 @@ use crate::machine::event::{Event, WorkerEvent};
 use crate::machine::failure::Exit;
 use crate::os::channel::{Channel, ChannelListener};
 use crate::os::notify::NotifySocket;
-use crate::os::orphan;
 use crate::os::pidfd::Child;
 use crate::os::private::PrivateListener;
 use crate::os::spawn::Link;
 use crate::os::words::LastWords;
+use crate::os::{fault, orphan};
 use crate::state::{self, LeftWorker};
 
 /// A kill that failed is tried again after this, so many times.
@@ -215,6 +215,7 @@ impl Process {
                 },
                 notices = self.notify.receive(|pid| self.is_of(pid)) => self.notices(&notices.unwrap_or_default()),
             };
+            let _ = fault::at("watch.heard");
             self.tell(&inbox, events).await;
             // However fast somebody writes, others get their turn.
             tokio::task::yield_now().await;

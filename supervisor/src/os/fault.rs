@@ -2,7 +2,7 @@
 //! release build has none of it.
 //!
 //! `GIN_FAULTS` names a file, read at each point: `NAME EMFILE` makes the call of that name fail so, `NAME kill` kills this
-//! process there, `NAME kill 2` lets two pass before, from the order on. Orders that were carried out stand in a file beside it, `.done`.
+//! process there, `NAME panic` panics, `NAME kill 2` lets two pass before, from the order on. Orders that were carried out stand in a file beside it, `.done`.
 
 /// A call that may be made to fail.
 ///
@@ -61,6 +61,7 @@ mod ordered {
             if what == "kill" {
                 let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
             }
+            assert!(what != "panic", "as ordered");
             let errno = match what {
                 "EMFILE" => Errno::EMFILE,
                 "ENOMEM" => Errno::ENOMEM,
