@@ -9,13 +9,19 @@
 //! master  <-------  hello{version}  worker     the lower version counts
 //! master  go  ------------------->  worker     accept from the public listeners
 //! master  <---------------  serving worker     it does
-//! master  drain{reason}  -------->  worker     instead of the stop signal
+//! master  take + 1 fd  ---------->  worker     version 2: connections will come over this socket, see [`crate::handover`]
+//! master  drain{reason} + fds  -->  worker     instead of the stop signal; since version 2 with sockets to workers that take
+//! master  <--------  drained{...}  worker     version 2: what became of its connections, now and then, and at the end
 //! ```
 
 use serde::{Deserialize, Serialize};
 
 /// The version spoken here.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// The first version that speaks of handing connections over.
+pub const HANDOVER: u32 = 2;
+/// Descriptors a packet at most.
+pub const FDS_MAX: usize = 64;
 /// The longest packet, in bytes.
 pub const MESSAGE_MAX: usize = 16 * 1024;
 
@@ -35,6 +41,8 @@ pub enum FromMaster {
         /// Why, for it decides what the balancer is told.
         reason: DrainReason,
     },
+    /// Another worker hands its connections over, by the socket that comes along.
+    Take,
 }
 
 /// From the worker.
@@ -48,6 +56,61 @@ pub enum FromWorker {
     },
     /// The worker accepts from its public listeners.
     Serving,
+    /// What has become of its connections since it drains.
+    Drained(Fates),
+}
+
+/// What became of the connections of a worker that drains.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Fates {
+    /// Still there.
+    pub open: u64,
+    /// Another worker serves them.
+    pub handed_over: u64,
+    /// Closed by their clients.
+    pub finished: u64,
+    /// Closed by the worker, which had said so in its last answer, by GOAWAY, or by a close frame.
+    pub closed: u64,
+    /// Cut at the deadline.
+    pub cut: u64,
+}
+
+impl std::ops::Add for Fates {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            open: self.open + other.open,
+            handed_over: self.handed_over + other.handed_over,
+            finished: self.finished + other.finished,
+            closed: self.closed + other.closed,
+            cut: self.cut + other.cut,
+        }
+    }
+}
+
+impl std::iter::Sum for Fates {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| sum + one)
+    }
+}
+
+/// "241 handed over, 3 in flight": what there is none of is left out.
+impl std::fmt::Display for Fates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let counts = [
+            (self.handed_over, "handed over"),
+            (self.finished, "finished"),
+            (self.closed, "closed with notice"),
+            (self.cut, "cut"),
+            (self.open, "in flight"),
+        ];
+        let some: Vec<String> =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        f.write_str(if some.is_empty() { "no connections" } else { "" })?;
+        f.write_str(&some.join(", "))
+    }
 }
 
 /// Why a worker is to drain.

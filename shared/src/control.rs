@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::channel::Fates;
 use crate::generation::Generation;
 
 /// Names one operation. Never used twice by one master.
@@ -190,7 +191,11 @@ pub enum Step {
     /// The operation is over.
     Ended(Outcome),
     /// The generations before the one it made are gone. Only sent when asked for with `?drained=true`.
-    Drained,
+    Drained {
+        /// What became of the connections of the last of them; of workers of ours alone.
+        #[serde(default)]
+        connections: Option<Fates>,
+    },
     /// Something that a later version says.
     #[serde(other)]
     Other,

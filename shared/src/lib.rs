@@ -9,7 +9,9 @@
 //! | what a worker inherits, and to adopt it | [`inherit`] |
 //! | `READY=1` and its like | [`notify`] |
 //! | what master and our worker say to each other | [`channel`] |
-//! | the control API's types | [`control`], [`status`] |
+//! | to send and receive descriptors | [`descriptors`] |
+//! | what two workers say when one hands its connections to the other | [`handover`] |
+//! | the control API's types | [`control`], [`status`], [`metrics`] |
 //! | every key of the configuration | [`mod@reference`] |
 //! | what a master leaves for its successor | [`state`] |
 //! | exit codes | [`exit`] |
@@ -18,10 +20,14 @@
 pub mod channel;
 pub mod check;
 pub mod control;
+pub mod descriptors;
 pub mod exit;
+pub mod fault;
 pub mod generation;
+pub mod handover;
 pub mod inherit;
 pub mod listen;
+pub mod metrics;
 pub mod notify;
 pub mod reference;
 pub mod runtime_dir;

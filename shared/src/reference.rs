@@ -354,7 +354,13 @@ pub const TIMEOUTS: &[Key] = &[
     key("idle", Kind::Duration, "\"60s\"", "Between two requests on a connection."),
     key("shutdown", Kind::Duration, "\"30s\"", "A drain's end; supervisor.drain_timeout must be longer."),
     key("lame_duck", Kind::Duration, "\"0s\"", "On a stop, /readyz says 503 for so long before accepting ends."),
-    key("idle_grace", Kind::Duration, "\"5s\"", "A drain waits so long for one more request on an idle connection."),
+    key("park_after", Kind::Duration, "\"100ms\"", "A connection that is idle for so long gives its memory back."),
+    key(
+        "idle_grace",
+        Kind::Duration,
+        "\"5s\"",
+        "A drain that hands nothing over waits so long for one more request on an idle connection.",
+    ),
 ];
 
 /// `[limits]`

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::channel::Fates;
 use crate::control::Phase;
 use crate::generation::Generation;
 
@@ -35,6 +36,21 @@ pub struct Status {
     pub rollback: Option<Generation>,
     /// The newest upgrade that ended.
     pub last_upgrade: Option<Upgrade>,
+    /// What became of connections in all drains since the master started.
+    #[serde(default)]
+    pub connections: Fates,
+    /// The newest generation that drained, and is gone.
+    #[serde(default)]
+    pub drained: Option<Drained>,
+}
+
+/// A generation that is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// Which.
+    pub generation: Generation,
+    /// What became of its connections.
+    pub connections: Fates,
 }
 
 /// The fleet in one word.
@@ -89,6 +105,9 @@ pub struct GenerationStatus {
     pub since_ms: u64,
     /// Its workers.
     pub workers: Vec<WorkerStatus>,
+    /// What has become of its connections, once it drains; of workers of ours alone.
+    #[serde(default)]
+    pub connections: Option<Fates>,
 }
 
 /// One worker.

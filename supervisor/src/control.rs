@@ -245,6 +245,7 @@ fn looks(handle: Handle) -> Router {
     Router::new()
         .route("/v1/status", get(look::status))
         .route("/v1/history", get(look::history))
+        .route("/v1/metrics", get(look::metrics))
         .route("/v1/events", get(stream::events))
         .route("/v1/operations/{id}", get(stream::operation))
         .with_state(handle)

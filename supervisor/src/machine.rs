@@ -61,6 +61,9 @@ use moment::Moment;
 use plan::Plan;
 use succession::Reexec;
 
+/// Workers that take the connections of one, at most.
+const TAKERS_MAX: usize = 32;
+
 /// How many operations can wait for one upgrade.
 pub const OPERATIONS_MAX: usize = 256;
 
@@ -148,6 +151,18 @@ impl Machine {
             Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. } => Some(candidate),
             Fleet::Idle | Fleet::Serving(_) | Fleet::Stopping { .. } | Fleet::Stopped => None,
         }
+    }
+
+    /// Who is to have the connections of `leaver`: the one that serves in its slot, or all that serve if there is none. Of those that
+    /// `takes` says can be given any.
+    pub fn takers(&self, leaver: WorkerId, takes: impl Fn(&WorkerId) -> bool) -> Vec<WorkerId> {
+        let candidate = self.candidate().and_then(|candidate| candidate.run.as_ref());
+        let runs = || candidate.into_iter().chain(self.current());
+        let serving = runs().flat_map(Run::workers).filter(|worker| worker.is_serving() && worker.id != leaver);
+        let serving = serving.filter(|worker| takes(&worker.id));
+        let all: Vec<WorkerId> = serving.map(|worker| worker.id).collect();
+        let heir = all.iter().find(|worker| worker.slot == leaver.slot).copied();
+        heir.map_or_else(|| all.into_iter().take(TAKERS_MAX).collect(), |heir| vec![heir])
     }
 
     /// All generations that have workers: current, candidate, leaving.

@@ -3,7 +3,7 @@
 pub mod activation;
 pub mod channel;
 pub mod exec;
-pub mod fault;
+pub use gin_shared::fault;
 pub mod limits;
 pub mod listener;
 pub mod memory;

@@ -163,6 +163,9 @@ pub struct LeftWorker {
     /// Whether it has a channel.
     #[serde(default)]
     pub channel: bool,
+    /// The version that it speaks there, once it has said so: a successor need not wait for it.
+    #[serde(default)]
+    pub channel_version: Option<u32>,
     /// Whether it has a listener of its own.
     #[serde(default)]
     pub private: bool,

@@ -119,6 +119,11 @@ pub enum Command {
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
+    /// What Prometheus reads, as /v1/metrics has it
+    Metrics {
+        /// Which instance; may be left out when one runs
+        instance: Option<String>,
+    },
     /// Check a configuration file; exit code 2 if it cannot be used
     Check {
         /// The file

@@ -82,6 +82,10 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
                 _ => outcome,
             }
         }
+        Command::Metrics { instance } => {
+            let status: Status = client(socket, instance.as_deref())?.get("/v1/status").await?;
+            text(&gin_shared::metrics::text(&status))
+        }
         Command::History { instance } => history(&client(socket, instance.as_deref())?, json).await,
         Command::Events { follow: _, instance } => events::follow(&client(socket, instance.as_deref())?, json).await,
     }

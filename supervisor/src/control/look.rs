@@ -2,9 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use gin_shared::exit;
+use gin_shared::{exit, metrics};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -21,12 +21,27 @@ pub(super) async fn history(State(handle): State<Handle>) -> Response {
     ask(&handle, Message::History).await
 }
 
-async fn ask<T: Serialize>(handle: &Handle, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Response {
-    let (sender, answer) = oneshot::channel();
-    if handle.inbox.send(message(sender)).await.is_ok()
-        && let Ok(answer) = answer.await
-    {
-        return Json(answer).into_response();
+/// `GET /v1/metrics`
+pub(super) async fn metrics(State(handle): State<Handle>) -> Response {
+    match answer(&handle, Message::Status).await {
+        Some(status) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text(&status)).into_response(),
+        None => leaving(),
     }
+}
+
+async fn ask<T: Serialize>(handle: &Handle, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Response {
+    match answer(handle, message).await {
+        Some(answer) => Json(answer).into_response(),
+        None => leaving(),
+    }
+}
+
+async fn answer<T>(handle: &Handle, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
+    let (sender, answer) = oneshot::channel();
+    handle.inbox.send(message(sender)).await.ok()?;
+    answer.await.ok()
+}
+
+fn leaving() -> Response {
     error(StatusCode::SERVICE_UNAVAILABLE, exit::NO_SUPERVISOR, "the supervisor is leaving")
 }

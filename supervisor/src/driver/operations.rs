@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use gin_shared::channel::Fates;
 use gin_shared::control::{OperationId, Outcome, Step};
 use gin_shared::exit;
 use gin_shared::generation::Generation;
@@ -56,7 +57,7 @@ pub struct News {
 
 impl Operation {
     fn before_drained(&self) -> usize {
-        self.steps.iter().position(|step| *step == Step::Drained).unwrap_or(self.steps.len())
+        self.steps.iter().position(|step| matches!(step, Step::Drained { .. })).unwrap_or(self.steps.len())
     }
 }
 
@@ -180,12 +181,12 @@ impl Operations {
     }
 
     /// Generations have gone: whoever waited for all before theirs is told, as `is_left` says.
-    pub fn drained(&self, is_left: impl Fn(Generation) -> bool) {
+    pub fn drained(&self, connections: Option<Fates>, is_left: impl Fn(Generation) -> bool) {
         self.each(|_, operation| {
             let waits = operation.ended && !operation.drained;
             if waits && operation.generation.is_none_or(|generation| !is_left(generation)) {
                 operation.drained = true;
-                operation.steps.push(Step::Drained);
+                operation.steps.push(Step::Drained { connections });
             }
         });
     }

@@ -7,10 +7,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::{Rc, Weak};
 
+use gin_shared::channel::{DrainReason, Fates};
 use gin_shared::control::OperationId;
 use gin_shared::exit;
 use gin_shared::generation::{Generation, WorkerId};
 use gin_shared::state::ProcessId;
+use gin_shared::status::Drained;
 
 use super::command::{Claim, Claims};
 use super::frozen::Frozen;
@@ -51,6 +53,10 @@ pub struct Performer {
     pub(super) processes: HashMap<WorkerId, Rc<Process>>,
     /// The last words of a worker that was told to end or is gone, until its generation is.
     pub(super) words: HashMap<WorkerId, Vec<String>>,
+    /// What became of the connections of workers that are gone: by generation, until it is gone, and of all.
+    pub(super) fates: HashMap<Generation, Fates>,
+    pub(super) all_fates: Fates,
+    pub(super) drained: Option<Drained>,
     pub(super) started: Moment,
     /// The master's own process.
     pub(super) identity: ProcessId,
@@ -90,6 +96,9 @@ impl Performer {
             frozen: HashMap::new(),
             processes: HashMap::new(),
             words: HashMap::new(),
+            fates: HashMap::new(),
+            all_fates: Fates::default(),
+            drained: None,
             booted: false,
             service_manager: ServiceManager::from_env(stored),
             claims: Rc::new(RefCell::new(HashMap::new())),
@@ -163,9 +172,20 @@ impl Performer {
                     let _ = std::fs::remove_file(worker_file(&self.parts.paths.runtime, *worker, what));
                 }
                 if let Some(process) = self.processes.remove(worker) {
+                    if let Some(fates) = process.fates() {
+                        // What was still open has ended with it.
+                        let fates = Fates { open: 0, cut: fates.cut + fates.open, ..fates };
+                        let text = format!("the worker's connections: {fates}");
+                        tracing::info!(generation = worker.generation.0, slot = worker.slot.0, "{text}");
+                        self.event(text, Some(worker.generation), Some(*worker));
+                        let sum = self.fates.entry(worker.generation).or_default();
+                        *sum = *sum + fates;
+                        self.all_fates = self.all_fates + fates;
+                    }
                     // Only the last one of a slot is ever quoted.
                     self.words.retain(|id, _| (id.generation, id.slot) != (worker.generation, worker.slot));
                     self.words.insert(*worker, quote(&process));
+                    self.redirect(Some(*worker), machine);
                 }
                 Some(event)
             }
@@ -233,7 +253,11 @@ impl Performer {
                     if let Some(process) = self.processes.get(&worker) {
                         self.words.insert(worker, quote(process));
                     }
-                    self.with(worker, |process| process.drain(reason));
+                    let is_upgrade = reason == DrainReason::Upgrade;
+                    let takers = if is_upgrade { self.takers(worker, Some(worker), machine) } else { Vec::new() };
+                    // First those whose connections it would have been given.
+                    self.redirect(Some(worker), machine);
+                    self.with(worker, |process| process.drain(reason, &takers));
                 }
                 Action::Kill(worker) => {
                     self.gates.remove(&worker);
@@ -264,7 +288,30 @@ impl Performer {
     /// It has no worker left.
     fn gone(&mut self, generation: Generation, machine: &Machine) {
         self.words.retain(|worker, _| worker.generation != generation);
-        self.handle.operations.drained(|later| machine.leaving.iter().any(|run| run.id < later));
+        let fates = self.fates.remove(&generation);
+        self.drained = fates.map(|connections| Drained { generation, connections }).or(self.drained);
+        self.handle.operations.drained(fates, |later| machine.leaving.iter().any(|run| run.id < later));
+    }
+
+    /// Who is to have the connections of `leaver`, but for one that ends: the machine may not know of that yet.
+    fn takers(&self, leaver: WorkerId, ends: Option<WorkerId>, machine: &Machine) -> Vec<Rc<Process>> {
+        let takers = machine.takers(leaver, |id| self.takes(*id, ends));
+        takers.iter().filter_map(|taker| self.processes.get(taker).cloned()).collect()
+    }
+
+    fn takes(&self, id: WorkerId, ends: Option<WorkerId>) -> bool {
+        Some(id) != ends && self.processes.get(&id).is_some_and(|process| process.takes())
+    }
+
+    /// Whoever drains and has nobody to hand connections to, once `ends` takes none any more, hands them to others.
+    pub(super) fn redirect(&self, ends: Option<WorkerId>, machine: &Machine) {
+        if machine.current().is_none() {
+            return;
+        }
+        let takes = |id: &WorkerId| self.takes(*id, ends);
+        for process in self.processes.values().filter(|process| process.lacks_takers(takes)) {
+            process.redirect(&self.takers(process.id, ends, machine));
+        }
     }
 
     fn with(&self, worker: WorkerId, tell: impl FnOnce(&Process)) {

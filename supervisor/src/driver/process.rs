@@ -2,11 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use gin_shared::channel::{DrainReason, FromMaster, FromWorker};
+use gin_shared::channel::{self, DrainReason, Fates, FromMaster, FromWorker};
 use gin_shared::generation::WorkerId;
 use gin_shared::notify::Notice;
 use gin_shared::state::ProcessId;
@@ -17,7 +17,7 @@ use super::Message;
 use super::command::Claims;
 use crate::machine::event::{Event, WorkerEvent};
 use crate::machine::failure::Exit;
-use crate::os::channel::{Channel, ChannelListener};
+use crate::os::channel::{Channel, ChannelListener, between_workers};
 use crate::os::notify::NotifySocket;
 use crate::os::pidfd::Child;
 use crate::os::private::PrivateListener;
@@ -48,7 +48,12 @@ pub struct Process {
     notify: NotifySocket,
     channel: Option<(ChannelListener, Channel)>,
     private: Option<PrivateListener>,
-    greeted: Cell<bool>,
+    /// The version that it speaks on its channel.
+    greeted: Cell<Option<u32>>,
+    /// What has become of its connections since it drains.
+    fates: Cell<Option<Fates>>,
+    /// Who has its connections since it drains; unknown of one that an earlier master told to.
+    takers: RefCell<Option<Vec<WorkerId>>>,
     /// Whether it was told to end.
     told: Cell<bool>,
     stop_signal: Signal,
@@ -76,14 +81,16 @@ impl Process {
         identity: ProcessId,
     ) -> Self {
         let Own { channel, private } = own;
-        let (said, greeted, told) = (RefCell::new(None), Cell::new(false), Cell::new(false));
-        Self { id, said, words, identity, child, notify, channel, private, greeted, told, stop_signal }
+        let (said, greeted, told) = (RefCell::new(None), Cell::new(None), Cell::new(false));
+        let (fates, takers) = (Cell::new(None), RefCell::new(None));
+        Self { id, said, words, identity, child, notify, channel, private, greeted, fates, takers, told, stop_signal }
     }
 
     /// Takes up what a master before this one knew of it.
     #[must_use]
     pub fn resume(self, left: &LeftWorker) -> Self {
         self.told.set(left.told);
+        self.greeted.set(left.channel_version);
         *self.said.borrow_mut() = left.said.clone();
         self
     }
@@ -97,6 +104,7 @@ impl Process {
             stop_signal: self.stop_signal as i32,
             drain_timeout_ms: u64::try_from(drain_timeout.as_millis()).unwrap_or(u64::MAX),
             channel: self.channel.is_some(),
+            channel_version: self.greeted.get(),
             private: self.private.is_some(),
             told: self.told.get(),
             said: self.said.borrow().clone(),
@@ -144,23 +152,55 @@ impl Process {
 
     /// Lets it accept; one without a channel does already.
     pub fn go(&self) {
-        self.send(&FromMaster::Go);
+        self.send(&FromMaster::Go, &[]);
     }
 
     /// Asks it to finish: over the channel, which can say why, or by signal where nobody has answered there yet.
     ///
-    /// Once: to many a server a second signal means that it is to hurry.
-    pub fn drain(&self, reason: DrainReason) {
+    /// Once: to many a server a second signal means that it is to hurry. Its connections go to `takers`, where they can.
+    pub fn drain(&self, reason: DrainReason, takers: &[Rc<Self>]) {
         if self.told.replace(true) {
             return;
         }
-        let sent = self.send(&FromMaster::Drain { reason });
-        if sent && self.greeted.get() {
+        let sent = self.order_drain(reason, takers);
+        if sent && self.greeted.get().is_some() {
             // One that is stopped hears it, too.
             self.signalled(self.child.signal(Signal::SIGCONT));
         } else {
             self.signal(self.stop_signal);
         }
+    }
+
+    /// Whether it drains, and nobody has its connections any more, as `takes` says of a worker.
+    pub fn lacks_takers(&self, takes: impl Fn(&WorkerId) -> bool) -> bool {
+        let takers = self.takers.borrow();
+        self.told.get() && self.hands_over() && !takers.as_ref().is_some_and(|takers| takers.iter().any(takes))
+    }
+
+    /// Whether it can be given connections: it speaks of that, and was not told to end.
+    #[must_use]
+    pub fn takes(&self) -> bool {
+        self.hands_over() && !self.told.get()
+    }
+
+    /// It drains, and its connections go to `takers` from now on.
+    pub fn redirect(&self, takers: &[Rc<Self>]) {
+        if !takers.is_empty() {
+            self.order_drain(DrainReason::Upgrade, takers);
+        }
+    }
+
+    fn order_drain(&self, reason: DrainReason, takers: &[Rc<Self>]) -> bool {
+        let sockets: Vec<(WorkerId, OwnedFd)> = if self.hands_over() {
+            takers.iter().filter_map(|taker| Some((taker.id, taker.take()?))).collect()
+        } else {
+            Vec::new()
+        };
+        let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
+        let sent = self.send(&FromMaster::Drain { reason }, &fds);
+        let takers = if sent { sockets.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
+        *self.takers.borrow_mut() = Some(takers);
+        sent
     }
 
     /// Ends it and its group; again and again, if that cannot be done now.
@@ -186,9 +226,34 @@ impl Process {
         result.is_ok()
     }
 
-    fn send(&self, message: &FromMaster) -> bool {
+    /// Whether it knows how to hand connections over, and to take them.
+    fn hands_over(&self) -> bool {
+        self.greeted.get().is_some_and(|version| version >= channel::HANDOVER)
+    }
+
+    /// Has it take connections; gives the other end of the socket that they come over.
+    fn take(&self) -> Option<OwnedFd> {
+        if !self.takes() {
+            return None;
+        }
+        match between_workers() {
+            Ok((ours, theirs)) => self.send(&FromMaster::Take, &[theirs.as_fd()]).then_some(ours),
+            Err(error) => {
+                tracing::warn!(worker = %self.id, pid = self.pid(), "no connections can be handed to the worker: {error}");
+                None
+            }
+        }
+    }
+
+    /// What has become of its connections since it drains.
+    #[must_use]
+    pub fn fates(&self) -> Option<Fates> {
+        self.fates.get()
+    }
+
+    fn send(&self, message: &FromMaster, fds: &[BorrowedFd<'_>]) -> bool {
         let Some((_, channel)) = &self.channel else { return false };
-        match channel.send(message) {
+        match channel.send(message, fds) {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(worker = %self.id, pid = self.pid(), "the channel does not take {message:?}: {error}");
@@ -239,8 +304,12 @@ impl Process {
     fn heard(&self, message: &FromWorker) -> Option<WorkerEvent> {
         match message {
             FromWorker::Serving => Some(WorkerEvent::Accepting),
-            FromWorker::Hello { .. } => {
-                self.greeted.set(true);
+            FromWorker::Hello { version } => {
+                self.greeted.set(Some(*version));
+                None
+            }
+            FromWorker::Drained(fates) => {
+                self.fates.set(Some(*fates));
                 None
             }
         }

@@ -72,10 +72,11 @@ impl Performer {
             }
             Report::Gone { generation, took } => {
                 let (number, took_ms) = (generation.0, millis(took));
-                tracing::info!(generation = number, took_ms, "generation {number} gone");
-                self.event(format!("generation {number} gone, {took_ms} ms"), Some(generation), None);
+                let fates = self.fates.get(&generation).map(|fates| format!(": {fates}")).unwrap_or_default();
+                tracing::info!(generation = number, took_ms, "generation {number} gone{fates}");
+                self.event(format!("generation {number} gone, {took_ms} ms{fates}"), Some(generation), None);
             }
-            Report::Worker { worker, pid, what, took } => self.report_worker(worker, pid, &what, millis(took)),
+            Report::Worker { worker, pid, what, took } => self.report_worker(machine, worker, pid, &what, millis(took)),
             Report::Stopping(speed) => {
                 let text = match speed {
                     Speed::Graceful => "stopping: all workers drain",
@@ -140,7 +141,7 @@ impl Performer {
         }
     }
 
-    fn report_worker(&self, worker: WorkerId, pid: Option<i32>, what: &WorkerReport, took_ms: f64) {
+    fn report_worker(&self, machine: &Machine, worker: WorkerId, pid: Option<i32>, what: &WorkerReport, took_ms: f64) {
         let (generation, slot) = (worker.generation.0, worker.slot.0);
         let text = match what {
             WorkerReport::Spawned => "spawned".to_owned(),
@@ -174,6 +175,9 @@ impl Performer {
             | WorkerReport::Exited(_) => {
                 tracing::info!(generation, slot, pid, took_ms, "worker {generation}.{slot} {text}");
             }
+        }
+        if matches!(what, WorkerReport::Serving) {
+            self.redirect(None, machine);
         }
         if let WorkerReport::Probed(said) = what {
             let step = Step::Probe { slot, text: said.clone() };
@@ -236,7 +240,7 @@ impl Performer {
         }
     }
 
-    fn event(&self, text: String, generation: Option<Generation>, worker: Option<WorkerId>) {
+    pub(super) fn event(&self, text: String, generation: Option<Generation>, worker: Option<WorkerId>) {
         let slot = worker.map(|worker| worker.slot.0);
         let _ = self.handle.events.send(EventLine { at_ms: time::wall_ms(), text, generation, slot, pid: None });
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gin_shared::channel::Fates;
 use gin_shared::status::{GenerationStatus, Listener, PhaseTook, Role, State, Status, Upgrade, WorkerStatus};
 
 use super::perform::Performer;
@@ -47,7 +48,20 @@ impl Performer {
                 .unwrap_or_default(),
             generations: current.into_iter().chain(candidate).chain(leaving).collect(),
             last_upgrade: machine.history.iter().next_back().map(upgrade),
+            drained: self.drained,
+            connections: self.all_fates + machine.runs().flat_map(Run::workers).filter_map(|w| self.fates_of(w)).sum(),
         }
+    }
+
+    fn fates_of(&self, worker: &Worker) -> Option<Fates> {
+        self.processes.get(&worker.id)?.fates()
+    }
+
+    /// What has become of a generation's connections; `None` while no worker of it drains.
+    pub(super) fn fates(&self, run: &Run) -> Option<Fates> {
+        let gone = self.fates.get(&run.id).copied();
+        let there: Vec<Fates> = run.workers().filter_map(|worker| self.fates_of(worker)).collect();
+        if gone.is_none() && there.is_empty() { None } else { Some(there.into_iter().chain(gone).sum()) }
     }
 
     fn generation(&self, now: Moment, run: &Run, role: Role) -> GenerationStatus {
@@ -56,6 +70,7 @@ impl Performer {
             release: run.plan.release.clone(),
             role,
             since_ms: time::wall_ms_at(run.since),
+            connections: self.fates(run),
             workers: run
                 .slots
                 .iter()

@@ -1,12 +1,12 @@
 //! The channel's sockets: the listening one that a worker inherits, and the connection to it.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, connect, listen, recv, send, socket,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, connect, listen, recv, socket, socketpair,
 };
 use nix::unistd::{Gid, Uid};
 use tokio::io::unix::AsyncFd;
@@ -14,6 +14,17 @@ use tokio::io::unix::AsyncFd;
 use super::fault;
 use super::notify::SocketFile;
 use gin_shared::channel::{FromMaster, FromWorker, MESSAGE_MAX, decode, encode};
+use gin_shared::descriptors;
+
+/// A socket from one worker to another, for connections to pass through.
+///
+/// # Errors
+/// Those of `socketpair(2)`.
+pub fn between_workers() -> io::Result<(OwnedFd, OwnedFd)> {
+    fault::at("handover.socketpair")?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
+}
 
 /// The socket that the worker inherits. Its file goes with it.
 #[derive(Debug)]
@@ -54,7 +65,7 @@ impl ChannelListener {
         fault::at("channel.connect")?;
         connect(fd.as_raw_fd(), &UnixAddr::new(&self.file.0)?)?;
         let channel = Channel(super::watch::readable(fd)?);
-        channel.send(&FromMaster::Hello { version: gin_shared::channel::VERSION })?;
+        channel.send(&FromMaster::Hello { version: gin_shared::channel::VERSION }, &[])?;
         Ok(channel)
     }
 }
@@ -64,15 +75,13 @@ impl ChannelListener {
 pub struct Channel(AsyncFd<OwnedFd>);
 
 impl Channel {
-    /// Sends a message; a few fit even if the worker reads none.
+    /// Sends a message, and copies of descriptors with it; a few fit even if the worker reads none.
     ///
     /// # Errors
-    /// Those of `send(2)`: the worker is gone, or does not read.
-    pub fn send(&self, message: &FromMaster) -> io::Result<()> {
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    /// Those of `sendmsg(2)`: the worker is gone, or does not read.
+    pub fn send(&self, message: &FromMaster, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         fault::at("channel.send")?;
-        send(self.0.as_raw_fd(), &encode(message), flags)?;
-        Ok(())
+        descriptors::send(self.0.get_ref(), &encode(message), fds)
     }
 
     /// One that has come already; `None` if there is none.

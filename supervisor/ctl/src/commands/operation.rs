@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gin_shared::control::{Accepted, CancelRequest, OperationId, Step};
 use gin_shared::exit;
+use gin_shared::status::{Drained, Role, Status};
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -18,6 +19,8 @@ const ABSENCE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(50);
 /// What is awaited is shown anew after this.
 const REFRESH: Duration = Duration::from_millis(100);
+/// How long somebody at a terminal waits to see what becomes of connections.
+const DRAIN_SEEN: Duration = Duration::from_millis(500);
 
 /// How long to wait, and for what.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,7 +69,33 @@ impl Operation {
         let until = if patience.until_drained { "?drained=true" } else { "" };
         let path = format!("/v1/operations/{operation}{until}");
         let mut steps = Steps::new(path);
-        self.follow(operation, &mut steps, deadline, patience.timeout).await
+        let code = self.follow(operation, &mut steps, deadline, patience.timeout).await?;
+        if code == exit::DONE && !patience.until_drained && self.progress.is_live() {
+            self.tell_drain().await;
+        }
+        Ok(code)
+    }
+
+    /// For a person: what becomes of the connections of the generation before, as soon as that is known.
+    async fn tell_drain(&self) {
+        let until = Instant::now() + DRAIN_SEEN;
+        while Instant::now() < until {
+            let Ok(status) = self.client.get::<Status>("/v1/status").await else { return };
+            let mut leaving = status.generations.iter().filter(|generation| generation.role == Role::Leaving);
+            let Some(last) = leaving.next() else {
+                if let Some(Drained { generation, connections }) = status.drained {
+                    crate::say!("Generation {generation} is gone ({connections}).");
+                }
+                return;
+            };
+            match last.connections {
+                Some(fates) => {
+                    crate::say!("Generation {} drains ({fates}).", last.generation);
+                    return;
+                }
+                None => tokio::time::sleep(REFRESH).await,
+            }
+        }
     }
 
     async fn follow(
@@ -121,7 +150,7 @@ impl Operation {
             | Step::Warning { .. }
             | Step::Checked { .. }
             | Step::Other
-            | Step::Drained => None,
+            | Step::Drained { .. } => None,
         })
     }
 

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Instant, SystemTime};
 
+use gin_shared::channel::Fates;
 use gin_shared::control::{Outcome, Phase, Step};
 use gin_shared::exit;
 
@@ -120,7 +121,10 @@ impl Progress {
                     crate::say!("    {DIM}more    journalctl _PID={pid}, or the log of the supervisor{PLAIN}");
                 }
             }
-            Step::Drained => crate::say!("  {GOOD}✓{PLAIN} drained"),
+            Step::Drained { connections } => {
+                let fates = connections.map(|fates| format!("   {fates}")).unwrap_or_default();
+                crate::say!("  {GOOD}✓{PLAIN} drained{fates}");
+            }
             Step::Ended(outcome) => self.end(outcome),
         }
     }
@@ -158,7 +162,12 @@ fn plain(step: &Step) -> String {
             let said = if said.is_empty() { String::new() } else { format!(" said={:?}", said.join("\n")) };
             format!("step=failed missing={} reason={reason:?}{pid}{said}", phase.word())
         }
-        Step::Drained => "step=drained".to_owned(),
+        Step::Drained { connections } => match connections {
+            Some(Fates { open: _, handed_over, finished, closed, cut }) => {
+                format!("step=drained handed_over={handed_over} finished={finished} closed={closed} cut={cut}")
+            }
+            None => "step=drained".to_owned(),
+        },
         Step::Warning { text } => format!("step=warning text={text:?}"),
         Step::Checked { version } => format!("step=checked version={version:?}"),
         Step::Other => "step=other".to_owned(),

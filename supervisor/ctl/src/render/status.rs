@@ -59,6 +59,11 @@ pub fn print(status: &Status, processes: &mut Processes) {
     for generation in status.generations.iter().filter(|generation| generation.role != Role::Leaving) {
         print_generation(generation, status.workers);
     }
+    for generation in status.generations.iter().filter(|generation| generation.role == Role::Leaving) {
+        if let Some(fates) = &generation.connections {
+            crate::say!("  draining   {}   {fates}", generation.generation);
+        }
+    }
     for listener in &status.listeners {
         let queue = listener.queue.map(|queue| format!("  queue {queue}/{}", listener.backlog)).unwrap_or_default();
         crate::say!("  listening      {} {}{queue}", listener.name, listener.address);

@@ -1,0 +1,62 @@
+//! Packets with descriptors, over a SEQPACKET socket (`unix(7)`, SCM_RIGHTS).
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+
+/// Descriptors a packet at most.
+pub const MAX: usize = 64;
+/// Room for the control message.
+const ROOM: usize = rustix::cmsg_space!(ScmRights(MAX));
+
+/// Sends one packet, with at most [`MAX`] descriptors, without waiting.
+///
+/// # Errors
+/// Those of `sendmsg(2)`: `WouldBlock` if the other end does not read, ETOOMANYREFS if too many are on their way.
+pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); ROOM];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors for a packet"));
+    }
+    sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
+    Ok(())
+}
+
+/// Receives one packet into `buffer`; gives its length, 0 at the end. The descriptors are close-on-exec. Of more than [`MAX`], or
+/// than this process may open, only the first ones come.
+///
+/// # Errors
+/// Those of `recvmsg(2)`, and a packet that does not fit.
+pub fn receive(socket: impl AsFd, buffer: &mut [u8], flags: Waiting) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); ROOM];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = match flags {
+        Waiting::Yes => RecvFlags::CMSG_CLOEXEC,
+        Waiting::No => RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
+    };
+    let received = recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
+    let rights = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    let fds: Vec<OwnedFd> = rights.flatten().collect();
+    if received.flags.contains(ReturnFlags::TRUNC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a packet that is too long"));
+    }
+    Ok((received.bytes, fds))
+}
+
+/// Whether a call waits until something comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// Until a packet comes, or the end.
+    Yes,
+    /// `WouldBlock` if there is none.
+    No,
+}
