@@ -74,7 +74,10 @@ pub struct Timeouts {
     /// On a stop, `/readyz` says 503 and accepting goes on for so long, for a balancer to notice: 0s.
     #[serde(deserialize_with = "duration")]
     pub lame_duck: Duration,
-    /// How long a drain waits for one more request on an idle connection, to answer it with `Connection: close`: 5s.
+    /// A connection that is idle for so long gives its memory back, and waits as a bare descriptor: 100ms.
+    #[serde(deserialize_with = "duration")]
+    pub park_after: Duration,
+    /// How long a drain without a worker that takes connections over waits for one more request on an idle connection, to answer it with `Connection: close`: 5s.
     #[serde(deserialize_with = "duration")]
     pub idle_grace: Duration,
 }
@@ -88,6 +91,7 @@ impl Default for Timeouts {
             idle: seconds(60),
             shutdown: seconds(30),
             lame_duck: Duration::ZERO,
+            park_after: Duration::from_millis(100),
             idle_grace: seconds(5),
         }
     }
@@ -169,6 +173,7 @@ impl Config {
                     ("timeouts", "idle") => set(&mut timeouts.idle, text(&value, some_duration)),
                     ("timeouts", "shutdown") => set(&mut timeouts.shutdown, text(&value, duration)),
                     ("timeouts", "lame_duck") => set(&mut timeouts.lame_duck, text(&value, duration)),
+                    ("timeouts", "park_after") => set(&mut timeouts.park_after, text(&value, duration)),
                     ("timeouts", "idle_grace") => set(&mut timeouts.idle_grace, text(&value, duration)),
                     ("limits", "connections") => match number(&value) {
                         Ok(0) => Err("it must be 1 at least".to_owned()),

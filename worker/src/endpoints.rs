@@ -66,6 +66,7 @@ async fn info(State(about): State<Arc<About>>) -> Json<Value> {
         "slot": identity.map(|identity| identity.slot),
         "release": identity.and_then(|identity| identity.release.as_ref()),
         "connections": about.life.connections(),
+        "taken_over": about.life.taken_over(),
     }))
 }
 

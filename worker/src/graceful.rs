@@ -11,9 +11,9 @@
 mod hooks;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use gin_shared::channel::DrainReason;
+use gin_shared::channel::{DrainReason, Fates};
 use tokio::sync::watch;
 
 pub(crate) use hooks::{Hook, run_hooks};
@@ -42,7 +42,38 @@ struct Inner {
     phase: watch::Sender<Phase>,
     stopping: watch::Sender<bool>,
     connections: watch::Sender<usize>,
+    /// There will be no more of them.
+    over: AtomicBool,
     accepted: AtomicU64,
+    taken_over: AtomicU64,
+    tally: Tally,
+}
+
+/// What became of connections since the worker drains.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// How many there were, with those that came later.
+    all: AtomicU64,
+    handed_over: AtomicU64,
+    closed: AtomicU64,
+    cut: AtomicU64,
+}
+
+impl Tally {
+    /// Other workers have so many.
+    pub(crate) fn handed_over(&self, count: usize) {
+        self.handed_over.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// A client was told that the worker ends the connection.
+    pub(crate) fn closes(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The time is over.
+    pub(crate) fn cut(&self, count: usize) {
+        self.cut.store(count as u64, Ordering::Relaxed);
+    }
 }
 
 impl Default for Life {
@@ -51,7 +82,10 @@ impl Default for Life {
             phase: watch::Sender::new(Phase::Waiting),
             stopping: watch::Sender::new(false),
             connections: watch::Sender::new(0),
+            over: AtomicBool::new(false),
             accepted: AtomicU64::new(0),
+            taken_over: AtomicU64::new(0),
+            tally: Tally::default(),
         }))
     }
 }
@@ -81,6 +115,32 @@ impl Life {
         self.0.accepted.load(Ordering::Relaxed)
     }
 
+    /// How many of them another worker had before.
+    #[must_use]
+    pub fn taken_over(&self) -> u64 {
+        self.0.taken_over.load(Ordering::Relaxed)
+    }
+
+    /// What has become of them since it drains.
+    #[must_use]
+    pub fn fates(&self) -> Fates {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        let tally = &self.0.tally;
+        let cut = count(&tally.cut);
+        // What is open after the cut is what was cut: some end with the process.
+        let open = if cut == 0 { self.connections() as u64 } else { 0 };
+        let (handed_over, closed) = (count(&tally.handed_over), count(&tally.closed));
+        // One that was told may be open still, or have been cut.
+        let gone = count(&tally.all).saturating_sub(open.max(cut));
+        let closed = closed.min(gone.saturating_sub(handed_over));
+        let finished = gone.saturating_sub(handed_over + closed);
+        Fates { open, handed_over, finished, closed, cut }
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.0.tally
+    }
+
     /// Until the worker accepts no more: for background tasks that must end with it.
     pub async fn draining(&self) {
         self.reached(Phase::Draining).await;
@@ -91,10 +151,13 @@ impl Life {
         let _ = self.0.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
 
-    /// Until no connection is open.
+    /// Until no connection is open, and none can be taken over any more.
     pub(crate) async fn all_closed(&self) {
-        // The sender lives as long as we do.
-        let _ = self.0.connections.subscribe().wait_for(|open| *open == 0).await;
+        let mut connections = self.0.connections.subscribe();
+        while !self.is_over() {
+            // The sender lives as long as we do.
+            let _ = connections.wait_for(|open| *open == 0).await;
+        }
     }
 
     pub(crate) fn phases(&self) -> watch::Receiver<Phase> {
@@ -115,8 +178,46 @@ impl Life {
 
     pub(crate) fn open(&self) -> OpenConnection {
         self.0.connections.send_modify(|open| *open += 1);
-        self.0.accepted.fetch_add(1, Ordering::Relaxed);
+        self.count(1);
         OpenConnection(self.clone())
+    }
+
+    /// One that another worker has had; none, if this one has ended already.
+    pub(crate) fn take_over(&self) -> Option<OpenConnection> {
+        let is_there = self.0.connections.send_if_modified(|open| {
+            let is_there = !self.0.over.load(Ordering::Relaxed);
+            *open += usize::from(is_there);
+            is_there
+        });
+        is_there.then(|| OpenConnection(self.clone()))
+    }
+
+    /// So many of those are its own now.
+    pub(crate) fn count_taken_over(&self, count: usize) {
+        self.0.taken_over.fetch_add(count as u64, Ordering::Relaxed);
+        self.count(count);
+    }
+
+    /// Whether there is no connection, and none will be taken over.
+    pub(crate) fn is_over(&self) -> bool {
+        // Under the lock of the number.
+        self.0.connections.send_if_modified(|open| {
+            self.0.over.fetch_or(*open == 0, Ordering::Relaxed);
+            false
+        });
+        self.0.over.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, new: usize) {
+        self.0.accepted.fetch_add(new as u64, Ordering::Relaxed);
+        if self.phase() >= Phase::Draining {
+            self.0.tally.all.fetch_add(new as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// From here on what becomes of connections is counted.
+    pub(crate) fn count_fates(&self) {
+        self.0.tally.all.store(self.connections() as u64, Ordering::Relaxed);
     }
 }
 

@@ -20,6 +20,7 @@
 //! | to serve a router | [`serve`], [`Server`] |
 //! | to do something when it ends | [`Server::on_shutdown`] |
 //! | to know how many connections there are, or that it drains | [`Server::life`] |
+//! | WebSockets that outlive the worker | [`websocket`] |
 //! | timeouts and limits | [`Config`] |
 //! | what a failed start says | [`Error`] |
 
@@ -33,7 +34,7 @@ pub use config::Config;
 pub use error::Error;
 pub use gin_shared::inherit::{Identity, identity};
 pub use graceful::Life;
-pub use server::Server;
+pub use server::{Connection, Server, websocket};
 
 /// Serves `router` with the configuration of the surroundings ([`Config::load`]) until it is told to stop.
 ///

@@ -2,33 +2,52 @@
 
 mod accept;
 mod activity;
+mod answer;
 mod channel;
 mod connection;
+#[cfg(test)]
+mod forged;
+mod giver;
+mod goodbye;
 mod io;
 mod listeners;
+mod lot;
 mod private;
+mod rest;
+mod taker;
+pub mod websocket;
 
+use std::convert::Infallible;
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use gin_shared::channel::DrainReason;
+use gin_shared::channel::{DrainReason, Fates};
 use gin_shared::inherit;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::graceful::{Hook, Life, Phase, run_hooks};
 use crate::{Config, Error};
 use channel::{Channel, Order};
+pub use connection::Connection;
 use connection::Shared;
 use listeners::Listener;
+use websocket::{Kind, Kinds, WebSockets};
 
 /// How long connections have to notice that they are cut.
 const CUT: Duration = Duration::from_secs(1);
+/// How often the master is told what becomes of the connections.
+const TELL: Duration = Duration::from_millis(200);
+/// And after how long first: most is handed over by then.
+const TELL_FIRST: Duration = Duration::from_millis(50);
 /// What a drain may take beyond its own deadlines, when it asks the supervisor for time.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -39,13 +58,14 @@ pub struct Server {
     router: Router,
     hooks: Vec<Hook>,
     life: Life,
+    websockets: Kinds,
 }
 
 impl Server {
     /// One that has not started.
     #[must_use]
     pub fn new(config: &Config, router: Router) -> Self {
-        Self { config: config.clone(), router, hooks: Vec::new(), life: Life::default() }
+        Self { config: config.clone(), router, hooks: Vec::new(), life: Life::default(), websockets: Kinds::new() }
     }
 
     /// Runs `hook` when all connections are closed: hooks run one after the other, in the order of these calls, each for
@@ -57,6 +77,17 @@ impl Server {
         R: Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
     {
         self.hooks.push(Hook::new(name, timeout, hook));
+        self
+    }
+
+    /// Sessions of this kind are taken up from the worker before; see [`websocket`].
+    #[must_use]
+    pub fn websockets<S>(mut self, sockets: WebSockets<S>) -> Self
+    where
+        S: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let kind: Arc<dyn Kind> = Arc::new(sockets);
+        self.websockets.insert(kind.name(), kind);
         self
     }
 
@@ -103,23 +134,30 @@ impl Server {
             drain = wait_for_go(&mut ordered, &mut stop).await;
         }
         let mut accepting = JoinSet::new();
-        let shared = Arc::new(Shared::new(self.config.timeouts, self.life.clone(), self.router));
+        // Each listener holds a slot while it waits for a connection.
+        let slots = self.config.limits.connections as usize + listeners.len().saturating_sub(1);
+        let (timeouts, life) = (self.config.timeouts, self.life.clone());
+        let shared = Shared::new(timeouts, life, self.router, self.websockets, slots).map_err(Error::Inherit)?;
         if drain.is_none() {
             self.life.reach(Phase::Serving);
-            // Each listener holds a slot while it waits for a connection.
-            let slots = self.config.limits.connections as usize + listeners.len().saturating_sub(1);
-            let slots = Arc::new(Semaphore::new(slots));
             for listener in listeners {
                 tracing::info!(name = listener.name, address = listener.address, "accepting on {}", listener.address);
-                accepting.spawn(accept::accept(listener, Arc::clone(&shared), Arc::clone(&slots)));
+                accepting.spawn(accept::accept(listener, Arc::clone(&shared)));
             }
             if let Some(channel) = &channel {
                 channel.say_serving();
             }
-            drain = Some(wait_for_drain(&mut ordered, &mut stop).await);
+            drain = Some(wait_for_drain(&mut ordered, &mut stop, &shared).await);
         }
         let asked = drain.unwrap_or(Asked::BySignal);
-        finish(&self.config, &self.life, &self.hooks, asked, accepting, &mut stop).await;
+        let telling = channel.map(|channel| tokio::spawn(tell_fates(channel, self.life.clone())));
+        // A master's successor may send more takers, and whoever drains may be a taker still.
+        let mut drain = Drain { config: &self.config, shared: &shared, hooks: &self.hooks, ordered };
+        drain.finish(asked, accepting, &mut stop).await;
+        if let Some(telling) = telling {
+            telling.abort();
+            let _ = telling.await;
+        }
         run_hooks(self.hooks).await;
         tracing::info!("gone");
         Ok(())
@@ -145,11 +183,30 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// Tells the master now and then what becomes of the connections, and once more at the end.
+async fn tell_fates(channel: Channel, life: Life) {
+    struct Last(Channel, Life);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            self.0.say_drained(self.1.fates());
+        }
+    }
+    let last = Last(channel, life);
+    let (mut said, mut pause) = (None, TELL_FIRST);
+    loop {
+        tokio::time::sleep(std::mem::replace(&mut pause, TELL)).await;
+        let fates = last.1.fates();
+        if said.replace(fates) != Some(fates) {
+            last.0.say_drained(fates);
+        }
+    }
+}
+
 /// How a drain was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Asked {
-    /// Over the channel.
-    ByMaster(DrainReason),
+    /// Over the channel, with sockets to workers that take connections.
+    ByMaster(DrainReason, Vec<OwnedFd>),
     /// By SIGTERM or its like: a stop.
     BySignal,
 }
@@ -171,21 +228,26 @@ impl StopSignals {
 
 /// `None`: go. Some: it is over before it began.
 async fn wait_for_go(ordered: &mut mpsc::Receiver<Order>, stop: &mut StopSignals) -> Option<Asked> {
-    tokio::select! {
-        order = ordered.recv() => match order {
-            Some(Order::Go) => None,
-            Some(Order::Drain(reason)) => Some(Asked::ByMaster(reason)),
-            None => Some(Asked::BySignal),
-        },
-        () = stop.next() => Some(Asked::BySignal),
-    }
-}
-
-async fn wait_for_drain(ordered: &mut mpsc::Receiver<Order>, stop: &mut StopSignals) -> Asked {
     loop {
         tokio::select! {
             order = ordered.recv() => match order {
-                Some(Order::Drain(reason)) => return Asked::ByMaster(reason),
+                Some(Order::Go) => return None,
+                // Nothing is taken before it serves.
+                Some(Order::Take(_)) => {}
+                Some(Order::Drain(reason, takers)) => return Some(Asked::ByMaster(reason, takers)),
+                None => return Some(Asked::BySignal),
+            },
+            () = stop.next() => return Some(Asked::BySignal),
+        }
+    }
+}
+
+async fn wait_for_drain(ordered: &mut mpsc::Receiver<Order>, stop: &mut StopSignals, shared: &Arc<Shared>) -> Asked {
+    loop {
+        tokio::select! {
+            order = ordered.recv() => match order {
+                Some(Order::Drain(reason, takers)) => return Asked::ByMaster(reason, takers),
+                Some(Order::Take(socket)) => drop(tokio::spawn(taker::take(socket, Arc::clone(shared)))),
                 Some(Order::Go) => {}
                 None => { stop.next().await; return Asked::BySignal }
             },
@@ -194,49 +256,72 @@ async fn wait_for_drain(ordered: &mut mpsc::Receiver<Order>, stop: &mut StopSign
     }
 }
 
-/// Stops accepting, and lets what is open come to its end.
-async fn finish(
-    config: &Config,
-    life: &Life,
-    hooks: &[Hook],
-    asked: Asked,
-    mut accepting: JoinSet<()>,
-    stop: &mut StopSignals,
-) {
-    let timeouts = config.timeouts;
-    let reason = match asked {
-        Asked::ByMaster(reason) => reason,
-        Asked::BySignal => DrainReason::Stop,
-    };
-    life.set_reason(reason);
-    let lame_duck = if reason == DrainReason::Stop { timeouts.lame_duck } else { Duration::ZERO };
-    let needed = lame_duck + timeouts.shutdown + hooks.iter().map(|hook| hook.timeout).sum::<Duration>() + MARGIN;
-    let micros = u32::try_from(needed.as_micros()).unwrap_or(u32::MAX);
-    notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros)]);
-    tracing::info!(?reason, connections = life.connections(), "draining");
-    let mut impatience = Impatience::new(asked, stop);
-    if !lame_duck.is_zero() {
-        life.reach(Phase::LameDuck);
-        tokio::select! { () = tokio::time::sleep(lame_duck) => {}, () = impatience.grows() => {} }
+/// Its way from the order to the end of its connections.
+struct Drain<'a> {
+    config: &'a Config,
+    shared: &'a Arc<Shared>,
+    hooks: &'a [Hook],
+    ordered: mpsc::Receiver<Order>,
+}
+
+impl Drain<'_> {
+    /// Stops accepting, and lets what is open go to other workers or come to its end.
+    async fn finish(&mut self, asked: Asked, mut accepting: JoinSet<()>, stop: &mut StopSignals) {
+        let (timeouts, life) = (self.config.timeouts, &self.shared.life);
+        let signals = u32::from(matches!(asked, Asked::BySignal));
+        let (reason, takers) = match asked {
+            Asked::ByMaster(reason, takers) => (reason, takers),
+            Asked::BySignal => (DrainReason::Stop, Vec::new()),
+        };
+        life.set_reason(reason);
+        let lame_duck = if reason == DrainReason::Stop { timeouts.lame_duck } else { Duration::ZERO };
+        let hooks = self.hooks.iter().map(|hook| hook.timeout).sum::<Duration>();
+        let needed = lame_duck + timeouts.shutdown + hooks + MARGIN;
+        let micros = u32::try_from(needed.as_micros()).unwrap_or(u32::MAX);
+        notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros)]);
+        tracing::info!(?reason, connections = life.connections(), takers = takers.len(), "draining");
+        let mut impatience = Impatience { stop, signals };
+        if !lame_duck.is_zero() {
+            life.reach(Phase::LameDuck);
+            tokio::select! { () = tokio::time::sleep(lame_duck) => {}, () = impatience.grows() => {} }
+        }
+        let began = Instant::now();
+        life.count_fates();
+        // First those who take, then the word that there is something to take.
+        giver::give(self.shared, takers);
+        self.shared.drain();
+        // A connection may be between the kernel and its task: only when no one accepts any more are all of them counted.
+        while accepting.join_next().await.is_some() {}
+        let in_time = tokio::select! {
+            () = life.all_closed() => true,
+            () = tokio::time::sleep(timeouts.shutdown) => false,
+            () = impatience.grows() => false,
+            never = listen(&mut self.ordered, self.shared) => match never {},
+        };
+        let cut = life.connections();
+        if !in_time {
+            life.tally().cut(cut);
+            life.reach(Phase::Cut);
+            // They are told at once. An upgraded connection is its handler's, and ends with the process.
+            let _ = tokio::time::timeout(CUT, life.all_closed()).await;
+        }
+        let took_ms = began.elapsed().as_secs_f64() * 1e3;
+        let Fates { handed_over, finished, closed, cut, .. } = life.fates();
+        tracing::info!(handed_over, finished, closed, cut, took_ms, "drained");
     }
-    let began = Instant::now();
-    life.reach(Phase::Draining);
-    // A connection may be between the kernel and its task: only when no one accepts any more are all of them counted.
-    while accepting.join_next().await.is_some() {}
-    let open = life.connections();
-    let in_time = tokio::select! {
-        () = life.all_closed() => true,
-        () = tokio::time::sleep(timeouts.shutdown) => false,
-        () = impatience.grows() => false,
-    };
-    let cut = life.connections();
-    if !in_time {
-        life.reach(Phase::Cut);
-        // They are told at once. An upgraded connection is its handler's, and ends with the process.
-        let _ = tokio::time::timeout(CUT, life.all_closed()).await;
+}
+
+/// What the master still says to one that drains.
+async fn listen(ordered: &mut mpsc::Receiver<Order>, shared: &Arc<Shared>) -> Infallible {
+    loop {
+        match ordered.recv().await {
+            Some(Order::Take(socket)) => drop(tokio::spawn(taker::take(socket, Arc::clone(shared)))),
+            // Those that took are to end themselves.
+            Some(Order::Drain(_, takers)) => giver::give(shared, takers),
+            Some(Order::Go) => {}
+            None => std::future::pending().await,
+        }
     }
-    let took_ms = began.elapsed().as_secs_f64() * 1e3;
-    tracing::info!(finished = open.saturating_sub(cut), cut, took_ms, "drained");
 }
 
 /// Asked twice, a worker stops at once. A service manager's signal to every process of the service, on top of the master's
@@ -246,11 +331,7 @@ struct Impatience<'a> {
     signals: u32,
 }
 
-impl<'a> Impatience<'a> {
-    fn new(asked: Asked, stop: &'a mut StopSignals) -> Self {
-        Self { stop, signals: u32::from(asked == Asked::BySignal) }
-    }
-
+impl Impatience<'_> {
     async fn grows(&mut self) {
         while self.signals < 2 {
             self.stop.next().await;

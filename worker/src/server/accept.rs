@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use super::connection::{Shared, serve};
 use super::io::Held;
 use super::listeners::Listener;
+use super::rest::Live;
 use crate::graceful::Phase;
 
 /// After an error such as too many open files: some may be closed meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
 
-pub(super) async fn accept(listener: Listener, shared: Arc<Shared>, slots: Arc<Semaphore>) {
+pub(super) async fn accept(listener: Listener, shared: Arc<Shared>) {
+    let name: Arc<str> = Arc::from(listener.name.as_str());
     let mut phases = shared.life.phases();
     let mut failing = false;
     loop {
@@ -22,15 +22,15 @@ pub(super) async fn accept(listener: Listener, shared: Arc<Shared>, slots: Arc<S
             biased;
             _ = phases.wait_for(|phase| *phase >= Phase::Draining) => return,
             accepted = async {
-                let slot = Arc::clone(&slots).acquire_owned().await.ok();
+                let slot = Arc::clone(&shared.slots).acquire_owned().await.ok();
                 (listener.accept().await, slot)
             } => accepted,
         };
         match accepted {
             (Ok(stream), slot) => {
                 failing = false;
-                let held = Held { _open: shared.life.open(), _slot: slot };
-                tokio::spawn(serve(stream, held, Arc::clone(&shared)));
+                let held = Held { open: shared.life.open(), slot };
+                tokio::spawn(serve(Live::accepted(stream, held, Arc::clone(&name)), Arc::clone(&shared)));
             }
             (Err(error), _) => {
                 if !std::mem::replace(&mut failing, true) {

@@ -7,19 +7,23 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gin_shared::channel::{DrainReason, FromMaster, FromWorker, MESSAGE_MAX, VERSION, decode, encode};
+use gin_shared::channel::{DrainReason, Fates, FromMaster, FromWorker, HANDOVER, MESSAGE_MAX, VERSION, decode, encode};
+use gin_shared::descriptors::{self, Waiting};
 use gin_shared::inherit::set_nonblocking;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
-use nix::sys::socket::{MsgFlags, SockFlag, accept4, getsockopt, recv, send};
+use nix::sys::socket::{MsgFlags, SockFlag, accept4, getsockopt, send};
 use nix::unistd::Uid;
 use tokio::sync::mpsc;
 
 /// What the master wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Order {
     Go,
-    Drain(DrainReason),
+    /// Connections come over this socket.
+    Take(OwnedFd),
+    /// Connections go over these.
+    Drain(DrainReason, Vec<OwnedFd>),
 }
 
 /// The channel, for saying something.
@@ -29,6 +33,8 @@ pub(super) struct Channel(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     connection: Option<OwnedFd>,
+    /// What the master speaks.
+    version: u32,
     serving: bool,
 }
 
@@ -47,6 +53,14 @@ impl Channel {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.serving = true;
         state.say(&FromWorker::Serving);
+    }
+
+    /// Tells the master what has become of the connections. Nothing depends on it.
+    pub(super) fn say_drained(&self, fates: Fates) {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.version >= HANDOVER {
+            state.say(&FromWorker::Drained(fates));
+        }
     }
 
     fn listen(&self, listener: &OwnedFd, orders: &mpsc::Sender<Order>) {
@@ -69,18 +83,26 @@ impl Channel {
         }
         let mut bytes = vec![0; MESSAGE_MAX];
         loop {
-            let order = match recv(connection.as_raw_fd(), &mut bytes, MsgFlags::empty()) {
-                Ok(0) => break,
-                Ok(length) => match decode::<FromMaster>(&bytes[..length]) {
-                    Ok(FromMaster::Hello { .. }) => continue,
+            let order = match descriptors::receive(connection, &mut bytes, Waiting::Yes) {
+                Ok((0, _)) => break,
+                Ok((length, mut fds)) => match decode::<FromMaster>(&bytes[..length]) {
+                    Ok(FromMaster::Hello { version }) => {
+                        self.0.lock().unwrap_or_else(PoisonError::into_inner).version = version;
+                        continue;
+                    }
                     Ok(FromMaster::Go) => Order::Go,
-                    Ok(FromMaster::Drain { reason }) => Order::Drain(reason),
+                    Ok(FromMaster::Drain { reason }) => Order::Drain(reason, fds),
+                    // Without its descriptor (this process may have too many) there is nothing to take.
+                    Ok(FromMaster::Take) => match fds.pop() {
+                        Some(socket) => Order::Take(socket),
+                        None => continue,
+                    },
                     Err(error) => {
                         tracing::warn!("channel closed: {error}");
                         break;
                     }
                 },
-                Err(Errno::EINTR) => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
             if orders.blocking_send(order).is_err() {

@@ -2,20 +2,26 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::net::TcpStream as StdTcpStream;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use nix::sys::socket::{MsgFlags, recv};
+use gin_shared::inherit::set_nonblocking;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, recv, sockopt,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use super::activity::Activity;
+use super::goodbye::{By, Goodbye};
 use crate::graceful::OpenConnection;
 
 /// How long, and how much, is read after our side is closed, so that what a client still sends is not answered by a
@@ -30,7 +36,54 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
+/// The same, watched by nobody.
+#[derive(Debug)]
+pub(super) enum Bare {
+    Tcp(StdTcpStream),
+    Unix(StdUnixStream),
+}
+
+impl Bare {
+    /// Of a descriptor that another process has had.
+    pub(super) fn adopt(fd: OwnedFd) -> io::Result<Self> {
+        if getsockopt(&fd, sockopt::SockType)? != SockType::Stream {
+            return Err(io::Error::other("no stream"));
+        }
+        // Its O_NONBLOCK is that of whoever sent it.
+        set_nonblocking(&fd, true)?;
+        let address: SockaddrStorage = getsockname(fd.as_raw_fd())?;
+        match address.family() {
+            Some(AddressFamily::Inet | AddressFamily::Inet6) => Ok(Self::Tcp(fd.into())),
+            Some(AddressFamily::Unix) => Ok(Self::Unix(fd.into())),
+            _ => Err(io::Error::other("neither TCP nor a Unix socket")),
+        }
+    }
+
+    pub(super) fn watched(self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+        })
+    }
+}
+
+impl AsFd for Bare {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
 impl Stream {
+    pub(super) fn bare(self) -> io::Result<Bare> {
+        Ok(match self {
+            Self::Tcp(stream) => Bare::Tcp(stream.into_std()?),
+            Self::Unix(stream) => Bare::Unix(stream.into_std()?),
+        })
+    }
+
     fn raw_fd(&self) -> RawFd {
         match self {
             Self::Tcp(stream) => stream.as_raw_fd(),
@@ -47,18 +100,20 @@ pub(super) fn has_bytes(fd: RawFd) -> bool {
 
 /// What a connection holds for as long as its socket lives, which an upgrade may make longer than HTTP's part of it.
 #[derive(Debug)]
+#[expect(dead_code, reason = "held, and given back when dropped")]
 pub(super) struct Held {
-    pub(super) _open: OpenConnection,
-    pub(super) _slot: Option<OwnedSemaphorePermit>,
+    pub(super) open: OpenConnection,
+    pub(super) slot: Option<OwnedSemaphorePermit>,
 }
 
 /// What hyper reads from and writes to.
 #[derive(Debug)]
 pub(super) struct Io {
     stream: Stream,
-    _held: Held,
+    held: Held,
     ahead: Bytes,
     activity: Arc<Activity>,
+    goodbye: Option<Box<Goodbye>>,
     closing: Closing,
 }
 
@@ -70,8 +125,43 @@ enum Closing {
 }
 
 impl Io {
-    pub(super) fn new(stream: Stream, held: Held, activity: Arc<Activity>) -> Self {
-        Self { stream, _held: held, ahead: Bytes::new(), activity, closing: Closing::Open }
+    pub(super) fn new(stream: Stream, held: Held, ahead: Bytes, activity: Arc<Activity>) -> Self {
+        Self { stream, held, ahead, activity, goodbye: None, closing: Closing::Open }
+    }
+
+    /// Whoever has it now says goodbye itself.
+    pub(super) fn says_no_goodbye(&mut self) {
+        drop(self.activity.goodbye());
+        self.goodbye = None;
+    }
+
+    fn poll_goodbye(&mut self, cx: &mut Context<'_>, by: By) {
+        if let Some(when) = self.activity.goodbye() {
+            self.goodbye = Some(Box::new(Goodbye::new(when)));
+        }
+        if let Some(goodbye) = &mut self.goodbye {
+            let stream = &mut self.stream;
+            // An error is the application's to see, at its own next call.
+            let _ = goodbye.poll(cx, by, |cx, bytes| match stream {
+                Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+                Stream::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            });
+        }
+    }
+
+    /// What it is doing.
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+
+    /// Requests served on it.
+    pub(super) fn requests(&self) -> u64 {
+        self.activity.requests()
+    }
+
+    /// What it was made of, and the bytes that nobody has read yet.
+    pub(super) fn into_parts(self) -> (Stream, Held, Bytes) {
+        (self.stream, self.held, self.ahead)
     }
 
     /// Reads some of what comes first.
@@ -80,8 +170,8 @@ impl Io {
     }
 
     /// Gives back what was read: it comes first again.
-    pub(super) fn unread(&mut self, ahead: Bytes) {
-        self.ahead = ahead;
+    pub(super) fn unread(&mut self, read: &[u8]) {
+        self.ahead = [read, &self.ahead].concat().into();
     }
 
     /// The descriptor, for as long as the connection lives.
@@ -106,6 +196,10 @@ impl AsyncRead for Io {
             this.ahead.advance(count);
             return Poll::Ready(Ok(()));
         }
+        this.poll_goodbye(cx, By::Reader);
+        if this.goodbye.as_mut().is_some_and(|goodbye| goodbye.is_over(cx)) {
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         ready!(poll_read(&mut this.stream, cx, buffer))?;
         if buffer.filled().len() > before {
@@ -126,11 +220,27 @@ impl AsyncWrite for Io {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.poll_goodbye(cx, By::Writer);
+        if let Some(late) = this.goodbye.as_ref().and_then(|goodbye| goodbye.is_said()) {
+            return Poll::Ready(late.map(|()| parts.iter().map(|part| part.len()).sum()));
+        }
         let written = match &mut this.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
         };
         this.activity.stalled(written.is_pending());
+        if written.is_pending() && this.goodbye.as_mut().is_some_and(|goodbye| goodbye.is_stuck(cx)) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if let (Some(goodbye), Poll::Ready(Ok(count))) = (&mut this.goodbye, &written) {
+            let mut left = *count;
+            for part in parts {
+                let count = left.min(part.len());
+                goodbye.wrote(&part[..count]);
+                left -= count;
+            }
+            this.poll_goodbye(cx, By::Writer);
+        }
         written
     }
 
@@ -149,6 +259,7 @@ impl AsyncWrite for Io {
         loop {
             match &mut this.closing {
                 Closing::Open => {
+                    this.activity.closing();
                     ready!(match &mut this.stream {
                         Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
                         Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),

@@ -3,19 +3,17 @@
 //! It is there from the start to the end, whatever the public listeners do. `/livez`, `/readyz` and `/info` are answered
 //! here, everything else by the application.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use gin_shared::inherit::{Inherited, PRIVATE, identity};
 use serde_json::json;
 use std::os::fd::OwnedFd;
-use tokio::sync::Semaphore;
 
 use super::accept;
 use super::connection::Shared;
 use super::listeners::Listener;
+use super::websocket::Kinds;
 use crate::graceful::{Life, Phase};
 use crate::{Config, Error};
 
@@ -28,8 +26,9 @@ pub(super) fn serve(fd: OwnedFd, config: &Config, life: &Life, router: &Router) 
     // A life of its own: what is asked here keeps no drain waiting.
     let own = Life::default();
     own.reach(Phase::Serving);
-    let shared = Arc::new(Shared::new(config.timeouts, own, endpoints(life).fallback_service(router.clone())));
-    tokio::spawn(accept::accept(listener, shared, Arc::new(Semaphore::new(CONNECTIONS))));
+    let router = endpoints(life).fallback_service(router.clone());
+    let shared = Shared::new(config.timeouts, own, router, Kinds::new(), CONNECTIONS).map_err(Error::Inherit)?;
+    tokio::spawn(accept::accept(listener, shared));
     Ok(())
 }
 
@@ -50,6 +49,7 @@ fn endpoints(life: &Life) -> Router {
             "phase": format!("{:?}", about.phase()).to_lowercase(),
             "connections": about.connections(),
             "accepted": about.accepted(),
+            "taken_over": about.taken_over(),
         }))
     };
     Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(readyz)).route("/info", get(info))

@@ -1,0 +1,156 @@
+//! Bytes of a WebSocket, cut where a frame ends: so that between two messages nothing is read ahead by anybody but us.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes read at once.
+const CHUNK: usize = 4096;
+
+/// A client's frames (RFC 6455, section 5.2), one after the other.
+#[derive(Debug)]
+pub(super) struct Frames<T> {
+    io: T,
+    /// Read, and not passed on.
+    ahead: BytesMut,
+    /// Of the frame that is being passed on.
+    left: u64,
+    /// A message has begun whose last frame has not come.
+    in_message: bool,
+}
+
+impl<T> Frames<T> {
+    pub(super) fn new(io: T, ahead: &[u8]) -> Self {
+        Self { io, ahead: ahead.into(), left: 0, in_message: false }
+    }
+
+    /// Whether the client is between two messages, as far as they were passed on.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.left == 0 && !self.in_message
+    }
+
+    pub(super) fn into_parts(self) -> (T, Bytes) {
+        (self.io, self.ahead.freeze())
+    }
+
+    /// Begins the next frame if its head is there.
+    fn begin(&mut self) -> bool {
+        let Some((opcode, length)) = frame(&self.ahead) else { return false };
+        // Control frames may stand between the frames of a message.
+        if opcode & 0x08 == 0 {
+            self.in_message = opcode & 0x80 == 0;
+        }
+        self.left = length;
+        true
+    }
+}
+
+/// The first byte of a frame whose head is whole, and its length, with the head.
+fn frame(bytes: &[u8]) -> Option<(u8, u64)> {
+    let [first, second, rest @ ..] = bytes else { return None };
+    let mask = if second & 0x80 == 0 { 0 } else { 4 };
+    let (extended, length) = match second & 0x7f {
+        126 => (2, u64::from(u16::from_be_bytes(*rest.first_chunk()?))),
+        127 => (8, u64::from_be_bytes(*rest.first_chunk()?)),
+        length => (0, u64::from(length)),
+    };
+    (rest.len() >= extended + mask).then_some((*first, length.saturating_add((2 + extended + mask) as u64)))
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Frames<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if (this.left > 0 || this.begin()) && !this.ahead.is_empty() {
+                let left = usize::try_from(this.left).unwrap_or(usize::MAX);
+                let count = left.min(this.ahead.len()).min(buffer.remaining());
+                buffer.put_slice(&this.ahead[..count]);
+                this.ahead.advance(count);
+                this.left -= count as u64;
+                return Poll::Ready(Ok(()));
+            }
+            let mut chunk = [0; CHUNK];
+            let mut read = ReadBuf::new(&mut chunk);
+            ready!(Pin::new(&mut this.io).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            this.ahead.extend_from_slice(read.filled());
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Frames<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    /// A masked frame of a client.
+    fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let length = match payload.len() {
+            short @ 0..126 => vec![0x80 | u8::try_from(short).unwrap()],
+            medium @ 126..65536 => [&[0xfe][..], &u16::try_from(medium).unwrap().to_be_bytes()].concat(),
+            long => [&[0xff][..], &(long as u64).to_be_bytes()].concat(),
+        };
+        [&[first][..], &length, &[1, 2, 3, 4], payload].concat()
+    }
+
+    #[tokio::test]
+    async fn nothing_of_the_next_frame_is_passed_on_with_this_one() {
+        let sent = [
+            client_frame(0x81, b"hello"),
+            client_frame(0x01, &[b'x'; 300]),
+            client_frame(0x89, b"ping"),
+            client_frame(0x80, &[b'y'; 70_000]),
+            client_frame(0x88, b""),
+        ];
+        let between = [true, false, false, true, true];
+        let all = sent.concat();
+        for chunk in [1, 7, 4096, all.len()] {
+            let mut reader = tokio_test_reader(&all, chunk);
+            let mut frames = Frames::new(&mut reader, b"");
+            for (frame, between) in sent.iter().zip(between) {
+                let mut read = Vec::new();
+                while read.len() < frame.len() {
+                    let mut buffer = vec![0; 100_000];
+                    let count = frames.read(&mut buffer).await.unwrap();
+                    read.extend_from_slice(&buffer[..count]);
+                }
+                assert_eq!(&read, frame, "in pieces of {chunk}");
+                assert_eq!(frames.is_between_messages(), between);
+            }
+        }
+    }
+
+    /// Gives `chunk` bytes a read.
+    fn tokio_test_reader(bytes: &[u8], chunk: usize) -> impl AsyncRead + Unpin {
+        struct Pieces(Vec<u8>, usize);
+        impl AsyncRead for Pieces {
+            fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+                let count = self.1.min(self.0.len()).min(to.remaining());
+                let rest = self.0.split_off(count);
+                to.put_slice(&std::mem::replace(&mut self.0, rest));
+                Poll::Ready(Ok(()))
+            }
+        }
+        Pieces(bytes.to_vec(), chunk)
+    }
+}
