@@ -1,0 +1,65 @@
+//! The chat example, as people use it: in a browser, while it is replaced under them.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
+
+use harness::{Address, binary, fixture, supervisor, times};
+use serde_json::Value;
+
+#[test]
+fn people_in_browsers_stay_connected_and_hear_everything_once_and_in_order() {
+    let gin = supervisor().workers(2).set("channel = true\nsoak = \"0s\"");
+    let log = gin.dir().join("chat.log");
+    let gin = gin.set(&format!("command = [{:?}]\nenv = {{ CHAT_LOG = {log:?} }}", binary("examples/chat"))).start();
+    let Address::Tcp(address) = gin.tcp() else { panic!("it listens on TCP") };
+    let shots = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("chat");
+    std::fs::create_dir_all(&shots).unwrap();
+    let names = ["Ada", "Grace", "Linus"];
+    let mut people = Command::new("/usr/bin/python3")
+        .arg(fixture("chatters.py"))
+        .arg(format!("http://{address}/"))
+        .arg(&shots)
+        .args(names)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(people.stdout.take().unwrap());
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    assert_eq!(line, "here\n");
+    for _ in 0..times(10, 50) {
+        // Somebody says something between two restarts.
+        let length = || std::fs::metadata(&log).unwrap().len();
+        let before = length();
+        while length() == before {
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
+        }
+        gin.restart();
+    }
+    people.stdin.take().unwrap().write_all(b"enough\n").unwrap();
+    let mut rest = String::new();
+    told.read_to_string(&mut rest).unwrap();
+    assert!(people.wait().unwrap().success(), "{rest}");
+    let all: Value = serde_json::from_str(&rest).unwrap();
+    let mut said: Vec<&str> = all["said"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    println!("{} messages; pictures in {}", said.len(), shots.display());
+    let first = &all["known"][names[0]]["said"];
+    for name in names {
+        let known = &all["known"][name];
+        assert_eq!(known["sockets"], 1, "{name} had to connect again: {}", gin.log());
+        assert!(known["generations"].as_array().unwrap().len() > 5, "{name}: {known}");
+        // One who came in later has not heard what was said before the log's last lines; here all of it is there.
+        assert_eq!(&known["said"], first, "{name} heard it otherwise");
+    }
+    let mut heard: Vec<&str> = first.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    for name in names {
+        let own =
+            |all: &[&str]| all.iter().filter(|t| t.starts_with(name)).map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(own(&heard), own(&said), "in the order of who said it");
+    }
+    heard.sort_unstable();
+    said.sort_unstable();
+    assert_eq!(heard, said, "nothing is lost, and nothing doubled");
+    gin.stop();
+}

@@ -1,0 +1,186 @@
+//! A chat whose users stay connected while the program is replaced under them.
+//!
+//! ```text
+//! cargo build --release --workspace --bins --examples
+//! target/release/gin-supervisor -c worker/examples/chat/chat.toml
+//! ```
+//!
+//! What was said stands in a file that all workers append to (`CHAT_LOG`, or `chat.log` in the working directory): its order is
+//! everybody's order. A user's session is a name and a place in that file, so any worker can go on with it.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gin_worker::axum::extract::{Query, State};
+use gin_worker::axum::response::{Html, Response};
+use gin_worker::axum::routing::get;
+use gin_worker::axum::{Json, Router};
+use gin_worker::websocket::{Message, Received, Socket, WebSocketUpgrade, WebSockets};
+use gin_worker::{Config, Server, identity};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::watch;
+
+/// Lines that somebody who comes in sees of what was said before.
+const BEFORE: usize = 50;
+/// Characters of a message.
+const LONG: usize = 2000;
+
+/// Who somebody is, and what they have seen: all that another worker has to know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Session {
+    name: String,
+    /// Bytes of the log that were sent.
+    seen: u64,
+}
+
+/// A line of the log, and of what is sent.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Line {
+    Joined { name: String },
+    Left { name: String },
+    Said { name: String, text: String, id: String },
+}
+
+/// What a page sends.
+#[derive(Debug, Deserialize)]
+struct Say {
+    text: String,
+    /// Its own, so that it knows the line again.
+    id: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Join {
+    name: String,
+}
+
+struct Log {
+    path: PathBuf,
+    /// Grows with the file.
+    length: watch::Receiver<u64>,
+}
+
+impl Log {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let file = File::options().append(true).create(true).open(&path)?;
+        let watching = Inotify::init(InitFlags::IN_CLOEXEC)?;
+        watching.add_watch(&path, AddWatchFlags::IN_MODIFY)?;
+        let (grown, length) = watch::channel(file.metadata()?.len());
+        // Other workers append, too. The kernel tells.
+        std::thread::spawn(move || {
+            while watching.read_events().is_ok() {
+                grown.send_replace(file.metadata().map_or(0, |metadata| metadata.len()));
+            }
+        });
+        Ok(Self { path, length })
+    }
+
+    /// In one piece: lines of several workers do not mix.
+    fn append(&self, line: &Line) -> io::Result<()> {
+        let text = serde_json::to_string(line)? + "\n";
+        File::options().append(true).open(&self.path)?.write_all(text.as_bytes())
+    }
+
+    /// Whole lines from there on.
+    fn after(&self, place: u64) -> io::Result<Vec<String>> {
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(place))?;
+        let mut lines = Vec::new();
+        let mut reader = BufReader::new(file);
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            if !line.ends_with('\n') {
+                return Ok(lines);
+            }
+            lines.push(line);
+        }
+    }
+
+    /// Where the last lines begin.
+    fn lately(&self) -> io::Result<u64> {
+        let lines = self.after(0)?;
+        let passed = lines.len().saturating_sub(BEFORE);
+        Ok(lines[..passed].iter().map(|line| line.len() as u64).sum())
+    }
+}
+
+/// One user, from here on: at the beginning, or after another worker.
+async fn chat(log: Arc<Log>, mut socket: Socket, mut session: Session) {
+    let about = json!({
+        "kind": "served_by",
+        "pid": std::process::id(),
+        "generation": identity().map(|identity| identity.generation),
+        "release": identity().and_then(|identity| identity.release),
+    });
+    let mut gone = socket.send(Message::Text(about.to_string())).await.is_err();
+    let mut length = log.length.clone();
+    length.mark_changed();
+    while !gone {
+        gone = tokio::select! {
+            received = socket.receive() => match received {
+                Received::Message(message) => hear(&log, &session.name, &message).is_err(),
+                Received::Leaving => return socket.leave(&session).await,
+                Received::Closed => true,
+            },
+            Ok(()) = length.changed() => tell(&log, &mut socket, &mut session).await.is_err(),
+        };
+    }
+    if let Err(error) = log.append(&Line::Left { name: session.name }) {
+        eprintln!("{}: {error}", log.path.display());
+    }
+}
+
+fn hear(log: &Log, name: &str, message: &Message) -> io::Result<()> {
+    let Message::Text(text) = message else { return Ok(()) };
+    let Ok(Say { text, id }) = serde_json::from_str(text) else { return Ok(()) };
+    let (text, id) = (text.chars().take(LONG).collect(), id.chars().take(64).collect());
+    log.append(&Line::Said { name: name.to_owned(), text, id })
+}
+
+async fn tell(
+    log: &Log,
+    socket: &mut Socket,
+    session: &mut Session,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    for line in log.after(session.seen)? {
+        session.seen += line.len() as u64;
+        socket.send(Message::Text(line)).await?;
+    }
+    Ok(())
+}
+
+#[derive(Clone)]
+struct App {
+    log: Arc<Log>,
+    chats: WebSockets<Session>,
+}
+
+async fn join(State(app): State<App>, Query(Join { name }): Query<Join>, socket: WebSocketUpgrade) -> Response {
+    let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+    let seen = app.log.lately().unwrap_or_default();
+    if let Err(error) = app.log.append(&Line::Joined { name: name.clone() }) {
+        eprintln!("{}: {error}", app.log.path.display());
+    }
+    socket.serve(&app.chats, Session { name, seen })
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let path = std::env::var_os("CHAT_LOG").map_or_else(|| PathBuf::from("chat.log"), PathBuf::from);
+    let log = Arc::new(Log::open(path)?);
+    let own = Arc::clone(&log);
+    let chats = WebSockets::new("chat", move |socket, session| chat(Arc::clone(&own), socket, session));
+    let router = Router::new()
+        .route("/", get(|| async { Html(include_str!("page.html")) }))
+        .route("/chat", get(join))
+        .route("/pid", get(|| async { Json(std::process::id()) }))
+        .with_state(App { log, chats: chats.clone() });
+    Server::new(&Config::load()?, router).websockets(chats).run().await?;
+    Ok(())
+}
