@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking: that is its verdict")]
 
+mod chat;
 mod container;
 mod docs;
 mod faults;
 mod fitness;
 mod gate;
 mod gunicorn;
+mod handover;
 mod hostile;
 mod identity;
 mod in_flight;
@@ -25,5 +27,7 @@ mod signals;
 mod start;
 mod succession;
 mod systemd;
+mod takers;
 mod unfit;
+mod websockets;
 mod worker;

@@ -73,6 +73,13 @@ impl Builder {
         self.env("GIN_FAULTS", &file)
     }
 
+    /// The same for its workers, in the file `worker-faults`.
+    #[must_use]
+    pub fn faulty_workers(self) -> Self {
+        let file = self.dir.path().join("worker-faults");
+        self.set(&format!("env = {{ GIN_WORKER_FAULTS = {file:?} }}"))
+    }
+
     /// This file instead of all settings.
     #[must_use]
     pub fn file(mut self, text: &str) -> Self {

@@ -176,6 +176,24 @@ impl Client {
     /// # Errors
     /// How it was hurt.
     pub fn response(&mut self) -> Result<Response, Failure> {
+        let head = self.head()?;
+        self.rest_of(head)
+    }
+
+    /// Reads the body of a response whose head has come.
+    ///
+    /// # Errors
+    /// How it was hurt.
+    pub fn rest_of(&mut self, head: Response) -> Result<Response, Failure> {
+        let body = self.body(&head.headers)?;
+        Ok(Response { body, ..head })
+    }
+
+    /// Reads a response's head alone, or one that has no body: 100, 304, or one to HEAD.
+    ///
+    /// # Errors
+    /// How it was hurt.
+    pub fn head(&mut self) -> Result<Response, Failure> {
         let head = loop {
             if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 let rest = self.buffer.split_off(at + 4);
@@ -193,8 +211,19 @@ impl Client {
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
         let status = status.ok_or_else(|| Failure::Other(format!("not HTTP: {head:?}")))?;
-        let body = self.body(&headers)?;
-        Ok(Response { status, headers, body })
+        Ok(Response { status, headers, body: Vec::new() })
+    }
+
+    /// Says that no more will come.
+    ///
+    /// # Panics
+    /// If the connection is gone.
+    pub fn end(&mut self) {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.shutdown(std::net::Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(std::net::Shutdown::Write),
+        }
+        .unwrap();
     }
 
     fn body(&mut self, headers: &HashMap<String, String>) -> Result<Vec<u8>, Failure> {
@@ -233,7 +262,11 @@ impl Client {
         }
     }
 
-    fn exactly(&mut self, length: usize) -> Result<Vec<u8>, Failure> {
+    /// The next bytes, so many.
+    ///
+    /// # Errors
+    /// How it was hurt.
+    pub fn exactly(&mut self, length: usize) -> Result<Vec<u8>, Failure> {
         while self.buffer.len() < length {
             if self.fill()? == 0 {
                 return Err(Failure::Truncated);

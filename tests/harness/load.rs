@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::{Address, Client, Failure, PATIENCE};
+use crate::{Address, Client, Failure, PATIENCE, Response};
 
 /// Clients at work.
 #[derive(Debug)]
@@ -43,22 +43,39 @@ impl Load {
     /// Clients that keep their connection and pause up to 5 ms between requests.
     #[must_use]
     pub fn keep_alive(self, address: &Address, count: usize) -> Self {
-        self.add(address, count, true)
+        self.add(address, count, Style::KeepAlive)
     }
 
     /// Clients that make a connection for each request.
     #[must_use]
     pub fn one_shot(self, address: &Address, count: usize) -> Self {
-        self.add(address, count, false)
+        self.add(address, count, Style::OneShot)
     }
 
-    fn add(mut self, address: &Address, count: usize, keeps: bool) -> Self {
+    /// Clients that keep their connection, and send every kind of request: with and without a body, by length and by chunks,
+    /// several at once. Some pause between two, some do not.
+    #[must_use]
+    pub fn mixed(self, address: &Address, with_pauses: usize, without: usize) -> Self {
+        self.add(address, with_pauses, Style::Mixed { pauses: true }).add(
+            address,
+            without,
+            Style::Mixed { pauses: false },
+        )
+    }
+
+    fn add(mut self, address: &Address, count: usize, style: Style) -> Self {
         for _ in 0..count {
             let (stop, answered, address) = (Arc::clone(&self.stop), Arc::clone(&self.answered), address.clone());
             let seed = self.clients.len() as u64 + 1;
-            self.clients.push(std::thread::spawn(move || run(&address, &stop, &answered, keeps, seed)));
+            self.clients.push(std::thread::spawn(move || run(&address, &stop, &answered, style, seed)));
         }
         self
+    }
+
+    /// How many clients there are.
+    #[must_use]
+    pub fn clients(&self) -> u64 {
+        self.clients.len() as u64
     }
 
     /// Until so many more requests were answered: so that what follows happens under load.
@@ -121,28 +138,45 @@ impl Report {
     }
 }
 
-fn run(address: &Address, stop: &AtomicBool, answered: &AtomicU64, keeps: bool, seed: u64) -> Report {
+/// What a client does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    KeepAlive,
+    OneShot,
+    Mixed { pauses: bool },
+}
+
+fn run(address: &Address, stop: &AtomicBool, answered: &AtomicU64, style: Style, seed: u64) -> Report {
     let (mut report, mut client, mut random) = (Report::default(), None, seed);
     while !stop.load(Ordering::Relaxed) {
-        match request(address, &mut client, &mut report, keeps) {
-            Ok(pid) => {
-                report.requests += 1;
-                answered.fetch_add(1, Ordering::Relaxed);
-                *report.by_pid.entry(pid).or_default() += 1;
+        // A multiplicative congruence: any spread will do.
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        match exchange(address, &mut client, &mut report, style, random >> 33) {
+            Ok(pids) => {
+                report.requests += pids.len() as u64;
+                answered.fetch_add(pids.len() as u64, Ordering::Relaxed);
+                pids.into_iter().for_each(|pid| *report.by_pid.entry(pid).or_default() += 1);
             }
             Err(failure) => {
                 client = None;
                 *report.hurt.entry(failure).or_default() += 1;
             }
         }
-        // A multiplicative congruence: any spread will do.
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        std::thread::park_timeout(Duration::from_micros((random >> 33) % 5000));
+        if style != (Style::Mixed { pauses: false }) {
+            std::thread::park_timeout(Duration::from_micros((random >> 33) % 5000));
+        }
     }
     report
 }
 
-fn request(address: &Address, kept: &mut Option<Client>, report: &mut Report, keeps: bool) -> Result<u64, Failure> {
+/// One or more requests and their answers; gives who answered.
+fn exchange(
+    address: &Address,
+    kept: &mut Option<Client>,
+    report: &mut Report,
+    style: Style,
+    random: u64,
+) -> Result<Vec<u64>, Failure> {
     if kept.as_ref().is_some_and(Client::is_closed) {
         report.closed_idle += 1;
         *kept = None;
@@ -154,13 +188,42 @@ fn request(address: &Address, kept: &mut Option<Client>, report: &mut Report, ke
             kept.insert(Client::connect(address)?)
         }
     };
-    let connection = if keeps { "keep-alive" } else { "close" };
-    client.send(format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n\r\n").as_bytes())?;
-    let response = client.response()?;
-    if response.closes() {
-        report.closed_with_notice += u64::from(keeps);
-        *kept = None;
+    let get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let (text, count) = match (style, random / 8192 % 6) {
+        (Style::OneShot, _) => ("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(), 1),
+        (Style::KeepAlive, _) => (get.to_owned(), 1),
+        (Style::Mixed { .. }, 0 | 1) => (get.to_owned(), 1),
+        (Style::Mixed { .. }, 2) => {
+            let length = random as usize % 3000;
+            let head = format!("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+            (head + &"x".repeat(length), 1)
+        }
+        (Style::Mixed { .. }, 3) => {
+            let head = "POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+            (format!("{head}5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"), 1)
+        }
+        (Style::Mixed { .. }, 4) => (get.repeat(5), 5),
+        (Style::Mixed { .. }, _) => {
+            (format!("{get}POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc{get}"), 3)
+        }
+    };
+    client.send(text.as_bytes())?;
+    let mut pids = Vec::new();
+    for _ in 0..count {
+        let response = kept.as_mut().map_or(Err(Failure::ClosedEarly), Client::response)?;
+        let closes = response.closes();
+        pids.push(pid_of(&response)?);
+        if closes {
+            report.closed_with_notice += u64::from(style != Style::OneShot);
+            *kept = None;
+            // What was pipelined behind it has not been processed, and the client knows it (RFC 9112, section 9.3.2).
+            break;
+        }
     }
+    Ok(pids)
+}
+
+fn pid_of(response: &Response) -> Result<u64, Failure> {
     if response.status != 200 {
         return Err(Failure::Status(response.status));
     }

@@ -161,4 +161,14 @@ impl Supervisor {
         std::fs::write(file.with_extension("new"), orders).unwrap();
         std::fs::rename(file.with_extension("new"), file).unwrap();
     }
+
+    /// The same for workers.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    pub fn order_workers(&self, orders: &str) {
+        let file = self.dir.path().join("worker-faults");
+        std::fs::write(file.with_extension("new"), orders).unwrap();
+        std::fs::rename(file.with_extension("new"), file).unwrap();
+    }
 }

@@ -1,0 +1,173 @@
+//! Who takes connections over may die, hang, lie full, or be replaced: nobody loses more than was in hand.
+
+use harness::{Client, Supervisor, supervisor, times};
+
+use crate::handover::asks;
+
+/// Idle connections, some of them fresh.
+fn idle(gin: &Supervisor, count: usize) -> Vec<Client> {
+    let mut clients: Vec<Client> = (0..count).map(|_| Client::connect(&gin.tcp()).unwrap()).collect();
+    clients.iter_mut().step_by(2).for_each(|client| assert!(asks(client) > 0));
+    // Who is answered on a connection made later knows that all before it were accepted.
+    let _ = gin.get("/");
+    clients
+}
+
+/// How many of them are lost. All others are answered.
+fn lost(clients: &mut [Client]) -> usize {
+    let answered = |client: &mut Client| client.get("/").is_ok_and(|response| response.status == 200);
+    clients.iter_mut().map(|client| usize::from(!answered(client))).sum()
+}
+
+#[test]
+fn what_a_lost_taker_did_not_have_is_served_by_the_giver() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let open = |request: &str| {
+        let mut client = Client::connect(&gin.tcp()).unwrap();
+        client.send(request.as_bytes()).unwrap();
+        client
+    };
+    let mut expects = open("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(expects.head().unwrap().status, 100);
+    let mut upload = open("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n");
+    upload.send(&[b'x'; 100_000]).unwrap();
+    let mut slow = open("GET /slow?ms=700 HTTP/1.1\r\nHost: x\r\n\r\n");
+    let _ = gin.get("/");
+    gin.restart();
+    let mut events = gin.events();
+    gin.kill_worker(gin.workers()[0]);
+    events.until_of(2, "was killed");
+    expects.send(b"hello").unwrap();
+    assert_eq!(expects.response().unwrap_or_else(|e| panic!("{e:?} {}", gin.log())).json()["length"], 5);
+    upload.send(&[b'x'; 100_000]).unwrap();
+    assert_eq!(upload.response().unwrap().json()["length"], 200_000);
+    assert_eq!(slow.response().unwrap().body, b"slow\n");
+    drop((expects, upload, slow));
+    gin.stop();
+}
+
+#[test]
+fn whoever_dies_at_whatever_step_takes_along_no_more_than_it_had_in_hand() {
+    // A batch is 64 connections. What the giver had offered when it died, the taker has, and no one else.
+    let steps = [
+        ("take.received", 0),
+        ("take.taken", 64),
+        ("take.served", 64),
+        ("take.received 1", 64),
+        ("give.send", 200),
+        ("give.sent", 199),
+        ("give.heard", 200),
+    ];
+    for (step, most) in steps {
+        let gin = supervisor().ours("one", "ok").faulty_workers().set("soak = \"0s\"").start();
+        let mut clients = idle(&gin, 200);
+        let (point, passes) = step.split_once(' ').unwrap_or((step, "0"));
+        gin.order_workers(&format!("{point} kill {passes} once"));
+        let mut events = gin.events();
+        let _ = gin.ctl(&["restart"]);
+        events.until("was killed by SIGKILL");
+        let lost = lost(&mut clients);
+        println!("{step}: {lost} lost");
+        assert!(lost <= most, "{step}: {lost}: {}", gin.log());
+        drop(clients);
+        gin.stop();
+    }
+}
+
+#[test]
+fn a_master_that_dies_while_connections_are_handed_over_is_not_missed() {
+    for step in ["handover.socketpair", "channel.send", "loop.performed", "keep.after"] {
+        for passes in 0..times(3, 12) {
+            let mut gin = supervisor().faulty().ours("one", "ok").set("soak = \"0s\"").start();
+            let mut clients = idle(&gin, 100);
+            gin.order(&format!("{step} kill {passes}"));
+            gin.ctl_until_death(&["restart"]);
+            gin.order("");
+            if gin.ctl(&["status"]).code == 3 {
+                gin.start_again();
+            }
+            // What it has not heard of yet is told by the next restart.
+            assert_eq!(lost(&mut clients), 0, "{step} {passes}");
+            gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
+            drop(clients);
+            gin.assert_sound();
+            gin.stop();
+        }
+    }
+}
+
+#[test]
+fn a_taker_that_hangs_leaves_the_connections_to_the_giver() {
+    let gin = supervisor().ours("one", "ok").faulty_workers().set("soak = \"0s\"").start();
+    let mut clients = idle(&gin, 100);
+    gin.order_workers("take.received stop 0 once");
+    gin.restart();
+    // After 5 s without a word they are the giver's again.
+    assert_eq!(lost(&mut clients), 0);
+    drop(clients);
+    let hangs = nix::unistd::Pid::from_raw(gin.workers()[0]);
+    nix::sys::signal::kill(hangs, nix::sys::signal::Signal::SIGCONT).unwrap();
+    gin.stop();
+}
+
+#[test]
+fn a_taker_that_may_open_no_more_files_takes_what_it_can() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"\ndrain_timeout = \"40s\"").start();
+    let mut clients = idle(&gin, 300);
+    gin.configure(|text| format!("{text}\n[supervisor.limits]\nnofile = 120\n"));
+    gin.restart();
+    assert_eq!(lost(&mut clients), 0);
+    assert!(!gin.status().degraded, "{}", gin.log());
+    drop(clients);
+    gin.stop();
+}
+
+#[test]
+fn a_taker_at_its_limit_of_connections_says_so() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[limits]\nconnections = 300").start();
+    let mut clients = idle(&gin, 200);
+    gin.configure(|text| text.replace("connections = 300", "connections = 50"));
+    gin.restart();
+    assert_eq!(lost(&mut clients), 0, "those that found no room are told");
+    drop(clients);
+    gin.stop();
+}
+
+#[test]
+fn when_the_taker_of_a_slot_is_lost_the_others_take() {
+    let gin = supervisor().workers(2).ours("one", "ok").set("soak = \"0s\"").start();
+    // Longer than a giver hopes for a taker.
+    let ask = |client: &mut Client| client.send(b"GET /slow?ms=2000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut clients = idle(&gin, 20);
+    clients.iter_mut().for_each(ask);
+    let mut events = gin.events();
+    gin.restart();
+    let lost = gin.workers();
+    // Whoever is started in its place is not ready for long.
+    std::fs::write(gin.releases().path("one").join("mode"), "never-ready").unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(lost[0]), nix::sys::signal::Signal::SIGKILL).unwrap();
+    events.until("was killed by SIGKILL");
+    for client in &mut clients {
+        let answer = client.response().unwrap();
+        assert!(answer.body == b"slow\n" && !answer.closes(), "{answer:?} {}", gin.log());
+    }
+    let other = u64::try_from(lost[1]).unwrap();
+    // It may be on its way.
+    clients.iter_mut().for_each(|client| while asks(client) != other {});
+    drop(clients);
+    gin.stop();
+}
+
+#[test]
+fn a_successor_knows_who_hands_over_before_it_says_so() {
+    let mut gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let mut clients = idle(&gin, 20);
+    let worker = nix::unistd::Pid::from_raw(gin.workers()[0]);
+    nix::sys::signal::kill(worker, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    gin.die_and_adopt();
+    // It wakes the worker when it tells it to drain.
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &["handed_over=20 ", " closed=0 cut=0"]);
+    assert_eq!(lost(&mut clients), 0);
+    drop(clients);
+    gin.stop();
+}

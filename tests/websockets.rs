@@ -1,0 +1,160 @@
+//! WebSockets and HTTP/2 through restarts: handed over, or told.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use harness::{Address, Client, Supervisor, supervisor, times};
+
+/// A client's WebSocket.
+struct WebSocket(Client);
+
+impl WebSocket {
+    fn open(gin: &Supervisor, path: &str) -> Self {
+        let mut client = Client::connect(&gin.tcp()).unwrap();
+        let key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{key}\r\n\r\n");
+        client.send(head.as_bytes()).unwrap();
+        let answer = client.head().unwrap();
+        assert_eq!(answer.status, 101, "{answer:?}");
+        Self(client)
+    }
+
+    /// A masked frame: a mask of zeros changes nothing.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(payload.len()).unwrap();
+        [&[first, 0xfe][..], &length.to_be_bytes(), &[0; 4], payload].concat()
+    }
+
+    /// A frame of the server's: its first byte and its payload.
+    fn next(&mut self) -> (u8, Vec<u8>) {
+        let head = self.0.exactly(2).unwrap();
+        assert!(head[1] < 126, "a short one");
+        (head[0], self.0.exactly(head[1].into()).unwrap())
+    }
+
+    fn text(&mut self) -> String {
+        let (first, payload) = self.next();
+        assert_eq!(first, 0x81, "{payload:?}");
+        String::from_utf8(payload).unwrap()
+    }
+}
+
+#[test]
+fn a_websocket_goes_over_between_two_messages_and_not_within_one() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[timeouts]\nidle_grace = \"200ms\"").start();
+    let mut idle = WebSocket::open(&gin, "/count");
+    let mut slow = WebSocket::open(&gin, "/count");
+    let mut parts = WebSocket::open(&gin, "/count");
+    let message = [WebSocket::frame(0x81, &[b'x'; 300]), WebSocket::frame(0x89, b"ping")].concat();
+    let mut said = 0;
+    for round in 1..=times(4, 20) {
+        let old = gin.workers()[0];
+        // A message of one frame, byte by byte; another one of two frames, with a ping between them.
+        let (first, second) = message.split_at(150);
+        slow.0.send(first).unwrap();
+        parts.0.send(&[WebSocket::frame(0x01, b"hello"), WebSocket::frame(0x89, b"between")].concat()).unwrap();
+        assert_eq!(parts.next(), (0x8a, b"between".to_vec()));
+        gin.restart();
+        let new = gin.workers()[0];
+        // The old one may still have it at first.
+        let heard_by = loop {
+            said += 1;
+            idle.0.send(&WebSocket::frame(0x82, b"abc")).unwrap();
+            let text = idle.text();
+            let pid = text.strip_prefix(&format!("{said} 3 ")).expect("no message is lost").to_owned();
+            if pid != old.to_string() {
+                break pid;
+            }
+        };
+        assert_eq!(heard_by, new.to_string());
+        slow.0.send(second).unwrap();
+        assert_eq!(slow.text(), format!("{round} 300 {old}"));
+        assert_eq!(slow.next(), (0x8a, b"ping".to_vec()));
+        parts.0.send(&WebSocket::frame(0x80, b" world")).unwrap();
+        assert_eq!(parts.text(), format!("{round} 11 {old}"));
+    }
+    let stop = gin.ctl_in_background(&["stop"]);
+    for socket in [&mut idle, &mut slow, &mut parts] {
+        let (first, payload) = socket.next();
+        assert_eq!((first, &payload[..2]), (0x88, &1001_u16.to_be_bytes()[..]));
+        socket.0.send(&WebSocket::frame(0x88, &1001_u16.to_be_bytes())).unwrap();
+        assert_eq!(socket.0.until_closed().unwrap(), b"");
+    }
+    assert!(stop.wait_with_output().unwrap().status.success());
+}
+
+#[test]
+fn a_websocket_that_nobody_registered_hears_1001_between_two_frames() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[timeouts]\nidle_grace = \"100ms\"").start();
+    let mut sockets: Vec<WebSocket> = (0..20).map(|_| WebSocket::open(&gin, "/raw")).collect();
+    gin.restart();
+    for socket in &mut sockets {
+        let last = loop {
+            let frame = socket.next();
+            if frame.0 != 0x81 {
+                break frame;
+            }
+            assert_eq!(frame.1, b"hi");
+        };
+        assert_eq!(last, (0x88, 1001_u16.to_be_bytes().to_vec()));
+    }
+    drop(sockets);
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
+    assert!(gin.log().contains("the worker's connections: 20 closed with notice"), "{}", gin.log());
+    gin.stop();
+}
+
+#[test]
+fn clients_that_are_not_there_any_more_do_not_hold_a_drain_up() {
+    let timeouts = "[timeouts]\nidle_grace = \"200ms\"\nshutdown = \"90s\"";
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section(timeouts).start();
+    // Neither answers a PING, nor a close frame.
+    let mut http2 = Client::connect(&gin.tcp()).unwrap();
+    http2.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    assert_eq!(http2.exactly(9).unwrap()[3], 4, "SETTINGS");
+    let raw = WebSocket::open(&gin, "/raw");
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &["handed_over=0 finished=0 closed=2 cut=0"]);
+    drop((http2, raw));
+    gin.stop();
+}
+
+#[test]
+fn http2_clients_see_no_error() {
+    let gin = supervisor().workers(2).ours("one", "ok").set("soak = \"0s\"").start();
+    let Address::Tcp(address) = gin.tcp() else { panic!("it listens on TCP") };
+    let over = AtomicBool::new(false);
+    let repeat = |command: &dyn Fn() -> Command, is_good: &dyn Fn(&str) -> bool| {
+        let mut rounds = 0;
+        while !over.load(Ordering::Relaxed) {
+            let output = command().output().unwrap();
+            let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert!(output.status.success() && is_good(&text), "{text}");
+            rounds += 1;
+        }
+        rounds
+    };
+    let nghttp = || {
+        let mut command = Command::new("nghttp");
+        command.args(["-n", "-s", "-m", "20"]).arg(format!("http://{address}/slow?ms=30"));
+        command
+    };
+    let curl = || {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--http2-prior-knowledge", "-w", "%{http_code} %{http_version}"]);
+        command.arg(format!("http://{address}/download?mb=1&ms=30")).args(["-o", "/dev/null"]);
+        command
+    };
+    let rounds = thread::scope(|scope| {
+        let nghttp = scope.spawn(|| repeat(&nghttp, &|text| text.matches(" 200 ").count() == 20));
+        let curl = scope.spawn(|| repeat(&curl, &|text| text == "200 2"));
+        for _ in 0..times(5, 20) {
+            gin.restart();
+        }
+        over.store(true, Ordering::Relaxed);
+        (nghttp.join().unwrap(), curl.join().unwrap())
+    });
+    println!("{rounds:?} rounds");
+    gin.stop();
+}
