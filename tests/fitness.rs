@@ -56,9 +56,16 @@ fn a_worker_that_grows_is_replaced_before_it_drains() {
     assert_eq!(events.until("worker draining").pid.map(|pid| pid.to_string()), Some(grown.clone()));
     events.until("worker exited with status 0");
     load.flows(100);
-    load.finish().assert_unhurt();
+    kept(load);
     assert!(!gin.workers().contains(&grown.parse().unwrap()));
     gin.stop();
+}
+
+/// Nobody was hurt, and who stays connected stayed so.
+fn kept(load: Load) {
+    let report = load.finish();
+    report.assert_unhurt();
+    assert_eq!((report.closed_idle, report.closed_with_notice), (0, 0), "{report:?}");
 }
 
 #[test]
@@ -75,7 +82,7 @@ fn workers_that_age_are_replaced_one_after_the_other() {
         assert_eq!(events.until("worker exited with status 0").slot, spawned);
     }
     load.flows(100);
-    load.finish().assert_unhurt();
+    kept(load);
     assert!(gin.workers().iter().all(|pid| !first.contains(pid)));
     assert_eq!(gin.generation().0, 1);
     gin.stop();

@@ -95,11 +95,7 @@ fn a_head_sent_byte_by_byte_over_three_restarts_is_answered() {
 fn what_is_under_way_ends_where_it_began_and_its_connection_goes_on() {
     let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
     let old = u64::try_from(gin.workers()[0]).unwrap();
-    let open = |request: &str| {
-        let mut client = Client::connect(&gin.tcp()).unwrap();
-        client.send(request.as_bytes()).unwrap();
-        client
-    };
+    let open = |request: &str| Client::asking(&gin.tcp(), request).unwrap();
     let mut expects = open("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     let mut upload = open("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n");
     upload.send(&[b'x'; 100_000]).unwrap();

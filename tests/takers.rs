@@ -1,6 +1,6 @@
 //! Who takes connections over may die, hang, lie full, or be replaced: nobody loses more than was in hand.
 
-use harness::{Client, Supervisor, supervisor, times};
+use harness::{Client, Supervisor, binary, fixture, supervisor, times};
 
 use crate::handover::asks;
 
@@ -22,11 +22,7 @@ fn lost(clients: &mut [Client]) -> usize {
 #[test]
 fn what_a_lost_taker_did_not_have_is_served_by_the_giver() {
     let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
-    let open = |request: &str| {
-        let mut client = Client::connect(&gin.tcp()).unwrap();
-        client.send(request.as_bytes()).unwrap();
-        client
-    };
+    let open = |request: &str| Client::asking(&gin.tcp(), request).unwrap();
     let mut expects = open("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     assert_eq!(expects.head().unwrap().status, 100);
     let mut upload = open("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n");
@@ -130,6 +126,36 @@ fn a_taker_at_its_limit_of_connections_says_so() {
     gin.restart();
     assert_eq!(lost(&mut clients), 0, "those that found no room are told");
     drop(clients);
+    gin.stop();
+}
+
+#[test]
+fn a_worker_of_the_first_version_drains_as_it_always_did() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let (ours, earlier) = (binary("fixture-worker"), fixture("earlier.py"));
+    let commands = [format!("command = [{ours:?}]"), format!("command = [\"/usr/bin/python3\", {earlier:?}]")];
+    // There is nobody who takes: it is told.
+    let mut client = Client::connect(&gin.tcp()).unwrap();
+    asks(&mut client);
+    gin.configure(|text| text.replace(&commands[0], &commands[1]));
+    gin.restart();
+    // The order may be on its way.
+    while !client.get("/").unwrap().closes() {}
+    // Nobody gives anything either, nor is asked to.
+    let mut client = Client::connect(&gin.tcp()).unwrap();
+    let pid = asks(&mut client);
+    assert_eq!(u64::try_from(gin.workers()[0]), Ok(pid));
+    gin.configure(|text| text.replace(&commands[1], &commands[0]));
+    let mut events = gin.events();
+    gin.restart();
+    assert_eq!(client.until_closed().unwrap(), b"");
+    let ended = events.until("worker exited with status");
+    assert_eq!(
+        (ended.pid, ended.text.as_str()),
+        (i32::try_from(pid).ok(), "worker exited with status 0"),
+        "{}",
+        gin.log()
+    );
     gin.stop();
 }
 

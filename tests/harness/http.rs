@@ -154,6 +154,16 @@ impl Client {
         Ok(Self { stream, buffer: Vec::new() })
     }
 
+    /// Connects, and sends a request.
+    ///
+    /// # Errors
+    /// How it was hurt.
+    pub fn asking(address: &Address, request: &str) -> Result<Self, Failure> {
+        let mut client = Self::connect(address)?;
+        client.send(request.as_bytes())?;
+        Ok(client)
+    }
+
     /// Sends bytes as they are.
     ///
     /// # Errors
