@@ -10,6 +10,8 @@
 //! master  go  ------------------->  worker     accept from the public listeners
 //! master  <---------------  serving worker     it does
 //! master  take + 1 fd  ---------->  worker     version 2: connections will come over this socket, see [`crate::handover`]
+//! master  reopen  --------------->  worker     version 3: go on in new log files
+//! master  log{level}  ----------->  worker     version 3: log that much from now on
 //! master  drain{reason} + fds  -->  worker     instead of the stop signal; since version 2 with sockets to workers that take
 //! master  <--------  drained{...}  worker     version 2: what became of its connections, now and then, and at the end
 //! ```
@@ -17,9 +19,11 @@
 use serde::{Deserialize, Serialize};
 
 /// The version spoken here.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The first version that speaks of handing connections over.
 pub const HANDOVER: u32 = 2;
+/// The first version that speaks of logs.
+pub const LOGS: u32 = 3;
 /// Descriptors a packet at most.
 pub const FDS_MAX: usize = 64;
 /// The longest packet, in bytes.
@@ -43,6 +47,13 @@ pub enum FromMaster {
     },
     /// Another worker hands its connections over, by the socket that comes along.
     Take,
+    /// Go on in new log files.
+    Reopen,
+    /// Log that much from now on.
+    Log {
+        /// trace, debug, info, warn or error.
+        level: String,
+    },
 }
 
 /// From the worker.

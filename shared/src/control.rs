@@ -1,5 +1,8 @@
 //! The control API: HTTP/1.1 and JSON over the Unix sockets `control` (may act) and `status` (may look).
 //!
+//! `GET /v1/workers/{generation}/{slot}/info|metrics|routes|health|livez|readyz` asks one worker; `GET|POST /v1/log-level` is a
+//! [`LogLevel`].
+//!
 //! `POST /v1/restart|reload|rollback|cancel|scale|stop|upgrade-supervisor` answers 202 with an [`Accepted`]; `GET /v1/operations/{id}` streams a
 //! [`Step`] a line until the operation has ended. A refusal is an [`ErrorBody`].
 //!
@@ -61,6 +64,17 @@ pub const WORKERS_MAX: u32 = 1024;
 pub struct StopRequest {
     /// Do not wait for requests in flight.
     pub fast: bool,
+}
+
+/// Body of `POST /v1/log-level`, and the answer to it and to `GET`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogLevel {
+    /// trace, debug, info, warn or error.
+    pub level: String,
+    /// How many workers were told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<usize>,
 }
 
 /// Body of a 202.

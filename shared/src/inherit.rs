@@ -45,6 +45,8 @@ pub const GIN_RELEASE: &str = "GIN_RELEASE";
 pub const GIN_CONFIG: &str = "GIN_CONFIG";
 /// The listening SEQPACKET socket of the channel.
 pub const GIN_CHANNEL_FD: &str = "GIN_CHANNEL_FD";
+/// Memory that all workers of the instance share.
+pub const GIN_SHARED_MEMORY_FD: &str = "GIN_SHARED_MEMORY_FD";
 
 /// What was meant for the master, or is set anew: a worker never sees the master's values.
 pub const STRIPPED: &[&str] = &[
@@ -67,6 +69,7 @@ pub const STRIPPED: &[&str] = &[
     GIN_RELEASE,
     GIN_CONFIG,
     GIN_CHANNEL_FD,
+    GIN_SHARED_MEMORY_FD,
 ];
 
 /// A listener as it was passed.
@@ -87,6 +90,8 @@ pub struct Inheritance {
     pub private: Option<OwnedFd>,
     /// The channel, if the master offers one.
     pub channel: Option<OwnedFd>,
+    /// Memory that all workers share, if the master offers some.
+    pub shared_memory: Option<OwnedFd>,
 }
 
 /// Who this process is, where a supervisor said so.
@@ -137,13 +142,18 @@ pub fn take() -> io::Result<Inheritance> {
             _ => inheritance.listeners.push(Inherited { name, fd }),
         }
     }
-    if let Some(text) = std::env::var(GIN_CHANNEL_FD).ok().filter(|_| count_is_ours()) {
-        let number = text.parse().ok().filter(|fd| *fd >= FIRST_FD).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("{GIN_CHANNEL_FD}={text} is not a descriptor"))
-        })?;
-        inheritance.channel = Some(adopt(number, GIN_CHANNEL_FD)?);
-    }
+    inheritance.channel = named(GIN_CHANNEL_FD)?;
+    inheritance.shared_memory = named(GIN_SHARED_MEMORY_FD)?;
     Ok(inheritance)
+}
+
+fn named(variable: &str) -> io::Result<Option<OwnedFd>> {
+    let Some(text) = std::env::var(variable).ok().filter(|_| count_is_ours()) else { return Ok(None) };
+    let number =
+        text.parse().ok().filter(|fd| *fd >= FIRST_FD).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{variable}={text} is not a descriptor"))
+        })?;
+    adopt(number, variable).map(Some)
 }
 
 fn count_is_ours() -> bool {

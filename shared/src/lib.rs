@@ -13,12 +13,14 @@
 //! | what two workers say when one hands its connections to the other | [`handover`] |
 //! | the control API's types | [`control`], [`status`], [`metrics`] |
 //! | every key of the configuration | [`mod@reference`] |
+//! | to read one | [`config`] |
 //! | what a master leaves for its successor | [`state`] |
 //! | exit codes | [`exit`] |
 //! | where sockets and PID files are | [`runtime_dir`] |
 
 pub mod channel;
 pub mod check;
+pub mod config;
 pub mod control;
 pub mod descriptors;
 pub mod exit;

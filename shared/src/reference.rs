@@ -16,6 +16,8 @@ pub enum Kind {
     Integer(i64, i64),
     /// The same, or a word that stands for one.
     IntegerOr(i64, i64, &'static str),
+    /// A number from 0 to 1.
+    Fraction,
     /// true or false.
     Boolean,
     /// A file mode, "0640" or 0o640.
@@ -28,6 +30,8 @@ pub enum Kind {
     Command,
     /// Texts.
     Texts,
+    /// Texts, or one text with commas between them.
+    Words,
     /// Signals.
     Signals,
     /// Free names with a text each.
@@ -51,6 +55,8 @@ pub enum Applies {
     Reload,
     /// With a new start of the supervisor.
     Start,
+    /// At once, when the file has changed.
+    Live,
 }
 
 impl Applies {
@@ -61,6 +67,7 @@ impl Applies {
             Self::Restart => "from the next restart or reload on",
             Self::Reload => "by a reload, in place",
             Self::Start => "with a new start of the supervisor",
+            Self::Live => "at once, when the file changes",
         }
     }
 }
@@ -78,6 +85,8 @@ pub struct Key {
     pub example: &'static str,
     /// When a change counts.
     pub applies: Applies,
+    /// Whether its value is shown to nobody.
+    pub secret: bool,
     /// What it does, in sentences.
     pub doc: &'static str,
 }
@@ -94,16 +103,21 @@ pub struct Section {
 }
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    Key { name, kind, default, example: "", applies: Applies::Restart, doc }
+    Key { name, kind, default, example: "", applies: Applies::Restart, secret: false, doc }
 }
 
 const fn unset(name: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
-    Key { name, kind, default: "", example, applies: Applies::Restart, doc }
+    Key { name, kind, default: "", example, applies: Applies::Restart, secret: false, doc }
 }
 
 impl Key {
     const fn at(mut self, applies: Applies) -> Self {
         self.applies = applies;
+        self
+    }
+
+    const fn secret(mut self) -> Self {
+        self.secret = true;
         self
     }
 }
@@ -320,6 +334,13 @@ pub const SUPERVISOR: &[Key] = &[
     )
     .at(Applies::Start),
     unset("status_group", Kind::Text, "\"adm\"", "A group whose members may look.").at(Applies::Start),
+    key(
+        "reload_on_change",
+        Kind::Boolean,
+        "false",
+        "Whether a configuration file that has changed is read at once, as by SIGHUP; one that cannot be used changes nothing.",
+    )
+    .at(Applies::Reload),
     key("restart_signal", Kind::Signal, "\"SIGUSR2\"", "Asks for a restart.").at(Applies::Reload),
     key(
         "shutdown_signals",
@@ -341,17 +362,54 @@ pub const SERVER: &[Key] = &[
     key("name", Kind::Text, "\"Gin Web Server\"", "A name for people."),
     key("host", Kind::Text, "\"127.0.0.1\"", "An IP address. With port: shorthand for one listener named http."),
     key("port", Kind::Integer(0, 65535), "8080", "Its port."),
-    key("mode", Kind::Choice(&["debug", "release", "test"]), "\"release\"", "Gin's modes."),
+    key(
+        "mode",
+        Kind::Choice(&["debug", "release", "test"]),
+        "\"release\"",
+        "debug prints the routes at start, and shows every endpoint to everybody.",
+    ),
+    key(
+        "public",
+        Kind::Words,
+        "[]",
+        "Which of /metrics, /routes and /info everybody may see in release mode; the private listener shows them all.",
+    ),
+    key(
+        "redirect_trailing_slash",
+        Kind::Boolean,
+        "true",
+        "A path that has a route with another slash at its end, or without, is redirected there: 301 for GET, else 307.",
+    ),
+    key(
+        "trusted_proxies",
+        Kind::Words,
+        "[]",
+        "Whose X-Forwarded-For is believed, as CIDRs: it is read from the right, up to the first address not among these.",
+    )
+    .at(Applies::Live),
 ];
 
 /// `[features]`
-pub const FEATURES: &[Key] = &[key("hot_restart", Kind::Boolean, "true", "false refuses a restart with exit code 5.")];
+pub const FEATURES: &[Key] = &[
+    key("hot_restart", Kind::Boolean, "true", "false refuses a restart with exit code 5."),
+    key(
+        "graceful_shutdown",
+        Kind::Boolean,
+        "true",
+        "false cuts what is under way at a stop, instead of waiting for it.",
+    ),
+    key("metrics", Kind::Boolean, "true", "Whether requests are counted, and /metrics tells."),
+    key("pprof", Kind::Boolean, "false", "Not in this version."),
+    key("tracing", Kind::Boolean, "false", "Not in this version."),
+];
 
 /// `[timeouts]`
 pub const TIMEOUTS: &[Key] = &[
     key("read", Kind::Duration, "\"30s\"", "For the first byte of a connection, and again for a whole request head."),
     key("write", Kind::Duration, "\"30s\"", "For a client that takes nothing of a response."),
     key("idle", Kind::Duration, "\"60s\"", "Between two requests on a connection."),
+    unset("request", Kind::Duration, "\"30s\"", "For a handler: then 503, and the handler is dropped where it waits.")
+        .at(Applies::Live),
     key("shutdown", Kind::Duration, "\"30s\"", "A drain's end; supervisor.drain_timeout must be longer."),
     key("lame_duck", Kind::Duration, "\"0s\"", "On a stop, /readyz says 503 for so long before accepting ends."),
     key("park_after", Kind::Duration, "\"100ms\"", "A connection that is idle for so long gives its memory back."),
@@ -364,12 +422,167 @@ pub const TIMEOUTS: &[Key] = &[
 ];
 
 /// `[limits]`
-pub const LIMITS: &[Key] = &[key(
-    "connections",
-    Kind::Integer(1, 4_294_967_295),
-    "10000",
-    "Connections at once, a worker; more wait in the queue.",
-)];
+pub const LIMITS: &[Key] = &[
+    key(
+        "connections",
+        Kind::Integer(1, 4_294_967_295),
+        "10000",
+        "Connections at once, a worker; more wait in the queue.",
+    ),
+    key("body", Kind::Size, "\"2MiB\"", "A request's body; a longer one is answered with 413.").at(Applies::Live),
+];
+
+/// `[static]`
+pub const STATIC: &[Key] = &[
+    unset(
+        "dir",
+        Kind::Text,
+        "\"./static\"",
+        "The directory whose files are served. One that is missing is an error at start.",
+    )
+    .at(Applies::Live),
+    key("url_prefix", Kind::Text, "\"/static\"", "Under which path."),
+    key("enable_directory_listing", Kind::Boolean, "false", "Whether a directory without an index file is listed.")
+        .at(Applies::Live),
+    key("index_files", Kind::Words, "[\"index.html\"]", "What stands for a directory: the first that is there.")
+        .at(Applies::Live),
+    key("cache_max_age", Kind::Duration, "\"24h\"", "For how long a client need not ask again.").at(Applies::Live),
+    key(
+        "enable_compression",
+        Kind::Boolean,
+        "true",
+        "Whether text is compressed (zstd, br, gzip) for who accepts that.",
+    )
+    .at(Applies::Live),
+    key("compression_level", Kind::Integer(1, 9), "6", "1 is fast, 9 is small.").at(Applies::Live),
+    key("allowed_types", Kind::Words, "[]", "Which endings are served, as \"html\"; none named: all.")
+        .at(Applies::Live),
+    unset("max_size", Kind::Size, "\"100MiB\"", "Larger files are refused.").at(Applies::Live),
+    key("memory", Kind::Size, "\"64MiB\"", "For small files that are asked for often, a worker; \"0\" keeps none.")
+        .at(Applies::Live),
+];
+
+/// `[cors]`
+pub const CORS: &[Key] = &[
+    key("enable", Kind::Boolean, "false", "Whether other origins may read answers at all.").at(Applies::Live),
+    key("allow_origins", Kind::Words, "[]", "Which: \"https://example.org\", \"https://*.example.org\" or \"*\".")
+        .at(Applies::Live),
+    key(
+        "allow_methods",
+        Kind::Words,
+        "[\"GET\", \"POST\", \"PUT\", \"PATCH\", \"DELETE\", \"HEAD\", \"OPTIONS\"]",
+        "With which methods.",
+    )
+    .at(Applies::Live),
+    key("allow_headers", Kind::Words, "[\"Origin\", \"Content-Length\", \"Content-Type\"]", "With which headers.")
+        .at(Applies::Live),
+    key("expose_headers", Kind::Words, "[]", "Which of the answer's headers they may read.").at(Applies::Live),
+    key("allow_credentials", Kind::Boolean, "false", "Whether cookies may come along; not with \"*\".")
+        .at(Applies::Live),
+    key("max_age", Kind::Duration, "\"12h\"", "For how long a browser need not ask again.").at(Applies::Live),
+];
+
+/// `[rate_limit]`
+pub const RATE_LIMIT: &[Key] = &[
+    key("enable", Kind::Boolean, "false", "Whether clients are limited, each by its address.").at(Applies::Live),
+    key("rate", Kind::Integer(1, 1_000_000_000), "100", "Requests a window; so many may come at once.")
+        .at(Applies::Live),
+    key("window", Kind::Duration, "\"1m\"", "The window.").at(Applies::Live),
+    key(
+        "clients",
+        Kind::Integer(1024, 1 << 24),
+        "65536",
+        "Clients remembered at once, by all workers together: 16 bytes each.",
+    )
+    .at(Applies::Start),
+];
+
+/// `[logging]`
+pub const LOGGING: &[Key] = &[
+    key("level", Kind::Choice(&["trace", "debug", "info", "warn", "error"]), "\"info\"", "What is logged.")
+        .at(Applies::Live),
+    key("format", Kind::Choice(&["json", "text"]), "\"json\"", "A line each. In a terminal: text."),
+    key("output", Kind::Choice(&["stdout", "stderr", "file", "journald"]), "\"stderr\"", "Where to."),
+    unset(
+        "file_path",
+        Kind::Path,
+        "\"/var/log/shop/shop.log\"",
+        "The file, for output = \"file\". Reopened on SIGUSR1.",
+    ),
+    key("max_size", Kind::Integer(1, 1 << 20), "100", "In megabytes; then a new file is begun."),
+    key("max_backups", Kind::Integer(0, 10_000), "3", "So many old files are kept; 0: all."),
+    key("max_age", Kind::Integer(0, 36_500), "28", "In days; older files are removed; 0: none."),
+    key("compress", Kind::Boolean, "false", "Whether old files are gzipped."),
+];
+
+/// `[monitoring.prometheus]`
+pub const PROMETHEUS: &[Key] = &[
+    unset("enable", Kind::Boolean, "true", "The switch is features.metrics; another word here is an error."),
+    key("path", Kind::Text, "\"/metrics\"", "Where the numbers are."),
+    key("namespace", Kind::Text, "\"gin_server\"", "What the names of all metrics begin with."),
+];
+
+/// `[monitoring.jaeger]`
+pub const JAEGER: &[Key] = &[
+    key("enable", Kind::Boolean, "false", "Not in this version."),
+    unset("endpoint", Kind::Text, "\"http://127.0.0.1:4317\"", "Where traces go."),
+    key("service_name", Kind::Text, "\"gin-server\"", "As whose."),
+    key("sample_rate", Kind::Fraction, "0.1", "How many of them: 0 to 1."),
+];
+
+/// `[monitoring]`
+pub const MONITORING: &[Key] = &[
+    unset(
+        "prometheus",
+        Kind::Table(PROMETHEUS),
+        "{ path = \"/metrics\" }",
+        "How the numbers are told; whether they are: features.metrics.",
+    ),
+    unset("jaeger", Kind::Table(JAEGER), "{ enable = false }", "Traces."),
+];
+
+/// `[database]`
+pub const DATABASE: &[Key] = &[
+    key("driver", Kind::Choice(&["mysql", "postgres", "sqlite"]), "\"mysql\"", "Which kind."),
+    key("host", Kind::Text, "\"127.0.0.1\"", "Where it is."),
+    key("port", Kind::Integer(1, 65535), "3306", "Its port."),
+    unset("username", Kind::Text, "\"shop\"", "As whom."),
+    unset("password", Kind::Text, "\"...\"", "The word for it.").secret(),
+    unset("database", Kind::Text, "\"shop\"", "Which one."),
+    key("charset", Kind::Text, "\"utf8mb4\"", "How text is written."),
+    key("max_open_conns", Kind::Integer(1, 100_000), "100", "Connections at most."),
+    key("max_idle_conns", Kind::Integer(0, 100_000), "10", "Of them idle."),
+    key("conn_max_lifetime", Kind::Duration, "\"1h\"", "Older ones are closed."),
+];
+
+/// `[redis]`
+pub const REDIS: &[Key] = &[
+    key("host", Kind::Text, "\"127.0.0.1\"", "Where it is."),
+    key("port", Kind::Integer(1, 65535), "6379", "Its port."),
+    unset("password", Kind::Text, "\"...\"", "The word for it.").secret(),
+    key("database", Kind::Integer(0, 1 << 20), "0", "Which one."),
+    key("pool_size", Kind::Integer(1, 100_000), "10", "Connections at most."),
+    key("min_idle_conns", Kind::Integer(0, 100_000), "5", "Of them kept open."),
+    key("dial_timeout", Kind::Duration, "\"5s\"", "For a connection."),
+    key("read_timeout", Kind::Duration, "\"3s\"", "For an answer."),
+    key("write_timeout", Kind::Duration, "\"3s\"", "For a question."),
+];
+
+/// `[security]`
+pub const SECURITY: &[Key] = &[
+    key(
+        "headers",
+        Kind::Boolean,
+        "true",
+        "X-Frame-Options, X-Content-Type-Options, X-XSS-Protection and Referrer-Policy; Strict-Transport-Security behind a proxy that speaks TLS.",
+    )
+    .at(Applies::Live),
+    key("enable_https", Kind::Boolean, "false", "Not in this version: a proxy before it does that."),
+    unset("cert_file", Kind::Path, "\"/etc/ssl/shop.pem\"", "Its certificate."),
+    unset("key_file", Kind::Path, "\"/etc/ssl/shop.key\"", "Its key."),
+    key("enable_csrf", Kind::Boolean, "false", "Not in this version."),
+    unset("csrf_secret", Kind::Text, "\"...\"", "What tokens are signed with.").secret(),
+];
 
 /// All sections that this version reads, in the order of the default file.
 pub const SECTIONS: &[Section] = &[
@@ -382,6 +595,18 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "features", doc: "Switches.", keys: FEATURES },
     Section { name: "timeouts", doc: "Of workers built on gin-worker.", keys: TIMEOUTS },
     Section { name: "limits", doc: "Of workers built on gin-worker.", keys: LIMITS },
+    Section { name: "static", doc: "Files, of workers built on gin-worker.", keys: STATIC },
+    Section {
+        name: "cors",
+        doc: "Cross-origin requests (Fetch standard), of workers built on gin-worker.",
+        keys: CORS,
+    },
+    Section { name: "rate_limit", doc: "Of workers built on gin-worker.", keys: RATE_LIMIT },
+    Section { name: "logging", doc: "Of workers built on gin-worker.", keys: LOGGING },
+    Section { name: "monitoring", doc: "Of workers built on gin-worker.", keys: MONITORING },
+    Section { name: "security", doc: "Of workers built on gin-worker.", keys: SECURITY },
+    Section { name: "database", doc: "For the application: `config.database`.", keys: DATABASE },
+    Section { name: "redis", doc: "For the application: `config.redis`.", keys: REDIS },
 ];
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ pub const SUPERVISOR: &str = "supervisor";
 pub const SERVER: &str = "server";
 /// Switches. `hot_restart` is the master's, the rest the worker's.
 pub const FEATURES: &str = "features";
+/// The worker's; the master makes memory for so many `clients`.
+pub const RATE_LIMIT: &str = "rate_limit";
 /// The application's own.
 pub const APP: &str = "app";
 
@@ -21,7 +23,7 @@ pub const ALL: &[&str] = &[
     "limits",
     "static",
     "cors",
-    "rate_limit",
+    RATE_LIMIT,
     "logging",
     "database",
     "redis",

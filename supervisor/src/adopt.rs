@@ -24,10 +24,11 @@ use crate::os;
 use crate::os::Obstacle;
 use crate::os::activation::Passed;
 use crate::os::listener::Listener;
+use crate::os::shared_memory::SharedMemory;
 use crate::os::state_file::StateFile;
 use crate::os::succession::{self, Descriptors};
 use crate::os::{orphan, pidfd, state_file};
-use crate::state::{LeftWorker, PREFIX, State, pidfd_name};
+use crate::state::{LeftWorker, MEMORY, PREFIX, State, pidfd_name};
 
 /// How long workers that cannot be adopted have to end, before they are killed.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -41,6 +42,8 @@ pub struct Succession {
     pub alive: Vec<(LeftWorker, OwnedFd)>,
     /// The sockets, by inode.
     pub sockets: HashMap<u64, OwnedFd>,
+    /// What workers share.
+    pub memory: Option<SharedMemory>,
     /// What else was kept, by name.
     pub descriptors: Descriptors,
     /// Whether this process is the master that wrote it, under another program.
@@ -77,7 +80,7 @@ pub fn check(cli: &Cli, path: &Path) -> Result<(), String> {
     let bytes = std::fs::read(path).map_err(|error| place(&error))?;
     let state: State = snapshot::read(&bytes, &boot_id()).map_err(|error| place(&error))?;
     if let Some(file) = state.config {
-        let problems = |problems: Vec<crate::config::tree::Problem>| {
+        let problems = |problems: Vec<gin_shared::config::Problem>| {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             format!("the configuration in force: {}", lines.join("; "))
         };
@@ -234,8 +237,9 @@ fn take_up(found: Found, stored: &mut Descriptors, passed: &mut Vec<Passed>) -> 
             sockets.insert(socket.inode, fd);
         }
     }
+    let memory = memory(&state, &alive, stored.take(MEMORY));
     let descriptors = Descriptors::default();
-    Ok(Ok(Some((Succession { state, alive, sockets, descriptors, in_place: false }, file))))
+    Ok(Ok(Some((Succession { state, alive, sockets, memory, descriptors, in_place: false }, file))))
 }
 
 fn from_worker(alive: &[(LeftWorker, OwnedFd)], inode: u64) -> Result<Option<OwnedFd>, Obstacle> {
@@ -248,6 +252,26 @@ fn from_worker(alive: &[(LeftWorker, OwnedFd)], inode: u64) -> Result<Option<Own
         }
     }
     failed.map_or(Ok(None), Err)
+}
+
+/// What the workers share: without it clients' limits begin anew, and that is all.
+fn memory(state: &State, alive: &[(LeftWorker, OwnedFd)], kept: Option<OwnedFd>) -> Option<SharedMemory> {
+    let kept = kept.and_then(|fd| SharedMemory::resume(fd).ok());
+    if kept.is_some() {
+        return kept;
+    }
+    let inode = state.memory?;
+    alive.iter().find_map(|(worker, process)| match SharedMemory::of_worker(worker.process.pid, process, inode) {
+        Ok(memory) => memory,
+        Err(obstacle) => {
+            tracing::warn!(
+                "rate limits begin anew: the memory of worker {} cannot be taken: {}",
+                worker.id,
+                obstacle.text
+            );
+            None
+        }
+    })
 }
 
 /// Asks them to finish, and kills those that do not.
@@ -333,5 +357,6 @@ pub fn go_on(state: State, mut descriptors: Descriptors) -> io::Result<Successio
     }
     let sockets = state.sockets.iter().filter_map(|socket| Some((socket.inode, descriptors.take(&socket.name())?)));
     let sockets = sockets.collect();
-    Ok(Succession { state, alive, sockets, descriptors, in_place: true })
+    let memory = descriptors.take(MEMORY).map(SharedMemory::resume).transpose()?;
+    Ok(Succession { state, alive, sockets, memory, descriptors, in_place: true })
 }

@@ -4,12 +4,9 @@
 //! ([`Live`]), or with a new start of the master ([`Fixed`]).
 
 mod env_file;
-mod environment;
 mod listeners;
-pub mod read;
 #[cfg(test)]
 mod tests;
-pub mod tree;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +14,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use gin_shared::check::{Checked, CheckedListener};
+use gin_shared::config::{Entry, Place, Problem, Problems, Section, Value, environment, nearest, tree};
 use gin_shared::reference;
 use gin_shared::runtime_dir::{instance_name, is_instance_name};
 use gin_shared::sections;
@@ -29,8 +27,6 @@ use crate::exec_helper::lookup;
 use crate::os::listener::ListenerSpec;
 pub use listeners::parse_listener_name;
 use listeners::read_listeners;
-use read::{Problems, Section, nearest};
-use tree::{Entry, Place, Problem, Value};
 pub use worker::{Hooks, Limits, Probe, WorkerConfig};
 
 /// Everything, checked.
@@ -79,6 +75,8 @@ pub struct Fixed {
     pub control_group: Option<String>,
     /// A group whose members may look.
     pub status_group: Option<String>,
+    /// `rate_limit.clients`, for the memory that workers share.
+    pub rate_limit_clients: u32,
 }
 
 impl Fixed {
@@ -91,6 +89,7 @@ impl Fixed {
             ("status", self.status != other.status),
             ("control_group", self.control_group != other.control_group),
             ("status_group", self.status_group != other.status_group),
+            ("rate_limit.clients", self.rate_limit_clients != other.rate_limit_clients),
         ];
         pairs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
@@ -105,6 +104,8 @@ pub struct Live {
     pub restart_signal: Signal,
     /// Ask for a stop.
     pub shutdown_signals: Vec<Signal>,
+    /// Whether a changed configuration file is a reload.
+    pub reload_on_change: bool,
 }
 
 /// What the master reads of the sections.
@@ -120,7 +121,10 @@ impl Config {
         let lookup = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let mut config = Self::load_with(cli, &lookup)?;
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-        config.warnings.extend(environment::unknown(names, &Self::from_environment()));
+        // [server] has keys that are the worker's.
+        let own: Vec<_> =
+            Self::from_environment().into_iter().filter(|(name, _)| *name == sections::SUPERVISOR).collect();
+        config.warnings.extend(environment::unknown(names, &own));
         Ok(config)
     }
 
@@ -185,12 +189,12 @@ impl Config {
         let worker = worker::read(&supervisor, &features, cli);
         let server = section(sections::SERVER);
         let (listeners, listeners_asked_for) = read_listeners(&supervisor, &server, &worker, cli, &problems);
-        let fixed = read_fixed(&supervisor, cli);
+        let fixed = read_fixed(&supervisor, &section(sections::RATE_LIMIT), environment, cli);
         let live = read_live(&supervisor);
         supervisor.finish();
         // The worker's, who looks at their values.
-        for key in ["name", "mode"] {
-            let _ = server.place(key);
+        for (section, keys) in [(&server, reference::SERVER), (&features, reference::FEATURES)] {
+            keys.iter().for_each(|key| drop(section.place(key.name)));
         }
         server.finish();
         features.finish();
@@ -332,7 +336,17 @@ fn place_of(entries: &[Entry], key: &str) -> Place {
     entries.iter().find(|entry| entry.key == key).map_or(Place::Line(1), |entry| entry.place.clone())
 }
 
-fn read_fixed(section: &Section<'_>, cli: &Cli) -> Fixed {
+fn read_fixed(
+    section: &Section<'_>,
+    rate_limit: &Section<'_>,
+    environment: environment::Lookup<'_>,
+    cli: &Cli,
+) -> Fixed {
+    let clients = rate_limit.integer("clients", 1024..=1 << 24).and_then(|clients| u32::try_from(clients).ok());
+    // The section is the workers', who tell what is wrong with it.
+    let of_variable = ["GIN_RATE_LIMIT_CLIENTS", "RATE_LIMIT_CLIENTS"].iter().find_map(|name| environment(name));
+    let of_variable =
+        of_variable.and_then(|text| text.parse().ok()).filter(|clients| (1024..=1 << 24).contains(clients));
     let pid_file = section.path("pid_file");
     let control = section.path("control");
     Fixed {
@@ -341,6 +355,7 @@ fn read_fixed(section: &Section<'_>, cli: &Cli) -> Fixed {
         status: section.path("status"),
         control_group: section.string("control_group"),
         status_group: section.string("status_group"),
+        rate_limit_clients: of_variable.or(clients).unwrap_or(65_536),
     }
 }
 
@@ -352,6 +367,7 @@ fn read_live(section: &Section<'_>) -> Live {
     let live = Live {
         max_draining: section.integer("max_draining", 1..=64).and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
         restart_signal: section.parsed("restart_signal", "a signal", parse_master_signal).unwrap_or(Signal::SIGUSR2),
+        reload_on_change: section.boolean("reload_on_change").unwrap_or(false),
         shutdown_signals: signals.unwrap_or_else(|| vec![Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT]),
     };
     let stops = &live.shutdown_signals;

@@ -3,6 +3,7 @@
 mod act;
 mod look;
 mod stream;
+mod workers;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -214,6 +215,7 @@ pub fn acting(handle: Handle) -> Router {
         .route("/v1/cancel", post(act::cancel))
         .route("/v1/scale", post(act::scale))
         .route("/v1/stop", post(act::stop))
+        .route("/v1/log-level", post(workers::set_log_level))
         .layer(from_fn(in_time))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(handle.clone());
@@ -236,7 +238,7 @@ pub fn looking(handle: Handle) -> Router {
         );
         error(StatusCode::FORBIDDEN, exit::REFUSED, "this socket may only look; use control.sock to act")
     };
-    let acts = ["restart", "reload", "rollback", "upgrade-supervisor", "cancel", "scale", "stop"];
+    let acts = ["restart", "reload", "rollback", "upgrade-supervisor", "cancel", "scale", "stop", "log-level"];
     let router = acts.iter().fold(looks(handle), |router, act| router.route(&format!("/v1/{act}"), post(refused)));
     finish(router)
 }
@@ -246,6 +248,8 @@ fn looks(handle: Handle) -> Router {
         .route("/v1/status", get(look::status))
         .route("/v1/history", get(look::history))
         .route("/v1/metrics", get(look::metrics))
+        .route("/v1/workers/{generation}/{slot}/{path}", get(workers::worker))
+        .route("/v1/log-level", get(workers::log_level))
         .route("/v1/events", get(stream::events))
         .route("/v1/operations/{id}", get(stream::operation))
         .with_state(handle)

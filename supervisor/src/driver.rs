@@ -22,11 +22,15 @@ mod task;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gin_shared::channel::FromMaster;
+use gin_shared::config::watch::Watch;
 use gin_shared::control::{EventLine, OperationId};
+use gin_shared::generation::{Generation, Slot};
 use gin_shared::status::{Status, Upgrade};
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
@@ -42,6 +46,7 @@ use crate::machine::event::{Event, Queue, ScaleTo, Speed};
 use crate::machine::failure::Failure;
 use crate::machine::moment::Moment;
 use crate::os::listener::{Listener, ListenerSpec};
+use crate::os::shared_memory::SharedMemory;
 use crate::os::signal::{Received, Signals};
 use crate::os::state_file::StateFile;
 use crate::os::{fault, orphan, time};
@@ -79,6 +84,12 @@ pub enum Message {
     Status(oneshot::Sender<Status>),
     /// Somebody wants to know more.
     History(oneshot::Sender<Vec<Upgrade>>),
+    /// Somebody asks where a worker can be asked.
+    Private(Generation, Slot, oneshot::Sender<Option<PathBuf>>),
+    /// How much is to be logged; gives how many workers were told.
+    LogLevel(String, oneshot::Sender<usize>),
+    /// The configuration file is another one.
+    FileChanged,
 }
 
 /// How the control API reaches the loop.
@@ -126,6 +137,8 @@ pub struct Parts {
     pub foundation: Foundation,
     /// Where the state is written.
     pub state_file: StateFile,
+    /// What workers share.
+    pub memory: SharedMemory,
     /// When the master was started.
     pub started: Moment,
     /// The names of the descriptors that the service manager keeps for us.
@@ -175,6 +188,8 @@ pub struct Driver {
     weighed_next: Option<Moment>,
     /// Whether another program is to take over when the inbox is empty.
     pausing: bool,
+    /// Whether it could be watched, if the configuration file is to be.
+    watch: Option<Option<Watch>>,
 }
 
 impl Driver {
@@ -195,7 +210,17 @@ impl Driver {
         let machine = Machine::new(parts.config.live.max_draining);
         let performer = Performer::new(parts, handle.clone());
         let (signals, pending) = (Signals::new()?, VecDeque::new());
-        Ok(Self { machine, signals, inbox, handle, performer, pending, weighed_next: None, pausing: false })
+        Ok(Self {
+            machine,
+            signals,
+            inbox,
+            handle,
+            performer,
+            pending,
+            weighed_next: None,
+            pausing: false,
+            watch: None,
+        })
     }
 
     /// How to reach it.
@@ -243,6 +268,7 @@ impl Driver {
                 continue;
             }
             self.performer.service_manager.ping(time::now());
+            self.follow_file();
             if let Some(event) = self.next().await? {
                 self.pending.push_back(event);
             }
@@ -292,6 +318,12 @@ impl Driver {
         match message {
             Message::Event(event) => return Some(event),
             Message::Reload(request) => return self.reload(request),
+            Message::FileChanged => return self.file_changed(),
+            Message::Private(generation, slot, answer) => drop(answer.send(self.performer.private(generation, slot))),
+            Message::LogLevel(level, answer) => {
+                crate::telemetry::set_level(&level);
+                let _ = answer.send(self.performer.tell_all(&FromMaster::Log { level }));
+            }
             Message::Paused => self.pausing = true,
             Message::ReexecChecked(result) => return Some(self.reexec_checked(result)),
             // Who asked may have left meanwhile.
@@ -321,7 +353,10 @@ impl Driver {
             Signal::SIGTTIN => Some(Event::Scale { operation: no_one, to: ScaleTo::More }),
             Signal::SIGTTOU => Some(Event::Scale { operation: no_one, to: ScaleTo::Fewer }),
             Signal::SIGUSR1 => {
-                tracing::info!("{asked_by}: the log goes to stderr, so there is no file to reopen");
+                let told = self.performer.tell_all(&FromMaster::Reopen);
+                tracing::info!(
+                    "{asked_by}: {told} workers were told to open their log files anew; the supervisor's log goes to stderr"
+                );
                 None
             }
             signal => {

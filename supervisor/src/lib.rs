@@ -43,12 +43,13 @@ use tokio::task::LocalSet;
 use adopt::Succession;
 use cli::Cli;
 use config::Config;
-use config::tree::Problem;
 use control::ControlSocket;
 use driver::{Boot, Driver, Gone, Parts};
 use foundation::Foundation;
+use gin_shared::config::Problem;
 use os::listener::{Existing, ListenError, Listener};
 use os::pidfile::PidFileError;
+use os::shared_memory::SharedMemory;
 use os::state_file::StateFile;
 use os::succession::Descriptors;
 use state::State;
@@ -266,7 +267,9 @@ fn start(
         Foundation::lay(locks, &paths, config)?
     };
     let (config, started) = (config.clone(), os::time::now());
-    let parts = Parts { cli, config, listeners, passed, paths, foundation, state_file, started, stored, on_boot };
+    let memory = memory(succession.as_mut(), &config)?;
+    let parts =
+        Parts { cli, config, listeners, passed, paths, foundation, state_file, memory, started, stored, on_boot };
     Ok((parts, sockets, succession))
 }
 
@@ -291,10 +294,25 @@ fn go_on(
     let kept = state.descriptors.keys().filter(|name| name.starts_with(state::PREFIX) && !passed.contains(name));
     let stored = kept.cloned().collect();
     let (passed, started) = (state.passed.clone(), state.started.unwrap_or_else(os::time::now));
-    let succession = adopt::go_on(state, descriptors).map_err(|error| Stop::failed("upgrade in place", error))?;
+    let mut succession = adopt::go_on(state, descriptors).map_err(|error| Stop::failed("upgrade in place", error))?;
     let listeners = Vec::new();
-    let parts = Parts { cli, config, listeners, passed, paths, foundation, state_file, started, stored, on_boot };
+    let memory = memory(Some(&mut succession), &config)?;
+    let parts =
+        Parts { cli, config, listeners, passed, paths, foundation, state_file, memory, started, stored, on_boot };
     Ok((parts, sockets, Some(succession)))
+}
+
+/// That of the master before this one, else a new one.
+fn memory(before: Option<&mut Succession>, config: &Config) -> Result<SharedMemory, Stop> {
+    match before.and_then(|before| before.memory.take()) {
+        Some(memory) => {
+            if !memory.has_room_for(config.fixed.rate_limit_clients) {
+                tracing::warn!("rate_limit.clients counts once all workers and the supervisor were stopped together");
+            }
+            Ok(memory)
+        }
+        None => SharedMemory::create(config.fixed.rate_limit_clients).map_err(|e| Stop::failed("shared memory", e)),
+    }
 }
 
 async fn serve(parts: Parts, [control, status]: [ControlSocket; 2], succession: Option<Succession>) -> io::Result<u8> {

@@ -14,6 +14,7 @@ pub mod pidfile;
 pub mod private;
 pub mod proc_net;
 pub mod runtime;
+pub mod shared_memory;
 pub mod signal;
 pub mod socket_file;
 pub mod spawn;

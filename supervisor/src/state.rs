@@ -60,6 +60,9 @@ pub struct State {
     pub sockets: Vec<Socket>,
     /// The processes that there are.
     pub workers: Vec<LeftWorker>,
+    /// The inode of the memory that workers share.
+    #[serde(default)]
+    pub memory: Option<u64>,
     /// The operator's commands that run.
     #[serde(default)]
     pub commands: Vec<ProcessId>,
@@ -97,6 +100,8 @@ pub struct Written<'a> {
     pub sockets: Vec<Socket>,
     /// .
     pub workers: Vec<LeftWorker>,
+    /// .
+    pub memory: Option<u64>,
     /// .
     pub commands: Vec<ProcessId>,
     /// .
@@ -203,6 +208,9 @@ pub fn state_name(inode: u64) -> String {
 pub fn executable_name((device, inode): (u64, u64)) -> String {
     format!("{PREFIX}executable/{device}-{inode}")
 }
+
+/// The name of the memory that workers share.
+pub const MEMORY: &str = "gin/memory";
 
 /// Where the files of a worker are in the runtime directory.
 #[must_use]

@@ -108,6 +108,16 @@ impl Write for Counting {
     }
 }
 
+/// The words of the levels.
+pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+/// What is logged.
+#[must_use]
+pub fn level() -> &'static str {
+    let rank = usize::from(LEVEL.load(Ordering::Relaxed));
+    LEVELS.get(rank.wrapping_sub(1)).copied().unwrap_or("info")
+}
+
 /// Changes what is logged, from the next line on.
 pub fn set_level(level: &str) {
     LEVEL.store(level.parse().map_or(3, rank), Ordering::Relaxed);

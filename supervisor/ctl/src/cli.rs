@@ -119,6 +119,22 @@ pub enum Command {
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
+    /// The routes of a worker that says them (gin-server, and services on its library)
+    Routes {
+        /// As a radix tree a method, with priorities
+        #[arg(long)]
+        tree: bool,
+        /// Which instance; may be left out when one runs
+        instance: Option<String>,
+    },
+    /// How much is logged; with a level: how much is logged from now on, by the supervisor, and by the workers of ours that run now
+    LogLevel {
+        /// The level
+        #[arg(value_enum)]
+        level: Option<LogLevel>,
+        /// Which instance; may be left out when one runs
+        instance: Option<String>,
+    },
     /// What Prometheus reads, as /v1/metrics has it
     Metrics {
         /// Which instance; may be left out when one runs
@@ -173,6 +189,17 @@ pub struct Unit {
     /// The socket alone
     #[arg(long)]
     pub only_socket: bool,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[allow(missing_docs, reason = "everybody knows them")]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
 }
 
 /// What there is to configure.

@@ -108,6 +108,15 @@ impl Client {
         }
     }
 
+    /// The same for what is no JSON.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn text(&self, path: &str) -> Result<String, Failure> {
+        let body = read(self.stream(path).await?).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// Acts.
     ///
     /// # Errors

@@ -3,7 +3,9 @@
 mod check;
 mod events;
 mod list;
+mod logs;
 mod operation;
+mod routes;
 mod status;
 
 use std::io::Write;
@@ -86,6 +88,8 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
             let status: Status = client(socket, instance.as_deref())?.get("/v1/status").await?;
             text(&gin_shared::metrics::text(&status))
         }
+        Command::Routes { tree, instance } => routes::show(&client(socket, instance.as_deref())?, json, tree).await,
+        Command::LogLevel { level, instance } => logs::level(&client(socket, instance.as_deref())?, json, level).await,
         Command::History { instance } => history(&client(socket, instance.as_deref())?, json).await,
         Command::Events { follow: _, instance } => events::follow(&client(socket, instance.as_deref())?, json).await,
     }

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use super::tree::Problem;
 use super::without_code;
+use gin_shared::config::Problem;
 
 /// Reads `NAME=value` lines. Empty lines and those that begin with # or ; say nothing; `export ` in front is passed over;
 /// quotes around a value go.

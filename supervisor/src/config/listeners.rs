@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use gin_shared::listen::Address;
 
 use super::WorkerConfig;
-use super::read::{Problems, Section};
-use super::tree::Place;
 use crate::cli::Cli;
 use crate::exec_helper::lookup;
 use crate::os::listener::ListenerSpec;
+use gin_shared::config::{Place, Problems, Section};
 
-/// The kernel passes 253 descriptors at once (SCM_MAX_FD), of which the helper needs two and the channel one.
-const LISTENERS_MAX: usize = 250;
+/// The kernel passes 253 descriptors at once (SCM_MAX_FD), of which the helper needs two, and the private listener, the channel and the
+/// shared memory one each.
+const LISTENERS_MAX: usize = 248;
 
 pub(super) fn read_listeners(
     section: &Section<'_>,

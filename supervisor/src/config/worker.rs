@@ -10,9 +10,9 @@ use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
 
 use super::parse_signal;
-use super::read::Section;
 use crate::cli::Cli;
 use crate::machine::plan::Readiness;
+use gin_shared::config::Section;
 
 /// The highest core that can be named: what the kernel's usual mask holds.
 const CORES_MAX: usize = 1024;

@@ -132,7 +132,7 @@ async fn send(
 }
 
 /// A body in JSON; an empty one is an empty object.
-pub(super) struct Wish<T>(T);
+pub(super) struct Wish<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Wish<T> {
     type Rejection = Response;

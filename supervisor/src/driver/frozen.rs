@@ -249,6 +249,7 @@ impl Frozen {
         if self.config.channel {
             let number = inherit::FIRST_FD as usize + names.len();
             set(inherit::GIN_CHANNEL_FD, number.to_string().into());
+            set(inherit::GIN_SHARED_MEMORY_FD, (number + 1).to_string().into());
         }
         if let Some(patience) = self.config.watchdog {
             set(inherit::WATCHDOG_USEC, patience.as_micros().to_string().into());

@@ -78,6 +78,7 @@ impl Performer {
             generations,
             sockets: self.open_sockets().map(Listener::state).collect(),
             workers,
+            memory: Some(self.parts.memory.inode()),
             commands: commands.filter_map(ProcessId::of).collect(),
             descriptors,
         };
@@ -108,7 +109,8 @@ impl Performer {
         let executables = self.frozen.values().flat_map(Frozen::executables);
         let file = &self.parts.state_file;
         let state = std::iter::once((state::state_name(file.inode()), file.as_fd()));
-        let mut all: Vec<_> = own.chain(workers).chain(executables).chain(state).collect();
+        let memory = std::iter::once((state::MEMORY.to_owned(), self.parts.memory.as_fd()));
+        let mut all: Vec<_> = own.chain(workers).chain(executables).chain(state).chain(memory).collect();
         all.sort_by(|(a, _), (b, _)| a.cmp(b));
         all.dedup_by(|(a, _), (b, _)| a == b);
         all

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 
-use gin_shared::channel::{DrainReason, Fates};
+use gin_shared::channel::{DrainReason, Fates, FromMaster};
 use gin_shared::control::OperationId;
 use gin_shared::exit;
-use gin_shared::generation::{Generation, WorkerId};
+use gin_shared::generation::{Generation, Slot, WorkerId};
 use gin_shared::state::ProcessId;
 use gin_shared::status::Drained;
 
@@ -358,10 +359,23 @@ impl Performer {
         fds.extend(frozen.listeners.open().iter().map(|listening| listening.socket.as_fd()));
         fds.extend(process.private().and_then(PrivateListener::fd));
         fds.extend(process.channel_fd());
+        fds.extend(frozen.config.channel.then(|| self.parts.memory.as_fd()));
         let sent = helper.link.send(&spec, &fds);
         let _ = fault::at("spawn.sent");
         super::task::spawn(process.watch(Some(helper.link), self.handle.inbox.clone(), Rc::clone(&self.claims)));
         Ok((pid.as_raw(), sent))
+    }
+
+    /// Says the same to all workers that understand it; gives how many.
+    pub(super) fn tell_all(&self, message: &FromMaster) -> usize {
+        self.processes.values().filter(|process| process.hear(message)).count()
+    }
+
+    /// Where the worker in this place can be asked: the latest of it.
+    pub(super) fn private(&self, generation: Generation, slot: Slot) -> Option<PathBuf> {
+        let in_place = |process: &&Rc<Process>| process.id.generation == generation && process.id.slot == slot;
+        let latest = self.processes.values().filter(in_place).max_by_key(|process| process.id.attempt)?;
+        Some(latest.private()?.path().to_owned())
     }
 
     fn answer(&self, now: Moment, machine: &Machine, operation: OperationId, answer: &Answer) {

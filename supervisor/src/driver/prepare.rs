@@ -14,7 +14,6 @@ use super::frozen::Frozen;
 use super::perform::Performer;
 use super::report::{hook_ended, hook_variables};
 use crate::config::Config;
-use crate::config::tree::Problem;
 use crate::machine::Machine;
 use crate::machine::event::Event;
 use crate::machine::failure::Failure;
@@ -22,6 +21,7 @@ use crate::machine::fleet::Fleet;
 use crate::machine::plan::Plan;
 use crate::os::listener::{Existing, Listener, ListenerSpec, Listening, gather};
 use crate::os::time;
+use gin_shared::config::Problem;
 
 impl Performer {
     /// Freezes a generation; then the operator's command may still object.

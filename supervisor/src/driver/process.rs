@@ -226,6 +226,11 @@ impl Process {
         result.is_ok()
     }
 
+    /// Tells it something about its log; gives whether it understands that.
+    pub fn hear(&self, message: &FromMaster) -> bool {
+        self.greeted.get().is_some_and(|version| version >= channel::LOGS) && self.send(message, &[])
+    }
+
     /// Whether it knows how to hand connections over, and to take them.
     fn hands_over(&self) -> bool {
         self.greeted.get().is_some_and(|version| version >= channel::HANDOVER)

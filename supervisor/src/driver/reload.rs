@@ -1,10 +1,11 @@
 //! Reading the configuration anew (HUP, `gin-ctl reload`): what counts in place is changed in place; everything else is a
 //! restart.
 
+use gin_shared::config::watch::Watch;
 use gin_shared::control::OperationId;
 use gin_shared::exit;
 
-use super::Driver;
+use super::{Driver, Message};
 use crate::config::Config;
 use crate::machine::event::{Event, Queue};
 use crate::os::time;
@@ -56,6 +57,50 @@ impl Driver {
         self.performer.apply(config);
         self.machine.set_max_draining(self.performer.live().max_draining);
         None
+    }
+
+    /// Watches the configuration file, or does not any more, as `reload_on_change` says.
+    pub(super) fn follow_file(&mut self) {
+        let file = self.performer.parts.config.file.as_ref().filter(|_| self.performer.live().reload_on_change);
+        match file {
+            None => self.watch = None,
+            Some(file) if self.watch.is_none() => {
+                let inbox = self.handle.inbox.clone();
+                // Only a loop that has ended does not take it.
+                let changed = move || drop(inbox.blocking_send(Message::FileChanged));
+                // What was read last: a change since then counts, whoever was the master.
+                let watch = Watch::new(&file.path, file.text.clone().into_bytes(), changed);
+                let tell = |error| tracing::error!("{}: changes will not be noticed: {error}", file.path.display());
+                self.watch = Some(watch.map_err(tell).ok());
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// A file that says the same in other words is no reason for a restart, nor one that somebody has had read already.
+    pub(super) fn file_changed(&mut self) -> Option<Event> {
+        if !self.performer.live().reload_on_change {
+            return None;
+        }
+        let asked_by = "a changed configuration file".to_owned();
+        if let Ok(config) = self.performer.load() {
+            let candidate = self.machine.candidate().and_then(|candidate| candidate.run.as_ref());
+            let is_on_its_way = match candidate {
+                Some(run) => {
+                    self.performer.configs.get(&run.id).is_some_and(|on_its_way| on_its_way.file == config.file)
+                }
+                None => {
+                    self.in_force(&config)
+                        && config.live == self.performer.parts.config.live
+                        && config.fixed == self.performer.fixed_seen
+                }
+            };
+            if is_on_its_way {
+                tracing::info!("{asked_by}: nothing of it is new");
+                return None;
+            }
+        }
+        self.reload(Request { operation: None, asked_by, queue: Queue::Wait })
     }
 
     /// Whether the current generation runs just what `config` says: its own settings, the listeners, and every section

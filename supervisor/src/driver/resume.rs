@@ -30,7 +30,7 @@ impl Driver {
     /// # Errors
     /// If there is no descriptor or memory to be had. Nobody was told anything yet: another try may do.
     pub(super) fn resume(&mut self, succession: Succession) -> io::Result<()> {
-        let Succession { state, alive, mut sockets, mut descriptors, in_place } = succession;
+        let Succession { state, alive, mut sockets, mut descriptors, in_place, memory: _ } = succession;
         let (now, before) = (time::now(), state.master);
         self.machine = state.machine;
         self.machine.set_max_draining(self.performer.live().max_draining);

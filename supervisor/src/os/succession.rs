@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "descriptors that an execve has left open are numbers until they are owned")]
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -138,8 +138,15 @@ pub fn inode(fd: impl AsFd) -> io::Result<u64> {
 /// # Errors
 /// Which condition is not met.
 pub fn take_socket(pid: i32, process: &OwnedFd, wanted: u64) -> Result<Option<OwnedFd>, Obstacle> {
+    take_open(pid, process, OsStr::new(&format!("socket:[{wanted}]")), wanted)
+}
+
+/// The same for whatever a descriptor's link in `/proc` says.
+///
+/// # Errors
+/// As [`take_socket`].
+pub fn take_open(pid: i32, process: &OwnedFd, name: &OsStr, wanted: u64) -> Result<Option<OwnedFd>, Obstacle> {
     let directory = format!("/proc/{pid}/fd");
-    let name = format!("socket:[{wanted}]");
     let refused = |what: &str, error: &io::Error| {
         let obstacle = Obstacle::of(error).at(&what);
         let rights = if obstacle.passes { String::new() } else { format!(": {RIGHTS}") };
@@ -151,7 +158,7 @@ pub fn take_socket(pid: i32, process: &OwnedFd, wanted: u64) -> Result<Option<Ow
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(refused(&directory, &error)),
     };
-    let has = |entry: &std::fs::DirEntry| std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == &*name);
+    let has = |entry: &std::fs::DirEntry| std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == name);
     let numbers = entries.flatten().filter(has).filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
     for number in numbers {
         let taken = fault::at("adopt.pidfd_getfd")

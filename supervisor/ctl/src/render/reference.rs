@@ -114,10 +114,12 @@ fn kind(kind: Kind, doc: &str) -> Value {
         Kind::IntegerOr(least, most, word) => {
             json!({ "anyOf": [{ "type": "integer", "minimum": least, "maximum": most }, { "const": word }] })
         }
+        Kind::Fraction => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
         Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Mode => json!({ "type": "string", "pattern": "^(0o)?[0-7]{1,4}$" }),
         Kind::Command => json!({ "type": "array", "minItems": 1, "items": { "type": "string" } }),
         Kind::Texts | Kind::Signals => texts,
+        Kind::Words => json!({ "anyOf": [texts, { "type": "string" }] }),
         Kind::Map => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Table(keys) => table(keys, doc),
@@ -143,12 +145,14 @@ fn takes(kind: Kind) -> String {
         Kind::Size => "size".to_owned(),
         Kind::Integer(least, most) => format!("{least} to {most}"),
         Kind::IntegerOr(least, most, word) => format!("{least} to {most}, or \"{word}\""),
+        Kind::Fraction => "0 to 1".to_owned(),
         Kind::Boolean => "true or false".to_owned(),
         Kind::Mode => "mode".to_owned(),
         Kind::Signal => "signal".to_owned(),
         Kind::Address => "address".to_owned(),
         Kind::Command => "list: program and arguments".to_owned(),
         Kind::Texts => "list of texts".to_owned(),
+        Kind::Words => "list of texts, or a text with commas".to_owned(),
         Kind::Signals => "list of signals".to_owned(),
         Kind::Map => "table of texts".to_owned(),
         Kind::Choice(words) => words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or "),

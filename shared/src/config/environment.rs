@@ -2,9 +2,8 @@
 //!
 //! Keys of a table inside a section are joined in the same way: `GIN_SUPERVISOR_LIMITS_NOFILE`.
 
-use gin_shared::reference::{Key, Kind};
-
 use super::tree::{Entry, Node, Place, Problem, Value, parse_toml_value};
+use crate::reference::{Key, Kind};
 
 /// What there is to read from; a function, so that tests need no process of their own.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -25,7 +24,7 @@ pub fn overlay(
     (overlay.problems, overlay.warnings)
 }
 
-/// Variables that look like settings and are none.
+/// Variables that begin like settings of one of these sections (`GIN_SECTION_`) and are none.
 pub fn unknown(names: impl Iterator<Item = String>, sections: &[(&str, &'static [Key])]) -> Vec<String> {
     fn add(prefix: &str, keys: &[Key], known: &mut Vec<String>) {
         for key in keys {
@@ -38,8 +37,17 @@ pub fn unknown(names: impl Iterator<Item = String>, sections: &[(&str, &'static 
     }
     let mut known = Vec::new();
     sections.iter().for_each(|(section, keys)| add(&format!("GIN_{}", section.to_uppercase()), keys, &mut known));
-    // [server] has keys to come that are the worker's.
-    let ours = names.filter(|name| name.starts_with("GIN_SUPERVISOR_") && !known.contains(name));
+    let begins =
+        |name: &str| sections.iter().any(|(section, _)| name.starts_with(&format!("GIN_{}_", section.to_uppercase())));
+    // What Kubernetes sets for a service named "gin-server" is nobody's mistake.
+    let is_services = |name: &str| {
+        let rest = name.rsplit_once("_PORT_").map_or("", |(_, rest)| rest);
+        name.ends_with("_SERVICE_HOST")
+            || name.contains("_SERVICE_PORT")
+            || rest.contains("_TCP")
+            || rest.contains("_UDP")
+    };
+    let ours = names.filter(|name| begins(name) && !known.contains(name) && !is_services(name));
     let warning = |name: String| {
         let near = super::read::nearest(&name, known.iter().map(String::as_str));
         let hint = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
@@ -87,15 +95,24 @@ impl Overlay<'_> {
         for name in names {
             let Some(text) = (self.lookup)(name) else { continue };
             // Kubernetes sets SERVER_PORT=tcp://10.0.0.1:80 in every container, if a service is named "server".
-            if !name.starts_with("GIN_") && text.starts_with("tcp://") {
-                self.warnings
-                    .push(format!("environment variable {name}={text} is passed over; GIN_{name} would be read"));
+            let is_services = || (self.lookup)(&format!("{}_SERVICE_HOST", name.trim_end_matches("_PORT"))).is_some();
+            if text.starts_with("tcp://") && is_services() {
+                // A service named "gin-server" has this one, too.
+                let instead =
+                    if name.starts_with("GIN_") { String::new() } else { format!("; GIN_{name} would be read") };
+                self.warnings.push(format!("environment variable {name}={text} is passed over{instead}"));
                 continue;
             }
             let place = Place::Variable(name.to_owned());
             match parse(key.kind, &text, &place) {
                 Ok(value) => return Some((place, value)),
-                Err(text) => {
+                Err(mut wrong) => {
+                    if !name.starts_with("GIN_") && text.starts_with("tcp://") {
+                        wrong.push_str(&format!(
+                            "; if a container platform has set it, set GIN_{name}, which goes before it"
+                        ));
+                    }
+                    let text = wrong;
                     self.problems.push(Problem { place: Place::Variable(name.to_owned()).of(""), text });
                     return None;
                 }
@@ -114,6 +131,11 @@ fn parse(kind: Kind, text: &str, place: &Place) -> Result<Value, String> {
             text.trim().parse().map(Value::Integer).map_err(|_| format!("expected a whole number, found \"{text}\""))
         }
         Kind::IntegerOr(..) => Ok(text.trim().parse().map_or_else(|_| Value::String(text.to_owned()), Value::Integer)),
+        Kind::Fraction => text
+            .trim()
+            .parse()
+            .map(Value::Float)
+            .map_err(|_| format!("expected a number from 0 to 1, found \"{text}\"")),
         Kind::Boolean => match text.trim() {
             "true" | "1" | "yes" | "on" => Ok(Value::Boolean(true)),
             "false" | "0" | "no" | "off" => Ok(Value::Boolean(false)),
@@ -127,13 +149,14 @@ fn parse(kind: Kind, text: &str, place: &Place) -> Result<Value, String> {
         | Kind::Signal
         | Kind::Address
         | Kind::Choice(_) => Ok(Value::String(text.to_owned())),
-        Kind::Texts | Kind::Signals if !structured => {
+        Kind::Texts | Kind::Words | Kind::Signals if !structured => {
             Ok(Value::Array(words().map(|value| Node { value, place: place.clone() }).collect()))
         }
         Kind::ChoiceOrTable(..) if !structured => Ok(Value::String(text.to_owned())),
         // A command is a list here, too: a string would have to be split, and everyone splits differently.
         Kind::Command if !structured => Ok(Value::String(text.to_owned())),
         Kind::Texts
+        | Kind::Words
         | Kind::Signals
         | Kind::ChoiceOrTable(..)
         | Kind::Command

@@ -14,6 +14,8 @@ pub enum Place {
     Line(usize),
     /// In this variable of the environment.
     Variable(String),
+    /// After this flag of the command line.
+    Flag(&'static str),
 }
 
 impl Place {
@@ -23,6 +25,7 @@ impl Place {
         match self {
             Self::Line(line) => format!("{file}:{line}"),
             Self::Variable(name) => format!("environment variable {name}"),
+            Self::Flag(name) => (*name).to_owned(),
         }
     }
 }
@@ -313,7 +316,7 @@ fn entries(table: &DeTable<'_>, lines: &Lines) -> Vec<Entry> {
         .collect();
     entries.sort_by_key(|entry| match entry.place {
         Place::Line(line) => line,
-        Place::Variable(_) => 0,
+        Place::Variable(_) | Place::Flag(_) => 0,
     });
     entries
 }

@@ -32,7 +32,7 @@ impl Problems {
     }
 
     /// Every key that was asked for.
-    #[cfg(test)]
+    #[must_use]
     pub fn asked(&self) -> Rc<RefCell<BTreeSet<String>>> {
         Rc::clone(&self.asked)
     }
@@ -170,6 +170,23 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A number from 0 to 1.
+    pub fn fraction(&self, key: &'static str) -> Option<f64> {
+        let node = self.node(key)?;
+        let number = match node.value {
+            Value::Float(number) => number,
+            Value::Integer(0) => 0.0,
+            Value::Integer(1) => 1.0,
+            _ => return self.expected(key, node, "a number from 0 to 1"),
+        };
+        if (0.0..=1.0).contains(&number) {
+            Some(number)
+        } else {
+            self.wrong(key, &node.place, &format!("{number} is out of range; it must be 0 to 1"));
+            None
+        }
+    }
+
     /// true or false.
     pub fn boolean(&self, key: &'static str) -> Option<bool> {
         let node = self.node(key)?;
@@ -219,6 +236,17 @@ impl<'a> Section<'a> {
         match &node.value {
             Value::Array(items) => self.strings(key, items),
             _ => self.expected(key, node, "a list of strings"),
+        }
+    }
+
+    /// A list of texts, or one text with commas between them.
+    pub fn texts(&self, key: &'static str) -> Option<Vec<String>> {
+        let node = self.node(key)?;
+        match &node.value {
+            Value::String(text) if !text.contains('\0') => {
+                Some(text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect())
+            }
+            _ => self.list(key),
         }
     }
 

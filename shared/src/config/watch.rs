@@ -1,0 +1,284 @@
+//! Notices that a configuration file has become another one.
+//!
+//! Its directory is watched, not the file: editors write a new one and rename it, and Kubernetes replaces a symbolic link beside it
+//! (`..data`) that the file's own link leads through. So is the directory of each link on the way. What counts is whether the text is
+//! another one, once whoever writes it is done.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+
+/// How long nothing must have happened: an editor is done by then.
+const QUIET: Duration = Duration::from_millis(100);
+/// A file that somebody writes to is not read before it is closed, for so long.
+const WRITING: Duration = Duration::from_secs(5);
+/// Links that are followed (`ELOOP`, path_resolution(7)).
+const LINKS_MAX: usize = 40;
+
+/// Watches until it is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    // Its end is the thread's, too.
+    _watcher: Arc<Mutex<RecommendedWatcher>>,
+}
+
+/// What a directory has said.
+enum Said {
+    /// Something came, went, or was renamed.
+    Something,
+    /// The file is being written.
+    Writing,
+    /// Whoever wrote is done.
+    Written,
+}
+
+/// Where the file's path leads through.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Way {
+    directories: BTreeSet<PathBuf>,
+    /// The names of the links and of the file.
+    names: BTreeSet<OsString>,
+}
+
+impl Watch {
+    /// Calls `changed`, on a thread of its own, whenever the file's text has become another one than `known`, and then than what it was
+    /// at the call before; not if it cannot be read, or is empty.
+    ///
+    /// # Errors
+    /// If its directory cannot be watched: it is not there, or there are too many watches (`fs.inotify.max_user_instances`).
+    pub fn new(path: &Path, known: Vec<u8>, changed: impl Fn() + Send + 'static) -> notify::Result<Self> {
+        let path = std::path::absolute(path)?;
+        let (sender, receiver) = mpsc::channel();
+        let names = Arc::new(Mutex::new(BTreeSet::new()));
+        let own_names = Arc::clone(&names);
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let Ok(event) = event else { return };
+            let names = own_names.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_ours = || event.paths.iter().filter_map(|path| path.file_name()).any(|name| names.contains(name));
+            let said = match event.kind {
+                EventKind::Access(AccessKind::Close(AccessMode::Write)) if is_ours() => Said::Written,
+                // Reading is no change.
+                EventKind::Access(_) => return,
+                // What is written to other files is their business; what comes, goes and is renamed may be a link on the way.
+                EventKind::Modify(ModifyKind::Data(_)) if is_ours() => Said::Writing,
+                EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => return,
+                _ => Said::Something,
+            };
+            let _ = sender.send(said);
+        })?;
+        let way = way(&path);
+        for directory in &way.directories {
+            watcher.watch(directory, RecursiveMode::NonRecursive)?;
+        }
+        names.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&way.names);
+        let watcher = Arc::new(Mutex::new(watcher));
+        let (weak, mut known, mut old) = (Arc::downgrade(&watcher), known, way);
+        std::thread::Builder::new().name("config".to_owned()).spawn(move || {
+            loop {
+                // It may have changed before it was watched.
+                if let Ok(text) = std::fs::read(&path)
+                    && known != text
+                    && !text.trim_ascii().is_empty()
+                {
+                    known = text;
+                    changed();
+                }
+                if !until_quiet(&receiver) {
+                    return;
+                }
+                let Some(watcher) = weak.upgrade() else { return };
+                let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
+                let new = way_of(&path, &old);
+                for directory in new.directories.difference(&old.directories) {
+                    // It is there, or was just now: the next event tells.
+                    let _ = watcher.watch(directory, RecursiveMode::NonRecursive);
+                }
+                for directory in old.directories.difference(&new.directories) {
+                    let _ = watcher.unwatch(directory);
+                }
+                names.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&new.names);
+                old = new;
+            }
+        })?;
+        Ok(Self { _watcher: watcher })
+    }
+}
+
+/// Until something has happened, and nothing more does; `false`: nobody watches any more.
+fn until_quiet(receiver: &Receiver<Said>) -> bool {
+    let Ok(first) = receiver.recv() else { return false };
+    let began = Instant::now();
+    let mut is_writing = matches!(first, Said::Writing);
+    loop {
+        // Where something happens all the time nobody waits for ever.
+        let most = if is_writing { WRITING } else { QUIET * 10 };
+        let wait = if is_writing { most.saturating_sub(began.elapsed()) } else { QUIET };
+        if began.elapsed() >= most {
+            return true;
+        }
+        match receiver.recv_timeout(wait) {
+            Ok(Said::Writing) => is_writing = true,
+            Ok(Said::Written) => is_writing = false,
+            Ok(Said::Something) => {}
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+    }
+}
+
+/// A file that is gone for the moment comes back where it was.
+fn way_of(path: &Path, old: &Way) -> Way {
+    if path.exists() {
+        return way(path);
+    }
+    let mut both = way(path);
+    both.directories.extend(old.directories.iter().cloned());
+    both.names.extend(old.names.iter().cloned());
+    both
+}
+
+/// The directory of the file, and of each link that its path leads through.
+fn way(path: &Path) -> Way {
+    let mut way = Way::default();
+    let mut rest = vec![path.to_owned()];
+    for _ in 0..LINKS_MAX {
+        let Some(path) = rest.pop() else { break };
+        if let (Some(directory), Some(name)) = (path.parent(), path.file_name()) {
+            way.directories.insert(directory.to_owned());
+            way.names.insert(name.to_owned());
+        }
+        let mut before = PathBuf::new();
+        for part in path.components() {
+            let directory = before.clone();
+            before.push(part);
+            if let Ok(target) = std::fs::read_link(&before) {
+                way.directories.insert(directory.clone());
+                // What stands behind the link goes on from where it leads.
+                let behind = path.strip_prefix(&before).unwrap_or(Path::new(""));
+                let leads = directory.join(target);
+                rest.push(if behind.as_os_str().is_empty() { leads } else { leads.join(behind) });
+                break;
+            }
+        }
+    }
+    way
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    fn watched(path: &Path) -> (Watch, Receiver<String>) {
+        let (sender, receiver) = mpsc::channel();
+        let (own, known) = (path.to_owned(), std::fs::read(path).unwrap());
+        let changed = move || drop(sender.send(std::fs::read_to_string(&own).unwrap_or_default()));
+        (Watch::new(path, known, changed).unwrap(), receiver)
+    }
+
+    fn next(receiver: &Receiver<String>) -> String {
+        receiver.recv_timeout(Duration::from_secs(20)).unwrap()
+    }
+
+    #[test]
+    fn a_file_that_is_written_or_replaced_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.toml");
+        std::fs::write(&file, "1").unwrap();
+        let (_watch, changes) = watched(&file);
+        std::fs::write(&file, "2").unwrap();
+        assert_eq!(next(&changes), "2");
+        // As editors do it. The same text once more is no change.
+        std::fs::write(dir.path().join("new"), "2").unwrap();
+        std::fs::rename(dir.path().join("new"), &file).unwrap();
+        std::fs::write(dir.path().join("new"), "3").unwrap();
+        std::fs::rename(dir.path().join("new"), &file).unwrap();
+        assert_eq!(next(&changes), "3");
+        // One that is gone is no change; its return with another text is.
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, "4").unwrap();
+        assert_eq!(next(&changes), "4");
+    }
+
+    #[test]
+    fn a_change_before_it_was_watched_counts_and_half_a_file_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.toml");
+        std::fs::write(&path, "2").unwrap();
+        let (sender, changes) = mpsc::channel();
+        let own = path.clone();
+        let changed = move || drop(sender.send(std::fs::read_to_string(&own).unwrap_or_default()));
+        let _watch = Watch::new(&path, b"1".to_vec(), changed).unwrap();
+        assert_eq!(next(&changes), "2");
+        // Somebody uploads it: at first it is empty, then half of it is there, for longer than anybody is quiet.
+        let mut file = std::fs::File::create(&path).unwrap();
+        assert_eq!(changes.recv_timeout(QUIET * 3), Err(RecvTimeoutError::Timeout));
+        file.write_all(b"ha").unwrap();
+        assert_eq!(changes.recv_timeout(QUIET * 3), Err(RecvTimeoutError::Timeout));
+        file.write_all(b"lf").unwrap();
+        drop(file);
+        assert_eq!(next(&changes), "half");
+    }
+
+    #[test]
+    fn what_is_written_beside_it_all_the_time_keeps_nobody_from_noticing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, log) = (dir.path().join("a.toml"), dir.path().join("log"));
+        std::fs::write(&file, "1").unwrap();
+        let (_watch, changes) = watched(&file);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    // Writing, and files that come and go.
+                    std::fs::write(&log, "x").unwrap();
+                    let _ = std::fs::remove_file(&log);
+                }
+            });
+            std::fs::write(&file, "2").unwrap();
+            assert_eq!(next(&changes), "2");
+            over.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn links_are_followed_wherever_they_lead() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (version, text) in [("..1", "one"), ("..2", "two")] {
+            std::fs::create_dir(at(version)).unwrap();
+            std::fs::write(at(version).join("gin.yaml"), text).unwrap();
+        }
+        // As Kubernetes does it.
+        symlink("..1", at("..data")).unwrap();
+        symlink("..data/gin.yaml", at("gin.yaml")).unwrap();
+        let (_watch, changes) = watched(&at("gin.yaml"));
+        symlink("..2", at("..data_tmp")).unwrap();
+        std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        assert_eq!(next(&changes), "two");
+        // The file that it leads to by now, in place.
+        std::fs::write(at("..2/gin.yaml"), "three").unwrap();
+        assert_eq!(next(&changes), "three");
+        // A directory on the way.
+        std::fs::create_dir_all(at("srv/releases/1")).unwrap();
+        std::fs::create_dir_all(at("srv/releases/2")).unwrap();
+        std::fs::write(at("srv/releases/1/a.toml"), "1").unwrap();
+        std::fs::write(at("srv/releases/2/a.toml"), "2").unwrap();
+        symlink("releases/1", at("srv/current")).unwrap();
+        let (_watch, changes) = watched(&at("srv/current/a.toml"));
+        symlink("releases/2", at("srv/new")).unwrap();
+        std::fs::rename(at("srv/new"), at("srv/current")).unwrap();
+        assert_eq!(next(&changes), "2");
+        std::fs::write(at("srv/releases/2/a.toml"), "3").unwrap();
+        assert_eq!(next(&changes), "3");
+    }
+}
