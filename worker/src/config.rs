@@ -1,307 +1,182 @@
-//! What a worker reads of the configuration: its own sections, strictly; the others' it passes over.
+//! The configuration of a worker: a file in any of three formats, the environment over it, the command line over both.
+//!
+//! Every section of the file is read here but `[supervisor]`; everything that is wrong is told at once, each thing with the file
+//! and the line, or the variable, or the flag. `[app]` is the application's own:
+//!
+//! ```no_run
+//! #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+//! struct Settings {
+//!     greeting: String,
+//! }
+//! # fn f() -> gin_worker::Result {
+//! let config = gin_worker::Config::<Settings>::load()?;
+//! println!("{}", config.app.greeting);
+//! # Ok(())
+//! # }
+//! ```
 
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod data;
+mod flags;
+mod observability;
+mod sections;
+mod show;
+mod source;
+#[cfg(test)]
+mod tests;
 
-use gin_shared::inherit::GIN_CONFIG;
-use gin_shared::reference::SECTIONS;
-use serde::{Deserialize, Deserializer};
+use std::path::Path;
 
-use crate::Error;
+use serde::de::DeserializeOwned;
 
-/// Settings of a worker.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Config {
+pub use data::{Database, Driver, Redis};
+pub use observability::{Format, Level, Logging, Monitoring, Output};
+pub use sections::{Cors, Features, Limits, Mode, Origin, RateLimit, Security, Server, Static, Timeouts};
+pub(crate) use show::difference;
+#[cfg(test)]
+pub(crate) use show::samples;
+pub use show::{Shown, show};
+use source::Read;
+pub use source::{Invalid, Overrides};
+
+/// Settings of a worker; `A` is what `[app]` says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Config<A = ()> {
     /// `[server]`
-    pub server: ServerConfig,
+    pub server: Server,
+    /// `[features]`
+    pub features: Features,
     /// `[timeouts]`
     pub timeouts: Timeouts,
     /// `[limits]`
     pub limits: Limits,
+    /// `[static]`
+    pub files: Static,
+    /// `[cors]`
+    pub cors: Cors,
+    /// `[rate_limit]`
+    pub rate_limit: RateLimit,
+    /// `[logging]`
+    pub logging: Logging,
+    /// `[monitoring]`
+    pub monitoring: Monitoring,
+    /// `[security]`
+    pub security: Security,
+    /// `[database]`: for the application to use.
+    pub database: Database,
+    /// `[redis]`: for the application to use.
+    pub redis: Redis,
+    /// `[app]`
+    pub app: A,
+    /// What works but is likely not meant.
+    pub warnings: Vec<String>,
+    /// Where it is from, to be read again.
+    pub(crate) origin: source::Origins,
 }
 
-/// `[server]`: under a supervisor host and port are the master's to use.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ServerConfig {
-    /// A name for people.
-    pub name: String,
-    /// An IP address.
-    pub host: String,
-    /// 0 chooses one.
-    pub port: u16,
-    /// debug, release or test.
-    pub mode: Mode,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self { name: "Gin Web Server".to_owned(), host: "127.0.0.1".to_owned(), port: 8080, mode: Mode::default() }
-    }
-}
-
-/// Gin's modes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// For development.
-    Debug,
-    /// For production.
-    #[default]
-    Release,
-    /// For tests.
-    Test,
-}
-
-/// `[timeouts]`, each a text such as "30s".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Timeouts {
-    /// For the first byte of a new connection, and again for a complete request head: 30s.
-    #[serde(deserialize_with = "some_duration")]
-    pub read: Duration,
-    /// For a client that takes nothing of a response: 30s.
-    #[serde(deserialize_with = "some_duration")]
-    pub write: Duration,
-    /// Between two requests on a connection: 60s.
-    #[serde(deserialize_with = "some_duration")]
-    pub idle: Duration,
-    /// From the stop of accepting until what is left is closed: 30s. The supervisor's `drain_timeout` must be longer.
-    #[serde(deserialize_with = "duration")]
-    pub shutdown: Duration,
-    /// On a stop, `/readyz` says 503 and accepting goes on for so long, for a balancer to notice: 0s.
-    #[serde(deserialize_with = "duration")]
-    pub lame_duck: Duration,
-    /// A connection that is idle for so long gives its memory back, and waits as a bare descriptor: 100ms.
-    #[serde(deserialize_with = "duration")]
-    pub park_after: Duration,
-    /// How long a drain without a worker that takes connections over waits for one more request on an idle connection, to answer it with `Connection: close`: 5s.
-    #[serde(deserialize_with = "duration")]
-    pub idle_grace: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self {
-            read: seconds(30),
-            write: seconds(30),
-            idle: seconds(60),
-            shutdown: seconds(30),
-            lame_duck: Duration::ZERO,
-            park_after: Duration::from_millis(100),
-            idle_grace: seconds(5),
+impl<A: Clone> Config<A> {
+    /// Without the application's own.
+    pub(crate) fn settings(&self) -> Config {
+        let Self { server, features, timeouts, limits, files, cors, rate_limit, logging, .. } = self.clone();
+        let Self { monitoring, security, database, redis, warnings, origin, .. } = self.clone();
+        Config {
+            server,
+            features,
+            timeouts,
+            limits,
+            files,
+            cors,
+            rate_limit,
+            logging,
+            monitoring,
+            security,
+            database,
+            redis,
+            app: (),
+            warnings,
+            origin,
         }
-    }
-}
-
-/// `[limits]`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Connections at once, 1 at least; more wait in the listener's queue: 10000.
-    #[serde(deserialize_with = "at_least_one")]
-    pub connections: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { connections: 10_000 }
     }
 }
 
 impl Config {
-    /// The file that `GIN_CONFIG` names, if it is set (a supervisor sets it to the snapshot of this generation), with the
-    /// environment over it.
-    ///
-    /// # Errors
-    /// If the file cannot be read, has an unknown key in one of these sections, or a value of the wrong kind.
-    pub fn load() -> Result<Self, Error> {
-        let path = std::env::var_os(GIN_CONFIG).map(PathBuf::from);
-        Self::load_from(path.as_deref())
+    /// What may change while it runs ([`gin_shared::reference::Applies::Live`]) is as `new` says.
+    pub(crate) fn with_live(self, new: &Self) -> Self {
+        let new = new.clone();
+        Self {
+            server: Server { trusted_proxies: new.server.trusted_proxies, ..self.server },
+            timeouts: Timeouts { request: new.timeouts.request, ..self.timeouts },
+            limits: Limits { body: new.limits.body, ..self.limits },
+            files: Static { url_prefix: self.files.url_prefix, ..new.files },
+            cors: new.cors,
+            rate_limit: RateLimit { clients: self.rate_limit.clients, ..new.rate_limit },
+            logging: Logging { level: new.logging.level, ..self.logging },
+            security: new.security,
+            origin: new.origin,
+            ..self
+        }
+    }
+}
+
+impl<A: DeserializeOwned + Default> Config<A> {
+    /// The same once more, from the file as it is now, the environment and the command line.
+    pub(crate) fn again<B>(before: &Config<B>) -> Result<Self, Invalid> {
+        Self::load_with(before.origin.file.as_ref().map(|(path, _)| path.as_path()), before.origin.flags.clone())
     }
 
-    /// The same for a file of one's own choice.
+    /// The file that `GIN_CONFIG` names, else `CONFIG_FILE`, if one is set (a supervisor sets the first to the snapshot of this
+    /// generation), with the environment over it (`GIN_SECTION_KEY`, else `SECTION_KEY`), and over both the flags `--host`, `--port`,
+    /// `--mode` and `--log-level`. `--config FILE` names another file, and `--config-check` says what is wrong and ends the process, with 0
+    /// or 2. Other flags are the application's: one with a command line of its own reads them itself, and calls [`Self::load_with`].
+    ///
+    /// # Errors
+    /// [`Invalid`]: everything that is wrong.
+    pub fn load() -> Result<Self, Invalid> {
+        let flags::Flags { config, overrides, is_check } = flags::Flags::read(std::env::args_os().skip(1));
+        let loaded = Self::load_with(config.as_deref(), overrides);
+        if is_check {
+            std::process::exit(flags::checked(loaded));
+        }
+        loaded
+    }
+
+    /// The same for a file of one's own choice, and with the command line over all.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn load_from(path: Option<&Path>) -> Result<Self, Error> {
-        let mut config = match path {
-            None => Self::default(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| Error::ConfigFile { path: path.to_owned(), error })?;
-                let error = |error: String| Error::Config { path: path.to_owned(), error };
-                match path.extension().and_then(|ending| ending.to_str()) {
-                    Some("json") => serde_json::from_str(&text).map_err(|e| error(e.to_string()))?,
-                    // An empty document is no mapping, but says as little as one.
-                    Some("yaml" | "yml") => {
-                        let read: Result<Option<Self>, _> = serde_saphyr::from_str(&text);
-                        read.map_err(|e| error(e.to_string()))?.unwrap_or_default()
-                    }
-                    _ => toml::from_str(&text).map_err(|e| error(e.to_string()))?,
-                }
-            }
+    pub fn load_with(path: Option<&Path>, flags: Overrides) -> Result<Self, Invalid> {
+        let read = Read::from_surroundings(path, flags)?;
+        Self::of(read)
+    }
+
+    /// The same for a text, as if it stood in a file of this name, without the environment.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn from_text(name: &Path, text: &str) -> Result<Self, Invalid> {
+        Self::of(Read::from_text(name, text, Overrides::default(), &|_| None)?)
+    }
+
+    fn of(read: Read) -> Result<Self, Invalid> {
+        let mut sections = read.sections();
+        let config = Self {
+            server: sections.read("server", Server::read),
+            features: sections.read("features", Features::read),
+            timeouts: sections.read("timeouts", Timeouts::read),
+            limits: sections.read("limits", Limits::read),
+            files: sections.read("static", Static::read),
+            cors: sections.read("cors", Cors::read),
+            rate_limit: sections.read("rate_limit", RateLimit::read),
+            logging: sections.read("logging", Logging::read),
+            monitoring: sections.read("monitoring", Monitoring::read),
+            security: sections.read("security", Security::read),
+            database: sections.read("database", Database::read),
+            redis: sections.read("redis", Redis::read),
+            app: sections.app(),
+            warnings: Vec::new(),
+            origin: source::Origins::default(),
         };
-        config.overlay(&|name| std::env::var(name).ok())?;
-        Ok(config)
-    }
-
-    /// Puts the environment over it: `GIN_SECTION_KEY`, else `SECTION_KEY`; `PORT` and `GIN_MODE`, too.
-    fn overlay(&mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), Error> {
-        let (server, timeouts, limits) = (&mut self.server, &mut self.timeouts, &mut self.limits);
-        for section in SECTIONS {
-            for key in section.keys {
-                let name = format!("{}_{}", section.name, key.name).to_uppercase();
-                let names = match name.as_str() {
-                    "SERVER_PORT" => vec![format!("GIN_{name}"), name, "PORT".to_owned()],
-                    "SERVER_MODE" => vec![format!("GIN_{name}"), "GIN_MODE".to_owned(), name],
-                    _ => vec![format!("GIN_{name}"), name],
-                };
-                let found = names.into_iter().find_map(|name| lookup(&name).map(|value| (name, value)));
-                // Kubernetes sets SERVER_PORT=tcp://10.0.0.1:80 in every container, if a service is named "server".
-                let Some((name, value)) = found.filter(|(_, value)| !value.starts_with("tcp://")) else { continue };
-                let result = match (section.name, key.name) {
-                    ("server", "port") => set(&mut server.port, number(&value)),
-                    ("server", "host") => set(&mut server.host, Ok(value.clone())),
-                    ("server", "name") => set(&mut server.name, Ok(value.clone())),
-                    ("server", "mode") => set(&mut server.mode, text(&value, Mode::deserialize)),
-                    ("timeouts", "read") => set(&mut timeouts.read, text(&value, some_duration)),
-                    ("timeouts", "write") => set(&mut timeouts.write, text(&value, some_duration)),
-                    ("timeouts", "idle") => set(&mut timeouts.idle, text(&value, some_duration)),
-                    ("timeouts", "shutdown") => set(&mut timeouts.shutdown, text(&value, duration)),
-                    ("timeouts", "lame_duck") => set(&mut timeouts.lame_duck, text(&value, duration)),
-                    ("timeouts", "park_after") => set(&mut timeouts.park_after, text(&value, duration)),
-                    ("timeouts", "idle_grace") => set(&mut timeouts.idle_grace, text(&value, duration)),
-                    ("limits", "connections") => match number(&value) {
-                        Ok(0) => Err("it must be 1 at least".to_owned()),
-                        other => set(&mut limits.connections, other),
-                    },
-                    _ => Ok(()),
-                };
-                result.map_err(|error| Error::Variable { name, value, error })?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn set<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
-    value.map(|value| *place = value)
-}
-
-fn number<T: std::str::FromStr<Err = std::num::ParseIntError>>(value: &str) -> Result<T, String> {
-    value.trim().parse().map_err(|error: std::num::ParseIntError| error.to_string())
-}
-
-/// As it would be read from a file.
-fn text<'de, T>(
-    value: &'de str,
-    read: fn(serde::de::value::StrDeserializer<'de, serde::de::value::Error>) -> Result<T, serde::de::value::Error>,
-) -> Result<T, String> {
-    read(serde::de::IntoDeserializer::into_deserializer(value)).map_err(|error| error.to_string())
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    struct Text;
-    impl serde::de::Visitor<'_> for Text {
-        type Value = Duration;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a duration such as \"30s\"")
-        }
-
-        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Duration, E> {
-            humantime::parse_duration(text).map_err(|error| E::custom(format!("\"{text}\" is not a duration: {error}")))
-        }
-    }
-    deserializer.deserialize_str(Text)
-}
-
-/// One that is not zero: every connection would be closed at once.
-fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let duration = duration(deserializer)?;
-    if duration.is_zero() { Err(serde::de::Error::custom("it must be more than 0s")) } else { Ok(duration) }
-}
-
-fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    match u32::deserialize(deserializer)? {
-        0 => Err(serde::de::Error::custom("it must be 1 at least")),
-        count => Ok(count),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn own_sections_are_strict_and_others_are_passed_over() {
-        let config: Config = toml::from_str("[supervisor]\nx = 1\n[timeouts]\nidle = \"2s\"\n").unwrap();
-        assert_eq!(config.timeouts.idle, Duration::from_secs(2));
-        let error = |text: &str| toml::from_str::<Config>(text).unwrap_err().to_string();
-        assert!(error("[timeouts]\nidel = \"2s\"\n").contains("unknown field `idel`"));
-        assert!(error("[timeouts]\nidle = 2\n").contains("a duration such as"));
-        assert!(error("[server]\nport = 70000\n").contains("line 2"));
-        assert!(error("[timeouts]\nread = \"0s\"\n").contains("more than 0s"));
-        assert!(error("[limits]\nconnections = 0\n").contains("1 at least"));
-    }
-
-    #[test]
-    fn the_environment_counts_over_the_file() {
-        let overlay = |variables: &[(&str, &str)]| {
-            let mut config = Config::default();
-            let find =
-                |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-            config.overlay(&find).map(|()| config).map_err(|error| error.to_string())
-        };
-        let config = overlay(&[
-            ("GIN_TIMEOUTS_IDLE", "3s"),
-            ("TIMEOUTS_IDLE", "4s"),
-            ("LIMITS_CONNECTIONS", "7"),
-            ("GIN_MODE", "debug"),
-            ("SERVER_PORT", "tcp://10.0.0.1:80"),
-        ]);
-        let config = config.unwrap();
-        assert_eq!((config.timeouts.idle, config.limits.connections), (Duration::from_secs(3), 7));
-        assert_eq!((config.server.mode, config.server.port), (Mode::Debug, 8080));
-        assert_eq!(overlay(&[("PORT", "9")]).unwrap().server.port, 9);
-        for (name, value) in
-            [("PORT", "x"), ("GIN_TIMEOUTS_IDLE", "bogus"), ("GIN_LIMITS_CONNECTIONS", "0"), ("GIN_MODE", "bogus")]
-        {
-            assert!(overlay(&[(name, value)]).unwrap_err().starts_with(&format!("{name}={value}: ")));
-        }
-    }
-
-    #[test]
-    fn documented_defaults_are_those_in_force() {
-        let mut text = String::new();
-        for section in SECTIONS.iter().filter(|section| ["server", "timeouts", "limits"].contains(&section.name)) {
-            text.push_str(&format!("[{}]\n", section.name));
-            section.keys.iter().for_each(|key| text.push_str(&format!("{} = {}\n", key.name, key.default)));
-        }
-        assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
-    }
-
-    #[test]
-    fn yaml_and_json_say_the_same() {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, text) in [
-            ("a.yaml", "supervisor: {x: 1}\ntimeouts:\n  idle: 2s\n"),
-            ("a.json", "{\"timeouts\": {\"idle\": \"2s\"}}"),
-            ("a.toml", "[timeouts]\nidle = \"2s\"\n"),
-        ] {
-            let path = dir.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            let config = Config::load_from(Some(&path)).unwrap();
-            assert_eq!(config.timeouts.idle, Duration::from_secs(2), "{name}");
-        }
-        std::fs::write(dir.path().join("b.yaml"), "timeouts: {idel: 2s}\n").unwrap();
-        let error = Config::load_from(Some(&dir.path().join("b.yaml"))).unwrap_err().to_string();
-        assert!(error.contains("idel") && error.contains("b.yaml"), "{error}");
-        std::fs::write(dir.path().join("c.yaml"), "# nothing\n").unwrap();
-        assert!(Config::load_from(Some(&dir.path().join("c.yaml"))).is_ok());
+        let mut warnings = sections.finish(&config)?;
+        warnings.splice(0..0, read.warnings.iter().cloned());
+        Ok(Self { warnings, origin: read.into_origins(), ..config })
     }
 }

@@ -8,6 +8,7 @@
 //! | Draining | no | 200 on an upgrade, 503 on a stop | the last connection, or `timeouts.shutdown` |
 //! | Cut | no | | what is left is closed, then the hooks run |
 
+mod background;
 mod hooks;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use gin_shared::channel::{DrainReason, Fates};
 use tokio::sync::watch;
 
+pub(crate) use background::Background;
 pub(crate) use hooks::{Hook, run_hooks};
 
 /// Where a worker stands.

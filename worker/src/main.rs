@@ -1,42 +1,60 @@
 //! gin-server: the ready-made worker, driven by configuration alone.
 
-mod endpoints;
+mod report;
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use clap::Parser;
-use gin_worker::{Config, Error, Server};
-use tracing::Level;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-
-use endpoints::About;
+use clap::{Parser, Subcommand};
+use gin_worker::axum::Json;
+use gin_worker::config::{self, Invalid, Overrides};
+use gin_worker::serde_json::{Value, json};
+use gin_worker::{Config, Result, Server};
 
 /// Serves over HTTP by configuration alone; under gin-supervisor, or by itself.
 #[derive(Debug, Parser)]
 #[command(name = "gin-server", version, about)]
 struct Cli {
-    /// Configuration file (TOML) [default: $GIN_CONFIG]
-    #[arg(short, long, value_name = "FILE")]
+    /// Configuration file (TOML, YAML or JSON) [default: $GIN_CONFIG, $CONFIG_FILE]
+    #[arg(short, long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// IP address to listen on, without a supervisor [default: 127.0.0.1]
-    #[arg(long)]
+    #[arg(long, global = true)]
     host: Option<String>,
     /// Port to listen on, without a supervisor [default: 8080]
-    #[arg(long)]
+    #[arg(long, global = true)]
     port: Option<u16>,
-    /// What to log
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
-    log_level: Level,
+    /// debug, release or test [default: release]
+    #[arg(long, global = true)]
+    mode: Option<String>,
+    /// What to log [default: info]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
     /// Check the configuration, say what is wrong, and exit with 0 or 2
     #[arg(short = 't', long)]
     config_check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
 }
 
-/// Lines that wait to be written.
-const LOG_QUEUE: usize = 4096;
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// About the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Each setting in force, and where it is from; secrets are masked
+    Show {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
 
 /// Wrong usage or configuration.
 const USAGE: u8 = gin_shared::exit::USAGE;
@@ -45,16 +63,22 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let config = match load(&cli) {
         Ok(config) => config,
-        Err(error) => {
-            eprintln!("error: {error}");
+        Err(invalid) => {
+            eprint!("{}", report::report(&invalid));
             return ExitCode::from(USAGE);
         }
     };
+    if let Some(Command::Config { command: ConfigCommand::Show { json } }) = cli.command {
+        println!("{}", shown(&config, json));
+        return ExitCode::SUCCESS;
+    }
     if cli.config_check {
+        for warning in &config.warnings {
+            eprintln!("warning: {warning}");
+        }
         println!("the configuration is fine");
         return ExitCode::SUCCESS;
     }
-    let _log = start_log(&cli);
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -64,44 +88,37 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(cli: &Cli) -> Result<Config, Error> {
-    let mut config = match &cli.config {
-        Some(path) => Config::load_from(Some(path))?,
-        None => Config::load()?,
-    };
-    if let Some(host) = &cli.host {
-        config.server.host.clone_from(host);
-    }
-    if let Some(port) = cli.port {
-        config.server.port = port;
-    }
-    Ok(config)
+fn load(cli: &Cli) -> Result<Config, Invalid> {
+    let flags = Overrides::default()
+        .text("server", "host", "--host", cli.host.clone())
+        .integer("server", "port", "--port", cli.port.map(i64::from))
+        .text("server", "mode", "--mode", cli.mode.clone())
+        .text("logging", "level", "--log-level", cli.log_level.clone());
+    Config::load_with(cli.config.as_deref(), flags)
 }
 
-/// Under a supervisor in a terminal, the terminal is the supervisor's: only what is wrong is told there.
-///
-/// Written by a thread of its own from a bounded queue: an output that takes nothing costs lines, and stops no request.
-fn start_log(cli: &Cli) -> WorkerGuard {
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(LOG_QUEUE)
-        .lossy(true)
-        .thread_name("log")
-        .finish(io::stderr());
-    let terminal = io::stderr().is_terminal();
-    let supervised = gin_worker::identity().is_some();
-    let level = if terminal && supervised { cli.log_level.min(Level::WARN) } else { cli.log_level };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(writer);
-    if terminal {
-        log.init();
-    } else {
-        log.json().flatten_event(true).init();
+fn shown(config: &Config, json: bool) -> String {
+    let all = config::show(config);
+    if json {
+        let setting = |shown: &config::Shown| json!({ "key": shown.key, "value": shown.value, "source": shown.source });
+        return Value::from_iter(all.iter().map(setting)).to_string();
     }
-    guard
+    let width =
+        |of: fn(&config::Shown) -> &str| all.iter().map(|shown| of(shown).chars().count()).max().unwrap_or_default();
+    let (key, value) = (width(|shown| &shown.key), width(|shown| &shown.value).min(48));
+    let line = |shown: &config::Shown| {
+        let set = if shown.value.is_empty() { "-" } else { shown.value.as_str() };
+        format!("{:<key$}  {set:<value$}  {}", shown.key, shown.source)
+    };
+    all.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::main]
-async fn run(config: &Config) -> Result<(), Error> {
-    let life = gin_worker::Life::default();
-    let about = About::new(config.server.name.clone(), gin_worker::identity(), life.clone());
-    Server::new(config, endpoints::router().with_state(Arc::new(about))).with_life(life).run().await
+async fn run(config: &Config) -> Result {
+    let name = config.server.name.clone();
+    let greeting = async move || Json::<Value>(json!({ "message": "hello from gin", "name": name }));
+    let server = Server::new(config);
+    // The directory's own index stands there instead.
+    let shows_files = config.files.dir.is_some() && config.files.url_prefix.trim_end_matches('/').is_empty();
+    if shows_files { server } else { server.get("/", greeting) }.run().await
 }

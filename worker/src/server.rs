@@ -3,6 +3,7 @@
 mod accept;
 mod activity;
 mod answer;
+mod builder;
 mod channel;
 mod connection;
 #[cfg(test)]
@@ -12,35 +13,38 @@ mod goodbye;
 mod io;
 mod listeners;
 mod lot;
+mod mounts;
 mod private;
+mod redirecting;
 mod rest;
 mod taker;
 pub mod websocket;
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use gin_shared::channel::{DrainReason, Fates};
-use gin_shared::inherit;
+use gin_shared::config::watch::Watch;
+use gin_shared::inherit::{self, Inheritance};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::graceful::{Hook, Life, Phase, run_hooks};
-use crate::{Config, Error};
+use crate::graceful::{Background, Hook, Life, Phase, run_hooks};
+use crate::live::{self, Settings};
+use crate::system::{self, About};
+use crate::{Config, StartError, logging};
+pub use builder::Server;
 use channel::{Channel, Order};
 pub use connection::Connection;
 use connection::Shared;
 use listeners::Listener;
-use websocket::{Kind, Kinds, WebSockets};
+use websocket::Kinds;
 
 /// How long connections have to notice that they are cut.
 const CUT: Duration = Duration::from_secs(1);
@@ -51,79 +55,40 @@ const TELL_FIRST: Duration = Duration::from_millis(50);
 /// What a drain may take beyond its own deadlines, when it asks the supervisor for time.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// A router, and how it is served.
-#[derive(Debug)]
-pub struct Server {
+/// What there is to serve, and how.
+pub(crate) struct Worker {
     config: Config,
+    settings: Settings,
     router: Router,
+    about: Arc<About>,
     hooks: Vec<Hook>,
+    background: Vec<Background>,
     life: Life,
     websockets: Kinds,
 }
 
-impl Server {
-    /// One that has not started.
-    #[must_use]
-    pub fn new(config: &Config, router: Router) -> Self {
-        Self { config: config.clone(), router, hooks: Vec::new(), life: Life::default(), websockets: Kinds::new() }
-    }
-
-    /// Runs `hook` when all connections are closed: hooks run one after the other, in the order of these calls, each for
-    /// `timeout` at most. A hook that fails, panics or takes too long is logged and the next one runs.
-    #[must_use]
-    pub fn on_shutdown<F, R>(mut self, name: &str, timeout: Duration, hook: F) -> Self
-    where
-        F: FnOnce() -> R + Send + 'static,
-        R: Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
-    {
-        self.hooks.push(Hook::new(name, timeout, hook));
-        self
-    }
-
-    /// Sessions of this kind are taken up from the worker before; see [`websocket`].
-    #[must_use]
-    pub fn websockets<S>(mut self, sockets: WebSockets<S>) -> Self
-    where
-        S: Serialize + DeserializeOwned + Send + 'static,
-    {
-        let kind: Arc<dyn Kind> = Arc::new(sockets);
-        self.websockets.insert(kind.name(), kind);
-        self
-    }
-
-    /// Where it stands: to be asked by handlers and background tasks.
-    #[must_use]
-    pub fn life(&self) -> Life {
-        self.life.clone()
-    }
-
-    /// Tells it all by `life`, which a handler of the router has already.
-    #[must_use]
-    pub fn with_life(mut self, life: Life) -> Self {
-        self.life = life;
-        self
-    }
-
+impl Worker {
     /// Serves until it is told to stop, drains, and runs the hooks.
     ///
     /// # Errors
-    /// If it cannot start; see [`Error`].
-    pub async fn run(self) -> Result<(), Error> {
-        let mut stop = StopSignals::new().map_err(Error::Signals)?;
+    /// If it cannot start; see [`StartError`].
+    async fn run(mut self, inherited: Inheritance) -> Result<(), StartError> {
+        let mut stop = StopSignals::new().map_err(StartError::Signals)?;
         raise_descriptor_limit();
-        let inherited = inherit::take().map_err(Error::Inherit)?;
+        let _watch = self.follow_changes()?;
         let alone = inherited.channel.is_none() && inherited.private.is_none();
         let listeners = if inherited.listeners.is_empty() && alone {
             vec![Listener::bind(&self.config.server)?]
         } else {
             let streams = inherited.listeners.into_iter().filter(listeners::is_stream);
-            streams.map(Listener::adopt).collect::<Result<_, _>>().map_err(Error::Inherit)?
+            streams.map(Listener::adopt).collect::<Result<_, _>>().map_err(StartError::Inherit)?
         };
         let (orders, mut ordered) = mpsc::channel(4);
         if let Some(fd) = inherited.private {
-            private::serve(fd, &self.config, &self.life, &self.router)?;
+            private::serve(fd, &self.config, system::private(&self.about), &self.router)?;
         }
-        let channel = inherited.channel.map(|fd| Channel::serve(fd, orders)).transpose().map_err(Error::Inherit)?;
+        let channel =
+            inherited.channel.map(|fd| Channel::serve(fd, orders)).transpose().map_err(StartError::Inherit)?;
         notify(&[NotifyState::Ready]);
         if let Some(interval) = sd_notify::watchdog_enabled() {
             tokio::spawn(say_alive(interval / 2));
@@ -137,7 +102,8 @@ impl Server {
         // Each listener holds a slot while it waits for a connection.
         let slots = self.config.limits.connections as usize + listeners.len().saturating_sub(1);
         let (timeouts, life) = (self.config.timeouts, self.life.clone());
-        let shared = Shared::new(timeouts, life, self.router, self.websockets, slots).map_err(Error::Inherit)?;
+        let shared = Shared::new(timeouts, life, self.router, self.websockets, slots).map_err(StartError::Inherit)?;
+        let background = Background::start(std::mem::take(&mut self.background), &self.life);
         if drain.is_none() {
             self.life.reach(Phase::Serving);
             for listener in listeners {
@@ -152,15 +118,64 @@ impl Server {
         let asked = drain.unwrap_or(Asked::BySignal);
         let telling = channel.map(|channel| tokio::spawn(tell_fates(channel, self.life.clone())));
         // A master's successor may send more takers, and whoever drains may be a taker still.
-        let mut drain = Drain { config: &self.config, shared: &shared, hooks: &self.hooks, ordered };
+        let mut drain = Drain {
+            config: &self.config,
+            shared: &shared,
+            hooks: &self.hooks,
+            background: background.patience(),
+            ordered,
+        };
         drain.finish(asked, accepting, &mut stop).await;
         if let Some(telling) = telling {
             telling.abort();
             let _ = telling.await;
         }
+        background.finish().await;
         run_hooks(self.hooks).await;
         tracing::info!("gone");
         Ok(())
+    }
+
+    /// Serves on a port of this machine, until its life is over; gives the address.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) fn serve_for_test(self) -> Result<std::net::SocketAddr, StartError> {
+        let port = Listener::bind(&crate::config::Server {
+            host: "127.0.0.1".to_owned(),
+            port: 0,
+            ..self.config.server.clone()
+        })?;
+        let address = port.address.parse().map_err(|error| StartError::Inherit(std::io::Error::other(error)))?;
+        let (timeouts, life) = (self.config.timeouts, self.life.clone());
+        let slots = self.config.limits.connections as usize;
+        let shared = Shared::new(timeouts, life, self.router, self.websockets, slots).map_err(StartError::Inherit)?;
+        self.life.reach(Phase::Serving);
+        tokio::spawn(accept::accept(port, shared));
+        Ok(address)
+    }
+
+    /// SIGUSR1 has it go on in new log files. Alone it follows its configuration file, and reads it on SIGHUP; under a supervisor that is
+    /// the supervisor's: its generation's settings are frozen.
+    fn follow_changes(&self) -> Result<Option<Watch>, StartError> {
+        let mut reopen = signal(SignalKind::user_defined1()).map_err(StartError::Signals)?;
+        tokio::spawn(async move {
+            while reopen.recv().await.is_some() {
+                logging::reopen();
+            }
+        });
+        // Under a supervisor it is not meant for this process, and ends it neither.
+        let is_meant = inherit::identity().is_none() && self.config.origin.file.is_some();
+        let mut read = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+        let settings = Arc::clone(&self.settings);
+        tokio::spawn(async move {
+            while read.recv().await.is_some() {
+                if is_meant {
+                    live::reload_or_tell(&settings);
+                }
+            }
+        });
+        Ok(if is_meant { live::watch(&self.settings) } else { None })
     }
 }
 
@@ -261,22 +276,27 @@ struct Drain<'a> {
     config: &'a Config,
     shared: &'a Arc<Shared>,
     hooks: &'a [Hook],
+    /// How long background tasks may take after the last connection.
+    background: Duration,
     ordered: mpsc::Receiver<Order>,
 }
 
 impl Drain<'_> {
     /// Stops accepting, and lets what is open go to other workers or come to its end.
     async fn finish(&mut self, asked: Asked, mut accepting: JoinSet<()>, stop: &mut StopSignals) {
-        let (timeouts, life) = (self.config.timeouts, &self.shared.life);
+        let (mut timeouts, life) = (self.config.timeouts, &self.shared.life);
         let signals = u32::from(matches!(asked, Asked::BySignal));
         let (reason, takers) = match asked {
             Asked::ByMaster(reason, takers) => (reason, takers),
             Asked::BySignal => (DrainReason::Stop, Vec::new()),
         };
         life.set_reason(reason);
+        if reason == DrainReason::Stop && !self.config.features.graceful_shutdown {
+            (timeouts.shutdown, timeouts.lame_duck) = (Duration::ZERO, Duration::ZERO);
+        }
         let lame_duck = if reason == DrainReason::Stop { timeouts.lame_duck } else { Duration::ZERO };
         let hooks = self.hooks.iter().map(|hook| hook.timeout).sum::<Duration>();
-        let needed = lame_duck + timeouts.shutdown + hooks + MARGIN;
+        let needed = lame_duck + timeouts.shutdown + self.background + hooks + MARGIN;
         let micros = u32::try_from(needed.as_micros()).unwrap_or(u32::MAX);
         notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros)]);
         tracing::info!(?reason, connections = life.connections(), takers = takers.len(), "draining");

@@ -163,7 +163,8 @@ impl Activity {
             Doing::Busy(count) => count,
             Doing::Fresh | Doing::Idle | Doing::Head => 0,
         };
-        (state.doing, state.since) = (Doing::Busy(before + 1), Instant::now());
+        // Since when is of no account while it is busy.
+        state.doing = Doing::Busy(before + 1);
         state.requests = state.requests.saturating_add(1);
         if state.bound != Bound::Closing {
             // The head was read behind what was before it.

@@ -16,6 +16,8 @@ use nix::sys::socket::{MsgFlags, SockFlag, accept4, getsockopt, send};
 use nix::unistd::Uid;
 use tokio::sync::mpsc;
 
+use crate::logging;
+
 /// What the master wants.
 #[derive(Debug)]
 pub(super) enum Order {
@@ -97,6 +99,17 @@ impl Channel {
                         Some(socket) => Order::Take(socket),
                         None => continue,
                     },
+                    Ok(FromMaster::Reopen) => {
+                        logging::reopen();
+                        continue;
+                    }
+                    Ok(FromMaster::Log { level }) => {
+                        match logging::named(&level) {
+                            Some(level) => logging::set_level(level),
+                            None => tracing::warn!("the supervisor asks for an unknown log level: {level}"),
+                        }
+                        continue;
+                    }
                     Err(error) => {
                         tracing::warn!("channel closed: {error}");
                         break;

@@ -7,6 +7,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -162,6 +163,12 @@ impl Connection {
     #[must_use]
     pub fn opened(&self) -> Instant {
         self.0.0.opened
+    }
+
+    /// The client's address, over TCP: a proxy's, if there is one. See [`crate::ClientIp`].
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.0.0.peer
     }
 
     /// Whether another worker had it before.

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::TcpStream as StdTcpStream;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
@@ -59,6 +59,14 @@ impl Bare {
         }
     }
 
+    /// As [`Stream::peer`].
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
     pub(super) fn watched(self) -> io::Result<Stream> {
         Ok(match self {
             Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
@@ -82,6 +90,14 @@ impl Stream {
             Self::Tcp(stream) => Bare::Tcp(stream.into_std()?),
             Self::Unix(stream) => Bare::Unix(stream.into_std()?),
         })
+    }
+
+    /// The client's address; of a Unix socket there is none.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
     }
 
     fn raw_fd(&self) -> RawFd {

@@ -11,8 +11,7 @@ use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, g
 use tokio::net::{TcpListener, UnixListener};
 
 use super::io::Stream;
-use crate::Error;
-use crate::config::ServerConfig;
+use crate::{StartError, config};
 
 /// A listener.
 #[derive(Debug)]
@@ -32,9 +31,9 @@ enum Kind {
 
 impl Listener {
     /// Binds `server.host` and `server.port`.
-    pub(super) fn bind(config: &ServerConfig) -> Result<Self, Error> {
+    pub(super) fn bind(config: &config::Server) -> Result<Self, StartError> {
         let text = format!("{}:{}", config.host, config.port);
-        let failed = |error| Error::Listen { address: text.clone(), error };
+        let failed = |error| StartError::Listen { address: text.clone(), error };
         let invalid = |error| failed(io::Error::new(io::ErrorKind::InvalidInput, error));
         let Address::Tcp(address) = Address::from_host_port(&config.host, config.port).map_err(invalid)? else {
             return Err(failed(io::ErrorKind::InvalidInput.into()));

@@ -1,6 +1,7 @@
 //! A connection that rests, between being accepted, served, parked and handed over.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ pub(super) struct Facts {
     /// The listener that accepted it.
     pub(super) listener: Arc<str>,
     pub(super) opened: Instant,
+    /// The client's address, over TCP.
+    pub(super) peer: Option<SocketAddr>,
     /// Whether another worker had it before.
     pub(super) taken_over: bool,
     pub(super) stays: Stays,
@@ -95,7 +98,8 @@ pub(super) struct Resting {
 impl Live {
     pub(super) fn accepted(stream: Stream, held: Held, listener: Arc<str>) -> Self {
         let rest = Rest::fresh();
-        let facts = Facts { listener, opened: rest.since, taken_over: false, stays: Stays::No };
+        let peer = stream.peer();
+        let facts = Facts { listener, opened: rest.since, peer, taken_over: false, stays: Stays::No };
         Self { stream, held, facts, rest, ahead: Bytes::new() }
     }
 
@@ -159,7 +163,7 @@ impl Resting {
         let ago = |ms| now.checked_sub(Duration::from_millis(ms)).unwrap_or(now);
         let rest = Rest { doing: carried.doing, since: ago(carried.since_ms), requests: carried.requests };
         let (listener, opened) = (carried.listener.into(), ago(carried.age_ms));
-        let facts = Facts { listener, opened, taken_over: true, stays: Stays::No };
+        let facts = Facts { listener, opened, peer: bare.peer(), taken_over: true, stays: Stays::No };
         let luggage = carried.websocket.map(|kind| Box::new(Luggage { name: kind.name.into(), session }));
         Self { bare, held, facts, rest, ahead, luggage }
     }

@@ -24,14 +24,14 @@
 //!     }
 //! }
 //!
-//! # async fn f() -> Result<(), gin_worker::Error> {
+//! # async fn f() -> gin_worker::Result {
 //! let counting = WebSockets::new("count", count);
 //! let upgrade = counting.clone();
 //! let router = Router::new().route(
 //!     "/count",
 //!     get(async move |socket: WebSocketUpgrade| -> Response { socket.serve(&upgrade, Session { heard: 0 }) }),
 //! );
-//! gin_worker::Server::new(&gin_worker::Config::load()?, router).websockets(counting).run().await
+//! gin_worker::Server::new(&gin_worker::Config::<()>::load()?).merge(router).websockets(counting).run().await
 //! # }
 //! ```
 //!

@@ -1,0 +1,499 @@
+//! Static files: conditional, in parts, compressed, listed, and never from outside of their directory.
+
+mod cache;
+mod conditional;
+mod encoding;
+mod listing;
+mod range;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::config::Static;
+use crate::{Error, StartError};
+use cache::{Cache, Known, Stamp};
+use conditional::{Validators, Verdict};
+use encoding::Coding;
+use range::Asked;
+use resolve::{Root, Wanted};
+
+/// A smaller file gains nothing.
+const COMPRESS_MIN: usize = 1024;
+/// Read at once of a large file.
+const CHUNK: u64 = 256 * 1024;
+
+/// The files of one directory, under one path.
+#[derive(Debug)]
+pub(crate) struct Files {
+    cache: Cache,
+    /// Without a `/` at its end.
+    prefix: String,
+}
+
+/// What of a request counts for files.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+impl<'a> Asking<'a> {
+    pub(crate) fn of(request: &'a Request) -> Self {
+        Self { method: request.method(), uri: request.uri(), headers: request.headers() }
+    }
+}
+
+/// What is sent: a file, in a coding or plain.
+struct Representation {
+    stamp: Stamp,
+    coding: Option<Coding>,
+    content: Content,
+}
+
+enum Content {
+    Memory(Bytes),
+    Disk(Arc<File>, u64),
+}
+
+impl Content {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::Disk(_, length) => *length,
+        }
+    }
+
+    fn part(&self, part: Range<u64>) -> Body {
+        match self {
+            Self::Memory(bytes) => {
+                let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                Body::from(bytes.slice(place(part.start)..place(part.end)))
+            }
+            Self::Disk(file, _) => Body::from_stream(read_on(Arc::clone(file), part)),
+        }
+    }
+}
+
+/// A large file, piece by piece; the connection is cut if it has become shorter.
+fn read_on(file: Arc<File>, part: Range<u64>) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
+    futures_util::stream::try_unfold(part, move |part| {
+        let file = Arc::clone(&file);
+        async move {
+            if part.is_empty() {
+                return Ok(None);
+            }
+            let length = usize::try_from(CHUNK.min(part.end - part.start)).unwrap_or(0);
+            let read = tokio::task::spawn_blocking(move || {
+                let mut bytes = vec![0; length];
+                file.read_exact_at(&mut bytes, part.start).map(|()| (Bytes::from(bytes), part.start))
+            });
+            let (bytes, start) = read.await.map_err(io::Error::other)??;
+            let next = start + bytes.len() as u64..part.end;
+            Ok(Some((bytes, next)))
+        }
+    })
+}
+
+impl Files {
+    /// # Errors
+    /// If there is no such directory.
+    pub(crate) fn open(dir: &Path, prefix: &str, memory: u64) -> Result<Self, StartError> {
+        let failed = |error| StartError::Files { dir: dir.display().to_string(), error };
+        let root = Root::open(dir).map_err(failed)?;
+        let prefix = prefix.trim_matches('/');
+        let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
+        Ok(Self { cache: Cache::new(root, memory), prefix })
+    }
+
+    /// The same for one file: its directory, and its name there.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; a path that ends in no name.
+    pub(crate) fn one(path: &Path, memory: u64) -> Result<(Self, PathBuf), StartError> {
+        // The application has chosen it: a link may lead anywhere.
+        let real = path.canonicalize().map_err(|error| StartError::Files { dir: path.display().to_string(), error })?;
+        let path = real.as_path();
+        let no_name =
+            || StartError::Files { dir: path.display().to_string(), error: io::ErrorKind::InvalidInput.into() };
+        let name = path.file_name().ok_or_else(no_name)?;
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok((Self::open(dir, "", memory)?, name.into()))
+    }
+
+    /// Answers with one file, whatever the path that was asked for.
+    pub(crate) async fn answer_with(&self, settings: &Static, request: &Asking<'_>, name: &Path) -> Response {
+        let wanted = Wanted { path: name.to_owned(), is_directory: false };
+        self.answer_wanted(settings, request, &wanted).await
+    }
+
+    /// Answers a request for something below the prefix.
+    pub(crate) async fn answer(&self, settings: &Static, request: &Asking<'_>) -> Response {
+        let wanted = request.uri.path().strip_prefix(&self.prefix).and_then(resolve::wanted);
+        match wanted {
+            Some(wanted) => self.answer_wanted(settings, request, &wanted).await,
+            None => nothing(),
+        }
+    }
+
+    async fn answer_wanted(&self, settings: &Static, request: &Asking<'_>, wanted: &Wanted) -> Response {
+        let Asking { method, uri, headers } = request;
+        if *method != Method::GET && *method != Method::HEAD {
+            let error = Error::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not allowed here"));
+            return ([(header::ALLOW, "GET,HEAD")], error).into_response();
+        }
+        match self.find(settings, method, uri, headers, wanted).await {
+            Ok(response) => response,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Error::forbidden("this file may not be read").into_response()
+            }
+            Err(error) => Error::internal(error).into_response(),
+        }
+    }
+
+    async fn find(
+        &self,
+        settings: &Static,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        wanted: &Wanted,
+    ) -> io::Result<Response> {
+        match self.cache.look(&wanted.path).await? {
+            Known::Nothing => Ok(nothing()),
+            Known::Directory if !wanted.is_directory => Ok(to_directory(uri)),
+            Known::Directory => {
+                for index in &settings.index_files {
+                    let path = wanted.path.join(index);
+                    let known = self.cache.look(&path).await?;
+                    if matches!(known, Known::Whole(..) | Known::Large(..)) {
+                        return self.file(settings, method, headers, &path, known).await;
+                    }
+                }
+                if settings.enable_directory_listing {
+                    return self.list(settings, uri, headers, &wanted.path).await;
+                }
+                Ok(nothing())
+            }
+            // A file is no directory.
+            Known::Whole(..) | Known::Large(..) if wanted.is_directory => Ok(nothing()),
+            known => self.file(settings, method, headers, &wanted.path, known).await,
+        }
+    }
+
+    async fn file(
+        &self,
+        settings: &Static,
+        method: &Method,
+        headers: &HeaderMap,
+        path: &Path,
+        known: Known,
+    ) -> io::Result<Response> {
+        let ending = ending(path);
+        if !is_allowed(&settings.allowed_types, path) {
+            return Ok(nothing());
+        }
+        let is_usual = is_usual(method, headers);
+        let (stamp, content, usual) = match known {
+            Known::Whole(stamp, bytes, usual) => (stamp, Content::Memory(bytes), Some(usual)),
+            Known::Large(stamp, file) => (stamp, Content::Disk(file, stamp.length), None),
+            Known::Nothing | Known::Directory => return Ok(nothing()),
+        };
+        if settings.max_size.is_some_and(|most| stamp.length > most) {
+            return Ok(Error::forbidden("this file is too large to be served").into_response());
+        }
+        if is_usual
+            && let (Some((age, compresses, said)), Content::Memory(bytes)) =
+                (usual.as_ref().and_then(|usual| usual.get()), &content)
+            && (*age, *compresses) == (settings.cache_max_age, settings.enable_compression)
+            && !(said.contains_key(header::VARY) && headers.contains_key(header::ACCEPT_ENCODING))
+        {
+            let mut response = Response::new(Body::from(bytes.clone()));
+            *response.headers_mut() = said.clone();
+            return Ok(response);
+        }
+        let (kind, is_text) = common_type(ending).unwrap_or_else(|| {
+            let kind = mime_guess::from_path(path).first_or_octet_stream();
+            (content_type(&kind), is_text(&kind))
+        });
+        let varies = settings.enable_compression && (is_text || ending.is_empty());
+        let plain = Representation { stamp, coding: None, content };
+        let chosen = if varies && !headers.contains_key(header::RANGE) {
+            self.choose(settings, headers, path, plain, is_text).await?
+        } else {
+            plain
+        };
+        let mut response = send(method, headers, &chosen, &kind);
+        let status = response.status();
+        let own = response.headers_mut();
+        if varies || chosen.coding.is_some() {
+            own.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+        }
+        // A cache would keep a refusal, too, and give it to others (RFC 9111, section 3).
+        if [StatusCode::OK, StatusCode::PARTIAL_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) {
+            let age = format!("max-age={}", settings.cache_max_age.as_secs());
+            own.insert(header::CACHE_CONTROL, HeaderValue::try_from(age).expect("digits"));
+        }
+        if is_usual
+            && chosen.coding.is_none()
+            && let Some(usual) = usual
+        {
+            let _ = usual.set((settings.cache_max_age, settings.enable_compression, response.headers().clone()));
+        }
+        Ok(response)
+    }
+
+    /// The coding that the client likes best: of a file beside the original, or compressed here.
+    async fn choose(
+        &self,
+        settings: &Static,
+        headers: &HeaderMap,
+        path: &Path,
+        plain: Representation,
+        is_text: bool,
+    ) -> io::Result<Representation> {
+        let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+        let accepted = encoding::accepted(accepted);
+        for coding in accepted.codings {
+            let mut beside = path.as_os_str().to_owned();
+            beside.push(format!(".{}", coding.ending()));
+            let known = self.cache.look(Path::new(&beside)).await?;
+            let is_new = known.is_as_new_as(&plain.stamp);
+            match (known, &plain.content) {
+                (Known::Whole(_, bytes, _), _) if is_new => {
+                    return Ok(Representation { coding: Some(coding), content: Content::Memory(bytes), ..plain });
+                }
+                (Known::Large(of, file), _) if is_new => {
+                    return Ok(Representation {
+                        coding: Some(coding),
+                        content: Content::Disk(file, of.length),
+                        ..plain
+                    });
+                }
+                (_, Content::Memory(bytes)) if is_text && bytes.len() >= COMPRESS_MIN => {
+                    let level = settings.compression_level;
+                    let bytes = self.cache.compressed(path, plain.stamp, bytes, coding, level).await?;
+                    return Ok(Representation { coding: Some(coding), content: Content::Memory(bytes), ..plain });
+                }
+                _ => {}
+            }
+        }
+        Ok(plain)
+    }
+
+    async fn list(&self, settings: &Static, uri: &Uri, headers: &HeaderMap, path: &Path) -> io::Result<Response> {
+        let (root, own, allowed) = (self.cache.root(), path.to_owned(), settings.allowed_types.clone());
+        let read = tokio::task::spawn_blocking(move || listing::read(&root, &own, root.at(&own)?, &allowed)).await;
+        let entries = read.map_err(io::Error::other)??;
+        let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let wants_json = accepts.split(',').next().is_some_and(|first| first.trim().starts_with("application/json"));
+        let mut response = if wants_json {
+            Json(json!({ "path": uri.path(), "entries": entries })).into_response()
+        } else {
+            let shown = format!("{}/{}", self.prefix, path.display());
+            axum::response::Html(listing::page(&shown, path.as_os_str().is_empty(), &entries)).into_response()
+        };
+        let own = response.headers_mut();
+        own.insert(header::VARY, HeaderValue::from_static("accept"));
+        own.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        Ok(response)
+    }
+}
+
+/// The last time that is written with four digits of a year, or nearly: 9999-01-01.
+fn last() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(253_370_764_800)
+}
+
+fn ending(path: &Path) -> &str {
+    path.extension().and_then(|ending| ending.to_str()).unwrap_or_default()
+}
+
+/// Whether the whole file is asked for, as it is, whatever the client has of it.
+fn is_usual(method: &Method, headers: &HeaderMap) -> bool {
+    const OTHERWISE: [header::HeaderName; 6] = [
+        header::RANGE,
+        header::IF_RANGE,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+    ];
+    method == Method::GET && !OTHERWISE.iter().any(|name| headers.contains_key(name))
+}
+
+/// By `static.allowed_types`.
+fn is_allowed(allowed: &[String], path: &Path) -> bool {
+    let is_own = |allowed: &String| allowed.trim_start_matches('.').eq_ignore_ascii_case(ending(path));
+    allowed.is_empty() || allowed.iter().any(is_own)
+}
+
+fn nothing() -> Response {
+    Error::not_found("not found").into_response()
+}
+
+/// With a `/` at its end, or names in its page would be beside it.
+fn to_directory(uri: &Uri) -> Response {
+    // Relative to itself: no host can be slipped in.
+    let name = uri.path().rsplit('/').next().unwrap_or_default();
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    match HeaderValue::try_from(format!("./{name}/{query}")) {
+        Ok(location) => (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, location)]).into_response(),
+        Err(_) => nothing(),
+    }
+}
+
+fn is_text(kind: &mime_guess::Mime) -> bool {
+    let also = [
+        "json",
+        "javascript",
+        "xml",
+        "wasm",
+        "manifest+json",
+        "svg+xml",
+        "xhtml+xml",
+        "rss+xml",
+        "atom+xml",
+        "x-javascript",
+    ];
+    kind.type_() == mime_guess::mime::TEXT || also.contains(&kind.essence_str().split('/').nth(1).unwrap_or_default())
+}
+
+/// What is asked for most, without looking it up.
+fn common_type(ending: &str) -> Option<(HeaderValue, bool)> {
+    let (kind, is_text) = match ending {
+        "html" => ("text/html; charset=utf-8", true),
+        "css" => ("text/css; charset=utf-8", true),
+        "js" => ("text/javascript; charset=utf-8", true),
+        "txt" => ("text/plain; charset=utf-8", true),
+        "json" => ("application/json", true),
+        "svg" => ("image/svg+xml", true),
+        "png" => ("image/png", false),
+        "jpg" => ("image/jpeg", false),
+        "webp" => ("image/webp", false),
+        "woff2" => ("font/woff2", false),
+        "bin" => ("application/octet-stream", false),
+        _ => return None,
+    };
+    Some((HeaderValue::from_static(kind), is_text))
+}
+
+fn content_type(kind: &mime_guess::Mime) -> HeaderValue {
+    let has_charset = kind.type_() == mime_guess::mime::TEXT || kind.essence_str() == "application/javascript";
+    let text = if has_charset { format!("{}; charset=utf-8", kind.essence_str()) } else { kind.to_string() };
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("application/octet-stream"))
+}
+
+fn send(method: &Method, headers: &HeaderMap, chosen: &Representation, kind: &HeaderValue) -> Response {
+    let Representation { stamp, coding, content } = chosen;
+    let validators = Validators { etag: stamp.etag(*coding), modified: stamp.modified() };
+    let length = content.length();
+    let verdict = conditional::judge(method, headers, &validators);
+    let asked = match verdict {
+        Verdict::Answer { ranges: true } => {
+            let value = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+            value.map_or(Asked::All, |value| range::parse(value, length))
+        }
+        Verdict::Answer { ranges: false } | Verdict::NotModified | Verdict::Failed => Asked::All,
+    };
+    // With room for what stands around it.
+    let mut own = HeaderMap::with_capacity(20);
+    own.insert(header::ETAG, HeaderValue::try_from(validators.etag).expect("hexadecimal digits"));
+    let modified = httpdate::fmt_http_date(validators.modified.clamp(SystemTime::UNIX_EPOCH, last()));
+    own.insert(header::LAST_MODIFIED, HeaderValue::try_from(modified).expect("a date"));
+    own.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if let Some(coding) = coding {
+        own.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    }
+    let whole = |own: &mut HeaderMap| {
+        own.insert(header::CONTENT_TYPE, kind.clone());
+        own.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    };
+    let (status, body) = match (verdict, asked) {
+        (Verdict::NotModified, _) => {
+            own.remove(header::CONTENT_ENCODING);
+            (StatusCode::NOT_MODIFIED, Body::empty())
+        }
+        (Verdict::Failed, _) => (StatusCode::PRECONDITION_FAILED, Body::empty()),
+        (_, Asked::Nothing) => {
+            own.insert(header::CONTENT_RANGE, header_of(&format!("bytes */{length}")));
+            (StatusCode::RANGE_NOT_SATISFIABLE, Body::empty())
+        }
+        (_, Asked::All) => {
+            whole(&mut own);
+            let body = if method == Method::HEAD { Body::empty() } else { content.part(0..length) };
+            (StatusCode::OK, body)
+        }
+        (_, Asked::Parts(parts)) if parts.len() == 1 => {
+            let part = parts[0].clone();
+            own.insert(header::CONTENT_TYPE, kind.clone());
+            own.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
+            own.insert(header::CONTENT_RANGE, header_of(&format!("bytes {}-{}/{length}", part.start, part.end - 1)));
+            (StatusCode::PARTIAL_CONTENT, content.part(part))
+        }
+        (_, Asked::Parts(parts)) => {
+            let boundary = format!("gin-{:016x}", boundary(stamp, length));
+            own.insert(header::CONTENT_TYPE, header_of(&format!("multipart/byteranges; boundary={boundary}")));
+            (StatusCode::PARTIAL_CONTENT, several(content, &parts, kind, &boundary))
+        }
+    };
+    let mut response = Response::new(body);
+    (*response.status_mut(), *response.headers_mut()) = (status, own);
+    response
+}
+
+fn header_of(text: &str) -> HeaderValue {
+    HeaderValue::try_from(text).expect("plain ASCII")
+}
+
+/// One that stands in no file by chance.
+fn boundary(stamp: &Stamp, length: u64) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one((stamp.length, length))
+}
+
+/// RFC 9110, section 14.6.
+fn several(content: &Content, parts: &[Range<u64>], kind: &HeaderValue, boundary: &str) -> Body {
+    use futures_util::StreamExt;
+    let length = content.length();
+    let kind = kind.to_str().unwrap_or_default();
+    let mut pieces = Vec::new();
+    for part in parts {
+        let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+        let head = format!("\r\n--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {range}\r\n\r\n");
+        pieces.push(Body::from(head));
+        pieces.push(content.part(part.clone()));
+    }
+    pieces.push(Body::from(format!("\r\n--{boundary}--\r\n")));
+    Body::from_stream(futures_util::stream::iter(pieces).flat_map(Body::into_data_stream))
+}
+
+#[cfg(test)]
+mod kinds {
+    use super::*;
+
+    #[test]
+    fn what_is_common_is_what_is_looked_up() {
+        for ending in ["html", "css", "js", "txt", "json", "svg", "png", "jpg", "webp", "woff2", "bin"] {
+            let kind = mime_guess::from_ext(ending).first_or_octet_stream();
+            assert_eq!(common_type(ending).unwrap(), (content_type(&kind), is_text(&kind)), "{ending}");
+        }
+        assert_eq!(common_type("avif"), None);
+    }
+}

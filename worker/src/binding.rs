@@ -1,0 +1,258 @@
+//! A request's values as a type of one's own, checked by its rules: Gin's `Bind` and `ShouldBind`.
+//!
+//! | | reads | if that fails |
+//! |---|---|---|
+//! | [`Bind`] | a JSON body, a form's, or a multipart form's fields by `Content-Type`; what it does not say, the query string does | 400, text/plain |
+//! | [`ShouldBind`] | the same | the handler decides: a `Result` inside |
+//! | [`BindJson`], [`ShouldBindJson`] | a JSON body alone, whatever `Content-Type` says | |
+//! | [`BindForm`], [`ShouldBindForm`] | a form's body alone | |
+//! | [`BindQuery`], [`ShouldBindQuery`] | the query string | |
+//! | [`BindPath`], [`ShouldBindPath`] | the path's parameters (Gin's `BindUri`) | |
+//! | [`BindHeader`], [`ShouldBindHeader`] | headers: `x_token` is `X-Token` | |
+//!
+//! Rules are garde's, whose derive needs `garde` among the application's own dependencies; every field that breaks one is named:
+//!
+//! ```
+//! use gin_worker::binding::{Bind, ShouldBindJson};
+//! use gin_worker::garde::Validate;
+//! use gin_worker::{Error, Result};
+//!
+//! #[derive(serde::Deserialize, Validate)]
+//! struct NewUser {
+//!     #[garde(length(min = 1, max = 50))]
+//!     name: String,
+//!     #[garde(email)]
+//!     email: String,
+//! }
+//!
+//! #[derive(serde::Deserialize, Validate)]
+//! struct Page {
+//!     #[garde(range(min = 1))]
+//!     #[serde(default = "first")]
+//!     page: u32,
+//! }
+//!
+//! fn first() -> u32 {
+//!     1
+//! }
+//!
+//! async fn list(Bind(page): Bind<Page>) -> String {
+//!     format!("page {}", page.page)
+//! }
+//!
+//! async fn create(ShouldBindJson(new): ShouldBindJson<NewUser>) -> Result<String> {
+//!     let new = new?; // 400 {"error": "invalid request", "details": {"email": ["not a valid email: value is missing `@`"]}}
+//!     Ok(new.name)
+//! }
+//! ```
+
+mod fields;
+
+use std::collections::BTreeMap;
+
+use axum::extract::{FromRequest, FromRequestParts, Multipart, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use garde::Validate;
+use http_body::Body as _;
+use serde::de::DeserializeOwned;
+
+use crate::{Error, Result};
+use fields::{Fields, Mismatch};
+
+/// What a request can be bound to.
+pub trait Bindable: DeserializeOwned + Validate<Context: Default> {}
+
+impl<T: DeserializeOwned + Validate<Context: Default>> Bindable for T {}
+
+/// The answer when a request cannot be bound: as Gin's `Bind`, 400 and text/plain.
+#[derive(Debug)]
+pub struct Refused(Error);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        (self.0.status(), headers, format!("{}\n", self.0.in_words())).into_response()
+    }
+}
+
+macro_rules! of_body {
+    ($($(#[$doc:meta])* $bind:ident $should:ident $read:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub struct $bind<T>(pub T);
+
+        $(#[$doc])*
+        /// What is wrong is the handler's to answer; `?` answers 400 with the fields that failed.
+        #[derive(Debug)]
+        pub struct $should<T>(pub Result<T>);
+
+        impl<T: Bindable, S: Send + Sync> FromRequest<S> for $bind<T> {
+            type Rejection = Refused;
+
+            async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
+                $read(request, state).await.and_then(checked).map(Self).map_err(Refused)
+            }
+        }
+
+        impl<T: Bindable, S: Send + Sync> FromRequest<S> for $should<T> {
+            type Rejection = std::convert::Infallible;
+
+            async fn from_request(request: Request, state: &S) -> Result<Self, std::convert::Infallible> {
+                Ok(Self($read(request, state).await.and_then(checked)))
+            }
+        }
+    )*};
+}
+
+macro_rules! of_head {
+    ($($(#[$doc:meta])* $bind:ident $should:ident $read:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub struct $bind<T>(pub T);
+
+        $(#[$doc])*
+        /// What is wrong is the handler's to answer; `?` answers 400 with the fields that failed.
+        #[derive(Debug)]
+        pub struct $should<T>(pub Result<T>);
+
+        impl<T: Bindable, S: Send + Sync> FromRequestParts<S> for $bind<T> {
+            type Rejection = Refused;
+
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+                $read(parts, state).await.and_then(checked).map(Self).map_err(Refused)
+            }
+        }
+
+        impl<T: Bindable, S: Send + Sync> FromRequestParts<S> for $should<T> {
+            type Rejection = std::convert::Infallible;
+
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, std::convert::Infallible> {
+                Ok(Self($read(parts, state).await.and_then(checked)))
+            }
+        }
+    )*};
+}
+
+of_body! {
+    /// A body by its type, then the query string.
+    Bind ShouldBind any;
+    /// A JSON body.
+    BindJson ShouldBindJson json;
+    /// A form.
+    BindForm ShouldBindForm form;
+}
+
+of_head! {
+    /// The query string.
+    BindQuery ShouldBindQuery query;
+    /// The path's parameters.
+    BindPath ShouldBindPath path;
+    /// Headers.
+    BindHeader ShouldBindHeader headers;
+}
+
+/// By its own rules.
+fn checked<T: Bindable>(fields: Fields) -> Result<T> {
+    let value: T = fields.read().map_err(|Mismatch { field, text }| invalid([(field, vec![text])]))?;
+    match value.validate() {
+        Ok(()) => Ok(value),
+        Err(report) => {
+            let mut wrong = BTreeMap::<String, Vec<String>>::new();
+            for (path, error) in report.iter() {
+                wrong.entry(path.to_string()).or_default().push(error.to_string());
+            }
+            Err(invalid(wrong))
+        }
+    }
+}
+
+fn invalid(wrong: impl IntoIterator<Item = (String, Vec<String>)>) -> Error {
+    let details: BTreeMap<String, Vec<String>> = wrong
+        .into_iter()
+        .map(|(field, texts)| (if field.is_empty() { "request".to_owned() } else { field }, texts))
+        .collect();
+    Error::bad_request("invalid request").details(details)
+}
+
+fn whole(text: impl Into<String>) -> Error {
+    invalid([(String::new(), vec![text.into()])])
+}
+
+/// What stands before the parameters, in small letters.
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+async fn any<S: Send + Sync>(request: Request, state: &S) -> Result<Fields> {
+    let query = pairs(request.uri().query().unwrap_or_default().as_bytes());
+    let body = match content_type(request.headers()).as_str() {
+        // Without a body a type means nothing: many clients send one with each GET.
+        _ if request.body().is_end_stream() => Fields::default(),
+        kind if kind == "application/json" || kind.ends_with("+json") => json(request, state).await?,
+        "application/x-www-form-urlencoded" | "multipart/form-data" => form(request, state).await?,
+        _ => Fields::default(),
+    };
+    Ok(body.or(query))
+}
+
+async fn json<S: Send + Sync>(request: Request, state: &S) -> Result<Fields> {
+    let body = bytes(request, state).await?;
+    if body.is_empty() {
+        return Err(whole("the body is empty; it must be JSON"));
+    }
+    let value = serde_json::from_slice(&body).map_err(|error| whole(format!("not JSON: {error}")))?;
+    Fields::of_json(value).ok_or_else(|| whole("not a JSON object"))
+}
+
+async fn form<S: Send + Sync>(request: Request, state: &S) -> Result<Fields> {
+    if content_type(request.headers()) != "multipart/form-data" {
+        return Ok(pairs(&bytes(request, state).await?));
+    }
+    let rejected = |error: axum::extract::multipart::MultipartError| {
+        Error::new(error.status(), "invalid request").details(BTreeMap::from([("request", [error.body_text()])]))
+    };
+    let mut parts = Multipart::from_request(request, state).await.map_err(|error| whole(error.body_text()))?;
+    let mut fields = Vec::new();
+    while let Some(part) = parts.next_field().await.map_err(rejected)? {
+        // Files are the handler's, by axum's own Multipart.
+        let Some(name) = part.name().filter(|_| part.file_name().is_none()).map(str::to_owned) else { continue };
+        fields.push((name, part.text().await.map_err(rejected)?));
+    }
+    Ok(Fields::of_pairs(fields))
+}
+
+async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes> {
+    Bytes::from_request(request, state).await.map_err(|rejected| {
+        let error = Error::new(rejected.status(), "invalid request");
+        error.details(BTreeMap::from([("request", [rejected.body_text()])]))
+    })
+}
+
+async fn query<S: Sync>(parts: &mut Parts, _: &S) -> Result<Fields> {
+    Ok(pairs(parts.uri.query().unwrap_or_default().as_bytes()))
+}
+
+async fn path<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Fields> {
+    let params = RawPathParams::from_request_parts(parts, state).await;
+    let params = params.map_err(|rejected| Error::new(StatusCode::BAD_REQUEST, rejected.body_text()))?;
+    Ok(Fields::of_pairs(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned()))))
+}
+
+async fn headers<S: Sync>(parts: &mut Parts, _: &S) -> Result<Fields> {
+    let texts = parts
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().replace('-', "_"), value.to_str().ok()?.to_owned())));
+    Ok(Fields::of_pairs(texts))
+}
+
+fn pairs(text: &[u8]) -> Fields {
+    Fields::of_pairs(form_urlencoded::parse(text).into_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,369 @@
+//! Named values of a request, from several places, as a type takes them: texts become numbers, switches, lists.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::value::{MapDeserializer, SeqDeserializer};
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::forward_to_deserialize_any;
+use serde_json::Value;
+
+/// Names, and what they say. What is put in first counts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Fields(BTreeMap<String, Field>);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Field {
+    /// Of a JSON body: of the type that it has.
+    Json(Value),
+    /// Texts, each of which may stand for something else.
+    Texts(Vec<String>),
+}
+
+/// What is wrong: with which field, if it is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mismatch {
+    pub(super) field: String,
+    pub(super) text: String,
+}
+
+impl Fields {
+    /// Of a JSON body; `None` if it is no object.
+    pub(super) fn of_json(value: Value) -> Option<Self> {
+        match value {
+            Value::Object(entries) => {
+                Some(Self(entries.into_iter().map(|(name, value)| (name, Field::Json(value))).collect()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Of pairs; one name may come several times.
+    pub(super) fn of_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut fields = BTreeMap::<String, Field>::new();
+        for (name, text) in pairs {
+            match fields.entry(name).or_insert_with(|| Field::Texts(Vec::new())) {
+                Field::Texts(texts) => texts.push(text),
+                Field::Json(_) => {}
+            }
+        }
+        Self(fields)
+    }
+
+    /// Those of `other`, where there are none of the name yet.
+    #[must_use]
+    pub(super) fn or(mut self, other: Self) -> Self {
+        for (name, field) in other.0 {
+            self.0.entry(name).or_insert(field);
+        }
+        self
+    }
+
+    /// As this type takes them.
+    pub(super) fn read<T: DeserializeOwned>(self) -> Result<T, Mismatch> {
+        let map = MapDeserializer::new(self.0.into_iter());
+        serde_path_to_error::deserialize(map).map_err(|error| {
+            let path = error.path().to_string();
+            let text = error.into_inner().0;
+            // A missing field is named by the text alone.
+            let named = text.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
+            match named {
+                Some((field, _)) => Mismatch { field: field.to_owned(), text: "is required".to_owned() },
+                None if path == "." => Mismatch { field: String::new(), text },
+                None => Mismatch { field: path, text },
+            }
+        })
+    }
+}
+
+/// What a type says of a value.
+#[derive(Debug)]
+pub(super) struct Wrong(String);
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+impl serde::de::Error for Wrong {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self(text.to_string())
+    }
+}
+
+impl<'de> IntoDeserializer<'de, Wrong> for Field {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+impl Field {
+    fn json<'de, V: Visitor<'de>>(
+        self,
+        visitor: V,
+        how: impl FnOnce(Value, V) -> Result<V::Value, serde_json::Error>,
+        texts: impl FnOnce(Text, V) -> Result<V::Value, Wrong>,
+    ) -> Result<V::Value, Wrong> {
+        match self {
+            Self::Json(value) => how(value, visitor).map_err(|error| Wrong(error.to_string())),
+            Self::Texts(mut all) => texts(Text(all.drain(..).next().unwrap_or_default()), visitor),
+        }
+    }
+}
+
+macro_rules! forward {
+    ($($method:ident)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+            self.json(visitor, |value, visitor| value.$method(visitor), |text, visitor| text.$method(visitor))
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Field {
+    type Error = Wrong;
+
+    forward! {
+        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64
+        deserialize_char deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf deserialize_unit
+        deserialize_map deserialize_identifier
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self {
+            Self::Json(Value::Null) => visitor.visit_none(),
+            // An empty field of a form says nothing.
+            Self::Texts(texts) if texts.iter().all(String::is_empty) => visitor.visit_none(),
+            some => visitor.visit_some(some),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self {
+            Self::Json(value) => value.deserialize_seq(visitor).map_err(|error| Wrong(error.to_string())),
+            Self::Texts(texts) => visitor.visit_seq(SeqDeserializer::new(texts.into_iter().map(Text))),
+        }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Wrong> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Wrong> {
+        self.deserialize_unit(visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        self.json(
+            visitor,
+            |value, visitor| value.deserialize_struct(name, fields, visitor),
+            Deserializer::deserialize_any,
+        )
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        self.json(
+            visitor,
+            |value, visitor| value.deserialize_enum(name, variants, visitor),
+            |text, visitor| visitor.visit_enum(text.0.into_deserializer()),
+        )
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_unit()
+    }
+}
+
+/// One text.
+struct Text(String);
+
+impl<'de> IntoDeserializer<'de, Wrong> for Text {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+macro_rules! parse {
+    ($($method:ident $visit:ident $what:literal,)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+            let wrong = |_| Wrong(format!("\"{}\" is not {}", self.0, $what));
+            visitor.$visit(self.0.trim().parse().map_err(wrong)?)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Text {
+    type Error = Wrong;
+
+    parse! {
+        deserialize_i8 visit_i8 "a whole number of this size",
+        deserialize_i16 visit_i16 "a whole number of this size",
+        deserialize_i32 visit_i32 "a whole number of this size",
+        deserialize_i64 visit_i64 "a whole number of this size",
+        deserialize_i128 visit_i128 "a whole number of this size",
+        deserialize_u8 visit_u8 "a whole number of this size",
+        deserialize_u16 visit_u16 "a whole number of this size",
+        deserialize_u32 visit_u32 "a whole number of this size",
+        deserialize_u64 visit_u64 "a whole number of this size",
+        deserialize_u128 visit_u128 "a whole number of this size",
+        deserialize_f32 visit_f32 "a number",
+        deserialize_f64 visit_f64 "a number",
+    }
+
+    /// As Go's `strconv.ParseBool`, and what a form's checkbox sends.
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self.0.trim() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" | "on" => visitor.visit_bool(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" | "off" | "" => visitor.visit_bool(false),
+            other => Err(Wrong(format!("\"{other}\" is not true or false"))),
+        }
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_string(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        if self.0.is_empty() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Wrong> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        visitor.visit_enum(self.0.into_deserializer())
+    }
+
+    forward_to_deserialize_any! {
+        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Sort {
+        #[default]
+        Asc,
+        Desc,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Id(u64);
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Page {
+        page: u32,
+        size: Option<u8>,
+        #[serde(default)]
+        all: bool,
+        #[serde(default)]
+        tags: Vec<String>,
+        #[serde(default)]
+        sort: Sort,
+        id: Option<Id>,
+        #[serde(default)]
+        ratio: f64,
+        #[serde(default)]
+        nested: Value,
+    }
+
+    fn pairs(all: &[(&str, &str)]) -> Fields {
+        Fields::of_pairs(all.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())))
+    }
+
+    #[test]
+    fn texts_become_what_the_type_takes() {
+        let page: Page = pairs(&[
+            ("page", "2"),
+            ("size", ""),
+            ("all", "on"),
+            ("tags", "a"),
+            ("tags", "b"),
+            ("sort", "desc"),
+            ("id", "7"),
+            ("ratio", "0.5"),
+            ("other", "x"),
+        ])
+        .read()
+        .unwrap();
+        let tags = vec!["a".to_owned(), "b".to_owned()];
+        let expected = Page {
+            page: 2,
+            size: None,
+            all: true,
+            tags,
+            sort: Sort::Desc,
+            id: Some(Id(7)),
+            ratio: 0.5,
+            nested: Value::Null,
+        };
+        assert_eq!(page, expected);
+    }
+
+    #[test]
+    fn json_keeps_its_types_and_counts_over_texts() {
+        let body = serde_json::json!({ "page": 3, "tags": ["x"], "nested": { "a": [1] } });
+        let page: Page = Fields::of_json(body).unwrap().or(pairs(&[("page", "9"), ("size", "4")])).read().unwrap();
+        assert_eq!((page.page, page.size, page.tags.len(), &page.nested["a"][0]), (3, Some(4), 1, &Value::from(1)));
+        let strict = Fields::of_json(serde_json::json!({ "page": "3" })).unwrap().read::<Page>().unwrap_err();
+        assert_eq!(strict.field, "page");
+        assert!(Fields::of_json(serde_json::json!([1])).is_none());
+    }
+
+    #[test]
+    fn the_field_that_does_not_fit_is_named() {
+        for (given, field, says) in [
+            (pairs(&[]), "page", "is required"),
+            (pairs(&[("page", "two")]), "page", "\"two\" is not a whole number"),
+            (pairs(&[("page", "-1")]), "page", "is not a whole number of this size"),
+            (pairs(&[("page", "1"), ("size", "300")]), "size", "is not a whole number of this size"),
+            (pairs(&[("page", "1"), ("all", "maybe")]), "all", "is not true or false"),
+            (pairs(&[("page", "1"), ("sort", "up")]), "sort", "unknown variant"),
+        ] {
+            let wrong = given.read::<Page>().unwrap_err();
+            assert!(wrong.field == field && wrong.text.contains(says), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What is told: logs and numbers.
+
+use std::path::PathBuf;
+
+use gin_shared::config::Section;
+
+/// `[logging]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logging {
+    /// What is logged.
+    pub level: Level,
+    /// A line each; `None`: text in a terminal, else JSON.
+    pub format: Option<Format>,
+    /// Where to.
+    pub output: Output,
+    /// The file, for [`Output::File`].
+    pub file_path: Option<PathBuf>,
+    /// In megabytes.
+    pub max_size: u64,
+    /// So many old files; 0: all.
+    pub max_backups: usize,
+    /// In days; 0: none is too old.
+    pub max_age: u64,
+    /// Whether old files are gzipped.
+    pub compress: bool,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "everybody knows them")]
+pub enum Level {
+    Trace,
+    Debug,
+    #[default]
+    Info,
+    Warn,
+    Error,
+}
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For machines.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Where lines go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "everybody knows them")]
+pub enum Output {
+    Stdout,
+    #[default]
+    Stderr,
+    File,
+    Journald,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self {
+            level: Level::default(),
+            format: None,
+            output: Output::default(),
+            file_path: None,
+            max_size: 100,
+            max_backups: 3,
+            max_age: 28,
+            compress: false,
+        }
+    }
+}
+
+impl Logging {
+    /// The words of its levels.
+    pub(crate) const LEVELS: [(&'static str, Level); 5] = [
+        ("trace", Level::Trace),
+        ("debug", Level::Debug),
+        ("info", Level::Info),
+        ("warn", Level::Warn),
+        ("error", Level::Error),
+    ];
+
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let base = Self::default();
+        let outputs = [
+            ("stdout", Output::Stdout),
+            ("stderr", Output::Stderr),
+            ("file", Output::File),
+            ("journald", Output::Journald),
+        ];
+        let number = |key, range| section.integer(key, range).and_then(|number| u64::try_from(number).ok());
+        let backups = number("max_backups", 0..=10_000).and_then(|count| usize::try_from(count).ok());
+        let own = Self {
+            level: section.choice("level", &Self::LEVELS).unwrap_or(base.level),
+            format: section.choice("format", &[("json", Format::Json), ("text", Format::Text)]),
+            output: section.choice("output", &outputs).unwrap_or(base.output),
+            file_path: section.path("file_path"),
+            max_size: number("max_size", 1..=1 << 20).unwrap_or(base.max_size),
+            max_backups: backups.unwrap_or(base.max_backups),
+            max_age: number("max_age", 0..=36_500).unwrap_or(base.max_age),
+            compress: section.boolean("compress").unwrap_or(base.compress),
+        };
+        if own.output == Output::File && own.file_path.is_none() {
+            section.problem("output", "\"file\" needs file_path");
+        }
+        own
+    }
+}
+
+/// `[monitoring]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Monitoring {
+    /// Where the numbers are.
+    pub path: String,
+    /// What the names of all metrics begin with.
+    pub namespace: String,
+    /// Not in this version.
+    pub(super) traces: bool,
+}
+
+impl Default for Monitoring {
+    fn default() -> Self {
+        Self { path: "/metrics".to_owned(), namespace: "gin_server".to_owned(), traces: false }
+    }
+}
+
+impl Monitoring {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let mut own = Self::default();
+        if let Some(prometheus) = section.table("prometheus") {
+            if prometheus.boolean("enable") == Some(false) {
+                prometheus.problem("enable", "the switch is features.metrics");
+            }
+            let path = |text: &str| {
+                if text.starts_with('/') { Ok(text.to_owned()) } else { Err(format!("\"{text}\" must begin with /")) }
+            };
+            let name = |text: &str| {
+                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+                let wrong = || format!("\"{text}\" cannot begin a metric's name; use letters, digits and _");
+                if begins && text.chars().all(is_name) { Ok(text.to_owned()) } else { Err(wrong()) }
+            };
+            own.path = prometheus.parsed("path", "a path", path).unwrap_or(own.path);
+            own.namespace = prometheus.parsed("namespace", "a name", name).unwrap_or(own.namespace);
+            prometheus.finish();
+        }
+        if let Some(jaeger) = section.table("jaeger") {
+            own.traces = jaeger.boolean("enable").unwrap_or_default();
+            let _ = (jaeger.string("endpoint"), jaeger.string("service_name"), jaeger.fraction("sample_rate"));
+            jaeger.finish();
+        }
+        own
+    }
+}

@@ -1,0 +1,454 @@
+//! The sections that this library itself lives by.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gin_shared::config::Section;
+use ipnet::IpNet;
+
+/// `[server]`: under a supervisor host and port are the master's to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// A name for people.
+    pub name: String,
+    /// An IP address.
+    pub host: String,
+    /// 0 chooses one.
+    pub port: u16,
+    /// debug, release or test.
+    pub mode: Mode,
+    /// Which of the system's endpoints everybody may see in release mode.
+    pub public: Vec<String>,
+    /// Whether a path that is wrong by a slash at its end is redirected.
+    pub redirect_trailing_slash: bool,
+    /// Whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            name: "Gin Web Server".to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: 8080,
+            mode: Mode::default(),
+            public: Vec::new(),
+            redirect_trailing_slash: true,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// Gin's modes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// For development.
+    Debug,
+    /// For production.
+    #[default]
+    Release,
+    /// For tests.
+    Test,
+}
+
+impl Server {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let base = Self::default();
+        let modes = [("debug", Mode::Debug), ("release", Mode::Release), ("test", Mode::Test)];
+        Self {
+            name: section.string("name").unwrap_or(base.name),
+            host: section.string("host").unwrap_or(base.host),
+            port: section.integer("port", 0..=65535).and_then(|port| u16::try_from(port).ok()).unwrap_or(base.port),
+            mode: section.choice("mode", &modes).unwrap_or(base.mode),
+            public: section.texts("public").map_or(base.public, |paths| known_endpoints(section, paths)),
+            redirect_trailing_slash: section.boolean("redirect_trailing_slash").unwrap_or(base.redirect_trailing_slash),
+            trusted_proxies: section
+                .texts("trusted_proxies")
+                .map_or(base.trusted_proxies, |all| networks(section, &all)),
+        }
+    }
+}
+
+/// The endpoints of the system that release mode shows on the private listener alone.
+const PRIVATE: [&str; 3] = ["/metrics", "/routes", "/info"];
+
+fn known_endpoints(section: &Section<'_>, paths: Vec<String>) -> Vec<String> {
+    for path in paths.iter().filter(|path| !PRIVATE.contains(&path.as_str())) {
+        section.problem("public", &format!("\"{path}\" is none of {}", PRIVATE.join(", ")));
+    }
+    paths
+}
+
+fn networks(section: &Section<'_>, all: &[String]) -> Vec<IpNet> {
+    let network = |text: &String| {
+        let read = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let wrong =
+            |_| section.problem("trusted_proxies", &format!("\"{text}\" is no network; write it as \"10.0.0.0/8\""));
+        read.map_err(wrong).ok()
+    };
+    all.iter().filter_map(network).collect()
+}
+
+/// `[features]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Features {
+    /// false cuts what is under way at a stop.
+    pub graceful_shutdown: bool,
+    /// Whether requests are counted.
+    pub metrics: bool,
+    /// Not in this version.
+    pub pprof: bool,
+    /// Not in this version.
+    pub tracing: bool,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self { graceful_shutdown: true, metrics: true, pprof: false, tracing: false }
+    }
+}
+
+impl Features {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let base = Self::default();
+        // The master's.
+        let _ = section.place("hot_restart");
+        Self {
+            graceful_shutdown: section.boolean("graceful_shutdown").unwrap_or(base.graceful_shutdown),
+            metrics: section.boolean("metrics").unwrap_or(base.metrics),
+            pprof: section.boolean("pprof").unwrap_or(base.pprof),
+            tracing: section.boolean("tracing").unwrap_or(base.tracing),
+        }
+    }
+}
+
+/// `[timeouts]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the first byte of a new connection, and again for a complete request head: 30s.
+    pub read: Duration,
+    /// For a client that takes nothing of a response: 30s.
+    pub write: Duration,
+    /// Between two requests on a connection: 60s.
+    pub idle: Duration,
+    /// For a handler.
+    pub request: Option<Duration>,
+    /// From the stop of accepting until what is left is closed: 30s. The supervisor's `drain_timeout` must be longer.
+    pub shutdown: Duration,
+    /// On a stop, `/readyz` says 503 and accepting goes on for so long, for a balancer to notice: 0s.
+    pub lame_duck: Duration,
+    /// A connection that is idle for so long gives its memory back, and waits as a bare descriptor: 100ms.
+    pub park_after: Duration,
+    /// How long a drain without a worker that takes connections over waits for one more request on an idle connection, to answer it with `Connection: close`: 5s.
+    pub idle_grace: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            read: seconds(30),
+            write: seconds(30),
+            idle: seconds(60),
+            request: None,
+            shutdown: seconds(30),
+            lame_duck: Duration::ZERO,
+            park_after: Duration::from_millis(100),
+            idle_grace: seconds(5),
+        }
+    }
+}
+
+impl Timeouts {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let base = Self::default();
+        let some = |key: &'static str| {
+            let duration = section.duration(key)?;
+            if duration.is_zero() {
+                section.problem(key, "it must be more than 0s");
+            }
+            Some(duration)
+        };
+        Self {
+            read: some("read").unwrap_or(base.read),
+            write: some("write").unwrap_or(base.write),
+            idle: some("idle").unwrap_or(base.idle),
+            request: some("request"),
+            shutdown: section.duration("shutdown").unwrap_or(base.shutdown),
+            lame_duck: section.duration("lame_duck").unwrap_or(base.lame_duck),
+            park_after: section.duration("park_after").unwrap_or(base.park_after),
+            idle_grace: section.duration("idle_grace").unwrap_or(base.idle_grace),
+        }
+    }
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once, 1 at least; more wait in the listener's queue: 10000.
+    pub connections: u32,
+    /// A request's body, in bytes: 2 MiB.
+    pub body: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 10_000, body: 2 << 20 }
+    }
+}
+
+impl Limits {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let base = Self::default();
+        let connections = section.integer("connections", 1..=i64::from(u32::MAX));
+        Self {
+            connections: connections.and_then(|count| u32::try_from(count).ok()).unwrap_or(base.connections),
+            body: section.size("body").unwrap_or(base.body),
+        }
+    }
+}
+
+/// `[static]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Static {
+    /// The directory whose files are served, if any.
+    pub dir: Option<PathBuf>,
+    /// Under which path.
+    pub url_prefix: String,
+    /// Whether a directory without an index file is listed.
+    pub enable_directory_listing: bool,
+    /// What stands for a directory.
+    pub index_files: Vec<String>,
+    /// For how long a client need not ask again.
+    pub cache_max_age: Duration,
+    /// Whether text is compressed.
+    pub enable_compression: bool,
+    /// 1 to 9.
+    pub compression_level: u8,
+    /// Which endings are served; none named: all.
+    pub allowed_types: Vec<String>,
+    /// Larger files are refused. In bytes.
+    pub max_size: Option<u64>,
+    /// For small files that are asked for often. In bytes.
+    pub memory: u64,
+}
+
+impl Default for Static {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            url_prefix: "/static".to_owned(),
+            enable_directory_listing: false,
+            index_files: vec!["index.html".to_owned()],
+            cache_max_age: Duration::from_secs(24 * 60 * 60),
+            enable_compression: true,
+            compression_level: 6,
+            allowed_types: Vec::new(),
+            max_size: None,
+            memory: 64 << 20,
+        }
+    }
+}
+
+impl Static {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let base = Self::default();
+        let prefix = |text: &str| match text {
+            text if text.starts_with('/') && !text.contains([':', '*', '{', '}']) => Ok(text.to_owned()),
+            text => Err(format!("\"{text}\" is no path; write it as \"/static\"")),
+        };
+        let level = section.integer("compression_level", 1..=9).and_then(|level| u8::try_from(level).ok());
+        Self {
+            dir: section.string("dir").map(PathBuf::from),
+            url_prefix: section.parsed("url_prefix", "a path", prefix).unwrap_or(base.url_prefix),
+            enable_directory_listing: section
+                .boolean("enable_directory_listing")
+                .unwrap_or(base.enable_directory_listing),
+            index_files: section.texts("index_files").unwrap_or(base.index_files),
+            cache_max_age: section.duration("cache_max_age").unwrap_or(base.cache_max_age),
+            enable_compression: section.boolean("enable_compression").unwrap_or(base.enable_compression),
+            compression_level: level.unwrap_or(base.compression_level),
+            allowed_types: section.texts("allowed_types").unwrap_or(base.allowed_types),
+            max_size: section.size("max_size"),
+            memory: section.size("memory").unwrap_or(base.memory),
+        }
+    }
+}
+
+/// `[cors]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cors {
+    /// Whether other origins may read answers at all.
+    pub enable: bool,
+    /// Which.
+    pub allow_origins: Vec<Origin>,
+    /// With which methods.
+    pub allow_methods: Vec<String>,
+    /// With which headers.
+    pub allow_headers: Vec<String>,
+    /// Which of the answer's headers they may read.
+    pub expose_headers: Vec<String>,
+    /// Whether cookies may come along.
+    pub allow_credentials: bool,
+    /// For how long a browser need not ask again.
+    pub max_age: Duration,
+}
+
+/// Who may read answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Everybody.
+    Any,
+    /// This one.
+    Exactly(String),
+    /// Every one below a domain: what stands before and behind the `*`.
+    Below(String, String),
+}
+
+impl Default for Cors {
+    fn default() -> Self {
+        let texts = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect();
+        Self {
+            enable: false,
+            allow_origins: Vec::new(),
+            allow_methods: texts(&["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]),
+            allow_headers: texts(&["Origin", "Content-Length", "Content-Type"]),
+            expose_headers: Vec::new(),
+            allow_credentials: false,
+            max_age: Duration::from_secs(12 * 60 * 60),
+        }
+    }
+}
+
+impl Cors {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let base = Self::default();
+        let origins = section.texts("allow_origins").unwrap_or_default();
+        let origin = |text: &String| Origin::parse(text).map_err(|error| section.problem("allow_origins", &error)).ok();
+        let own = Self {
+            enable: section.boolean("enable").unwrap_or(base.enable),
+            allow_origins: origins.iter().filter_map(origin).collect(),
+            allow_methods: section.texts("allow_methods").unwrap_or(base.allow_methods),
+            allow_headers: section.texts("allow_headers").unwrap_or(base.allow_headers),
+            expose_headers: section.texts("expose_headers").unwrap_or(base.expose_headers),
+            allow_credentials: section.boolean("allow_credentials").unwrap_or(base.allow_credentials),
+            max_age: section.duration("max_age").unwrap_or(base.max_age),
+        };
+        if own.allow_credentials && own.allow_origins.contains(&Origin::Any) {
+            // Fetch, section 3.3.5: no browser takes that.
+            section.problem("allow_credentials", "not with allow_origins = [\"*\"]: name the origins");
+        }
+        if own.allow_credentials && own.expose_headers.iter().any(|one| one == "*") {
+            section.problem("expose_headers", "\"*\" is a header's name where allow_credentials = true: name them");
+        }
+        if own.enable && own.allow_origins.is_empty() {
+            section.problem("allow_origins", "none may read anything: name them, or say \"*\"");
+        }
+        for (key, all) in [
+            ("allow_methods", &own.allow_methods),
+            ("allow_headers", &own.allow_headers),
+            ("expose_headers", &own.expose_headers),
+        ] {
+            for word in all.iter().filter(|word| axum::http::HeaderName::from_bytes(word.as_bytes()).is_err()) {
+                section.problem(key, &format!("\"{word}\" cannot be one"));
+            }
+        }
+        own
+    }
+}
+
+impl Origin {
+    fn parse(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("\"{text}\" is no origin; write it as \"https://example.org\", without a path, or \"*\"");
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let (scheme, host) = text.split_once("://").ok_or_else(wrong)?;
+        let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '*', ' ', '?', '#', '@']);
+        match host.strip_prefix("*.") {
+            Some(rest) if is_host(rest) => Ok(Self::Below(format!("{scheme}://"), format!(".{rest}"))),
+            None if is_host(host) => Ok(Self::Exactly(text.to_owned())),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// Whether it is this one, as a browser writes it.
+    #[must_use]
+    pub fn is(&self, origin: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exactly(one) => one == origin,
+            Self::Below(before, behind) => origin
+                .strip_prefix(before.as_str())
+                .and_then(|host| host.strip_suffix(behind.as_str()))
+                .is_some_and(|name| !name.is_empty() && !name.contains(['/', ':', '@'])),
+        }
+    }
+}
+
+/// `[rate_limit]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Whether clients are limited.
+    pub enable: bool,
+    /// Requests a window.
+    pub rate: u32,
+    /// The window.
+    pub window: Duration,
+    /// Clients remembered at once.
+    pub clients: u32,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self { enable: false, rate: 100, window: Duration::from_secs(60), clients: 65_536 }
+    }
+}
+
+impl RateLimit {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let base = Self::default();
+        let number = |key, range| section.integer(key, range).and_then(|number| u32::try_from(number).ok());
+        let window = section.duration("window").inspect(|window| {
+            if window.is_zero() {
+                section.problem("window", "it must be more than 0s");
+            }
+        });
+        Self {
+            enable: section.boolean("enable").unwrap_or(base.enable),
+            rate: number("rate", 1..=1_000_000_000).unwrap_or(base.rate),
+            window: window.unwrap_or(base.window),
+            clients: number("clients", 1024..=1 << 24).unwrap_or(base.clients),
+        }
+    }
+}
+
+/// `[security]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Security {
+    /// Whether the usual headers are set.
+    pub headers: bool,
+}
+
+impl Default for Security {
+    fn default() -> Self {
+        Self { headers: true }
+    }
+}
+
+impl Security {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        for (key, instead) in [
+            ("enable_https", "TLS is not in this version: a proxy before it does that"),
+            ("enable_csrf", "tokens against CSRF are not in this version"),
+        ] {
+            if section.boolean(key) == Some(true) {
+                section.problem(key, instead);
+            }
+        }
+        let _ = (section.path("cert_file"), section.path("key_file"), section.string("csrf_secret"));
+        Self { headers: section.boolean("headers").unwrap_or(true) }
+    }
+}

@@ -1,0 +1,278 @@
+//! Where settings come from: the file, the environment over it, the command line over both; and what is wrong with them.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use gin_shared::config::environment::{self, Lookup};
+use gin_shared::config::{Entry, Node, Place, Problem, Problems, Section, Value, nearest, tree};
+use gin_shared::inherit::GIN_CONFIG;
+use gin_shared::reference::{Key, SECTIONS};
+use gin_shared::sections;
+use serde::de::DeserializeOwned;
+
+use super::Config;
+
+/// The seeds' variable for the file's place.
+const CONFIG_FILE: &str = "CONFIG_FILE";
+
+/// Settings of the command line.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Overrides(Vec<(&'static str, &'static str, &'static str, Value)>);
+
+impl Overrides {
+    /// `section.key`, as `flag` says it; `None`: the flag was not there.
+    #[must_use]
+    pub fn text(mut self, section: &'static str, key: &'static str, flag: &'static str, value: Option<String>) -> Self {
+        self.0.extend(value.map(|value| (section, key, flag, Value::String(value))));
+        self
+    }
+
+    /// The same for a whole number.
+    #[must_use]
+    pub fn integer(mut self, section: &'static str, key: &'static str, flag: &'static str, value: Option<i64>) -> Self {
+        self.0.extend(value.map(|value| (section, key, flag, Value::Integer(value))));
+        self
+    }
+}
+
+/// What is needed to read the same again.
+#[derive(Clone, Default, PartialEq)]
+pub struct Origins {
+    /// Its place, and what it said.
+    pub(crate) file: Option<(PathBuf, String)>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) flags: Overrides,
+}
+
+/// Secrets stand in the rest.
+impl fmt::Debug for Origins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origins").field("file", &self.file.as_ref().map(|(path, _)| path)).finish_non_exhaustive()
+    }
+}
+
+/// A configuration that cannot be used: everything that is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    pub(super) problems: Vec<Problem>,
+    /// The file's place and text, to point into.
+    pub(super) file: Option<(PathBuf, String)>,
+}
+
+impl Invalid {
+    /// The file's place and text, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<(&Path, &str)> {
+        self.file.as_ref().map(|(path, text)| (path.as_path(), text.as_str()))
+    }
+
+    /// Each thing that is wrong: where, and what.
+    #[must_use]
+    pub fn problems(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.problems.iter().map(|problem| (problem.place.as_str(), problem.text.as_str()))
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.problems.iter().enumerate() {
+            write!(f, "{}{problem}", if number == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// What was read, not looked at yet.
+#[derive(Debug)]
+pub(super) struct Read {
+    file: Option<(PathBuf, String)>,
+    entries: Vec<Entry>,
+    flags: Overrides,
+    problems: Vec<Problem>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The sections of a worker.
+fn own() -> Vec<(&'static str, &'static [Key])> {
+    let all = SECTIONS.iter().filter(|section| section.name != sections::SUPERVISOR);
+    all.map(|section| (section.name, section.keys)).collect()
+}
+
+impl Read {
+    pub(super) fn from_surroundings(path: Option<&Path>, flags: Overrides) -> Result<Self, Invalid> {
+        let named = || [GIN_CONFIG, CONFIG_FILE].iter().find_map(std::env::var_os).map(PathBuf::from);
+        let path = path.map(Path::to_owned).or_else(named);
+        // What is not UTF-8 is no value that any key takes, and so an error there.
+        let lookup = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let mut read = match path {
+            None => Self::over(None, Vec::new(), flags, &lookup),
+            Some(path) => {
+                let text = std::fs::read_to_string(&path).map_err(|error| Invalid {
+                    problems: vec![Problem {
+                        place: path.display().to_string(),
+                        text: format!("cannot read it: {error}"),
+                    }],
+                    file: None,
+                })?;
+                Self::from_text(&path, &text, flags, &lookup)?
+            }
+        };
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        read.warnings.extend(environment::unknown(names, &own()));
+        read.app_from(
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        );
+        Ok(read)
+    }
+
+    pub(super) fn from_text(path: &Path, text: &str, flags: Overrides, lookup: Lookup<'_>) -> Result<Self, Invalid> {
+        let file = Some((path.to_owned(), text.to_owned()));
+        match tree::parse(path, text) {
+            Ok(entries) => Ok(Self::over(file, entries, flags, lookup)),
+            Err(problems) => Err(Invalid { problems, file }),
+        }
+    }
+
+    fn over(file: Option<(PathBuf, String)>, mut entries: Vec<Entry>, flags: Overrides, lookup: Lookup<'_>) -> Self {
+        let (problems, warnings) = environment::overlay(&mut entries, &own(), lookup);
+        for (section, key, flag, value) in &flags.0 {
+            let (place, value) = (Place::Flag(flag), value.clone());
+            set(section_of(&mut entries, section), key, Node { value, place });
+        }
+        Self { file, entries, flags, problems, warnings }
+    }
+
+    /// `GIN_APP_KEY` sets `app.key`: as TOML writes it, or a text.
+    fn app_from(&mut self, variables: impl Iterator<Item = (String, String)>) {
+        for (name, text) in variables {
+            let Some(key) = name.strip_prefix("GIN_APP_").map(str::to_lowercase).filter(|key| !key.is_empty()) else {
+                continue;
+            };
+            let place = Place::Variable(name);
+            let value = tree::parse_toml_value(&text, &place).unwrap_or(Value::String(text));
+            set(section_of(&mut self.entries, sections::APP), &key, Node { value, place });
+        }
+    }
+
+    pub(super) fn sections(&self) -> Sections<'_> {
+        let path = self.file.as_ref().map_or(Path::new("command line"), |(path, _)| path);
+        let problems = Problems::new(path);
+        for entry in &self.entries {
+            if !sections::ALL.contains(&entry.key.as_str()) {
+                let hint = nearest(&entry.key, sections::ALL.iter().copied());
+                let hint = hint.map(|near| format!("; did you mean [{near}]?")).unwrap_or_default();
+                problems.add(&entry.place, format!("{}: unknown section{hint}", entry.key));
+            } else if !matches!(entry.node.value, Value::Table(_) | tree::NOTHING) {
+                problems.add(&entry.place, format!("{}: expected a section, [{}]", entry.key, entry.key));
+            }
+        }
+        Sections { read: self, problems, app: RefCell::default() }
+    }
+
+    pub(super) fn into_origins(self) -> Origins {
+        Origins { file: self.file, entries: self.entries, flags: self.flags }
+    }
+}
+
+/// The sections, while they are looked at.
+pub(super) struct Sections<'a> {
+    read: &'a Read,
+    problems: Problems,
+    /// What the application says is wrong with its own.
+    app: RefCell<Vec<Problem>>,
+}
+
+impl Sections<'_> {
+    pub(super) fn read<T>(&mut self, name: &'static str, read: fn(&Section<'_>) -> T) -> T {
+        let entries = match find(&self.read.entries, name).map(|entry| &entry.node.value) {
+            Some(Value::Table(entries)) => entries.as_slice(),
+            _ => &[],
+        };
+        let section = Section::new(name, entries, &self.problems);
+        let value = read(&section);
+        section.finish();
+        value
+    }
+
+    /// `[app]`: whatever the application's own type takes.
+    pub(super) fn app<A: DeserializeOwned + Default>(&mut self) -> A {
+        let Some(entry) = find(&self.read.entries, sections::APP) else { return A::default() };
+        if size_of::<A>() == 0 {
+            // Nobody asks for it.
+            return A::default();
+        }
+        serde_json::from_value(json(&entry.node.value)).unwrap_or_else(|error| {
+            // The key that serde names is looked for, to tell its line.
+            let text = error.to_string();
+            let place = match &entry.node.value {
+                Value::Table(entries) => {
+                    let named = |entry: &&Entry| text.find(&format!("`{}`", entry.key)).unwrap_or(usize::MAX);
+                    entries.iter().min_by_key(named).filter(|entry| named(entry) < usize::MAX)
+                }
+                _ => None,
+            };
+            let place = place.map_or(&entry.place, |entry| &entry.place);
+            self.problems.add(place, format!("app: {text}"));
+            A::default()
+        })
+    }
+
+    pub(super) fn finish<A>(self, config: &Config<A>) -> Result<Vec<String>, Invalid> {
+        let mut problems = self.problems.into_vec();
+        problems.extend(self.read.problems.iter().cloned());
+        problems.extend(self.app.into_inner());
+        if !problems.is_empty() {
+            return Err(Invalid { problems, file: self.read.file.clone() });
+        }
+        let not_yet = [
+            (config.features.pprof, "features.pprof"),
+            (config.features.tracing, "features.tracing"),
+            (config.monitoring.traces, "monitoring.jaeger"),
+        ];
+        Ok(not_yet.iter().filter(|(on, _)| *on).map(|(_, key)| format!("{key} is not in this version")).collect())
+    }
+}
+
+fn find<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
+    entries.iter().find(|entry| entry.key == key)
+}
+
+fn section_of<'a>(entries: &'a mut Vec<Entry>, name: &str) -> &'a mut Vec<Entry> {
+    let index = entries.iter().position(|entry| entry.key == name).unwrap_or_else(|| {
+        let node = Node { value: Value::Table(Vec::new()), place: Place::Line(1) };
+        entries.push(Entry { key: name.to_owned(), place: Place::Line(1), node });
+        entries.len() - 1
+    });
+    let value = &mut entries[index].node.value;
+    if !matches!(value, Value::Table(_)) {
+        *value = Value::Table(Vec::new());
+    }
+    match value {
+        Value::Table(entries) => entries,
+        _ => unreachable!("made one above"),
+    }
+}
+
+fn set(entries: &mut Vec<Entry>, key: &str, node: Node) {
+    entries.retain(|entry| entry.key != key);
+    entries.push(Entry { key: key.to_owned(), place: node.place.clone(), node });
+}
+
+/// As serde's types take it.
+pub(super) fn json(value: &Value) -> serde_json::Value {
+    use serde_json::Value as Json;
+    match value {
+        Value::String(text) => Json::String(text.clone()),
+        Value::Integer(number) | Value::Octal(number) => Json::from(*number),
+        Value::Float(number) => Json::from(*number),
+        Value::Boolean(value) => Json::Bool(*value),
+        Value::Array(nodes) => nodes.iter().map(|node| json(&node.value)).collect(),
+        Value::Table(entries) => {
+            Json::Object(entries.iter().map(|entry| (entry.key.clone(), json(&entry.node.value))).collect())
+        }
+        Value::Other(_) => Json::Null,
+    }
+}

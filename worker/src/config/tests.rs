@@ -1,0 +1,195 @@
+//! What is read, what is refused, and from where each thing is.
+
+use std::path::Path;
+use std::time::Duration;
+
+use gin_shared::reference::{Key, Kind, SECTIONS};
+use serde::Deserialize;
+
+use super::source::Read;
+use super::*;
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    #[serde(default)]
+    greeting: String,
+    #[serde(default)]
+    tries: u32,
+}
+
+fn read(text: &str) -> Result<Config, Invalid> {
+    Config::from_text(Path::new("shop.toml"), text)
+}
+
+/// What is wrong, a line each.
+fn wrong(text: &str) -> String {
+    read(text).expect_err(text).to_string()
+}
+
+fn with(variables: &[(&str, &str)], text: &str, flags: Overrides) -> Result<Config, Invalid> {
+    let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    Config::of(Read::from_text(Path::new("shop.toml"), text, flags, &find)?)
+}
+
+#[test]
+fn documented_defaults_are_those_in_force_and_examples_are_accepted() {
+    fn write(prefix: &str, keys: &[Key], value: fn(&Key) -> &str, text: &mut String) {
+        text.push_str(&format!("[{prefix}]\n"));
+        for key in keys.iter().filter(|key| !matches!(key.kind, Kind::Table(_)) && !value(key).is_empty()) {
+            text.push_str(&format!("{} = {}\n", key.name, value(key)));
+        }
+        for key in keys {
+            if let Kind::Table(inner) = key.kind {
+                write(&format!("{prefix}.{}", key.name), inner, value, text);
+            }
+        }
+    }
+    let (mut defaults, mut examples) = (String::new(), String::new());
+    for section in SECTIONS.iter().filter(|section| section.name != "supervisor") {
+        write(section.name, section.keys, |key| key.default, &mut defaults);
+        write(section.name, section.keys, |key| key.example, &mut examples);
+    }
+    let Config { origin: _, logging, .. } = read(&defaults).unwrap();
+    let config = Config {
+        logging: Logging { format: None, ..logging },
+        origin: source::Origins::default(),
+        ..read(&defaults).unwrap()
+    };
+    assert_eq!(config, Config::default());
+    read(&examples).unwrap();
+}
+
+#[test]
+fn everything_wrong_is_told_at_once_with_its_line() {
+    let text = "[server]\nprot = 80\nport = 70000\npublic = [\"/health\"]\n[timeouts]\nidle = 2\nread = \"0s\"\n\
+                [cors]\nenable = true\nallow_credentials = true\n[statik]\n[limits]\nconnections = 0\n[security]\nenable_https = true\n";
+    let told = wrong(text);
+    for line in [
+        "shop.toml:2: server.prot: unknown key; did you mean \"port\"?",
+        "shop.toml:3: server.port: 70000 is out of range",
+        "shop.toml:4: server.public: \"/health\" is none of",
+        "shop.toml:6: timeouts.idle: expected a duration",
+        "shop.toml:7: timeouts.read: it must be more than 0s",
+        "cors.allow_origins: none may read anything",
+        "shop.toml:11: statik: unknown section; did you mean [static]?",
+        "shop.toml:13: limits.connections: 0 is out of range",
+        "shop.toml:15: security.enable_https: TLS is not in this version",
+    ] {
+        assert!(told.contains(line), "no \"{line}\" in\n{told}");
+    }
+    assert_eq!(told.lines().count(), 9, "{told}");
+}
+
+#[test]
+fn the_command_line_counts_over_the_environment_and_that_over_the_file() {
+    let file = "[server]\nport = 1\nname = \"file\"\n[timeouts]\nidle = \"1s\"\n[cors]\nenable = true\nallow_origins = \"https://a.org\"";
+    let variables = [
+        ("SERVER_PORT", "2"),
+        ("GIN_SERVER_NAME", "variable"),
+        ("SERVER_NAME", "less"),
+        ("GIN_MODE", "debug"),
+        ("CORS_ALLOW_METHODS", "GET, POST"),
+        ("GIN_MONITORING_PROMETHEUS_PATH", "/numbers"),
+    ];
+    let flags = Overrides::default().integer("server", "port", "--port", Some(3));
+    let config = with(&variables, file, flags.clone()).unwrap();
+    assert_eq!((config.server.port, config.server.name.as_str(), config.server.mode), (3, "variable", Mode::Debug));
+    assert_eq!((config.timeouts.idle, config.monitoring.path.as_str()), (Duration::from_secs(1), "/numbers"));
+    assert_eq!(config.cors.allow_methods, ["GET", "POST"]);
+    let shown = show(&config);
+    let of = |key: &str| {
+        shown.iter().find(|shown| shown.key == key).map(|shown| (shown.value.clone(), shown.source.clone())).unwrap()
+    };
+    let told = |value: &str, source: &str| (value.to_owned(), source.to_owned());
+    assert_eq!(of("server.port"), told("3", "--port"));
+    assert_eq!(of("server.name"), told("\"variable\"", "environment variable GIN_SERVER_NAME"));
+    assert_eq!(of("timeouts.idle"), told("\"1s\"", "shop.toml:5"));
+    assert_eq!(of("timeouts.read"), told("\"30s\"", "default"));
+    assert_eq!(with(&[("PORT", "9")], "", Overrides::default()).unwrap().server.port, 9);
+    let bad = Overrides::default().text("logging", "level", "--log-level", Some("loud".to_owned()));
+    assert!(with(&[], "", bad).unwrap_err().to_string().starts_with("--log-level: logging.level: \"loud\" is not"));
+}
+
+#[test]
+fn what_kubernetes_sets_for_a_service_is_no_setting() {
+    let kubernetes = [("REDIS_PORT", "tcp://10.0.0.1:6379"), ("REDIS_SERVICE_HOST", "10.0.0.1")];
+    let config = with(&kubernetes, "", Overrides::default()).unwrap();
+    assert_eq!(config.redis.port, 6379);
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    assert!(config.warnings[0].contains("REDIS_PORT=tcp://10.0.0.1:6379 is passed over"));
+    let error = with(&[("SERVER_PORT", "tcp://10.0.0.1:8080")], "", Overrides::default()).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "environment variable SERVER_PORT: expected a whole number, found \"tcp://10.0.0.1:8080\"; if a container platform has set it, set GIN_SERVER_PORT, which goes before it"
+    );
+}
+
+#[test]
+fn secrets_are_shown_to_nobody() {
+    let text = "[database]\npassword = \"hunter2\"\n[redis]\npassword = \"hunter2\"\n[security]\ncsrf_secret = \"hunter2\"\n[app]\napi_token = \"hunter2\"\n";
+    let config = read(text).unwrap();
+    assert_eq!(config.database.password.as_deref(), Some("hunter2"));
+    let all = format!("{:?} {:?} {:?}", show(&config), config.database, config.redis);
+    assert!(!all.contains("hunter2"), "{all}");
+    assert_eq!(show(&config).iter().filter(|shown| shown.value == "\"********\"").count(), 4);
+}
+
+#[test]
+fn the_applications_own_section_is_its_own_type() {
+    let name = Path::new("shop.toml");
+    let config = Config::<Settings>::from_text(name, "[app]\ngreeting = \"hi\"\ntries = 3\n").unwrap();
+    assert_eq!(config.app, Settings { greeting: "hi".to_owned(), tries: 3 });
+    assert_eq!(Config::<Settings>::from_text(name, "").unwrap().app, Settings::default());
+    let error = Config::<Settings>::from_text(name, "[app]\ngreeting = \"hi\"\ntreis = 3\n").unwrap_err().to_string();
+    assert!(error.starts_with("shop.toml:3: app: unknown field `treis`"), "{error}");
+    // Who has no type for it passes it over.
+    assert!(read("[app]\nanything = 1\n").is_ok());
+}
+
+#[test]
+fn three_formats_say_the_same() {
+    let expected = read("[timeouts]\nidle = \"2s\"\n[static]\nindex_files = [\"a\", \"b\"]\n").unwrap();
+    for (name, text) in [
+        ("a.yaml", "timeouts:\n  idle: 2s\nstatic:\n  index_files:\n    - a\n    - b\nsupervisor: {workers: 2}\n"),
+        ("a.json", "{\"timeouts\": {\"idle\": \"2s\"}, \"static\": {\"index_files\": [\"a\", \"b\"]}}"),
+    ] {
+        let config = Config::<()>::from_text(Path::new(name), text).unwrap();
+        assert_eq!((config.timeouts, config.files), (expected.timeouts, expected.files.clone()), "{name}");
+    }
+    assert!(Config::<()>::from_text(Path::new("a.yaml"), "# nothing\n").is_ok());
+}
+
+#[test]
+fn the_seeds_configuration_is_taken_as_it_is() {
+    let config = Config::<()>::from_text(Path::new("config.yaml"), include_str!("seed.yaml")).unwrap();
+    assert_eq!(config.cors.allow_origins, [Origin::Any]);
+    assert_eq!(config.cors.allow_methods, ["GET", "POST", "PUT", "DELETE", "OPTIONS"]);
+    assert_eq!(config.files.index_files, ["index.html", "index.htm"]);
+    assert_eq!((config.rate_limit.rate, config.rate_limit.window), (100, Duration::from_secs(60)));
+    assert_eq!(
+        config.warnings,
+        ["features.tracing is not in this version", "monitoring.jaeger is not in this version"]
+    );
+}
+
+#[test]
+fn an_origin_is_one_or_all_below_a_domain() {
+    let below = Origin::Below("https://".to_owned(), ".example.org".to_owned());
+    for (origin, is) in [
+        ("https://a.example.org", true),
+        ("https://a.b.example.org", true),
+        ("https://example.org", false),
+        ("http://a.example.org", false),
+        ("https://.example.org", false),
+        ("https://evil.org/.example.org", false),
+        ("https://a.example.org.evil.org", false),
+        ("https://evil:1@a.example.org", false),
+        ("null", false),
+    ] {
+        assert_eq!(below.is(origin), is, "{origin}");
+    }
+    for bad in ["example.org", "https://", "https://a/b", "https://*", "https://a.*.org"] {
+        assert!(wrong(&format!("[cors]\nallow_origins = [{bad:?}]\n")).contains("is no origin"), "{bad}");
+    }
+}

@@ -1,0 +1,192 @@
+//! Settings in force, and what is made of them. A request takes them once, and they are replaced as one: none sees half of a change.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::extract::Request;
+use gin_shared::config::watch::Watch;
+use gin_shared::reference::Applies;
+
+use crate::assets::Files;
+use crate::config::{self, Config};
+use crate::middleware::RequestId;
+use crate::shared_memory::Buckets;
+use crate::{StartError, logging};
+
+/// Settings, and what is made of them.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) config: Config,
+    /// Of `[static]`.
+    pub(crate) files: Option<Arc<Files>>,
+    /// Of `[rate_limit]`.
+    pub(crate) buckets: Arc<Buckets>,
+}
+
+/// Those in force.
+pub(crate) type Settings = Arc<ArcSwap<Live>>;
+
+/// Those that a request goes by: an extension of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot(pub(crate) Arc<Live>, pub(crate) Option<RequestId>);
+
+impl Snapshot {
+    /// This request goes by these from here on, under this name.
+    pub(crate) fn put(live: &Arc<Live>, name: Option<RequestId>, request: &mut Request) {
+        request.extensions_mut().insert(Self(Arc::clone(live), name));
+    }
+}
+
+/// What became of a change.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Nothing that counts here.
+    Nothing,
+    /// So many settings are others now; those that are named need a restart.
+    Applied { changed: Vec<String>, later: Vec<String> },
+}
+
+impl Live {
+    /// # Errors
+    /// If there is no such directory.
+    pub(crate) fn open(config: Config, buckets: Arc<Buckets>) -> Result<Self, StartError> {
+        let files = files(&config)?;
+        Ok(Self { config, files, buckets })
+    }
+
+    /// What may change while it runs is as `new` says, the rest as it was.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn after(&self, new: Config) -> Result<(Self, Change), StartError> {
+        let different = config::difference(&self.config, &new);
+        // Whether there are files at all decides about routes.
+        let is_same_mount = self.config.files.dir.is_some() == new.files.dir.is_some();
+        let is_live =
+            |(key, applies): &(String, Applies)| *applies == Applies::Live && (key != "static.dir" || is_same_mount);
+        let (changed, later): (Vec<_>, Vec<_>) = different.into_iter().partition(is_live);
+        let names = |all: Vec<(String, Applies)>| all.into_iter().map(|(key, _)| key).collect();
+        let (changed, later): (Vec<String>, Vec<String>) = (names(changed), names(later));
+        if changed.is_empty() && later.is_empty() {
+            return Ok((
+                Self { files: self.files.clone(), buckets: Arc::clone(&self.buckets), config: new },
+                Change::Nothing,
+            ));
+        }
+        let mut config = self.config.clone().with_live(&new);
+        if !is_same_mount {
+            config.files.dir.clone_from(&self.config.files.dir);
+        }
+        let remade = ["static.dir", "static.memory", "static.compression_level"];
+        let files =
+            if changed.iter().any(|key| remade.contains(&key.as_str())) { files(&config)? } else { self.files.clone() };
+        Ok((Self { config, files, buckets: Arc::clone(&self.buckets) }, Change::Applied { changed, later }))
+    }
+}
+
+fn files(config: &Config) -> Result<Option<Arc<Files>>, StartError> {
+    let of = &config.files;
+    let open = |dir: &Path| Files::open(dir, &of.url_prefix, of.memory).map(Arc::new);
+    of.dir.as_deref().map(open).transpose()
+}
+
+/// Reads the configuration anew from where it came from.
+///
+/// # Errors
+/// Whatever is wrong with it; then nothing has changed.
+pub(crate) fn reload(settings: &Settings) -> Result<Change, StartError> {
+    let now = settings.load();
+    let new = Config::<()>::again(&now.config).map_err(StartError::Config)?;
+    let (next, change) = now.after(new)?;
+    if let Change::Applied { changed, later } = &change {
+        // It is told while it is not too quiet for that, or once it is loud enough.
+        let (before, after) = (now.config.logging.level, next.config.logging.level);
+        if after < before {
+            logging::set_level(after);
+        }
+        settings.store(Arc::new(next));
+        tracing::info!(changed = changed.join(" "), "the configuration has changed");
+        if !later.is_empty() {
+            tracing::warn!("these count after a restart: {}", later.join(", "));
+        }
+        if after > before {
+            logging::set_level(after);
+        }
+    }
+    Ok(change)
+}
+
+/// From now on the file is looked at whenever it changes. Without a file there is nothing to watch.
+pub(crate) fn watch(settings: &Settings) -> Option<Watch> {
+    let (path, text) = settings.load().config.origin.file.clone()?;
+    let own = Arc::clone(settings);
+    Watch::new(&path, text.into_bytes(), move || reload_or_tell(&own))
+        .inspect_err(|error| tracing::warn!("{}: changes will not be noticed: {error}", path.display()))
+        .ok()
+}
+
+/// The same, where there is nobody to tell but the log.
+pub(crate) fn reload_or_tell(settings: &Settings) {
+    match reload(settings) {
+        Ok(Change::Nothing) => tracing::info!("the configuration was read, and nothing of it is new"),
+        Ok(Change::Applied { .. }) => {}
+        Err(StartError::Config(invalid)) => {
+            for (place, text) in invalid.problems() {
+                tracing::error!("the configuration stays as it was: {place}: {text}");
+            }
+        }
+        Err(error) => tracing::error!("the configuration stays as it was: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(config: Config) -> Live {
+        Live::open(config, Arc::new(Buckets::own(1024))).unwrap()
+    }
+
+    fn of(text: &str) -> Config {
+        Config::from_text(Path::new("a.toml"), text).unwrap()
+    }
+
+    #[test]
+    fn what_may_change_changes_and_the_rest_is_named() {
+        let live = live(of("[server]\nport = 1\n[cors]\nmax_age = \"1h\""));
+        let (next, change) = live
+            .after(of("[server]\nport = 2\ntrusted_proxies = [\"10.0.0.0/8\"]\n[rate_limit]\nenable = true\nclients = 2048\n[timeouts]\nrequest = \"1s\"\nread = \"1s\""))
+            .unwrap();
+        let texts = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let changed = texts(&["server.trusted_proxies", "timeouts.request", "cors.max_age", "rate_limit.enable"]);
+        let later = texts(&["server.port", "timeouts.read", "rate_limit.clients"]);
+        assert_eq!(change, Change::Applied { changed, later });
+        let config = &next.config;
+        assert!(config.rate_limit.enable && config.timeouts.request.is_some() && config.server.port == 1);
+        assert_eq!((config.rate_limit.clients, config.server.trusted_proxies.len()), (65_536, 1));
+        assert_eq!(config.cors.max_age.as_secs(), 12 * 60 * 60);
+        assert_eq!(next.after(next.config.clone()).unwrap().1, Change::Nothing);
+    }
+
+    /// A key that is said to change live and does not, or the other way round, is found here.
+    #[test]
+    fn each_key_does_what_the_reference_says() {
+        let dir = std::env::temp_dir();
+        let before = of(&format!("[static]\ndir = {:?}", dir.display().to_string()));
+        let live = live(before.clone());
+        for (key, value, _) in config::samples() {
+            let (section, name) = key.split_once('.').unwrap();
+            let text = match (section, name) {
+                ("static", "dir") => "[static]\ndir = \"/\"".to_owned(),
+                ("static", name) => format!("[static]\ndir = {:?}\n{name} = {value}", dir.display().to_string()),
+                _ => format!("[static]\ndir = {:?}\n[{section}]\n{name} = {value}", dir.display().to_string()),
+            };
+            let new = of(&text);
+            let Change::Applied { changed, .. } = live.after(new.clone()).unwrap().1 else { panic!("{key}") };
+            let after = before.clone().with_live(&new);
+            let is_taken = Config { origin: before.origin.clone(), ..after } != before;
+            assert_eq!(changed.contains(&key), is_taken, "{key} = {value}");
+        }
+    }
+}

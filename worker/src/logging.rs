@@ -1,0 +1,162 @@
+//! Where log lines go, and how they look: `[logging]`.
+//!
+//! A thread of its own writes them, from a bounded queue: an output that takes nothing costs lines, and stops no request. An
+//! application that has a subscriber of `tracing` already keeps it.
+
+mod clock;
+mod file;
+mod line;
+mod queue;
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, reload};
+
+use crate::config::{Format, Level, Logging, Output};
+use file::LogFile;
+pub(crate) use line::Direct;
+use line::JsonLine;
+use queue::{Flusher, Queue};
+
+/// Bytes at once to a pipe, which several workers may share: so many are never mixed with another's (`PIPE_BUF`, pipe(7)).
+const TO_PIPE: usize = 4096;
+/// And to a file.
+const TO_FILE: usize = 64 << 10;
+
+/// Changes what is logged.
+type SetLevel = Box<dyn Fn(LevelFilter) + Send + Sync>;
+
+static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
+static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
+static FILE: OnceLock<LogFile> = OnceLock::new();
+/// Where lines of JSON go, if they do.
+static LINES: OnceLock<Queue> = OnceLock::new();
+
+/// What waits is written when it is dropped.
+#[derive(Debug, Default)]
+pub struct Guard {
+    _flusher: Option<Flusher>,
+}
+
+/// Begins to log as `config` says, for the whole process. [`crate::Server::run`] does so, if nobody has before.
+///
+/// # Errors
+/// If the file cannot be opened, or journald is asked for and not there; [`io::ErrorKind::AlreadyExists`] if somebody logs already.
+pub fn start(config: &Logging) -> io::Result<Guard> {
+    let Opened { guard, output, lines } = match config.output {
+        Output::Journald => {
+            Opened { guard: Guard::default(), output: Box::new(tracing_journald::layer()?), lines: None }
+        }
+        Output::Stdout => written(config, io::stdout(), TO_PIPE, io::stdout().is_terminal())?,
+        Output::Stderr => written(config, io::stderr(), TO_PIPE, io::stderr().is_terminal())?,
+        Output::File => {
+            let path = config.file_path.as_deref().ok_or(io::ErrorKind::InvalidInput)?;
+            let file = LogFile::open(path, config)
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+            file.keep()?;
+            let _ = FILE.set(file.clone());
+            written(config, file, TO_FILE, false)?
+        }
+    };
+    // Under a supervisor in a terminal, the terminal is the supervisor's: only what is wrong is told there.
+    let is_shared = config.output == Output::Stderr && io::stderr().is_terminal() && crate::identity().is_some();
+    let level = if is_shared { config.level.max(Level::Warn) } else { config.level };
+    let (filtered, handle) = reload::Layer::new(filter(level));
+    tracing_subscriber::registry()
+        .with(filtered)
+        .with(output)
+        .try_init()
+        .map_err(|error| io::Error::new(io::ErrorKind::AlreadyExists, error))?;
+    LEVEL.store(level as u8, Ordering::Relaxed);
+    if let Some(lines) = lines {
+        let _ = LINES.set(lines);
+    }
+    // Fails only without a subscriber.
+    let _ = SET_LEVEL.set(Box::new(move |level| drop(handle.reload(level))));
+    Ok(guard)
+}
+
+/// What is logged to.
+struct Opened {
+    guard: Guard,
+    output: Box<dyn Layer<Leveled> + Send + Sync>,
+    lines: Option<Queue>,
+}
+
+/// Where a [`Direct`] line goes: nowhere, unless this module logs, and lines of JSON.
+pub(crate) fn lines() -> Option<&'static Queue> {
+    LINES.get()
+}
+
+type Leveled = tracing_subscriber::layer::Layered<reload::Layer<LevelFilter, Registry>, Registry>;
+
+fn written(
+    config: &Logging,
+    output: impl Write + Send + 'static,
+    piece: usize,
+    is_terminal: bool,
+) -> io::Result<Opened> {
+    let (queue, flusher) = Queue::start(output, piece)?;
+    let format = config.format.unwrap_or(if is_terminal { Format::Text } else { Format::Json });
+    let lines = (format == Format::Json).then(|| queue.clone());
+    let base = tracing_subscriber::fmt::layer().with_writer(queue);
+    let output: Box<dyn Layer<Leveled> + Send + Sync> = match format {
+        Format::Json => Box::new(base.fmt_fields(line::fields()).event_format(JsonLine)),
+        Format::Text => {
+            let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            Box::new(base.with_target(false).with_ansi(is_terminal && !is_plain))
+        }
+    };
+    Ok(Opened { guard: Guard { _flusher: Some(flusher) }, output, lines })
+}
+
+/// What is logged from now on.
+pub fn set_level(level: Level) {
+    if let Some(set) = SET_LEVEL.get() {
+        set(filter(level));
+        LEVEL.store(level as u8, Ordering::Relaxed);
+        tracing::info!("the log level is {} now", word(level));
+    }
+}
+
+/// What is logged.
+#[must_use]
+pub fn level() -> Level {
+    let now = LEVEL.load(Ordering::Relaxed);
+    Logging::LEVELS.iter().map(|(_, level)| *level).find(|level| *level as u8 == now).unwrap_or_default()
+}
+
+/// The level of this name.
+pub(crate) fn named(word: &str) -> Option<Level> {
+    Logging::LEVELS.iter().find(|(of, _)| *of == word).map(|(_, level)| *level)
+}
+
+/// The word for it.
+pub(crate) fn word(level: Level) -> &'static str {
+    Logging::LEVELS.iter().find(|(_, of)| *of == level).map_or("info", |(word, _)| word)
+}
+
+fn filter(level: Level) -> LevelFilter {
+    match level {
+        Level::Trace => LevelFilter::TRACE,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Info => LevelFilter::INFO,
+        Level::Warn => LevelFilter::WARN,
+        Level::Error => LevelFilter::ERROR,
+    }
+}
+
+/// Goes on in a new file at the same path (SIGUSR1, as logrotate(8) wants it): the old one may have been renamed.
+pub(crate) fn reopen() {
+    let Some(file) = FILE.get() else { return };
+    match file.reopen() {
+        Ok(()) => tracing::info!("the log file is open anew"),
+        Err(error) => tracing::error!("the log goes on where it was: {error}"),
+    }
+}

@@ -1,0 +1,63 @@
+//! What is put around handlers. [`crate::Server::new`] puts all that is not off by configuration around everything, as one; each part
+//! of it can be had alone.
+//!
+//! | Gin | ours |
+//! |---|---|
+//! | `gin.Logger()` | [`access_log`] |
+//! | `gin.Recovery()` | [`recover()`] |
+//! | `c.Next()` | `next.run(request).await`, and then go on |
+//! | `c.Abort()` | return without it |
+//! | `c.Set`, `c.Get` | `request.extensions_mut().insert(..)`, `Extension` |
+//!
+//! ```
+//! use gin_worker::axum::{extract::Request, middleware::Next, response::Response};
+//! use gin_worker::{Error, Group, Result, Route};
+//!
+//! #[derive(Clone)]
+//! struct UserId(u64);
+//!
+//! async fn auth(mut request: Request, next: Next) -> Result<Response> {
+//!     if !request.headers().contains_key("authorization") {
+//!         return Err(Error::unauthorized("missing token")); // c.Abort
+//!     }
+//!     request.extensions_mut().insert(UserId(7)); // c.Set
+//!     Ok(next.run(request).await) // c.Next
+//! }
+//!
+//! # async fn me() {}
+//! let private = Group::<()>::new("/me").middleware(auth).route(Route::get("/", me));
+//! ```
+
+mod access_log;
+mod body_limit;
+mod client_ip;
+mod compression;
+mod conditional;
+mod cors;
+mod error_handler;
+mod metrics;
+mod rate_limit;
+mod recover;
+mod request_id;
+mod security_headers;
+mod standard;
+#[cfg(test)]
+mod tests;
+mod timeout;
+
+pub use crate::error::Report;
+pub use access_log::access_log;
+pub use body_limit::body_limit;
+pub use client_ip::ClientIp;
+pub use compression::compression;
+pub use conditional::{Conditional, when};
+pub use cors::cors;
+pub use error_handler::{Handled, error_handler};
+pub(crate) use metrics::{CONTENT_TYPE, Metrics, shard};
+pub use rate_limit::{Limited, rate_limit};
+pub use recover::recover;
+pub(crate) use recover::{tell_panics, tried};
+pub use request_id::{RequestId, request_id};
+pub use security_headers::security_headers;
+pub(crate) use standard::{Standard, StandardLayer, names};
+pub use timeout::timeout;

@@ -1,0 +1,154 @@
+//! A line a request.
+
+use std::fmt::{self, Write};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{Method, Uri, Version, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::client_ip;
+use super::request_id::RequestId;
+use crate::Connection;
+use crate::error::Cause;
+use crate::logging::{self, Direct};
+
+/// The target of its lines, for filters.
+pub(super) const TARGET: &str = "gin_worker::access";
+
+/// Logs each request when its answer is ready (Gin's `Logger`): client, method, path, protocol, status, latency, user agent, and
+/// what was wrong. The query string is not logged: secrets stand there.
+pub async fn access_log(request: Request, next: Next) -> Response {
+    let line = Line::begin(&request, Instant::now());
+    let response = next.run(request).await;
+    line.end(&response);
+    response
+}
+
+/// What is known before the answer.
+pub(super) struct Line {
+    began: Instant,
+    client: Option<IpAddr>,
+    method: Method,
+    uri: Uri,
+    version: Version,
+    user_agent: Option<header::HeaderValue>,
+    id: Option<RequestId>,
+    /// Of those that are registered.
+    route: Option<MatchedPath>,
+    taken_over: bool,
+}
+
+impl Line {
+    /// `None`, if nobody would read it.
+    pub(super) fn begin(request: &Request, began: Instant) -> Option<Self> {
+        if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
+            return None;
+        }
+        Some(Self {
+            began,
+            client: client_ip::of(request.extensions(), request.headers()),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            user_agent: request.headers().get(header::USER_AGENT).cloned(),
+            id: RequestId::of(request.extensions()).cloned(),
+            route: request.extensions().get().cloned(),
+            taken_over: request.extensions().get::<Connection>().is_some_and(Connection::is_taken_over),
+        })
+    }
+}
+
+/// `1.234ms`
+#[derive(Clone, Copy)]
+struct Milliseconds(Duration);
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        let digit = |unit: u128| char::from(b'0' + u8::try_from(micros / unit % 10).unwrap_or(0));
+        write!(f, "{}.", micros / 1000)?;
+        for unit in [100, 10, 1] {
+            f.write_char(digit(unit))?;
+        }
+        f.write_str("ms")
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_11 => "HTTP/1.1",
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_3 => "HTTP/3.0",
+        _ => "HTTP",
+    }
+}
+
+/// Ends it.
+pub(super) trait End {
+    fn end(self, response: &Response);
+}
+
+impl End for Option<Line> {
+    fn end(self, response: &Response) {
+        let Some(line) = self else { return };
+        let latency = Milliseconds(line.began.elapsed());
+        let user_agent = line.user_agent.as_ref().and_then(|agent| agent.to_str().ok());
+        let route = line.route.as_ref().map(MatchedPath::as_str);
+        let error = response.extensions().get::<Cause>().map(|cause| cause.0.as_str());
+        let (status, path) = (response.status().as_u16(), line.uri.path());
+        let id = line.id.as_ref().map(RequestId::as_str);
+        if let Some(lines) = logging::lines() {
+            let direct = Direct::info(format_args!("{} {path} {status}", line.method))
+                .field("method", line.method.as_str())
+                .field("path", path)
+                .field("protocol", protocol(line.version))
+                .bare("status", status)
+                .plain("latency", latency)
+                .some("user_agent", user_agent)
+                .some("error", error)
+                .some("route", route)
+                .some("request_id", id);
+            let direct = match line.client {
+                Some(ip) => direct.plain("client_ip", ip),
+                None => direct,
+            };
+            let direct = if line.taken_over { direct.bare("taken_over", true) } else { direct };
+            return lines.put_direct(direct);
+        }
+        // Somebody else's subscriber, or another form.
+        let (client, latency) = (line.client.map(|ip| ip.to_string()), latency.to_string());
+        tracing::info!(
+            target: TARGET,
+            client_ip = client,
+            method = line.method.as_str(),
+            path,
+            protocol = protocol(line.version),
+            status,
+            latency,
+            user_agent,
+            error,
+            route,
+            request_id = id,
+            taken_over = line.taken_over.then_some(true),
+            "{} {path} {status}",
+            line.method
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_in_milliseconds() {
+        for (micros, text) in [(0, "0.000ms"), (7, "0.007ms"), (1234, "1.234ms"), (60_000_050, "60000.050ms")] {
+            assert_eq!(Milliseconds(Duration::from_micros(micros)).to_string(), text);
+        }
+    }
+}

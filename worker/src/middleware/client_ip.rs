@@ -1,0 +1,104 @@
+//! Who asks: the address of the connection, or, behind proxies that are trusted, the one that they tell.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, HeaderValue};
+use ipnet::IpNet;
+
+use crate::Connection;
+use crate::live::Snapshot;
+
+/// The client's address (Gin's `c.ClientIP()`); `None` over a Unix socket without a trusted proxy before it.
+///
+/// `X-Forwarded-For` is read from the right, hop by hop, as far as `server.trusted_proxies` reach: what stands left of the first
+/// hop that is not one of these is whatever the client likes to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientIp(pub Option<IpAddr>);
+
+impl<S: Sync> FromRequestParts<S> for ClientIp {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(of(&parts.extensions, &parts.headers)))
+    }
+}
+
+pub(super) fn of(extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+    let peer = extensions.get::<Connection>().and_then(Connection::peer);
+    let trusted = extensions.get::<Snapshot>().map_or(&[][..], |snapshot| &snapshot.0.config.server.trusted_proxies);
+    client(peer, headers, trusted)
+}
+
+fn client(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    // ::ffff:10.0.0.1 is 10.0.0.1.
+    let peer = peer.map(|peer| peer.ip().to_canonical());
+    let is_trusted = |ip: &IpAddr| trusted.iter().any(|network| network.contains(ip));
+    // A Unix socket's other end is a proxy, if there are any.
+    if trusted.is_empty() || peer.is_some_and(|peer| !is_trusted(&peer)) {
+        return peer;
+    }
+    let mut last = peer;
+    let told = headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
+    let hops: Vec<&[u8]> = told.flat_map(|value| value.split(|byte| *byte == b',')).collect();
+    for hop in hops.iter().rev() {
+        // Whatever a client has put to the left of a proxy's word is no reason not to hear that.
+        let Some(ip) = std::str::from_utf8(hop).ok().and_then(|hop| address(hop.trim())) else { return last };
+        last = Some(ip);
+        if !is_trusted(&ip) {
+            return last;
+        }
+    }
+    last
+}
+
+/// With or without a port, and IPv6 with or without brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(text, |(ip, _)| ip);
+    let ip = bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    ip.map(|ip: IpAddr| ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_believed_but_those_that_are_named() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        for (peer, forwarded, client_is) in [
+            (Some("1.2.3.4:5"), "9.9.9.9", Some("1.2.3.4")),
+            (Some("10.0.0.1:5"), "", Some("10.0.0.1")),
+            (Some("10.0.0.1:5"), "9.9.9.9", Some("9.9.9.9")),
+            (Some("[::ffff:10.0.0.1]:5"), "9.9.9.9:80", Some("9.9.9.9")),
+            (Some("10.0.0.1:5"), "6.6.6.6, 9.9.9.9, 10.0.0.2", Some("9.9.9.9")),
+            (Some("10.0.0.1:5"), "evil, 9.9.9.9", Some("9.9.9.9")),
+            (Some("10.0.0.1:5"), "9.9.9.9, evil", Some("10.0.0.1")),
+            (Some("10.0.0.1:5"), "10.0.0.3, 10.0.0.2", Some("10.0.0.3")),
+            (Some("[fd00::1]:5"), "[2001:db8::1]:80", Some("2001:db8::1")),
+            (None, "9.9.9.9", Some("9.9.9.9")),
+            (None, "", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            if !forwarded.is_empty() {
+                headers.insert("x-forwarded-for", forwarded.parse().unwrap());
+            }
+            let peer = peer.map(|peer| peer.parse().unwrap());
+            assert_eq!(
+                client(peer, &headers, &trusted),
+                client_is.map(|ip| ip.parse().unwrap()),
+                "{peer:?} {forwarded}"
+            );
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", HeaderValue::from_bytes(b"\xff, 9.9.9.9").unwrap());
+        assert_eq!(client(Some("10.0.0.1:5".parse().unwrap()), &headers, &trusted), Some("9.9.9.9".parse().unwrap()));
+        headers.insert("x-forwarded-for", "9.9.9.9".parse().unwrap());
+        assert_eq!(client(Some("10.0.0.1:5".parse().unwrap()), &headers, &[]), Some("10.0.0.1".parse().unwrap()));
+        // Several lines are one list (RFC 9110, section 5.3).
+        headers.append("x-forwarded-for", "8.8.8.8, 10.1.1.1".parse().unwrap());
+        assert_eq!(client(Some("10.0.0.1:5".parse().unwrap()), &headers, &trusted), Some("8.8.8.8".parse().unwrap()));
+    }
+}

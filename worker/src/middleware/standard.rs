@@ -1,0 +1,208 @@
+//! What [`crate::Server::new`] puts around everything, as one: each request takes the settings once, so that none sees half of a
+//! change.
+
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::response::Response;
+use tokio::time::Sleep;
+use tower::{Layer, Service};
+
+use super::access_log::{End, Line};
+use super::cors::{self, Added, Verdict};
+use super::metrics::{Counted, Metrics};
+use super::rate_limit::{self, Standing};
+use super::request_id::RequestId;
+use super::{client_ip, recover, request_id, security_headers, timeout};
+use crate::Config;
+use crate::live::{Settings, Snapshot};
+use crate::shared_memory::{Buckets, monotonic};
+use crate::system;
+
+/// What it needs.
+#[derive(Debug)]
+pub(crate) struct Standard {
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Option<Arc<Metrics>>,
+}
+
+/// Puts it around a service. One of its own rather than a function of axum's: it is around every request there is, and this way it
+/// allocates nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct StandardLayer(&'static Standard);
+
+impl StandardLayer {
+    /// It is as old as the process will be: never freed, so nobody need count who uses it.
+    pub(crate) fn new(standard: Standard) -> Self {
+        Self(Box::leak(Box::new(standard)))
+    }
+}
+
+impl<S> Layer<S> for StandardLayer {
+    type Service = Around<S>;
+
+    fn layer(&self, inner: S) -> Around<S> {
+        Around { standard: self.0, inner }
+    }
+}
+
+/// What it is put around.
+#[derive(Debug, Clone)]
+pub(crate) struct Around<S> {
+    standard: &'static Standard,
+    inner: S,
+}
+
+impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Request> for Around<S> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Answering<S::Future> {
+        let began = Instant::now();
+        let live = self.standard.settings.load();
+        let (settings, id) = (&live.config, request_id::name(&request));
+        if settings.limits.body != AXUMS_BODY_MAX {
+            DefaultBodyLimit::max(usize::try_from(settings.limits.body).unwrap_or(usize::MAX)).apply(&mut request);
+        }
+        let metrics = self.standard.metrics.as_ref();
+        let counted = metrics.map(|metrics| Counted::begin(metrics, request.method(), request.extensions(), began));
+        // Who is to be believed about the client's address.
+        Snapshot::put(&live, Some(id.clone()), &mut request);
+        let line = Line::begin(&request, began);
+        let is_tls = security_headers::is_tls(request.headers());
+        let (verdict, standing) = judge(&live.buckets, settings, &request);
+        let refusal = standing.as_ref().and_then(Standing::refusal);
+        let (added, ready) = match verdict {
+            Verdict::Answer(response) => (Added::default(), Some(response)),
+            Verdict::GoOn(added) => (added, refusal),
+        };
+        let limit = settings.timeouts.request.filter(|_| ready.is_none());
+        let (inner, ready) = match ready {
+            Some(ready) => (None, Some(ready)),
+            // A service may panic before it gives its future, too.
+            None => match catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
+                Ok(inner) => (Some(inner), None),
+                Err(_) => (None, Some(recover::answer())),
+            },
+        };
+        let limit = limit.map(|limit| Box::new((limit, Box::pin(tokio::time::sleep(limit)))));
+        let sets_headers = settings.security.headers;
+        let last = Some(Last { sets_headers, id, line, counted, is_tls, standing, added });
+        Answering { inner, ready, limit, last }
+    }
+}
+
+/// What axum has without a word of ours.
+const AXUMS_BODY_MAX: u64 = 2 << 20;
+
+pin_project_lite::pin_project! {
+    /// An answer on its way.
+    pub(crate) struct Answering<F> {
+        #[pin]
+        inner: Option<F>,
+        ready: Option<Response>,
+        limit: Option<Box<(Duration, Pin<Box<Sleep>>)>>,
+        last: Option<Last>,
+    }
+}
+
+/// What is done with the answer.
+struct Last {
+    sets_headers: bool,
+    id: RequestId,
+    line: Option<Line>,
+    counted: Option<Counted>,
+    is_tls: bool,
+    standing: Option<Standing>,
+    added: Added,
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let response = match (this.ready.take(), this.inner.as_mut().as_pin_mut()) {
+            (Some(ready), _) => ready,
+            // What a handler leaves half done behind a panic is its own, as with any thread.
+            (None, Some(inner)) => match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
+                Ok(Poll::Ready(Ok(response))) => response,
+                Ok(Poll::Pending) => {
+                    let Some(limit) = this.limit else { return Poll::Pending };
+                    if limit.1.as_mut().poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    timeout::answer(limit.0)
+                }
+                Err(_) => recover::answer(),
+            },
+            (None, None) => return Poll::Pending,
+        };
+        this.inner.set(None);
+        match this.last.take() {
+            Some(last) => Poll::Ready(Ok(last.finish(response))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Last {
+    fn finish(self, mut response: Response) -> Response {
+        let Self { sets_headers, id, line, counted, is_tls, standing, added } = self;
+        if sets_headers {
+            security_headers::set(response.headers_mut(), is_tls);
+        }
+        added.put(response.headers_mut());
+        if let Some(standing) = standing {
+            standing.put(response.headers_mut());
+        }
+        response.headers_mut().insert(request_id::HEADER, id.into_value());
+        if let Some(counted) = counted {
+            counted.answered(response.status());
+        }
+        line.end(&response);
+        response
+    }
+}
+
+/// Whether it is answered here: a preflight counts for no limit, or pages could not know that they are limited; nor does a balancer's
+/// or orchestrator's probe, or it would end a worker that is well.
+fn judge(buckets: &Buckets, settings: &Config, request: &Request) -> (Verdict, Option<Standing>) {
+    let verdict = cors::before(&settings.cors, request.method(), request.headers());
+    if !settings.rate_limit.enable
+        || matches!(verdict, Verdict::Answer(_))
+        || system::PROBES.contains(&request.uri().path())
+    {
+        return (verdict, None);
+    }
+    // Who has no address is on this machine.
+    let client = client_ip::of(request.extensions(), request.headers());
+    let standing = client.map(|client| rate_limit::count(buckets, &settings.rate_limit, "", client, monotonic()));
+    (verdict, standing)
+}
+
+/// What of it is at work, in order, for the routes' records.
+pub(crate) fn names(config: &Config, counts: bool) -> Vec<String> {
+    let all = [
+        ("request_id", true),
+        ("body_limit", true),
+        ("metrics", counts),
+        ("access_log", true),
+        ("security_headers", config.security.headers),
+        ("cors", config.cors.enable),
+        ("rate_limit", config.rate_limit.enable),
+        ("recover", true),
+        ("timeout", config.timeouts.request.is_some()),
+    ];
+    all.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| (*name).to_owned()).collect()
+}

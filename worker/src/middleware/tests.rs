@@ -1,0 +1,84 @@
+//! What stands around every request.
+
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::Response;
+use tower::ServiceExt;
+
+use crate::config::{Config, Limits, Timeouts};
+use crate::{RequestId, Server};
+
+async fn breaks() -> &'static str {
+    panic!("as told")
+}
+
+async fn ask(server: Server, request: Request) -> Response {
+    server.finish(None).unwrap().router.oneshot(request).await.unwrap()
+}
+
+fn get(path: &str) -> Request {
+    Request::get(path).body(Body::empty()).unwrap()
+}
+
+fn server() -> Server {
+    let timeouts = Timeouts { request: Some(Duration::from_millis(50)), ..Timeouts::default() };
+    let config = Config::<()> { timeouts, limits: Limits { body: 10, ..Limits::default() }, ..Config::default() };
+    Server::new(&config)
+        .get("/id", |id: RequestId| async move { id.as_str().to_owned() })
+        .get("/breaks", breaks)
+        .get("/hangs", std::future::pending::<()>)
+        .post("/body", |body: String| async move { body })
+}
+
+async fn text(response: Response) -> String {
+    String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn each_request_has_a_name_and_each_answer_tells_it() {
+    let response = ask(server(), get("/id")).await;
+    let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+    assert!(id.len() > 20, "{id}");
+    assert_eq!(text(response).await, id);
+    let given = Request::get("/id").header("x-request-id", "mine-1").body(Body::empty()).unwrap();
+    assert_eq!(ask(server(), given).await.headers()["x-request-id"], "mine-1");
+    // The answers to what does not exist, too.
+    let response = ask(server(), get("/nowhere")).await;
+    assert!(response.headers().contains_key("x-request-id") && response.status() == StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_panic_and_an_endless_handler_are_answers() {
+    let response = ask(server(), get("/breaks")).await;
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(response.headers()["x-frame-options"], "DENY");
+    assert_eq!(text(response).await, "{\"error\":\"internal server error\"}");
+    let response = ask(server(), get("/hangs")).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(text(response).await.contains("REQUEST_TIMEOUT"));
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused() {
+    let post = |body: &str| Request::post("/body").body(Body::from(body.to_owned())).unwrap();
+    assert_eq!(text(ask(server(), post("0123456789")).await).await, "0123456789");
+    assert_eq!(ask(server(), post("0123456789x")).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn headers_that_a_handler_has_set_stay() {
+    let own = Server::new(&Config::<()>::default()).get("/", || async { [("x-frame-options", "SAMEORIGIN")] });
+    let over_tls = Request::get("/").header("x-forwarded-proto", "https").body(Body::empty()).unwrap();
+    let response = ask(own, over_tls).await;
+    let headers = response.headers();
+    assert_eq!(
+        (&headers["x-frame-options"], &headers["x-content-type-options"]),
+        (&"SAMEORIGIN".parse().unwrap(), &"nosniff".parse().unwrap())
+    );
+    assert!(headers.contains_key("strict-transport-security"));
+    let bare = Server::bare(&Config::<()>::default()).get("/", || async {});
+    assert!(ask(bare, get("/")).await.headers().get("x-frame-options").is_none());
+}

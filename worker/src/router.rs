@@ -1,0 +1,27 @@
+//! Routes with names, descriptions and groups, over axum's router.
+//!
+//! ```
+//! use gin_worker::{Group, Route};
+//! # async fn list() {}
+//! # async fn me() {}
+//! let api = Group::<()>::new("/api/v1")
+//!     .route(Route::get("/users", list).describe("List users").tag("users"))
+//!     .group(Group::new("/me").route(Route::get("/:id", me)));
+//! ```
+
+mod group;
+mod path;
+mod record;
+mod redirect;
+mod registry;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub(crate) use group::short_name;
+pub use group::{Group, Route};
+pub use path::{PathError, RoutePath};
+pub use record::{Record, Routes};
+pub(crate) use redirect::Redirects;
+pub(crate) use registry::{Built, Registry};
+pub use tree::{Line, Tree};

@@ -1,0 +1,292 @@
+//! A route before it is registered, and groups of them.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::{FromFn, from_fn};
+use axum::response::IntoResponse;
+use axum::routing::{MethodFilter, MethodRouter, Route as AxumRoute, any, on};
+use tower::{Layer, Service};
+
+/// A method, a path, and who answers.
+pub struct Route<S = ()> {
+    pub(super) method: Option<Method>,
+    pub(super) path: String,
+    pub(super) answers: MethodRouter<S>,
+    pub(super) handler: String,
+    pub(super) middleware: Vec<Middleware<S>>,
+    pub(super) description: String,
+    pub(super) tags: Vec<String>,
+    pub(super) place: &'static Location<'static>,
+}
+
+/// One link of a chain, with its name.
+pub(super) struct Middleware<S> {
+    pub(super) name: String,
+    pub(super) apply: Apply<S>,
+}
+
+/// The second: whether it answers every method, which to axum is a fallback.
+type Apply<S> = Arc<dyn Fn(MethodRouter<S>, bool) -> MethodRouter<S> + Send + Sync>;
+
+impl<S> Clone for Middleware<S> {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), apply: Arc::clone(&self.apply) }
+    }
+}
+
+macro_rules! methods {
+    ($($name:ident, $method:ident;)*) => {$(
+        #[doc = concat!("Answers `", stringify!($method), "` on `path`, in Gin's words (`/users/:id`) or axum's (`/users/{id}`).")]
+        #[track_caller]
+        pub fn $name<H, T>(path: &str, handler: H) -> Self
+        where
+            H: Handler<T, S>,
+            T: 'static,
+        {
+            Self::new(Some(Method::$method), path, on(MethodFilter::$method, handler), short_name::<H>())
+        }
+    )*};
+}
+
+impl<S: Clone + Send + Sync + 'static> Route<S> {
+    methods! {
+        get, GET;
+        post, POST;
+        put, PUT;
+        patch, PATCH;
+        delete, DELETE;
+        head, HEAD;
+        options, OPTIONS;
+    }
+
+    /// Answers every method.
+    #[track_caller]
+    pub fn any<H, T>(path: &str, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+    {
+        Self::new(None, path, any(handler), short_name::<H>())
+    }
+
+    #[track_caller]
+    fn new(method: Option<Method>, path: &str, answers: MethodRouter<S>, handler: String) -> Self {
+        let (middleware, description, tags) = (Vec::new(), String::new(), Vec::new());
+        Self {
+            method,
+            path: path.to_owned(),
+            answers,
+            handler,
+            middleware,
+            description,
+            tags,
+            place: Location::caller(),
+        }
+    }
+
+    /// Under this name in the records, instead of its type's.
+    pub(crate) fn named(mut self, handler: &str) -> Self {
+        handler.clone_into(&mut self.handler);
+        self
+    }
+
+    /// What it does, for `/routes`.
+    #[must_use]
+    pub fn describe(mut self, description: &str) -> Self {
+        description.clone_into(&mut self.description);
+        self
+    }
+
+    /// A word to find it by.
+    #[must_use]
+    pub fn tag(mut self, tag: &str) -> Self {
+        self.tags.push(tag.to_owned());
+        self
+    }
+
+    /// Runs `f` before the handler, inside of what was added before: an `async fn(Request, Next) -> impl IntoResponse`, whose first
+    /// arguments may be extractors.
+    #[must_use]
+    pub fn middleware<F, T>(mut self, f: F) -> Self
+    where
+        F: Clone + Send + Sync + 'static,
+        T: 'static,
+        FromFn<F, (), AxumRoute, T>: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Response: IntoResponse + 'static,
+        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Future: Send + 'static,
+    {
+        self.middleware.push(Middleware::of_fn(f));
+        self
+    }
+
+    /// The same for a tower layer.
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<AxumRoute> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.middleware.push(Middleware::of_layer(layer));
+        self
+    }
+}
+
+/// Routes that begin with the same, or share middleware; nested without limit.
+pub struct Group<S = ()> {
+    pub(super) prefix: String,
+    pub(super) middleware: Vec<Middleware<S>>,
+    pub(super) description: String,
+    pub(super) tags: Vec<String>,
+    pub(super) routes: Vec<Route<S>>,
+    pub(super) groups: Vec<Group<S>>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Group<S> {
+    /// Its paths begin with `prefix`, joined by one `/`.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            middleware: Vec::new(),
+            description: String::new(),
+            tags: Vec::new(),
+            routes: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// Adds a route.
+    #[must_use]
+    pub fn route(mut self, route: Route<S>) -> Self {
+        self.routes.push(route);
+        self
+    }
+
+    /// Adds a group below this one.
+    #[must_use]
+    pub fn group(mut self, group: Self) -> Self {
+        self.groups.push(group);
+        self
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub fn describe(mut self, description: &str) -> Self {
+        description.clone_into(&mut self.description);
+        self
+    }
+
+    /// A word for all its routes.
+    #[must_use]
+    pub fn tag(mut self, tag: &str) -> Self {
+        self.tags.push(tag.to_owned());
+        self
+    }
+
+    /// As [`Route::middleware`], for all its routes and groups, wherever they are added.
+    #[must_use]
+    pub fn middleware<F, T>(mut self, f: F) -> Self
+    where
+        F: Clone + Send + Sync + 'static,
+        T: 'static,
+        FromFn<F, (), AxumRoute, T>: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Response: IntoResponse + 'static,
+        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Future: Send + 'static,
+    {
+        self.middleware.push(Middleware::of_fn(f));
+        self
+    }
+
+    /// The same for a tower layer.
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<AxumRoute> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.middleware.push(Middleware::of_layer(layer));
+        self
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Middleware<S> {
+    fn of_fn<F, T>(f: F) -> Self
+    where
+        F: Clone + Send + Sync + 'static,
+        T: 'static,
+        FromFn<F, (), AxumRoute, T>: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Response: IntoResponse + 'static,
+        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Future: Send + 'static,
+    {
+        let apply: Apply<S> = Arc::new(move |answers: MethodRouter<S>, is_any| {
+            let layer = from_fn::<F, T>(f.clone());
+            if is_any { answers.layer(layer) } else { answers.route_layer(layer) }
+        });
+        Self { name: short_name::<F>(), apply }
+    }
+
+    fn of_layer<L>(layer: L) -> Self
+    where
+        L: Layer<AxumRoute> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        let apply: Apply<S> = Arc::new(move |answers: MethodRouter<S>, is_any| {
+            let layer = layer.clone();
+            if is_any { answers.layer(layer) } else { answers.route_layer(layer) }
+        });
+        Self { name: short_name::<L>(), apply }
+    }
+}
+
+impl<S> fmt::Debug for Route<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").field("method", &self.method).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl<S> fmt::Debug for Group<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("prefix", &self.prefix).field("routes", &self.routes).finish_non_exhaustive()
+    }
+}
+
+/// A type's or a function's name, without the modules and types that it is made with.
+pub(crate) fn short_name<T>() -> String {
+    let name = std::any::type_name::<T>();
+    let name = name.split('<').next().unwrap_or(name);
+    let mut parts: Vec<&str> = name.split("::").filter(|part| !part.starts_with('{')).collect();
+    let is_closure = name.ends_with("{{closure}}");
+    let last = parts.split_off(parts.len().saturating_sub(2)).join("::");
+    if is_closure { format!("{last}::closure") } else { last }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Some<T>(std::marker::PhantomData<T>);
+
+    fn of<T>(_: &T) -> String {
+        short_name::<T>()
+    }
+
+    #[test]
+    fn names_are_short() {
+        fn plain() {}
+        assert_eq!(of(&plain), "names_are_short::plain");
+        assert_eq!(of(&|| ()), "tests::names_are_short::closure");
+        assert_eq!(short_name::<Some<Vec<u8>>>(), "tests::Some");
+    }
+}

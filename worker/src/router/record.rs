@@ -1,0 +1,95 @@
+//! What is known of each route: for `/routes`, `gin-ctl routes`, and the list that debug mode prints.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::tree::Tree;
+
+/// A route that is registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Record {
+    /// `GET`, or `ANY`.
+    pub method: String,
+    /// With its groups', as it was written.
+    pub path: String,
+    /// Who answers.
+    pub handler: String,
+    /// Who runs before, from the outside in.
+    pub middleware: Vec<String>,
+    /// What it does.
+    pub description: String,
+    /// Words to find it by; its groups' first.
+    pub tags: Vec<String>,
+    /// The names of its parameters.
+    pub params: Vec<String>,
+    /// When it was registered (RFC 3339).
+    pub created_at: String,
+    /// The path in axum's words.
+    #[serde(skip)]
+    pub(crate) template: String,
+}
+
+/// All of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Routes {
+    pub(super) all: Vec<Record>,
+    /// Groups' prefixes, and how many routes each has.
+    pub(super) groups: BTreeMap<String, usize>,
+}
+
+impl Routes {
+    /// Of several servers' parts together.
+    pub(crate) fn joined(all: &[Arc<Self>]) -> Self {
+        let groups = all.iter().flat_map(|routes| routes.groups.clone()).collect();
+        Self { all: all.iter().flat_map(|routes| routes.all.clone()).collect(), groups }
+    }
+
+    /// The same with these links at the beginning of each chain.
+    pub(crate) fn within(&self, outer: &[String]) -> Self {
+        let mut own = self.clone();
+        for record in &mut own.all {
+            record.middleware.splice(0..0, outer.iter().cloned());
+        }
+        own
+    }
+
+    /// In the order of their registration.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Record> {
+        self.all.iter()
+    }
+
+    /// As `/routes` answers.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let routes: BTreeMap<String, &Record> =
+            self.all.iter().map(|record| (format!("{}:{}", record.method, record.path), record)).collect();
+        let group =
+            |(prefix, count): (&String, &usize)| (prefix.clone(), json!({ "prefix": prefix, "routes_count": count }));
+        let groups: serde_json::Map<String, Value> = self.groups.iter().map(group).collect();
+        json!({ "total": self.all.len(), "routes": routes, "groups": groups })
+    }
+
+    /// A radix tree a method.
+    #[must_use]
+    pub fn trees(&self) -> BTreeMap<String, Tree> {
+        let mut trees = BTreeMap::<String, Tree>::new();
+        for record in &self.all {
+            trees.entry(record.method.clone()).or_default().insert(&record.template, &record.handler);
+        }
+        trees
+    }
+
+    /// A line a route, as Gin prints them in debug mode.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let path = self.all.iter().map(|record| record.path.chars().count()).max().unwrap_or_default();
+        let line = |record: &Record| {
+            let chain = record.middleware.len() + 1;
+            format!("{:<7} {:<path$} --> {} ({chain} handlers)", record.method, record.path, record.handler)
+        };
+        self.all.iter().map(line).collect()
+    }
+}

@@ -1,0 +1,197 @@
+//! Routes and groups become one router; those that exclude one another are an error that names both places.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Router;
+use axum::http::Method;
+use axum::routing::MethodRouter;
+
+use super::group::{Group, Middleware, Route};
+use super::path::{RoutePath, join};
+use super::record::{Record, Routes};
+use super::redirect::Redirects;
+use crate::error::StartError;
+
+/// What is registered so far.
+#[derive(Debug)]
+pub struct Registry<S>(Group<S>);
+
+/// The router, and what is known of its routes.
+pub struct Built<S> {
+    pub router: Router<S>,
+    pub routes: Arc<Routes>,
+    pub redirects: Redirects,
+}
+
+impl<S: Clone + Send + Sync + 'static> Built<S> {
+    pub fn with_state(self, state: S) -> Built<()> {
+        Built { router: self.router.with_state(state), routes: self.routes, redirects: self.redirects }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Default for Registry<S> {
+    fn default() -> Self {
+        Self(Group::new(""))
+    }
+}
+
+/// A route among its groups.
+struct Placed<S> {
+    route: Route<S>,
+    path: RoutePath,
+    /// As it was written.
+    written: String,
+    chain: Vec<Middleware<S>>,
+    tags: Vec<String>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Registry<S> {
+    pub fn route(&mut self, route: Route<S>) {
+        self.0.routes.push(route);
+    }
+
+    pub fn group(&mut self, group: Group<S>) {
+        self.0.groups.push(group);
+    }
+
+    /// Whether somebody answers this already, as far as its path can be read.
+    pub fn answers(&self, method: &Method, path: &str) -> bool {
+        fn any<S>(group: &Group<S>, prefix: &str, is: &dyn Fn(&Route<S>, &str) -> bool) -> bool {
+            let prefix = if group.prefix.is_empty() { prefix.to_owned() } else { join(prefix, &group.prefix) };
+            group.routes.iter().any(|route| is(route, &join(&prefix, &route.path)))
+                || group.groups.iter().any(|inner| any(inner, &prefix, is))
+        }
+        any(&self.0, "", &|route, at| at == path && route.method.as_ref().is_none_or(|own| own == method))
+    }
+
+    /// # Errors
+    /// A path that is none, and routes that exclude one another: all of them.
+    pub fn build(self) -> Result<Built<S>, StartError> {
+        let (mut placed, mut groups, mut wrong) = (Vec::new(), BTreeMap::new(), Vec::new());
+        place(self.0, "", &[], &[], &mut placed, &mut groups, &mut wrong);
+        let created_at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let mut paths = Paths::default();
+        let mut all = Vec::new();
+        for Placed { route, path, written, chain, tags } in placed {
+            let template = path.as_str().to_owned();
+            if let Err(other) = paths.check(&template, route.method.as_ref(), route.place) {
+                wrong.push(format!("{}: {} {written} excludes {other}", route.place, name(route.method.as_ref())));
+                continue;
+            }
+            all.push(Record {
+                method: name(route.method.as_ref()).to_owned(),
+                path: written,
+                handler: route.handler,
+                middleware: chain.iter().map(|link| link.name.clone()).collect(),
+                description: route.description,
+                tags,
+                params: path.params().to_vec(),
+                created_at: created_at.clone(),
+                template: template.clone(),
+            });
+            // What was added first runs first: it is put around last.
+            let is_any = route.method.is_none();
+            let answers = chain.iter().rev().fold(route.answers, |answers, link| (link.apply)(answers, is_any));
+            paths.add(&template, answers);
+        }
+        if !wrong.is_empty() {
+            return Err(StartError::Routes(wrong.join("\n")));
+        }
+        let routes = Arc::new(Routes { all, groups });
+        let redirects = Redirects::of(&routes);
+        Ok(Built { router: paths.router(), routes, redirects })
+    }
+}
+
+fn name(method: Option<&Method>) -> &str {
+    method.map_or("ANY", Method::as_str)
+}
+
+fn place<S: Clone + Send + Sync + 'static>(
+    group: Group<S>,
+    prefix: &str,
+    outer: &[Middleware<S>],
+    tags: &[String],
+    placed: &mut Vec<Placed<S>>,
+    groups: &mut BTreeMap<String, usize>,
+    wrong: &mut Vec<String>,
+) {
+    let prefix = if group.prefix.is_empty() { prefix.to_owned() } else { join(prefix, &group.prefix) };
+    let chain: Vec<Middleware<S>> = outer.iter().chain(&group.middleware).cloned().collect();
+    let tags: Vec<String> = tags.iter().chain(&group.tags).cloned().collect();
+    if !prefix.is_empty() {
+        *groups.entry(prefix.clone()).or_default() += group.routes.len();
+    }
+    for route in group.routes {
+        let written = join(&prefix, &route.path);
+        match RoutePath::parse(&written) {
+            Ok(path) => {
+                let chain = chain.iter().chain(&route.middleware).cloned().collect();
+                let tags = tags.iter().chain(&route.tags).cloned().collect();
+                placed.push(Placed { route, path, written, chain, tags });
+            }
+            Err(error) => wrong.push(format!("{}: {error}", route.place)),
+        }
+    }
+    for inner in group.groups {
+        place(inner, &prefix, &chain, &tags, placed, groups, wrong);
+    }
+}
+
+/// Paths that exclude one another are found here, before axum's router would panic.
+struct Paths<S> {
+    tree: matchit::Router<()>,
+    /// Who answers, and from where each method of a path is.
+    answers: HashMap<String, MethodRouter<S>>,
+    places: HashMap<String, Vec<(Option<Method>, &'static Location<'static>)>>,
+    order: Vec<String>,
+}
+
+impl<S> Default for Paths<S> {
+    fn default() -> Self {
+        Self { tree: matchit::Router::new(), answers: HashMap::new(), places: HashMap::new(), order: Vec::new() }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Paths<S> {
+    /// Gives the other one, if it excludes this one.
+    fn check(&mut self, path: &str, method: Option<&Method>, place: &'static Location<'static>) -> Result<(), String> {
+        let known = self.places.get(path);
+        if known.is_none()
+            && let Err(error) = self.tree.insert(path, ())
+        {
+            let other = match &error {
+                matchit::InsertError::Conflict { with } => self.places.get(with).and_then(|all| all.first()),
+                _ => None,
+            };
+            return Err(match (error, other) {
+                (matchit::InsertError::Conflict { with }, Some((_, other))) => format!("{with}, registered at {other}"),
+                (error, _) => error.to_string(),
+            });
+        }
+        let same = |(other, _): &&(Option<Method>, _)| other.is_none() || method.is_none() || other.as_ref() == method;
+        if let Some((other, at)) = known.into_iter().flatten().find(same) {
+            return Err(format!("{} {path}, registered at {at}", name(other.as_ref())));
+        }
+        self.places.entry(path.to_owned()).or_default().push((method.cloned(), place));
+        Ok(())
+    }
+
+    fn add(&mut self, path: &str, answers: MethodRouter<S>) {
+        match self.answers.remove(path) {
+            Some(known) => self.answers.insert(path.to_owned(), known.merge(answers)),
+            None => {
+                self.order.push(path.to_owned());
+                self.answers.insert(path.to_owned(), answers)
+            }
+        };
+    }
+
+    fn router(mut self) -> Router<S> {
+        let all = self.order.iter().filter_map(|path| Some((path, self.answers.remove(path)?)));
+        all.fold(Router::new(), |router, (path, answers)| router.route(path, answers))
+    }
+}

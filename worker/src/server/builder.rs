@@ -1,0 +1,454 @@
+//! A server before it runs: routes, middleware, hooks.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::{FromFn, Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{Route as AxumRoute, any};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tower::{Layer, Service};
+
+use super::Worker;
+use super::mounts::Mount;
+use super::redirecting::redirecting;
+use super::websocket::{Kind, Kinds, WebSockets};
+use crate::config::{Config, Mode};
+use crate::graceful::{Background, Hook, Life};
+use crate::live::{Live, Settings, Snapshot};
+use crate::middleware::{Standard, StandardLayer, names, tell_panics, tried};
+use crate::router::{Built, Group, Redirects, Registry, Route, Routes, short_name};
+use crate::shared_memory::Buckets;
+use crate::system::{self, About};
+use crate::{BoxError, Error, Result, StartError, logging};
+use gin_shared::inherit;
+
+/// Routes, and how they are served.
+///
+/// ```no_run
+/// use gin_worker::{Config, Group, Result, Route, Server};
+/// # async fn list() {}
+///
+/// #[tokio::main]
+/// async fn main() -> Result {
+///     let config = Config::<()>::load()?;
+///     Server::new(&config)
+///         .get("/", || async { "hello" })
+///         .group(Group::new("/api/v1").route(Route::get("/users", list).describe("List users")))
+///         .run()
+///         .await
+/// }
+/// ```
+pub struct Server<S = ()> {
+    pub(super) config: Config,
+    /// Whether our own middleware and endpoints are put around it.
+    pub(super) is_bare: bool,
+    pub(super) registry: Registry<S>,
+    /// axum's own routes, of which nothing is known.
+    merged: Router<S>,
+    around: Vec<(String, Around)>,
+    pub(super) mounts: Vec<Mount>,
+    /// For all routes, so at the end.
+    not_allowed: Vec<Late<S>>,
+    redirects: Arc<OnceLock<Vec<Redirects>>>,
+    /// What was built when the state was given.
+    pub(super) done: Vec<Result<Built<()>, StartError>>,
+    hooks: Vec<Hook>,
+    background: Vec<Background>,
+    life: Life,
+    websockets: Kinds,
+    /// The application's.
+    version: Option<String>,
+}
+
+type Around = Box<dyn FnOnce(Router) -> Router + Send>;
+type Late<S> = Box<dyn FnOnce(Router<S>) -> Router<S> + Send>;
+
+impl<S> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("config", &self.config).field("life", &self.life).finish_non_exhaustive()
+    }
+}
+
+macro_rules! methods {
+    ($($name:ident)*) => {$(
+        #[doc = concat!("As [`Route::", stringify!($name), "`], when there is nothing more to say of it.")]
+        #[must_use]
+        #[track_caller]
+        pub fn $name<H: Handler<T, S>, T: 'static>(self, path: &str, handler: H) -> Self {
+            self.route(Route::$name(path, handler))
+        }
+    )*};
+}
+
+impl<S: Clone + Send + Sync + 'static> Server<S> {
+    /// With our middleware around it (Gin's `Default`), and the system's endpoints.
+    #[must_use]
+    pub fn new<A: Clone>(config: &Config<A>) -> Self {
+        Self::build(config, false)
+    }
+
+    /// With nothing around it (Gin's `New`), and no endpoints of ours.
+    #[must_use]
+    pub fn bare<A: Clone>(config: &Config<A>) -> Self {
+        Self::build(config, true)
+    }
+
+    fn build<A: Clone>(config: &Config<A>, is_bare: bool) -> Self {
+        Self {
+            config: config.settings(),
+            is_bare,
+            registry: Registry::default(),
+            merged: Router::new(),
+            around: Vec::new(),
+            mounts: Vec::new(),
+            not_allowed: Vec::new(),
+            redirects: Arc::default(),
+            done: Vec::new(),
+            hooks: Vec::new(),
+            background: Vec::new(),
+            life: Life::default(),
+            websockets: Kinds::new(),
+            version: None,
+        }
+    }
+
+    methods! { get post put patch delete head options any }
+
+    /// Adds a route.
+    #[must_use]
+    pub fn route(mut self, route: Route<S>) -> Self {
+        self.registry.route(route);
+        self
+    }
+
+    /// Adds a group of routes.
+    #[must_use]
+    pub fn group(mut self, group: Group<S>) -> Self {
+        self.registry.group(group);
+        self
+    }
+
+    /// Adds what a router of axum's serves. Nothing of it stands in `/routes`.
+    #[must_use]
+    pub fn merge(mut self, router: Router<S>) -> Self {
+        self.merged = self.merged.merge(router);
+        self
+    }
+
+    /// Serves the files of a directory under `prefix` (Gin's `Static`), beside those of `[static]`, by whose other settings it goes: hidden
+    /// ones are refused, and no path leads out of it.
+    #[must_use]
+    pub fn files(mut self, prefix: &str, dir: impl Into<PathBuf>) -> Self {
+        self.mounts.push(Mount { prefix: prefix.to_owned(), path: dir.into(), is_file: false });
+        self
+    }
+
+    /// Answers `path` with one file (Gin's `StaticFile`).
+    #[must_use]
+    pub fn static_file(mut self, path: &str, file: impl Into<PathBuf>) -> Self {
+        self.mounts.push(Mount { prefix: path.to_owned(), path: file.into(), is_file: true });
+        self
+    }
+
+    /// Answers what no route does (Gin's `NoRoute`), instead of 404.
+    #[must_use]
+    pub fn fallback<H: Handler<T, S>, T: 'static>(mut self, handler: H) -> Self {
+        self.merged = self.merged.fallback(any(handler).layer(redirecting(&self.redirects)));
+        self
+    }
+
+    /// Answers where a path has routes of other methods alone (Gin's `NoMethod`), instead of 405. `Allow` is set already.
+    #[must_use]
+    pub fn method_not_allowed<H: Handler<T, S>, T: 'static>(mut self, handler: H) -> Self {
+        self.not_allowed.push(Box::new(move |router| router.method_not_allowed_fallback(handler)));
+        self
+    }
+
+    /// Gives the handlers their state.
+    #[must_use]
+    pub fn with_state(mut self, state: S) -> Server {
+        self.done.push(built(self.registry, self.merged, self.not_allowed).map(|built| built.with_state(state)));
+        Server {
+            config: self.config,
+            is_bare: self.is_bare,
+            registry: Registry::default(),
+            merged: Router::new(),
+            around: self.around,
+            mounts: self.mounts,
+            not_allowed: Vec::new(),
+            redirects: self.redirects,
+            done: self.done,
+            hooks: self.hooks,
+            background: self.background,
+            life: self.life,
+            websockets: self.websockets,
+            version: self.version,
+        }
+    }
+
+    /// Runs `f` around everything, the answers to unknown paths, too, inside of what was added before; as
+    /// [`Route::middleware`].
+    #[must_use]
+    pub fn middleware<F, T>(mut self, f: F) -> Self
+    where
+        F: Clone + Send + Sync + 'static,
+        T: 'static,
+        FromFn<F, (), AxumRoute, T>: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Response: IntoResponse + 'static,
+        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Future: Send + 'static,
+    {
+        self.around.push((short_name::<F>(), Box::new(move |router| router.layer(from_fn::<F, T>(f)))));
+        self
+    }
+
+    /// The same for a tower layer.
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<AxumRoute> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.around.push((short_name::<L>(), Box::new(move |router| router.layer(layer))));
+        self
+    }
+
+    /// Runs `hook` when all connections are closed: hooks run one after the other, in the order of these calls, each for
+    /// `timeout` at most. A hook that fails, panics or takes too long is logged and the next one runs.
+    #[must_use]
+    pub fn on_shutdown<F, R>(mut self, name: &str, timeout: Duration, hook: F) -> Self
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.hooks.push(Hook::new(name, timeout, hook));
+        self
+    }
+
+    /// Runs `task` beside the requests, from the start on. It must end by itself when the worker drains ([`Life::draining`]); what has not
+    /// ended `timeout` after the last connection is dropped where it waits, and logged, before the hooks run.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use gin_worker::{Config, Server};
+    ///
+    /// let server: Server = Server::new(&Config::<()>::default()).background("mailer", Duration::from_secs(5), |life| async move {
+    ///     let mut ticks = tokio::time::interval(Duration::from_secs(60));
+    ///     loop {
+    ///         tokio::select! { _ = ticks.tick() => { /* send what waits */ }, () = life.draining() => return }
+    ///     }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn background<F, R>(mut self, name: &str, timeout: Duration, task: F) -> Self
+    where
+        F: FnOnce(Life) -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.background.push(Background::new(name, timeout, task));
+        self
+    }
+
+    /// Sessions of this kind are taken up from the worker before; see [`super::websocket`].
+    #[must_use]
+    pub fn websockets<T>(mut self, sockets: WebSockets<T>) -> Self
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let kind: Arc<dyn Kind> = Arc::new(sockets);
+        self.websockets.insert(kind.name(), kind);
+        self
+    }
+
+    /// The application's version, for `/health` and `/info`: `env!("CARGO_PKG_VERSION")`. Without it they say this library's.
+    #[must_use]
+    pub fn version(mut self, version: &str) -> Self {
+        self.version = Some(version.to_owned());
+        self
+    }
+
+    /// Where it stands: to be asked by handlers and background tasks.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.life.clone()
+    }
+
+    /// Tells it all by `life`, which a handler of the router has already.
+    #[must_use]
+    pub fn with_life(mut self, life: Life) -> Self {
+        self.life = life;
+        self
+    }
+}
+
+/// One router of all, and what is known of its routes.
+pub(crate) struct Finished {
+    pub(crate) router: Router,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) about: Arc<About>,
+    pub(crate) settings: Settings,
+}
+
+impl Server {
+    /// Serves until it is told to stop, drains, and runs the hooks. Logs as `[logging]` says, unless the application has a subscriber of
+    /// its own, or wants nothing of ours ([`Self::bare`]).
+    ///
+    /// # Errors
+    /// If it cannot start; see [`StartError`].
+    pub async fn run(self) -> Result {
+        let _log = if self.is_bare || tracing::dispatcher::has_been_set() {
+            None
+        } else {
+            Some(logging::start(&self.config.logging).map_err(StartError::Log)?)
+        };
+        tell_panics();
+        for warning in &self.config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let mut inherited = inherit::take().map_err(StartError::Inherit)?;
+        let worker = self.worker(inherited.shared_memory.take())?;
+        worker.run(inherited).await?;
+        Ok(())
+    }
+
+    /// Its routes and all that stands around them, as a router of axum's: to be served by somebody else, or asked without a socket.
+    /// Of the rest (hooks, background tasks, logs, drain) there is nothing then.
+    ///
+    /// # Errors
+    /// Routes that exclude one another, and files that are not there; see [`StartError`].
+    pub fn into_router(self) -> Result<Router, StartError> {
+        self.finish(None).map(|finished| finished.router)
+    }
+
+    pub(crate) fn worker(mut self, memory: Option<OwnedFd>) -> Result<Worker, StartError> {
+        let (config, life, is_bare) = (self.config.clone(), self.life.clone(), self.is_bare);
+        let (hooks, websockets) = (std::mem::take(&mut self.hooks), std::mem::take(&mut self.websockets));
+        let background = std::mem::take(&mut self.background);
+        let Finished { router, routes, about, settings } = self.finish(memory)?;
+        if config.server.mode == Mode::Debug && !is_bare {
+            for line in routes.lines() {
+                tracing::info!("{line}");
+            }
+        }
+        Ok(Worker { config, settings, router, about, hooks, background, life, websockets })
+    }
+
+    /// # Errors
+    /// Routes that exclude one another: all of them; files that are not there.
+    pub(crate) fn finish(self, memory: Option<OwnedFd>) -> Result<Finished, StartError> {
+        let redirects_slashes = self.config.server.redirect_trailing_slash && !self.is_bare;
+        let mut own = self;
+        let counts = own.config.features.metrics && !own.is_bare;
+        let about = About::new(&own.config, own.life.clone(), own.version.clone(), counts);
+        own.add_files()?;
+        let last = built(std::mem::take(&mut own.registry), std::mem::take(&mut own.merged), Vec::new());
+        let (mut router, mut routes, mut redirects) = (Router::new(), Vec::new(), Vec::new());
+        for built in std::mem::take(&mut own.done).into_iter().chain([last]) {
+            let built = built?;
+            router = joined(router, built.router)?;
+            routes.push(built.routes);
+            redirects.push(built.redirects);
+        }
+        if !own.is_bare {
+            // What the application has, in whatever way, goes before ours.
+            for route in system::public(&own.config, &about) {
+                let mut registry = Registry::default();
+                registry.route(route);
+                let built = registry.build()?;
+                if let Ok(with) = tried(|| router.clone().merge(built.router)) {
+                    router = with;
+                    routes.push(built.routes);
+                    redirects.push(built.redirects);
+                }
+            }
+            let fallback =
+                Router::new().fallback(any(async || Error::not_found("not found")).layer(redirecting(&own.redirects)));
+            router = tried(|| router.clone().merge(fallback)).unwrap_or(router);
+        }
+        router = own.not_allowed.into_iter().fold(router, |router, add| add(router));
+        if !own.is_bare {
+            // Where nobody has said anything else.
+            router = router.method_not_allowed_fallback(method_not_allowed);
+        }
+        if redirects_slashes {
+            // Set once: `finish` takes the server.
+            let _ = own.redirects.set(redirects);
+        }
+        let mut outer = if own.is_bare { Vec::new() } else { names(&own.config, counts) };
+        // What was added first runs first: it is put around last.
+        let (around_names, around): (Vec<_>, Vec<_>) = own.around.into_iter().unzip();
+        let has_around = !around_names.is_empty();
+        outer.extend(around_names);
+        let mut router = around.into_iter().rev().fold(router, |router, around| around(router));
+        let routes = Arc::new(Routes::joined(&routes).within(&outer));
+        let buckets = Arc::new(buckets(memory, &own.config, own.is_bare));
+        let settings: Settings = Arc::new(ArcSwap::from_pointee(Live::open(own.config, buckets)?));
+        if !own.is_bare {
+            let parts = Standard { settings: Arc::clone(&settings), metrics: about.metrics.clone() };
+            router = router.layer(StandardLayer::new(parts));
+        } else if routes.iter().len() > 0 || has_around {
+            // For what of ours the application has put around its routes.
+            let settings = Arc::clone(&settings);
+            router = router.layer(from_fn(move |mut request: Request, next: Next| {
+                Snapshot::put(&settings.load(), None, &mut request);
+                next.run(request)
+            }));
+        }
+        // Set once: it was made here.
+        let _ = about.routes.set(Arc::clone(&routes));
+        Ok(Finished { router, routes, about, settings })
+    }
+}
+
+/// Those that all workers share, where there are any.
+fn buckets(memory: Option<OwnedFd>, config: &Config, is_bare: bool) -> Buckets {
+    // Nobody asks for them.
+    let count = if is_bare { 0 } else { config.rate_limit.clients as usize };
+    memory.map_or_else(
+        || Buckets::own(count),
+        |fd| {
+            Buckets::shared(fd).unwrap_or_else(|error| {
+                tracing::warn!("rate limits count in this worker alone: {error}");
+                Buckets::own(count)
+            })
+        },
+    )
+}
+
+/// axum panics where two of its routers answer the same.
+fn joined<S: Clone + Send + Sync + 'static>(one: Router<S>, other: Router<S>) -> Result<Router<S>, StartError> {
+    let join = std::panic::AssertUnwindSafe(|| one.merge(other));
+    std::panic::catch_unwind(join).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        StartError::Routes(text.unwrap_or_else(|| "two routers answer the same".to_owned()))
+    })
+}
+
+/// Routes and axum's own together.
+fn built<S: Clone + Send + Sync + 'static>(
+    registry: Registry<S>,
+    merged: Router<S>,
+    not_allowed: Vec<Late<S>>,
+) -> Result<Built<S>, StartError> {
+    let built = registry.build()?;
+    let router = not_allowed.into_iter().fold(joined(built.router, merged)?, |router, add| add(router));
+    Ok(Built { router, ..built })
+}
+
+async fn method_not_allowed(method: Method) -> Response {
+    Error::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not allowed here")).into_response()
+}

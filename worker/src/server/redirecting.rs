@@ -1,0 +1,59 @@
+//! Gin's redirect of slashes, around the answer to unknown paths.
+
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use futures_util::TryFutureExt;
+use futures_util::future::{Either, MapOk, Ready, ready};
+use tower::{Layer, Service};
+
+use crate::router::Redirects;
+
+/// Before it is said that there is no such path, a slash at its end is looked at.
+#[derive(Debug, Clone)]
+pub(super) struct Redirecting(Arc<OnceLock<Vec<Redirects>>>);
+
+pub(super) fn redirecting(redirects: &Arc<OnceLock<Vec<Redirects>>>) -> Redirecting {
+    Redirecting(Arc::clone(redirects))
+}
+
+impl<S> Layer<S> for Redirecting {
+    type Service = RedirectOr<S>;
+
+    fn layer(&self, inner: S) -> RedirectOr<S> {
+        RedirectOr { redirects: Arc::clone(&self.0), inner }
+    }
+}
+
+/// What is asked if there is nothing to redirect to.
+#[derive(Debug, Clone)]
+pub(super) struct RedirectOr<S> {
+    redirects: Arc<OnceLock<Vec<Redirects>>>,
+    inner: S,
+}
+
+impl<S> Service<Request> for RedirectOr<S>
+where
+    S: Service<Request, Error = Infallible>,
+    S::Response: IntoResponse,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<Ready<Result<Response, Infallible>>, MapOk<S::Future, fn(S::Response) -> Response>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let (method, uri) = (request.method(), request.uri());
+        let found = self.redirects.get().into_iter().flatten().find_map(|redirects| redirects.answer(method, uri));
+        match found {
+            Some(redirect) => Either::Left(ready(Ok(redirect))),
+            None => Either::Right(self.inner.call(request).map_ok(IntoResponse::into_response)),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Memory that all workers of an instance share, over restarts: the buckets of the rate limit.
+//!
+//! The master makes it (a memfd of fixed size) and passes it on by `GIN_SHARED_MEMORY_FD`; a worker without one has its own. Layout,
+//! version 1, in the machine's byte order:
+//!
+//! | at | |
+//! |---|---|
+//! | 0 | `gin\0mem\x01`, 8 bytes |
+//! | 8 | a seed, for nobody to foresee where a client's bucket is |
+//! | 16 | until when somebody has the turn to give buckets away |
+//! | 24 | nothing yet |
+//! | 32 | so many buckets, 16 bytes each: whose it is, and when it is empty, in nanoseconds of the monotonic clock |
+//!
+//! Every word is read and written atomically. Requests are counted by compare and exchange alone; for a client's first one there is a turn
+//! of a millisecond at most, which a process that dies loses. This
+//! is the only file of this crate with memory that Rust cannot know of.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+/// What it begins with.
+const MAGIC: u64 = u64::from_ne_bytes(*b"gin\0mem\x01");
+const HEADER: usize = 4;
+/// How long somebody may take to give a bucket away, in nanoseconds.
+const TURN: u64 = 1_000_000;
+const BUCKET: usize = 2;
+const WORD: usize = size_of::<u64>();
+/// A client's bucket is one of so many, behind one another.
+const PROBES: usize = 8;
+
+/// Buckets, by client.
+#[derive(Debug)]
+pub(crate) struct Buckets {
+    words: Words,
+    count: usize,
+}
+
+#[derive(Debug)]
+enum Words {
+    Own(Box<[AtomicU64]>),
+    Shared(Mapping),
+}
+
+/// Mapped memory, which this process never unmaps before it drops it.
+#[derive(Debug)]
+struct Mapping {
+    start: NonNull<AtomicU64>,
+    words: usize,
+    /// A master that finds this worker after the death of its own takes it from here.
+    _fd: OwnedFd,
+}
+
+// SAFETY: it is a slice of atomics that nobody moves or frees; any thread may use it.
+#[allow(unsafe_code, reason = "a pointer into mapped memory")]
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+#[allow(unsafe_code, reason = "a pointer into mapped memory")]
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    #[allow(unsafe_code, reason = "mmap(2)")]
+    fn of(fd: OwnedFd) -> io::Result<Self> {
+        let length = usize::try_from(rustix::fs::fstat(&fd)?.st_size).unwrap_or(0);
+        if length < (HEADER + BUCKET) * WORD || length % WORD != 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "shared memory of an odd size"));
+        }
+        // It could be cut short under the mapping otherwise, and every access would end this process.
+        let seals = rustix::fs::fcntl_get_seals(&fd)?;
+        if !seals.contains(rustix::fs::SealFlags::SHRINK) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "shared memory that may shrink"));
+        }
+        // SAFETY: the kernel chooses a free place; the length is the file's, which cannot shrink.
+        let start = unsafe {
+            mmap(std::ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, fd.as_fd(), 0)
+        }?;
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, words: length / WORD, _fd: fd })
+    }
+
+    #[allow(unsafe_code, reason = "mapped memory as a slice")]
+    fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping is page-aligned, as long as that, lives as long as `self`, and every process that has it uses
+        // atomics alone.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.words) }
+    }
+}
+
+impl Drop for Mapping {
+    #[allow(unsafe_code, reason = "munmap(2)")]
+    fn drop(&mut self) {
+        // SAFETY: mapped by us with this length, and no slice of it outlives `self`.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.words * WORD) };
+    }
+}
+
+impl Buckets {
+    /// Of this process alone.
+    pub(crate) fn own(count: usize) -> Self {
+        let words = std::iter::repeat_with(|| AtomicU64::new(0)).take(HEADER + count.max(PROBES) * BUCKET).collect();
+        Self::begun(Words::Own(words))
+    }
+
+    /// Those that all workers share.
+    ///
+    /// # Errors
+    /// If it cannot be mapped, or another version has laid it out.
+    pub(crate) fn shared(fd: OwnedFd) -> io::Result<Self> {
+        let own = Self::begun(Words::Shared(Mapping::of(fd)?));
+        match own.words()[0].load(Ordering::Acquire) {
+            MAGIC => Ok(own),
+            other => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, format!("shared memory of another version: {other:#x}")))
+            }
+        }
+    }
+
+    /// Whoever comes first writes the header.
+    fn begun(words: Words) -> Self {
+        let mut own = Self { words, count: 0 };
+        own.count = (own.words().len() - HEADER) / BUCKET;
+        let seed = RandomState::new().hash_one(std::process::id());
+        let _ = own.words()[1].compare_exchange(0, seed.max(1), Ordering::AcqRel, Ordering::Acquire);
+        let _ = own.words()[0].compare_exchange(0, MAGIC, Ordering::AcqRel, Ordering::Acquire);
+        own
+    }
+
+    fn words(&self) -> &[AtomicU64] {
+        match &self.words {
+            Words::Own(words) => words,
+            Words::Shared(mapping) => mapping.words(),
+        }
+    }
+
+    /// For keys.
+    pub(crate) fn seed(&self) -> u64 {
+        self.words()[1].load(Ordering::Relaxed)
+    }
+
+    /// The bucket of this key, which is not 0: its own, else an empty one, else that of its places which is empty first.
+    pub(crate) fn of(&self, key: u64, now: u64) -> Bucket<'_> {
+        let first = usize::try_from(key % self.count as u64).unwrap_or(0);
+        let places = || (0..PROBES.min(self.count)).map(|step| self.at((first + step) % self.count));
+        let is_its = |bucket: &Bucket<'_>| bucket.whose.load(Ordering::SeqCst) == key;
+        if let Some(bucket) = places().find(is_its) {
+            return bucket;
+        }
+        // A client's first request, or its first after it was forgotten: two that come at once must not have a bucket each.
+        let _turn = self.turn();
+        if let Some(bucket) = places().find(is_its) {
+            return bucket;
+        }
+        let emptied = |bucket: &Bucket<'_>| {
+            let then = bucket.load();
+            if then <= now { 0 } else { then }
+        };
+        let Some(bucket) = places().min_by_key(emptied) else { unreachable!("there are places") };
+        // Another's, who is forgotten.
+        bucket.then.store(0, Ordering::SeqCst);
+        bucket.whose.store(key, Ordering::SeqCst);
+        bucket
+    }
+
+    /// One after the other gives buckets away. Whoever dies while it does, or is kept from it for long, has lost its turn: nobody waits
+    /// for it for more than [`TURN`].
+    fn turn(&self) -> Turn<'_> {
+        let word = &self.words()[2];
+        let mut rounds = 0_u32;
+        loop {
+            let (until, now) = (word.load(Ordering::SeqCst), monotonic());
+            if until <= now {
+                let own = now + TURN;
+                if word.compare_exchange(until, own, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                    return Turn { word, own };
+                }
+            }
+            rounds += 1;
+            if rounds.is_multiple_of(16) { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+    }
+
+    fn at(&self, place: usize) -> Bucket<'_> {
+        let at = HEADER + place * BUCKET;
+        Bucket { whose: &self.words()[at], then: &self.words()[at + 1] }
+    }
+}
+
+/// Somebody's turn, until it is dropped.
+struct Turn<'a> {
+    word: &'a AtomicU64,
+    own: u64,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // Unless another has it by now.
+        let _ = self.word.compare_exchange(self.own, 0, Ordering::SeqCst, Ordering::SeqCst);
+    }
+}
+
+/// Nanoseconds since the machine's start, the same in all processes.
+pub(crate) fn monotonic() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// One client's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bucket<'a> {
+    whose: &'a AtomicU64,
+    then: &'a AtomicU64,
+}
+
+impl Bucket<'_> {
+    /// When it is empty.
+    pub(crate) fn load(&self) -> u64 {
+        self.then.load(Ordering::Acquire)
+    }
+
+    /// Gives what it is instead, if it is not `from`.
+    pub(crate) fn exchange(&self, from: u64, to: u64) -> Result<(), u64> {
+        self.then.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+
+    use super::*;
+
+    fn memory(length: u64, seals: SealFlags) -> OwnedFd {
+        let fd = memfd_create("gin-test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+        ftruncate(&fd, length).unwrap();
+        fcntl_add_seals(&fd, seals).unwrap();
+        fd
+    }
+
+    #[test]
+    fn two_mappings_are_the_same_buckets() {
+        let fd = memory(32 + 16 * 1024, SealFlags::SHRINK | SealFlags::GROW);
+        let (one, other) = (Buckets::shared(fd.try_clone().unwrap()).unwrap(), Buckets::shared(fd).unwrap());
+        assert_eq!(one.seed(), other.seed());
+        one.of(7, 0).exchange(0, 99).unwrap();
+        assert_eq!(other.of(7, 0).load(), 99);
+        // An empty one is anybody's.
+        assert_eq!(other.of(7 + 1024, 0).load(), 0);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused() {
+        assert!(Buckets::shared(memory(1000 * 16, SealFlags::empty())).is_err(), "it may shrink");
+        assert!(Buckets::shared(memory(8, SealFlags::SHRINK)).is_err(), "too short");
+        assert!(Buckets::shared(memory(1001, SealFlags::SHRINK)).is_err(), "odd");
+        let fd = memory(32 + 16 * 64, SealFlags::SHRINK);
+        rustix::io::pwrite(&fd, b"gin\0mem\x02", 0).unwrap();
+        assert!(Buckets::shared(fd).unwrap_err().to_string().contains("another version"));
+    }
+}

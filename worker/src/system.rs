@@ -1,0 +1,188 @@
+//! The endpoints of the system: `/health`, `/livez`, `/readyz`; and `/info`, `/metrics`, `/routes`, which in release mode only the
+//! private listener shows, unless `server.public` names them. `/routes?tree` draws them as radix trees.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::extract::Query;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use gin_shared::inherit::{Identity, identity};
+use serde_json::{Value, json};
+
+use crate::config::{Config, Mode};
+use crate::graceful::Phase;
+use crate::middleware::{CONTENT_TYPE, Metrics};
+use crate::router::{Route, Routes};
+use crate::{Error, Life, Result};
+
+/// Where one asks how it is.
+pub(crate) const PROBES: [&str; 3] = ["/health", "/livez", "/readyz"];
+
+/// What the endpoints know.
+#[derive(Debug)]
+pub(crate) struct About {
+    name: String,
+    version: String,
+    identity: Option<Identity>,
+    life: Life,
+    started: Instant,
+    start_time: String,
+    metrics_path: String,
+    /// `None`: nothing is counted.
+    pub(crate) metrics: Option<Arc<Metrics>>,
+    /// Known once all are registered.
+    pub(crate) routes: OnceLock<Arc<Routes>>,
+}
+
+impl About {
+    /// Of this process, which starts now.
+    pub(crate) fn new(config: &Config, life: Life, version: Option<String>, counts: bool) -> Arc<Self> {
+        Arc::new(Self {
+            name: config.server.name.clone(),
+            version: version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
+            identity: identity(),
+            life,
+            started: Instant::now(),
+            start_time: now(),
+            metrics_path: config.monitoring.path.clone(),
+            metrics: counts.then(|| Metrics::new(&config.monitoring.namespace)),
+            routes: OnceLock::new(),
+        })
+    }
+
+    fn uptime(&self) -> String {
+        humantime::format_duration(Duration::from_secs(self.started.elapsed().as_secs())).to_string()
+    }
+
+    fn health(&self) -> Value {
+        json!({
+            "status": "healthy",
+            "timestamp": now(),
+            "uptime": self.uptime(),
+            "version": self.version,
+        })
+    }
+
+    fn info(&self) -> Value {
+        let identity = self.identity.as_ref();
+        json!({
+            "name": self.name,
+            "version": self.version,
+            "start_time": self.start_time,
+            "uptime": self.uptime(),
+            "rust_version": env!("GIN_RUST_VERSION"),
+            "framework": concat!("gin-worker ", env!("CARGO_PKG_VERSION")),
+            "pid": std::process::id(),
+            "instance": identity.map(|identity| &identity.instance),
+            "generation": identity.map(|identity| identity.generation),
+            "slot": identity.map(|identity| identity.slot),
+            "release": identity.and_then(|identity| identity.release.as_ref()),
+            "phase": format!("{:?}", self.life.phase()).to_lowercase(),
+            "connections": self.life.connections(),
+            "accepted": self.life.accepted(),
+            "taken_over": self.life.taken_over(),
+        })
+    }
+
+    /// As JSON, or as the trees of all methods.
+    fn routes(&self, asked: &Asked) -> Response {
+        let Some(routes) = self.routes.get() else { return StatusCode::NO_CONTENT.into_response() };
+        if asked.tree.is_some() { trees(routes).into_response() } else { Json(routes.json()).into_response() }
+    }
+
+    fn metrics(&self) -> Result<impl IntoResponse> {
+        let metrics = self.metrics.as_ref().ok_or_else(|| Error::not_found("nothing is counted (features.metrics)"))?;
+        Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.text(&self.life)))
+    }
+}
+
+/// How routes are to be shown.
+#[derive(Debug, serde::Deserialize)]
+struct Asked {
+    /// With any value: as trees.
+    tree: Option<String>,
+}
+
+fn trees(routes: &Routes) -> String {
+    let trees = routes.trees();
+    let drawn: Vec<String> = trees.iter().map(|(method, tree)| format!("{method}\n{tree}")).collect();
+    drawn.join("\n")
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+}
+
+/// Where a method answers with what is known.
+type Shown = fn(&Arc<About>, Asked) -> Response;
+
+/// Those that everybody may see.
+pub(crate) fn public<S: Clone + Send + Sync + 'static>(config: &Config, about: &Arc<About>) -> Vec<Route<S>> {
+    let shows_all = config.server.mode != Mode::Release;
+    let is_public = |name: &str| shows_all || config.server.public.iter().any(|public| public == name);
+    let mut all = vec![
+        of("/health", about, |about, _| Json(about.health()).into_response()).describe("Whether it works"),
+        of("/livez", about, |_, _| "ok\n".into_response()).describe("Whether it runs: for a liveness probe"),
+        of("/readyz", about, |about, _| ready(about).into_response())
+            .describe("Whether to send requests: for a readiness probe"),
+    ];
+    if is_public("/info") {
+        all.push(of("/info", about, |about, _| Json(about.info()).into_response()).describe("Which worker this is"));
+    }
+    if is_public("/routes") {
+        for path in ROUTES {
+            all.push(of(path, about, |about, asked| about.routes(&asked)).describe("Every route"));
+        }
+    }
+    if is_public("/metrics") && about.metrics.is_some() {
+        let metrics: Shown = |about, _| about.metrics().into_response();
+        all.push(of(&about.metrics_path, about, metrics).describe("Requests in numbers, for Prometheus"));
+    }
+    all.into_iter().map(|route| route.tag("system")).collect()
+}
+
+/// The seeds have both.
+const ROUTES: [&str; 2] = ["/routes", "/api/v1/routes"];
+
+fn of<S: Clone + Send + Sync + 'static>(path: &str, about: &Arc<About>, show: Shown) -> Route<S> {
+    let about = Arc::clone(about);
+    Route::get(path, async move |Query(asked): Query<Asked>| show(&about, asked)).named("gin_worker::system")
+}
+
+/// For the supervisor and the operators: all of them, whatever the application has at these paths.
+pub(crate) fn private(about: &Arc<About>) -> Router {
+    let shown = |show: Shown| {
+        let about = Arc::clone(about);
+        get(async move |Query(asked): Query<Asked>| show(&about, asked))
+    };
+    let metrics: Shown = |about, _| about.metrics().into_response();
+    let mut router = Router::new()
+        .route("/health", shown(|about, _| Json(about.health()).into_response()))
+        .route("/livez", shown(|_, _| "ok\n".into_response()))
+        .route("/readyz", shown(|about, _| serving(about).into_response()))
+        .route("/info", shown(|about, _| Json(about.info()).into_response()))
+        .route("/metrics", shown(metrics));
+    for path in ROUTES {
+        router = router.route(path, shown(|about, asked| about.routes(&asked)));
+    }
+    let own = ["/health", "/livez", "/readyz", "/info", "/metrics"];
+    if !own.contains(&about.metrics_path.as_str()) && !ROUTES.contains(&about.metrics_path.as_str()) {
+        router = router.route(&about.metrics_path, shown(metrics));
+    }
+    router
+}
+
+fn ready(about: &About) -> Result<&'static str> {
+    if about.life.is_ready() { Ok("ready\n") } else { Err(Error::new(StatusCode::SERVICE_UNAVAILABLE, "stopping")) }
+}
+
+/// The host may be ready for requests while this worker is on its way out.
+fn serving(about: &About) -> Result<&'static str> {
+    match about.life.phase() {
+        Phase::Waiting | Phase::Serving => Ok("ready\n"),
+        Phase::LameDuck | Phase::Draining | Phase::Cut => Err(Error::new(StatusCode::SERVICE_UNAVAILABLE, "draining")),
+    }
+}
