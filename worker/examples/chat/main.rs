@@ -181,6 +181,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/chat", get(join))
         .route("/pid", get(|| async { Json(std::process::id()) }))
         .with_state(App { log, chats: chats.clone() });
-    Server::new(&Config::load()?, router).websockets(chats).run().await?;
+    Server::bare(&Config::<()>::load()?).merge(router).websockets(chats).run().await?;
     Ok(())
 }
