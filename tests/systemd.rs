@@ -247,11 +247,14 @@ fn the_shipped_units_work_and_gin_server_is_hardened() {
     lab.ok(&[
         "sh",
         "-c",
-        "printf '[server]\\n[supervisor]\\nstatus_group = \"gin-server\"\\n' > /etc/gin/gin-server.toml",
+        "printf '[server]\\n[supervisor]\\nstatus_group = \"gin-server\"\\n[logging]\\noutput = \"journald\"\\n' > /etc/gin/gin-server.toml",
     ]);
     lab.ok(&["systemctl", "start", "gin-server.socket"]);
     let server = Address::Unix(lab.dir().join("s.sock"));
     assert_eq!(get(&server, "/livez").unwrap().status, 200);
+    // Requests are lines of the journal, with their fields.
+    let is_line = |line: &serde_json::Value| line["MESSAGE"] == "GET /livez 200" && line["F_STATUS"] == "200";
+    eventually("a request in the journal", || lab.journal("gin-server").iter().any(is_line));
     let load = Load::new().one_shot(&server, 4);
     load.flows(50);
     lab.ok(&["systemctl", "reload", "gin-server"]);

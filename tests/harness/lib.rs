@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a harness fails by panicking: that is its verdict")]
 
+mod alone;
 mod builder;
 mod control;
 mod http;
@@ -15,6 +16,7 @@ mod place;
 mod releases;
 mod supervisor;
 
+pub use alone::{Alone, alone, alone_in};
 pub use builder::{Builder, supervisor};
 pub use control::{Ctl, Events};
 pub use http::{Address, Client, Failure, Response, get};

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use gin_shared::generation::Generation;
 use gin_shared::status::{Role, Status};
@@ -14,7 +15,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::control::{Ctl, Events, status};
-use crate::{Address, Load, Notifications, Releases, Response, binary, get};
+use crate::{Address, Load, Notifications, PATIENCE, Releases, Response, binary, get};
 
 /// One that runs. Killed, with its workers, when dropped.
 #[derive(Debug)]
@@ -84,9 +85,11 @@ impl Supervisor {
     /// # Panics
     /// If the file is not there.
     pub fn configure(&self, change: impl FnOnce(String) -> String) {
-        let file = self.dir.path().join("shop.toml");
+        let (file, new) = (self.dir.path().join("shop.toml"), self.dir.path().join("shop.new"));
         let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(file, change(text)).unwrap();
+        // Nobody reads half of it.
+        std::fs::write(&new, change(text)).unwrap();
+        std::fs::rename(new, file).unwrap();
     }
 
     /// Its control socket.
@@ -112,6 +115,26 @@ impl Supervisor {
     #[must_use]
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.dir.path().join("log")).unwrap()).into_owned()
+    }
+
+    /// Until its log says `part`.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn until_log(&self, part: &str) {
+        self.until_log_again(part, 1);
+    }
+
+    /// Until it has said that so many times.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn until_log_again(&self, part: &str, times: usize) {
+        let began = std::time::Instant::now();
+        while self.log().matches(part).count() < times {
+            assert!(began.elapsed() < PATIENCE, "{part:?} is not said: {}", self.log());
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
     }
 
     /// How it is.
@@ -244,11 +267,11 @@ impl Supervisor {
         let file = format!("/proc/{}/status", self.child.id());
         let (mut peak, began) = (0, std::time::Instant::now());
         while !self.is_dead() {
-            assert!(began.elapsed() < crate::PATIENCE, "it does not end: {}", self.log());
+            assert!(began.elapsed() < PATIENCE, "it does not end: {}", self.log());
             let status = std::fs::read_to_string(&file).unwrap_or_default();
             let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
             peak = line.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(peak);
-            std::thread::park_timeout(std::time::Duration::from_millis(10));
+            std::thread::park_timeout(Duration::from_millis(10));
         }
         peak
     }

@@ -3,7 +3,7 @@
 
 use gin_shared::channel::{FromMaster, FromWorker, decode};
 use gin_shared::control::{CancelRequest, RestartRequest, ScaleRequest, StopRequest};
-use gin_supervisor::machine::snapshot;
+use gin_supervisor::machine::{Machine, snapshot};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
     let _ = serde_json::from_slice::<StopRequest>(data);
     let _ = decode::<FromMaster>(data);
     let _ = decode::<FromWorker>(data);
-    if let Ok(machine) = snapshot::read(data, "boot") {
-        assert_eq!(snapshot::read(&snapshot::write(&machine, "boot"), "boot").ok().as_ref(), Some(&machine));
+    if let Ok(machine) = snapshot::read::<Machine>(data, "boot") {
+        assert_eq!(snapshot::read(&snapshot::write(&machine, "boot").expect("it can be written"), "boot").ok(), Some(machine));
     }
 });

@@ -1,0 +1,158 @@
+//! Where workers' log lines go: whole, to files of bounded size that are reopened, at a level that changes live.
+
+use std::path::Path;
+
+use harness::{Client, alone, get, supervisor};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    // The last one may be on its way.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"))).collect()
+}
+
+/// Until the file has a line that is meant.
+fn until(path: &Path, is_meant: impl Fn(&Value) -> bool) -> Value {
+    let began = std::time::Instant::now();
+    loop {
+        if let Some(line) = lines(path).into_iter().find(&is_meant) {
+            return line;
+        }
+        assert!(began.elapsed() < harness::PATIENCE, "{:#?}", lines(path));
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+}
+
+fn asked_for(path: &str) -> impl Fn(&Value) -> bool {
+    move |line| line["path"] == path
+}
+
+#[test]
+fn a_request_is_a_line_in_the_seeds_shape_and_secrets_are_not_in_it() {
+    let server = alone("[server]\nname = \"shop\"\n");
+    let mut client = Client::connect(server.address()).unwrap();
+    client
+        .send(b"GET /nowhere?token=hunter2 HTTP/1.1\r\nHost: x\r\nUser-Agent: test \"1\"\r\nAuthorization: hunter2\r\nCookie: s=hunter2\r\n\r\n")
+        .unwrap();
+    assert_eq!(client.response().unwrap().status, 404);
+    let line = server.until("GET /nowhere 404");
+    for (key, value) in [
+        ("level", "info"),
+        ("method", "GET"),
+        ("path", "/nowhere"),
+        ("protocol", "HTTP/1.1"),
+        ("client_ip", "127.0.0.1"),
+        ("user_agent", "test \"1\""),
+    ] {
+        assert_eq!(line[key], value, "{line}");
+    }
+    assert_eq!(line["status"], 404);
+    assert!(line["latency"].as_str().unwrap().ends_with("ms") && line["timestamp"].as_str().unwrap().ends_with('Z'));
+    assert!(!line.to_string().contains("hunter2"), "{line}");
+}
+
+#[test]
+fn several_workers_write_one_file_and_follow_its_renaming() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let (log, moved) = (dir.path().join("logs/shop.log"), dir.path().join("logs/moved"));
+    let gin = supervisor()
+        .workers(3)
+        .and_unix()
+        .set("soak = \"0s\"")
+        .section(&format!("[logging]\noutput = \"file\"\nfile_path = {log:?}"))
+        .start();
+    let load = gin.load();
+    load.flows(200);
+    std::fs::rename(&log, &moved).unwrap();
+    // As logrotate does.
+    gin.signal(Signal::SIGUSR1);
+    gin.until_log("3 workers were told to open their log files anew");
+    for _ in 0..3 {
+        gin.restart();
+    }
+    load.flows(200);
+    let report = load.finish();
+    report.assert_unhurt();
+    assert_eq!(gin.get("/the-last").status, 404);
+    until(&log, asked_for("/the-last"));
+    gin.stop();
+    // Each line is whole, and each request is one.
+    let all: Vec<Value> = lines(&moved).into_iter().chain(lines(&log)).collect();
+    let requests = all.iter().filter(|line| line["path"] == "/").count() as u64;
+    assert_eq!(requests, report.requests);
+    assert!(all.iter().any(|line| line["taken_over"] == true), "connections went from worker to worker");
+}
+
+#[test]
+fn a_file_that_is_full_is_put_aside_and_compressed() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let log = dir.path().join("shop.log");
+    let sections =
+        format!("[logging]\noutput = \"file\"\nfile_path = {log:?}\nmax_size = 1\nmax_backups = 2\ncompress = true\n");
+    let gin = supervisor().workers(2).section(&sections).start();
+    let agent = "a".repeat(7000);
+    let mut client = Client::connect(&gin.tcp()).unwrap();
+    for _ in 0..600 {
+        client.send(format!("GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: {agent}\r\n\r\n").as_bytes()).unwrap();
+        assert_eq!(client.response().unwrap().status, 200);
+    }
+    let began = std::time::Instant::now();
+    loop {
+        let mut names: Vec<String> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        let gzipped = names.iter().filter(|name| name.ends_with(".log.gz")).count();
+        if (names.len(), gzipped) == (3, 2) {
+            break;
+        }
+        assert!(began.elapsed() < harness::PATIENCE, "{names:?}");
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+    assert!(std::fs::metadata(&log).unwrap().len() <= 1 << 20);
+    gin.stop();
+}
+
+#[test]
+fn the_level_changes_live() {
+    let server = alone("");
+    get(server.address(), "/one").unwrap();
+    let _ = server.until("GET /one 404");
+    server.configure("[logging]\nlevel = \"error\"\n");
+    let _ = server.until("the configuration has changed");
+    get(server.address(), "/two").unwrap();
+    server.configure("[logging]\nlevel = \"info\"\n");
+    let next = server.until("the log level is info now");
+    assert_eq!(next["level"], "info");
+    get(server.address(), "/three").unwrap();
+    let _ = server.until("GET /three 404");
+    // By the operator, for all workers of an instance.
+    let gin = supervisor().workers(2);
+    let log = gin.dir().join("shop.log");
+    let gin = gin.section(&format!("[logging]\noutput = \"file\"\nfile_path = {log:?}\nlevel = \"error\"")).start();
+    assert_eq!(gin.get("/unseen").status, 404);
+    assert_eq!(gin.ctl(&["log-level"]).out.trim(), "info");
+    gin.ctl(&["log-level", "debug"]).assert(0, &["debug: the supervisor; 2 workers were told"]);
+    assert_eq!(gin.ctl(&["log-level"]).out.trim(), "debug");
+    gin.ctl(&["log-level", "loud"]).assert(2, &["loud"]);
+    until(&log, |line| line["message"] == "the log level is debug now");
+    assert_eq!(gin.get("/seen").status, 404);
+    until(&log, asked_for("/seen"));
+    assert!(!lines(&log).iter().any(asked_for("/unseen")));
+    gin.stop();
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_a_failed_start() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let text = format!("[logging]\noutput = \"file\"\nfile_path = {:?}\n", dir.path());
+    let config = dir.path().join("server.toml");
+    std::fs::write(&config, text).unwrap();
+    let output = std::process::Command::new(harness::binary("gin-server")).arg("-c").arg(&config).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("logging: ") && said.contains("directory"), "{said}");
+}

@@ -1,0 +1,193 @@
+//! The configuration of gin-server: where values come from, what is wrong with it, and its change while clients are served.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use harness::{Client, alone, binary, get, supervisor, times};
+use nix::sys::signal::Signal;
+
+fn check(text: &str, environment: &[(&str, &str)]) -> (i32, String) {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let config = dir.path().join("server.toml");
+    std::fs::write(&config, text).unwrap();
+    let mut command = Command::new(binary("gin-server"));
+    command.args(["--config-check", "--config"]).arg(&config).envs(environment.iter().copied());
+    let output = command.env("NO_COLOR", "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    (output.status.code().unwrap(), said)
+}
+
+#[test]
+fn everything_that_is_wrong_is_shown_where_it_stands() {
+    let text = "[server]\nprot = 80\n[rate_limit]\nwindow = \"1 fortnight\"\n[logging]\nlevel = \"loud\"\n";
+    let (code, said) = check(text, &[("CORS_MAX_AGE", "soon")]);
+    assert_eq!(code, 2);
+    for part in [
+        "server.toml:2",
+        "server.prot: unknown key; did you mean \"port\"?",
+        "server.toml:4",
+        "rate_limit.window",
+        "server.toml:6",
+        "logging.level",
+        "CORS_MAX_AGE",
+        "prot = 80",
+    ] {
+        assert!(said.contains(part), "{part:?} is missing:\n{said}");
+    }
+}
+
+#[test]
+fn what_kubernetes_and_docker_put_into_the_environment_is_understood() {
+    let (code, said) = check("", &[("SERVER_PORT", "tcp://10.0.0.1:8080")]);
+    assert_eq!(code, 2);
+    assert!(said.contains("SERVER_PORT") && said.contains("GIN_SERVER_PORT"), "{said}");
+    let links = [("REDIS_PORT", "tcp://10.0.0.2:6379"), ("REDIS_SERVICE_HOST", "10.0.0.2")];
+    let (code, said) = check("", &links);
+    assert_eq!((code, said.matches("warning").count()), (0, 1), "{said}");
+    assert!(said.contains("REDIS_PORT"), "{said}");
+    // It says nothing to who has no such service.
+    assert_eq!(check("", &links[..1]).0, 2);
+}
+
+#[test]
+fn effective_values_are_shown_with_their_sources_and_without_secrets() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let config = dir.path().join("server.yaml");
+    std::fs::write(
+        &config,
+        "server: { port: 1 }\ndatabase: { password: hunter2 }\napp: { api_key: hunter2, colour: red }\n",
+    )
+    .unwrap();
+    let show = |args: &[&str]| {
+        let mut command = Command::new(binary("gin-server"));
+        command.args(["config", "show", "--config"]).arg(&config).args(args);
+        let output = command.env("RATE_LIMIT_RATE", "7").env("REDIS_PASSWORD", "hunter2").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = show(&["--port", "2"]);
+    let line = |key: &str| {
+        text.lines().find(|line| line.starts_with(&format!("{key} "))).unwrap_or_else(|| panic!("{key}: {text}"))
+    };
+    for (key, value, source) in [
+        ("server.port", "2", "--port"),
+        ("rate_limit.rate", "7", "RATE_LIMIT_RATE"),
+        ("database.password", "********", "server.yaml:2"),
+        ("redis.password", "********", "REDIS_PASSWORD"),
+        ("timeouts.idle", "60s", "default"),
+        ("app.colour", "red", "server.yaml:3"),
+        ("app.api_key", "********", "server.yaml:3"),
+    ] {
+        assert!(line(key).contains(value) && line(key).contains(source), "{}", line(key));
+    }
+    let json: serde_json::Value = serde_json::from_str(&show(&["--json"])).unwrap();
+    assert!(
+        json.as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["key"] == "server.port" && one["source"].as_str().unwrap().contains("server.yaml:1"))
+    );
+    assert!(!text.contains("hunter2") && !json.to_string().contains("hunter2"));
+}
+
+/// Two settings that are always told together: no answer may have one of each.
+fn pair(number: usize) -> String {
+    format!(
+        "[cors]\nenable = true\nallow_origins = [\"*\"]\nexpose_headers = [\"X-{number}\"]\n[rate_limit]\nenable = true\nrate = {}\n",
+        1_000_000 + number
+    )
+}
+
+#[test]
+fn it_changes_under_load_and_nobody_is_hurt_or_sees_half_of_it() {
+    let changes = times(10, 100);
+    let server = alone(&pair(0));
+    let (over, address) = (Arc::new(AtomicBool::new(false)), server.address().clone());
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (over, address) = (Arc::clone(&over), address.clone());
+            std::thread::spawn(move || {
+                let mut client = Client::connect(&address).unwrap();
+                let (mut asked, mut seen) = (0_u64, std::collections::BTreeSet::new());
+                while !over.load(Ordering::Relaxed) {
+                    client.send(b"GET / HTTP/1.1\r\nHost: x\r\nOrigin: http://a\r\n\r\n").unwrap();
+                    let answer = client.response().unwrap();
+                    assert_eq!(answer.status, 200);
+                    let number: usize = answer.headers["access-control-expose-headers"]
+                        .split('-')
+                        .next_back()
+                        .unwrap()
+                        .parse()
+                        .unwrap();
+                    let limit: usize = answer.headers["ratelimit-limit"].parse().unwrap();
+                    assert_eq!(limit, 1_000_000 + number, "half of a change");
+                    seen.insert(number);
+                    asked += 1;
+                }
+                (asked, seen)
+            })
+        })
+        .collect();
+    for number in 1..=changes {
+        if number % 3 == 0 {
+            // One that cannot be used changes nothing, and is told.
+            server.configure("[cors]\nenable = \"perhaps\"\n");
+            let told = server.until("the configuration stays as it was");
+            assert!(told["message"].as_str().unwrap().contains("server.toml:2: cors.enable"), "{told}");
+        }
+        server.configure(&pair(number));
+        let told = server.until("the configuration has changed");
+        assert_eq!(told["changed"], "cors.expose_headers rate_limit.rate");
+    }
+    let last = get(server.address(), "/").unwrap();
+    assert_eq!(last.headers["ratelimit-limit"], (1_000_000 + changes).to_string());
+    over.store(true, Ordering::Relaxed);
+    let (mut asked, mut seen) = (0, std::collections::BTreeSet::new());
+    for client in clients {
+        let (count, numbers) = client.join().unwrap();
+        asked += count;
+        seen.extend(numbers);
+    }
+    println!("{asked} requests, {} of {changes} changes seen", seen.len());
+    assert!(seen.len() > 1);
+}
+
+#[test]
+fn what_cannot_change_live_is_named_and_a_signal_reads_it_too() {
+    let server = alone("[timeouts]\nidle = \"60s\"\n");
+    server.configure("[timeouts]\nidle = \"61s\"\n[security]\nheaders = false\n");
+    assert_eq!(server.until("the configuration has changed")["changed"], "security.headers");
+    assert_eq!(server.until("these count after a restart")["message"], "these count after a restart: timeouts.idle");
+    assert!(!get(server.address(), "/").unwrap().headers.contains_key("x-frame-options"));
+    // It is read though nothing has changed.
+    server.signal(Signal::SIGHUP);
+    let _ = server.until("the configuration was read, and nothing of it is new");
+}
+
+#[test]
+fn under_a_supervisor_a_changed_file_is_a_reload_if_that_is_switched_on() {
+    let gin = supervisor()
+        .and_unix()
+        .set("reload_on_change = true\nsoak = \"0s\"")
+        .section("[rate_limit]\nenable = true\nrate = 5000")
+        .start();
+    assert_eq!(gin.get("/").headers["ratelimit-limit"], "5000");
+    let load = gin.load();
+    load.flows(20);
+    let mut events = gin.events();
+    gin.configure(|text| text.replace("5000", "6000"));
+    events.until_of(2, "current");
+    // The old one accepts until it drains.
+    events.until_of(1, "gone");
+    assert_eq!(gin.get("/").headers["ratelimit-limit"], "6000");
+    // One that cannot be used, and one that says the same in other words, change nothing.
+    gin.configure(|text| text.replace("soak", "soaq"));
+    gin.until_log("nothing changed");
+    gin.configure(|text| text.replace("soaq", "soak").replace("rate = 6000", "rate = 6000 # as before"));
+    gin.until_log("nothing of it is new");
+    assert_eq!(gin.generation().0, 2);
+    load.flows(20);
+    load.finish().assert_unhurt();
+    gin.stop();
+}
