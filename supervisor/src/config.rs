@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use gin_shared::check::{Checked, CheckedListener};
-use gin_shared::config::{Entry, Place, Problem, Problems, Section, Value, environment, nearest, tree};
+use gin_shared::config::{Entry, Place, Problem, Problems, Section, Value, environment, tree};
 use gin_shared::reference;
 use gin_shared::runtime_dir::{instance_name, is_instance_name};
 use gin_shared::sections;
@@ -177,7 +177,7 @@ impl Config {
         environment: environment::Lookup<'_>,
         problems: Problems,
     ) -> Result<Self, Vec<Problem>> {
-        check_sections(&entries, &problems);
+        problems.check_sections(&entries);
         let keys = Self::from_environment();
         let (wrong, mut warnings) = environment::overlay(&mut entries, &keys, environment);
         let section = |name: &str| match entries.iter().find(|entry| entry.key == name).map(|entry| &entry.node.value) {
@@ -315,18 +315,6 @@ fn warn(listeners: &[ListenerSpec], worker: &WorkerConfig) -> Vec<String> {
         warnings.push("soak = \"0s\": a program that says READY=1 and then fails takes the old one's place".to_owned());
     }
     warnings
-}
-
-fn check_sections(entries: &[Entry], problems: &Problems) {
-    for entry in entries {
-        if !sections::ALL.contains(&entry.key.as_str()) {
-            let hint = nearest(&entry.key, sections::ALL.iter().copied());
-            let hint = hint.map(|near| format!("; did you mean [{near}]?")).unwrap_or_default();
-            problems.add(&entry.place, format!("{}: unknown section{hint}", entry.key));
-        } else if !matches!(entry.node.value, Value::Table(_) | tree::NOTHING) {
-            problems.add(&entry.place, format!("{}: expected a section, [{}]", entry.key, entry.key));
-        }
-    }
 }
 
 /// Where a key of `[supervisor]` stands.

@@ -2,7 +2,7 @@
 //!
 //! Keys of a table inside a section are joined in the same way: `GIN_SUPERVISOR_LIMITS_NOFILE`.
 
-use super::tree::{Entry, Node, Place, Problem, Value, parse_toml_value};
+use super::tree::{self, Entry, Node, Place, Problem, Value, parse_toml_value};
 use crate::reference::{Key, Kind};
 
 /// What there is to read from; a function, so that tests need no process of their own.
@@ -18,7 +18,7 @@ pub fn overlay(
     for (section, keys) in sections {
         let found = overlay.keys(&section.to_uppercase(), keys);
         if !found.is_empty() {
-            merge(table(entries, section), found, keys);
+            merge(tree::section(entries, section), found, keys);
         }
     }
     (overlay.problems, overlay.warnings)
@@ -163,23 +163,6 @@ fn parse(kind: Kind, text: &str, place: &Place) -> Result<Value, String> {
         | Kind::Map
         | Kind::Table(_)
         | Kind::Tables(_) => written(),
-    }
-}
-
-fn table<'a>(entries: &'a mut Vec<Entry>, name: &str) -> &'a mut Vec<Entry> {
-    let index = entries.iter().position(|entry| entry.key == name).unwrap_or_else(|| {
-        let node = Node { value: Value::Table(Vec::new()), place: Place::Line(1) };
-        entries.push(Entry { key: name.to_owned(), place: Place::Line(1), node });
-        entries.len() - 1
-    });
-    let value = &mut entries[index].node.value;
-    if !matches!(value, Value::Table(_)) {
-        // Not a section: told by who reads it.
-        *value = Value::Table(Vec::new());
-    }
-    match value {
-        Value::Table(entries) => entries,
-        _ => unreachable!("made one above"),
     }
 }
 

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::tree::{Entry, Node, Place, Problem, Value};
+use super::tree::{self, Entry, Node, Place, Problem, Value};
+use crate::sections;
 
 /// All problems of one file, found so far.
 #[derive(Debug)]
@@ -29,6 +30,19 @@ impl Problems {
     pub fn add(&self, place: &Place, text: String) {
         let place = place.of(&self.path.display().to_string());
         self.found.borrow_mut().push(Problem { place, text });
+    }
+
+    /// Adds each entry that is no section that a file may have.
+    pub fn check_sections(&self, entries: &[Entry]) {
+        for entry in entries {
+            if !sections::ALL.contains(&entry.key.as_str()) {
+                let hint = nearest(&entry.key, sections::ALL.iter().copied());
+                let hint = hint.map(|near| format!("; did you mean [{near}]?")).unwrap_or_default();
+                self.add(&entry.place, format!("{}: unknown section{hint}", entry.key));
+            } else if !matches!(entry.node.value, Value::Table(_) | tree::NOTHING) {
+                self.add(&entry.place, format!("{}: expected a section, [{}]", entry.key, entry.key));
+            }
+        }
     }
 
     /// Every key that was asked for.

@@ -340,6 +340,23 @@ fn node(value: &DeValue<'_>, place: Place, lines: &Lines) -> Node {
     Node { value, place }
 }
 
+/// The entries of a section, which is made if it is not there. What is no section is told by who reads it.
+pub fn section<'a>(entries: &'a mut Vec<Entry>, name: &str) -> &'a mut Vec<Entry> {
+    let index = entries.iter().position(|entry| entry.key == name).unwrap_or_else(|| {
+        let node = Node { value: Value::Table(Vec::new()), place: Place::Line(1) };
+        entries.push(Entry { key: name.to_owned(), place: Place::Line(1), node });
+        entries.len() - 1
+    });
+    let value = &mut entries[index].node.value;
+    if !matches!(value, Value::Table(_)) {
+        *value = Value::Table(Vec::new());
+    }
+    match value {
+        Value::Table(entries) => entries,
+        _ => unreachable!("made one above"),
+    }
+}
+
 /// One value as TOML writes it: `["a", "b"]`, `{ after = "2s" }`.
 ///
 /// # Errors

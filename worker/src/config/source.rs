@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use gin_shared::config::environment::{self, Lookup};
-use gin_shared::config::{Entry, Node, Place, Problem, Problems, Section, Value, nearest, tree};
+use gin_shared::config::{Entry, Node, Place, Problem, Problems, Section, Value, tree};
 use gin_shared::inherit::GIN_CONFIG;
 use gin_shared::reference::{Key, SECTIONS};
 use gin_shared::sections;
@@ -140,7 +140,7 @@ impl Read {
         let (problems, warnings) = environment::overlay(&mut entries, &own(), lookup);
         for (section, key, flag, value) in &flags.0 {
             let (place, value) = (Place::Flag(flag), value.clone());
-            set(section_of(&mut entries, section), key, Node { value, place });
+            set(tree::section(&mut entries, section), key, Node { value, place });
         }
         Self { file, entries, flags, problems, warnings }
     }
@@ -153,22 +153,14 @@ impl Read {
             };
             let place = Place::Variable(name);
             let value = tree::parse_toml_value(&text, &place).unwrap_or(Value::String(text));
-            set(section_of(&mut self.entries, sections::APP), &key, Node { value, place });
+            set(tree::section(&mut self.entries, sections::APP), &key, Node { value, place });
         }
     }
 
     pub(super) fn sections(&self) -> Sections<'_> {
         let path = self.file.as_ref().map_or(Path::new("command line"), |(path, _)| path);
         let problems = Problems::new(path);
-        for entry in &self.entries {
-            if !sections::ALL.contains(&entry.key.as_str()) {
-                let hint = nearest(&entry.key, sections::ALL.iter().copied());
-                let hint = hint.map(|near| format!("; did you mean [{near}]?")).unwrap_or_default();
-                problems.add(&entry.place, format!("{}: unknown section{hint}", entry.key));
-            } else if !matches!(entry.node.value, Value::Table(_) | tree::NOTHING) {
-                problems.add(&entry.place, format!("{}: expected a section, [{}]", entry.key, entry.key));
-            }
-        }
+        problems.check_sections(&self.entries);
         Sections { read: self, problems, app: RefCell::default() }
     }
 
@@ -238,22 +230,6 @@ impl Sections<'_> {
 
 fn find<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
     entries.iter().find(|entry| entry.key == key)
-}
-
-fn section_of<'a>(entries: &'a mut Vec<Entry>, name: &str) -> &'a mut Vec<Entry> {
-    let index = entries.iter().position(|entry| entry.key == name).unwrap_or_else(|| {
-        let node = Node { value: Value::Table(Vec::new()), place: Place::Line(1) };
-        entries.push(Entry { key: name.to_owned(), place: Place::Line(1), node });
-        entries.len() - 1
-    });
-    let value = &mut entries[index].node.value;
-    if !matches!(value, Value::Table(_)) {
-        *value = Value::Table(Vec::new());
-    }
-    match value {
-        Value::Table(entries) => entries,
-        _ => unreachable!("made one above"),
-    }
 }
 
 fn set(entries: &mut Vec<Entry>, key: &str, node: Node) {
