@@ -19,16 +19,17 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::Stop;
 use crate::cli::Cli;
 use crate::config::Config;
+use crate::descriptor_name::{self, MEMORY, PREFIX};
 use crate::machine::snapshot;
 use crate::os;
-use crate::os::Obstacle;
 use crate::os::activation::Passed;
+use crate::os::adopt_error::AdoptError;
 use crate::os::listener::Listener;
 use crate::os::shared_memory::SharedMemory;
 use crate::os::state_file::StateFile;
 use crate::os::succession::{self, Descriptors};
 use crate::os::{orphan, pidfd, state_file};
-use crate::state::{LeftWorker, MEMORY, PREFIX, State, pidfd_name};
+use crate::state::{LeftWorker, State};
 
 /// How long workers that cannot be adopted have to end, before they are killed.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -97,19 +98,19 @@ struct Found {
 }
 
 /// Reads the state: what the service manager has kept, or the file; the newer one.
-fn find(runtime: &Path, stored: &Descriptors) -> Result<Option<Found>, Obstacle> {
+fn find(runtime: &Path, stored: &Descriptors) -> Result<Option<Found>, AdoptError> {
     let path = runtime.join(state::FILE);
     let prefix = format!("{PREFIX}state/");
     let kept = stored.names().find(|name| name.starts_with(&prefix)).and_then(|name| stored.copy(name)).map(File::from);
     let there = state_file::open(&path);
     let read = |file: File| state_file::latest(&file).map(|slot| (file, slot));
-    let place = |obstacle: Obstacle| obstacle.at(&path.display());
+    let place = |error: AdoptError| error.at(&path.display());
     let there = match there {
         Ok(None) => None,
         Ok(Some(file)) => Some(read(file).map_err(place)),
         Err(error) => Some(Err(place(error))),
     };
-    let kept = kept.map(|file| read(file).map_err(|obstacle| obstacle.at(&"the state kept by the service manager")));
+    let kept = kept.map(|file| read(file).map_err(|error| error.at(&"the state kept by the service manager")));
     let (slot, file) = match (there, kept) {
         (Some(Ok((file, there))), Some(Ok((_, kept)))) if there.sequence >= kept.sequence => (there, Some(file)),
         (_, Some(Ok((_, kept)))) => (kept, None),
@@ -117,7 +118,8 @@ fn find(runtime: &Path, stored: &Descriptors) -> Result<Option<Found>, Obstacle>
         (Some(Err(error)), _) | (None, Some(Err(error))) => return Err(error),
         (None, None) => return Ok(None),
     };
-    let state = snapshot::read(&slot.bytes, &boot_id()).map_err(|error| place(Obstacle::lasting(error.to_string())))?;
+    let state =
+        snapshot::read(&slot.bytes, &boot_id()).map_err(|error| place(AdoptError::lasting(error.to_string())))?;
     Ok(Some(Found { state, file: file.map(|file| (file, slot)) }))
 }
 
@@ -155,15 +157,13 @@ pub fn adopt(
         }
         Ok(Some(found)) => take_up(found, &mut stored, passed)?,
         // No reason to end anybody.
-        Err(obstacle) if obstacle.passes => return Err(Stop::failed("taking up what runs here", obstacle.text)),
-        Err(obstacle) => Err(obstacle.text),
+        Err(error) if error.is_transient => return Err(Stop::failed("taking up what runs here", error.text)),
+        Err(error) => Err(error.text),
     };
     let why = match adopted {
         Ok(Some((succession, file))) => {
             let kept: Vec<_> = succession.alive.iter().map(|(worker, _)| worker.id).collect();
-            end_strays(runtime, |path| {
-                !kept.iter().any(|id| path == crate::state::worker_file(runtime, *id, "notify"))
-            });
+            end_strays(runtime, |path| !kept.iter().any(|id| path == os::runtime::worker_file(runtime, *id, "notify")));
             end_commands(&succession.state.commands);
             let file = match file {
                 Some((file, slot)) => StateFile::adopt(file, &path, slot),
@@ -201,7 +201,7 @@ fn take_up(found: Found, stored: &mut Descriptors, passed: &mut Vec<Passed>) -> 
     let Found { state, file } = found;
     let mut alive = Vec::new();
     for worker in &state.workers {
-        let name = pidfd_name(worker.id);
+        let name = descriptor_name::pidfd(worker.id);
         match pidfd::open_left(worker.process, stored.take(&name)) {
             Ok(Some(fd)) => alive.push((worker.clone(), fd)),
             Ok(None) => {}
@@ -218,12 +218,11 @@ fn take_up(found: Found, stored: &mut Descriptors, passed: &mut Vec<Passed>) -> 
             (None, Some(place)) => Some(OwnedFd::from(passed.remove(place))),
             (None, None) => match from_worker(&alive, socket.inode) {
                 Ok(fd) => fd,
-                Err(obstacle) => {
+                Err(error) => {
                     let (worker, _) = &alive[0];
                     let from = format!("worker {} (pid {})", worker.id, worker.process.pid);
-                    let text =
-                        format!("the listener {} cannot be taken from {from}: {}", socket.address, obstacle.text);
-                    if obstacle.passes {
+                    let text = format!("the listener {} cannot be taken from {from}: {}", socket.address, error.text);
+                    if error.is_transient {
                         return Err(Stop::failed("taking up what runs here", text));
                     }
                     let text = format!("{text}; the workers were ended");
@@ -242,7 +241,7 @@ fn take_up(found: Found, stored: &mut Descriptors, passed: &mut Vec<Passed>) -> 
     Ok(Ok(Some((Succession { state, alive, sockets, memory, descriptors, in_place: false }, file))))
 }
 
-fn from_worker(alive: &[(LeftWorker, OwnedFd)], inode: u64) -> Result<Option<OwnedFd>, Obstacle> {
+fn from_worker(alive: &[(LeftWorker, OwnedFd)], inode: u64) -> Result<Option<OwnedFd>, AdoptError> {
     let mut failed = None;
     for (worker, process) in alive {
         match succession::take_socket(worker.process.pid, process, inode) {
@@ -263,11 +262,11 @@ fn memory(state: &State, alive: &[(LeftWorker, OwnedFd)], kept: Option<OwnedFd>)
     let inode = state.memory?;
     alive.iter().find_map(|(worker, process)| match SharedMemory::of_worker(worker.process.pid, process, inode) {
         Ok(memory) => memory,
-        Err(obstacle) => {
+        Err(error) => {
             tracing::warn!(
                 "rate limits begin anew: the memory of worker {} cannot be taken: {}",
                 worker.id,
-                obstacle.text
+                error.text
             );
             None
         }
@@ -351,7 +350,7 @@ pub fn split(passed: Vec<(String, OwnedFd)>) -> Result<(Vec<Passed>, Descriptors
 pub fn go_on(state: State, mut descriptors: Descriptors) -> io::Result<Succession> {
     let mut alive = Vec::new();
     for worker in &state.workers {
-        if let Some(fd) = pidfd::open_left(worker.process, descriptors.take(&pidfd_name(worker.id)))? {
+        if let Some(fd) = pidfd::open_left(worker.process, descriptors.take(&descriptor_name::pidfd(worker.id)))? {
             alive.push((worker.clone(), fd));
         }
     }

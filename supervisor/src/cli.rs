@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use gin_shared::listen::Address;
+use gin_shared::listen::{Address, AddressError};
 
-use crate::config::parse_listener_name;
+use crate::listener_name::{self, ListenerNameError};
 
 /// Holds the listeners and the PID file, starts workers, and replaces them without losing a request.
 #[derive(Debug, Clone, Parser)]
@@ -58,17 +58,27 @@ pub struct Listen {
     pub address: Address,
 }
 
-fn parse_listen(text: &str) -> Result<Listen, String> {
-    let (name, address) = match text.split_once('=') {
-        Some((name, address)) if !name.contains([':', '/']) => (parse_listener_name(name)?, address),
-        _ => ("http".to_owned(), text),
-    };
-    let address = address.parse().map_err(|error: gin_shared::listen::AddressError| error.to_string())?;
-    Ok(Listen { name, address })
+/// A value of `--listen` that is no listener.
+#[derive(Debug, thiserror::Error)]
+enum ListenError {
+    /// The part before `=` cannot name one.
+    #[error(transparent)]
+    Name(#[from] ListenerNameError),
+    /// The rest is no address.
+    #[error(transparent)]
+    Address(#[from] AddressError),
 }
 
-fn parse_absolute(text: &str) -> Result<PathBuf, String> {
-    std::path::absolute(text).map_err(|error| error.to_string())
+fn parse_listen(text: &str) -> Result<Listen, ListenError> {
+    let (name, address) = match text.split_once('=') {
+        Some((name, address)) if !name.contains([':', '/']) => (listener_name::parse(name)?, address),
+        _ => ("http".to_owned(), text),
+    };
+    Ok(Listen { name, address: address.parse()? })
+}
+
+fn parse_absolute(text: &str) -> std::io::Result<PathBuf> {
+    std::path::absolute(text)
 }
 
 #[cfg(test)]

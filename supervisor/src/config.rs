@@ -23,9 +23,9 @@ use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Cli;
-use crate::exec_helper::lookup;
+use crate::error_text::without_code;
+use crate::os::identity::{Database, lookup};
 use crate::os::listener::ListenerSpec;
-pub use listeners::parse_listener_name;
 use listeners::read_listeners;
 pub use worker::{Hooks, Limits, Probe, WorkerConfig};
 
@@ -56,7 +56,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigFile {
     /// Where it is.
-    #[serde(with = "crate::state::text")]
+    #[serde(with = "crate::os_text")]
     pub path: PathBuf,
     /// What it says.
     pub text: String,
@@ -247,9 +247,12 @@ fn check_instance(cli: &Cli, instance: &str, file: &str) -> Option<Problem> {
 fn check_identity(worker: &WorkerConfig, entries: &[Entry], file: &str) -> Option<Problem> {
     let at = |key: &str| place_of(entries, key).of(file);
     match lookup(worker.user.as_deref(), worker.group.as_deref()) {
-        Err(text) => {
-            let key = if text.starts_with("user") { "user" } else { "group" };
-            Some(Problem { place: at(key), text: format!("supervisor.{key}: {text}") })
+        Err(error) => {
+            let key = match error.database {
+                Database::User => "user",
+                Database::Group => "group",
+            };
+            Some(Problem { place: at(key), text: format!("supervisor.{key}: {error}") })
         }
         Ok((uid, _)) if worker.capabilities.is_some() && uid.unwrap_or(Uid::effective()).is_root() => {
             let text = "supervisor.capabilities: a worker of root has them all, whatever is said; set user".to_owned();
@@ -398,11 +401,4 @@ fn parse_master_signal(text: &str) -> Result<Signal, String> {
     } else {
         Err(format!("\"{text}\" cannot be used here; use SIGUSR2, SIGWINCH, SIGTERM, SIGINT or SIGQUIT"))
     }
-}
-
-/// The error's words without "(os error 2)".
-#[must_use]
-pub fn without_code(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

@@ -26,7 +26,8 @@ use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
-use crate::driver::{Handle, user_name};
+use crate::driver::Handle;
+use crate::os::identity::{lookup, user_name};
 use crate::os::listener::remove_stale;
 use crate::os::socket_file::{Access, permit};
 
@@ -71,7 +72,7 @@ impl ControlSocket {
         let metadata = std::fs::symlink_metadata(path)?;
         let socket = Self { listener, path: path.to_owned(), file: (metadata.dev(), metadata.ino()) };
         if let Some(name) = group {
-            let (_, gid) = crate::exec_helper::lookup(None, Some(name)).map_err(io::Error::other)?;
+            let (_, gid) = lookup(None, Some(name)).map_err(io::Error::other)?;
             permit(path, socket.file, Access { owner: None, group: gid, mode: Some(0o660) })?;
         }
         Ok(socket)

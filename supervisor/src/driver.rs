@@ -19,8 +19,7 @@ mod service_manager;
 mod status;
 mod task;
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -33,7 +32,6 @@ use gin_shared::control::{EventLine, OperationId};
 use gin_shared::generation::{Generation, Slot};
 use gin_shared::status::{Status, Upgrade};
 use nix::sys::signal::Signal;
-use nix::unistd::Uid;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 
 use crate::adopt::Succession;
@@ -44,7 +42,8 @@ use crate::machine::Machine;
 use crate::machine::action::Action;
 use crate::machine::event::{Event, Queue, ScaleTo, Speed};
 use crate::machine::failure::Failure;
-use crate::machine::moment::Moment;
+use crate::moment::Moment;
+use crate::os::identity::user_name;
 use crate::os::listener::{Listener, ListenerSpec};
 use crate::os::shared_memory::SharedMemory;
 use crate::os::signal::{Received, Signals};
@@ -373,20 +372,6 @@ fn asked_by(received: Received) -> String {
         0 => format!("{signal} from the terminal"),
         pid => format!("{signal} from {} (pid {pid})", user_name(received.uid)),
     }
-}
-
-/// A user's name, or its number.
-#[must_use]
-pub fn user_name(uid: u32) -> String {
-    thread_local! {
-        // A directory service may take long to answer: asked once for each.
-        static NAMES: RefCell<HashMap<u32, String>> = RefCell::default();
-    }
-    let look_up = || {
-        let user = nix::unistd::User::from_uid(Uid::from_raw(uid)).ok().flatten();
-        user.map_or_else(|| format!("uid {uid}"), |user| user.name)
-    };
-    NAMES.with_borrow_mut(|names| names.entry(uid).or_insert_with(look_up).clone())
 }
 
 async fn sleep_until(deadline: Option<Moment>) {

@@ -15,9 +15,7 @@ use nix::fcntl::AtFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{Mode, fstat, stat, umask};
-use nix::unistd::{
-    Gid, Group, Uid, User, chdir, execve, execveat, getppid, initgroups, setgid, setgroups, setsid, setuid,
-};
+use nix::unistd::{Gid, Uid, User, chdir, execve, execveat, getppid, initgroups, setgid, setgroups, setsid, setuid};
 use rustix::process::Signal;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, CpuSet, clear_ambient_capability_set, configure_capability_in_ambient_set,
@@ -25,6 +23,7 @@ use rustix::thread::{
 };
 
 use crate::os::exec::{self, Orders};
+use crate::os::identity::lookup;
 use crate::os::spawn::{ERROR_MAX, HELPER, Spec};
 
 /// Exit code of a helper that did not become a worker. Nobody reads meaning into it: the link tells.
@@ -62,7 +61,7 @@ fn become_worker(orders: Orders) -> String {
 fn prepare_and_execute(orders: Orders) -> Result<std::convert::Infallible, String> {
     let Orders { spec, executable, pass_on } = orders;
     // What has to open files comes before the limits.
-    let ids = lookup(spec.user.as_deref(), spec.group.as_deref())?;
+    let ids = lookup(spec.user.as_deref(), spec.group.as_deref()).map_err(|error| error.to_string())?;
     let script = is_script(&executable);
     setsid().map_err(step("session"))?;
     if let Some(nice) = spec.nice {
@@ -160,35 +159,6 @@ fn become_user(spec: &Spec, (uid, gid): (Option<Uid>, Option<Gid>)) -> Result<()
         Some(uid) => setuid(uid).map_err(step(&name)),
         None => Ok(()),
     }
-}
-
-/// Names, or numbers that need no entry anywhere, to numbers. A user without a group gets its own group.
-///
-/// # Errors
-/// "user deploy: unknown", "group web: unknown".
-pub fn lookup(user: Option<&str>, group: Option<&str>) -> Result<(Option<Uid>, Option<Gid>), String> {
-    let (uid, own) = match user {
-        None => (None, None),
-        Some(name) => match (User::from_name(name), name.parse()) {
-            (Ok(Some(entry)), _) => (Some(entry.uid), Some(entry.gid)),
-            (_, Ok(number)) => {
-                let entry = User::from_uid(Uid::from_raw(number)).ok().flatten();
-                (Some(Uid::from_raw(number)), Some(entry.map_or(Gid::from_raw(number), |e| e.gid)))
-            }
-            (Ok(None), Err(_)) => return Err(format!("user {name}: unknown")),
-            (Err(error), Err(_)) => return Err(format!("user {name}: {}", words(error.into()))),
-        },
-    };
-    let gid = match group {
-        None => own,
-        Some(name) => match (Group::from_name(name), name.parse()) {
-            (Ok(Some(entry)), _) => Some(entry.gid),
-            (_, Ok(number)) => Some(Gid::from_raw(number)),
-            (Ok(None), Err(_)) => return Err(format!("group {name}: unknown")),
-            (Err(error), Err(_)) => return Err(format!("group {name}: {}", words(error.into()))),
-        },
-    };
-    Ok((uid, gid))
 }
 
 /// By its path while the file there is the one that was frozen; else by descriptor. A script is read by its interpreter,

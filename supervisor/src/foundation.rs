@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use gin_shared::runtime_dir::{self, Surroundings};
 
 use crate::Stop;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::control::ControlSocket;
+use crate::error_text::without_code;
 use crate::os;
 use crate::os::listener::ListenError;
 use crate::os::pidfile::{Lock, PidFile};
@@ -85,7 +86,7 @@ impl Foundation {
             let failed = |error: io::Error| {
                 let listen = error.get_ref().and_then(|inner| inner.downcast_ref::<ListenError>());
                 let exit = listen.map_or(gin_shared::exit::FAILED, |error| Stop::listen(error).exit);
-                Stop { text: format!("{place}: {}", config::without_code(&error)), exit }
+                Stop { text: format!("{place}: {}", without_code(&error)), exit }
             };
             ControlSocket::bind(path, group.as_deref()).map_err(failed)
         };

@@ -19,11 +19,18 @@ mod banner;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod descriptor_name;
 pub mod driver;
+pub mod error_text;
 pub mod exec_helper;
+pub mod exit_status;
 mod foundation;
+pub mod listener_name;
 pub mod machine;
+pub mod moment;
 pub mod os;
+pub mod os_text;
+pub mod socket_record;
 pub mod state;
 mod telemetry;
 
@@ -52,6 +59,7 @@ use os::pidfile::PidFileError;
 use os::shared_memory::SharedMemory;
 use os::state_file::StateFile;
 use os::succession::Descriptors;
+use socket_record::SocketRecord;
 use state::State;
 
 /// How long callers have to read the last answer.
@@ -289,9 +297,10 @@ fn go_on(
     };
     let state_file = StateFile::resume(&mut descriptors, &paths.runtime)
         .map_err(|error| Stop::failed("upgrade in place: the state", error))?;
-    let of_manager = |socket: &state::Socket| socket.passed;
-    let passed: Vec<String> = state.sockets.iter().filter(|s| of_manager(s)).map(state::Socket::name).collect();
-    let kept = state.descriptors.keys().filter(|name| name.starts_with(state::PREFIX) && !passed.contains(name));
+    let of_manager = |socket: &SocketRecord| socket.passed;
+    let passed: Vec<String> = state.sockets.iter().filter(|s| of_manager(s)).map(SocketRecord::name).collect();
+    let kept =
+        state.descriptors.keys().filter(|name| name.starts_with(descriptor_name::PREFIX) && !passed.contains(name));
     let stored = kept.cloned().collect();
     let (passed, started) = (state.passed.clone(), state.started.unwrap_or_else(os::time::now));
     let mut succession = adopt::go_on(state, descriptors).map_err(|error| Stop::failed("upgrade in place", error))?;

@@ -31,7 +31,6 @@ mod fitness;
 pub mod fleet;
 pub mod generation;
 pub mod history;
-pub mod moment;
 pub mod plan;
 mod request;
 mod rollback;
@@ -51,13 +50,13 @@ use gin_shared::exit;
 use gin_shared::generation::{Generation, WorkerId};
 use serde::{Deserialize, Serialize};
 
+use crate::moment::Moment;
 use action::{Action, Answer, Report};
 use event::{Event, WorkerEvent};
 use failure::Failure;
 use fleet::{Candidate, Fleet, Restart, Scaled, Waiting};
 use generation::{Run, Stage};
 use history::{History, Record};
-use moment::Moment;
 use plan::Plan;
 use succession::Reexec;
 

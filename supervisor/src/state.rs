@@ -4,14 +4,11 @@
 //! Descriptors travel beside it, by name: over an execve, or in the service manager's store. Each is listed here with what
 //! it takes to do without it. A field that was added later has a default; unknown ones are passed over.
 
-pub mod text;
-
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use gin_shared::generation::{Generation, WorkerId};
-use gin_shared::listen::Address;
+use gin_shared::generation::WorkerId;
 use gin_shared::state::ProcessId;
 use serde::{Deserialize, Serialize};
 
@@ -19,11 +16,10 @@ use crate::config::ConfigFile;
 use crate::driver::frozen::Frozen;
 use crate::driver::operations::Saved;
 use crate::machine::Machine;
-use crate::machine::moment::Moment;
+use crate::moment::Moment;
 use crate::os::listener::ListenerSpec;
-
-/// Before the names of all descriptors of ours in the service manager's store: no listener's name has a slash.
-pub const PREFIX: &str = "gin/";
+use crate::os_text;
+use crate::socket_record::SocketRecord;
 
 /// The state, as it is read.
 #[derive(Debug, Deserialize)]
@@ -57,7 +53,7 @@ pub struct State {
     /// What the generations run: those that have workers, and those that can be brought back.
     pub generations: Vec<Frozen>,
     /// The sockets that clients connect to.
-    pub sockets: Vec<Socket>,
+    pub sockets: Vec<SocketRecord>,
     /// The processes that there are.
     pub workers: Vec<LeftWorker>,
     /// The inode of the memory that workers share.
@@ -97,7 +93,7 @@ pub struct Written<'a> {
     /// .
     pub generations: Vec<&'a Frozen>,
     /// .
-    pub sockets: Vec<Socket>,
+    pub sockets: Vec<SocketRecord>,
     /// .
     pub workers: Vec<LeftWorker>,
     /// .
@@ -112,45 +108,17 @@ pub struct Written<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Paths {
     /// The runtime directory.
-    #[serde(with = "text")]
+    #[serde(with = "os_text")]
     pub runtime: PathBuf,
     /// The PID file.
-    #[serde(with = "text")]
+    #[serde(with = "os_text")]
     pub pid_file: PathBuf,
     /// May act.
-    #[serde(with = "text")]
+    #[serde(with = "os_text")]
     pub control: PathBuf,
     /// May look.
-    #[serde(with = "text")]
+    #[serde(with = "os_text")]
     pub status: PathBuf,
-}
-
-/// A socket that clients connect to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Socket {
-    /// Names it in the whole system, for as long as anybody has it open.
-    pub inode: u64,
-    /// Where it was asked to listen.
-    pub asked: Address,
-    /// Where it listens.
-    pub address: Address,
-    /// How many may wait.
-    #[serde(default)]
-    pub backlog: u32,
-    /// Whether the service manager passed it, and so passes it again.
-    #[serde(default)]
-    pub passed: bool,
-    /// A Unix socket's file that was made for it: device and inode.
-    #[serde(default)]
-    pub file: Option<(u64, u64)>,
-}
-
-impl Socket {
-    /// Its descriptor's name.
-    #[must_use]
-    pub fn name(&self) -> String {
-        format!("{PREFIX}listener/{}", self.inode)
-    }
 }
 
 /// A worker that has a process.
@@ -183,43 +151,4 @@ pub struct LeftWorker {
     /// Where its words begin in the file that stderr is: device, inode, offset.
     #[serde(default)]
     pub words: Option<(u64, u64, u64)>,
-}
-
-/// The name of a worker's pidfd.
-#[must_use]
-pub fn pidfd_name(id: WorkerId) -> String {
-    format!("{PREFIX}pidfd/{id}")
-}
-
-/// The name of the socket at which a worker is heard.
-#[must_use]
-pub fn notify_name(id: WorkerId) -> String {
-    format!("{PREFIX}notify/{id}")
-}
-
-/// The name of the state itself.
-#[must_use]
-pub fn state_name(inode: u64) -> String {
-    format!("{PREFIX}state/{inode}")
-}
-
-/// The name of an open executable.
-#[must_use]
-pub fn executable_name((device, inode): (u64, u64)) -> String {
-    format!("{PREFIX}executable/{device}-{inode}")
-}
-
-/// The name of the memory that workers share.
-pub const MEMORY: &str = "gin/memory";
-
-/// Where the files of a worker are in the runtime directory.
-#[must_use]
-pub fn worker_file(runtime: &std::path::Path, id: WorkerId, what: &str) -> PathBuf {
-    runtime.join(format!("{id}.{what}"))
-}
-
-/// The generation whose configuration lies in a file of this name, if it is one.
-#[must_use]
-pub fn config_file(runtime: &std::path::Path, generation: Generation, extension: &str) -> PathBuf {
-    runtime.join(format!("generation-{generation}.{extension}"))
 }

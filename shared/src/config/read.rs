@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -102,7 +104,12 @@ impl<'a> Section<'a> {
     }
 
     /// A text that `parse` takes.
-    pub fn parsed<T>(&self, key: &'static str, what: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    pub fn parsed<T, E: fmt::Display>(
+        &self,
+        key: &'static str,
+        what: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
         let node = self.node(key)?;
         match &node.value {
             Value::String(text) if text.contains('\0') => {
@@ -112,7 +119,7 @@ impl<'a> Section<'a> {
             Value::String(text) => match parse(text) {
                 Ok(value) => Some(value),
                 Err(error) => {
-                    self.wrong(key, &node.place, &error);
+                    self.wrong(key, &node.place, &error.to_string());
                     None
                 }
             },
@@ -122,7 +129,7 @@ impl<'a> Section<'a> {
 
     /// A text.
     pub fn string(&self, key: &'static str) -> Option<String> {
-        self.parsed(key, "a string", |text| Ok(text.to_owned()))
+        self.parsed(key, "a string", |text| Ok::<_, Infallible>(text.to_owned()))
     }
 
     /// An absolute path.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::without_code;
+use crate::error_text::without_code;
 use gin_shared::config::Problem;
 
 /// Reads `NAME=value` lines. Empty lines and those that begin with # or ; say nothing; `export ` in front is passed over;

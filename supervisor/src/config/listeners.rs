@@ -6,7 +6,8 @@ use gin_shared::listen::Address;
 
 use super::WorkerConfig;
 use crate::cli::Cli;
-use crate::exec_helper::lookup;
+use crate::listener_name;
+use crate::os::identity::{Database, lookup};
 use crate::os::listener::ListenerSpec;
 use gin_shared::config::{Place, Problems, Section};
 
@@ -75,15 +76,19 @@ pub(super) fn read_listeners(
 }
 
 fn read_listener(table: &Section<'_>, channel: bool) -> Option<ListenerSpec> {
-    let name = table.parsed("name", "a name", |text| parse_listener_name(text).map_err(|e| e.clone()));
-    let address = table.parsed("address", "an address", |text| text.parse::<Address>().map_err(|e| e.to_string()));
+    let name = table.parsed("name", "a name", listener_name::parse);
+    let address = table.parsed("address", "an address", str::parse::<Address>);
     if address.is_none() && table.place("address").is_none() {
         table.problem("address", "missing; write address = \"0.0.0.0:8080\" or \"unix:/path\"");
     }
     let (owner, group) = (table.string("owner"), table.string("group"));
     let ids = lookup(owner.as_deref(), group.as_deref());
     if let Err(error) = &ids {
-        table.problem(if error.starts_with("user") { "owner" } else { "group" }, error);
+        let key = match error.database {
+            Database::User => "owner",
+            Database::Group => "group",
+        };
+        table.problem(key, &error.to_string());
     }
     let (uid, gid) = ids.unwrap_or_default();
     let spec = ListenerSpec {
@@ -104,20 +109,4 @@ fn read_listener(table: &Section<'_>, channel: bool) -> Option<ListenerSpec> {
     }
     let named = name.is_some() || table.place("name").is_none();
     address.filter(|_| named).map(|_| spec)
-}
-
-/// A name as LISTEN_FDNAMES can carry it (sd_listen_fds(3)), and a unit's name, too.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn parse_listener_name(text: &str) -> Result<String, String> {
-    let fine =
-        !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    if text == gin_shared::inherit::PRIVATE {
-        Err(format!("\"{text}\" names each worker's own listener; choose another name"))
-    } else if fine {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("\"{text}\" cannot name a listener; use letters, digits and . _ -, 64 at most"))
-    }
 }

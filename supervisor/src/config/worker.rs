@@ -44,7 +44,7 @@ pub struct WorkerConfig {
     /// How long a worker may drain.
     pub drain_timeout: Duration,
     /// Asks a worker without a channel to finish.
-    #[serde(with = "crate::state::text::signal")]
+    #[serde(with = "crate::os_text::signal")]
     pub stop_signal: Signal,
     /// Whether the worker waits for `go`.
     pub channel: bool,

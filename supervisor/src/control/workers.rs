@@ -60,7 +60,7 @@ pub(super) async fn worker(
 }
 
 async fn ask(socket: &Path, path: &str) -> Result<Response, String> {
-    let stream = UnixStream::connect(socket).await.map_err(|error| crate::config::without_code(&error))?;
+    let stream = UnixStream::connect(socket).await.map_err(|error| crate::error_text::without_code(&error))?;
     let http = |error: hyper::Error| error.to_string();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
     let exchange = async {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use super::program::Program;
-use crate::machine::failure::Exit;
+use crate::exit_status::Exit;
 use crate::os::orphan;
 use crate::os::pidfd::Child;
 use crate::os::spawn::{self, Link, Spec};

@@ -15,14 +15,17 @@ use serde::{Deserialize, Serialize};
 
 use super::listeners::Listeners;
 use super::program::{Commands, Program};
-use crate::config::{Config, WorkerConfig, without_code};
-use crate::exec_helper::lookup;
+use crate::config::{Config, WorkerConfig};
+use crate::descriptor_name;
+use crate::error_text::without_code;
 use crate::machine::plan::Plan;
+use crate::os::identity::lookup;
 use crate::os::limits::inherited_nofile;
 use crate::os::listener::Listening;
+use crate::os::runtime::generation_file;
 use crate::os::spawn::Spec;
 use crate::os::succession::Descriptors;
-use crate::state::{self, text};
+use crate::os_text;
 
 /// What a generation runs.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,7 +40,7 @@ pub struct Frozen {
     /// The name people know it by.
     pub release: Option<String>,
     /// Where it runs: links resolved.
-    #[serde(with = "text::option")]
+    #[serde(with = "os_text::option")]
     pub directory: Option<PathBuf>,
     /// What clients connect to.
     pub listeners: Listeners,
@@ -47,7 +50,7 @@ pub struct Frozen {
     pub commands: Commands,
     /// Whose the workers' sockets are, if not the master's: user and group.
     owner: Option<(u32, u32)>,
-    #[serde(with = "text::pairs")]
+    #[serde(with = "os_text::pairs")]
     environment: Vec<(OsString, OsString)>,
     snapshot: Option<Snapshot>,
 }
@@ -55,7 +58,7 @@ pub struct Frozen {
 /// The configuration as the workers of one generation see it. Goes with the generation.
 #[derive(Debug, Serialize, Deserialize)]
 struct Snapshot {
-    #[serde(with = "text")]
+    #[serde(with = "os_text")]
     path: PathBuf,
     /// Not in a state that is only looked at.
     #[serde(skip)]
@@ -93,11 +96,11 @@ impl Frozen {
             after_restart: command(&worker.hooks.after_restart)?,
             on_failure: command(&worker.hooks.on_failure)?,
         };
-        let (uid, gid) = lookup(worker.user.as_deref(), worker.group.as_deref())?;
+        let (uid, gid) = lookup(worker.user.as_deref(), worker.group.as_deref()).map_err(|error| error.to_string())?;
         let owner = uid.or(gid.map(|_| Uid::effective())).zip(gid).map(|(uid, gid)| (uid.as_raw(), gid.as_raw()));
         let snapshot = config.file.as_ref().map(|file| {
             let extension = file.path.extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
-            let path = state::config_file(runtime, id, &extension);
+            let path = generation_file(runtime, id, &extension);
             write_snapshot(&path, &file.text, owner).map(|()| Snapshot { path, ours: true })
         });
         let snapshot =
@@ -131,7 +134,7 @@ impl Frozen {
         let command = |program: &Option<Program>| program.as_ref().map(Program::again).transpose();
         let snapshot = self.snapshot.as_ref().map(|snapshot| {
             let extension = snapshot.path.extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
-            let path = state::config_file(runtime, id, &extension);
+            let path = generation_file(runtime, id, &extension);
             let text = std::fs::read_to_string(&snapshot.path)?;
             write_snapshot(&path, &text, self.owner).map(|()| Snapshot { path, ours: true })
         });
@@ -190,7 +193,7 @@ impl Frozen {
         let commands = [check, warm_up, before_restart, after_restart, on_failure].into_iter().flatten();
         let programs = std::iter::once(&self.program).chain(commands);
         programs.filter_map(|program| {
-            Some((state::executable_name(program.identity), program.executable.as_ref()?.as_fd()))
+            Some((descriptor_name::executable(program.identity), program.executable.as_ref()?.as_fd()))
         })
     }
 

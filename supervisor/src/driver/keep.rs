@@ -9,11 +9,12 @@ use gin_shared::state::{ProcessId, boot_id};
 use super::command::Claim;
 use super::frozen::Frozen;
 use super::perform::Performer;
+use crate::descriptor_name;
 use crate::machine::event::{Event, WorkerEvent};
 use crate::machine::{Machine, snapshot};
 use crate::os::listener::Listener;
 use crate::os::{fault, limits};
-use crate::state::{self, Written};
+use crate::state::Written;
 
 /// Whether an event changes what a successor has to know, even if nothing is done about it. How far a worker has come on its
 /// way to serve is not: what is on its way is ended then.
@@ -108,8 +109,8 @@ impl Performer {
         let workers = self.processes.values().flat_map(|process| process.descriptors());
         let executables = self.frozen.values().flat_map(Frozen::executables);
         let file = &self.parts.state_file;
-        let state = std::iter::once((state::state_name(file.inode()), file.as_fd()));
-        let memory = std::iter::once((state::MEMORY.to_owned(), self.parts.memory.as_fd()));
+        let state = std::iter::once((descriptor_name::state(file.inode()), file.as_fd()));
+        let memory = std::iter::once((descriptor_name::MEMORY.to_owned(), self.parts.memory.as_fd()));
         let mut all: Vec<_> = own.chain(workers).chain(executables).chain(state).chain(memory).collect();
         all.sort_by(|(a, _), (b, _)| a.cmp(b));
         all.dedup_by(|(a, _), (b, _)| a == b);

@@ -11,7 +11,7 @@ use gin_shared::generation::Generation;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::machine::moment::Moment;
+use crate::moment::Moment;
 
 /// So many that have ended are kept, for callers that ask late.
 const KEPT: usize = 128;

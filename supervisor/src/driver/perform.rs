@@ -26,15 +26,15 @@ use crate::machine::Machine;
 use crate::machine::action::{Action, Answer};
 use crate::machine::event::{Event, WorkerEvent};
 use crate::machine::failure::Failure;
-use crate::machine::moment::Moment;
+use crate::moment::Moment;
 use crate::os::channel::ChannelListener;
 use crate::os::listener::Listener;
 use crate::os::notify::NotifySocket;
 use crate::os::pidfd::Child;
 use crate::os::private::PrivateListener;
+use crate::os::runtime::worker_file;
 use crate::os::words::LastWords;
 use crate::os::{fault, orphan, spawn};
-use crate::state::worker_file;
 
 /// What a generation was made for.
 #[derive(Debug, Clone, Copy)]

@@ -97,5 +97,5 @@ fn judge(probe: &Probe, status: StatusCode, body: &str) -> Result<StatusCode, St
 }
 
 fn words(error: &io::Error) -> String {
-    crate::config::without_code(error)
+    crate::error_text::without_code(error)
 }

@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 
 use super::Message;
 use super::command::Claims;
+use crate::descriptor_name;
+use crate::exit_status::Exit;
 use crate::machine::event::{Event, WorkerEvent};
-use crate::machine::failure::Exit;
 use crate::os::channel::{Channel, ChannelListener, between_workers};
 use crate::os::notify::NotifySocket;
 use crate::os::pidfd::Child;
@@ -24,7 +25,7 @@ use crate::os::private::PrivateListener;
 use crate::os::spawn::Link;
 use crate::os::words::LastWords;
 use crate::os::{fault, orphan};
-use crate::state::{self, LeftWorker};
+use crate::state::LeftWorker;
 
 /// A kill that failed is tried again after this, so many times.
 const RETRY: Duration = Duration::from_secs(1);
@@ -115,7 +116,7 @@ impl Process {
     /// What a successor needs of it, by name.
     #[must_use]
     pub fn descriptors(&self) -> [(String, BorrowedFd<'_>); 2] {
-        [(state::pidfd_name(self.id), self.child.fd()), (state::notify_name(self.id), self.notify.fd())]
+        [(descriptor_name::pidfd(self.id), self.child.fd()), (descriptor_name::notify(self.id), self.notify.fd())]
     }
 
     /// Its PID.

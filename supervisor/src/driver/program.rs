@@ -9,17 +9,18 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::without_code;
+use crate::descriptor_name;
+use crate::error_text::without_code;
 use crate::os::succession::Descriptors;
-use crate::state::{self, text};
+use crate::os_text;
 
 /// A program and its arguments, found and opened.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Program {
     /// Its directory part resolved.
-    #[serde(with = "text")]
+    #[serde(with = "os_text")]
     pub(super) path: PathBuf,
-    #[serde(with = "text::list")]
+    #[serde(with = "os_text::list")]
     pub(super) argv: Vec<OsString>,
     /// Device and inode: what it is, whatever lies at its path.
     pub(super) identity: (u64, u64),
@@ -99,7 +100,7 @@ impl Program {
 
     /// By descriptor; else by its path, or from a process that runs it, if it is the same file there.
     pub(super) fn reopen(&mut self, descriptors: &Descriptors, workers: &[i32]) {
-        let name = state::executable_name(self.identity);
+        let name = descriptor_name::executable(self.identity);
         let running = workers.iter().map(|pid| PathBuf::from(format!("/proc/{pid}/exe")));
         let paths = std::iter::once(self.path.clone()).chain(running);
         let mut found = paths.filter_map(|path| open_executable(&path).ok());

@@ -22,9 +22,10 @@ use super::command::Claim;
 use super::keep::numbers;
 use super::perform::Performer;
 use super::{CONNECTIONS, Driver, Message};
+use crate::exit_status::Exit;
 use crate::machine::Machine;
 use crate::machine::event::Event;
-use crate::machine::failure::{Exit, Failure};
+use crate::machine::failure::Failure;
 use crate::os::pidfd::Child;
 use crate::os::{fault, succession};
 
@@ -64,7 +65,8 @@ impl Performer {
     fn start_check(&mut self, machine: &Machine) -> Result<(Child, [File; 2]), String> {
         let program = program()?;
         self.checked = identity(&program);
-        let failed = |error: std::io::Error| format!("{}: {}", program.display(), crate::config::without_code(&error));
+        let failed =
+            |error: std::io::Error| format!("{}: {}", program.display(), crate::error_text::without_code(&error));
         let state = || -> std::io::Result<File> {
             let bytes = self.written(machine, std::collections::BTreeMap::new())?;
             fault::at("reexec.check")?;
@@ -124,7 +126,7 @@ impl Performer {
             Ok(state) => {
                 let argv: Vec<OsString> = std::env::args_os().collect();
                 let error = succession::execute(&program, &argv, &state, &fds);
-                format!("{}: {}", program.display(), crate::config::without_code(&error))
+                format!("{}: {}", program.display(), crate::error_text::without_code(&error))
             }
             Err(error) => error.to_string(),
         };

@@ -11,7 +11,7 @@ use super::program::Commands;
 use crate::machine::Machine;
 use crate::machine::action::{Report, Speed, WorkerReport};
 use crate::machine::failure::Failure;
-use crate::machine::moment::Moment;
+use crate::moment::Moment;
 use crate::os::time;
 
 impl Performer {

@@ -12,17 +12,19 @@ use super::perform::Performer;
 use super::process::{Own, Process};
 use super::{Boot, Driver};
 use crate::adopt::Succession;
+use crate::descriptor_name;
+use crate::exit_status::Exit;
 use crate::machine::event::{Event, WorkerEvent};
-use crate::machine::failure::Exit;
 use crate::os::channel::ChannelListener;
 use crate::os::listener::{Listener, ListenerSpec};
 use crate::os::notify::NotifySocket;
 use crate::os::pidfd::Child;
 use crate::os::private::PrivateListener;
-use crate::os::runtime::sweep;
+use crate::os::runtime::{sweep, worker_file};
 use crate::os::words::LastWords;
 use crate::os::{orphan, time};
-use crate::state::{LeftWorker, Socket, notify_name, worker_file};
+use crate::socket_record::SocketRecord;
+use crate::state::LeftWorker;
 
 impl Driver {
     /// Takes it all up, and tells the machine.
@@ -65,7 +67,7 @@ impl Driver {
         let mut pids = HashMap::new();
         for (worker, pidfd) in alive {
             let child = in_place && orphan::parent_of(worker.process.pid) == i32::try_from(std::process::id()).ok();
-            let notify = descriptors.take(&notify_name(worker.id));
+            let notify = descriptors.take(&descriptor_name::notify(worker.id));
             let process = self.performer.take_over(&worker, Child::adopt(worker.process.pid, pidfd, child)?, notify)?;
             if child {
                 let pid = nix::unistd::Pid::from_raw(worker.process.pid);
@@ -106,7 +108,7 @@ impl Driver {
 
     fn adopted(
         &mut self,
-        now: crate::machine::moment::Moment,
+        now: crate::moment::Moment,
         alive: HashMap<gin_shared::generation::WorkerId, i32>,
         kept: Vec<Generation>,
         from: i32,
@@ -142,7 +144,7 @@ impl Driver {
 }
 
 /// A socket that no worker has any more, for a program closes what it has no use for: bound anew, where it was.
-fn listen_again(socket: &Socket, generations: &[Frozen]) -> Option<Listener> {
+fn listen_again(socket: &SocketRecord, generations: &[Frozen]) -> Option<Listener> {
     let spec = generations.iter().find_map(|frozen| frozen.listeners.of(socket.inode))?;
     let there = ListenerSpec { address: socket.address.clone(), ..spec };
     match Listener::bind(&there) {

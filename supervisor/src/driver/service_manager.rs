@@ -14,8 +14,8 @@ use sd_notify::NotifyState;
 use crate::machine::Machine;
 use crate::machine::fleet::Fleet;
 use crate::machine::generation::Run;
-use crate::machine::moment::Moment;
 use crate::machine::worker::Worker;
+use crate::moment::Moment;
 
 /// Added to what is asked for, so that our own deadline comes first.
 const MARGIN: Duration = Duration::from_secs(10);

@@ -10,8 +10,8 @@ use crate::machine::Machine;
 use crate::machine::fleet::Fleet;
 use crate::machine::generation::{Occupant, Run, SlotRun};
 use crate::machine::history::Record;
-use crate::machine::moment::Moment;
 use crate::machine::worker::Worker;
+use crate::moment::Moment;
 use crate::os::listener::Listening;
 use crate::os::time;
 

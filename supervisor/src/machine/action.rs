@@ -6,7 +6,8 @@ use gin_shared::channel::DrainReason;
 use gin_shared::control::{OperationId, Phase};
 use gin_shared::generation::{Generation, WorkerId};
 
-use super::failure::{Exit, Failure, Unfit};
+use super::failure::{Failure, Unfit};
+use crate::exit_status::Exit;
 
 /// One thing to do, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use std::time::Duration;
 use gin_shared::control::OperationId;
 use gin_shared::generation::{Generation, WorkerId};
 
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::plan::Plan;
+use crate::exit_status::Exit;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]

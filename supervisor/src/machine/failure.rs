@@ -7,35 +7,7 @@ use gin_shared::control::Phase;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Readiness;
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Exit {
-    /// It called exit.
-    Code(i32),
-    /// A signal ended it.
-    Signal(i32),
-    /// It was not our child, so nobody knows.
-    Unknown,
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exited with status {code}"),
-            Self::Signal(number) => match signal_name(*number) {
-                Some(name) => write!(f, "was killed by {name}"),
-                None => write!(f, "was killed by signal {number}"),
-            },
-            Self::Unknown => f.write_str("ended with a status unknown"),
-        }
-    }
-}
-
-fn signal_name(number: i32) -> Option<&'static str> {
-    nix::sys::signal::Signal::try_from(number).ok().map(nix::sys::signal::Signal::as_str)
-}
+use crate::exit_status::Exit;
 
 /// Why a worker that serves is to be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -9,10 +9,10 @@ use gin_shared::generation::{Slot, WorkerId};
 use super::action::{Action, Report, WorkerReport};
 use super::failure::{Failure, Unfit};
 use super::generation::{Run, Stage};
-use super::moment::Moment;
 use super::plan::Plan;
 use super::slot::{Occupant, SlotRun};
 use super::worker::Worker;
+use crate::moment::Moment;
 
 /// A worker that is too large sooner than this is likely so by its nature: the next one is given longer.
 const QUICK: Duration = Duration::from_secs(60);

@@ -5,7 +5,7 @@ use gin_shared::generation::Generation;
 use serde::{Deserialize, Serialize};
 
 use super::generation::Run;
-use super::moment::Moment;
+use crate::moment::Moment;
 
 /// What the fleet is doing. Generations on their way out are kept beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

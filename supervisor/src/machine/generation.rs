@@ -23,10 +23,10 @@ use super::action::{Action, Report, WorkerReport};
 use super::backoff;
 use super::event::WorkerEvent;
 use super::failure::{Failure, Unfit};
-use super::moment::Moment;
 use super::plan::Plan;
 pub use super::slot::{Occupant, SlotRun};
 use super::worker::{Progress, Worker, WorkerOutcome};
+use crate::moment::Moment;
 
 /// One generation and its workers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use gin_shared::generation::Generation;
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
-use super::moment::Moment;
+use crate::moment::Moment;
 
 /// How many are kept.
 pub const LENGTH: usize = 50;

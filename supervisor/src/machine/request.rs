@@ -9,8 +9,8 @@ use super::event::{Queue, ScaleTo, Speed};
 use super::failure::Failure;
 use super::fleet::{Fleet, Restart, Scale, Scaled, Waiting};
 use super::generation::{Run, Stage};
-use super::moment::Moment;
 use super::{Machine, OPERATIONS_MAX, answer, answer_all};
+use crate::moment::Moment;
 
 impl Machine {
     pub(super) fn handle_restart(

@@ -6,8 +6,8 @@ use gin_shared::generation::Generation;
 use super::action::{Action, Answer};
 use super::fleet::{Fleet, Restart};
 use super::generation::Run;
-use super::moment::Moment;
 use super::{Machine, answer, answer_all};
+use crate::moment::Moment;
 
 /// So many generations that served are kept to go back to.
 pub const KEPT: usize = 3;

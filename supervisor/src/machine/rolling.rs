@@ -5,8 +5,8 @@ use gin_shared::generation::Slot;
 
 use super::action::{Action, Report};
 use super::generation::{Advance, Run, Stage};
-use super::moment::Moment;
 use super::slot::Occupant;
+use crate::moment::Moment;
 
 impl Run {
     /// A slot serves and has soaked: the next one has its turn, if there is one.

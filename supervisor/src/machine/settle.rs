@@ -5,8 +5,8 @@ use gin_shared::channel::DrainReason;
 use super::action::{Action, Answer, Report};
 use super::fleet::Fleet;
 use super::generation::{Advance, Stage};
-use super::moment::Moment;
 use super::{Machine, answer_all, record};
+use crate::moment::Moment;
 
 impl Machine {
     /// Moves everything on that can move.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::failure::Unfit;
-use super::moment::Moment;
 use super::worker::Worker;
+use crate::moment::Moment;
 
 /// One slot.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Answer, Report};
 use super::event::Queue;
-use super::failure::{Exit, Failure};
+use super::failure::Failure;
 use super::fleet::Fleet;
 use super::generation::Run;
-use super::moment::Moment;
 use super::slot::Occupant;
 use super::worker::{Worker, WorkerState};
 use super::{Machine, OPERATIONS_MAX, answer, answer_all};
+use crate::exit_status::Exit;
+use crate::moment::Moment;
 
 /// So long a worker has at least that may hear only now that it is to end.
 const LATE: Duration = Duration::from_secs(5);

@@ -11,8 +11,8 @@ use gin_shared::generation::Slot;
 use proptest::prelude::*;
 
 use super::event::WorkerEvent;
-use super::failure::Exit;
 use super::*;
+use crate::exit_status::Exit;
 use world::{Budget, CALM, Step, Ways, World};
 
 const FOREIGN: Ways = Ways { channel: false, gated: false, rolling: false };

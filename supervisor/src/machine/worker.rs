@@ -23,9 +23,10 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Report, WorkerReport};
 use super::event::WorkerEvent;
-use super::failure::{Exit, Failure, Unfit};
-use super::moment::{Deadline, Moment};
+use super::failure::{Failure, Unfit};
 use super::plan::{CHECK_INTERVAL, Plan, Readiness};
+use crate::exit_status::Exit;
+use crate::moment::{Deadline, Moment};
 
 /// A worker that has served nobody yet gets this long to end, if `drain_timeout` is longer.
 pub const UNSERVED_STOP: Duration = Duration::from_secs(10);

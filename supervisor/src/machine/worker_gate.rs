@@ -4,9 +4,9 @@ use gin_shared::channel::DrainReason;
 
 use super::action::{Action, WorkerReport};
 use super::failure::Failure;
-use super::moment::{Deadline, Moment};
 use super::plan::{Plan, Readiness};
 use super::worker::{Worker, WorkerOutcome, WorkerState};
+use crate::moment::{Deadline, Moment};
 
 impl Worker {
     pub(super) fn handle_ready(

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::socket_file::{self, Access};
 use super::{fault, proc_net, succession};
-use crate::state::Socket;
+use crate::socket_record::SocketRecord;
 
 /// The kernel's own limit for backlogs.
 const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
@@ -189,10 +189,10 @@ impl Listener {
 
     /// Takes one over from a master before this one.
     #[must_use]
-    pub fn resume(socket: Socket, fd: OwnedFd) -> Self {
+    pub fn resume(socket: SocketRecord, fd: OwnedFd) -> Self {
         let path = if let Address::Unix(path) = &socket.address { Some(path.clone()) } else { None };
         let file = path.zip(socket.file);
-        let Socket { inode, asked, address, backlog, passed, .. } = socket;
+        let SocketRecord { inode, asked, address, backlog, passed, .. } = socket;
         Self { asked, address, backlog: Cell::new(backlog), fd, inode, passed, file }
     }
 
@@ -252,8 +252,8 @@ impl Listener {
 
     /// What a successor has to know of it.
     #[must_use]
-    pub fn state(&self) -> Socket {
-        Socket {
+    pub fn state(&self) -> SocketRecord {
+        SocketRecord {
             inode: self.inode,
             asked: self.asked.clone(),
             address: self.address.clone(),

@@ -13,7 +13,7 @@ use rustix::process::PidfdFlags;
 use tokio::io::unix::AsyncFd;
 
 use super::fault;
-use crate::machine::failure::Exit;
+use crate::exit_status::Exit;
 use gin_shared::state::ProcessId;
 
 /// A worker's process: a child of ours, or one that a master before us has left.

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use gin_shared::generation::{Generation, WorkerId};
 use gin_shared::runtime_dir::{STOPPING, Surroundings};
 use nix::unistd::Uid;
 
@@ -50,6 +51,18 @@ fn try_prepare(directory: &Path, surroundings: &Surroundings) -> io::Result<()> 
         .map_err(|error| io::Error::new(error.kind(), format!("cannot write to {}: {error}", directory.display())));
     let _ = fs::remove_file(&probe);
     written
+}
+
+/// The path of a worker's file in the runtime directory; `what` is its extension: `notify`, `channel` or `private`.
+#[must_use]
+pub fn worker_file(runtime: &Path, id: WorkerId, what: &str) -> PathBuf {
+    runtime.join(format!("{id}.{what}"))
+}
+
+/// The path of the configuration that the workers of a generation read.
+#[must_use]
+pub fn generation_file(runtime: &Path, generation: Generation, extension: &str) -> PathBuf {
+    runtime.join(format!("generation-{generation}.{extension}"))
 }
 
 /// Removes the files of workers and generations that are not there any more: a master that was killed could not.

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 
-use super::{Obstacle, succession};
+use super::adopt_error::AdoptError;
+use super::succession;
 
 const NAME: &str = "gin-memory";
 /// Before the buckets, in bytes.
@@ -47,10 +48,10 @@ impl SharedMemory {
     ///
     /// # Errors
     /// Which condition is not met.
-    pub fn of_worker(pid: i32, process: &OwnedFd, inode: u64) -> Result<Option<Self>, Obstacle> {
+    pub fn of_worker(pid: i32, process: &OwnedFd, inode: u64) -> Result<Option<Self>, AdoptError> {
         let link = format!("/memfd:{NAME} (deleted)");
         let fd = succession::take_open(pid, process, OsStr::new(&link), inode)?;
-        fd.map(|fd| Self::resume(fd).map_err(|error| Obstacle::of(&error))).transpose()
+        fd.map(|fd| Self::resume(fd).map_err(|error| AdoptError::of(&error))).transpose()
     }
 
     /// Whether it was made for so many clients.

@@ -10,9 +10,10 @@ use gin_shared::state::{FILE, SLOT, Slot, read, write};
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::unistd::Uid;
 
+use super::adopt_error::AdoptError;
+use super::fault;
 use super::succession::Descriptors;
-use super::{Obstacle, fault};
-use crate::state::PREFIX;
+use crate::descriptor_name::PREFIX;
 
 /// What is allocated for each slot beforehand, in bytes: it holds what most states need, and then a full disk does not matter.
 const ALLOCATED: i64 = 128 * 1024;
@@ -133,15 +134,15 @@ impl AsFd for StateFile {
 ///
 /// # Errors
 /// If it is not ours alone to write, or cannot be opened.
-pub fn open(path: &Path) -> Result<Option<File>, Obstacle> {
+pub fn open(path: &Path) -> Result<Option<File>, AdoptError> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).bits();
     let file = match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Obstacle::of(&error)),
+        Err(error) => return Err(AdoptError::of(&error)),
     };
-    let metadata = file.metadata().map_err(|error| Obstacle::of(&error))?;
-    let refused = |text: String| Err(Obstacle::lasting(text));
+    let metadata = file.metadata().map_err(|error| AdoptError::of(&error))?;
+    let refused = |text: String| Err(AdoptError::lasting(text));
     if !metadata.is_file() {
         refused("it is not a file".to_owned())
     } else if metadata.uid() != Uid::effective().as_raw() {
@@ -157,10 +158,10 @@ pub fn open(path: &Path) -> Result<Option<File>, Obstacle> {
 ///
 /// # Errors
 /// If neither of its slots is whole, or it cannot be read.
-pub fn latest(file: &File) -> Result<Slot, Obstacle> {
+pub fn latest(file: &File) -> Result<Slot, AdoptError> {
     match read(file) {
         Ok(Some(slot)) => Ok(slot),
-        Ok(None) => Err(Obstacle::lasting("it is truncated, corrupt, or no state".to_owned())),
-        Err(error) => Err(Obstacle::of(&error)),
+        Ok(None) => Err(AdoptError::lasting("it is truncated, corrupt, or no state".to_owned())),
+        Err(error) => Err(AdoptError::of(&error)),
     }
 }

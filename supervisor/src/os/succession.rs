@@ -18,7 +18,8 @@ use nix::sys::stat::fstat;
 use nix::unistd::execve;
 use rustix::process::PidfdGetfdFlags;
 
-use super::{Obstacle, fault};
+use super::adopt_error::AdoptError;
+use super::fault;
 
 /// The number of the memfd that an execve in place leaves: what the new program goes on with.
 pub const GIN_STATE_FD: &str = "GIN_STATE_FD";
@@ -137,7 +138,7 @@ pub fn inode(fd: impl AsFd) -> io::Result<u64> {
 ///
 /// # Errors
 /// Which condition is not met.
-pub fn take_socket(pid: i32, process: &OwnedFd, wanted: u64) -> Result<Option<OwnedFd>, Obstacle> {
+pub fn take_socket(pid: i32, process: &OwnedFd, wanted: u64) -> Result<Option<OwnedFd>, AdoptError> {
     take_open(pid, process, OsStr::new(&format!("socket:[{wanted}]")), wanted)
 }
 
@@ -145,12 +146,12 @@ pub fn take_socket(pid: i32, process: &OwnedFd, wanted: u64) -> Result<Option<Ow
 ///
 /// # Errors
 /// As [`take_socket`].
-pub fn take_open(pid: i32, process: &OwnedFd, name: &OsStr, wanted: u64) -> Result<Option<OwnedFd>, Obstacle> {
+pub fn take_open(pid: i32, process: &OwnedFd, name: &OsStr, wanted: u64) -> Result<Option<OwnedFd>, AdoptError> {
     let directory = format!("/proc/{pid}/fd");
     let refused = |what: &str, error: &io::Error| {
-        let obstacle = Obstacle::of(error).at(&what);
-        let rights = if obstacle.passes { String::new() } else { format!(": {RIGHTS}") };
-        Obstacle { text: format!("{}{rights}", obstacle.text), ..obstacle }
+        let error = AdoptError::of(error).at(&what);
+        let rights = if error.is_transient { String::new() } else { format!(": {RIGHTS}") };
+        AdoptError { text: format!("{}{rights}", error.text), ..error }
     };
     let entries = match std::fs::read_dir(&directory) {
         Ok(entries) => entries,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::machine::moment::Moment;
+use crate::moment::Moment;
 
 /// CLOCK_MONOTONIC.
 #[must_use]

@@ -8,10 +8,10 @@ mod fingerprint;
 mod invariants;
 
 use super::super::event::{Queue, ScaleTo, Speed, WorkerEvent};
-use super::super::failure::Exit;
 use super::super::generation::{Occupant, Stage};
 use super::super::plan::{Plan, Readiness};
 use super::super::*;
+use crate::exit_status::Exit;
 
 /// No trouble at all.
 pub(super) const CALM: Budget = Budget {

@@ -1,0 +1,34 @@
+//! A listening socket as the state file describes it.
+
+use gin_shared::listen::Address;
+use serde::{Deserialize, Serialize};
+
+use crate::descriptor_name::PREFIX;
+
+/// A socket that clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketRecord {
+    /// The socket's inode: names it in the whole system for as long as a process has it open.
+    pub inode: u64,
+    /// The address in the configuration: port 0 stays 0.
+    pub asked: Address,
+    /// The address where it listens.
+    pub address: Address,
+    /// The number of connections that may wait.
+    #[serde(default)]
+    pub backlog: u32,
+    /// Whether the service manager passed the socket, and so passes it again.
+    #[serde(default)]
+    pub passed: bool,
+    /// Device and inode of the file that was made for a Unix socket.
+    #[serde(default)]
+    pub file: Option<(u64, u64)>,
+}
+
+impl SocketRecord {
+    /// The name of its descriptor.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{PREFIX}listener/{}", self.inode)
+    }
+}
