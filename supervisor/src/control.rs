@@ -6,9 +6,6 @@ mod stream;
 mod workers;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,22 +20,21 @@ use gin_shared::exit;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::Interest;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, watch};
 
-use crate::driver::Handle;
-use crate::os::identity::{lookup, user_name};
-use crate::os::listener::remove_stale;
-use crate::os::socket_file::{Access, permit};
+use crate::inbox::Handle;
+use crate::os::control_socket::ControlSocket;
+use crate::os::identity::user_name;
 
-/// How long a caller may take to read its answer before another program takes over.
+/// Time for a caller to read its answer before another program takes over.
 const FINISH: Duration = Duration::from_secs(1);
 /// The largest body taken, in bytes.
 const BODY_MAX: usize = 64 * 1024;
-/// How long a caller may take for its head, and again for its body.
+/// Time for a caller to send its head, and again its body.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Who calls, for the audit line: decided by the kernel when it connected.
+/// The caller, for the audit line: the kernel decided who it is when it connected.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Its user's name.
@@ -49,103 +45,42 @@ pub struct Caller {
     pub pid: Option<i32>,
 }
 
-/// A socket of the control API. Its file goes with it.
-#[derive(Debug)]
-pub struct ControlSocket {
-    listener: UnixListener,
-    path: PathBuf,
-    file: (u64, u64),
-}
-
-impl ControlSocket {
-    /// Binds it: for the owner, and for a group if there is one. A socket that a killed master left there is replaced; any
-    /// other file, and a socket that somebody listens at, stays.
-    ///
-    /// # Errors
-    /// Those of `bind(2)` and `chown(2)`; an unknown group; something in its place.
-    pub fn bind(path: &Path, group: Option<&str>) -> io::Result<Self> {
-        remove_stale(path).map_err(io::Error::other)?;
-        let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
-        let listener = UnixListener::bind(path);
-        nix::sys::stat::umask(before);
-        let listener = listener?;
-        let metadata = std::fs::symlink_metadata(path)?;
-        let socket = Self { listener, path: path.to_owned(), file: (metadata.dev(), metadata.ino()) };
-        if let Some(name) = group {
-            let (_, gid) = lookup(None, Some(name)).map_err(io::Error::other)?;
-            permit(path, socket.file, Access { owner: None, group: gid, mode: Some(0o660) })?;
+/// Serves the API on a socket until `over` turns true; then answers that are under way are finished.
+///
+/// While `paused` is true, no caller is let in, and those that are in leave.
+pub async fn serve(
+    socket: ControlSocket,
+    router: Router,
+    slots: Arc<Semaphore>,
+    over: watch::Receiver<bool>,
+    paused: watch::Receiver<bool>,
+) {
+    let (mut ends, mut pauses) = (over.clone(), paused.clone());
+    loop {
+        tokio::select! {
+            _ = pauses.wait_for(|paused| !*paused) => {}
+            _ = ends.wait_for(|over| *over) => return,
         }
-        Ok(socket)
-    }
-
-    /// Goes on with one that the program before this one bound.
-    ///
-    /// # Errors
-    /// Those of `epoll_ctl(2)`.
-    pub fn resume(fd: OwnedFd, path: &Path, group: Option<&str>) -> io::Result<Self> {
-        let there = std::fs::symlink_metadata(path).ok().filter(|there| there.file_type().is_socket());
-        if there.is_none()
-            && let Ok(anew) = Self::bind(path, group)
-        {
-            tracing::warn!("{}: somebody has removed the socket; it is there again", path.display());
-            return Ok(anew);
-        }
-        let listener = UnixListener::from_std(fd.into())?;
-        // Whatever lies there instead is not ours to remove.
-        let file = there.map_or((0, 0), |there| (there.dev(), there.ino()));
-        Ok(Self { listener, path: path.to_owned(), file })
-    }
-
-    /// Serves until `over` turns true; then what is being answered is finished. While `paused` is true, nobody is let in, and
-    /// who is in leaves.
-    pub async fn serve(
-        self,
-        router: Router,
-        slots: Arc<Semaphore>,
-        over: watch::Receiver<bool>,
-        paused: watch::Receiver<bool>,
-    ) {
-        let (mut ends, mut pauses) = (over.clone(), paused.clone());
-        loop {
-            tokio::select! {
-                _ = pauses.wait_for(|paused| !*paused) => {}
-                _ = ends.wait_for(|over| *over) => return,
+        let slot = Arc::clone(&slots).acquire_owned().await;
+        let stream = tokio::select! {
+            biased;
+            _ = pauses.wait_for(|paused| *paused) => continue,
+            accepted = socket.accept() => accepted,
+            _ = ends.wait_for(|over| *over) => return,
+        };
+        match stream {
+            Ok(stream) => {
+                let (router, over, paused) = (router.clone(), over.clone(), paused.clone());
+                tokio::task::spawn_local(async move {
+                    serve_connection(stream, router, over, paused).await;
+                    drop(slot);
+                });
             }
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            let stream = tokio::select! {
-                biased;
-                _ = pauses.wait_for(|paused| *paused) => continue,
-                accepted = self.listener.accept() => accepted,
-                _ = ends.wait_for(|over| *over) => return,
-            };
-            match stream {
-                Ok((stream, _)) => {
-                    let (router, over, paused) = (router.clone(), over.clone(), paused.clone());
-                    tokio::task::spawn_local(async move {
-                        serve_connection(stream, router, over, paused).await;
-                        drop(slot);
-                    });
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely: a pause lets some be closed.
-                    tracing::warn!("control socket: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+            Err(error) => {
+                // Out of descriptors, most likely: a pause lets some be closed.
+                tracing::warn!("control socket: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
-        }
-    }
-}
-
-impl AsFd for ControlSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
-    }
-}
-
-impl Drop for ControlSocket {
-    fn drop(&mut self) {
-        if std::fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == self.file) {
-            let _ = std::fs::remove_file(&self.path);
         }
     }
 }

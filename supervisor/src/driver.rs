@@ -5,7 +5,6 @@ pub mod frozen;
 mod gates;
 mod keep;
 mod listeners;
-pub mod operations;
 mod perform;
 mod prepare;
 mod probe;
@@ -21,27 +20,24 @@ mod task;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use gin_shared::channel::FromMaster;
 use gin_shared::config::watch::Watch;
-use gin_shared::control::{EventLine, OperationId};
-use gin_shared::generation::{Generation, Slot};
-use gin_shared::status::{Status, Upgrade};
+use gin_shared::control::OperationId;
+use gin_shared::status::Status;
 use nix::sys::signal::Signal;
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+use tokio::sync::mpsc;
 
 use crate::adopt::Succession;
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::foundation::Foundation;
+use crate::inbox::{Handle, Message, ReloadRequest};
 use crate::machine::Machine;
 use crate::machine::action::Action;
 use crate::machine::event::{Event, Queue, ScaleTo, Speed};
-use crate::machine::failure::Failure;
 use crate::moment::Moment;
 use crate::os::identity::user_name;
 use crate::os::listener::{Listener, ListenerSpec};
@@ -51,73 +47,12 @@ use crate::os::state_file::StateFile;
 use crate::os::{fault, orphan, time};
 use crate::state::Paths;
 pub use frozen::check_worker;
-use operations::Operations;
 use perform::Performer;
-pub use reload::Request as ReloadRequest;
 pub use service_manager::forget as forget_stored;
 pub use task::until_panic;
 
-/// Commands and news on their way to the loop; more make their senders wait.
-const INBOX: usize = 256;
-/// Transitions kept for a follower that is slow; then it misses some.
-const EVENTS: usize = 256;
-
 /// Workers are weighed so often, if there is a limit.
 const WEIGHING: Duration = Duration::from_secs(2);
-
-/// Callers that follow an operation or the events at once.
-const STREAMS: usize = 192;
-
-/// What reaches the loop from elsewhere.
-#[derive(Debug)]
-pub enum Message {
-    /// For the machine.
-    Event(Event),
-    /// Somebody wants the configuration read anew.
-    Reload(reload::Request),
-    /// No caller is connected any more, and none is let in: what they asked for stands before this.
-    Paused,
-    /// The program that is to become the master can take over: its version.
-    ReexecChecked(Result<String, Failure>),
-    /// Somebody wants to know.
-    Status(oneshot::Sender<Status>),
-    /// Somebody wants to know more.
-    History(oneshot::Sender<Vec<Upgrade>>),
-    /// Somebody asks where a worker can be asked.
-    Private(Generation, Slot, oneshot::Sender<Option<PathBuf>>),
-    /// How much is to be logged; gives how many workers were told.
-    LogLevel(String, oneshot::Sender<usize>),
-    /// The configuration file is another one.
-    FileChanged,
-}
-
-/// How the control API reaches the loop.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    /// The loop's inbox.
-    pub inbox: mpsc::Sender<Message>,
-    /// What was asked for.
-    pub operations: Operations,
-    /// What happens.
-    pub events: broadcast::Sender<EventLine>,
-    /// Places for callers that follow something: fewer than there are connections, so that a command is always heard.
-    pub streams: Arc<Semaphore>,
-    /// Whether callers are to leave, for another program is about to take over.
-    pub paused: watch::Sender<bool>,
-    /// A place for each connection of the control socket, and of the status socket.
-    pub connections: [Arc<Semaphore>; 2],
-}
-
-/// Connections at once to a socket of the control API; more wait in its queue.
-pub const CONNECTIONS: u32 = 256;
-
-impl Handle {
-    /// The same, with places of its own for those who follow something.
-    #[must_use]
-    pub fn with_own_streams(self) -> Self {
-        Self { streams: Arc::new(Semaphore::new(STREAMS)), ..self }
-    }
-}
 
 /// What the driver is given.
 #[derive(Debug)]
@@ -197,15 +132,7 @@ impl Driver {
     /// # Errors
     /// Those of `signalfd(2)`.
     pub fn new(parts: Parts) -> io::Result<Self> {
-        let (sender, inbox) = mpsc::channel(INBOX);
-        let handle = Handle {
-            inbox: sender,
-            operations: Operations::default(),
-            events: broadcast::Sender::new(EVENTS),
-            streams: Arc::new(Semaphore::new(STREAMS)),
-            paused: watch::Sender::new(false),
-            connections: std::array::from_fn(|_| Arc::new(Semaphore::new(CONNECTIONS as usize))),
-        };
+        let (handle, inbox) = Handle::new();
         let machine = Machine::new(parts.config.live.max_draining);
         let performer = Performer::new(parts, handle.clone());
         let (signals, pending) = (Signals::new()?, VecDeque::new());
@@ -348,7 +275,7 @@ impl Driver {
                 tracing::info!("{asked_by}: stop");
                 Some(Event::Stop { operation: no_one, speed: Speed::Graceful })
             }
-            Signal::SIGHUP => self.reload(reload::Request { operation: no_one, asked_by, queue: Queue::Wait }),
+            Signal::SIGHUP => self.reload(ReloadRequest { operation: no_one, asked_by, queue: Queue::Wait }),
             Signal::SIGTTIN => Some(Event::Scale { operation: no_one, to: ScaleTo::More }),
             Signal::SIGTTOU => Some(Event::Scale { operation: no_one, to: ScaleTo::Fewer }),
             Signal::SIGUSR1 => {

@@ -1,17 +1,14 @@
 //! What a master stands on, from its start to its end and over an upgrade in place: the runtime directory, the locks, the PID
 //! file, and the sockets of the control API.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use gin_shared::runtime_dir::{self, Surroundings};
 
 use crate::Stop;
 use crate::config::Config;
-use crate::control::ControlSocket;
-use crate::error_text::without_code;
 use crate::os;
-use crate::os::listener::ListenError;
+use crate::os::control_socket::{ControlSocket, ControlSocketError};
 use crate::os::pidfile::{Lock, PidFile};
 use crate::os::succession::Descriptors;
 use crate::state::{Paths, State};
@@ -83,10 +80,12 @@ impl Foundation {
     ) -> Result<(Self, [ControlSocket; 2]), Stop> {
         let bind = |path: &std::path::Path, group: &Option<String>| {
             let place = path.display().to_string();
-            let failed = |error: io::Error| {
-                let listen = error.get_ref().and_then(|inner| inner.downcast_ref::<ListenError>());
-                let exit = listen.map_or(gin_shared::exit::FAILED, |error| Stop::listen(error).exit);
-                Stop { text: format!("{place}: {}", without_code(&error)), exit }
+            let failed = |error: ControlSocketError| {
+                let exit = match &error {
+                    ControlSocketError::Listen(error) => Stop::listen(error).exit,
+                    ControlSocketError::Group(_) | ControlSocketError::System(_) => gin_shared::exit::FAILED,
+                };
+                Stop { text: format!("{place}: {error}"), exit }
             };
             ControlSocket::bind(path, group.as_deref()).map_err(failed)
         };

@@ -25,6 +25,7 @@ pub mod error_text;
 pub mod exec_helper;
 pub mod exit_status;
 mod foundation;
+pub mod inbox;
 pub mod listener_name;
 pub mod machine;
 pub mod moment;
@@ -50,10 +51,10 @@ use tokio::task::LocalSet;
 use adopt::Succession;
 use cli::Cli;
 use config::Config;
-use control::ControlSocket;
 use driver::{Boot, Driver, Gone, Parts};
 use foundation::Foundation;
 use gin_shared::config::Problem;
+use os::control_socket::ControlSocket;
 use os::listener::{Existing, ListenError, Listener};
 use os::pidfile::PidFileError;
 use os::shared_memory::SharedMemory;
@@ -331,8 +332,8 @@ async fn serve(parts: Parts, [control, status]: [ControlSocket; 2], succession: 
     let servers = LocalSet::new();
     let [acts, looks] = handle.connections.each_ref().map(std::sync::Arc::clone);
     let paused = || handle.paused.subscribe();
-    servers.spawn_local(control.serve(control::acting(handle.clone()), acts, is_over.clone(), paused()));
-    servers.spawn_local(status.serve(control::looking(handle.clone()), looks, is_over, paused()));
+    servers.spawn_local(control::serve(control, control::acting(handle.clone()), acts, is_over.clone(), paused()));
+    servers.spawn_local(control::serve(status, control::looking(handle.clone()), looks, is_over, paused()));
     drop(handle);
     let code = match servers.run_until(driver::until_panic(driver.run(succession))).await {
         Ok(code) => code,

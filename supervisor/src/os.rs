@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod adopt_error;
 pub mod channel;
+pub mod control_socket;
 pub mod exec;
 pub use gin_shared::fault;
 pub mod identity;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigFile;
 use crate::driver::frozen::Frozen;
-use crate::driver::operations::Saved;
+use crate::inbox::operations::OperationsRecord;
 use crate::machine::Machine;
 use crate::moment::Moment;
 use crate::os::listener::ListenerSpec;
@@ -49,7 +49,7 @@ pub struct State {
     pub machine: Machine,
     /// What was asked for.
     #[serde(default)]
-    pub operations: Saved,
+    pub operations: OperationsRecord,
     /// What the generations run: those that have workers, and those that can be brought back.
     pub generations: Vec<Frozen>,
     /// The sockets that clients connect to.
@@ -89,7 +89,7 @@ pub struct Written<'a> {
     /// .
     pub machine: &'a Machine,
     /// .
-    pub operations: Saved,
+    pub operations: OperationsRecord,
     /// .
     pub generations: Vec<&'a Frozen>,
     /// .

@@ -12,7 +12,7 @@ use gin_shared::exit;
 use serde::de::DeserializeOwned;
 
 use super::{Caller, error};
-use crate::driver::{Handle, Message, ReloadRequest};
+use crate::inbox::{Handle, Message, ReloadRequest};
 use crate::machine::event::{Event, Queue, ScaleTo, Speed};
 use crate::os::time;
 
@@ -20,7 +20,7 @@ use crate::os::time;
 pub(super) async fn restart(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
-    Wish(request): Wish<RestartRequest>,
+    JsonBody(request): JsonBody<RestartRequest>,
 ) -> Response {
     let queue = queue(&request);
     let asked_by = caller.user.clone();
@@ -31,7 +31,7 @@ pub(super) async fn restart(
 pub(super) async fn reload(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
-    Wish(request): Wish<RestartRequest>,
+    JsonBody(request): JsonBody<RestartRequest>,
 ) -> Response {
     let queue = queue(&request);
     let asked_by = caller.user.clone();
@@ -43,7 +43,7 @@ pub(super) async fn reload(
 pub(super) async fn rollback(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
-    Wish(Nothing {}): Wish<Nothing>,
+    JsonBody(Nothing {}): JsonBody<Nothing>,
 ) -> Response {
     let asked_by = caller.user.clone();
     ask(&handle, &caller, "rollback", |operation| Event::Rollback { operation, asked_by }).await
@@ -53,7 +53,7 @@ pub(super) async fn rollback(
 pub(super) async fn upgrade_supervisor(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
-    Wish(request): Wish<RestartRequest>,
+    JsonBody(request): JsonBody<RestartRequest>,
 ) -> Response {
     let queue = queue(&request);
     ask(&handle, &caller, "upgrade-supervisor", |operation| Event::Reexec { operation, queue }).await
@@ -63,7 +63,7 @@ pub(super) async fn upgrade_supervisor(
 pub(super) async fn cancel(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
-    Wish(request): Wish<CancelRequest>,
+    JsonBody(request): JsonBody<CancelRequest>,
 ) -> Response {
     let because = request.because.unwrap_or_else(|| format!("by {}", caller.user));
     let because = because.chars().filter(|c| !c.is_control()).take(200).collect();
@@ -75,7 +75,7 @@ pub(super) async fn cancel(
 pub(super) async fn scale(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
-    Wish(request): Wish<ScaleRequest>,
+    JsonBody(request): JsonBody<ScaleRequest>,
 ) -> Response {
     if !(1..=WORKERS_MAX).contains(&request.workers) {
         let text = format!("workers: {} is out of range; it must be 1 to {WORKERS_MAX}", request.workers);
@@ -89,7 +89,7 @@ pub(super) async fn scale(
 pub(super) async fn stop(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
-    Wish(request): Wish<StopRequest>,
+    JsonBody(request): JsonBody<StopRequest>,
 ) -> Response {
     let speed = if request.fast { Speed::Fast } else { Speed::Graceful };
     ask(&handle, &caller, "stop", |operation| Event::Stop { operation, speed }).await
@@ -132,9 +132,9 @@ async fn send(
 }
 
 /// A body in JSON; an empty one is an empty object.
-pub(super) struct Wish<T>(pub(super) T);
+pub(super) struct JsonBody<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Wish<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {

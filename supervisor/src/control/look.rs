@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::error;
-use crate::driver::{Handle, Message};
+use crate::inbox::{Handle, Message};
 
 /// `GET /v1/status`
 pub(super) async fn status(State(handle): State<Handle>) -> Response {

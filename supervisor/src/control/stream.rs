@@ -19,7 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use super::error;
-use crate::driver::Handle;
+use crate::inbox::Handle;
 
 /// Chunks on their way to a caller.
 const WINDOW: usize = 16;

@@ -19,9 +19,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
-use super::act::Wish;
+use super::act::JsonBody;
 use super::{Caller, error};
-use crate::driver::{Handle, Message};
+use crate::inbox::{Handle, Message};
 use crate::telemetry;
 
 /// How long a worker may take for its answer.
@@ -94,7 +94,7 @@ pub(super) async fn log_level() -> Response {
 pub(super) async fn set_log_level(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
-    Wish(asked): Wish<LogLevel>,
+    JsonBody(asked): JsonBody<LogLevel>,
 ) -> Response {
     if !telemetry::LEVELS.contains(&asked.level.as_str()) {
         let text = format!("\"{}\" is no log level; say {}", asked.level, telemetry::LEVELS.join(", "));

@@ -9,11 +9,11 @@ use gin_shared::generation::WorkerId;
 use gin_shared::inherit;
 use tokio::task::AbortHandle;
 
-use super::Message;
 use super::command::Command;
 use super::perform::Performer;
 use super::probe::probe;
 use super::program::{Commands, Program};
+use crate::inbox::Message;
 use crate::machine::Machine;
 use crate::machine::event::{Event, WorkerEvent};
 use crate::os::pidfd::Child;

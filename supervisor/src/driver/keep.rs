@@ -75,7 +75,7 @@ impl Performer {
             config: self.parts.config.file.as_ref(),
             passed: self.parts.passed.as_ref(),
             machine,
-            operations: self.handle.operations.save(),
+            operations: self.handle.operations.record(),
             generations,
             sockets: self.open_sockets().map(Listener::state).collect(),
             workers,

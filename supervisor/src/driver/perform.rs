@@ -15,13 +15,14 @@ use gin_shared::generation::{Generation, Slot, WorkerId};
 use gin_shared::state::ProcessId;
 use gin_shared::status::Drained;
 
+use super::Parts;
 use super::command::{Claim, Claims};
 use super::frozen::Frozen;
 use super::gates::Gate;
 use super::process::{Own, Process};
 use super::service_manager::ServiceManager;
-use super::{Handle, Parts};
 use crate::config::{Config, Fixed, Live};
+use crate::inbox::Handle;
 use crate::machine::Machine;
 use crate::machine::action::{Action, Answer};
 use crate::machine::event::{Event, WorkerEvent};

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use gin_shared::generation::Generation;
 
-use super::Message;
 use super::command::Command;
 use super::frozen::Frozen;
 use super::perform::Performer;
 use super::report::{hook_ended, hook_variables};
 use crate::config::Config;
+use crate::inbox::Message;
 use crate::machine::Machine;
 use crate::machine::event::Event;
 use crate::machine::failure::Failure;

@@ -13,10 +13,10 @@ use gin_shared::state::ProcessId;
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 
-use super::Message;
 use super::command::Claims;
 use crate::descriptor_name;
 use crate::exit_status::Exit;
+use crate::inbox::Message;
 use crate::machine::event::{Event, WorkerEvent};
 use crate::os::channel::{Channel, ChannelListener, between_workers};
 use crate::os::notify::NotifySocket;

@@ -18,11 +18,12 @@ use gin_shared::inherit::NOTIFY_SOCKET;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::Pid;
 
+use super::Driver;
 use super::command::Claim;
 use super::keep::numbers;
 use super::perform::Performer;
-use super::{CONNECTIONS, Driver, Message};
 use crate::exit_status::Exit;
+use crate::inbox::{CONNECTIONS, Message};
 use crate::machine::Machine;
 use crate::machine::event::Event;
 use crate::machine::failure::Failure;

@@ -2,28 +2,17 @@
 //! restart.
 
 use gin_shared::config::watch::Watch;
-use gin_shared::control::OperationId;
 use gin_shared::exit;
 
-use super::{Driver, Message};
+use super::Driver;
 use crate::config::Config;
+use crate::inbox::{Message, ReloadRequest};
 use crate::machine::event::{Event, Queue};
 use crate::os::time;
 
-/// Somebody wants it.
-#[derive(Debug)]
-pub struct Request {
-    /// Whom to answer.
-    pub operation: Option<OperationId>,
-    /// For the history.
-    pub asked_by: String,
-    /// What to do while an upgrade is under way.
-    pub queue: Queue,
-}
-
 impl Driver {
-    pub(super) fn reload(&mut self, request: Request) -> Option<Event> {
-        let Request { operation, asked_by, queue } = request;
+    pub(super) fn reload(&mut self, request: ReloadRequest) -> Option<Event> {
+        let ReloadRequest { operation, asked_by, queue } = request;
         let end = |exit: u8, text: String| {
             if let Some(id) = operation {
                 self.handle.operations.end(time::now(), id, exit, text);
@@ -100,7 +89,7 @@ impl Driver {
                 return None;
             }
         }
-        self.reload(Request { operation: None, asked_by, queue: Queue::Wait })
+        self.reload(ReloadRequest { operation: None, asked_by, queue: Queue::Wait })
     }
 
     /// Whether the current generation runs just what `config` says: its own settings, the listeners, and every section

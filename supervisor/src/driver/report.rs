@@ -5,9 +5,9 @@ use gin_shared::generation::{Generation, WorkerId};
 
 use super::Boot;
 use super::command::Command;
-use super::operations::{Operations, millis};
 use super::perform::{Asked, Performer};
 use super::program::Commands;
+use crate::inbox::operations::{Operations, millis};
 use crate::machine::Machine;
 use crate::machine::action::{Report, Speed, WorkerReport};
 use crate::machine::failure::Failure;

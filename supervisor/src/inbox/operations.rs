@@ -1,4 +1,4 @@
-//! Operations as their callers follow them: what has happened so far, and a wake-up when there is more.
+//! Operations as their callers follow them: the steps so far, and a wake-up when there is more.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,9 +13,9 @@ use tokio::sync::watch;
 
 use crate::moment::Moment;
 
-/// So many that have ended are kept, for callers that ask late.
+/// Operations that have ended and are kept, for callers that ask late.
 const KEPT: usize = 128;
-/// So many of them survive the master.
+/// Ended operations that survive the master.
 const SAVED: usize = 4;
 
 /// All operations that are known; shared between the driver and the control API.
@@ -29,10 +29,10 @@ struct Inner {
     changed: watch::Sender<()>,
 }
 
-/// What a successor goes on with.
+/// The operations as the state file describes them.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Saved {
+pub struct OperationsRecord {
     next: u64,
     known: Vec<(OperationId, Operation)>,
 }
@@ -87,7 +87,7 @@ impl Operations {
 
     /// What a successor has to know: those that are open, and the last that ended, whose callers may not have heard it yet.
     #[must_use]
-    pub fn save(&self) -> Saved {
+    pub fn record(&self) -> OperationsRecord {
         self.with(|inner| {
             let mut ended = 0;
             let newest_first = inner.known.iter().rev().filter(|(_, operation)| {
@@ -95,12 +95,12 @@ impl Operations {
                 !operation.ended || ended <= SAVED
             });
             let known = newest_first.map(|(id, operation)| (*id, operation.clone())).collect();
-            Saved { next: inner.next, known }
+            OperationsRecord { next: inner.next, known }
         })
     }
 
     /// Goes on with what a master before this one knew.
-    pub fn restore(&self, saved: Saved) {
+    pub fn restore(&self, saved: OperationsRecord) {
         self.with(|inner| {
             inner.next = inner.next.max(saved.next);
             inner.known = saved.known.into_iter().collect();

@@ -1,0 +1,100 @@
+//! The driver's inbox: everything that reaches the loop from elsewhere, and the handle by which others reach the loop.
+//!
+//! Tasks beside the loop and the control API know this module and nothing of the driver.
+
+pub mod operations;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gin_shared::control::{EventLine, OperationId};
+use gin_shared::generation::{Generation, Slot};
+use gin_shared::status::{Status, Upgrade};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
+
+use crate::machine::event::{Event, Queue};
+use crate::machine::failure::Failure;
+use operations::Operations;
+
+/// Messages on their way to the loop; more make their senders wait.
+const INBOX: usize = 256;
+/// Transitions kept for a follower that is slow; a slower one misses some.
+const EVENTS: usize = 256;
+/// Callers that follow an operation or the events at once.
+const STREAMS: usize = 192;
+/// Connections at once to each socket of the control API; more wait in the socket's queue.
+pub const CONNECTIONS: u32 = 256;
+
+/// A message to the loop.
+#[derive(Debug)]
+pub enum Message {
+    /// An event for the machine.
+    Event(Event),
+    /// A request to read the configuration anew.
+    Reload(ReloadRequest),
+    /// The notice that no caller is connected any more, and that none is let in. Callers' requests stand before it.
+    Paused,
+    /// The answer of the program that is to become the master: its version, if it can take over.
+    ReexecChecked(Result<String, Failure>),
+    /// A request for the status.
+    Status(oneshot::Sender<Status>),
+    /// A request for the upgrades that ended, newest first.
+    History(oneshot::Sender<Vec<Upgrade>>),
+    /// A request for the path of a worker's private listener.
+    Private(Generation, Slot, oneshot::Sender<Option<PathBuf>>),
+    /// A new log level; answered with the number of workers that were told.
+    LogLevel(String, oneshot::Sender<usize>),
+    /// The notice that the configuration file has changed.
+    FileChanged,
+}
+
+/// A request to read the configuration anew.
+#[derive(Debug)]
+pub struct ReloadRequest {
+    /// The operation to answer.
+    pub operation: Option<OperationId>,
+    /// The name for the history.
+    pub asked_by: String,
+    /// The choice between waiting and refusing while an upgrade is under way.
+    pub queue: Queue,
+}
+
+/// The loop as others reach it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    /// Sends to the loop.
+    pub inbox: mpsc::Sender<Message>,
+    /// The operations that callers asked for.
+    pub operations: Operations,
+    /// The transitions, as they happen.
+    pub events: broadcast::Sender<EventLine>,
+    /// Places for callers that follow something: fewer than there are connections, so that a command is always heard.
+    pub streams: Arc<Semaphore>,
+    /// True while callers are to leave, because another program is about to take over.
+    pub paused: watch::Sender<bool>,
+    /// A place for each connection of the control socket, and of the status socket.
+    pub connections: [Arc<Semaphore>; 2],
+}
+
+impl Handle {
+    /// A new handle, and the receiving end for the loop.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<Message>) {
+        let (sender, receiver) = mpsc::channel(INBOX);
+        let handle = Self {
+            inbox: sender,
+            operations: Operations::default(),
+            events: broadcast::Sender::new(EVENTS),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            paused: watch::Sender::new(false),
+            connections: std::array::from_fn(|_| Arc::new(Semaphore::new(CONNECTIONS as usize))),
+        };
+        (handle, receiver)
+    }
+
+    /// The same handle, with its own places for followers.
+    #[must_use]
+    pub fn with_own_streams(self) -> Self {
+        Self { streams: Arc::new(Semaphore::new(STREAMS)), ..self }
+    }
+}

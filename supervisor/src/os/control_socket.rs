@@ -1,0 +1,99 @@
+//! The Unix sockets of the control API: bound by the master, and passed on over an upgrade in place.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{Mode, umask};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::identity::{self, LookupError};
+use super::listener::{ListenError, remove_stale};
+use super::socket_file::{Access, permit};
+
+/// A control socket that cannot be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlSocketError {
+    /// Another file lies there, or a process listens there.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The group is unknown.
+    #[error(transparent)]
+    Group(#[from] LookupError),
+    /// A system call failed.
+    #[error("{}", crate::error_text::without_code(.0))]
+    System(#[from] io::Error),
+}
+
+/// A socket of the control API. Its file is removed with it.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl ControlSocket {
+    /// Binds the socket: for the owner, and for a group if there is one.
+    ///
+    /// A socket that a killed master left there is replaced. Any other file stays, and so does a socket at which a process
+    /// listens. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// Those of `bind(2)` and `chown(2)`; an unknown group; a file in its place.
+    pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, ControlSocketError> {
+        remove_stale(path)?;
+        let before = umask(Mode::from_bits_truncate(0o177));
+        let listener = UnixListener::bind(path);
+        umask(before);
+        let listener = listener?;
+        let metadata = std::fs::symlink_metadata(path)?;
+        let socket = Self { listener, path: path.to_owned(), file: (metadata.dev(), metadata.ino()) };
+        if let Some(name) = group {
+            let (_, gid) = identity::lookup(None, Some(name))?;
+            permit(path, socket.file, Access { owner: None, group: gid, mode: Some(0o660) })?;
+        }
+        Ok(socket)
+    }
+
+    /// Resumes a socket that the program before this one bound.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl(2)`.
+    pub fn resume(fd: OwnedFd, path: &Path, group: Option<&str>) -> io::Result<Self> {
+        let there = std::fs::symlink_metadata(path).ok().filter(|there| there.file_type().is_socket());
+        if there.is_none()
+            && let Ok(anew) = Self::bind(path, group)
+        {
+            tracing::warn!("{}: somebody has removed the socket; it is there again", path.display());
+            return Ok(anew);
+        }
+        let listener = UnixListener::from_std(fd.into())?;
+        // A file that lies there instead is not ours to remove.
+        let file = there.map_or((0, 0), |there| (there.dev(), there.ino()));
+        Ok(Self { listener, path: path.to_owned(), file })
+    }
+
+    /// Waits for the next caller.
+    ///
+    /// # Errors
+    /// Those of `accept(2)`.
+    pub async fn accept(&self) -> io::Result<UnixStream> {
+        Ok(self.listener.accept().await?.0)
+    }
+}
+
+impl AsFd for ControlSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == self.file) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
