@@ -174,7 +174,7 @@ impl Driver {
                 if telling || actions.iter().any(|action| !matches!(action, Action::Report(_))) {
                     self.performer.keep(&self.machine);
                 }
-                let ordered = actions.iter().any(|action| matches!(action, Action::Drain(..) | Action::Abort(_)));
+                let ordered = actions.iter().any(Action::is_order_to_end);
                 let code = self.performer.perform(now, &self.machine, actions, &mut self.pending);
                 if ordered {
                     // They were told: not to be told twice.

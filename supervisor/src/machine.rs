@@ -51,7 +51,7 @@ use gin_shared::generation::{Generation, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
-use action::{Action, Answer, Report};
+use action::{Action, Answer, GenerationAction, Report};
 use event::{Event, WorkerEvent};
 use failure::Failure;
 use fleet::{Candidate, Fleet, Restart, Scaled, Waiting};
@@ -289,7 +289,7 @@ impl Machine {
         self.next = generation.next();
         let (operations, asked_by) = (request.operations.clone(), request.asked_by.clone());
         out.push(Action::Report(Report::Candidate { generation, operations, asked_by }));
-        out.push(Action::Prepare { generation, from: request.rollback });
+        out.push(Action::Generation(generation, GenerationAction::Prepare { from: request.rollback }));
         Candidate { generation, run: None, configured: 0, request, began: now }
     }
 
@@ -338,7 +338,7 @@ impl Machine {
                 }
                 self.leaving.push(run);
             }
-            None => out.push(Action::Forget(generation)),
+            None => out.push(Action::Generation(generation, GenerationAction::Forget)),
         }
         let told = match failure {
             Failure::Cancelled(because) => Answer::Cancelled(because),

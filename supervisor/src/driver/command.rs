@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 
 use super::program::Program;
 use crate::exit_status::Exit;
+use crate::machine::failure::CommandError;
 use crate::os::orphan;
 use crate::os::pidfd::Child;
 use crate::os::spawn::{self, Link, Spec};
@@ -62,8 +63,8 @@ impl Command {
     /// Waits for its end, for `timeout` at most; nothing of it is left then.
     ///
     /// # Errors
-    /// What came of it, in words that follow its name: "exited with status 3".
-    pub async fn end(self, timeout: Duration) -> Result<(), String> {
+    /// See [`CommandError`].
+    pub async fn end(self, timeout: Duration) -> Result<(), CommandError> {
         let ended = tokio::time::timeout(timeout, async {
             let failed = self.link.outcome().await.ok().flatten();
             let _ = self.child.exited().await;
@@ -76,10 +77,10 @@ impl Command {
         self.claims.borrow_mut().remove(&self.child.pid());
         orphan::reap(|pid| self.claims.borrow().contains_key(&pid));
         match (ended, exit) {
-            (Err(_), _) => Err(format!("it did not end within {}", humantime::format_duration(timeout))),
-            (Ok(Some(error)), _) => Err(error),
+            (Err(_), _) => Err(CommandError::NotInTime(timeout)),
+            (Ok(Some(error)), _) => Err(CommandError::NotStarted(error)),
             (Ok(None), Exit::Code(0)) => Ok(()),
-            (Ok(None), exit) => Err(format!("it {exit}")),
+            (Ok(None), exit) => Err(CommandError::Failed(exit)),
         }
     }
 }

@@ -16,6 +16,7 @@ use super::program::{Commands, Program};
 use crate::inbox::Message;
 use crate::machine::Machine;
 use crate::machine::event::{Event, WorkerEvent};
+use crate::machine::failure::{CommandError, ProbeError};
 use crate::os::pidfd::Child;
 
 /// How much longer than its usual time a command may take if its worker asks for more.
@@ -48,7 +49,7 @@ impl Performer {
         id: WorkerId,
         machine: &Machine,
         choose: impl Fn(&Commands) -> Option<&Program>,
-        tell: fn(Result<(), String>) -> WorkerEvent,
+        tell: fn(Result<(), CommandError>) -> WorkerEvent,
         events: &mut VecDeque<Event>,
     ) {
         match self.start_command(id, machine, choose) {
@@ -63,7 +64,8 @@ impl Performer {
                     let _ = inbox.send(Message::Event(Event::Worker { worker: id, what })).await;
                 });
             }
-            Err(error) => events.push_back(Event::Worker { worker: id, what: tell(Err(error.to_string())) }),
+            Err(error) => events
+                .push_back(Event::Worker { worker: id, what: tell(Err(CommandError::NotStarted(error.to_string()))) }),
         }
     }
 
@@ -93,7 +95,7 @@ impl Performer {
         let frozen = self.frozen.get(&id.generation);
         let private = self.processes.get(&id).and_then(|process| process.private());
         let (Some(settings), Some(private)) = (frozen.and_then(|frozen| frozen.config.probe.clone()), private) else {
-            let what = WorkerEvent::Probed(Err("there is nothing to ask".to_owned()));
+            let what = WorkerEvent::Probed(Err(ProbeError::NoListener));
             return events.push_back(Event::Worker { worker: id, what });
         };
         let (inbox, socket) = (self.handle.inbox.clone(), private.path().to_owned());

@@ -24,7 +24,7 @@ use super::service_manager::ServiceManager;
 use crate::config::{Config, Fixed, Live};
 use crate::inbox::Handle;
 use crate::machine::Machine;
-use crate::machine::action::{Action, Answer};
+use crate::machine::action::{Action, Answer, GenerationAction, MasterAction, WorkerAction};
 use crate::machine::event::{Event, WorkerEvent};
 use crate::machine::failure::Failure;
 use crate::moment::Moment;
@@ -218,16 +218,18 @@ impl Performer {
         let mut code = None;
         for action in actions {
             match action {
-                Action::Prepare { generation, from } => self.prepare(generation, from, machine, events),
-                Action::Keep(generation) => {
+                Action::Generation(generation, GenerationAction::Prepare { from }) => {
+                    self.prepare(generation, from, machine, events)
+                }
+                Action::Generation(generation, GenerationAction::Keep) => {
                     if let Some(frozen) = self.frozen.get_mut(&generation) {
                         frozen.listeners.close();
                     }
                     self.gone(generation, machine);
                 }
-                Action::CheckReexec => self.check_reexec(machine, events),
-                Action::Reexec => self.pause_for_reexec(),
-                Action::Spawn(worker) => {
+                Action::Master(MasterAction::CheckReexec) => self.check_reexec(machine, events),
+                Action::Master(MasterAction::Reexec) => self.pause_for_reexec(),
+                Action::Worker(worker, WorkerAction::Spawn) => {
                     let mut tell = |what| events.push_back(Event::Worker { worker, what });
                     match self.spawn(worker, machine) {
                         Err(error) => tell(WorkerEvent::SpawnFailed { error: error.to_string() }),
@@ -240,16 +242,16 @@ impl Performer {
                         }
                     }
                 }
-                Action::Check(worker) => {
+                Action::Worker(worker, WorkerAction::Check) => {
                     self.command(worker, machine, |commands| commands.check.as_ref(), WorkerEvent::Checked, events);
                 }
-                Action::WarmUp(worker) => {
+                Action::Worker(worker, WorkerAction::WarmUp) => {
                     self.command(worker, machine, |commands| commands.warm_up.as_ref(), WorkerEvent::WarmedUp, events);
                 }
-                Action::Probe(worker) => self.probe(worker, events),
-                Action::Abort(worker) => self.with(worker, Process::abort),
-                Action::Go(worker) => self.with(worker, Process::go),
-                Action::Drain(worker, reason) => {
+                Action::Worker(worker, WorkerAction::Probe) => self.probe(worker, events),
+                Action::Worker(worker, WorkerAction::Abort) => self.with(worker, Process::abort),
+                Action::Worker(worker, WorkerAction::Go) => self.with(worker, Process::go),
+                Action::Worker(worker, WorkerAction::Drain(reason)) => {
                     self.gates.remove(&worker);
                     // What it says of its drain is not what was wrong with it.
                     if let Some(process) = self.processes.get(&worker) {
@@ -261,13 +263,13 @@ impl Performer {
                     self.redirect(Some(worker), machine);
                     self.with(worker, |process| process.drain(reason, &takers));
                 }
-                Action::Kill(worker) => {
+                Action::Worker(worker, WorkerAction::Kill) => {
                     self.gates.remove(&worker);
                     if let Some(process) = self.processes.get(&worker) {
                         Process::kill(process);
                     }
                 }
-                Action::Forget(generation) => {
+                Action::Generation(generation, GenerationAction::Forget) => {
                     self.frozen.remove(&generation);
                     self.configs.remove(&generation);
                     self.asked.remove(&generation);
@@ -278,7 +280,7 @@ impl Performer {
                 }
                 Action::Answer(operation, answer) => self.answer(now, machine, operation, &answer),
                 Action::Report(report) => self.report(now, machine, report),
-                Action::Exit(with) => {
+                Action::Master(MasterAction::Exit(with)) => {
                     self.parts.state_file.remove();
                     code = Some(with);
                 }

@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
 use crate::config::Probe;
+use crate::machine::failure::ProbeError;
 
 /// The most of a body that is looked at, in bytes.
 const BODY_MAX: usize = 64 * 1024;
@@ -20,7 +21,7 @@ const WIDTH: usize = 160;
 ///
 /// # Errors
 /// What was wrong at the last time: the status and the first line, or why there was none.
-pub async fn probe(socket: &Path, probe: &Probe) -> Result<String, String> {
+pub async fn probe(socket: &Path, probe: &Probe) -> Result<String, ProbeError> {
     let (mut successes, mut failures) = (0, 0);
     let asked = format!("GET {}", probe.path);
     loop {
@@ -32,18 +33,18 @@ pub async fn probe(socket: &Path, probe: &Probe) -> Result<String, String> {
             }
             Ok(Err(said)) => {
                 (successes, failures) = (0, failures + 1);
-                format!("{asked}: {said}")
+                said
             }
             Err(_) => {
                 (successes, failures) = (0, failures + 1);
-                format!("{asked}: no answer within {}", humantime::format_duration(probe.timeout))
+                format!("no answer within {}", humantime::format_duration(probe.timeout))
             }
         };
         if successes >= probe.successes {
             return Ok(said);
         }
         if failures >= probe.failures {
-            return Err(said);
+            return Err(ProbeError::Answer { request: asked, answer: said });
         }
         tokio::time::sleep(probe.interval).await;
     }

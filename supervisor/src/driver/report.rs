@@ -10,7 +10,7 @@ use super::program::Commands;
 use crate::inbox::operations::{Operations, millis};
 use crate::machine::Machine;
 use crate::machine::action::{Report, Speed, WorkerReport};
-use crate::machine::failure::Failure;
+use crate::machine::failure::{CommandError, Failure};
 use crate::moment::Moment;
 use crate::os::time;
 
@@ -264,10 +264,11 @@ pub(super) fn hook_ended(
     operations: &Operations,
     generation: Generation,
     name: &str,
-    result: &Result<(), String>,
+    result: &Result<(), CommandError>,
     took: std::time::Duration,
 ) {
-    let (took_ms, outcome) = (millis(took), result.as_ref().err().map_or("done", String::as_str).to_owned());
+    let (took_ms, outcome) =
+        (millis(took), result.as_ref().err().map_or_else(|| "done".to_owned(), ToString::to_string));
     match result {
         Ok(()) => tracing::info!(generation = generation.0, took_ms, "hook {name} done"),
         Err(said) => tracing::error!(generation = generation.0, took_ms, "hook {name} failed: {said}"),

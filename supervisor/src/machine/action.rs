@@ -12,41 +12,60 @@ use crate::exit_status::Exit;
 /// One thing to do, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Freeze a generation, from the configuration as it is now or as another one was frozen; answer with `Prepared`.
+    /// Something about a worker.
+    Worker(WorkerId, WorkerAction),
+    /// Something about a generation.
+    Generation(Generation, GenerationAction),
+    /// Something about the master itself.
+    Master(MasterAction),
+    /// The one answer that an operation gets.
+    Answer(OperationId, Answer),
+    /// A transition, to log and to tell whoever listens.
+    Report(Report),
+}
+
+/// An order for one worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerAction {
+    /// Make a process; answer with `Spawned` or `SpawnFailed`.
+    Spawn,
+    /// Run the operator's ready check; answer with `Checked`.
+    Check,
+    /// Run the operator's warm-up; answer with `WarmedUp`.
+    WarmUp,
+    /// Probe it; answer with `Probed`.
+    Probe,
+    /// Let it accept; a worker with a channel answers with `Accepting`.
+    Go,
+    /// Ask it to finish and exit.
+    Drain(DrainReason),
+    /// Send SIGABRT, because it hangs.
+    Abort,
+    /// Send SIGKILL to its process group.
+    Kill,
+}
+
+/// A step of one generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GenerationAction {
+    /// Freeze it; answer with `Prepared`.
     Prepare {
-        /// Which.
-        generation: Generation,
-        /// As this one was.
+        /// The generation to freeze again; `None`: the configuration as it is now.
         from: Option<Generation>,
     },
-    /// Make a process; answer with `Spawned` or `SpawnFailed`.
-    Spawn(WorkerId),
-    /// Run the operator's ready check; answer with `Checked`.
-    Check(WorkerId),
-    /// Run the operator's warm-up; answer with `WarmedUp`.
-    WarmUp(WorkerId),
-    /// Probe it; answer with `Probed`.
-    Probe(WorkerId),
-    /// Let it accept; a worker with a channel answers with `Accepting`.
-    Go(WorkerId),
-    /// Ask it to finish and exit.
-    Drain(WorkerId, DrainReason),
-    /// SIGABRT, for it hangs.
-    Abort(WorkerId),
-    /// SIGKILL to its process group.
-    Kill(WorkerId),
-    /// The generation has no worker left, but may be brought back: keep what was frozen for it, let go of its sockets.
-    Keep(Generation),
-    /// The generation is gone: drop what was frozen for it.
-    Forget(Generation),
+    /// It has no worker left, but may be brought back: keep what was frozen for it, let go of its sockets.
+    Keep,
+    /// It is gone: drop what was frozen for it.
+    Forget,
+}
+
+/// A step of the master itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MasterAction {
     /// Ask the program that is to become the master whether it can take over; answer with `ReexecChecked`.
     CheckReexec,
     /// Become it; answer with `Reexeced` there, or `ReexecFailed` here.
     Reexec,
-    /// The one answer that an operation gets.
-    Answer(OperationId, Answer),
-    /// Something to log and to tell whoever listens.
-    Report(Report),
     /// Nothing is left: leave with this code.
     Exit(u8),
 }
@@ -55,28 +74,17 @@ impl Action {
     /// The worker that it is for.
     #[must_use]
     pub fn worker(&self) -> Option<WorkerId> {
-        match self {
-            Self::Spawn(id)
-            | Self::Check(id)
-            | Self::WarmUp(id)
-            | Self::Probe(id)
-            | Self::Go(id)
-            | Self::Drain(id, _)
-            | Self::Abort(id)
-            | Self::Kill(id) => Some(*id),
-            Self::Prepare { .. }
-            | Self::Keep(_)
-            | Self::Forget(_)
-            | Self::CheckReexec
-            | Self::Reexec
-            | Self::Answer(..)
-            | Self::Report(_)
-            | Self::Exit(_) => None,
-        }
+        if let Self::Worker(id, _) = self { Some(*id) } else { None }
+    }
+
+    /// Whether it tells a worker to end in a way that must not be repeated.
+    #[must_use]
+    pub fn is_order_to_end(&self) -> bool {
+        matches!(self, Self::Worker(_, WorkerAction::Drain(_) | WorkerAction::Abort))
     }
 }
 
-/// How an operation ended.
+/// The end of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// A new generation serves.
@@ -200,7 +208,7 @@ pub enum Report {
 
 pub use super::event::Speed;
 
-/// What a worker has become.
+/// The new state of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkerReport {
     /// Its process exists.

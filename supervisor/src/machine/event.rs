@@ -6,7 +6,7 @@ use std::time::Duration;
 use gin_shared::control::OperationId;
 use gin_shared::generation::{Generation, WorkerId};
 
-use super::failure::Failure;
+use super::failure::{CommandError, Failure, ProbeError};
 use super::plan::Plan;
 use crate::exit_status::Exit;
 
@@ -142,11 +142,11 @@ pub enum WorkerEvent {
     /// It said READY=1.
     Ready,
     /// The operator's check ended.
-    Checked(Result<(), String>),
+    Checked(Result<(), CommandError>),
     /// The operator's warm-up ended.
-    WarmedUp(Result<(), String>),
+    WarmedUp(Result<(), CommandError>),
     /// Its probe came to a result: what was answered, or what was wrong.
-    Probed(Result<String, String>),
+    Probed(Result<String, ProbeError>),
     /// It said WATCHDOG=1.
     Alive,
     /// It said WATCHDOG=trigger: it knows itself that it hangs.

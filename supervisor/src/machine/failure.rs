@@ -9,6 +9,36 @@ use serde::{Deserialize, Serialize};
 use super::plan::Readiness;
 use crate::exit_status::Exit;
 
+/// An operator's command that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// It did not end in time.
+    #[error("it did not end within {}", humantime::format_duration(*.0))]
+    NotInTime(Duration),
+    /// It could not be started: the text names the step.
+    #[error("{0}")]
+    NotStarted(String),
+    /// It ended in another way than with status 0.
+    #[error("it {0}")]
+    Failed(Exit),
+}
+
+/// A probe that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProbeError {
+    /// The worker has no private listener.
+    #[error("there is nothing to ask")]
+    NoListener,
+    /// The last answer was not the expected one.
+    #[error("{request}: {answer}")]
+    Answer {
+        /// The request: "GET /readyz".
+        request: String,
+        /// The answer, or why there was none.
+        answer: String,
+    },
+}
+
 /// Why a worker that serves is to be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

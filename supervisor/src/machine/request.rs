@@ -4,7 +4,7 @@ use gin_shared::channel::DrainReason;
 use gin_shared::control::{OperationId, WORKERS_MAX};
 use gin_shared::exit;
 
-use super::action::{Action, Answer, Report};
+use super::action::{Action, Answer, GenerationAction, Report};
 use super::event::{Queue, ScaleTo, Speed};
 use super::failure::Failure;
 use super::fleet::{Fleet, Restart, Scale, Scaled, Waiting};
@@ -200,7 +200,7 @@ impl Machine {
             answer_all(candidate.request.operations, &because, out);
             match candidate.run {
                 Some(run) => self.leaving.push(run),
-                None => out.push(Action::Forget(candidate.generation)),
+                None => out.push(Action::Generation(candidate.generation, GenerationAction::Forget)),
             }
         }
         self.leaving.extend(current);

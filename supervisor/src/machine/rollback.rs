@@ -3,7 +3,7 @@
 use gin_shared::control::OperationId;
 use gin_shared::generation::Generation;
 
-use super::action::{Action, Answer};
+use super::action::{Action, Answer, GenerationAction};
 use super::fleet::{Fleet, Restart};
 use super::generation::Run;
 use super::{Machine, answer, answer_all};
@@ -92,6 +92,11 @@ impl Machine {
             dropped.extend(self.good.drain(..self.good.len() - KEPT));
         }
         let lives = |generation: Generation| self.runs().any(|run: &Run| run.id == generation);
-        out.extend(dropped.into_iter().filter(|generation| !lives(*generation)).map(Action::Forget));
+        out.extend(
+            dropped
+                .into_iter()
+                .filter(|generation| !lives(*generation))
+                .map(|generation| Action::Generation(generation, GenerationAction::Forget)),
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use gin_shared::channel::DrainReason;
 
-use super::action::{Action, Answer, Report};
+use super::action::{Action, Answer, GenerationAction, MasterAction, Report};
 use super::fleet::Fleet;
 use super::generation::{Advance, Stage};
 use super::{Machine, answer_all, record};
@@ -27,7 +27,7 @@ impl Machine {
         {
             self.fleet = Fleet::Stopped;
             answer_all(std::mem::take(&mut self.stopping), &Answer::Stopped, out);
-            out.push(Action::Exit(code));
+            out.push(Action::Master(MasterAction::Exit(code)));
         }
     }
 
@@ -86,7 +86,11 @@ impl Machine {
             if run.is_empty() {
                 out.push(Action::Report(Report::Gone { generation: run.id, took: now.since(run.since) }));
                 let kept = self.good.contains(&run.id);
-                out.push(if kept { Action::Keep(run.id) } else { Action::Forget(run.id) });
+                out.push(if kept {
+                    Action::Generation(run.id, GenerationAction::Keep)
+                } else {
+                    Action::Generation(run.id, GenerationAction::Forget)
+                });
             }
             !run.is_empty()
         });

@@ -9,7 +9,7 @@ use gin_shared::control::OperationId;
 use gin_shared::generation::{Generation, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Answer, Report};
+use super::action::{Action, Answer, GenerationAction, MasterAction, Report, WorkerAction};
 use super::event::Queue;
 use super::failure::Failure;
 use super::fleet::Fleet;
@@ -97,7 +97,7 @@ impl Machine {
             none => {
                 let operations = operation.into_iter().collect();
                 *none = Some(Reexec { operations, stage: ReexecStage::Checking });
-                out.push(Action::CheckReexec);
+                out.push(Action::Master(MasterAction::CheckReexec));
             }
         }
     }
@@ -140,7 +140,7 @@ impl Machine {
             && quiet
         {
             reexec.stage = ReexecStage::Executing;
-            out.push(Action::Reexec);
+            out.push(Action::Master(MasterAction::Reexec));
         }
     }
 
@@ -210,7 +210,7 @@ impl Machine {
                         run.leave(now, DrainReason::Stop, out);
                         self.leaving.push(run);
                     }
-                    None => out.push(Action::Forget(generation)),
+                    None => out.push(Action::Generation(generation, GenerationAction::Forget)),
                 }
             }
             Fleet::Idle | Fleet::Stopping { .. } | Fleet::Stopped => {}
@@ -359,12 +359,12 @@ impl Worker {
             WorkerState::Draining(deadline) => {
                 // Maybe it hears it only now.
                 deadline.at = deadline.at.max(now + LATE);
-                out.push(Action::Drain(self.id, reason));
+                out.push(Action::Worker(self.id, WorkerAction::Drain(reason)));
             }
-            WorkerState::Aborting(_) => out.push(Action::Abort(self.id)),
+            WorkerState::Aborting(_) => out.push(Action::Worker(self.id, WorkerAction::Abort)),
             WorkerState::Doomed | WorkerState::Killed if self.pid.is_some() => {
                 self.state = WorkerState::Killed;
-                out.push(Action::Kill(self.id));
+                out.push(Action::Worker(self.id, WorkerAction::Kill));
             }
             WorkerState::Spawning
             | WorkerState::Doomed

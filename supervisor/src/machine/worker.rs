@@ -21,7 +21,7 @@ use gin_shared::channel::DrainReason;
 use gin_shared::generation::WorkerId;
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Report, WorkerReport};
+use super::action::{Action, Report, WorkerAction, WorkerReport};
 use super::event::WorkerEvent;
 use super::failure::{Failure, Unfit};
 use super::plan::{CHECK_INTERVAL, Plan, Readiness};
@@ -163,7 +163,7 @@ pub enum WorkerOutcome {
 impl Worker {
     /// A worker that is wished for.
     pub fn spawn(now: Moment, id: WorkerId, actions: &mut Vec<Action>) -> Self {
-        actions.push(Action::Spawn(id));
+        actions.push(Action::Worker(id, WorkerAction::Spawn));
         Self {
             id,
             pid: None,
@@ -234,10 +234,10 @@ impl Worker {
             }
             WorkerEvent::Ready => self.handle_ready(now, plan, &Readiness::Notify, out),
             WorkerEvent::Checked(Ok(())) => self.handle_ready(now, plan, &Readiness::Check, out),
-            WorkerEvent::Checked(Err(said)) => {
+            WorkerEvent::Checked(Err(error)) => {
                 if let WorkerState::Starting { next, .. } = &mut self.state {
                     *next = Some(now + CHECK_INTERVAL);
-                    self.check = Some(said);
+                    self.check = Some(error.to_string());
                 }
                 WorkerOutcome::Continues
             }
@@ -355,7 +355,7 @@ impl Worker {
                 match plan.ready {
                     Readiness::After(_) => self.handle_ready(now, plan, &plan.ready, out),
                     Readiness::Check => {
-                        out.push(Action::Check(self.id));
+                        out.push(Action::Worker(self.id, WorkerAction::Check));
                         WorkerOutcome::Continues
                     }
                     Readiness::Notify => WorkerOutcome::Continues,
@@ -400,7 +400,7 @@ impl Worker {
     /// Tells it to accept.
     pub fn go(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) {
         if self.state == WorkerState::Ready {
-            out.push(Action::Go(self.id));
+            out.push(Action::Worker(self.id, WorkerAction::Go));
             if plan.channel {
                 let deadline = Deadline::after(now, plan.ready_timeout);
                 self.become_state(now, WorkerState::Going(deadline), None, out);
@@ -413,7 +413,7 @@ impl Worker {
     /// Ends it with a core dump, for it hangs.
     pub fn abort(&mut self, now: Moment, plan: &Plan, silence: Duration, out: &mut Vec<Action>) {
         self.failure = Some(Failure::Hangs { pid: self.pid, silence });
-        out.push(Action::Abort(self.id));
+        out.push(Action::Worker(self.id, WorkerAction::Abort));
         let deadline = Deadline::after(now, plan.drain_timeout);
         self.become_state(now, WorkerState::Aborting(deadline), Some(WorkerReport::Aborted), out);
     }
@@ -435,7 +435,7 @@ impl Worker {
             }
             WorkerState::Going(_) | WorkerState::Serving => plan.drain_timeout,
         };
-        out.push(Action::Drain(self.id, reason));
+        out.push(Action::Worker(self.id, WorkerAction::Drain(reason)));
         let deadline = Deadline::after(now, patience);
         self.become_state(now, WorkerState::Draining(deadline), Some(WorkerReport::Draining), out);
     }
@@ -455,7 +455,7 @@ impl Worker {
             | WorkerState::Serving
             | WorkerState::Aborting(_)
             | WorkerState::Draining(_) => {
-                out.push(Action::Kill(self.id));
+                out.push(Action::Worker(self.id, WorkerAction::Kill));
                 self.become_state(now, WorkerState::Killed, Some(WorkerReport::Killed), out);
             }
             WorkerState::Killed => {}

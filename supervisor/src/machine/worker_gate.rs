@@ -2,8 +2,8 @@
 
 use gin_shared::channel::DrainReason;
 
-use super::action::{Action, WorkerReport};
-use super::failure::Failure;
+use super::action::{Action, WorkerAction, WorkerReport};
+use super::failure::{CommandError, Failure, ProbeError};
 use super::plan::{Plan, Readiness};
 use super::worker::{Worker, WorkerOutcome, WorkerState};
 use crate::moment::{Deadline, Moment};
@@ -25,7 +25,7 @@ impl Worker {
         {
             self.report(now, WorkerReport::Ready, out);
             if plan.warms_up {
-                out.push(Action::WarmUp(self.id));
+                out.push(Action::Worker(self.id, WorkerAction::WarmUp));
                 let deadline = Deadline::after(now, plan.ready_timeout);
                 self.become_state(now, WorkerState::WarmingUp(deadline), None, out);
             } else {
@@ -37,7 +37,7 @@ impl Worker {
 
     fn warmed_up(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) {
         if plan.probes {
-            out.push(Action::Probe(self.id));
+            out.push(Action::Worker(self.id, WorkerAction::Probe));
             let deadline = Deadline::after(now, plan.ready_timeout);
             self.become_state(now, WorkerState::Probing(deadline), None, out);
         } else {
@@ -49,7 +49,7 @@ impl Worker {
         &mut self,
         now: Moment,
         plan: &Plan,
-        result: Result<(), String>,
+        result: Result<(), CommandError>,
         out: &mut Vec<Action>,
     ) -> WorkerOutcome {
         let WorkerState::WarmingUp(_) = self.state else { return WorkerOutcome::Continues };
@@ -59,7 +59,7 @@ impl Worker {
                 self.warmed_up(now, plan, out);
                 WorkerOutcome::Continues
             }
-            Err(said) => self.unfit(now, plan, Failure::WarmUp { pid: self.pid, said }, out),
+            Err(error) => self.unfit(now, plan, Failure::WarmUp { pid: self.pid, said: error.to_string() }, out),
         }
     }
 
@@ -67,7 +67,7 @@ impl Worker {
         &mut self,
         now: Moment,
         plan: &Plan,
-        result: Result<String, String>,
+        result: Result<String, ProbeError>,
         out: &mut Vec<Action>,
     ) -> WorkerOutcome {
         let WorkerState::Probing(_) = self.state else { return WorkerOutcome::Continues };
@@ -76,7 +76,7 @@ impl Worker {
                 self.become_state(now, WorkerState::Ready, Some(WorkerReport::Probed(said)), out);
                 WorkerOutcome::Continues
             }
-            Err(said) => self.unfit(now, plan, Failure::Probe { pid: self.pid, said }, out),
+            Err(error) => self.unfit(now, plan, Failure::Probe { pid: self.pid, said: error.to_string() }, out),
         }
     }
 

@@ -8,6 +8,7 @@ mod fingerprint;
 mod invariants;
 
 use super::super::event::{Queue, ScaleTo, Speed, WorkerEvent};
+use super::super::failure::{CommandError, ProbeError};
 use super::super::generation::{Occupant, Stage};
 use super::super::plan::{Plan, Readiness};
 use super::super::*;
@@ -217,13 +218,13 @@ impl World {
                 Process::WarmingUp => {
                     add(WorkerEvent::WarmedUp(Ok(())));
                     if b.failures > 0 {
-                        add(WorkerEvent::WarmedUp(Err("no".into())));
+                        add(WorkerEvent::WarmedUp(Err(CommandError::NotStarted("no".into()))));
                     }
                 }
                 Process::Probing => {
                     add(WorkerEvent::Probed(Ok("200".into())));
                     if b.failures > 0 {
-                        add(WorkerEvent::Probed(Err("500".into())));
+                        add(WorkerEvent::Probed(Err(ProbeError::NoListener)));
                     }
                 }
                 Process::Going => add(WorkerEvent::Accepting),

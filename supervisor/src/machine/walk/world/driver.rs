@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::super::super::action::{GenerationAction, MasterAction, WorkerAction};
 use super::super::super::event::WorkerEvent;
 use super::super::super::*;
 use super::{Life, Process, Survive, World, pid};
@@ -13,27 +14,18 @@ impl World {
         let (processes, all) = self.last.clone();
         self.processes = processes;
         for action in all.iter().take(actions) {
-            match action {
-                Action::Spawn(id) => {
+            let Action::Worker(id, order) = action else { continue };
+            match order {
+                WorkerAction::Spawn => {
                     self.processes.insert(*id, Life { process: Process::Helper, told_to_end: false });
                 }
-                Action::Drain(id, _) | Action::Kill(id) | Action::Abort(id) => {
+                WorkerAction::Drain(_) | WorkerAction::Kill | WorkerAction::Abort => {
                     self.processes.entry(*id).and_modify(|life| life.told_to_end = true);
                 }
-                Action::Go(id) => {
+                WorkerAction::Go => {
                     self.processes.entry(*id).and_modify(|life| life.process = Process::Accepting);
                 }
-                Action::Prepare { .. }
-                | Action::Check(_)
-                | Action::WarmUp(_)
-                | Action::Probe(_)
-                | Action::Keep(_)
-                | Action::Forget(_)
-                | Action::CheckReexec
-                | Action::Reexec
-                | Action::Answer(..)
-                | Action::Report(_)
-                | Action::Exit(_) => {}
+                WorkerAction::Check | WorkerAction::WarmUp | WorkerAction::Probe => {}
             }
         }
         // Without its orders a helper ends.
@@ -90,56 +82,73 @@ impl World {
         }
     }
 
-    /// What the driver does with the machine's actions.
+    /// Carries out the machine's actions, as the driver does.
     pub(super) fn perform(&mut self, before: &Machine, actions: Vec<Action>) {
         for action in actions {
             match action {
-                Action::Prepare { generation, from } => {
-                    assert!(self.preparing.replace(generation).is_none(), "two candidates");
-                    assert!(from.is_none_or(|from| self.frozen.contains(&from)), "back to what was forgotten");
-                    self.frozen.insert(generation);
+                Action::Worker(id, order) => self.perform_on_worker(before, id, order),
+                Action::Generation(generation, step) => self.perform_on_generation(generation, step),
+                Action::Master(MasterAction::CheckReexec) => {
+                    assert!(!std::mem::replace(&mut self.checking, true), "checked twice at once");
                 }
-                Action::Keep(generation) => assert!(self.frozen.contains(&generation), "keep what was forgotten"),
-                Action::CheckReexec => assert!(!std::mem::replace(&mut self.checking, true), "checked twice at once"),
-                Action::Reexec => assert!(!std::mem::replace(&mut self.executing, true), "executed twice at once"),
-                Action::Spawn(id) => {
-                    let life = Life { process: Process::Wished, told_to_end: false };
-                    assert!(self.processes.insert(id, life).is_none(), "{id} was made twice");
-                    assert!(!self.exited);
+                Action::Master(MasterAction::Reexec) => {
+                    assert!(!std::mem::replace(&mut self.executing, true), "executed twice at once");
                 }
-                Action::WarmUp(id) => self.step_to(id, Process::WarmingUp),
-                Action::Probe(id) => self.step_to(id, Process::Probing),
-                Action::Abort(id) => self.processes.get_mut(&id).expect("abort nobody").told_to_end = true,
-                Action::Go(id) => {
-                    let life = self.processes.get_mut(&id).expect("go to nobody");
-                    assert_eq!(life.process, Process::Ready, "go before ready");
-                    life.process = if self.plan.channel { Process::Going } else { Process::Accepting };
-                }
-                Action::Drain(id, reason) => {
-                    self.processes.get_mut(&id).expect("drain nobody").told_to_end = true;
-                    self.check_drain(before, id, reason);
-                }
-                Action::Kill(id) => {
-                    let life = self.processes.get_mut(&id).expect("kill nobody");
-                    assert_ne!(life.process, Process::Wished, "kill without a process");
-                    life.told_to_end = true;
-                }
-                Action::Forget(generation) => {
-                    assert!(!self.processes.keys().any(|id| id.generation == generation), "forgotten alive");
-                    assert!(self.frozen.remove(&generation), "forgotten twice");
-                    if self.preparing == Some(generation) {
-                        self.preparing = None;
-                    }
+                Action::Master(MasterAction::Exit(_)) => {
+                    assert!(self.processes.is_empty(), "left behind: {:?}", self.processes);
+                    assert!(!std::mem::replace(&mut self.exited, true), "exited twice");
                 }
                 Action::Answer(operation, _) => {
                     let place = self.unanswered.iter().position(|op| *op == operation);
                     self.unanswered.remove(place.expect("answered twice, or never asked"));
                 }
-                Action::Exit(_) => {
-                    assert!(self.processes.is_empty(), "left behind: {:?}", self.processes);
-                    assert!(!std::mem::replace(&mut self.exited, true), "exited twice");
+                Action::Report(_) => {}
+            }
+        }
+    }
+
+    fn perform_on_worker(&mut self, before: &Machine, id: WorkerId, order: WorkerAction) {
+        match order {
+            WorkerAction::Spawn => {
+                let life = Life { process: Process::Wished, told_to_end: false };
+                assert!(self.processes.insert(id, life).is_none(), "{id} was made twice");
+                assert!(!self.exited);
+            }
+            WorkerAction::WarmUp => self.step_to(id, Process::WarmingUp),
+            WorkerAction::Probe => self.step_to(id, Process::Probing),
+            WorkerAction::Abort => self.processes.get_mut(&id).expect("abort nobody").told_to_end = true,
+            WorkerAction::Go => {
+                let life = self.processes.get_mut(&id).expect("go to nobody");
+                assert_eq!(life.process, Process::Ready, "go before ready");
+                life.process = if self.plan.channel { Process::Going } else { Process::Accepting };
+            }
+            WorkerAction::Drain(reason) => {
+                self.processes.get_mut(&id).expect("drain nobody").told_to_end = true;
+                self.check_drain(before, id, reason);
+            }
+            WorkerAction::Kill => {
+                let life = self.processes.get_mut(&id).expect("kill nobody");
+                assert_ne!(life.process, Process::Wished, "kill without a process");
+                life.told_to_end = true;
+            }
+            WorkerAction::Check => {}
+        }
+    }
+
+    fn perform_on_generation(&mut self, generation: Generation, step: GenerationAction) {
+        match step {
+            GenerationAction::Prepare { from } => {
+                assert!(self.preparing.replace(generation).is_none(), "two candidates");
+                assert!(from.is_none_or(|from| self.frozen.contains(&from)), "back to what was forgotten");
+                self.frozen.insert(generation);
+            }
+            GenerationAction::Keep => assert!(self.frozen.contains(&generation), "keep what was forgotten"),
+            GenerationAction::Forget => {
+                assert!(!self.processes.keys().any(|id| id.generation == generation), "forgotten alive");
+                assert!(self.frozen.remove(&generation), "forgotten twice");
+                if self.preparing == Some(generation) {
+                    self.preparing = None;
                 }
-                Action::Check(_) | Action::Report(_) => {}
             }
         }
     }

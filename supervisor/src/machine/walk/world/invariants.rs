@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::super::super::action::WorkerAction;
 use super::super::super::generation::Stage;
 use super::super::super::worker::{Worker, WorkerState};
 use super::super::super::*;
@@ -11,7 +12,7 @@ impl World {
     /// What served goes on serving: an adoption ends nobody of the current generation, nor the last who serve at all.
     pub(super) fn check_adopted(&self, before: &Machine, actions: &[Action]) {
         let told = |id: &WorkerId| {
-            let told = |action: &Action| matches!(action, Action::Drain(who, _) | Action::Kill(who) | Action::Abort(who) if who == id);
+            let told = |action: &Action| matches!(action, Action::Worker(who, WorkerAction::Drain(_) | WorkerAction::Kill | WorkerAction::Abort) if who == id);
             actions.iter().any(told)
         };
         let serving = |run: &Run| {
