@@ -29,7 +29,7 @@ use crate::os::shared_memory::SharedMemory;
 use crate::os::state_file::StateFile;
 use crate::os::succession::{self, Descriptors};
 use crate::os::{orphan, pidfd, state_file};
-use crate::state::{LeftWorker, State};
+use crate::state::{State, WorkerRecord as LeftWorker};
 
 /// How long workers that cannot be adopted have to end, before they are killed.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ const FAREWELL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Succession {
     /// What was written down.
-    pub state: State,
+    pub state: State<'static>,
     /// The workers that live, with a pidfd of each.
     pub alive: Vec<(LeftWorker, OwnedFd)>,
     /// The sockets, by inode.
@@ -64,10 +64,10 @@ impl Succession {
 ///
 /// # Errors
 /// If there should be one and is none; nothing can be done about it here.
-pub fn in_place() -> Result<Option<(State, Descriptors)>, String> {
+pub fn in_place() -> Result<Option<(State<'static>, Descriptors)>, String> {
     let failed = |error: String| format!("upgrade in place: {error}");
     let Some(bytes) = succession::inherited().map_err(|error| failed(error.to_string()))? else { return Ok(None) };
-    let state: State = snapshot::read(&bytes, &boot_id()).map_err(|error| failed(error.to_string()))?;
+    let state: State<'static> = snapshot::read(&bytes, &boot_id()).map_err(|error| failed(error.to_string()))?;
     let descriptors = succession::adopt(&state.descriptors).map_err(|error| failed(error.to_string()))?;
     Ok(Some((state, descriptors)))
 }
@@ -79,13 +79,13 @@ pub fn in_place() -> Result<Option<(State, Descriptors)>, String> {
 pub fn check(cli: &Cli, path: &Path) -> Result<(), String> {
     let place = |error: &dyn std::fmt::Display| format!("the state in {}: {error}", path.display());
     let bytes = std::fs::read(path).map_err(|error| place(&error))?;
-    let state: State = snapshot::read(&bytes, &boot_id()).map_err(|error| place(&error))?;
+    let state: State<'static> = snapshot::read(&bytes, &boot_id()).map_err(|error| place(&error))?;
     if let Some(file) = state.config {
         let problems = |problems: Vec<gin_shared::config::Problem>| {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             format!("the configuration in force: {}", lines.join("; "))
         };
-        Config::reload(cli, file).map_err(problems)?;
+        Config::reload(cli, file.into_owned()).map_err(problems)?;
     }
     Ok(())
 }
@@ -93,7 +93,7 @@ pub fn check(cli: &Cli, path: &Path) -> Result<(), String> {
 /// What a master that died has left.
 #[derive(Debug)]
 struct Found {
-    state: State,
+    state: State<'static>,
     file: Option<(File, Slot)>,
 }
 
@@ -135,7 +135,7 @@ pub fn configuration_of_the_dead(cli: &Cli) -> Option<Config> {
     if !found.state.workers.iter().any(lives) || ProcessId::of(found.state.master.pid) == Some(found.state.master) {
         return None;
     }
-    Config::reload(cli, found.state.config?).ok()
+    Config::reload(cli, found.state.config?.into_owned()).ok()
 }
 
 /// Looks for what a master of this instance has left, and takes it up. We hold the instance's lock: it is dead.
@@ -189,7 +189,7 @@ pub fn adopt(
     os::runtime::sweep(runtime, |_| false, |_| false);
     // What it kept open would stand in our way.
     drop(stored);
-    crate::driver::forget_stored(names.iter());
+    os::sd_notify::forget(names.iter());
     let file = StateFile::create(&path).map_err(|error| Stop::failed(&path.display().to_string(), error))?;
     Ok((None, file))
 }
@@ -254,7 +254,7 @@ fn from_worker(alive: &[(LeftWorker, OwnedFd)], inode: u64) -> Result<Option<Own
 }
 
 /// What the workers share: without it clients' limits begin anew, and that is all.
-fn memory(state: &State, alive: &[(LeftWorker, OwnedFd)], kept: Option<OwnedFd>) -> Option<SharedMemory> {
+fn memory(state: &State<'static>, alive: &[(LeftWorker, OwnedFd)], kept: Option<OwnedFd>) -> Option<SharedMemory> {
     let kept = kept.and_then(|fd| SharedMemory::resume(fd).ok());
     if kept.is_some() {
         return kept;
@@ -331,7 +331,9 @@ fn end_commands(commands: &[ProcessId]) {
 ///
 /// # Errors
 /// In words, if one is not there or is no socket that a listener can be.
-pub fn split(passed: Vec<(String, OwnedFd)>) -> Result<(Vec<Passed>, Descriptors), String> {
+pub fn split(
+    passed: Vec<(String, OwnedFd)>,
+) -> Result<(Vec<Passed>, Descriptors), os::activation::ActivationError> {
     let (mut sockets, mut stored) = (Vec::new(), Descriptors::default());
     for (name, fd) in passed {
         if name.starts_with(PREFIX) {
@@ -347,7 +349,7 @@ pub fn split(passed: Vec<(String, OwnedFd)>) -> Result<(Vec<Passed>, Descriptors
 ///
 /// # Errors
 /// Those of `pidfd_open(2)`.
-pub fn go_on(state: State, mut descriptors: Descriptors) -> io::Result<Succession> {
+pub fn go_on(state: State<'static>, mut descriptors: Descriptors) -> io::Result<Succession> {
     let mut alive = Vec::new();
     for worker in &state.workers {
         if let Some(fd) = pidfd::open_left(worker.process, descriptors.take(&descriptor_name::pidfd(worker.id)))? {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use gin_shared::status::Status;
 
-use crate::driver::Boot;
+use crate::reporter::Boot;
 
 /// Where everything is, and what to try.
 pub fn print(status: &Status, boot: Boot, demo: bool) {

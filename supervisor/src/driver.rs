@@ -1,22 +1,22 @@
 //! The only loop: wait, event, handle, perform.
+//!
+//! The driver owns the machine and its four helpers, and is the only one that knows them all:
+//!
+//! | part | owns |
+//! |---|---|
+//! | [`Store`] | the state that a successor needs, written ahead |
+//! | [`Workers`] | processes, their gates, and what becomes of connections |
+//! | [`Generations`] | what each generation runs, the configuration, the sockets |
+//! | [`Reporter`] | operations, log, events, the service manager |
+//!
+//! Each turn takes one event: the machine decides, the state is saved, the actions are performed.
 
-mod command;
-pub mod frozen;
-mod gates;
-mod keep;
-mod listeners;
+mod hooks;
 mod perform;
-mod prepare;
-mod probe;
-mod process;
-mod program;
 mod reexec;
 mod reload;
-mod report;
 mod resume;
-mod service_manager;
-mod status;
-mod task;
+mod starts;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -24,8 +24,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gin_shared::channel::FromMaster;
-use gin_shared::config::watch::Watch;
-use gin_shared::control::OperationId;
+use gin_shared::exit;
 use gin_shared::status::Status;
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
@@ -33,11 +32,12 @@ use tokio::sync::mpsc;
 use crate::adopt::Succession;
 use crate::cli::Cli;
 use crate::config::Config;
-use crate::foundation::Foundation;
+use crate::foundation::Foundation as InstanceFiles;
+use crate::generations::Generations;
 use crate::inbox::{Handle, Message, ReloadRequest};
 use crate::machine::Machine;
 use crate::machine::action::Action;
-use crate::machine::event::{Event, Queue, ScaleTo, Speed};
+use crate::machine::event::{Event, Queue, ScaleTo, Speed, WorkerEvent};
 use crate::moment::Moment;
 use crate::os::identity::user_name;
 use crate::os::listener::{Listener, ListenerSpec};
@@ -45,35 +45,37 @@ use crate::os::shared_memory::SharedMemory;
 use crate::os::signal::{Received, Signals};
 use crate::os::state_file::StateFile;
 use crate::os::{fault, orphan, time};
+use crate::reporter::{self, Boot, Reporter};
 use crate::state::Paths;
-pub use frozen::check_worker;
-use perform::Performer;
-pub use service_manager::forget as forget_stored;
-pub use task::until_panic;
+use crate::store::{self, Store};
+use crate::view::View;
+use crate::workers::Workers;
+use reexec::Successor;
+use reload::FileWatch;
 
-/// Workers are weighed so often, if there is a limit.
+/// Interval between two looks at the workers' memory, if there is a limit.
 const WEIGHING: Duration = Duration::from_secs(2);
 
-/// What the driver is given.
+/// The parts that a start has gathered.
 #[derive(Debug)]
 pub struct Parts {
     /// The command line, to read the configuration anew.
     pub cli: Cli,
-    /// As it was at the start.
+    /// The configuration of the start.
     pub config: Config,
-    /// The sockets that clients connect to, as they were at the start.
+    /// The sockets that clients connect to, as they were opened at the start.
     pub listeners: Vec<Rc<Listener>>,
-    /// What a service manager passed while the configuration says nothing of listeners.
+    /// The listeners that a service manager passed, if the configuration names none.
     pub passed: Option<Vec<ListenerSpec>>,
-    /// Where its files are.
+    /// The places of the instance's files.
     pub paths: Paths,
     /// The files themselves.
-    pub foundation: Foundation,
-    /// Where the state is written.
+    pub files: InstanceFiles,
+    /// The file that the state is written to.
     pub state_file: StateFile,
-    /// What workers share.
+    /// The memory that workers share.
     pub memory: SharedMemory,
-    /// When the master was started.
+    /// The moment when the master was started.
     pub started: Moment,
     /// The names of the descriptors that the service manager keeps for us.
     pub stored: BTreeSet<String>,
@@ -81,75 +83,64 @@ pub struct Parts {
     pub on_boot: fn(&Status, Boot),
 }
 
-/// How it came to serve.
-#[derive(Debug, Clone, Copy)]
-pub enum Boot {
-    /// By a first generation of its own.
-    Served {
-        /// How long that took, in milliseconds.
-        took_ms: f64,
-    },
-    /// By workers of a master that died.
-    Adopted {
-        /// How many.
-        workers: usize,
-        /// That master's PID.
-        from: i32,
-    },
-}
-
-/// Why the loop has ended before its time.
+/// An end of the loop before its time.
 #[derive(Debug, thiserror::Error)]
-pub enum Gone {
-    /// Nothing was changed; another try may do.
+pub enum DriverError {
+    /// What the master before this one left cannot be taken up now. Nothing was changed; the next try may succeed.
     #[error("what the supervisor before this one has left cannot be taken up now: {0}")]
     NotResumed(io::Error),
-    /// No event is to be had.
+    /// The kernel no longer gives events.
     #[error(transparent)]
     Events(#[from] io::Error),
 }
 
-/// The loop and what it works with.
+/// The loop and its parts.
 #[derive(Debug)]
 pub struct Driver {
     machine: Machine,
+    store: Store,
+    workers: Workers,
+    generations: Generations,
+    reporter: Reporter,
     signals: Signals,
     inbox: mpsc::Receiver<Message>,
     handle: Handle,
-    performer: Performer,
+    /// Events that wait for their turn.
     pending: VecDeque<Event>,
-    /// When the workers are weighed next, if they are.
-    weighed_next: Option<Moment>,
-    /// Whether another program is to take over when the inbox is empty.
-    pausing: bool,
-    /// Whether it could be watched, if the configuration file is to be.
-    watch: Option<Option<Watch>>,
+    /// The moment when the workers are weighed next, if there is a limit.
+    next_weighing: Option<Moment>,
+    /// The program that is to take over in place.
+    successor: Successor,
+    file_watch: FileWatch,
 }
 
 impl Driver {
-    /// One that has not started anything.
+    /// A driver that has not started anything.
     ///
     /// # Errors
     /// Those of `signalfd(2)`.
     pub fn new(parts: Parts) -> io::Result<Self> {
         let (handle, inbox) = Handle::new();
-        let machine = Machine::new(parts.config.live.max_draining);
-        let performer = Performer::new(parts, handle.clone());
-        let (signals, pending) = (Signals::new()?, VecDeque::new());
+        let Parts { cli, config, listeners, passed, paths, files, state_file, memory, started, stored, on_boot } =
+            parts;
+        let runtime = paths.runtime.clone();
         Ok(Self {
-            machine,
-            signals,
+            machine: Machine::new(config.live.max_draining),
+            reporter: Reporter::new(&handle, stored, on_boot, started, paths.clone()),
+            store: Store::new(state_file, files, paths, started),
+            workers: Workers::new(memory, runtime.clone(), handle.inbox.clone()),
+            generations: Generations::new(cli, config, listeners, passed, runtime),
+            signals: Signals::new()?,
             inbox,
             handle,
-            performer,
-            pending,
-            weighed_next: None,
-            pausing: false,
-            watch: None,
+            pending: VecDeque::new(),
+            next_weighing: None,
+            successor: Successor::default(),
+            file_watch: FileWatch::Off,
         })
     }
 
-    /// How to reach it.
+    /// The handle by which others reach the loop.
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle.clone()
@@ -158,42 +149,24 @@ impl Driver {
     /// Runs until the machine says that nothing is left; gives the exit code.
     ///
     /// # Errors
-    /// If what a master before this one left cannot be taken up now, or the kernel no longer gives events.
-    pub async fn run(&mut self, succession: Option<Succession>) -> Result<u8, Gone> {
+    /// See [`DriverError`].
+    pub async fn run(&mut self, succession: Option<Succession>) -> Result<u8, DriverError> {
         match succession {
-            Some(succession) => self.resume(succession).map_err(Gone::NotResumed)?,
+            Some(succession) => self.resume(succession).map_err(DriverError::NotResumed)?,
             None => self.boot(),
         }
         loop {
             while let Some(event) = self.pending.pop_front() {
-                let now = time::now();
-                let Some(event) = self.performer.admit(now, &self.machine, event) else { continue };
-                let telling = keep::is_telling(&event);
-                let actions = self.machine.handle(now, event);
-                let _ = fault::at("loop.handled");
-                if telling || actions.iter().any(|action| !matches!(action, Action::Report(_))) {
-                    self.performer.keep(&self.machine);
-                }
-                let ordered = actions.iter().any(Action::is_order_to_end);
-                let code = self.performer.perform(now, &self.machine, actions, &mut self.pending);
-                if ordered {
-                    // They were told: not to be told twice.
-                    self.performer.keep(&self.machine);
-                }
-                let _ = fault::at("loop.performed");
-                // What became current may have brought another.
-                self.machine.set_max_draining(self.performer.live().max_draining);
-                self.performer.service_manager.update(now, &self.machine);
-                if let Some(code) = code {
+                if let Some(code) = self.turn(event) {
                     orphan::kill_all();
                     return Ok(code);
                 }
             }
-            if self.pausing {
+            if self.successor.is_due() {
                 self.try_reexec().await;
                 continue;
             }
-            self.performer.service_manager.ping(time::now());
+            self.reporter.service_manager.ping(time::now());
             self.follow_file();
             if let Some(event) = self.next().await? {
                 self.pending.push_back(event);
@@ -201,21 +174,65 @@ impl Driver {
         }
     }
 
-    /// Has the first generation started.
+    /// Takes one event: the machine decides, the state is saved, the actions are performed. Gives the exit code, once
+    /// there is one.
+    fn turn(&mut self, event: Event) -> Option<u8> {
+        let now = time::now();
+        let event = self.admit(now, event)?;
+        let telling = store::is_telling(&event);
+        let actions = self.machine.handle(now, event);
+        let _ = fault::at("loop.handled");
+        if telling || actions.iter().any(|action| !matches!(action, Action::Report(_))) {
+            self.save();
+        }
+        let ordered = actions.iter().any(Action::is_order_to_end);
+        let code = self.perform(now, actions);
+        if ordered {
+            // A successor is not to tell these workers twice.
+            self.save();
+        }
+        let _ = fault::at("loop.performed");
+        // The configuration that has become current may have changed it.
+        self.machine.set_max_draining(self.generations.live().max_draining);
+        self.reporter.service_manager.update(now, &self.machine);
+        code
+    }
+
+    /// Asks for the first generation.
     fn boot(&mut self) {
         let boot = Event::Restart { operation: None, asked_by: "start".to_owned(), queue: Queue::Wait };
         self.pending.push_back(boot);
     }
 
-    /// The next thing that happens, if the machine is to know of it.
+    /// Everything that is, to be told or written down.
+    fn view(&self) -> View<'_> {
+        View { machine: &self.machine, workers: &self.workers, generations: &self.generations }
+    }
+
+    /// Saves the state, and has the service manager keep the descriptors that belong to it.
+    fn save(&mut self) {
+        let _ = fault::at("keep.before");
+        let Self { machine, workers, generations, store, reporter, .. } = self;
+        let view = View { machine, workers, generations };
+        store.save(view, &reporter.operations);
+        if reporter.service_manager.is_there() {
+            reporter.service_manager.store(&store.descriptors(view));
+        }
+        let _ = fault::at("keep.after");
+    }
+}
+
+// What reaches the loop.
+impl Driver {
+    /// Waits for the next thing that happens; gives it, if the machine is to know of it.
     async fn next(&mut self) -> io::Result<Option<Event>> {
-        let weighing = self.weighing();
+        let weighing = self.next_weighing();
         tokio::select! {
             biased;
-            received = self.signals.next() => Ok(self.signal(received?)),
-            message = self.inbox.recv() => Ok(message.and_then(|message| self.message(message))),
+            received = self.signals.next() => Ok(self.handle_signal(received?)),
+            message = self.inbox.recv() => Ok(message.and_then(|message| self.handle_message(message))),
             () = sleep_until(self.machine.deadline()) => Ok(Some(Event::Time)),
-            () = sleep_until(self.performer.service_manager.next_ping()) => Ok(None),
+            () = sleep_until(self.reporter.service_manager.next_ping()) => Ok(None),
             () = sleep_until(weighing) => {
                 self.weigh();
                 Ok(None)
@@ -223,63 +240,63 @@ impl Driver {
         }
     }
 
-    /// When the workers are to be weighed: never, without a limit.
-    fn weighing(&mut self) -> Option<Moment> {
-        if self.performer.memory_limit(&self.machine).is_none() {
-            self.weighed_next = None;
-        } else if self.weighed_next.is_none() {
-            self.weighed_next = Some(time::now() + WEIGHING);
+    /// The moment of the next weighing; `None` without a limit.
+    fn next_weighing(&mut self) -> Option<Moment> {
+        if self.generations.memory_limit(&self.machine).is_none() {
+            self.next_weighing = None;
+        } else if self.next_weighing.is_none() {
+            self.next_weighing = Some(time::now() + WEIGHING);
         }
-        self.weighed_next
+        self.next_weighing
     }
 
     fn weigh(&mut self) {
-        self.weighed_next = None;
-        if let Some(limit) = self.performer.memory_limit(&self.machine) {
-            self.pending.extend(self.performer.weigh(&self.machine, limit));
+        self.next_weighing = None;
+        let limit = self.generations.memory_limit(&self.machine);
+        if let (Some(current), Some(limit)) = (self.machine.current(), limit) {
+            self.pending.extend(self.workers.weigh(current, limit));
         }
     }
 
-    fn message(&mut self, message: Message) -> Option<Event> {
+    fn handle_message(&mut self, message: Message) -> Option<Event> {
         match message {
             Message::Event(event) => return Some(event),
             Message::Reload(request) => return self.reload(request),
-            Message::FileChanged => return self.file_changed(),
-            Message::Private(generation, slot, answer) => drop(answer.send(self.performer.private(generation, slot))),
+            Message::FileChanged => return self.handle_file_changed(),
+            Message::ReexecChecked(result) => return Some(self.handle_reexec_checked(result)),
+            Message::Paused => self.successor.set_due(),
             Message::LogLevel(level, answer) => {
                 crate::telemetry::set_level(&level);
-                let _ = answer.send(self.performer.tell_all(&FromMaster::Log { level }));
+                let _ = answer.send(self.workers.send_about_logs(&FromMaster::Log { level }));
             }
-            Message::Paused => self.pausing = true,
-            Message::ReexecChecked(result) => return Some(self.reexec_checked(result)),
-            // Who asked may have left meanwhile.
-            Message::Status(reply) => drop(reply.send(self.performer.status(time::now(), &self.machine))),
-            Message::History(reply) => drop(reply.send(status::history(&self.machine))),
+            // The caller may have left meanwhile.
+            Message::Private(generation, slot, answer) => drop(answer.send(self.workers.private(generation, slot))),
+            Message::Status(answer) => drop(answer.send(self.reporter.status(time::now(), self.view()))),
+            Message::History(answer) => drop(answer.send(reporter::history(&self.machine))),
         }
         None
     }
 
-    fn signal(&mut self, received: Received) -> Option<Event> {
+    fn handle_signal(&mut self, received: Received) -> Option<Event> {
         let asked_by = asked_by(received);
-        let master = self.performer.live();
-        let no_one: Option<OperationId> = None;
+        let live = self.generations.live();
         match received.signal {
             Signal::SIGCHLD => {
-                self.performer.reap_orphans();
+                self.workers.children().reap_orphans();
                 None
             }
-            signal if signal == master.restart_signal => {
-                Some(Event::Restart { operation: no_one, asked_by, queue: Queue::Wait })
+            signal if signal == live.restart_signal => {
+                Some(Event::Restart { operation: None, asked_by, queue: Queue::Wait })
             }
-            signal if master.shutdown_signals.contains(&signal) => {
+            signal if live.shutdown_signals.contains(&signal) => {
                 tracing::info!("{asked_by}: stop");
-                Some(Event::Stop { operation: no_one, speed: Speed::Graceful })
+                Some(Event::Stop { operation: None, speed: Speed::Graceful })
             }
-            Signal::SIGHUP => self.reload(ReloadRequest { operation: no_one, asked_by, queue: Queue::Wait }),
-            Signal::SIGTTIN => Some(Event::Scale { operation: no_one, to: ScaleTo::More }),
-            Signal::SIGTTOU => Some(Event::Scale { operation: no_one, to: ScaleTo::Fewer }),
+            Signal::SIGHUP => self.reload(ReloadRequest { operation: None, asked_by, queue: Queue::Wait }),
+            Signal::SIGTTIN => Some(Event::Scale { operation: None, to: ScaleTo::More }),
+            Signal::SIGTTOU => Some(Event::Scale { operation: None, to: ScaleTo::Fewer }),
             Signal::SIGUSR1 => {
-                let told = self.performer.tell_all(&FromMaster::Reopen);
+                let told = self.workers.send_about_logs(&FromMaster::Reopen);
                 tracing::info!(
                     "{asked_by}: {told} workers were told to open their log files anew; the supervisor's log goes to stderr"
                 );
@@ -291,8 +308,37 @@ impl Driver {
             }
         }
     }
+
+    /// Handles the part of an event that the machine does not know of. `None`: the configuration forbids the event.
+    fn admit(&mut self, now: Moment, event: Event) -> Option<Event> {
+        if let Event::Restart { operation, asked_by, .. } | Event::Rollback { operation, asked_by } = &event
+            && !self.generations.allow_restart(&self.machine)
+        {
+            let text = "features.hot_restart = false: a restart is refused".to_owned();
+            tracing::warn!("{asked_by}: {text}");
+            operation.iter().for_each(|id| self.reporter.operations.end(now, *id, exit::REFUSED, text.clone()));
+            return None;
+        }
+        if let Event::Prepared { generation, .. } = &event {
+            self.workers.handle_hook_ended(*generation);
+        }
+        if let Event::Worker { worker, what } = &event {
+            if matches!(what, WorkerEvent::WarmedUp(_) | WorkerEvent::Probed(_) | WorkerEvent::Checked(_)) {
+                self.workers.handle_gate_ended(*worker);
+            }
+            if matches!(what, WorkerEvent::Exited { .. }) {
+                // The worker may have shut listeners down for all.
+                self.generations.reopen_listeners();
+                if let Some(fates) = self.workers.handle_exited(*worker, &self.machine) {
+                    self.reporter.report_connections(*worker, fates);
+                }
+            }
+        }
+        Some(event)
+    }
 }
 
+/// The sender of a signal, for the history.
 fn asked_by(received: Received) -> String {
     let signal = received.signal;
     match received.pid {

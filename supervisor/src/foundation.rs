@@ -55,7 +55,7 @@ pub fn lock(paths: &Paths) -> Result<(Lock, PidFile), Stop> {
 }
 
 /// Removes what a dead master has left where this one, started with other flags, puts nothing.
-pub fn clear_moved(before: &State, paths: &Paths) {
+pub fn clear_moved(before: &State<'_>, paths: &Paths) {
     let old = &before.paths;
     if old.pid_file != paths.pid_file && os::pidfile::read(&old.pid_file) == Some(before.master.pid) {
         let _ = std::fs::remove_file(&old.pid_file);

@@ -25,15 +25,22 @@ pub mod error_text;
 pub mod exec_helper;
 pub mod exit_status;
 mod foundation;
+pub mod generations;
 pub mod inbox;
 pub mod listener_name;
 pub mod machine;
 pub mod moment;
 pub mod os;
 pub mod os_text;
+pub mod private_client;
+pub mod reporter;
 pub mod socket_record;
 pub mod state;
+pub mod store;
+mod task;
 mod telemetry;
+pub mod view;
+pub mod workers;
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
@@ -51,7 +58,7 @@ use tokio::task::LocalSet;
 use adopt::Succession;
 use cli::Cli;
 use config::Config;
-use driver::{Boot, Driver, Gone, Parts};
+use driver::{Driver, DriverError as Gone, Parts};
 use foundation::Foundation;
 use gin_shared::config::Problem;
 use os::control_socket::ControlSocket;
@@ -60,6 +67,7 @@ use os::pidfile::PidFileError;
 use os::shared_memory::SharedMemory;
 use os::state_file::StateFile;
 use os::succession::Descriptors;
+use reporter::Boot;
 use socket_record::SocketRecord;
 use state::State;
 
@@ -103,9 +111,12 @@ fn refuse(problems: &[Problem]) -> ExitCode {
 
 /// What to start with: what lies there now; for a program that takes over, what is in force. Workers that live are not left
 /// alone because what lies there now cannot be used: then it is what was in force, and the second says what is wrong.
-fn configuration(cli: &Cli, before: Option<&(State, Descriptors)>) -> Result<(Config, Option<String>), Vec<Problem>> {
+fn configuration(
+    cli: &Cli,
+    before: Option<&(State<'static>, Descriptors)>,
+) -> Result<(Config, Option<String>), Vec<Problem>> {
     if let Some(file) = before.and_then(|(state, _)| state.config.clone())
-        && let Ok(config) = Config::reload(cli, file)
+        && let Ok(config) = Config::reload(cli, file.into_owned())
     {
         return Ok((config, None));
     }
@@ -126,8 +137,8 @@ fn check(cli: &Cli) -> Result<Config, Vec<Problem>> {
 
 /// The worker is asked for its part, where it is ours.
 fn tell_checked(cli: &Cli, config: &Config) -> ExitCode {
-    if let Err(text) = driver::check_worker(config) {
-        eprintln!("{}", text.trim_end());
+    if let Err(text) = generations::worker_program::check(config) {
+        eprintln!("{}", text.to_string().trim_end());
         return ExitCode::from(exit::USAGE);
     }
     if let Some(Err(text)) = cli.state.as_ref().map(|state| adopt::check(cli, state)) {
@@ -144,7 +155,12 @@ fn tell_checked(cli: &Cli, config: &Config) -> ExitCode {
     ExitCode::from(exit::DONE)
 }
 
-fn supervise(cli: Cli, config: Config, before: Option<(State, Descriptors)>, doubt: Option<String>) -> ExitCode {
+fn supervise(
+    cli: Cli,
+    config: Config,
+    before: Option<(State<'static>, Descriptors)>,
+    doubt: Option<String>,
+) -> ExitCode {
     // Before any thread is made: they inherit the mask.
     if let Err(error) = os::signal::block() {
         eprintln!("error: cannot block signals: {error}");
@@ -207,7 +223,7 @@ impl Stop {
 }
 
 /// Takes hold of everything, runs, and lets go of it.
-fn hold(cli: Cli, mut config: Config, person: bool, before: Option<(State, Descriptors)>) -> Result<u8, Stop> {
+fn hold(cli: Cli, mut config: Config, person: bool, before: Option<(State<'static>, Descriptors)>) -> Result<u8, Stop> {
     if let Some(nofile) = before.as_ref().and_then(|(state, _)| state.nofile) {
         os::limits::resume_inherited(nofile);
     }
@@ -269,7 +285,8 @@ fn start(
             gathered.into_iter().map(|listening| listening.socket).collect()
         }
     };
-    let before = succession.as_ref().and_then(|succession| succession.state.passed.clone());
+    let before =
+        succession.as_ref().and_then(|succession| succession.state.passed.clone().map(std::borrow::Cow::into_owned));
     let passed = (passed_any && !asked_for).then(|| config.listeners.clone()).or(before);
     let (foundation, sockets) = {
         let _context = tokio.enter();
@@ -277,8 +294,19 @@ fn start(
     };
     let (config, started) = (config.clone(), os::time::now());
     let memory = memory(succession.as_mut(), &config)?;
-    let parts =
-        Parts { cli, config, listeners, passed, paths, foundation, state_file, memory, started, stored, on_boot };
+    let parts = Parts {
+        cli,
+        config,
+        listeners,
+        passed,
+        paths,
+        files: foundation,
+        state_file,
+        memory,
+        started,
+        stored,
+        on_boot,
+    };
     Ok((parts, sockets, succession))
 }
 
@@ -288,10 +316,10 @@ fn go_on(
     config: Config,
     on_boot: fn(&Status, Boot),
     tokio: &tokio::runtime::Runtime,
-    state: State,
+    state: State<'static>,
     mut descriptors: Descriptors,
 ) -> Result<Standing, Stop> {
-    let paths = state.paths.clone();
+    let paths = state.paths.clone().into_owned();
     let (foundation, sockets) = {
         let _context = tokio.enter();
         Foundation::resume(&mut descriptors, &paths, &config)?
@@ -303,12 +331,24 @@ fn go_on(
     let kept =
         state.descriptors.keys().filter(|name| name.starts_with(descriptor_name::PREFIX) && !passed.contains(name));
     let stored = kept.cloned().collect();
-    let (passed, started) = (state.passed.clone(), state.started.unwrap_or_else(os::time::now));
+    let (passed, started) =
+        (state.passed.clone().map(std::borrow::Cow::into_owned), state.started.unwrap_or_else(os::time::now));
     let mut succession = adopt::go_on(state, descriptors).map_err(|error| Stop::failed("upgrade in place", error))?;
     let listeners = Vec::new();
     let memory = memory(Some(&mut succession), &config)?;
-    let parts =
-        Parts { cli, config, listeners, passed, paths, foundation, state_file, memory, started, stored, on_boot };
+    let parts = Parts {
+        cli,
+        config,
+        listeners,
+        passed,
+        paths,
+        files: foundation,
+        state_file,
+        memory,
+        started,
+        stored,
+        on_boot,
+    };
     Ok((parts, sockets, Some(succession)))
 }
 
@@ -335,7 +375,7 @@ async fn serve(parts: Parts, [control, status]: [ControlSocket; 2], succession: 
     servers.spawn_local(control::serve(control, control::acting(handle.clone()), acts, is_over.clone(), paused()));
     servers.spawn_local(control::serve(status, control::looking(handle.clone()), looks, is_over, paused()));
     drop(handle);
-    let code = match servers.run_until(driver::until_panic(driver.run(succession))).await {
+    let code = match servers.run_until(task::until_panic(driver.run(succession))).await {
         Ok(code) => code,
         Err(Gone::NotResumed(error)) => leave_as_found(&Gone::NotResumed(error)),
         Err(Gone::Events(error)) => return Err(error),

@@ -17,6 +17,7 @@ pub mod pidfile;
 pub mod private;
 pub mod proc_net;
 pub mod runtime;
+pub mod sd_notify;
 pub mod shared_memory;
 pub mod signal;
 pub mod socket_file;

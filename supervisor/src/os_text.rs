@@ -111,9 +111,9 @@ pub mod pairs {
     ///
     /// # Errors
     /// Those of the deserializer.
-    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Vec<(OsString, OsString)>, D::Error> {
+    pub fn deserialize<'a, T: From<Vec<(OsString, OsString)>>, D: Deserializer<'a>>(from: D) -> Result<T, D::Error> {
         let pairs = Vec::<(Read, Read)>::deserialize(from)?;
-        Ok(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        Ok(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect::<Vec<_>>().into())
     }
 }
 

@@ -17,6 +17,28 @@ use super::listener::{Listener, ListenerSpec};
 /// Whether a listener is meant by a socket.
 type Fits<'a> = &'a dyn Fn(&ListenerSpec, &Passed) -> bool;
 
+/// A socket that a service manager passed and that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivationError {
+    /// LISTEN_FDS names a descriptor that is not there.
+    #[error("socket activation: {0}")]
+    Receive(#[from] libsystemd::errors::SdError),
+    /// The descriptor is no socket that a listener can be.
+    #[error("socket activation: \"{0}\" is not a TCP, UDP or Unix stream socket with an address")]
+    NotAListener(String),
+    /// No listener is meant by the socket: its clients would wait for ever.
+    #[error(
+        "the service manager passed \"{name}\" ({address}), and no listener has that name or address; give one of \
+         [[supervisor.listen]] that name, or remove it from the .socket unit"
+    )]
+    Unassigned {
+        /// The socket's name.
+        name: String,
+        /// Where it is bound.
+        address: Address,
+    },
+}
+
 /// A socket that was passed.
 #[derive(Debug)]
 pub struct Passed {
@@ -31,12 +53,12 @@ impl Passed {
     /// One that was passed.
     ///
     /// # Errors
-    /// In words, if it is no socket that a listener can be.
-    pub fn new(name: String, fd: OwnedFd) -> Result<Self, String> {
-        let address = address(&fd).ok_or_else(|| {
-            format!("socket activation: \"{name}\" is not a TCP, UDP or Unix stream socket with an address")
-        })?;
-        Ok(Self { name, address, fd })
+    /// If it is no socket that a listener can be.
+    pub fn new(name: String, fd: OwnedFd) -> Result<Self, ActivationError> {
+        match address(&fd) {
+            Some(address) => Ok(Self { name, address, fd }),
+            None => Err(ActivationError::NotAListener(name)),
+        }
     }
 }
 
@@ -55,10 +77,9 @@ impl From<Passed> for OwnedFd {
 /// Takes what was passed. The variables stay as they are: workers never see them (`inherit::STRIPPED`).
 ///
 /// # Errors
-/// In words, if a descriptor is not there.
-pub fn take() -> Result<Vec<(String, OwnedFd)>, String> {
-    let descriptors =
-        libsystemd::activation::receive_descriptors(false).map_err(|error| format!("socket activation: {error}"))?;
+/// If a descriptor is not there.
+pub fn take() -> Result<Vec<(String, OwnedFd)>, ActivationError> {
+    let descriptors = libsystemd::activation::receive_descriptors(false)?;
     let names = std::env::var(LISTEN_FDNAMES).unwrap_or_default();
     let mut names = names.split(':').filter(|name| !name.is_empty());
     let passed = descriptors.into_iter().map(|descriptor| {
@@ -92,7 +113,11 @@ fn address(fd: &OwnedFd) -> Option<Address> {
 ///
 /// # Errors
 /// If a socket fits none: its clients would wait for ever.
-pub fn assign(passed: Vec<Passed>, specs: &mut Vec<ListenerSpec>, default: bool) -> Result<Vec<Rc<Listener>>, String> {
+pub fn assign(
+    passed: Vec<Passed>,
+    specs: &mut Vec<ListenerSpec>,
+    default: bool,
+) -> Result<Vec<Rc<Listener>>, ActivationError> {
     if passed.is_empty() {
         return Ok(Vec::new());
     }
@@ -125,13 +150,9 @@ pub fn assign(passed: Vec<Passed>, specs: &mut Vec<ListenerSpec>, default: bool)
         }
         return Ok(listeners);
     }
-    match without.first() {
+    match without.into_iter().next() {
         None => Ok(listeners),
-        Some(one) => Err(format!(
-            "the service manager passed \"{}\" ({}), and no listener has that name or address; give one of \
-             [[supervisor.listen]] that name, or remove it from the .socket unit",
-            one.name, one.address
-        )),
+        Some(Passed { name, address, .. }) => Err(ActivationError::Unassigned { name, address }),
     }
 }
 
@@ -181,7 +202,8 @@ mod tests {
         let found = assign(vec![one, two], &mut specs, false).unwrap();
         let pairs: Vec<_> = found.iter().map(|l| (l.asked.clone(), l.address.clone())).collect();
         assert_eq!(pairs, [(second.clone(), second), (elsewhere.clone(), first)]);
-        let error = assign(vec![passed("odd")], &mut vec![spec("web", elsewhere.clone())], false).unwrap_err();
+        let error =
+            assign(vec![passed("odd")], &mut vec![spec("web", elsewhere.clone())], false).unwrap_err().to_string();
         assert!(error.contains("passed \"odd\" (127.0.0.1:"), "{error}");
     }
 

@@ -250,9 +250,9 @@ impl Listener {
         }
     }
 
-    /// What a successor has to know of it.
+    /// The listener as the state file describes it.
     #[must_use]
-    pub fn state(&self) -> SocketRecord {
+    pub fn record(&self) -> SocketRecord {
         SocketRecord {
             inode: self.inode,
             asked: self.asked.clone(),

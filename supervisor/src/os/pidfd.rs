@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
@@ -58,8 +59,18 @@ pub fn kill_with_group(pid: i32, fd: impl AsFd) {
 /// Whether its process has not exited yet.
 #[must_use]
 pub fn lives(fd: impl AsFd) -> bool {
+    !has_ended(fd, Duration::ZERO)
+}
+
+/// Waits until its process has exited, for `patience` at most.
+#[must_use]
+pub fn has_ended(fd: impl AsFd, patience: Duration) -> bool {
+    let patience = Timespec {
+        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: patience.subsec_nanos().into(),
+    };
     let mut ended = [PollFd::new(&fd, PollFlags::IN)];
-    poll(&mut ended, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0)
+    poll(&mut ended, Some(&patience)) == Ok(1)
 }
 
 impl Child {

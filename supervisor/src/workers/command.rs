@@ -1,57 +1,43 @@
-//! The operator's commands: the ready check, the warm-up, and the hooks. Each runs as a worker does, but for its descriptors.
+//! The operator's commands: the ready check, the warm-up, and the hooks. Each starts as a worker does, but inherits no
+//! descriptors.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nix::unistd::Pid;
-
-use super::program::Program;
+use super::owned_children::{OwnedChildren, Purpose};
 use crate::exit_status::Exit;
+use crate::generations::program::Program;
 use crate::machine::failure::CommandError;
-use crate::os::orphan;
 use crate::os::pidfd::Child;
 use crate::os::spawn::{self, Link, Spec};
 
-/// Which children are ours to reap.
-pub type Claims = Rc<RefCell<HashMap<Pid, Claim>>>;
-
-/// What a child is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
-    /// A worker.
-    Worker,
-    /// An operator's command, or the check of a program.
-    Command,
-}
-
-/// A command that runs; [`Self::end`] waits for it.
+/// A command that has a process; [`Self::end`] waits for its end.
 #[derive(Debug)]
 pub struct Command {
     child: Rc<Child>,
     link: Link,
-    claims: Claims,
+    children: OwnedChildren,
 }
 
 impl Command {
-    /// Makes a process for one, which waits for its orders: so that it can be written down first.
+    /// Makes a process for a command. The process waits for its orders, so that it can be recorded first.
     ///
     /// # Errors
     /// If there is no process, descriptor or memory to be had.
-    pub fn begin(claims: &Claims) -> io::Result<Self> {
+    pub fn fork(children: &OwnedChildren) -> io::Result<Self> {
         let helper = spawn::start()?;
-        claims.borrow_mut().insert(helper.child.pid(), Claim::Command);
-        Ok(Self { child: Rc::new(helper.child), link: helper.link, claims: Rc::clone(claims) })
+        children.insert(helper.child.pid(), Purpose::Command);
+        Ok(Self { child: Rc::new(helper.child), link: helper.link, children: children.clone() })
     }
 
-    /// Starts it.
+    /// Gives the process its orders.
     ///
     /// # Errors
-    /// If its orders cannot be sent; then its process ends by itself.
+    /// If they cannot be sent; then the process ends by itself.
     pub fn start(&self, spec: &Spec, program: &Program) -> io::Result<()> {
-        program.executable().and_then(|executable| self.link.send(spec, &[executable]))
+        let executable = program.executable().map_err(io::Error::other)?;
+        self.link.send(spec, &[executable])
     }
 
     /// Its process, to end it before its time.
@@ -60,7 +46,7 @@ impl Command {
         Rc::clone(&self.child)
     }
 
-    /// Waits for its end, for `timeout` at most; nothing of it is left then.
+    /// Waits for its end, for `timeout` at most; then nothing of it is left.
     ///
     /// # Errors
     /// See [`CommandError`].
@@ -74,8 +60,8 @@ impl Command {
         let _ = self.child.kill_group();
         let _ = self.child.exited().await;
         let exit = self.child.reap();
-        self.claims.borrow_mut().remove(&self.child.pid());
-        orphan::reap(|pid| self.claims.borrow().contains_key(&pid));
+        self.children.remove(self.child.pid());
+        self.children.reap_orphans();
         match (ended, exit) {
             (Err(_), _) => Err(CommandError::NotInTime(timeout)),
             (Ok(Some(error)), _) => Err(CommandError::NotStarted(error)),
@@ -86,8 +72,8 @@ impl Command {
 }
 
 impl Drop for Command {
-    /// One that was never given its orders exits, and is reaped as an orphan.
+    /// A process that was never given its orders exits, and is reaped as an orphan.
     fn drop(&mut self) {
-        self.claims.borrow_mut().remove(&self.child.pid());
+        self.children.remove(self.child.pid());
     }
 }

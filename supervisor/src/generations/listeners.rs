@@ -1,0 +1,63 @@
+//! The listeners of one generation.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::os::listener::{Listener, ListenerSpec, Listening};
+use crate::state::ListenerRecord;
+
+/// The listeners of a generation. Their sockets are open while the generation has workers.
+#[derive(Debug)]
+pub enum Listeners {
+    /// With their sockets.
+    Open(Vec<Listening>),
+    /// Without sockets: what a rollback opens again.
+    Closed(Vec<ListenerRecord>),
+}
+
+impl Listeners {
+    /// The open listeners; none once they are closed.
+    #[must_use]
+    pub fn open(&self) -> &[Listening] {
+        match self {
+            Self::Open(open) => open,
+            Self::Closed(_) => &[],
+        }
+    }
+
+    /// The listeners as the state file describes them.
+    #[must_use]
+    pub fn records(&self) -> Vec<ListenerRecord> {
+        let of_open = |listening: &Listening| ListenerRecord {
+            spec: listening.spec.clone(),
+            inode: Some(listening.socket.record().inode),
+        };
+        match self {
+            Self::Open(open) => open.iter().map(of_open).collect(),
+            Self::Closed(records) => records.clone(),
+        }
+    }
+
+    /// The listeners as they were configured.
+    #[must_use]
+    pub fn specs(&self) -> Vec<ListenerSpec> {
+        self.records().into_iter().map(|record| record.spec).collect()
+    }
+
+    /// Lets the sockets go. A socket that no other generation has is closed.
+    pub fn close(&mut self) {
+        let without = |record| ListenerRecord { inode: None, ..record };
+        *self = Self::Closed(self.records().into_iter().map(without).collect());
+    }
+
+    /// Takes those of `sockets` that the generation had.
+    pub fn reopen(&mut self, sockets: &HashMap<u64, Rc<Listener>>) {
+        if let Self::Closed(records) = self {
+            let found = records.iter().filter_map(|record| {
+                let socket = Rc::clone(sockets.get(&record.inode?)?);
+                Some(Listening { spec: record.spec.clone(), socket })
+            });
+            *self = Self::Open(found.collect());
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The store: writes down, ahead of every step, what a successor will need.
+//!
+//! The state is saved after the machine has decided and before anything is done. So a master that dies has left a state
+//! that is true, or that says more than was done. Repeating an action is harmless: `drain` is sent once a worker and master,
+//! and a kill twice is a kill.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+use gin_shared::generation::Generation;
+use gin_shared::state::{ProcessId, boot_id};
+
+use crate::descriptor_name;
+use crate::foundation::Foundation as InstanceFiles;
+use crate::inbox::operations::Operations;
+use crate::machine::event::{Event, WorkerEvent};
+use crate::machine::snapshot;
+use crate::moment::Moment;
+use crate::os::limits;
+use crate::os::state_file::StateFile;
+use crate::state::{Paths, State};
+use crate::view::View;
+
+/// Descriptors by name.
+pub type Named<'a> = Vec<(String, BorrowedFd<'a>)>;
+
+/// The state file, and what of the state is nobody else's.
+#[derive(Debug)]
+pub struct Store {
+    file: StateFile,
+    /// The locks, the PID file and the control sockets.
+    files: InstanceFiles,
+    paths: Paths,
+    /// The master's own process.
+    master: ProcessId,
+    /// The moment when the master was started.
+    started: Moment,
+}
+
+impl Store {
+    /// A store that writes to `file`.
+    #[must_use]
+    pub fn new(file: StateFile, files: InstanceFiles, paths: Paths, started: Moment) -> Self {
+        let own = i32::try_from(std::process::id()).unwrap_or_default();
+        let master = ProcessId::of(own).unwrap_or(ProcessId { pid: own, started: 0 });
+        Self { file, files, paths, master, started }
+    }
+
+    /// Saves the state. If it cannot be written, that is logged, and what was written before stands.
+    pub fn save(&mut self, view: View<'_>, operations: &Operations) {
+        match self.bytes(view, operations, BTreeMap::new()) {
+            Ok(bytes) => self.file.save(bytes),
+            Err(error) => tracing::error!("the state cannot be written: {error}"),
+        }
+    }
+
+    /// The whole state. `descriptors` are the numbers of those that an execve leaves open.
+    ///
+    /// # Errors
+    /// None is known; see [`snapshot::write`].
+    pub fn bytes(
+        &self,
+        view: View<'_>,
+        operations: &Operations,
+        descriptors: BTreeMap<String, RawFd>,
+    ) -> Result<Vec<u8>, serde_json::Error> {
+        let View { machine, workers, generations } = view;
+        let config = generations.config();
+        let drain_timeout = |generation: Generation| {
+            generations.get(generation).map_or(Duration::ZERO, |frozen| frozen.config.drain_timeout)
+        };
+        let state = State {
+            instance: Cow::Borrowed(&config.instance),
+            version: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
+            master: self.master,
+            started: Some(self.started),
+            nofile: Some(limits::inherited_nofile()),
+            paths: Cow::Borrowed(&self.paths),
+            config: config.file.as_ref().map(Cow::Borrowed),
+            passed: generations.passed().map(Cow::Borrowed),
+            machine: Cow::Borrowed(machine),
+            operations: operations.record(),
+            generations: generations.records(),
+            sockets: generations.sockets().into_iter().map(|(record, _)| record).collect(),
+            workers: workers.records(drain_timeout),
+            memory: Some(workers.memory_inode()),
+            commands: workers.children().commands(),
+            descriptors,
+        };
+        snapshot::write(&state, &boot_id())
+    }
+
+    /// The descriptors that the service manager keeps for a successor. It passes its own sockets again by itself.
+    #[must_use]
+    pub fn descriptors<'a>(&'a self, view: View<'a>) -> Named<'a> {
+        let sockets = view.generations.sockets().into_iter().filter(|(record, _)| !record.passed);
+        let sockets = sockets.map(|(record, fd)| (record.name(), fd));
+        let state = std::iter::once((descriptor_name::state(self.file.inode()), self.file.as_fd()));
+        let (workers, executables) = (view.workers.descriptors(), view.generations.executables());
+        let mut all: Named<'a> = sockets.chain(workers).chain(executables).chain(state).collect();
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all.dedup_by(|(a, _), (b, _)| a == b);
+        all
+    }
+
+    /// All descriptors, for a program that is executed in our place: those of the service manager and the instance's own, too.
+    #[must_use]
+    pub fn all_descriptors<'a>(&'a self, view: View<'a>) -> Named<'a> {
+        let passed = view.generations.sockets().into_iter().filter(|(record, _)| record.passed);
+        let passed = passed.map(|(record, fd)| (record.name(), fd));
+        self.descriptors(view).into_iter().chain(passed).chain(self.files.descriptors()).collect()
+    }
+
+    /// The places of the instance's files.
+    #[must_use]
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// Removes the state file: nothing is left to be found.
+    pub fn remove(&self) {
+        self.file.remove();
+    }
+}
+
+/// The numbers of descriptors, by name.
+#[must_use]
+pub fn numbers(descriptors: &Named<'_>) -> BTreeMap<String, RawFd> {
+    descriptors.iter().map(|(name, fd)| (name.clone(), fd.as_raw_fd())).collect()
+}
+
+/// Whether an event changes what a successor has to know, even if nothing is done about it.
+///
+/// A worker's progress on its way to serve does not: a successor ends what is on its way.
+#[must_use]
+pub fn is_telling(event: &Event) -> bool {
+    let Event::Worker { what, .. } = event else { return true };
+    match what {
+        WorkerEvent::Alive
+        | WorkerEvent::Overweight(_)
+        | WorkerEvent::Spawned { .. }
+        | WorkerEvent::Executed
+        | WorkerEvent::Ready
+        | WorkerEvent::Checked(_)
+        | WorkerEvent::WarmedUp(_)
+        | WorkerEvent::Probed(_) => false,
+        WorkerEvent::SpawnFailed { .. }
+        | WorkerEvent::ExecFailed { .. }
+        | WorkerEvent::Hangs
+        | WorkerEvent::Accepting
+        | WorkerEvent::Extend(_)
+        | WorkerEvent::Exited { .. } => true,
+    }
+}

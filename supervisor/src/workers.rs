@@ -1,0 +1,285 @@
+//! The workers: their processes, the gates that they pass, and what becomes of their connections.
+//!
+//! A worker is started in three steps, which the driver takes one after the other: [`Workers::fork`] makes a process that
+//! waits, the driver saves the state, and [`Workers::start`] sends the process its orders. So no worker exists that no state
+//! knows: without its orders the process ends by itself. The operator's commands start in the same way.
+
+pub mod command;
+pub mod gate;
+pub mod owned_children;
+pub mod probe;
+pub mod process;
+pub mod start;
+pub mod tally;
+mod watch;
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use gin_shared::channel::{DrainReason, Fates, FromMaster};
+use gin_shared::generation::{Generation, Slot, WorkerId};
+use tokio::sync::mpsc;
+
+use crate::descriptor_name;
+use crate::inbox::Message;
+use crate::machine::Machine;
+use crate::machine::event::{Event, WorkerEvent};
+use crate::machine::generation::Run;
+use crate::machine::worker::Worker;
+use crate::os::memory;
+use crate::os::pidfd::Child;
+use crate::os::runtime::worker_file;
+use crate::os::shared_memory::SharedMemory;
+use crate::state::WorkerRecord;
+use command::Command;
+use gate::Gate;
+use owned_children::OwnedChildren;
+use process::Process;
+use tally::Tally;
+
+/// The files of a worker in the runtime directory.
+const FILES: [&str; 3] = ["notify", "channel", "private"];
+
+/// The workers of all generations.
+#[derive(Debug)]
+pub struct Workers {
+    processes: HashMap<WorkerId, Rc<Process>>,
+    children: OwnedChildren,
+    /// The step of the gate that is under way for a worker.
+    gates: HashMap<WorkerId, Gate>,
+    /// The `before_restart` hooks that generations wait for.
+    hooks: HashMap<Generation, Rc<Child>>,
+    /// The last words of a worker that was told to finish or is gone, until its generation is gone.
+    last_words: HashMap<WorkerId, Vec<String>>,
+    tally: Tally,
+    /// The memory that workers share.
+    memory: SharedMemory,
+    runtime: PathBuf,
+    inbox: mpsc::Sender<Message>,
+}
+
+impl Workers {
+    /// No worker yet.
+    #[must_use]
+    pub fn new(memory: SharedMemory, runtime: PathBuf, inbox: mpsc::Sender<Message>) -> Self {
+        Self {
+            processes: HashMap::new(),
+            children: OwnedChildren::default(),
+            gates: HashMap::new(),
+            hooks: HashMap::new(),
+            last_words: HashMap::new(),
+            tally: Tally::default(),
+            memory,
+            runtime,
+            inbox,
+        }
+    }
+}
+
+// Getters.
+impl Workers {
+    /// A worker that has a process.
+    #[must_use]
+    pub fn get(&self, id: WorkerId) -> Option<&Process> {
+        self.processes.get(&id).map(Rc::as_ref)
+    }
+
+    /// All workers that have a process.
+    pub fn ids(&self) -> impl Iterator<Item = WorkerId> {
+        self.processes.keys().copied()
+    }
+
+    /// The number of workers that have a process.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// The children that have a task of their own.
+    #[must_use]
+    pub fn children(&self) -> &OwnedChildren {
+        &self.children
+    }
+
+    /// The course of connections of workers that are gone.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The course of a generation's connections; `None` while no worker of it drains.
+    #[must_use]
+    pub fn fates_of(&self, run: &Run) -> Option<Fates> {
+        let gone = self.tally.of(run.id);
+        let there: Vec<Fates> = run.workers().filter_map(|worker| self.get(worker.id)?.fates()).collect();
+        if gone.is_none() && there.is_empty() { None } else { Some(there.into_iter().chain(gone).sum()) }
+    }
+
+    /// The course of all connections that workers had when they began to drain.
+    #[must_use]
+    pub fn all_fates(&self, machine: &Machine) -> Fates {
+        let there = machine.runs().flat_map(Run::workers).filter_map(|worker| self.get(worker.id)?.fates());
+        self.tally.total() + there.sum()
+    }
+
+    /// The last lines that a worker wrote before it was told to finish, or ended.
+    #[must_use]
+    pub fn last_words(&self, worker: WorkerId) -> Vec<String> {
+        match (self.last_words.get(&worker), self.processes.get(&worker)) {
+            (Some(words), _) => words.clone(),
+            (None, Some(process)) => process.last_words(),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// The path of the private listener of the latest worker in a slot.
+    #[must_use]
+    pub fn private(&self, generation: Generation, slot: Slot) -> Option<PathBuf> {
+        let in_slot = |process: &&Rc<Process>| process.id.generation == generation && process.id.slot == slot;
+        let latest = self.processes.values().filter(in_slot).max_by_key(|process| process.id.attempt)?;
+        Some(latest.private()?.path().to_owned())
+    }
+
+    /// The workers as the state file describes them. `drain_timeout` gives the time that a generation's workers have.
+    #[must_use]
+    pub fn records(&self, drain_timeout: impl Fn(Generation) -> Duration) -> Vec<WorkerRecord> {
+        let record = |process: &Rc<Process>| process.record(drain_timeout(process.id.generation));
+        let mut records: Vec<_> = self.processes.values().map(record).collect();
+        records.sort_by_key(|worker| worker.id);
+        records
+    }
+
+    /// The inode of the memory that workers share.
+    #[must_use]
+    pub fn memory_inode(&self) -> u64 {
+        self.memory.inode()
+    }
+
+    /// The descriptors that a successor needs, by name.
+    pub fn descriptors(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
+        let memory = std::iter::once((descriptor_name::MEMORY.to_owned(), self.memory.as_fd()));
+        self.processes.values().flat_map(|process| process.descriptors()).chain(memory)
+    }
+
+    /// Events for the workers of a generation whose processes hold more than `limit` bytes.
+    #[must_use]
+    pub fn weigh(&self, run: &Run, limit: u64) -> Vec<Event> {
+        let sessions = memory::by_session();
+        let heavy = run.workers().filter(|worker| worker.is_serving()).filter_map(|worker: &Worker| {
+            let bytes = *sessions.get(&worker.pid?)?;
+            (bytes > limit).then_some(Event::Worker { worker: worker.id, what: WorkerEvent::Overweight(bytes) })
+        });
+        heavy.collect()
+    }
+}
+
+// What happened.
+impl Workers {
+    /// Remembers the hook that a generation waits for, so that it ends with the generation.
+    pub fn hook_started(&mut self, generation: Generation, command: &Command) {
+        self.hooks.insert(generation, command.child());
+    }
+
+    /// Handles the end of a step of a worker's gate.
+    pub fn handle_gate_ended(&mut self, worker: WorkerId) {
+        self.gates.remove(&worker);
+    }
+
+    /// Handles the end of the hook that a generation waited for.
+    pub fn handle_hook_ended(&mut self, generation: Generation) {
+        self.hooks.remove(&generation);
+    }
+
+    /// Handles the end of a worker. Gives what became of its connections, if it drained.
+    pub fn handle_exited(&mut self, worker: WorkerId, machine: &Machine) -> Option<Fates> {
+        self.gates.remove(&worker);
+        for what in FILES {
+            // Mostly gone already; a file that an older master made may not be known.
+            let _ = std::fs::remove_file(worker_file(&self.runtime, worker, what));
+        }
+        let process = self.processes.remove(&worker)?;
+        let fates = process.fates().map(|fates| self.tally.add(worker.generation, fates));
+        // Only the last worker of a slot is ever quoted.
+        self.last_words.retain(|id, _| (id.generation, id.slot) != (worker.generation, worker.slot));
+        self.last_words.insert(worker, process.last_words());
+        self.redirect(Some(worker), machine);
+        fates
+    }
+
+    /// Handles the end of a generation's last worker. Gives what became of its connections.
+    pub fn handle_generation_gone(&mut self, generation: Generation) -> Option<Fates> {
+        self.last_words.retain(|worker, _| worker.generation != generation);
+        self.tally.end(generation)
+    }
+
+    /// Handles the end of a generation that is dropped: a hook that it waits for is killed.
+    pub fn handle_forgotten(&mut self, generation: Generation) {
+        if let Some(hook) = self.hooks.remove(&generation) {
+            let _ = hook.kill_group();
+        }
+    }
+}
+
+// Orders.
+impl Workers {
+    /// Lets a worker accept.
+    pub fn go(&self, worker: WorkerId) {
+        self.processes.get(&worker).into_iter().for_each(|process| process.go());
+    }
+
+    /// Ends a worker that hangs with a core dump.
+    pub fn abort(&self, worker: WorkerId) {
+        self.processes.get(&worker).into_iter().for_each(|process| process.abort());
+    }
+
+    /// Kills a worker and its process group.
+    pub fn kill(&mut self, worker: WorkerId) {
+        self.gates.remove(&worker);
+        self.processes.get(&worker).into_iter().for_each(Process::kill);
+    }
+
+    /// Tells a worker to finish. In an upgrade its connections go to others.
+    pub fn drain(&mut self, worker: WorkerId, reason: DrainReason, machine: &Machine) {
+        self.gates.remove(&worker);
+        let Some(process) = self.processes.get(&worker).cloned() else { return self.redirect(Some(worker), machine) };
+        // The lines that it writes while it drains do not tell what was wrong with it.
+        self.last_words.insert(worker, process.last_words());
+        let takers = match reason {
+            DrainReason::Upgrade => self.takers(worker, Some(worker), machine),
+            DrainReason::Stop => Vec::new(),
+        };
+        // First the workers whose connections it would have been given.
+        self.redirect(Some(worker), machine);
+        process.drain(reason, &takers);
+    }
+
+    /// Gives new takers to draining workers that lack them. `leaver` takes none any more.
+    pub fn redirect(&self, leaver: Option<WorkerId>, machine: &Machine) {
+        if machine.current().is_none() {
+            return;
+        }
+        let takes = |id: &WorkerId| self.takes(*id, leaver);
+        for process in self.processes.values().filter(|process| process.lacks_takers(takes)) {
+            process.redirect(&self.takers(process.id, leaver, machine));
+        }
+    }
+
+    /// The workers that get the connections of `worker`. `leaver` is not among them: the machine may not know yet that it
+    /// leaves.
+    fn takers(&self, worker: WorkerId, leaver: Option<WorkerId>, machine: &Machine) -> Vec<Rc<Process>> {
+        let takers = machine.takers(worker, |id| self.takes(*id, leaver));
+        takers.iter().filter_map(|taker| self.processes.get(taker).cloned()).collect()
+    }
+
+    fn takes(&self, id: WorkerId, leaver: Option<WorkerId>) -> bool {
+        Some(id) != leaver && self.processes.get(&id).is_some_and(|process| process.takes())
+    }
+
+    /// Sends a message about logs to all workers that understand it; gives their number.
+    pub fn send_about_logs(&self, message: &FromMaster) -> usize {
+        self.processes.values().filter(|process| process.send_about_log(message)).count()
+    }
+}

@@ -1,0 +1,60 @@
+//! The gate that a worker passes before it serves: the operator's commands, and the probe.
+
+use std::rc::Rc;
+
+use tokio::task::AbortHandle;
+
+use crate::generations::program::Program;
+use crate::machine::event::WorkerEvent;
+use crate::machine::failure::CommandError;
+use crate::os::pidfd::Child;
+use crate::state::Commands;
+
+/// A step of the gate that is under way for a worker; dropped, it ends.
+#[derive(Debug)]
+pub enum Gate {
+    /// A command runs.
+    Command(Rc<Child>),
+    /// A probe is under way.
+    Probe(AbortHandle),
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        match self {
+            Self::Command(child) => {
+                let _ = child.kill_group();
+            }
+            Self::Probe(task) => task.abort(),
+        }
+    }
+}
+
+/// A command of the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateCommand {
+    /// Checks whether the worker is ready.
+    Check,
+    /// Warms the worker up.
+    WarmUp,
+}
+
+impl GateCommand {
+    /// Its program, if one is configured.
+    #[must_use]
+    pub fn program(self, commands: &Commands<Program>) -> Option<&Program> {
+        match self {
+            Self::Check => commands.check.as_ref(),
+            Self::WarmUp => commands.warm_up.as_ref(),
+        }
+    }
+
+    /// The event for its end.
+    #[must_use]
+    pub fn event(self, result: Result<(), CommandError>) -> WorkerEvent {
+        match self {
+            Self::Check => WorkerEvent::Checked(result),
+            Self::WarmUp => WorkerEvent::WarmedUp(result),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! A worker that has a process, as the master knows it: its sockets, what it last said, and the orders that it was sent.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use gin_shared::channel::{self, DrainReason, Fates, FromMaster};
+use gin_shared::generation::WorkerId;
+use gin_shared::state::ProcessId;
+use nix::sys::signal::Signal;
+
+use crate::descriptor_name;
+use crate::os::channel::{Channel, ChannelListener, between_workers};
+use crate::os::notify::NotifySocket;
+use crate::os::pidfd::Child;
+use crate::os::private::PrivateListener;
+use crate::os::words::LastWords;
+use crate::state::WorkerRecord;
+
+/// Pause before a kill that failed is tried again, and the number of tries.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRIES: u32 = 60;
+
+/// A worker that has a process.
+#[derive(Debug)]
+pub struct Process {
+    /// The worker.
+    pub id: WorkerId,
+    /// Its process, as a successor will know it.
+    pub identity: ProcessId,
+    /// The process itself.
+    pub child: Child,
+    /// The sockets between it and the master.
+    pub sockets: Sockets,
+    /// Its output, if stderr is a file.
+    pub output: Option<LastWords>,
+    /// Its last STATUS=.
+    pub said: RefCell<Option<String>>,
+    /// The version that it speaks on its channel, once it has said so.
+    pub version: Cell<Option<u32>>,
+    stop_signal: Signal,
+    drain: Drain,
+}
+
+/// The sockets between a worker and the master.
+#[derive(Debug)]
+pub struct Sockets {
+    /// The socket at which the worker speaks `sd_notify(3)`.
+    pub notify: NotifySocket,
+    /// Carries orders to workers built on gin-worker.
+    pub channel: Option<(ChannelListener, Channel)>,
+    /// The listener that only the master and its operators ask.
+    pub private: Option<PrivateListener>,
+}
+
+/// The drain of a worker, as far as it has come.
+#[derive(Debug, Default)]
+struct Drain {
+    /// Whether the worker was told to finish.
+    sent: Cell<bool>,
+    /// The workers that its connections go to; unknown if an earlier master told it to finish.
+    takers: RefCell<Option<Vec<WorkerId>>>,
+    /// The course of its connections since then.
+    fates: Cell<Option<Fates>>,
+}
+
+impl Process {
+    /// A worker with a new process.
+    #[must_use]
+    pub fn new(
+        id: WorkerId,
+        identity: ProcessId,
+        child: Child,
+        sockets: Sockets,
+        output: Option<LastWords>,
+        stop_signal: Signal,
+    ) -> Self {
+        let (said, version, drain) = (RefCell::default(), Cell::default(), Drain::default());
+        Self { id, identity, child, sockets, output, said, version, stop_signal, drain }
+    }
+
+    /// Restores what a master before this one knew of the worker.
+    #[must_use]
+    pub fn restore(self, record: &WorkerRecord) -> Self {
+        self.drain.sent.set(record.drain_sent);
+        self.version.set(record.channel_version);
+        self.said.borrow_mut().clone_from(&record.said);
+        self
+    }
+}
+
+// Getters.
+impl Process {
+    /// The worker as the state file describes it.
+    #[must_use]
+    pub fn record(&self, drain_timeout: Duration) -> WorkerRecord {
+        WorkerRecord {
+            id: self.id,
+            process: self.identity,
+            stop_signal: self.stop_signal as i32,
+            drain_timeout_ms: u64::try_from(drain_timeout.as_millis()).unwrap_or(u64::MAX),
+            channel: self.sockets.channel.is_some(),
+            channel_version: self.version.get(),
+            private: self.sockets.private.is_some(),
+            drain_sent: self.drain.sent.get(),
+            said: self.said.borrow().clone(),
+            words: self.output.as_ref().and_then(LastWords::place),
+        }
+    }
+
+    /// The descriptors that a successor needs, by name.
+    #[must_use]
+    pub fn descriptors(&self) -> [(String, BorrowedFd<'_>); 2] {
+        [
+            (descriptor_name::pidfd(self.id), self.child.fd()),
+            (descriptor_name::notify(self.id), self.sockets.notify.fd()),
+        ]
+    }
+
+    /// Its PID.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.child.pid().as_raw()
+    }
+
+    /// The listening socket of its channel, to be passed on.
+    #[must_use]
+    pub fn channel_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.sockets.channel.as_ref().and_then(|(listener, _)| listener.fd.as_ref()).map(AsFd::as_fd)
+    }
+
+    /// Its private listener.
+    #[must_use]
+    pub fn private(&self) -> Option<&PrivateListener> {
+        self.sockets.private.as_ref()
+    }
+
+    /// Whether it drains and none of its takers satisfies `takes` any more.
+    pub fn lacks_takers(&self, takes: impl Fn(&WorkerId) -> bool) -> bool {
+        let takers = self.drain.takers.borrow();
+        self.drain.sent.get() && self.hands_over() && !takers.as_ref().is_some_and(|takers| takers.iter().any(takes))
+    }
+
+    /// Whether it can be given connections: it speaks of that, and was not told to finish.
+    #[must_use]
+    pub fn takes(&self) -> bool {
+        self.hands_over() && !self.drain.sent.get()
+    }
+
+    /// The course of its connections since it drains.
+    #[must_use]
+    pub fn fates(&self) -> Option<Fates> {
+        self.drain.fates.get()
+    }
+
+    /// Its last lines of output, or else its last STATUS=.
+    #[must_use]
+    pub fn last_words(&self) -> Vec<String> {
+        let written = self.output.as_ref().map(|output| output.quote(crate::telemetry::is_ours)).unwrap_or_default();
+        let said = self.said.borrow().clone();
+        if written.is_empty() { said.into_iter().collect() } else { written }
+    }
+
+    /// Whether it knows how to hand connections over, and to take them.
+    fn hands_over(&self) -> bool {
+        self.version.get().is_some_and(|version| version >= channel::HANDOVER)
+    }
+}
+
+// Orders.
+impl Process {
+    /// Sends SIGABRT, because the worker hangs.
+    pub fn abort(&self) {
+        if !self.drain.sent.replace(true) {
+            self.signal(Signal::SIGABRT);
+        }
+    }
+
+    /// Lets it accept; a worker without a channel does already.
+    pub fn go(&self) {
+        self.send(&FromMaster::Go, &[]);
+    }
+
+    /// Tells it to finish: over the channel, which can say why, or by signal if nobody has answered there yet.
+    ///
+    /// It is told once, because to many servers a second signal means that they are to hurry. Its connections go to
+    /// `takers`, if they can.
+    pub fn drain(&self, reason: DrainReason, takers: &[Rc<Self>]) {
+        if self.drain.sent.replace(true) {
+            return;
+        }
+        let sent = self.send_drain(reason, takers);
+        if sent && self.version.get().is_some() {
+            // A stopped process hears it, too.
+            self.check(self.child.signal(Signal::SIGCONT));
+        } else {
+            self.signal(self.stop_signal);
+        }
+    }
+
+    /// Gives a draining worker other takers.
+    pub fn redirect(&self, takers: &[Rc<Self>]) {
+        if !takers.is_empty() {
+            self.send_drain(DrainReason::Upgrade, takers);
+        }
+    }
+
+    fn send_drain(&self, reason: DrainReason, takers: &[Rc<Self>]) -> bool {
+        let sockets: Vec<(WorkerId, OwnedFd)> = if self.hands_over() {
+            takers.iter().filter_map(|taker| Some((taker.id, taker.take()?))).collect()
+        } else {
+            Vec::new()
+        };
+        let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
+        let sent = self.send(&FromMaster::Drain { reason }, &fds);
+        let takers = if sent { sockets.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
+        *self.drain.takers.borrow_mut() = Some(takers);
+        sent
+    }
+
+    /// Tells it to take connections; gives the other end of the socket that they come over.
+    fn take(&self) -> Option<OwnedFd> {
+        if !self.takes() {
+            return None;
+        }
+        match between_workers() {
+            Ok((ours, theirs)) => self.send(&FromMaster::Take, &[theirs.as_fd()]).then_some(ours),
+            Err(error) => {
+                tracing::warn!(worker = %self.id, pid = self.pid(), "no connections can be handed to the worker: {error}");
+                None
+            }
+        }
+    }
+
+    /// Kills the process and its group; tries again for a while, if that fails.
+    pub fn kill(this: &Rc<Self>) {
+        if this.check(this.child.kill_group()) {
+            return;
+        }
+        let own = Rc::clone(this);
+        crate::task::spawn(async move {
+            for _ in 0..RETRIES {
+                tokio::time::sleep(RETRY).await;
+                if own.check(own.child.kill_group()) {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Sends it a message about its log; gives whether it understands that.
+    pub fn send_about_log(&self, message: &FromMaster) -> bool {
+        self.version.get().is_some_and(|version| version >= channel::LOGS) && self.send(message, &[])
+    }
+
+    /// Notes what has become of its connections.
+    pub fn set_fates(&self, fates: Fates) {
+        self.drain.fates.set(Some(fates));
+    }
+
+    /// Sends a signal. SIGCONT follows, so that a stopped process takes it, too.
+    fn signal(&self, signal: Signal) {
+        self.check(self.child.signal(signal));
+        self.check(self.child.signal(Signal::SIGCONT));
+    }
+
+    /// Logs a signal that failed; gives whether it was sent.
+    pub(super) fn check(&self, result: io::Result<()>) -> bool {
+        if let Err(error) = &result {
+            tracing::error!(worker = %self.id, pid = self.pid(), "cannot signal the worker: {error}");
+        }
+        result.is_ok()
+    }
+
+    fn send(&self, message: &FromMaster, fds: &[BorrowedFd<'_>]) -> bool {
+        let Some((_, channel)) = &self.sockets.channel else { return false };
+        match channel.send(message, fds) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(worker = %self.id, pid = self.pid(), "cannot send {message:?} to the worker: {error}");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The task that looks after one worker: it turns what the worker's sockets and its process tell into events.
+//!
+//! The exit is the last event: everything that the worker said before is read first. Then its process group and its orphans
+//! are killed, while its PID is still its own, and only then is it reaped.
+
+use std::io;
+use std::rc::Rc;
+
+use gin_shared::channel::FromWorker;
+use gin_shared::notify::Notice;
+use tokio::sync::mpsc;
+
+use super::owned_children::OwnedChildren;
+use super::process::Process;
+use crate::exit_status::Exit;
+use crate::inbox::Message;
+use crate::machine::event::{Event, WorkerEvent};
+use crate::os::spawn::Link;
+use crate::os::{fault, orphan};
+
+/// Bursts of messages read from a worker that has died: those that it wrote itself are the first.
+const LAST_BURSTS: usize = 16;
+
+impl Process {
+    /// Sends the worker's events to `inbox`, until its process has exited. `link` leads to the exec helper.
+    pub async fn watch(self: Rc<Self>, mut link: Option<Link>, inbox: mpsc::Sender<Message>, children: OwnedChildren) {
+        let mut channel = self.sockets.channel.is_some();
+        loop {
+            let events = tokio::select! {
+                biased;
+                outcome = outcome(link.as_ref()) => {
+                    link = None;
+                    vec![executed(outcome)]
+                }
+                // What it said before is read then, too; other processes may go on writing without end.
+                _ = self.child.exited() => break,
+                message = self.message(), if channel => match message {
+                    Some(message) => self.handle_message(&message).into_iter().collect(),
+                    None => { channel = false; Vec::new() }
+                },
+                notices = self.sockets.notify.receive(|pid| self.is_of(pid)) => {
+                    self.handle_notices(&notices.unwrap_or_default())
+                }
+            };
+            let _ = fault::at("watch.heard");
+            self.tell(&inbox, events).await;
+            // However fast this worker writes, others get their turn.
+            tokio::task::yield_now().await;
+        }
+        let last = self.last_events(link.as_ref());
+        self.tell(&inbox, last).await;
+        let exit = self.end(&children);
+        let event = WorkerEvent::Exited { exit, jitter: jitter() };
+        self.tell(&inbox, vec![event]).await;
+    }
+
+    /// The next message on its channel; `None` if there will be no more.
+    async fn message(&self) -> Option<FromWorker> {
+        let (_, channel) = self.sockets.channel.as_ref()?;
+        channel.receive().await.unwrap_or_else(|error| {
+            tracing::warn!("a worker's channel is closed: {error}");
+            None
+        })
+    }
+
+    fn handle_message(&self, message: &FromWorker) -> Option<WorkerEvent> {
+        match message {
+            FromWorker::Serving => Some(WorkerEvent::Accepting),
+            FromWorker::Hello { version } => {
+                self.version.set(Some(*version));
+                None
+            }
+            FromWorker::Drained(fates) => {
+                self.set_fates(*fates);
+                None
+            }
+        }
+    }
+
+    fn handle_notices(&self, notices: &[Notice]) -> Vec<WorkerEvent> {
+        let mut events = Vec::new();
+        for notice in notices {
+            match notice {
+                Notice::Ready => events.push(WorkerEvent::Ready),
+                Notice::ExtendTimeout(by) => events.push(WorkerEvent::Extend(*by)),
+                Notice::Status(text) => *self.said.borrow_mut() = Some(text.clone()),
+                Notice::MainPid(pid) => {
+                    tracing::debug!(worker = %self.id, pid = self.pid(), "MAINPID={pid} ignored: a worker is the process that was started");
+                }
+                Notice::Watchdog => events.push(WorkerEvent::Alive),
+                Notice::WatchdogTrigger => events.push(WorkerEvent::Hangs),
+                Notice::Reloading | Notice::Stopping | Notice::Errno(_) | Notice::Barrier => {}
+            }
+        }
+        events.dedup();
+        events
+    }
+
+    /// Whether a process is the worker's: itself, of its session, or a descendant.
+    fn is_of(&self, pid: i32) -> bool {
+        pid == self.pid() || orphan::descends(pid, self.pid())
+    }
+
+    async fn tell(&self, inbox: &mpsc::Sender<Message>, events: Vec<WorkerEvent>) {
+        for what in events {
+            // The inbox is closed only when the driver has left.
+            let _ = inbox.send(Message::Event(Event::Worker { worker: self.id, what })).await;
+        }
+    }
+
+    /// The events that it caused before it died, and that nobody has read yet.
+    fn last_events(&self, link: Option<&Link>) -> Vec<WorkerEvent> {
+        let mut events: Vec<WorkerEvent> =
+            link.and_then(|link| link.read().ok()).map(|o| executed(Ok(o))).into_iter().collect();
+        // Other processes may write there without end.
+        for _ in 0..LAST_BURSTS {
+            let Ok(Some(notices)) = self.sockets.notify.drain(&|pid| self.is_of(pid)) else { break };
+            events.extend(self.handle_notices(&notices));
+        }
+        for _ in 0..LAST_BURSTS {
+            let Some(Ok(Some(message))) = self.sockets.channel.as_ref().map(|(_, channel)| channel.try_receive())
+            else {
+                break;
+            };
+            events.extend(self.handle_message(&message));
+        }
+        events
+    }
+
+    /// Kills what it leaves behind, while its PID and group are still its own; then reaps it.
+    fn end(&self, children: &OwnedChildren) -> Exit {
+        self.check(self.child.kill_group());
+        if self.child.is_adopted() {
+            // Its orphans fell to another process.
+            orphan::kill_strays(self.sockets.notify.path());
+            return Exit::Unknown;
+        }
+        children.kill_orphans_of(self.id);
+        let exit = self.child.reap();
+        children.remove(self.child.pid());
+        // Orphans that died meanwhile were hidden behind it.
+        children.reap_orphans();
+        exit
+    }
+}
+
+async fn outcome(link: Option<&Link>) -> io::Result<Option<String>> {
+    match link {
+        Some(link) => link.outcome().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn executed(outcome: io::Result<Option<String>>) -> WorkerEvent {
+    match outcome {
+        Ok(None) => WorkerEvent::Executed,
+        Ok(Some(error)) => WorkerEvent::ExecFailed { error },
+        Err(error) => WorkerEvent::ExecFailed { error: error.to_string() },
+    }
+}
+
+/// A random number from 0 to 1000: enough to spread restarts.
+fn jitter() -> u16 {
+    use std::hash::{BuildHasher, RandomState};
+    u16::try_from(RandomState::new().hash_one(()) % 1001).unwrap_or_default()
+}
