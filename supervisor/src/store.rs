@@ -13,8 +13,8 @@ use gin_shared::generation::Generation;
 use gin_shared::state::{ProcessId, boot_id};
 
 use crate::descriptor_name;
-use crate::foundation::Foundation as InstanceFiles;
 use crate::inbox::operations::Operations;
+use crate::instance_files::InstanceFiles;
 use crate::machine::event::{Event, WorkerEvent};
 use crate::machine::snapshot;
 use crate::moment::Moment;

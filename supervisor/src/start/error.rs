@@ -1,0 +1,95 @@
+//! Reasons why the master does not start. One variant, one message, one exit code.
+
+use std::io;
+
+use gin_shared::config::Problem;
+use gin_shared::exit;
+
+use crate::adopt::TakeUpError;
+use crate::adopt::in_place::{CheckError, InPlaceError};
+use crate::driver::DriverError;
+use crate::generations::worker_program::GinServerError;
+use crate::instance_files::InstanceFilesError;
+use crate::os::activation::ActivationError;
+use crate::os::listener::ListenError;
+
+/// A start that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot be used.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Config(Vec<Problem>),
+    /// The configuration in force cannot be used by this program, which was executed in the master's place.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    ConfigInPlace(Vec<Problem>),
+    /// gin-server refuses its part of the configuration.
+    #[error(transparent)]
+    GinServer(#[from] GinServerError),
+    /// This program cannot go on with the state that it was asked about.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// This program cannot take over in place.
+    #[error(transparent)]
+    InPlace(#[from] InPlaceError),
+    /// A file of the instance cannot be had.
+    #[error(transparent)]
+    Files(#[from] InstanceFilesError),
+    /// A passed socket cannot be used.
+    #[error(transparent)]
+    Activation(#[from] ActivationError),
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A dead master's workers cannot be adopted now.
+    #[error(transparent)]
+    TakeUp(#[from] TakeUpError),
+    /// The journal was asked for and is not there.
+    #[error("--log-format journald: {error}")]
+    Journal {
+        /// The system's error.
+        error: io::Error,
+        /// Whether the program was executed in the master's place.
+        in_place: bool,
+    },
+    /// A system call failed.
+    #[error("{step}: {error}")]
+    System {
+        /// The step of the start.
+        step: &'static str,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The loop ended before its time.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+}
+
+impl StartError {
+    /// The exit code: 2 for what stays wrong until somebody changes it, 1 for what the next try may find mended.
+    #[must_use]
+    pub fn exit(&self) -> u8 {
+        match self {
+            Self::Files(error) => error.exit(),
+            Self::Config(_)
+            | Self::GinServer(_)
+            | Self::Activation(_)
+            | Self::Listen(ListenError::NotASocket(_))
+            | Self::Journal { in_place: false, .. } => exit::USAGE,
+            // Workers live: the service manager is to start the master again.
+            Self::ConfigInPlace(_) | Self::InPlace(_) | Self::Journal { in_place: true, .. } => exit::FAILED,
+            Self::Listen(_) | Self::Check(_) | Self::TakeUp(_) | Self::System { .. } | Self::Driver(_) => exit::FAILED,
+        }
+    }
+
+    /// Writes the error to stderr.
+    pub fn print(&self) {
+        match self {
+            Self::Config(problems) | Self::ConfigInPlace(problems) => {
+                problems.iter().for_each(|problem| eprintln!("error: {problem}"));
+            }
+            // gin-server has written "error:" itself.
+            Self::GinServer(error) => eprintln!("{}", error.to_string().trim_end()),
+            other => eprintln!("error: {other}"),
+        }
+    }
+}
