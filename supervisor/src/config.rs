@@ -24,10 +24,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::Cli;
 use crate::error_text::without_code;
+use crate::machine::plan;
 use crate::os::identity::{Database, lookup};
 use crate::os::listener::ListenerSpec;
 use listeners::read_listeners;
-pub use worker::{Hooks, Limits, Probe, WorkerConfig};
+pub use worker::{Hooks, Limits, OnMasterDeath, Probe, WorkerConfig};
 
 /// Everything, checked.
 #[derive(Debug, Clone)]
@@ -283,7 +284,7 @@ impl Config {
         let worker = &self.worker;
         let channel = u32::from(worker.channel);
         let gates = 1 + u32::from(worker.warm_up.is_some()) + u32::from(worker.probe.is_some()) + channel;
-        let rounds = if worker.rolling { worker.workers } else { 1 };
+        let rounds = if worker.strategy == plan::Strategy::Rolling { worker.workers } else { 1 };
         let hooks = &worker.hooks;
         let hook = hooks.before_restart.as_ref().map_or(Duration::ZERO, |_| hooks.timeout);
         let start = (worker.ready_timeout * gates + worker.soak) * rounds + hook + MARGIN;

@@ -1,4 +1,4 @@
-//! What counts for the next generation.
+//! The settings that count for the next generation.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,76 +11,101 @@ use serde::{Deserialize, Serialize};
 
 use super::parse_signal;
 use crate::cli::Cli;
-use crate::machine::plan::Readiness;
+use crate::machine::plan::{Readiness, Strategy};
 use gin_shared::config::Section;
 
 /// The highest core that can be named: what the kernel's usual mask holds.
 const CORES_MAX: usize = 1024;
 
-/// What counts for the next generation.
+/// The settings that count for the next generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct WorkerConfig {
-    /// What to run; `None`: the gin-server beside this program.
+    /// The command to run; `None`: the gin-server beside this program.
     pub command: Option<Vec<String>>,
-    /// Where to run it; a symlink in it is resolved anew by each generation.
+    /// The directory to run it in; a symlink in it is resolved anew by each generation.
     pub directory: Option<PathBuf>,
-    /// How many.
+    /// The number of workers.
     pub workers: u32,
-    /// When one counts as ready.
+    /// The way in which a worker shows that it is ready.
     pub ready: Readiness,
     /// The command of [`Readiness::Check`].
     pub check: Option<Vec<String>>,
-    /// How long it may take to get there.
+    /// Time for a worker to get ready.
     pub ready_timeout: Duration,
-    /// Run for each ready worker before it serves.
+    /// The command that is run for each ready worker before it serves.
     pub warm_up: Option<Vec<String>>,
-    /// Asked of each worker before it serves.
+    /// The probe of each worker before it serves.
     pub probe: Option<Probe>,
-    /// How long both generations serve.
+    /// Time for which both generations serve.
     pub soak: Duration,
-    /// Slot by slot, rather than all at once.
-    pub rolling: bool,
-    /// How long a worker may drain.
+    /// The way in which it takes the old generation's place.
+    #[serde(rename = "rolling")]
+    pub strategy: Strategy,
+    /// Time for a worker to drain.
     pub drain_timeout: Duration,
-    /// Asks a worker without a channel to finish.
+    /// The signal that asks a worker without a channel to finish.
     #[serde(with = "crate::os_text::signal")]
     pub stop_signal: Signal,
     /// Whether the worker waits for `go`.
     pub channel: bool,
     /// Whether each is passed a Unix socket of its own.
     pub private_listener: bool,
-    /// Whether workers end with the master.
-    pub dies_with_master: bool,
-    /// How long a worker may be silent.
+    /// The fate of workers when the master dies.
+    #[serde(rename = "dies_with_master")]
+    pub on_master_death: OnMasterDeath,
+    /// Time for which a worker may be silent.
     pub watchdog: Option<Duration>,
-    /// Whose rights it gets.
+    /// The user whose rights it gets.
     pub user: Option<String>,
-    /// Instead of the user's own.
+    /// The group, instead of the user's own.
     pub group: Option<String>,
     /// File mode mask.
     pub umask: Option<u32>,
     /// Priority.
     pub nice: Option<i32>,
-    /// On which cores.
+    /// The cores that it runs on.
     pub cores: Option<Vec<usize>>,
-    /// For the kernel when memory runs out.
+    /// The adjustment for the kernel when memory runs out, -1000 to 1000.
     pub oom_score_adjust: Option<i32>,
-    /// What it keeps, as bits.
+    /// The capabilities that it keeps, as bits.
     pub capabilities: Option<u64>,
-    /// How much.
+    /// The limits.
     pub limits: Limits,
-    /// Added to the master's environment, those of `env_file` first.
+    /// Variables that are added to the master's environment, those of `env_file` first.
     pub env: Vec<(String, String)>,
-    /// Where more of them stand.
+    /// The file with more variables.
     pub env_file: Option<PathBuf>,
     /// Commands around a restart.
     pub hooks: Hooks,
-    /// The seeds' `features.hot_restart`: false refuses a restart.
+    /// `features.hot_restart`: false refuses a restart.
     pub hot_restart: bool,
 }
 
-/// How much a worker may have.
+/// The fate of workers when the master dies. A boolean in the state file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "bool", into = "bool")]
+pub enum OnMasterDeath {
+    /// They go on serving, and the next master adopts them.
+    #[default]
+    Serve,
+    /// The kernel kills them.
+    Exit,
+}
+
+impl From<bool> for OnMasterDeath {
+    fn from(exit: bool) -> Self {
+        if exit { Self::Exit } else { Self::Serve }
+    }
+}
+
+impl From<OnMasterDeath> for bool {
+    fn from(fate: OnMasterDeath) -> Self {
+        fate == OnMasterDeath::Exit
+    }
+}
+
+/// The limits of a worker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
@@ -96,22 +121,22 @@ pub struct Limits {
     pub max_age: Option<Duration>,
 }
 
-/// What is asked over the private listener.
+/// The question over the private listener.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
-    /// By GET.
+    /// The path, asked by GET.
     pub path: String,
-    /// What is expected.
+    /// The expected status.
     pub status: u16,
-    /// What the body must contain.
+    /// The text that the body must contain.
     pub body: Option<String>,
-    /// So many in a row are enough.
+    /// The number of successes in a row that are enough.
     pub successes: u32,
-    /// So many in a row are too many.
+    /// The number of failures in a row that are too many.
     pub failures: u32,
-    /// Between two.
+    /// The interval between two questions.
     pub interval: Duration,
-    /// For one.
+    /// The time for one answer.
     pub timeout: Duration,
 }
 
@@ -119,13 +144,13 @@ pub struct Probe {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hooks {
-    /// If it fails, so does the restart.
+    /// Runs first; if it fails, so does the restart.
     pub before_restart: Option<Vec<String>>,
-    /// A new generation serves.
+    /// Runs when a new generation serves.
     pub after_restart: Option<Vec<String>>,
-    /// It does not.
+    /// Runs when a new generation has failed.
     pub on_failure: Option<Vec<String>>,
-    /// For each.
+    /// The time for each.
     pub timeout: Duration,
 }
 
@@ -142,12 +167,12 @@ impl Default for WorkerConfig {
             warm_up: None,
             probe: None,
             soak: Duration::from_secs(1),
-            rolling: false,
+            strategy: Strategy::Surge,
             drain_timeout: Duration::from_secs(60),
             stop_signal: Signal::SIGTERM,
             channel: false,
             private_listener: false,
-            dies_with_master: false,
+            on_master_death: OnMasterDeath::Serve,
             watchdog: None,
             user: None,
             group: None,
@@ -204,12 +229,16 @@ pub(super) fn read(section: &Section<'_>, features: &Section<'_>, cli: &Cli) -> 
         warm_up: section.command("warm_up"),
         probe,
         soak: section.duration("soak").unwrap_or(Duration::from_secs(u64::from(foreign))),
-        rolling: section.choice("strategy", &[("surge", false), ("rolling", true)]).unwrap_or(false),
+        strategy: section
+            .choice("strategy", &[("surge", Strategy::Surge), ("rolling", Strategy::Rolling)])
+            .unwrap_or_default(),
         drain_timeout: section.duration("drain_timeout").unwrap_or(Duration::from_secs(60)),
         stop_signal: section.parsed("stop_signal", "a signal", parse_signal).unwrap_or(Signal::SIGTERM),
         channel,
         private_listener,
-        dies_with_master: section.choice("on_master_death", &[("serve", false), ("exit", true)]).unwrap_or(false),
+        on_master_death: section
+            .choice("on_master_death", &[("serve", OnMasterDeath::Serve), ("exit", OnMasterDeath::Exit)])
+            .unwrap_or_default(),
         watchdog: at_least(section, "watchdog", Duration::from_millis(10)),
         user: section.string("user"),
         group: section.string("group"),

@@ -15,7 +15,7 @@ use super::listeners::Listeners;
 use super::program::{Program, ProgramError};
 use super::snapshot_file::SnapshotFile;
 use super::worker_program::{self, GinServerError};
-use crate::config::{Config, WorkerConfig};
+use crate::config::{Config, OnMasterDeath, WorkerConfig};
 use crate::error_text::without_code;
 use crate::machine::plan::Plan;
 use crate::os::identity::{LookupError, lookup};
@@ -257,7 +257,7 @@ impl Frozen {
             ready_timeout: config.ready_timeout,
             warms_up: config.warm_up.is_some(),
             probes: config.probe.is_some(),
-            rolling: config.rolling,
+            strategy: config.strategy,
             soak: config.soak,
             drain_timeout: config.drain_timeout,
             channel: config.channel,
@@ -329,7 +329,7 @@ impl Frozen {
             oom_score_adjust: self.config.oom_score_adjust,
             capabilities: self.config.capabilities,
             nofile: self.config.limits.nofile.map_or((inherited_nofile(), false), |nofile| (nofile, true)),
-            dies_with_master: self.config.dies_with_master,
+            dies_with_master: self.config.on_master_death == OnMasterDeath::Exit,
             master: i32::try_from(std::process::id()).unwrap_or_default(),
         }
     }

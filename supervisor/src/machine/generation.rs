@@ -23,7 +23,7 @@ use super::action::{Action, Report, WorkerReport};
 use super::backoff;
 use super::event::WorkerEvent;
 use super::failure::{Failure, Unfit};
-use super::plan::Plan;
+use super::plan::{Plan, Strategy};
 pub use super::slot::{Occupant, SlotRun};
 use super::worker::{Progress, Worker, WorkerOutcome};
 use crate::moment::Moment;
@@ -105,7 +105,7 @@ impl Run {
         out: &mut Vec<Action>,
     ) -> Self {
         let mut slots: Vec<SlotRun> = (0..plan.workers).map(|n| SlotRun::new(Slot(n))).collect();
-        let rolling = plan.rolling && replaces;
+        let rolling = plan.strategy == Strategy::Rolling && replaces;
         let first = if rolling { 1 } else { slots.len() };
         slots.iter_mut().take(first).for_each(|slot| slot.spawn(now, id, out));
         let stage = if rolling { Stage::Rolling { slot: 0, until: None } } else { Stage::Starting };

@@ -1,10 +1,10 @@
-//! What the machine knows of a generation's frozen configuration: no paths, only numbers and choices.
+//! The part of a generation's frozen configuration that the machine knows: no paths, only numbers and choices.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How a worker shows that it is ready.
+/// The way in which a worker shows that it is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Readiness {
@@ -16,19 +16,42 @@ pub enum Readiness {
     Check,
 }
 
-/// Between two checks of [`Readiness::Check`].
+/// The way in which a generation takes the place of the one before. A boolean in the state file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "bool", into = "bool")]
+pub enum Strategy {
+    /// All slots at once, beside the old generation.
+    #[default]
+    Surge,
+    /// Slot by slot.
+    Rolling,
+}
+
+impl From<bool> for Strategy {
+    fn from(rolling: bool) -> Self {
+        if rolling { Self::Rolling } else { Self::Surge }
+    }
+}
+
+impl From<Strategy> for bool {
+    fn from(strategy: Strategy) -> Self {
+        strategy == Strategy::Rolling
+    }
+}
+
+/// Interval between two checks of [`Readiness::Check`].
 pub const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The part of a generation's configuration that decides its course.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Plan {
-    /// The name people know it by.
+    /// The name of its release.
     pub release: Option<String>,
-    /// How many slots.
+    /// The number of slots.
     pub workers: u32,
-    /// When a worker counts as ready.
+    /// The way in which a worker shows that it is ready.
     pub ready: Readiness,
-    /// How long it may take to get there, and to accept after `go`.
+    /// Time for a worker to get ready, and to accept after `go`.
     pub ready_timeout: Duration,
     /// Whether a command is run for each ready worker before it serves.
     #[serde(default)]
@@ -36,25 +59,25 @@ pub struct Plan {
     /// Whether each is probed before it serves.
     #[serde(default)]
     pub probes: bool,
-    /// Whether it takes the old one's place slot by slot.
-    #[serde(default)]
-    pub rolling: bool,
-    /// How long both generations serve before the old one drains.
+    /// The way in which it takes the old generation's place.
+    #[serde(default, rename = "rolling")]
+    pub strategy: Strategy,
+    /// Time for which both generations serve before the old one drains.
     pub soak: Duration,
-    /// How long a worker may drain.
+    /// Time for a worker to drain.
     pub drain_timeout: Duration,
     /// Whether the worker waits for `go` on its channel.
     pub channel: bool,
-    /// How long a serving worker may be silent.
+    /// Time for which a serving worker may be silent.
     #[serde(default)]
     pub watchdog: Option<Duration>,
-    /// How old one may become.
+    /// The age that a worker may reach.
     #[serde(default)]
     pub max_age: Option<Duration>,
 }
 
 impl Plan {
-    /// How old the worker in `slot` may become: the slots are spread over the last fifth of `max_age`.
+    /// The age that the worker in `slot` may reach: the slots are spread over the last fifth of `max_age`.
     #[must_use]
     pub fn age_of(&self, slot: u32) -> Option<Duration> {
         let spread = |age: Duration| age - age / 5 * (slot % self.workers.max(1)) / self.workers.max(1);
@@ -75,7 +98,7 @@ mod tests {
             ready_timeout: Duration::ZERO,
             warms_up: false,
             probes: false,
-            rolling: false,
+            strategy: Strategy::Surge,
             soak: Duration::ZERO,
             drain_timeout: Duration::ZERO,
             channel: false,

@@ -1,5 +1,5 @@
-//! How the machine outlives its master: an upgrade in place, when another program takes over with everything at hand; and an
-//! adoption, when the master has died and the next one finds what is left.
+//! The succession of masters: an upgrade in place, when another program takes over with everything at hand; and an adoption,
+//! when the master has died and the next one finds what is left.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,26 +15,26 @@ use super::failure::Failure;
 use super::fleet::Fleet;
 use super::generation::Run;
 use super::slot::Occupant;
-use super::worker::{Worker, WorkerState};
+use super::worker::{Part, Worker, WorkerState};
 use super::{Machine, OPERATIONS_MAX, answer, answer_all};
 use crate::exit_status::Exit;
 use crate::moment::Moment;
 
-/// So long a worker has at least that may hear only now that it is to end.
+/// The least time to drain for a worker that may hear only now that it is to end.
 const LATE: Duration = Duration::from_secs(5);
-/// What a candidate fails with when its master dies.
+/// The failure of a candidate whose master has died.
 const DIED: &str = "the supervisor died while it was on its way";
 
 /// An upgrade in place that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Reexec {
-    /// Who waits for it.
+    /// The operations that wait for it.
     pub operations: Vec<OperationId>,
-    /// How far it has come.
+    /// The step that it has reached.
     pub stage: ReexecStage,
 }
 
-/// How far an upgrade in place has come.
+/// The steps of an upgrade in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReexecStage {
@@ -51,17 +51,7 @@ impl Machine {
     /// for it and its serving.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        let settled = |worker: &Worker| match worker.state {
-            WorkerState::Serving | WorkerState::Aborting(_) | WorkerState::Draining(_) | WorkerState::Killed => true,
-            WorkerState::Spawning
-            | WorkerState::Doomed
-            | WorkerState::Executing(_)
-            | WorkerState::Starting { .. }
-            | WorkerState::WarmingUp(_)
-            | WorkerState::Probing(_)
-            | WorkerState::Ready
-            | WorkerState::Going(_) => false,
-        };
+        let settled = |worker: &Worker| matches!(worker.state.part(), Part::Serving | Part::Ending);
         matches!(self.fleet, Fleet::Serving(_)) && self.runs().flat_map(Run::workers).all(settled)
     }
 
@@ -76,7 +66,7 @@ impl Machine {
         lists.any(|list| list.is_some_and(|list| list.contains(&operation)))
     }
 
-    /// Who waits for an upgrade in place.
+    /// The operations that wait for an upgrade in place.
     #[must_use]
     pub fn reexec_operations(&self) -> Vec<OperationId> {
         self.reexec.as_ref().map(|reexec| reexec.operations.clone()).unwrap_or_default()
@@ -299,7 +289,7 @@ impl Run {
                 let Some(worker) = occupant.worker_mut() else { continue };
                 if worker.is_serving() {
                     worker.silent_at = plan.watchdog.map(|patience| now + patience);
-                } else if worker.is_on_its_way() {
+                } else if worker.state.part() == Part::Gated {
                     worker.drain(now, plan, DrainReason::Stop, out);
                     if let Occupant::Worker(worker) = std::mem::take(occupant) {
                         self.retiring.push(worker);
@@ -316,18 +306,9 @@ impl Run {
     fn lost(&mut self, now: Moment, id: WorkerId, out: &mut Vec<Action>) {
         use super::event::WorkerEvent::{Exited, SpawnFailed};
         let Some(worker) = self.workers().find(|worker| worker.id == id) else { return };
-        let what = match worker.state {
-            WorkerState::Spawning | WorkerState::Doomed => SpawnFailed { error: DIED.to_owned() },
-            WorkerState::Executing(_)
-            | WorkerState::Starting { .. }
-            | WorkerState::WarmingUp(_)
-            | WorkerState::Probing(_)
-            | WorkerState::Ready
-            | WorkerState::Going(_)
-            | WorkerState::Serving
-            | WorkerState::Aborting(_)
-            | WorkerState::Draining(_)
-            | WorkerState::Killed => Exited { exit: Exit::Unknown, jitter: 0 },
+        let what = match worker.state.part() {
+            Part::Ordered => SpawnFailed { error: DIED.to_owned() },
+            Part::Executing | Part::Gated | Part::Serving | Part::Ending => Exited { exit: Exit::Unknown, jitter: 0 },
         };
         // What it means is settled: a candidate has been withdrawn, and a slot is filled again.
         let _ = self.handle(now, id, what, out);
@@ -335,47 +316,17 @@ impl Run {
 }
 
 impl Worker {
-    /// Whether it was on its way to serve.
-    fn is_on_its_way(&self) -> bool {
-        match self.state {
-            WorkerState::Starting { .. }
-            | WorkerState::WarmingUp(_)
-            | WorkerState::Probing(_)
-            | WorkerState::Ready
-            | WorkerState::Going(_) => true,
-            WorkerState::Spawning
-            | WorkerState::Doomed
-            | WorkerState::Executing(_)
-            | WorkerState::Serving
-            | WorkerState::Aborting(_)
-            | WorkerState::Draining(_)
-            | WorkerState::Killed => false,
-        }
-    }
-
-    /// What it was told last may never have reached it.
+    /// Repeats the last order to end: it may never have reached the worker.
     fn repeat_orders(&mut self, now: Moment, reason: DrainReason, out: &mut Vec<Action>) {
-        match &mut self.state {
-            WorkerState::Draining(deadline) => {
-                // Maybe it hears it only now.
-                deadline.at = deadline.at.max(now + LATE);
-                out.push(Action::Worker(self.id, WorkerAction::Drain(reason)));
-            }
-            WorkerState::Aborting(_) => out.push(Action::Worker(self.id, WorkerAction::Abort)),
-            WorkerState::Doomed | WorkerState::Killed if self.pid.is_some() => {
-                self.state = WorkerState::Killed;
-                out.push(Action::Worker(self.id, WorkerAction::Kill));
-            }
-            WorkerState::Spawning
-            | WorkerState::Doomed
-            | WorkerState::Executing(_)
-            | WorkerState::Starting { .. }
-            | WorkerState::WarmingUp(_)
-            | WorkerState::Probing(_)
-            | WorkerState::Ready
-            | WorkerState::Going(_)
-            | WorkerState::Serving
-            | WorkerState::Killed => {}
+        if let WorkerState::Draining(deadline) = &mut self.state {
+            // It may hear it only now.
+            deadline.at = deadline.at.max(now + LATE);
+            out.push(Action::Worker(self.id, WorkerAction::Drain(reason)));
+        } else if let WorkerState::Aborting(_) = self.state {
+            out.push(Action::Worker(self.id, WorkerAction::Abort));
+        } else if matches!(self.state, WorkerState::Doomed | WorkerState::Killed) && self.pid.is_some() {
+            self.state = WorkerState::Killed;
+            out.push(Action::Worker(self.id, WorkerAction::Kill));
         }
     }
 }

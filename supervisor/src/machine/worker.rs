@@ -1,19 +1,21 @@
-//! One worker: from the wish for a process to its end.
+//! One worker: from the order for a process to its end.
 //!
-//! | state | means | left by |
-//! |---|---|---|
-//! | Spawning | the driver was asked for a process | Spawned, SpawnFailed |
-//! | Doomed | so it was, but nobody wants it any more | Spawned (then killed), SpawnFailed |
-//! | Executing | the exec helper prepares the process | Executed, ExecFailed, its deadline |
-//! | Starting | the program runs | ready, or its deadline |
-//! | WarmingUp | ready; the operator's warm-up runs | WarmedUp, or its deadline |
-//! | Probing | it is probed over its private listener | Probed, or its deadline |
-//! | Ready | fit to serve, not told to | `go` |
-//! | Going | told to accept, has not said so | Accepting, or its deadline |
-//! | Serving | accepts | `drain` |
-//! | Aborting | it hangs: sent SIGABRT | its exit, or its deadline |
-//! | Draining | told to end | its exit, or its deadline |
-//! | Killed | sent SIGKILL | its exit |
+//! | part of its life | state | means | left by |
+//! |---|---|---|---|
+//! | Ordered | Spawning | the driver was asked for a process | Spawned, SpawnFailed |
+//! | | Doomed | the same, but it is not wanted any more | Spawned (then killed), SpawnFailed |
+//! | Executing | Executing | the exec helper prepares the process | Executed, ExecFailed, its deadline |
+//! | Gated | Starting | the program runs | ready, or its deadline |
+//! | | WarmingUp | ready; the operator's warm-up runs | WarmedUp, or its deadline |
+//! | | Probing | it is probed over its private listener | Probed, or its deadline |
+//! | | Ready | fit to serve, not told to | `go` |
+//! | | Going | told to accept, has not said so | Accepting, or its deadline |
+//! | Serving | Serving | accepts | `drain` |
+//! | Ending | Aborting | it hangs: sent SIGABRT | its exit, or its deadline |
+//! | | Draining | told to end | its exit, or its deadline |
+//! | | Killed | sent SIGKILL | its exit |
+//!
+//! An event that comes too early or too late for a state is passed over: [`WorkerState::expects`] says which, once.
 
 use std::time::Duration;
 
@@ -28,44 +30,44 @@ use super::plan::{CHECK_INTERVAL, Plan, Readiness};
 use crate::exit_status::Exit;
 use crate::moment::{Deadline, Moment};
 
-/// A worker that has served nobody yet gets this long to end, if `drain_timeout` is longer.
+/// Time for a worker that has served nobody yet to end, if `drain_timeout` is longer.
 pub const UNSERVED_STOP: Duration = Duration::from_secs(10);
 
 /// One worker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Worker {
-    /// Who it is.
+    /// The worker.
     pub id: WorkerId,
     /// Its process, from `Spawned` on.
     pub pid: Option<i32>,
-    /// Where it stands.
+    /// The state of a worker.
     pub state: WorkerState,
     /// Since when.
     pub since: Moment,
-    /// When its program was started; before that, when it was wished for.
+    /// The moment when its program was started; before that, when it was ordered.
     pub born: Moment,
-    /// Why it was told to end, if that was its own fault.
+    /// The reason why it was told to end, if that was its own fault.
     pub failure: Option<Failure>,
-    /// What the last check said.
+    /// The text of the last check.
     pub check: Option<String>,
-    /// When it began to serve.
+    /// The moment when it began to serve.
     #[serde(default)]
     pub served: Option<Moment>,
-    /// While it serves: when it will have been silent for too long.
+    /// While it serves: the moment when it will have been silent for too long.
     #[serde(default)]
     pub silent_at: Option<Moment>,
-    /// While it serves: when it will be too old.
+    /// While it serves: the moment when it will be too old.
     #[serde(default)]
     pub old_at: Option<Moment>,
 }
 
-/// Where it stands.
+/// The state of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerState {
     /// The driver was asked for a process.
     Spawning,
-    /// So it was, but nobody wants it any more.
+    /// The driver was asked for a process that is not wanted any more.
     Doomed,
     /// The exec helper prepares the process.
     Executing(Deadline),
@@ -95,7 +97,7 @@ pub enum WorkerState {
 }
 
 impl WorkerState {
-    /// The word for people.
+    /// The state in a word, for people.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -111,7 +113,7 @@ impl WorkerState {
         }
     }
 
-    /// How far it has come on its way to serve.
+    /// The progress of a worker on its way to serve.
     #[must_use]
     pub fn progress(self) -> Progress {
         match self {
@@ -128,9 +130,70 @@ impl WorkerState {
             Self::Serving => Progress::Serving,
         }
     }
+
+    /// The part of a worker's life that the state belongs to.
+    #[must_use]
+    pub fn part(self) -> Part {
+        match self {
+            Self::Spawning | Self::Doomed => Part::Ordered,
+            Self::Executing(_) => Part::Executing,
+            Self::Starting { .. } | Self::WarmingUp(_) | Self::Probing(_) | Self::Ready | Self::Going(_) => Part::Gated,
+            Self::Serving => Part::Serving,
+            Self::Aborting(_) | Self::Draining(_) | Self::Killed => Part::Ending,
+        }
+    }
+
+    /// Whether an event means something in this state. All others come too early or too late, and are passed over.
+    #[must_use]
+    pub fn expects(self, event: &WorkerEvent) -> bool {
+        let part = self.part();
+        match event {
+            WorkerEvent::Spawned { .. } | WorkerEvent::SpawnFailed { .. } => part == Part::Ordered,
+            WorkerEvent::Executed | WorkerEvent::ExecFailed { .. } => part == Part::Executing,
+            // READY=1 may overtake the news that the program runs: the two come over different sockets.
+            WorkerEvent::Ready => matches!(self, Self::Executing(_) | Self::Starting { .. }),
+            WorkerEvent::Checked(_) => matches!(self, Self::Starting { .. }),
+            WorkerEvent::WarmedUp(_) => matches!(self, Self::WarmingUp(_)),
+            WorkerEvent::Probed(_) => matches!(self, Self::Probing(_)),
+            WorkerEvent::Accepting => matches!(self, Self::Going(_)),
+            WorkerEvent::Alive | WorkerEvent::Hangs | WorkerEvent::Overweight(_) => part == Part::Serving,
+            WorkerEvent::Extend(_) => (part == Part::Gated && self != Self::Ready) || matches!(self, Self::Draining(_)),
+            // Before that no process was made known.
+            WorkerEvent::Exited { .. } => part != Part::Ordered,
+        }
+    }
+
+    /// The deadline that EXTEND_TIMEOUT_USEC can move.
+    fn deadline_mut(&mut self) -> Option<&mut Deadline> {
+        match self {
+            Self::Starting { deadline, .. }
+            | Self::Executing(deadline)
+            | Self::WarmingUp(deadline)
+            | Self::Probing(deadline)
+            | Self::Going(deadline)
+            | Self::Aborting(deadline)
+            | Self::Draining(deadline) => Some(deadline),
+            Self::Spawning | Self::Doomed | Self::Ready | Self::Serving | Self::Killed => None,
+        }
+    }
 }
 
-/// How far a worker has come on its way to serve.
+/// A part of a worker's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The driver was asked for a process, and has not answered.
+    Ordered,
+    /// The exec helper prepares the process.
+    Executing,
+    /// The program runs and passes its gate.
+    Gated,
+    /// The worker serves.
+    Serving,
+    /// The worker was told to end.
+    Ending,
+}
+
+/// The progress of a worker on its way to serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Progress {
     /// Its program does not run yet, or is to end.
@@ -147,7 +210,7 @@ pub enum Progress {
     Serving,
 }
 
-/// What an event meant for the generation.
+/// The meaning of an event for the generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkerOutcome {
     /// Nothing, or only progress, which the generation reads off the state.
@@ -161,7 +224,7 @@ pub enum WorkerOutcome {
 }
 
 impl Worker {
-    /// A worker that is wished for.
+    /// Orders a worker.
     pub fn spawn(now: Moment, id: WorkerId, actions: &mut Vec<Action>) -> Self {
         actions.push(Action::Worker(id, WorkerAction::Spawn));
         Self {
@@ -190,7 +253,7 @@ impl Worker {
         matches!(self.state, WorkerState::Aborting(_))
     }
 
-    /// When it wants to be looked at.
+    /// The moment when it wants to be looked at.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         match self.state {
@@ -206,145 +269,82 @@ impl Worker {
         }
     }
 
-    /// Something happened to it.
+    /// Handles an event.
     pub fn handle(&mut self, now: Moment, plan: &Plan, event: WorkerEvent, out: &mut Vec<Action>) -> WorkerOutcome {
+        if !self.state.expects(&event) {
+            return WorkerOutcome::Continues;
+        }
         match event {
             WorkerEvent::Spawned { pid } => self.handle_spawned(now, plan, pid, out),
-            WorkerEvent::SpawnFailed { error } => match self.state {
-                WorkerState::Spawning => self.gone(now, Some(Failure::Spawn(error)), out),
-                WorkerState::Doomed => self.gone(now, None, out),
-                WorkerState::Executing(_)
-                | WorkerState::Starting { .. }
-                | WorkerState::WarmingUp(_)
-                | WorkerState::Probing(_)
-                | WorkerState::Ready
-                | WorkerState::Going(_)
-                | WorkerState::Serving
-                | WorkerState::Aborting(_)
-                | WorkerState::Draining(_)
-                | WorkerState::Killed => WorkerOutcome::Continues,
-            },
+            WorkerEvent::SpawnFailed { error } => {
+                // Nobody misses a worker that is not wanted.
+                let failure = (self.state == WorkerState::Spawning).then_some(Failure::Spawn(error));
+                return self.gone(now, failure, out);
+            }
             WorkerEvent::Executed => self.handle_executed(now, plan, out),
             WorkerEvent::ExecFailed { error } => {
-                if let WorkerState::Executing(_) = self.state {
-                    self.kill(now, out);
-                    return self.fail(now, Failure::Exec(error), out);
-                }
-                WorkerOutcome::Continues
+                self.kill(now, out);
+                return self.fail(now, Failure::Exec(error), out);
             }
             WorkerEvent::Ready => self.handle_ready(now, plan, &Readiness::Notify, out),
             WorkerEvent::Checked(Ok(())) => self.handle_ready(now, plan, &Readiness::Check, out),
             WorkerEvent::Checked(Err(error)) => {
                 if let WorkerState::Starting { next, .. } = &mut self.state {
                     *next = Some(now + CHECK_INTERVAL);
-                    self.check = Some(error.to_string());
                 }
-                WorkerOutcome::Continues
+                self.check = Some(error.to_string());
             }
-            WorkerEvent::WarmedUp(result) => self.handle_warmed_up(now, plan, result, out),
-            WorkerEvent::Probed(result) => self.handle_probed(now, plan, result, out),
-            WorkerEvent::Alive => {
-                if self.is_serving() {
-                    self.silent_at = plan.watchdog.map(|patience| now + patience);
+            WorkerEvent::WarmedUp(result) => return self.handle_warmed_up(now, plan, result, out),
+            WorkerEvent::Probed(result) => return self.handle_probed(now, plan, result, out),
+            WorkerEvent::Alive => self.silent_at = plan.watchdog.map(|patience| now + patience),
+            WorkerEvent::Hangs => {
+                if let Some(patience) = plan.watchdog {
+                    return WorkerOutcome::Unfit(Unfit::Hangs(patience));
                 }
-                WorkerOutcome::Continues
             }
-            WorkerEvent::Hangs => match (self.state, plan.watchdog) {
-                (WorkerState::Serving, Some(patience)) => WorkerOutcome::Unfit(Unfit::Hangs(patience)),
-                _ => WorkerOutcome::Continues,
-            },
-            WorkerEvent::Overweight(bytes) if self.is_serving() => WorkerOutcome::Unfit(Unfit::Memory(bytes)),
-            WorkerEvent::Overweight(_) => WorkerOutcome::Continues,
-            WorkerEvent::Accepting => {
-                if let WorkerState::Going(_) = self.state {
-                    self.serve(now, plan, out);
+            WorkerEvent::Overweight(bytes) => return WorkerOutcome::Unfit(Unfit::Memory(bytes)),
+            WorkerEvent::Accepting => self.serve(now, plan, out),
+            WorkerEvent::Extend(by) => {
+                if let Some(deadline) = self.state.deadline_mut() {
+                    deadline.extend(now, by);
                 }
-                WorkerOutcome::Continues
             }
-            WorkerEvent::Extend(by) => self.handle_extend(now, by),
-            WorkerEvent::Exited { exit, .. } => self.handle_exited(now, exit, out),
-        }
-    }
-
-    fn handle_spawned(&mut self, now: Moment, plan: &Plan, pid: i32, out: &mut Vec<Action>) -> WorkerOutcome {
-        match self.state {
-            WorkerState::Spawning => {
-                self.pid = Some(pid);
-                let deadline = Deadline::after(now, plan.ready_timeout);
-                self.become_state(now, WorkerState::Executing(deadline), Some(WorkerReport::Spawned), out);
-            }
-            WorkerState::Doomed => {
-                self.pid = Some(pid);
-                self.kill(now, out);
-            }
-            WorkerState::Executing(_)
-            | WorkerState::Starting { .. }
-            | WorkerState::WarmingUp(_)
-            | WorkerState::Probing(_)
-            | WorkerState::Ready
-            | WorkerState::Going(_)
-            | WorkerState::Serving
-            | WorkerState::Aborting(_)
-            | WorkerState::Draining(_)
-            | WorkerState::Killed => {}
+            WorkerEvent::Exited { exit, .. } => return self.handle_exited(now, exit, out),
         }
         WorkerOutcome::Continues
     }
 
-    pub(super) fn handle_executed(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) -> WorkerOutcome {
-        if let WorkerState::Executing(deadline) = self.state {
-            let next = match plan.ready {
-                Readiness::Notify => None,
-                Readiness::After(age) => Some(now + age),
-                Readiness::Check => Some(now),
-            };
-            self.born = now;
-            self.become_state(now, WorkerState::Starting { deadline, next }, Some(WorkerReport::Started), out);
+    fn handle_spawned(&mut self, now: Moment, plan: &Plan, pid: i32, out: &mut Vec<Action>) {
+        self.pid = Some(pid);
+        if self.state == WorkerState::Doomed {
+            self.kill(now, out);
+        } else {
+            let deadline = Deadline::after(now, plan.ready_timeout);
+            self.become_state(now, WorkerState::Executing(deadline), Some(WorkerReport::Spawned), out);
         }
-        WorkerOutcome::Continues
     }
 
-    fn handle_extend(&mut self, now: Moment, by: Duration) -> WorkerOutcome {
-        match &mut self.state {
-            WorkerState::Starting { deadline, .. }
-            | WorkerState::WarmingUp(deadline)
-            | WorkerState::Probing(deadline)
-            | WorkerState::Going(deadline)
-            | WorkerState::Draining(deadline) => deadline.extend(now, by),
-            WorkerState::Spawning
-            | WorkerState::Doomed
-            | WorkerState::Executing(_)
-            | WorkerState::Ready
-            | WorkerState::Serving
-            | WorkerState::Aborting(_)
-            | WorkerState::Killed => {}
-        }
-        WorkerOutcome::Continues
+    pub(super) fn handle_executed(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) {
+        let WorkerState::Executing(deadline) = self.state else { return };
+        let next = match plan.ready {
+            Readiness::Notify => None,
+            Readiness::After(age) => Some(now + age),
+            Readiness::Check => Some(now),
+        };
+        self.born = now;
+        self.become_state(now, WorkerState::Starting { deadline, next }, Some(WorkerReport::Started), out);
     }
 
     fn handle_exited(&mut self, now: Moment, exit: Exit, out: &mut Vec<Action>) -> WorkerOutcome {
-        match self.state {
-            WorkerState::Executing(_)
-            | WorkerState::Starting { .. }
-            | WorkerState::WarmingUp(_)
-            | WorkerState::Probing(_)
-            | WorkerState::Ready
-            | WorkerState::Going(_)
-            | WorkerState::Serving => {
-                let after = now.since(self.born);
-                let failure = Failure::Exited { slot: self.id.slot.0, pid: self.pid, exit, after };
-                self.gone(now, Some(failure), out)
-            }
-            WorkerState::Aborting(_) | WorkerState::Draining(_) | WorkerState::Killed => {
-                self.report(now, WorkerReport::Exited(exit), out);
-                WorkerOutcome::Gone(None)
-            }
-            // No process was ever made known.
-            WorkerState::Spawning | WorkerState::Doomed => WorkerOutcome::Continues,
+        if self.state.part() == Part::Ending {
+            self.report(now, WorkerReport::Exited(exit), out);
+            return WorkerOutcome::Gone(None);
         }
+        let after = now.since(self.born);
+        self.gone(now, Some(Failure::Exited { slot: self.id.slot.0, pid: self.pid, exit, after }), out)
     }
 
-    /// A deadline of it may have come.
+    /// Handles the time: a deadline of it may have come.
     pub fn handle_time(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) -> WorkerOutcome {
         if self.deadline().is_none_or(|at| at > now) {
             return WorkerOutcome::Continues;
@@ -354,12 +354,10 @@ impl Worker {
                 *next = None;
                 match plan.ready {
                     Readiness::After(_) => self.handle_ready(now, plan, &plan.ready, out),
-                    Readiness::Check => {
-                        out.push(Action::Worker(self.id, WorkerAction::Check));
-                        WorkerOutcome::Continues
-                    }
-                    Readiness::Notify => WorkerOutcome::Continues,
+                    Readiness::Check => out.push(Action::Worker(self.id, WorkerAction::Check)),
+                    Readiness::Notify => {}
                 }
+                WorkerOutcome::Continues
             }
             WorkerState::Starting { .. } | WorkerState::Executing(_) => {
                 let (ready, timeout) = (plan.ready.clone(), plan.ready_timeout);
@@ -367,11 +365,11 @@ impl Worker {
                 self.unfit(now, plan, failure, out)
             }
             WorkerState::WarmingUp(_) => {
-                let said = format!("it did not end within ready_timeout = {}", words(plan.ready_timeout));
+                let said = format!("it did not end within ready_timeout = {}", human(plan.ready_timeout));
                 self.unfit(now, plan, Failure::WarmUp { pid: self.pid, said }, out)
             }
             WorkerState::Probing(_) => {
-                let said = format!("no result within ready_timeout = {}", words(plan.ready_timeout));
+                let said = format!("no result within ready_timeout = {}", human(plan.ready_timeout));
                 self.unfit(now, plan, Failure::Probe { pid: self.pid, said }, out)
             }
             WorkerState::Going(_) => {
@@ -410,7 +408,7 @@ impl Worker {
         }
     }
 
-    /// Ends it with a core dump, for it hangs.
+    /// Ends it with a core dump, because it hangs.
     pub fn abort(&mut self, now: Moment, plan: &Plan, silence: Duration, out: &mut Vec<Action>) {
         self.failure = Some(Failure::Hangs { pid: self.pid, silence });
         out.push(Action::Worker(self.id, WorkerAction::Abort));
@@ -420,45 +418,32 @@ impl Worker {
 
     /// Tells it to end, in its own time.
     pub fn drain(&mut self, now: Moment, plan: &Plan, reason: DrainReason, out: &mut Vec<Action>) {
-        let patience = match self.state {
-            WorkerState::Spawning => {
-                self.become_state(now, WorkerState::Doomed, None, out);
-                return;
+        let has_accepted = matches!(self.state, WorkerState::Going(_) | WorkerState::Serving);
+        match self.state.part() {
+            Part::Ordered if self.state == WorkerState::Doomed => {}
+            Part::Ordered | Part::Executing => self.kill(now, out),
+            Part::Gated | Part::Serving => {
+                let patience = if has_accepted { plan.drain_timeout } else { plan.drain_timeout.min(UNSERVED_STOP) };
+                out.push(Action::Worker(self.id, WorkerAction::Drain(reason)));
+                let deadline = Deadline::after(now, patience);
+                self.become_state(now, WorkerState::Draining(deadline), Some(WorkerReport::Draining), out);
             }
-            WorkerState::Executing(_) => {
-                self.kill(now, out);
-                return;
-            }
-            WorkerState::Doomed | WorkerState::Aborting(_) | WorkerState::Draining(_) | WorkerState::Killed => return,
-            WorkerState::Starting { .. } | WorkerState::WarmingUp(_) | WorkerState::Probing(_) | WorkerState::Ready => {
-                plan.drain_timeout.min(UNSERVED_STOP)
-            }
-            WorkerState::Going(_) | WorkerState::Serving => plan.drain_timeout,
-        };
-        out.push(Action::Worker(self.id, WorkerAction::Drain(reason)));
-        let deadline = Deadline::after(now, patience);
-        self.become_state(now, WorkerState::Draining(deadline), Some(WorkerReport::Draining), out);
+            Part::Ending => {}
+        }
     }
 
-    /// Ends it.
+    /// Kills it.
     pub fn kill(&mut self, now: Moment, out: &mut Vec<Action>) {
-        match self.state {
-            WorkerState::Spawning => self.become_state(now, WorkerState::Doomed, None, out),
-            WorkerState::Doomed if self.pid.is_none() => {}
-            WorkerState::Doomed
-            | WorkerState::Executing(_)
-            | WorkerState::Starting { .. }
-            | WorkerState::WarmingUp(_)
-            | WorkerState::Probing(_)
-            | WorkerState::Ready
-            | WorkerState::Going(_)
-            | WorkerState::Serving
-            | WorkerState::Aborting(_)
-            | WorkerState::Draining(_) => {
+        match (self.state.part(), self.pid) {
+            // Its process is killed when it is known.
+            (Part::Ordered, None) if self.state == WorkerState::Spawning => {
+                self.become_state(now, WorkerState::Doomed, None, out);
+            }
+            (_, Some(_)) if self.state != WorkerState::Killed => {
                 out.push(Action::Worker(self.id, WorkerAction::Kill));
                 self.become_state(now, WorkerState::Killed, Some(WorkerReport::Killed), out);
             }
-            WorkerState::Killed => {}
+            (Part::Ordered | Part::Executing | Part::Gated | Part::Serving | Part::Ending, None | Some(_)) => {}
         }
     }
 
@@ -495,6 +480,6 @@ impl Worker {
     }
 }
 
-fn words(duration: Duration) -> humantime::FormattedDuration {
+fn human(duration: Duration) -> humantime::FormattedDuration {
     humantime::format_duration(duration)
 }

@@ -1,4 +1,4 @@
-//! What a worker passes on its way from started to serving, one step after the other.
+//! The gate that a worker passes from started to serving, one step after the other.
 
 use gin_shared::channel::DrainReason;
 
@@ -9,13 +9,7 @@ use super::worker::{Worker, WorkerOutcome, WorkerState};
 use crate::moment::{Deadline, Moment};
 
 impl Worker {
-    pub(super) fn handle_ready(
-        &mut self,
-        now: Moment,
-        plan: &Plan,
-        by: &Readiness,
-        out: &mut Vec<Action>,
-    ) -> WorkerOutcome {
+    pub(super) fn handle_ready(&mut self, now: Moment, plan: &Plan, by: &Readiness, out: &mut Vec<Action>) {
         // READY=1 may overtake the news that the program runs: the two come over different sockets.
         if let (WorkerState::Executing(_), Readiness::Notify) = (self.state, by) {
             self.handle_executed(now, plan, out);
@@ -32,7 +26,6 @@ impl Worker {
                 self.warmed_up(now, plan, out);
             }
         }
-        WorkerOutcome::Continues
     }
 
     fn warmed_up(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) {
@@ -52,7 +45,6 @@ impl Worker {
         result: Result<(), CommandError>,
         out: &mut Vec<Action>,
     ) -> WorkerOutcome {
-        let WorkerState::WarmingUp(_) = self.state else { return WorkerOutcome::Continues };
         match result {
             Ok(()) => {
                 self.report(now, WorkerReport::WarmedUp, out);
@@ -70,7 +62,6 @@ impl Worker {
         result: Result<String, ProbeError>,
         out: &mut Vec<Action>,
     ) -> WorkerOutcome {
-        let WorkerState::Probing(_) = self.state else { return WorkerOutcome::Continues };
         match result {
             Ok(said) => {
                 self.become_state(now, WorkerState::Ready, Some(WorkerReport::Probed(said)), out);
@@ -80,7 +71,7 @@ impl Worker {
         }
     }
 
-    /// It is not fit: it is told to end.
+    /// Tells it to end, because it is not fit to serve.
     pub(super) fn unfit(&mut self, now: Moment, plan: &Plan, failure: Failure, out: &mut Vec<Action>) -> WorkerOutcome {
         self.drain(now, plan, DrainReason::Stop, out);
         self.fail(now, failure, out)

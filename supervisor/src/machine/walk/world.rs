@@ -147,7 +147,7 @@ impl World {
             channel: ways.channel,
             warms_up: ways.gated,
             probes: ways.gated,
-            rolling: ways.rolling,
+            strategy: ways.rolling.into(),
             // Longer than anything else: it passes only as a lapse.
             watchdog: ways.gated.then_some(Duration::from_secs(3600)),
             max_age: None,
