@@ -15,6 +15,7 @@
 //! | every key of the configuration | [`mod@reference`] |
 //! | to read one | [`config`] |
 //! | what a master leaves for its successor | [`state`] |
+//! | to open, signal or look at a process | [`process`] |
 //! | exit codes | [`exit`] |
 //! | where sockets and PID files are | [`runtime_dir`] |
 
@@ -31,6 +32,7 @@ pub mod inherit;
 pub mod listen;
 pub mod metrics;
 pub mod notify;
+pub mod process;
 pub mod reference;
 pub mod runtime_dir;
 pub mod sections;

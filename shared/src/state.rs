@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::generation::WorkerId;
 use crate::listen::Address;
+use crate::process::ProcessId;
 
 /// The file's name in the runtime directory.
 pub const FILE: &str = "state";
@@ -26,8 +27,6 @@ const HEADER: usize = 128;
 pub const SLOT: u64 = 16 * 1024 * 1024;
 /// The longest state, in bytes.
 pub const STATE_MAX: usize = 15 * 1024 * 1024;
-/// "No such process", of one that ended while it was looked at.
-const ESRCH: i32 = 3;
 /// The word that each header begins with.
 const MAGIC: &str = "gin-state";
 
@@ -173,40 +172,6 @@ pub struct LeftWorker {
     pub told: bool,
 }
 
-/// A process that cannot be mistaken for a later one of the same PID, within one boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, Deserialize)]
-pub struct ProcessId {
-    /// Its PID.
-    pub pid: i32,
-    /// When it was started, in the kernel's ticks since the boot.
-    pub started: u64,
-}
-
-impl ProcessId {
-    /// The process that has this PID now, as far as it can be told.
-    #[must_use]
-    pub fn of(pid: i32) -> Option<Self> {
-        Self::read(pid).ok().flatten()
-    }
-
-    /// The process that has this PID now; `None` if there is none.
-    ///
-    /// # Errors
-    /// Those of `open(2)` and `read(2)`: it may be there, and cannot be looked at.
-    pub fn read(pid: i32) -> io::Result<Option<Self>> {
-        let stat = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-            Ok(stat) => stat,
-            Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        // Field 22; after the name in parentheses, which may hold anything, comes field 3 (proc_pid_stat(5)).
-        let field = || stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok();
-        Ok(field().map(|started| Self { pid, started }))
-    }
-}
-
 /// Names this boot: PIDs and monotonic times mean something within one alone.
 #[must_use]
 pub fn boot_id() -> String {
@@ -244,14 +209,5 @@ mod tests {
         assert_eq!(read(&file).unwrap(), None);
         write(&file, &slot(7, "again")).unwrap();
         assert_eq!(read(&file).unwrap(), Some(slot(7, "again")));
-    }
-
-    #[test]
-    fn a_process_is_known_by_its_start() {
-        let own = i32::try_from(std::process::id()).unwrap();
-        let process = ProcessId::of(own).unwrap();
-        assert_eq!(ProcessId::of(own), Some(process));
-        assert!(process.started > 0);
-        assert_eq!(ProcessId::of(-1), None);
     }
 }

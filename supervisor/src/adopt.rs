@@ -22,6 +22,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use gin_shared::generation::WorkerId;
+use gin_shared::process::Pidfd;
 use gin_shared::state::{self, Slot};
 
 use crate::cli::Cli;
@@ -35,7 +36,7 @@ use crate::os::runtime::{sweep, worker_file};
 use crate::os::shared_memory::SharedMemory;
 use crate::os::state_file::StateFile;
 use crate::os::succession::{self, Descriptors};
-use crate::os::{pidfd, sd_notify};
+use crate::os::{child, sd_notify};
 use crate::state::{State, WorkerRecord};
 use found::{Found, find};
 
@@ -179,7 +180,7 @@ fn take_up(found: Found, stored: &mut Descriptors, passed: &mut Vec<Passed>) -> 
     let Found { state, file } = found;
     let mut alive = Vec::new();
     for worker in &state.workers {
-        match pidfd::open_left(worker.process, stored.take(&descriptor_name::pidfd(worker.id))) {
+        match child::open_left(worker.process, stored.take(&descriptor_name::pidfd(worker.id))) {
             Ok(Some(fd)) => alive.push((worker.clone(), fd)),
             Ok(None) => {}
             // Too many open files, or the like: no reason to end a worker.
@@ -202,7 +203,7 @@ fn take_up(found: Found, stored: &mut Descriptors, passed: &mut Vec<Passed>) -> 
                     if error.is_transient {
                         return Err(TakeUpError::State(text));
                     }
-                    let workers = alive.into_iter().map(|(worker, process)| (worker.stop_signal, process));
+                    let workers = alive.into_iter().map(|(worker, process)| (worker.stop_signal, Pidfd::from(process)));
                     strays::finish(&workers.collect::<Vec<_>>());
                     return Ok(Outcome::Unusable(format!("{text}; the workers were ended")));
                 }

@@ -354,7 +354,9 @@ fn read_fixed(
 fn read_live(section: &Section<'_>) -> Live {
     let signals = section.list("shutdown_signals").map(|names| {
         let parsed = names.iter().map(|name| parse_master_signal(name));
-        parsed.filter_map(|signal| signal.map_err(|error| section.problem("shutdown_signals", &error)).ok()).collect()
+        parsed
+            .filter_map(|signal| signal.map_err(|error| section.problem("shutdown_signals", &error.to_string())).ok())
+            .collect()
     });
     let live = Live {
         max_draining: section.integer("max_draining", 1..=64).and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
@@ -385,21 +387,28 @@ pub(super) fn read_file(path: &Path) -> std::io::Result<String> {
     }
 }
 
-/// "SIGTERM" or "TERM".
-fn parse_signal(text: &str) -> Result<Signal, String> {
-    let name = if text.starts_with("SIG") { text.to_owned() } else { format!("SIG{text}") };
-    name.parse().map_err(|_| format!("\"{text}\" is not a signal; write it as \"SIGTERM\""))
+/// A signal that cannot be configured.
+#[derive(Debug, thiserror::Error)]
+enum SignalError {
+    /// There is no signal of this name.
+    #[error("\"{0}\" is not a signal; write it as \"SIGTERM\"")]
+    Unknown(String),
+    /// The master does not listen to it, or uses it otherwise.
+    #[error("\"{0}\" cannot be used here; use SIGUSR2, SIGWINCH, SIGTERM, SIGINT or SIGQUIT")]
+    Taken(String),
 }
 
-/// One that the master listens to and has no other use for.
-fn parse_master_signal(text: &str) -> Result<Signal, String> {
+/// Parses "SIGTERM" or "TERM".
+fn parse_signal(text: &str) -> Result<Signal, SignalError> {
+    let name = if text.starts_with("SIG") { text.to_owned() } else { format!("SIG{text}") };
+    name.parse().map_err(|_| SignalError::Unknown(text.to_owned()))
+}
+
+/// Parses a signal that the master listens to and has no other use for.
+fn parse_master_signal(text: &str) -> Result<Signal, SignalError> {
     let signal = parse_signal(text)?;
     use Signal::{SIGCHLD, SIGHUP, SIGTTIN, SIGTTOU, SIGUSR1};
     let has_a_meaning = matches!(signal, SIGCHLD | SIGTTIN | SIGTTOU | SIGHUP | SIGUSR1);
-    let free = crate::os::signal::TAKEN.contains(&signal) && !has_a_meaning;
-    if free {
-        Ok(signal)
-    } else {
-        Err(format!("\"{text}\" cannot be used here; use SIGUSR2, SIGWINCH, SIGTERM, SIGINT or SIGQUIT"))
-    }
+    let is_free = crate::os::signal::TAKEN.contains(&signal) && !has_a_meaning;
+    if is_free { Ok(signal) } else { Err(SignalError::Taken(text.to_owned())) }
 }

@@ -3,6 +3,7 @@
 //! It runs before any argument parser or runtime starts, and ends by becoming the worker. Each step that fails is
 //! named to the master: "user deploy: unknown", "command /srv/x/bin/y: no such file or directory".
 
+use std::convert::Infallible;
 use std::ffi::CString;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -23,11 +24,34 @@ use rustix::thread::{
 };
 
 use crate::os::exec::{self, Orders};
-use crate::os::identity::lookup;
+use crate::os::identity::{LookupError, lookup};
 use crate::os::spawn::{ERROR_MAX, HELPER, Spec};
 
 /// Exit code of a helper that did not become a worker. Nobody reads meaning into it: the link tells.
 const FAILED: u8 = 70;
+
+/// A step that failed, with its name and its error: what the master is told.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    /// A system call failed.
+    #[error("{step}: {}", words(error))]
+    System { step: String, error: io::Error },
+    /// The user or group is unknown.
+    #[error(transparent)]
+    Identity(#[from] LookupError),
+    /// A text cannot be passed to the kernel.
+    #[error("{0}: NUL in it")]
+    Nul(&'static str),
+    /// The master died before its death could be noticed.
+    #[error("on_master_death: the master is gone already")]
+    MasterGone,
+}
+
+/// Names a step that fails.
+fn step<E: Into<io::Error>>(name: &str) -> impl Fn(E) -> StepError + use<E> {
+    let name = name.to_owned();
+    move |error| StepError::System { step: name.clone(), error: error.into() }
+}
 
 /// Whether this process was started to be a helper.
 #[must_use]
@@ -41,7 +65,10 @@ pub fn run() -> ExitCode {
     let Ok(link) = exec::take_link() else { return ExitCode::from(FAILED) };
     let failed = match exec::receive(&link) {
         Ok(None) => return ExitCode::from(FAILED),
-        Ok(Some(orders)) => become_worker(orders),
+        Ok(Some(orders)) => match become_worker(orders) {
+            Ok(never) => match never {},
+            Err(error) => error.to_string(),
+        },
         Err(error) => format!("spec: {error}"),
     };
     let text = &failed.as_bytes()[..failed.len().min(ERROR_MAX)];
@@ -50,29 +77,22 @@ pub fn run() -> ExitCode {
     ExitCode::from(FAILED)
 }
 
-/// Returns only if it failed: with the step and its error.
-fn become_worker(orders: Orders) -> String {
-    match prepare_and_execute(orders) {
-        Ok(never) => match never {},
-        Err(text) => text,
-    }
-}
-
-fn prepare_and_execute(orders: Orders) -> Result<std::convert::Infallible, String> {
+/// Goes through the steps; returns only if one failed.
+fn become_worker(orders: Orders) -> Result<Infallible, StepError> {
     let Orders { spec, executable, pass_on } = orders;
     // What has to open files comes before the limits.
-    let ids = lookup(spec.user.as_deref(), spec.group.as_deref()).map_err(|error| error.to_string())?;
+    let ids = lookup(spec.user.as_deref(), spec.group.as_deref())?;
     let script = is_script(&executable);
     setsid().map_err(step("session"))?;
     if let Some(nice) = spec.nice {
-        rustix::process::setpriority_process(None, nice).map_err(|e| format!("nice {nice}: {}", words(e.into())))?;
+        rustix::process::setpriority_process(None, nice).map_err(step(&format!("nice {nice}")))?;
     }
     set_kernel_wishes(&spec)?;
     if let Some(mask) = spec.umask {
         umask(Mode::from_bits_truncate(mask));
     }
     // Before the user: raising the hard limit may be root's right alone. What is open above the limit stays open.
-    exec::pass_on(pass_on).map_err(|error| format!("descriptors: {error}"))?;
+    exec::pass_on(pass_on).map_err(step("descriptors"))?;
     set_nofile(spec.nofile).map_err(step("limits.nofile"))?;
     for (resource, name, limit) in
         [(Resource::RLIMIT_NPROC, "limits.nproc", spec.nproc), (Resource::RLIMIT_CORE, "limits.core", spec.core)]
@@ -82,38 +102,36 @@ fn prepare_and_execute(orders: Orders) -> Result<std::convert::Infallible, Strin
         }
     }
     if spec.capabilities.is_some() {
-        set_keep_capabilities(true).map_err(|error| format!("capabilities: {}", words(error.into())))?;
+        set_keep_capabilities(true).map_err(step("capabilities"))?;
     }
     become_user(&spec, ids)?;
     if let Some(bits) = spec.capabilities {
-        keep_capabilities(CapabilitySet::from_bits_retain(bits))
-            .map_err(|error| format!("capabilities: {}", words(error.into())))?;
+        keep_capabilities(CapabilitySet::from_bits_retain(bits)).map_err(step("capabilities"))?;
     }
     if let Some(directory) = &spec.directory {
         let name = format!("directory {}", directory.display());
         chdir(directory.as_path()).map_err(step(&name))?;
     }
     if spec.dies_with_master {
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-            .map_err(|e| format!("on_master_death: {e}"))?;
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("on_master_death"))?;
         if getppid().as_raw() != spec.master {
-            return Err("on_master_death: the master is gone already".to_owned());
+            return Err(StepError::MasterGone);
         }
     }
-    crate::os::signal::reset().map_err(|error| format!("signals: {error}"))?;
+    crate::os::signal::reset().map_err(step("signals"))?;
     execute(&spec, &executable, script)
 }
 
-/// Cores, and how the kernel treats it when memory runs out.
-fn set_kernel_wishes(spec: &Spec) -> Result<(), String> {
+/// Sets the cores, and the treatment when memory runs out.
+fn set_kernel_wishes(spec: &Spec) -> Result<(), StepError> {
     if let Some(cores) = &spec.cores {
         let mut set = CpuSet::new();
         cores.iter().filter(|core| **core < CpuSet::MAX_CPU).for_each(|core| set.set(*core));
-        sched_setaffinity(None, &set).map_err(|error| format!("cpu_affinity: {}", words(error.into())))?;
+        sched_setaffinity(None, &set).map_err(step("cpu_affinity"))?;
     }
     if let Some(score) = spec.oom_score_adjust {
         std::fs::write("/proc/self/oom_score_adj", score.to_string())
-            .map_err(|error| format!("oom_score_adjust {score}: {}", words(error)))?;
+            .map_err(step(&format!("oom_score_adjust {score}")))?;
     }
     Ok(())
 }
@@ -136,7 +154,7 @@ fn set_nofile((soft, configured): (u64, bool)) -> nix::Result<()> {
 }
 
 /// Group before user: after the user the right to change the group is gone.
-fn become_user(spec: &Spec, (uid, gid): (Option<Uid>, Option<Gid>)) -> Result<(), String> {
+fn become_user(spec: &Spec, (uid, gid): (Option<Uid>, Option<Gid>)) -> Result<(), StepError> {
     if spec.user.is_none() && spec.group.is_none() {
         return Ok(());
     }
@@ -147,7 +165,7 @@ fn become_user(spec: &Spec, (uid, gid): (Option<Uid>, Option<Gid>)) -> Result<()
         if Uid::effective().is_root() || changes {
             match spec.user.as_deref().and_then(|user| User::from_name(user).ok().flatten()) {
                 Some(user) => {
-                    let user = CString::new(user.name).map_err(|_| format!("{name}: NUL in its name"))?;
+                    let user = CString::new(user.name).map_err(|_| StepError::Nul("user"))?;
                     initgroups(&user, gid).map_err(step(&name))?;
                 }
                 None => setgroups(&[gid]).map_err(step(&name))?,
@@ -163,9 +181,9 @@ fn become_user(spec: &Spec, (uid, gid): (Option<Uid>, Option<Gid>)) -> Result<()
 
 /// By its path while the file there is the one that was frozen; else by descriptor. A script is read by its interpreter,
 /// by path, whatever lies there now.
-fn execute(spec: &Spec, executable: &OwnedFd, script: bool) -> Result<std::convert::Infallible, String> {
+fn execute(spec: &Spec, executable: &OwnedFd, script: bool) -> Result<Infallible, StepError> {
     let pid = std::process::id().to_string();
-    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| "command: NUL in an argument or variable".to_owned());
+    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| StepError::Nul("command: an argument or variable"));
     let argv = spec.argv.iter().map(|arg| text(arg.as_bytes())).collect::<Result<Vec<_>, _>>()?;
     let pair = |(key, value): &(std::ffi::OsString, std::ffi::OsString)| {
         text(&[key.as_bytes(), b"=", value.as_bytes()].concat())
@@ -200,13 +218,8 @@ fn is_script(executable: &OwnedFd) -> bool {
     file.is_ok_and(|mut file| file.rewind().is_ok() && file.read_exact(&mut start).is_ok() && start == *b"#!")
 }
 
-fn step(name: &str) -> impl Fn(Errno) -> String + use<> {
-    let name = name.to_owned();
-    move |error| format!("{name}: {}", words(error.into()))
-}
-
 /// The error as people write it.
-fn words(error: io::Error) -> String {
+fn words(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => Errno::from_raw(number).desc().to_lowercase(),
         None => error.to_string(),

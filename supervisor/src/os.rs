@@ -1,18 +1,24 @@
-//! What talks to the kernel. The only place in the master where `unsafe` is allowed; each file allows it for itself.
+//! System calls. The only place in the master where `unsafe` is allowed; each file allows it for itself.
+//!
+//! Two crates wrap system calls, each for what it does best:
+//!
+//! - *rustix*: pidfds and poll (by way of [`gin_shared::process`]), memfds, clocks, capabilities, CPU sets.
+//! - *nix*: users and groups, signals and signalfd, waitid, sockets and their options, stat, locks, limits, execve.
 
 pub mod activation;
 pub mod adopt_error;
 pub mod channel;
+pub mod child;
 pub mod control_socket;
 pub mod exec;
 pub use gin_shared::fault;
 pub mod identity;
 pub mod limits;
 pub mod listener;
+pub mod memfd;
 pub mod memory;
 pub mod notify;
 pub mod orphan;
-pub mod pidfd;
 pub mod pidfile;
 pub mod private;
 pub mod proc_net;

@@ -14,7 +14,7 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use gin_shared::generation::{Generation, WorkerId};
-use gin_shared::state::ProcessId;
+use gin_shared::process::ProcessId;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigFile, WorkerConfig};

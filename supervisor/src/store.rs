@@ -10,7 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use gin_shared::generation::Generation;
-use gin_shared::state::{ProcessId, boot_id};
+use gin_shared::process::ProcessId;
+use gin_shared::state::boot_id;
 
 use crate::descriptor_name;
 use crate::inbox::operations::Operations;

@@ -10,10 +10,12 @@ mod status;
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use clap::CommandFactory;
 use gin_shared::control::{CancelRequest, Nothing, RestartRequest, ScaleRequest, StopRequest};
 use gin_shared::exit;
+use gin_shared::process::Pidfd;
 use gin_shared::status::{Status, Upgrade};
 
 use crate::cli::{Cli, Command, ConfigText, Page, Restart};
@@ -24,6 +26,8 @@ use crate::render::status::{phases_line, upgrade_line};
 use crate::render::{man, reference};
 use operation::{Operation, Patience};
 
+/// Time for a supervisor that has answered its last caller to end.
+const LAST_LINES: Duration = Duration::from_secs(10);
 /// Set by systemd for `ExecStop=` and `ExecStopPost=`: how the service has fared (systemd.exec(5)).
 const SERVICE_RESULT: &str = "SERVICE_RESULT";
 
@@ -131,20 +135,18 @@ async fn stop(socket: Option<&Path>, json: bool, fast: bool, instance: Option<&s
         left::mark_stopping(socket, instance);
     }
     let status: Status = client(socket, instance)?.get("/v1/status").await?;
-    let pid = rustix::process::Pid::from_raw(status.pid);
-    let process = pid.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
+    let process = Pidfd::open(status.pid).ok().flatten();
     let operation = Operation::new(socket, instance, json)?;
     let outcome = operation.run("/v1/stop", &StopRequest { fast }, Patience::default()).await;
     // It may have ended before it could be asked how it goes: its end is the answer, too.
     let over = matches!(&outcome, Ok(exit::DONE) | Err(Failure { exit: exit::NO_SUPERVISOR, .. }));
-    if let (Some(process), true) = (process, over) {
-        // A pidfd turns readable when its process has ended; the supervisor is on its last lines.
-        let mut ended = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
-        let patience = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
-        if rustix::event::poll(&mut ended, Some(&patience)) == Ok(1) && outcome.is_err() {
-            crate::say!("stopped");
-            return Ok(exit::DONE);
-        }
+    // The supervisor is on its last lines.
+    if let (Some(process), true) = (process, over)
+        && process.has_ended(LAST_LINES)
+        && outcome.is_err()
+    {
+        crate::say!("stopped");
+        return Ok(exit::DONE);
     }
     outcome
 }

@@ -1,8 +1,7 @@
-//! What a supervisor has left that is gone: workers that still serve, known by its state file.
+//! The workers that a dead supervisor has left, known by its state file.
 
 use std::fs::{File, Metadata};
 use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
@@ -11,17 +10,16 @@ use std::time::{Duration, Instant};
 
 use gin_shared::exit;
 use gin_shared::listen::Address;
+use gin_shared::process::{self, Pidfd, ProcessId, Signal};
 use gin_shared::runtime_dir::{CONTROL, PID_FILE, STATUS, STOPPING, Surroundings};
-use gin_shared::state::{self, Left, LeftState, LeftWorker, ProcessId, boot_id};
+use gin_shared::state::{self, Left, LeftState, LeftWorker, boot_id};
 use nix::fcntl::{Flock, FlockArg, OFlag};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::client::Failure;
 
 /// Added to what a worker may take to end.
 const MARGIN: Duration = Duration::from_secs(5);
-/// How long a killed one has to die.
+/// Time for a killed process to die.
 const DEATH: Duration = Duration::from_secs(5);
 
 /// Workers without a supervisor.
@@ -31,7 +29,7 @@ pub struct Orphaned {
     /// Whose word the state is: of another user than root it counts for that user's processes and files alone.
     owner: u32,
     state: LeftState,
-    alive: Vec<(LeftWorker, OwnedFd)>,
+    alive: Vec<(LeftWorker, Pidfd)>,
 }
 
 /// Those of the instance that is meant, if its supervisor is gone and workers of it live.
@@ -76,7 +74,7 @@ fn look(directory: &Path) -> Option<Orphaned> {
         return None;
     }
     let open = |worker: &LeftWorker| Some((worker.clone(), open(worker.process, owner)?));
-    let alive: Vec<(LeftWorker, OwnedFd)> = state.workers.iter().filter_map(open).collect();
+    let alive: Vec<(LeftWorker, Pidfd)> = state.workers.iter().filter_map(open).collect();
     (!alive.is_empty()).then(|| Orphaned { directory: directory.to_owned(), owner, state, alive })
 }
 
@@ -91,25 +89,14 @@ fn open_state(directory: &Path) -> Option<(File, u32)> {
     (directory_is_safe && metadata.is_file() && metadata.mode() & 0o077 == 0).then_some((file, owner))
 }
 
-/// First the pidfd, then its start: so that no later process of its PID is taken for it.
-fn open(process: ProcessId, owner: u32) -> Option<OwnedFd> {
-    let fd = pidfd_open(rustix::process::Pid::from_raw(process.pid)?, PidfdFlags::empty()).ok()?;
-    let same = ProcessId::of(process.pid) == Some(process) && is_of(process.pid, owner);
-    (same && !has_ended(&fd, Duration::ZERO)).then_some(fd)
+/// Opens a process of a state, unless it is gone, or the state's owner cannot speak of it.
+fn open(process: ProcessId, owner: u32) -> Option<Pidfd> {
+    Pidfd::open_same(process, None).ok().flatten().filter(|_| is_of(process.pid, owner))
 }
 
 /// Whether a state of `owner` can speak of this process.
 fn is_of(pid: i32, owner: u32) -> bool {
-    owner == 0 || std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|process| process.uid() == owner)
-}
-
-fn has_ended(process: &OwnedFd, patience: Duration) -> bool {
-    let mut ended = [PollFd::new(process, PollFlags::IN)];
-    let patience = Timespec {
-        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: patience.subsec_nanos().into(),
-    };
-    poll(&mut ended, Some(&patience)) == Ok(1)
+    owner == 0 || process::user(pid) == Some(owner)
 }
 
 impl Orphaned {
@@ -176,25 +163,27 @@ impl Orphaned {
         // To many a server a second signal means that it is to hurry.
         for (worker, process) in self.alive.iter().filter(|(worker, _)| !fast && !worker.told) {
             let signal = Signal::from_named_raw(worker.stop_signal).unwrap_or(Signal::TERM);
-            let sent = pidfd_send_signal(process, signal);
-            let _ = pidfd_send_signal(process, Signal::CONT);
-            if let Err(error @ rustix::io::Errno::PERM) = sent {
+            let sent = process.signal(signal);
+            let _ = process.signal(Signal::CONT);
+            if let Err(error) = sent
+                && error.kind() == ErrorKind::PermissionDenied
+            {
                 return Err(Failure::new(exit::REFUSED, format!("worker {}: {error}", worker.process.pid)));
             }
         }
         let began = Instant::now();
         for (worker, process) in &self.alive {
             let patience = Duration::from_millis(worker.drain_timeout_ms) + MARGIN;
-            if fast || !has_ended(process, patience.saturating_sub(began.elapsed())) {
+            if fast || !process.has_ended(patience.saturating_sub(began.elapsed())) {
                 // Its group, while it is there to keep the number; then itself.
-                if !has_ended(process, Duration::ZERO) {
+                if !process.has_ended(Duration::ZERO) {
                     let _ = nix::sys::signal::killpg(
                         nix::unistd::Pid::from_raw(worker.process.pid),
                         nix::sys::signal::Signal::SIGKILL,
                     );
                 }
-                let _ = pidfd_send_signal(process, Signal::KILL);
-                if !has_ended(process, DEATH) {
+                process.kill();
+                if !process.has_ended(DEATH) {
                     let text = format!("worker {} does not end", worker.process.pid);
                     return Err(Failure::new(exit::FAILED, text));
                 }
@@ -205,28 +194,19 @@ impl Orphaned {
         Ok(self.alive.len())
     }
 
-    /// Ends what the workers have left, known by the notify socket in its environment.
+    /// Kills the processes that workers have left, known by the notify socket in their environment.
     fn end_strays(&self) {
-        let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids: Vec<i32> = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         let mark = [b"NOTIFY_SOCKET=", self.directory.as_os_str().as_bytes(), b"/"].concat();
-        let is_stray = |pid: i32| {
-            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            let marked = environment.split(|byte| *byte == 0).any(|entry| {
-                entry
-                    .strip_prefix(mark.as_slice())
-                    .is_some_and(|rest| rest.ends_with(b".notify") && !rest.contains(&b'/'))
-            });
-            marked && is_of(pid, self.owner)
-        };
-        let own = ancestry();
-        for pid in pids.into_iter().filter(|pid| !own.contains(pid) && is_stray(*pid)) {
-            let Some(raw) = rustix::process::Pid::from_raw(pid) else { continue };
-            if let Ok(process) = pidfd_open(raw, PidfdFlags::empty())
+        let is_notify = |rest: &[u8]| rest.ends_with(b".notify") && !rest.contains(&b'/');
+        let is_marked = |entry: &Vec<u8>| entry.strip_prefix(mark.as_slice()).is_some_and(is_notify);
+        let is_stray = |pid: i32| process::environment(pid).iter().any(is_marked) && is_of(pid, self.owner);
+        let own = process::ancestry();
+        for pid in process::all().filter(|pid| !own.contains(pid) && is_stray(*pid)) {
+            if let Ok(Some(process)) = Pidfd::open(pid)
                 && is_stray(pid)
             {
-                let _ = pidfd_send_signal(&process, Signal::KILL);
-                has_ended(&process, DEATH);
+                process.kill();
+                let _ = process.has_ended(DEATH);
             }
         }
     }
@@ -267,14 +247,4 @@ impl Orphaned {
     fn may_remove(&self, path: &Path, is_it: impl Fn(&Metadata) -> bool) -> bool {
         std::fs::symlink_metadata(path).is_ok_and(|file| is_it(&file) && (self.owner == 0 || file.uid() == self.owner))
     }
-}
-
-/// This process and those that it descends from.
-fn ancestry() -> Vec<i32> {
-    let parent = |pid: i32| -> Option<i32> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok().filter(|parent| *parent > 0)
-    };
-    let own = i32::try_from(std::process::id()).ok();
-    std::iter::successors(own, |pid| parent(*pid)).collect()
 }

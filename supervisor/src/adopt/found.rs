@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::path::Path;
 
+use gin_shared::process::ProcessId;
 use gin_shared::runtime_dir::{Surroundings, instance_name};
-use gin_shared::state::{self, ProcessId, Slot, boot_id};
+use gin_shared::state::{self, Slot, boot_id};
 
 use crate::cli::Cli;
 use crate::config::Config;

@@ -11,7 +11,7 @@ use crate::cli::Cli;
 use crate::config::Config;
 use crate::descriptor_name::{self, MEMORY};
 use crate::machine::snapshot::{self, SnapshotError};
-use crate::os::pidfd;
+use crate::os::child;
 use crate::os::shared_memory::SharedMemory;
 use crate::os::succession::{self, Descriptors};
 use crate::state::State;
@@ -85,7 +85,7 @@ pub fn take_up(state: State<'static>, mut descriptors: Descriptors) -> Result<Su
     let mut alive = Vec::new();
     for worker in &state.workers {
         let kept = descriptors.take(&descriptor_name::pidfd(worker.id));
-        if let Some(fd) = pidfd::open_left(worker.process, kept)? {
+        if let Some(fd) = child::open_left(worker.process, kept)? {
             alive.push((worker.clone(), fd));
         }
     }

@@ -1,13 +1,11 @@
 //! Processes of a dead master's workers that nobody adopts.
 
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use gin_shared::state::ProcessId;
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use gin_shared::process::{Pidfd, ProcessId, Signal};
 
-use crate::os::{orphan, pidfd};
+use crate::os::{child, orphan};
 
 /// Time for workers that cannot be adopted to finish, before they are killed.
 const FINISH: Duration = Duration::from_secs(10);
@@ -15,16 +13,16 @@ const FINISH: Duration = Duration::from_secs(10);
 const ROUNDS: usize = 3;
 
 /// Asks workers to finish, by the signal of each, and kills those that do not.
-pub(super) fn finish(workers: &[(i32, OwnedFd)]) {
+pub(super) fn finish(workers: &[(i32, Pidfd)]) {
     for (signal, process) in workers {
         let signal = Signal::from_named_raw(*signal).unwrap_or(Signal::TERM);
-        let _ = pidfd_send_signal(process, signal);
-        let _ = pidfd_send_signal(process, Signal::CONT);
+        let _ = process.signal(signal);
+        let _ = process.signal(Signal::CONT);
     }
     let until = Instant::now() + FINISH;
     for (_, process) in workers {
-        if !pidfd::has_ended(process, until.saturating_duration_since(Instant::now())) {
-            let _ = pidfd_send_signal(process, Signal::KILL);
+        if !process.has_ended(until.saturating_duration_since(Instant::now())) {
+            process.kill();
         }
     }
 }
@@ -33,10 +31,9 @@ pub(super) fn finish(workers: &[(i32, OwnedFd)]) {
 pub(super) fn ask(runtime: &Path) -> usize {
     // A worker leads its session; its other processes end with it, or are ended after it.
     let strays = orphan::strays(runtime).into_iter().map(|(pid, _)| pid.as_raw());
-    let leaders =
-        strays.filter(|pid| orphan::session_of(*pid) == Some(*pid)).filter_map(rustix::process::Pid::from_raw);
-    let opened = leaders.filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    let workers: Vec<(i32, OwnedFd)> = opened.map(|fd| (Signal::TERM.as_raw(), fd)).collect();
+    let leaders = strays.filter(|pid| orphan::session_of(*pid) == Some(*pid));
+    let opened = leaders.filter_map(|pid| Pidfd::open(pid).ok().flatten());
+    let workers: Vec<(i32, Pidfd)> = opened.map(|process| (Signal::TERM.as_raw(), process)).collect();
     finish(&workers);
     workers.len()
 }
@@ -59,8 +56,8 @@ pub(super) fn end(runtime: &Path, is_stray: impl Fn(&Path) -> bool) {
 /// Kills the operator's commands that ran for the dead master.
 pub(super) fn end_commands(commands: &[ProcessId]) {
     for command in commands {
-        if let Ok(Some(process)) = pidfd::open_left(*command, None) {
-            pidfd::kill_with_group(command.pid, &process);
+        if let Ok(Some(process)) = child::open_left(*command, None) {
+            child::kill_with_group(command.pid, &Pidfd::from(process));
         }
     }
 }

@@ -21,30 +21,41 @@ pub fn read(path: &Path) -> Result<Vec<(String, String)>, Vec<Problem>> {
     for (index, line) in text.lines().enumerate() {
         match parse_line(line) {
             Ok(variable) => variables.extend(variable),
-            Err(text) => problems.push(problem(format!("{name}:{}", index + 1), text)),
+            Err(error) => problems.push(problem(format!("{name}:{}", index + 1), error.to_string())),
         }
     }
     if problems.is_empty() { Ok(variables) } else { Err(problems) }
 }
 
-fn parse_line(line: &str) -> Result<Option<(String, String)>, String> {
+/// A line that sets no variable.
+#[derive(Debug, thiserror::Error)]
+enum LineError {
+    #[error("expected NAME=value")]
+    NoEquals,
+    #[error("\"{0}\" cannot name a variable; use letters, digits and _")]
+    Name(String),
+    #[error("{0}: NUL in its value")]
+    Nul(String),
+}
+
+fn parse_line(line: &str) -> Result<Option<(String, String)>, LineError> {
     let line = line.trim();
     if line.is_empty() || line.starts_with(['#', ';']) {
         return Ok(None);
     }
     let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-    let (name, value) = line.split_once('=').ok_or_else(|| "expected NAME=value".to_owned())?;
+    let (name, value) = line.split_once('=').ok_or(LineError::NoEquals)?;
     let name = name.trim_end();
     let fine =
         name.chars().enumerate().all(|(at, c)| c == '_' || c.is_ascii_alphabetic() || at > 0 && c.is_ascii_digit());
     if name.is_empty() || !fine {
-        return Err(format!("\"{name}\" cannot name a variable; use letters, digits and _"));
+        return Err(LineError::Name(name.to_owned()));
     }
     let value = value.trim();
     let quoted = |quote: char| value.len() >= 2 && value.starts_with(quote) && value.ends_with(quote);
     let value = if quoted('"') || quoted('\'') { &value[1..value.len() - 1] } else { value };
     if value.contains('\0') {
-        return Err(format!("{name}: NUL in its value"));
+        return Err(LineError::Nul(name.to_owned()));
     }
     Ok(Some((name.to_owned(), value.to_owned())))
 }

@@ -1,34 +1,32 @@
-//! `GET /v1/workers/{generation}/{slot}/...`: what one worker says of itself over its private listener; and how much all of them log.
+//! `GET /v1/workers/{generation}/{slot}/...`: the answers of one worker over its private listener; and the log level of all.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Extension;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path as Params, RawQuery, State};
+use axum::http::response::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use gin_shared::control::LogLevel;
 use gin_shared::exit;
 use gin_shared::generation::{Generation, Slot};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::Request;
-use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use super::act::JsonBody;
 use super::{Caller, error};
 use crate::inbox::{Handle, Message};
+use crate::private_client;
 use crate::telemetry;
 
-/// How long a worker may take for its answer.
+/// Time for a worker to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest answer, in bytes.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
-/// What may be asked: what the system says, and nothing of the application.
+/// The paths that may be asked: the system's endpoints, and nothing of the application.
 const PATHS: [&str; 6] = ["health", "livez", "readyz", "info", "metrics", "routes"];
 
 /// `GET /v1/workers/{generation}/{slot}/{path}`
@@ -52,37 +50,22 @@ pub(super) async fn worker(
         return error(StatusCode::NOT_FOUND, exit::FAILED, text);
     };
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-    match tokio::time::timeout(PATIENCE, ask(&socket, &format!("/{path}{query}"))).await {
-        Ok(Ok(response)) => response,
+    let asked = format!("/{path}{query}");
+    match tokio::time::timeout(PATIENCE, private_client::get(&socket, &asked, ANSWER_MAX)).await {
+        Ok(Ok((head, body))) => answer_with(&head, body),
         Ok(Err(why)) => error(StatusCode::BAD_GATEWAY, exit::FAILED, format!("the worker does not say: {why}")),
         Err(_) => error(StatusCode::GATEWAY_TIMEOUT, exit::TIMED_OUT, "the worker does not answer"),
     }
 }
 
-async fn ask(socket: &Path, path: &str) -> Result<Response, String> {
-    let stream = UnixStream::connect(socket).await.map_err(|error| crate::error_text::without_code(&error))?;
-    let http = |error: hyper::Error| error.to_string();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
-    let exchange = async {
-        let request =
-            Request::get(path).header("host", "gin").header("connection", "close").body(Empty::<Bytes>::new());
-        let response = sender.send_request(request.map_err(|error| error.to_string())?).await.map_err(http)?;
-        let (parts, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_MAX).collect().await.map_err(|error| error.to_string())?.to_bytes();
-        let kind = parts.headers.get(header::CONTENT_TYPE).cloned();
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = parts.status;
-        if let Some(kind) = kind {
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        }
-        Ok(response)
-    };
-    let connection = async {
-        // What goes wrong with it, the exchange tells.
-        let _ = connection.await;
-        std::future::pending::<()>().await;
-    };
-    tokio::select! { answer = exchange => answer, () = connection => Err("it has closed the connection".to_owned()) }
+/// The worker's answer: its status, its type and its body.
+fn answer_with(head: &Parts, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = head.status;
+    if let Some(kind) = head.headers.get(header::CONTENT_TYPE) {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
+    }
+    response
 }
 
 /// `GET /v1/log-level`

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -17,7 +17,6 @@ use gin_shared::check::Checked;
 use gin_shared::exit;
 use gin_shared::inherit::NOTIFY_SOCKET;
 use nix::unistd::Pid;
-use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::Driver;
 use crate::error_text::without_code;
@@ -25,8 +24,8 @@ use crate::exit_status::Exit;
 use crate::inbox::{CONNECTIONS, Message};
 use crate::machine::event::Event;
 use crate::machine::failure::Failure;
-use crate::os::pidfd::Child;
-use crate::os::{fault, succession};
+use crate::os::child::Child;
+use crate::os::{fault, memfd, succession};
 use crate::store::numbers;
 use crate::task;
 use crate::view::View;
@@ -119,7 +118,7 @@ impl Driver {
         let failed = |error| ReexecError::System { program: program.clone(), error };
         let state = self.state_file_for_check().map_err(failed)?;
         // Files, for a pipe ends only when every process has closed it.
-        let output = || memfd_create("gin-check", MemfdFlags::CLOEXEC).map(File::from).map_err(|e| failed(e.into()));
+        let output = || memfd::empty("gin-check").map_err(failed);
         let (out, err) = (output()?, output()?);
         let process = Command::new(&program)
             .args(["--config-check", "--json", "--state", "/dev/stdin"])
@@ -140,10 +139,7 @@ impl Driver {
     fn state_file_for_check(&self) -> io::Result<File> {
         let bytes = self.store.bytes(self.view(), &self.reporter.operations, BTreeMap::new())?;
         fault::at("reexec.check")?;
-        let mut file = File::from(memfd_create("gin-state", MemfdFlags::CLOEXEC)?);
-        file.write_all(&bytes)?;
-        file.rewind()?;
-        Ok(file)
+        memfd::with("gin-state", &bytes)
     }
 
     /// Handles the answer of the new program.

@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use gin_shared::process;
+
 use crate::descriptor_name;
 use crate::error_text::without_code;
 use crate::os::succession::Descriptors;
@@ -127,7 +129,7 @@ impl Program {
     /// Opens it again: by its descriptor; else by its path, or from a process that runs it, if the same file is there.
     pub fn reopen(&mut self, descriptors: &Descriptors, workers: &[i32]) {
         let name = descriptor_name::executable(self.record.identity);
-        let running = workers.iter().map(|pid| PathBuf::from(format!("/proc/{pid}/exe")));
+        let running = workers.iter().map(|pid| process::executable(*pid));
         let paths = std::iter::once(self.record.path.clone()).chain(running);
         let mut found = paths.filter_map(|path| open(&path).ok());
         let same = |file: &OwnedFd| {

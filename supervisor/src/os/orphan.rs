@@ -1,29 +1,26 @@
-//! Children that are nobody's worker: processes whose parent died, which the kernel gives to the master, a subreaper.
+//! Orphans: processes whose parent died. The kernel gives those of the master's descendants to the master, a subreaper.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use gin_shared::generation::WorkerId;
 use gin_shared::inherit::{GIN_ATTEMPT, GIN_GENERATION, GIN_SLOT, NOTIFY_SOCKET};
+use gin_shared::process::{self, Pidfd, Stat};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::PidfdFlags;
 
-/// How deep a tree of strays is followed.
+/// The most levels of a tree of processes that are followed.
 const LEVELS: usize = 100;
-/// How long a killed process has to die; only one that the kernel holds takes longer.
+/// Time for a killed process to die; only one that the kernel holds takes longer.
 const DEATH: Duration = Duration::from_millis(100);
-/// How long what a worker has left is followed.
+/// Time for which the orphans of one worker are looked for.
 const ROUNDS: Duration = Duration::from_millis(500);
 
-/// Makes this process the one that orphans among its descendants fall to.
+/// Makes orphans among this process's descendants fall to it.
 ///
 /// # Errors
 /// Those of `prctl(2)`.
@@ -45,7 +42,7 @@ pub fn reap(is_ours: impl Fn(Pid) -> bool) {
     }
 }
 
-/// Ends what a worker, gone or going, has left: its group's members, which SIGKILL is on its way to, and orphans that had
+/// Kills what a worker, gone or going, has left: its group's members, which SIGKILL is on its way to, and orphans that had
 /// left the group, known by their place in their environment. Returns when they are dead.
 pub fn kill_of(worker: WorkerId, is_ours: impl Fn(Pid) -> bool) {
     let marks = [
@@ -54,9 +51,8 @@ pub fn kill_of(worker: WorkerId, is_ours: impl Fn(Pid) -> bool) {
         format!("{GIN_ATTEMPT}={}", worker.attempt),
     ];
     let is_of_worker = |pid: &Pid| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let has = |mark: &String| environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes());
-        marks.iter().all(has)
+        let environment = process::environment(pid.as_raw());
+        marks.iter().all(|mark| environment.iter().any(|entry| entry == mark.as_bytes()))
     };
     // Each round takes one level of a tree that reparents to us. Whoever makes them faster than they die is left to the end
     // of the next of its workers: others wait for their turn here.
@@ -85,19 +81,11 @@ fn kill_and_reap(pids: &[Pid]) {
     }
     let until = Instant::now() + DEATH;
     for pid in pids {
-        let raw = rustix::process::Pid::from_raw(pid.as_raw());
-        if let Some(Ok(process)) = raw.map(|raw| rustix::process::pidfd_open(raw, PidfdFlags::empty())) {
-            wait_dead(&process, until);
+        if let Ok(Some(process)) = Pidfd::open(pid.as_raw()) {
+            let _ = process.has_ended(until.saturating_duration_since(Instant::now()));
         }
         let _ = waitid(Id::Pid(*pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
     }
-}
-
-fn wait_dead(process: &OwnedFd, until: Instant) {
-    let left = until.saturating_duration_since(Instant::now());
-    let left = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
-    let mut dead = [PollFd::new(process, PollFlags::IN)];
-    let _ = poll(&mut dead, Some(&left));
 }
 
 /// Kills and reaps every child there is, and theirs: at the very end, when no worker is left.
@@ -111,38 +99,29 @@ pub fn kill_all() {
     }
 }
 
-/// Our children, from `/proc`: the kernel keeps no list unless it was built with one.
+/// The master's children, from `/proc`: the kernel keeps no list unless it was built with one.
 fn children() -> Vec<Pid> {
-    let me = i32::try_from(std::process::id()).ok();
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    processes
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| parent_of(*pid) == me)
-        .map(Pid::from_raw)
-        .collect()
+    let own = i32::try_from(std::process::id()).ok();
+    process::all().filter(|pid| parent_of(*pid) == own).map(Pid::from_raw).collect()
 }
 
-/// Processes that some worker has left, known by the NOTIFY_SOCKET in their environment, and where that is.
+/// The processes that some worker has left, with the path of the NOTIFY_SOCKET in their environment, by which they are known.
 #[must_use]
 pub fn strays(runtime: &Path) -> Vec<(Pid, PathBuf)> {
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mark = format!("{NOTIFY_SOCKET}=");
     let of = |pid: i32| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-        let mut entries = environment.split(|byte| *byte == 0);
-        let socket = entries.find_map(|entry| entry.strip_prefix(mark.as_bytes()))?;
+        let environment = process::environment(pid);
+        let socket = environment.iter().find_map(|entry| entry.strip_prefix(mark.as_bytes()))?;
         let path = PathBuf::from(OsStr::from_bytes(socket));
         (path.parent() == Some(runtime) && path.extension().is_some_and(|extension| extension == "notify"))
             .then_some((Pid::from_raw(pid), path))
     };
-    let found = pids.filter_map(of);
-    let own = ancestry();
+    let found = process::all().filter_map(of);
+    let own = process::ancestry();
     found.filter(|(pid, _)| !own.contains(&pid.as_raw())).collect()
 }
 
-/// Ends what a worker that is not our child has left.
+/// Kills what a worker that is not our child has left.
 pub fn kill_strays(notify: &Path) {
     let Some(runtime) = notify.parent() else { return };
     for (pid, _) in strays(runtime).into_iter().filter(|(_, path)| path == notify) {
@@ -153,13 +132,11 @@ pub fn kill_strays(notify: &Path) {
 
 /// Kills a process that is no child of ours, known by its mark: by pidfd, and looked at again when that is open.
 pub fn kill_foreign(pid: Pid, notify: &Path) {
-    let raw = rustix::process::Pid::from_raw(pid.as_raw());
-    let Some(Ok(process)) = raw.map(|raw| rustix::process::pidfd_open(raw, PidfdFlags::empty())) else { return };
+    let Ok(Some(process)) = Pidfd::open(pid.as_raw()) else { return };
     let mark = [NOTIFY_SOCKET.as_bytes(), b"=", notify.as_os_str().as_bytes()].concat();
-    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    if environment.split(|byte| *byte == 0).any(|entry| entry == mark) {
-        let _ = rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL);
-        wait_dead(&process, Instant::now() + DEATH);
+    if process::environment(pid.as_raw()).contains(&mark) {
+        process.kill();
+        let _ = process.has_ended(DEATH);
     }
 }
 
@@ -182,18 +159,8 @@ pub fn session_of(pid: i32) -> Option<i32> {
     Some(session.as_raw()).filter(|session| *session > 0)
 }
 
-/// This process and those that it descends from.
-fn ancestry() -> Vec<i32> {
-    let mut line = vec![i32::try_from(std::process::id()).unwrap_or_default()];
-    while let Some(parent) = line.last().copied().and_then(parent_of).filter(|parent| *parent > 0) {
-        line.push(parent);
-    }
-    line
-}
-
-/// The parent of a process: after the name in parentheses, which may hold anything, and the state (proc_pid_stat(5)).
+/// The parent of a process.
 #[must_use]
 pub fn parent_of(pid: i32) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+    Stat::of(pid).map(|stat| stat.parent)
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use gin_shared::listen::Address;
+use gin_shared::process::{self, OpenFile};
 
 /// TCP_LISTEN in the kernel's `st` column.
 const LISTEN: &str = "0A";
@@ -30,23 +31,11 @@ pub fn holder(address: &Address) -> Option<String> {
         }
         Address::Unix(path) => unix_inodes(path),
     };
-    let processes = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        holds(&entry.path(), &inodes).then_some(pid)
-    });
+    let has = |file: OpenFile| file.socket().is_some_and(|inode| inodes.contains(&inode));
+    let holds = |pid: &i32| process::open_files(*pid).is_ok_and(|mut files| files.any(has));
     // The master before its workers: parents have the smaller PIDs, mostly.
-    let pid = processes.min()?;
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    Some(format!("pid {pid} ({})", name.trim_end()))
-}
-
-fn holds(process: &Path, inodes: &HashSet<u64>) -> bool {
-    let Ok(fds) = fs::read_dir(process.join("fd")) else { return false };
-    fds.flatten().any(|fd| {
-        let target = fs::read_link(fd.path()).unwrap_or_default();
-        let inode = target.to_str().and_then(|t| t.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-        inode.is_some_and(|inode: u64| inodes.contains(&inode))
-    })
+    let pid = process::all().filter(holds).min()?;
+    Some(format!("pid {pid} ({})", process::name(pid)))
 }
 
 fn overlaps(held: SocketAddr, wanted: SocketAddr) -> bool {

@@ -6,15 +6,15 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 use std::time::Duration;
 
 use gin_shared::inherit::NOTIFY_SOCKET;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use gin_shared::process::is_readable;
 use sd_notify::NotifyState;
 
 /// Messages that wait while the service manager takes nothing.
 const QUEUE: usize = 64;
 /// The longest wait for the last messages.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
-/// The longest wait for the service manager to close descriptors. In seconds.
-const BARRIER: i64 = 5;
+/// The longest wait for the service manager to close descriptors.
+const BARRIER: Duration = Duration::from_secs(5);
 
 /// A message, and the descriptors that go with it.
 #[derive(Debug, Default)]
@@ -91,7 +91,6 @@ pub fn forget<'a>(names: impl Iterator<Item = &'a String>) {
     let Ok((read, write)) = io::pipe() else { return };
     if any && sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[write.as_fd()]).is_ok() {
         drop(write);
-        let mut closed = [PollFd::new(&read, PollFlags::IN)];
-        let _ = poll(&mut closed, Some(&Timespec { tv_sec: BARRIER, tv_nsec: 0 }));
+        let _ = is_readable(&read, BARRIER);
     }
 }

@@ -57,7 +57,7 @@ impl SharedMemory {
     /// Whether it was made for so many clients.
     #[must_use]
     pub fn has_room_for(&self, clients: u32) -> bool {
-        let length = rustix::fs::fstat(&self.fd).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
+        let length = nix::sys::stat::fstat(&self.fd).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
         length == HEADER + u64::from(clients) * BUCKET
     }
 

@@ -6,21 +6,20 @@
 //! comes back over the same link; when the program runs, the link is closed by execve itself.
 
 use std::ffi::OsString;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, sendmsg, socketpair};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 
-use super::fault;
-use super::pidfd::Child;
+use super::child::Child;
+use super::{fault, memfd};
 
 /// The helper's `argv[0]`: how the program knows that it is one.
 pub const HELPER: &str = "gin-exec-helper";
@@ -107,9 +106,7 @@ impl Link {
     /// If the memfd cannot be made or the helper is gone.
     pub fn send(&self, spec: &Spec, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         fault::at("spawn.memfd")?;
-        let memfd = memfd_create("gin-spec", MFdFlags::MFD_CLOEXEC)?;
-        let mut file = std::fs::File::from(memfd);
-        file.write_all(&serde_json::to_vec(spec)?)?;
+        let file = memfd::with("gin-spec", &serde_json::to_vec(spec)?)?;
         let all: Vec<RawFd> = std::iter::once(file.as_raw_fd()).chain(fds.iter().map(AsRawFd::as_raw_fd)).collect();
         fault::at("spawn.send")?;
         let (byte, rights) = ([IoSlice::new(b"s")], [ControlMessage::ScmRights(&all)]);

@@ -6,20 +6,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use gin_shared::process;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::fstat;
 use nix::unistd::execve;
 use rustix::process::PidfdGetfdFlags;
 
 use super::adopt_error::AdoptError;
-use super::fault;
+use super::{fault, memfd};
 
 /// The number of the memfd that an execve in place leaves: what the new program goes on with.
 pub const GIN_STATE_FD: &str = "GIN_STATE_FD";
@@ -108,9 +108,7 @@ fn prepare_and_execute(
     pass_on: &[BorrowedFd<'_>],
 ) -> io::Result<std::convert::Infallible> {
     fault::at("reexec.memfd")?;
-    let memfd = memfd_create("gin-state", MFdFlags::empty())?;
-    let mut file = File::from(memfd);
-    file.write_all(state)?;
+    let file = memfd::inheritable("gin-state", state)?;
     let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
     let mut environment = Vec::new();
     for (name, value) in std::env::vars_os().filter(|(name, _)| name != GIN_STATE_FD) {
@@ -146,25 +144,23 @@ pub fn take_socket(pid: i32, process: &OwnedFd, wanted: u64) -> Result<Option<Ow
 ///
 /// # Errors
 /// As [`take_socket`].
-pub fn take_open(pid: i32, process: &OwnedFd, name: &OsStr, wanted: u64) -> Result<Option<OwnedFd>, AdoptError> {
-    let directory = format!("/proc/{pid}/fd");
+pub fn take_open(pid: i32, pidfd: &OwnedFd, name: &OsStr, wanted: u64) -> Result<Option<OwnedFd>, AdoptError> {
     let refused = |what: &str, error: &io::Error| {
         let error = AdoptError::of(error).at(&what);
         let rights = if error.is_transient { String::new() } else { format!(": {RIGHTS}") };
         AdoptError { text: format!("{}{rights}", error.text), ..error }
     };
-    let entries = match std::fs::read_dir(&directory) {
-        Ok(entries) => entries,
+    let files = match process::open_files(pid) {
+        Ok(files) => files,
         // It has ended just now.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(refused(&directory, &error)),
+        Err(error) => return Err(refused(&format!("/proc/{pid}/fd"), &error)),
     };
-    let has = |entry: &std::fs::DirEntry| std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == name);
-    let numbers = entries.flatten().filter(has).filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
+    let numbers = files.filter(|file| file.target.as_os_str() == name).map(|file| file.number);
     for number in numbers {
         let taken = fault::at("adopt.pidfd_getfd")
             .map_err(rustix_errno)
-            .and_then(|()| rustix::process::pidfd_getfd(process, number, PidfdGetfdFlags::empty()));
+            .and_then(|()| rustix::process::pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty()));
         match taken {
             // Its number may be another's by now.
             Ok(fd) if inode(&fd).is_ok_and(|inode| inode == wanted) => return Ok(Some(fd)),

@@ -9,7 +9,7 @@ use super::owned_children::{OwnedChildren, Purpose};
 use crate::exit_status::Exit;
 use crate::generations::program::Program;
 use crate::machine::failure::CommandError;
-use crate::os::pidfd::Child;
+use crate::os::child::Child;
 use crate::os::spawn::{self, Link, Spec};
 
 /// A command that has a process; [`Self::end`] waits for its end.

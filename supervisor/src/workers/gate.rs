@@ -7,7 +7,7 @@ use tokio::task::AbortHandle;
 use crate::generations::program::Program;
 use crate::machine::event::WorkerEvent;
 use crate::machine::failure::CommandError;
-use crate::os::pidfd::Child;
+use crate::os::child::Child;
 use crate::state::Commands;
 
 /// A step of the gate that is under way for a worker; dropped, it ends.

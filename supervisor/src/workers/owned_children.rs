@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use gin_shared::generation::WorkerId;
-use gin_shared::state::ProcessId;
+use gin_shared::process::ProcessId;
 use nix::unistd::Pid;
 
 use crate::os::orphan;

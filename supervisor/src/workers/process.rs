@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use gin_shared::channel::{self, DrainReason, Fates, FromMaster};
 use gin_shared::generation::WorkerId;
-use gin_shared::state::ProcessId;
+use gin_shared::process::ProcessId;
 use nix::sys::signal::Signal;
 
 use crate::descriptor_name;
 use crate::os::channel::{Channel, ChannelListener, between_workers};
+use crate::os::child::Child;
 use crate::os::notify::NotifySocket;
-use crate::os::pidfd::Child;
 use crate::os::private::PrivateListener;
 use crate::os::words::LastWords;
 use crate::state::WorkerRecord;

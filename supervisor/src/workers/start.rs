@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use gin_shared::generation::WorkerId;
 use gin_shared::inherit;
-use gin_shared::state::ProcessId;
+use gin_shared::process::ProcessId;
 use nix::sys::signal::Signal;
 
 use super::Workers;
@@ -21,9 +21,9 @@ use crate::inbox::Message;
 use crate::machine::event::{Event, WorkerEvent};
 use crate::machine::failure::ProbeError;
 use crate::os::channel::ChannelListener;
+use crate::os::child::Child;
 use crate::os::fault;
 use crate::os::notify::NotifySocket;
-use crate::os::pidfd::Child;
 use crate::os::private::PrivateListener;
 use crate::os::runtime::worker_file;
 use crate::os::spawn::{self, Link};

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 
 use gin_shared::listen::Address;
+use gin_shared::process;
 
 /// Connections established at the listeners, by inode.
 #[derive(Debug)]
@@ -25,12 +26,8 @@ impl Connections {
     /// How many of them a process has; `None` if it cannot be looked into.
     #[must_use]
     pub fn of(&self, pid: i32) -> Option<usize> {
-        let fds = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-        let inode = |fd: fs::DirEntry| {
-            let target = fs::read_link(fd.path()).ok()?;
-            target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok()
-        };
-        Some(fds.flatten().filter_map(inode).filter(|inode| self.0.contains(inode)).count())
+        let sockets = process::open_files(pid).ok()?.filter_map(|file| file.socket());
+        Some(sockets.filter(|inode| self.0.contains(inode)).count())
     }
 }
 

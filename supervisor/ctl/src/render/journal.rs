@@ -3,8 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use gin_shared::process::Pidfd;
 
 /// How long the journal may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -30,11 +29,9 @@ fn output(args: &[&str]) -> Option<String> {
     let mut command = Command::new("journalctl");
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let child = command.spawn().ok()?;
-    let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).ok()?;
-    let mut ended = [PollFd::new(&process, PollFlags::IN)];
-    let patience = Timespec { tv_sec: i64::try_from(PATIENCE.as_secs()).unwrap_or(1), tv_nsec: 0 };
-    if poll(&mut ended, Some(&patience)) != Ok(1) {
-        let _ = pidfd_send_signal(&process, Signal::KILL);
+    let process = Pidfd::open(i32::try_from(child.id()).ok()?).ok()??;
+    if !process.has_ended(PATIENCE) {
+        process.kill();
     }
     let output = child.wait_with_output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())

@@ -1,4 +1,4 @@
-//! A process by descriptor: its end is an event, and no other process can be mistaken for it.
+//! A worker's or command's process: its end is an event, and no other process can be mistaken for it.
 
 use std::cell::Cell;
 use std::io;
@@ -9,13 +9,11 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::PidfdFlags;
 use tokio::io::unix::AsyncFd;
 
 use super::fault;
 use crate::exit_status::Exit;
-use gin_shared::state::ProcessId;
+use gin_shared::process::{Pidfd, ProcessId, is_readable};
 
 /// A worker's process: a child of ours, or one that a master before us has left.
 #[derive(Debug)]
@@ -27,50 +25,27 @@ pub struct Child {
     adopted: bool,
 }
 
-/// Opens a process that a state names, unless it is gone: first the pidfd, then its start, and then whether it still lives,
-/// so that no later process of its PID is taken for it.
+/// Opens a process that a state names, unless it is gone. `kept` is its pidfd, if one was kept.
 ///
 /// # Errors
 /// Those of `pidfd_open(2)`, but that it is gone.
-pub fn open_left(process: ProcessId, stored: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+pub fn open_left(process: ProcessId, kept: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
     fault::at("adopt.pidfd_open")?;
-    let Some(pid) = rustix::process::Pid::from_raw(process.pid) else { return Ok(None) };
-    let fd = match stored {
-        // It has been the same process all the time.
-        Some(fd) => fd,
-        None => match rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK) {
-            Ok(fd) => fd,
-            Err(rustix::io::Errno::SRCH) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        },
-    };
-    let same = ProcessId::read(process.pid)? == Some(process);
-    Ok((same && lives(&fd)).then_some(fd))
+    Ok(Pidfd::open_same(process, kept)?.map(OwnedFd::from))
 }
 
-/// SIGKILL to a process that lives, and to its group.
-pub fn kill_with_group(pid: i32, fd: impl AsFd) {
-    if signal_group(fd.as_fd(), Signal::SIGKILL) == Err(Errno::EINVAL) && lives(fd.as_fd()) {
-        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+/// Kills a process and its group.
+pub fn kill_with_group(pid: i32, process: &Pidfd) {
+    kill_group_of(Pid::from_raw(pid), process.as_fd());
+    process.kill();
+}
+
+/// Kills the group of a process that may not be our child: by pidfd (Linux 6.9), because the number of a group that is gone
+/// may be another's; on older kernels by number, while the process lives.
+fn kill_group_of(pid: Pid, process: BorrowedFd<'_>) {
+    if signal_group(process, Signal::SIGKILL) == Err(Errno::EINVAL) && !is_readable(process, Duration::ZERO) {
+        let _ = killpg(pid, Signal::SIGKILL);
     }
-    let _ = rustix::process::pidfd_send_signal(fd.as_fd(), rustix::process::Signal::KILL);
-}
-
-/// Whether its process has not exited yet.
-#[must_use]
-pub fn lives(fd: impl AsFd) -> bool {
-    !has_ended(fd, Duration::ZERO)
-}
-
-/// Waits until its process has exited, for `patience` at most.
-#[must_use]
-pub fn has_ended(fd: impl AsFd, patience: Duration) -> bool {
-    let patience = Timespec {
-        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: patience.subsec_nanos().into(),
-    };
-    let mut ended = [PollFd::new(&fd, PollFlags::IN)];
-    poll(&mut ended, Some(&patience)) == Ok(1)
 }
 
 impl Child {
@@ -79,10 +54,9 @@ impl Child {
     /// # Errors
     /// Those of `pidfd_open(2)`.
     pub fn open(pid: Pid) -> io::Result<Self> {
-        let raw = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(io::ErrorKind::InvalidInput)?;
         fault::at("pidfd.open")?;
-        let fd = rustix::process::pidfd_open(raw, PidfdFlags::NONBLOCK)?;
-        Ok(Self { pid, fd: super::watch::readable(fd)?, reaped: Cell::new(false), adopted: false })
+        let pidfd = Pidfd::open(pid.as_raw())?.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Self { pid, fd: super::watch::readable(OwnedFd::from(pidfd))?, reaped: Cell::new(false), adopted: false })
     }
 
     /// Takes over one that a master before us has started. `child`: it is ours still, for that master has become us.
@@ -126,10 +100,9 @@ impl Child {
     /// # Errors
     /// EPERM, after the worker has changed to a user that we may not signal.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        let signal = rustix::process::Signal::from_named_raw(signal as i32).ok_or(io::ErrorKind::InvalidInput)?;
         fault::at("pidfd.signal")?;
-        match rustix::process::pidfd_send_signal(self.fd.get_ref().as_fd(), signal) {
-            Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
+        match signal_by_pidfd(self.fd(), signal, 0) {
+            Err(Errno::ESRCH) | Ok(()) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -143,22 +116,12 @@ impl Child {
             return Ok(());
         }
         if self.adopted {
-            return self.kill_adopted_group();
+            kill_group_of(self.pid, self.fd());
+            return self.signal(Signal::SIGKILL);
         }
         match killpg(self.pid, Signal::SIGKILL) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => tracing::warn!(pid = self.pid.as_raw(), "cannot end the process group: {}", error.desc()),
-        }
-        self.signal(Signal::SIGKILL)
-    }
-
-    /// The group by pidfd (Linux 6.9), for the number of one that is gone may be another's; else while it lives.
-    fn kill_adopted_group(&self) -> io::Result<()> {
-        match signal_group(self.fd(), Signal::SIGKILL) {
-            Err(Errno::EINVAL) if lives(self.fd()) => {
-                let _ = killpg(self.pid, Signal::SIGKILL);
-            }
-            Ok(()) | Err(_) => {}
         }
         self.signal(Signal::SIGKILL)
     }
@@ -179,10 +142,15 @@ impl Child {
     }
 }
 
-/// SIGKILL and the like to a process's group, by pidfd: rustix has the call without its flags.
-#[allow(unsafe_code, reason = "a system call that no crate has")]
+/// Sends a signal to a process's group, by pidfd.
 fn signal_group(fd: BorrowedFd<'_>, signal: Signal) -> nix::Result<()> {
     const PIDFD_SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
+    signal_by_pidfd(fd, signal, PIDFD_SIGNAL_PROCESS_GROUP)
+}
+
+/// `pidfd_send_signal(2)`: rustix has the call without its flags.
+#[allow(unsafe_code, reason = "a system call that no crate has")]
+fn signal_by_pidfd(fd: BorrowedFd<'_>, signal: Signal, flags: u32) -> nix::Result<()> {
     // SAFETY: three integers and a null pointer, which the call takes for "no siginfo" (pidfd_send_signal(2)).
     let result = unsafe {
         nix::libc::syscall(
@@ -190,7 +158,7 @@ fn signal_group(fd: BorrowedFd<'_>, signal: Signal) -> nix::Result<()> {
             fd.as_raw_fd(),
             signal as i32,
             std::ptr::null::<nix::libc::siginfo_t>(),
-            PIDFD_SIGNAL_PROCESS_GROUP,
+            flags,
         )
     };
     Errno::result(result).map(drop)

@@ -1,0 +1,35 @@
+//! Files in memory (`memfd_create(2)`): messages too long for a socket, and the output of programs.
+
+use std::fs::File;
+use std::io::{self, Seek, Write};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+
+/// An empty file, closed by an execve.
+///
+/// # Errors
+/// Those of `memfd_create(2)`.
+pub fn empty(name: &str) -> io::Result<File> {
+    Ok(File::from(memfd_create(name, MemfdFlags::CLOEXEC)?))
+}
+
+/// A file with `bytes`, at its beginning, closed by an execve.
+///
+/// # Errors
+/// Those of `memfd_create(2)` and `write(2)`.
+pub fn with(name: &str, bytes: &[u8]) -> io::Result<File> {
+    let mut file = empty(name)?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// A file with `bytes` that an execve leaves open. Its position is the end.
+///
+/// # Errors
+/// As [`with`].
+pub fn inheritable(name: &str, bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create(name, MemfdFlags::empty())?);
+    file.write_all(bytes)?;
+    Ok(file)
+}
