@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
-use harness::{Address, binary, fixture, supervisor, times};
+use harness::{Address, binary, fixture, on_change, supervisor, times};
 use serde_json::Value;
 
 #[test]
@@ -32,9 +32,7 @@ fn people_in_browsers_stay_connected_and_hear_everything_once_and_in_order() {
         // Somebody says something between two restarts.
         let length = || std::fs::metadata(&log).unwrap().len();
         let before = length();
-        while length() == before {
-            std::thread::park_timeout(std::time::Duration::from_millis(5));
-        }
+        on_change(&log, "somebody says something", length, |now| *now != before);
         gin.restart();
     }
     people.stdin.take().unwrap().write_all(b"enough\n").unwrap();

@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use harness::{Address, Notifications, PATIENCE, binary, fixture, get};
+use harness::{Address, Notifications, binary, eventually, fixture, get, on_change};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -46,10 +46,9 @@ impl Container {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut container = Self { child, dir };
-        let child = &mut container.child;
-        let ready = told.wait(0, |m| m.starts_with("READY=1"), || child.try_wait().is_ok_and(|s| s.is_some()));
-        assert!(ready.is_ok(), "{}", container.log());
+        let container = Self { child, dir };
+        let ready = told.ready(0, &container.child);
+        assert!(ready.is_ok(), "{ready:?}: {}", container.log());
         container
     }
 
@@ -105,7 +104,6 @@ fn as_pid_1_it_reaps_orphans_whatever_they_end_with() {
         stats.filter(ours).count()
     };
     // Seven grandchildren end after a moment, each in its own way, and nobody awaits them but PID 1.
-    let began = std::time::Instant::now();
     let sleeping = || {
         let marks = std::fs::read_dir("/proc").unwrap().flatten();
         let dir = container.dir.path().display().to_string();
@@ -116,10 +114,9 @@ fn as_pid_1_it_reaps_orphans_whatever_they_end_with() {
         });
         environments.any(|(name, ours)| ours && (name.trim() == "sh" || name.trim() == "sleep"))
     };
-    while sleeping() || zombies() > 0 {
-        assert!(began.elapsed() < PATIENCE, "{} zombies: {}", zombies(), container.log());
-        std::thread::park_timeout(std::time::Duration::from_millis(10));
-    }
+    // They are no children of this test, so the kernel reports their ends to PID 1 alone.
+    let look = || (sleeping(), zombies());
+    eventually("no grandchild is left, not even as a zombie", look, |left| *left == (false, 0));
     assert_eq!(get(&container.http(), "/").unwrap().json()["generation"], "1");
     assert!(!container.log().contains("failed"), "{}", container.log());
     container.stop();
@@ -130,10 +127,9 @@ fn as_any_user_with_a_root_that_cannot_be_written_it_restarts_on_usr2() {
     let container = Container::start("ok", "12345");
     assert_eq!(get(&container.http(), "/").unwrap().json()["generation"], "1");
     kill(container.init(), Signal::SIGUSR2).unwrap();
-    let began = std::time::Instant::now();
-    while get(&container.http(), "/").unwrap().json()["generation"] != "2" {
-        assert!(began.elapsed() < PATIENCE, "{}", container.log());
-    }
+    let log = container.dir.path().join("log");
+    on_change(&log, "the first generation has gone", || container.log(), |log| log.contains("generation 1 gone"));
+    assert_eq!(get(&container.http(), "/").unwrap().json()["generation"], "2");
     // Nothing else could be written.
     assert!(container.log().contains("/dev/shm/gin-12345/shop/"), "{}", container.log());
     container.stop();

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use harness::{Load, Supervisor, supervisor, times};
+use harness::{Load, Supervisor, on_change, supervisor, times};
 
 fn script(dir: &Path, name: &str, body: &str) -> PathBuf {
     let path = dir.join(name);
@@ -140,12 +140,7 @@ fn hooks_are_run_around_a_restart_and_know_what_came_of_it() {
     let user = harness_user();
     let told = |generation: u64| {
         let file = dir.join(format!("told-{generation}"));
-        let began = std::time::Instant::now();
-        // The hook is run beside everything else, and its end is told to nobody but the log.
-        while !file.exists() {
-            assert!(began.elapsed() < harness::PATIENCE, "no {}", file.display());
-            std::thread::park_timeout(std::time::Duration::from_millis(5));
-        }
+        on_change(&dir, &format!("the hook has written {file:?}"), || file.exists(), |exists| *exists);
         std::fs::read_to_string(file).unwrap()
     };
     gin.ctl(&["restart"]).assert(0, &["step=hook name=before_restart outcome=\"done\""]);

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use harness::{Client, Load, Supervisor, supervisor, times};
+use harness::{Client, Load, Supervisor, eventually, supervisor, times};
 
 /// Each client is on the connection that it opened at first.
 fn assert_kept(load: Load, gin: &Supervisor) {
@@ -18,6 +18,12 @@ pub fn asks(client: &mut Client) -> u64 {
     let response = client.get("/").unwrap();
     assert!(response.status == 200 && !response.closes(), "{response:?}");
     response.json()["pid"].as_u64().unwrap()
+}
+
+/// Waits until the client's connection is with the current generation; returns the PID of the worker that has it. The
+/// connection may be on its way, and its worker shows in the next answer alone.
+fn until_new(gin: &Supervisor, client: &mut Client) -> u64 {
+    eventually("a worker of the current generation answers", || asks(client), |pid| is_new(gin, *pid))
 }
 
 fn is_new(gin: &Supervisor, pid: u64) -> bool {
@@ -123,8 +129,7 @@ fn what_is_under_way_ends_where_it_began_and_its_connection_goes_on() {
     pipelined.send(b"TP/1.1\r\nHost: x\r\n\r\n").unwrap();
     assert_eq!(pipelined.response().unwrap().status, 200);
     for client in [&mut expects, &mut upload, &mut slow, &mut { whole.1 }, &mut pipelined, &mut head, &mut cached] {
-        // It may be on its way.
-        while !is_new(&gin, asks(client)) {}
+        until_new(&gin, client);
     }
     gin.ctl(&["restart", "--wait-drained"]).assert(0, &["closed=0 cut=0"]);
     drop((expects, upload, slow, pipelined, head, cached));
@@ -154,13 +159,7 @@ fn fewer_workers_take_what_the_others_had_evenly() {
     events.until("the worker's connections: ");
     events.until("the worker's connections: ");
     for client in &mut clients {
-        let pid = loop {
-            let pid = asks(client);
-            if is_new(&gin, pid) {
-                break pid;
-            }
-        };
-        *count.entry(pid).or_default() += 1;
+        *count.entry(until_new(&gin, client)).or_default() += 1;
     }
     let got: Vec<i64> = gin.workers().iter().map(|worker| count[&u64::try_from(*worker).unwrap()]).collect();
     assert!(got.len() == 2 && got[0].abs_diff(got[1]) <= 10, "{got:?} of {count:?}");
@@ -238,9 +237,8 @@ fn what_comes_of_a_body_behind_the_answer_is_no_request() {
     // Read at some time behind the answer, and never answered: the next answer is the next request's.
     let read = format!("read {} bytes behind the answer", hidden.len());
     asks(&mut client);
-    while !gin.log().contains(&read) {
-        asks(&mut client);
-    }
+    gin.until_log(&read);
+    asks(&mut client);
     drop(client);
     gin.stop();
 }

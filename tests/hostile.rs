@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 
-use harness::{PATIENCE, Supervisor, supervisor};
+use harness::{PATIENCE, Supervisor, eventually, on_change, supervisor};
 
 /// Resident memory of the master, in KiB.
 fn memory(gin: &Supervisor) -> u64 {
@@ -140,12 +140,9 @@ fn an_output_that_nobody_reads_stops_nothing() {
         let answer = send_to(&run.join("control.sock"), cancel);
         assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     }
-    // Nothing is there to cancel, which is logged each time: the pipe is full.
-    let (stderr, began) = (child.stderr.as_ref().unwrap(), std::time::Instant::now());
-    while rustix::io::ioctl_fionread(stderr).unwrap() < 60_000 {
-        assert!(began.elapsed() < PATIENCE, "{:?} bytes", rustix::io::ioctl_fionread(stderr));
-        std::thread::park_timeout(std::time::Duration::from_millis(5));
-    }
+    // Nothing is there to cancel, which is logged each time. A pipe has no event for how full it is.
+    let stderr = child.stderr.as_ref().unwrap();
+    eventually("the pipe is full", || rustix::io::ioctl_fionread(stderr).unwrap(), |bytes| *bytes >= 60_000);
     ctl(&["restart"]).assert(0, &[]);
     ctl(&["scale", "2"]).assert(0, &[]);
     ctl(&["scale", "1"]).assert(0, &[]);
@@ -201,18 +198,12 @@ fn a_malicious_worker_of_another_user_harms_nobody_but_itself() {
     let gin = gin.replace("directory = \"/tmp\"", &format!("directory = {work:?}"));
     let mut child = gin.spawn();
     let report = work.join("report");
-    let began = std::time::Instant::now();
-    while !report.exists() {
-        assert!(!child.is_dead() && began.elapsed() < PATIENCE, "{}", child.log());
-        std::thread::park_timeout(std::time::Duration::from_millis(5));
-    }
-    // It has sent thousands of descriptors by now; those of the message that is just being read are there for a moment.
+    on_change(&work, "the worker has written its report", || (report.exists(), child.log()), |(exists, _)| *exists);
+    // The worker has sent thousands of descriptors by now. The master may just be reading some: those stay for a moment,
+    // and the kernel has no event for their number.
     let directory = format!("/proc/{}/fd", child.pid());
     let descriptors = || std::fs::read_dir(&directory).unwrap().count();
-    while descriptors() >= 60 {
-        assert!(!child.is_dead() && began.elapsed() < PATIENCE, "{} descriptors", descriptors());
-        std::thread::park_timeout(std::time::Duration::from_millis(5));
-    }
+    eventually("the master keeps none of the descriptors", descriptors, |count| *count < 60);
     let peak = child.peak_memory_until_exit();
     // Slot 1 was never ready, whatever slot 0 said of it.
     assert_eq!(child.wait(), 1, "{}", child.log());

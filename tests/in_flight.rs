@@ -3,7 +3,7 @@
 use std::process::Child;
 use std::thread;
 
-use harness::{Client, Response, Supervisor, supervisor};
+use harness::{Client, Response, Supervisor, eventually, supervisor};
 
 #[test]
 fn slow_responses_downloads_and_uploads_are_whole() {
@@ -43,14 +43,10 @@ fn stop(gin: &Supervisor) -> Child {
     stop
 }
 
-/// Until an answer says that the connection closes: the worker may hear of the stop a little later.
-fn until_notice(client: &mut Client) -> Response {
-    loop {
-        let response = client.get("/").unwrap();
-        if response.closes() {
-            return response;
-        }
-    }
+/// Asks until an answer says that the connection closes. The worker may hear of the stop a little later than the test,
+/// and the client learns of it from an answer alone.
+fn until_notice(client: &mut Client) {
+    eventually("an answer says that the connection closes", || client.get("/").unwrap(), Response::closes);
 }
 
 fn assert_stopped(mut gin: Supervisor, mut stop: Child) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use harness::{Client, alone, get, supervisor};
+use harness::{Client, alone, get, on_change, supervisor};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -13,16 +13,11 @@ fn lines(path: &Path) -> Vec<Value> {
     whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"))).collect()
 }
 
-/// Until the file has a line that is meant.
-fn until(path: &Path, is_meant: impl Fn(&Value) -> bool) -> Value {
-    let began = std::time::Instant::now();
-    loop {
-        if let Some(line) = lines(path).into_iter().find(&is_meant) {
-            return line;
-        }
-        assert!(began.elapsed() < harness::PATIENCE, "{:#?}", lines(path));
-        std::thread::park_timeout(std::time::Duration::from_millis(5));
-    }
+/// Waits until the file has a line that is meant.
+fn until(path: &Path, is_meant: impl Fn(&Value) -> bool) {
+    // The directory is watched: the file itself may be renamed, or not be there yet.
+    let directory = path.parent().unwrap();
+    on_change(directory, "the file has the line", || lines(path), |lines| lines.iter().any(&is_meant));
 }
 
 fn asked_for(path: &str) -> impl Fn(&Value) -> bool {
@@ -98,20 +93,13 @@ fn a_file_that_is_full_is_put_aside_and_compressed() {
         client.send(format!("GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: {agent}\r\n\r\n").as_bytes()).unwrap();
         assert_eq!(client.response().unwrap().status, 200);
     }
-    let began = std::time::Instant::now();
-    loop {
-        let mut names: Vec<String> = std::fs::read_dir(dir.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        let gzipped = names.iter().filter(|name| name.ends_with(".log.gz")).count();
-        if (names.len(), gzipped) == (3, 2) {
-            break;
-        }
-        assert!(began.elapsed() < harness::PATIENCE, "{names:?}");
-        std::thread::park_timeout(std::time::Duration::from_millis(20));
-    }
+    let names = || -> Vec<String> {
+        let all = std::fs::read_dir(dir.path()).unwrap();
+        all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let is_done =
+        |names: &Vec<String>| names.len() == 3 && names.iter().filter(|n| n.ends_with(".log.gz")).count() == 2;
+    on_change(dir.path(), "the log and two compressed ones are left", names, is_done);
     assert!(std::fs::metadata(&log).unwrap().len() <= 1 << 20);
     gin.stop();
 }

@@ -1,7 +1,6 @@
 //! A configuration that changes: listeners that come and go, what counts in place, and where settings come from.
 
 use std::net::{TcpListener, UdpSocket};
-use std::time::Duration;
 
 use harness::{Address, Client, Failure, Load, PATIENCE, supervisor};
 use nix::sys::signal::Signal;
@@ -131,11 +130,7 @@ fn a_reload_changes_in_place_what_it_can_and_restarts_for_the_rest() {
     gin.configure(|text| text.replace("max_draining = 9", "max_draining = 3"));
     let workers = gin.workers();
     gin.signal(Signal::SIGHUP);
-    let began = std::time::Instant::now();
-    while gin.log().matches("reload: changed in place").count() < 3 {
-        assert!(began.elapsed() < PATIENCE, "{}", gin.log());
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
+    gin.until_log_again("reload: changed in place", 3);
     assert_eq!(gin.workers(), workers);
     gin.configure(|text| text.replace("max_draining", "max_drainin"));
     gin.ctl(&["reload"]).assert(2, &["supervisor.max_drainin: unknown key; did you mean", "nothing changed"]);

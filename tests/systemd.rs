@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use gin_shared::status::{Role, Status};
-use harness::{Address, Lab, Load, PATIENCE, binary, fixture, get, times};
+use harness::{Address, Lab, Load, binary, eventually, fixture, get, times};
 
 /// A lab with /etc/gin/shop.toml and the units that `gin-ctl unit` makes of it, used as they are.
 fn shop(settings: &str, command: &str) -> Lab {
@@ -39,13 +39,16 @@ fn http(lab: &Lab) -> Address {
     Address::Unix(lab.dir().join("http.sock"))
 }
 
-/// Until it holds; what it is about is the service manager's own doing, of which there is no event to be had.
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "never: {what}");
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
+/// Waits until a property of a unit has this value. systemd tells a test nothing, so its view is polled.
+fn until_property(lab: &Lab, unit: &str, name: &str, value: &str) {
+    eventually(&format!("{name} of {unit} is {value}"), || lab.property(unit, name), |seen| seen == value);
+}
+
+/// Waits until systemd has started a unit again by itself, and the unit is active.
+fn until_started_again(lab: &Lab, unit: &str, restarts: &str) {
+    let look = || (lab.property(unit, "NRestarts"), lab.property(unit, "ActiveState"));
+    // systemd tells a test nothing, so its view is polled.
+    eventually(&format!("{unit} was started again"), look, |(count, state)| count != restarts && state == "active");
 }
 
 #[test]
@@ -117,7 +120,7 @@ fn a_start_that_fails_ends_at_once_with_the_reason() {
     // A configuration that cannot be used is not tried again.
     lab.ok(&["sh", "-c", "echo 'wrong = 1' > /etc/gin/shop.toml"]);
     assert_ne!(lab.run(&["systemctl", "start", "shop"]).0, 0);
-    eventually("it rests", || lab.property("shop", "SubState") == "failed");
+    until_property(&lab, "shop", "SubState", "failed");
     assert_eq!((lab.property("shop", "ExecMainStatus"), lab.property("shop", "NRestarts")), ("2".into(), "0".into()));
 }
 
@@ -128,7 +131,7 @@ fn with_a_socket_unit_a_stop_and_a_start_under_load_refuse_nobody() {
     lab.ok(&["systemctl", "start", "shop.socket"]);
     // The first client starts it.
     assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
-    eventually("it is active", || lab.property("shop", "ActiveState") == "active");
+    until_property(&lab, "shop", "ActiveState", "active");
     let load = Load::new().one_shot(&http(&lab), 8);
     for _ in 0..times(3, 10) {
         load.flows(100);
@@ -151,9 +154,7 @@ fn the_watchdog_ends_a_master_that_hangs() {
     // It lives for longer than the interval while it pings.
     lab.ok(&["systemctl", "reload", "shop"]);
     lab.ok(&["kill", "-STOP", &main]);
-    eventually("it was started again", || {
-        lab.property("shop", "NRestarts") != "0" && lab.property("shop", "ActiveState") == "active"
-    });
+    until_started_again(&lab, "shop", "0");
     assert_ne!(lab.property("shop", "MainPID"), main);
     assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
     lab.ok(&["systemctl", "stop", "shop"]);
@@ -188,12 +189,13 @@ fn one_worker_killed_for_memory_does_not_end_the_service() {
     );
     lab.ok(&["python3", "-c", &tell]);
     lab.ok(&["bash", "-c", &format!("(echo 0 >{cgroup}/cgroup.procs; exec sleep 0.3) & exit 0")]);
-    let killed = || lab.ok(&["journalctl", "--no-pager"]).contains("systemd-oomd killed 1 process");
-    eventually("systemd has seen it", killed);
-    eventually("it was replaced", || {
-        let workers = lab.ok(&["pgrep", "-P", &main]);
+    // Neither systemd nor pgrep sends an event.
+    let journal = || lab.ok(&["journalctl", "--no-pager"]);
+    eventually("systemd has seen the kill", journal, |text| text.contains("systemd-oomd killed 1 process"));
+    let look = || (lab.ok(&["pgrep", "-P", &main]), lab.property("shop", "StatusText"));
+    eventually("the killed worker was replaced", look, |(workers, status)| {
         let replaced = workers.lines().count() == 2 && !workers.lines().any(|pid| pid == victim);
-        replaced && lab.property("shop", "StatusText").ends_with("2/2")
+        replaced && status.ends_with("2/2")
     });
     assert_eq!((lab.property("shop", "ActiveState"), lab.property("shop", "MainPID")), ("active".into(), main));
     assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
@@ -254,7 +256,8 @@ fn the_shipped_units_work_and_gin_server_is_hardened() {
     assert_eq!(get(&server, "/livez").unwrap().status, 200);
     // Requests are lines of the journal, with their fields.
     let is_line = |line: &serde_json::Value| line["MESSAGE"] == "GET /livez 200" && line["F_STATUS"] == "200";
-    eventually("a request in the journal", || lab.journal("gin-server").iter().any(is_line));
+    // journald takes its time, and tells nobody.
+    eventually("a request is in the journal", || lab.journal("gin-server"), |lines| lines.iter().any(is_line));
     let load = Load::new().one_shot(&server, 4);
     load.flows(50);
     lab.ok(&["systemctl", "reload", "gin-server"]);
@@ -291,9 +294,7 @@ fn pids(lab: &Lab, instance: &str) -> Vec<i32> {
 fn kill_main(lab: &Lab, unit: &str) {
     let (main, restarts) = (lab.property(unit, "MainPID"), lab.property(unit, "NRestarts"));
     lab.ok(&["kill", "-KILL", &main]);
-    eventually("it was started again", || {
-        lab.property(unit, "NRestarts") != restarts && lab.property(unit, "ActiveState") == "active"
-    });
+    until_started_again(lab, unit, &restarts);
     assert_ne!(lab.property(unit, "MainPID"), main);
 }
 
@@ -334,9 +335,9 @@ fn a_killed_main_process_comes_back_to_its_workers_and_a_stop_leaves_nothing() {
     // All of it at once, as a kill of the control group does: what systemd has kept is no obstacle.
     let main = lab.property("shop", "MainPID");
     lab.ok(&["systemctl", "kill", "-s", "KILL", "shop"]);
-    eventually("it boots again", || {
-        lab.property("shop", "MainPID") != main && lab.property("shop", "ActiveState") == "active"
-    });
+    // systemd tells a test nothing, so its view is polled.
+    let look = || (lab.property("shop", "MainPID"), lab.property("shop", "ActiveState"));
+    eventually("it boots again", look, |(pid, state)| *pid != main && state == "active");
     assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
     let stored: u32 = lab.property("shop", "NFileDescriptorStore").parse().unwrap();
     // A listener, the state, two workers with two each, a program, and those of what may drain.
@@ -382,7 +383,7 @@ fn between_a_death_and_the_next_start_gin_ctl_tells_what_serves_and_ends_what_a_
     lab.unit("shop.service.d/time.conf", "[Service]\nRestartSec=600s\n");
     lab.ok(&["systemctl", "start", "shop"]);
     lab.ok(&["kill", "-KILL", &lab.property("shop", "MainPID")]);
-    eventually("it waits for its restart", || lab.property("shop", "SubState") == "auto-restart");
+    until_property(&lab, "shop", "SubState", "auto-restart");
     let (code, said) = lab.run(&[&ctl(), "status", "shop"]);
     assert!(code == 3 && said.contains("no supervisor, but worker"), "{said}");
     // As ExecStopPost= runs it: after a crash the workers are the next master's; after a stop they are nobody's.
@@ -424,9 +425,10 @@ fn a_start_that_times_out_after_a_death_leaves_the_workers_and_their_socket() {
     lab.ok(&["touch", "/run/slow"]);
     let workers = ps(&lab, "fixture-worker");
     lab.ok(&["kill", "-KILL", &lab.property("shop", "MainPID")]);
-    eventually("a start has timed out", || lab.property("shop", "NRestarts") == "2");
+    // A start that has timed out counts as one more.
+    until_property(&lab, "shop", "NRestarts", "2");
     lab.ok(&["rm", "/run/slow"]);
-    eventually("it serves again", || lab.property("shop", "ActiveState") == "active");
+    until_property(&lab, "shop", "ActiveState", "active");
     assert_eq!(ps(&lab, "fixture-worker"), workers);
     assert_eq!(get(&http(&lab), "/").unwrap().status, 200);
     lab.ok(&["systemctl", "stop", "shop"]);

@@ -1,6 +1,6 @@
 //! Who takes connections over may die, hang, lie full, or be replaced: nobody loses more than was in hand.
 
-use harness::{Client, Supervisor, binary, fixture, supervisor, times};
+use harness::{Client, Supervisor, binary, eventually, fixture, supervisor, times};
 
 use crate::handover::asks;
 
@@ -139,8 +139,8 @@ fn a_worker_of_the_first_version_drains_as_it_always_did() {
     asks(&mut client);
     gin.configure(|text| text.replace(&commands[0], &commands[1]));
     gin.restart();
-    // The order may be on its way.
-    while !client.get("/").unwrap().closes() {}
+    // The order may be on its way. The client learns of it from an answer alone.
+    eventually("an answer says that the connection closes", || client.get("/").unwrap(), harness::Response::closes);
     // Nobody gives anything either, nor is asked to.
     let mut client = Client::connect(&gin.tcp()).unwrap();
     let pid = asks(&mut client);
@@ -178,8 +178,10 @@ fn when_the_taker_of_a_slot_is_lost_the_others_take() {
         assert!(answer.body == b"slow\n" && !answer.closes(), "{answer:?} {}", gin.log());
     }
     let other = u64::try_from(lost[1]).unwrap();
-    // It may be on its way.
-    clients.iter_mut().for_each(|client| while asks(client) != other {});
+    // The connection may be on its way. Its worker shows in the next answer alone.
+    for client in &mut clients {
+        eventually("the other worker has the connection", || asks(client), |pid| *pid == other);
+    }
     drop(clients);
     gin.stop();
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use harness::{Address, Client, Supervisor, supervisor, times};
+use harness::{Address, Client, Supervisor, eventually, supervisor, times};
 
 /// A client's WebSocket.
 struct WebSocket(Client);
@@ -58,16 +58,14 @@ fn a_websocket_goes_over_between_two_messages_and_not_within_one() {
         assert_eq!(parts.next(), (0x8a, b"between".to_vec()));
         gin.restart();
         let new = gin.workers()[0];
-        // The old one may still have it at first.
-        let heard_by = loop {
+        // The old worker may still have the socket at first. Its worker shows in the next message alone.
+        let say = || {
             said += 1;
             idle.0.send(&WebSocket::frame(0x82, b"abc")).unwrap();
             let text = idle.text();
-            let pid = text.strip_prefix(&format!("{said} 3 ")).expect("no message is lost").to_owned();
-            if pid != old.to_string() {
-                break pid;
-            }
+            text.strip_prefix(&format!("{said} 3 ")).expect("no message is lost").to_owned()
         };
+        let heard_by = eventually("another worker has the socket", say, |pid| *pid != old.to_string());
         assert_eq!(heard_by, new.to_string());
         slow.0.send(second).unwrap();
         assert_eq!(slow.text(), format!("{round} 300 {old}"));

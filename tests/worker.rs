@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use harness::{Address, Client, Failure, alone, binary, get};
+use harness::{Address, Client, Failure, alone, binary, eventually, get};
 
 #[test]
 fn gin_server_serves_without_a_supervisor() {
@@ -28,8 +28,8 @@ fn on_a_stop_readyz_says_so_first_and_accepting_goes_on() {
     let mut kept = Client::connect(server.address()).unwrap();
     kept.get("/").unwrap();
     server.stop();
-    // Until the signal has arrived it is ready still.
-    while kept.get("/readyz").unwrap().status == 200 {}
+    // The worker stays ready until the signal has arrived, and says so when it is asked.
+    eventually("/readyz turns", || kept.get("/readyz").unwrap().status, |status| *status != 200);
     let new = get(server.address(), "/").unwrap();
     assert_eq!(new.status, 200, "accepting goes on");
     assert!(server.wait().success());

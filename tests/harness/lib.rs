@@ -1,7 +1,8 @@
 //! Starts the real binaries, loads them, and counts each way in which a client can be hurt.
 //!
-//! Nothing here sleeps to wait for something: a start is awaited on NOTIFY_SOCKET, an upgrade on gin-ctl or on the events
-//! stream, an end on the process itself.
+//! Tests meet the programs on events: a start on NOTIFY_SOCKET, an upgrade on gin-ctl or on the events stream, an end on
+//! a pidfd, a line of a log on inotify. State that has no event is polled in one place, [`eventually`], which says when
+//! that is allowed. The only other sleep paces the clients of a [`Load`].
 
 #![allow(clippy::unwrap_used, reason = "a harness fails by panicking: that is its verdict")]
 
@@ -15,6 +16,7 @@ mod notify;
 mod place;
 mod releases;
 mod supervisor;
+mod waiting;
 
 pub use alone::{Alone, alone, alone_in};
 pub use builder::{Builder, supervisor};
@@ -26,8 +28,9 @@ pub use notify::Notifications;
 pub use place::{binary, fake_clock, fixture, points, soak, times};
 pub use releases::Releases;
 pub use supervisor::Supervisor;
+pub use waiting::{eventually, on_change};
 
 use std::time::Duration;
 
-/// Nothing in these tests takes so long; what does is a failure.
+/// Longest wait for anything in these tests. A longer one is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(45);

@@ -2,9 +2,12 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::PATIENCE;
 
@@ -12,7 +15,7 @@ use crate::PATIENCE;
 #[derive(Debug, Clone)]
 pub struct Notifications(Arc<(Mutex<Vec<String>>, Condvar)>, Arc<Mutex<Vec<String>>>, PathBuf);
 
-/// What the tests say themselves, to know that all before it was read.
+/// Start of the messages that the tests send themselves: whoever reads one has read all before it.
 const MARK: &str = "X_MARK=";
 
 impl Notifications {
@@ -71,36 +74,45 @@ impl Notifications {
         self.1.lock().unwrap().clone()
     }
 
-    /// Waits for a message for which `is_it` holds, behind the first `after`; gives how many there are up to it.
+    /// Waits until `process` has sent READY=1 behind the first `after` messages; returns how many messages there are up to it.
     ///
     /// # Errors
-    /// If none comes in time, or `over` says that none will: what came.
-    pub fn wait(
-        &self,
-        after: usize,
-        is_it: impl Fn(&str) -> bool,
-        mut over: impl FnMut() -> bool,
-    ) -> Result<usize, Vec<String>> {
-        let began = Instant::now();
-        let mut messages = self.0.0.lock().unwrap();
-        loop {
-            if let Some(index) = messages.iter().skip(after).position(|message| is_it(message)) {
-                return Ok(after + index + 1);
-            }
-            if began.elapsed() > PATIENCE || over() {
-                return Err(messages.clone());
-            }
-            messages = self.0.1.wait_timeout(messages, std::time::Duration::from_millis(100)).unwrap().0;
+    /// All messages, if the process ends before, or does not send it within [`PATIENCE`].
+    ///
+    /// # Panics
+    /// If the process cannot be watched.
+    pub fn ready(&self, after: usize, process: &Child) -> Result<usize, Vec<String>> {
+        let ended = format!("{MARK}{} has ended", process.id());
+        let (pidfd, path) = (pidfd_open(Pid::from_child(process), PidfdFlags::empty()).unwrap(), self.2.clone());
+        let mark = ended.clone();
+        std::thread::spawn(move || {
+            // All that the process has sent is in the socket's queue by now, so the mark comes behind it.
+            let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None);
+            let _ = UnixDatagram::unbound().and_then(|socket| socket.send_to(mark.as_bytes(), path));
+        });
+        let is_over = |message: &str| message.starts_with("READY=1") || message == ended;
+        match self.find(after, is_over) {
+            Some((count, message)) if message != ended => Ok(count),
+            _ => Err(self.all()),
         }
     }
 
-    /// The same for a message that has this line.
+    /// Waits for a message with this line behind the first `after` messages; returns how many messages there are up to it.
     ///
     /// # Panics
     /// If none comes.
     #[must_use]
     pub fn until(&self, after: usize, line: &str) -> usize {
-        let found = self.wait(after, |message| message.lines().any(|l| l == line), || false);
-        found.unwrap_or_else(|all| panic!("no {line}: {all:#?}"))
+        let found = self.find(after, |message| message.lines().any(|l| l == line));
+        found.unwrap_or_else(|| panic!("no {line}: {:#?}", self.all())).0
+    }
+
+    /// The first message behind `after` for which `is_it` holds, and how many there are up to it; none if none comes in time.
+    fn find(&self, after: usize, is_it: impl Fn(&str) -> bool) -> Option<(usize, String)> {
+        let place = |messages: &Vec<String>| messages.iter().skip(after).position(|message| is_it(message));
+        let messages = self.0.0.lock().unwrap();
+        let is_missing = |messages: &mut Vec<String>| place(messages).is_none();
+        let (messages, _) = self.0.1.wait_timeout_while(messages, PATIENCE, is_missing).unwrap();
+        place(&messages).map(|index| (after + index + 1, messages[after + index].clone()))
     }
 }

@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
 use gin_shared::generation::Generation;
 use gin_shared::status::{Role, Status};
@@ -15,7 +14,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::control::{Ctl, Events, status};
-use crate::{Address, Load, Notifications, PATIENCE, Releases, Response, binary, get};
+use crate::{Address, Load, Notifications, Releases, Response, binary, eventually, get, on_change};
 
 /// One that runs. Killed, with its workers, when dropped.
 #[derive(Debug)]
@@ -130,11 +129,8 @@ impl Supervisor {
     /// # Panics
     /// If it does not.
     pub fn until_log_again(&self, part: &str, times: usize) {
-        let began = std::time::Instant::now();
-        while self.log().matches(part).count() < times {
-            assert!(began.elapsed() < PATIENCE, "{part:?} is not said: {}", self.log());
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
+        let what = format!("the log has {part:?} {times} times");
+        on_change(&self.dir.path().join("log"), &what, || self.log(), |log| log.matches(part).count() >= times);
     }
 
     /// How it is.
@@ -251,9 +247,7 @@ impl Supervisor {
     }
 
     pub(super) fn until_ready(&mut self, after: usize) {
-        let child = &mut self.child;
-        let gone = || child.try_wait().is_ok_and(|status| status.is_some());
-        if let Err(all) = self.told.wait(after, |message| message.starts_with("READY=1"), gone) {
+        if let Err(all) = self.told.ready(after, &self.child) {
             panic!("it does not serve ({all:?}): {}", self.predicament());
         }
     }
@@ -265,14 +259,15 @@ impl Supervisor {
     #[must_use]
     pub fn peak_memory_until_exit(&mut self) -> u64 {
         let file = format!("/proc/{}/status", self.child.id());
-        let (mut peak, began) = (0, std::time::Instant::now());
-        while !self.is_dead() {
-            assert!(began.elapsed() < PATIENCE, "it does not end: {}", self.log());
+        let mut peak = 0;
+        // The kernel shows the peak only while the process lives, so it is read again and again until the end.
+        let look = || {
             let status = std::fs::read_to_string(&file).unwrap_or_default();
             let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
             peak = line.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(peak);
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
+            self.is_dead()
+        };
+        eventually("the master has ended", look, |is_dead| *is_dead);
         peak
     }
 
