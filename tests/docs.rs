@@ -103,7 +103,8 @@ fn every_message_of_the_troubleshooting_page_exists() {
 }
 
 #[test]
-fn links_and_units_named_in_the_documents_are_there() {
+fn files_that_the_documents_link_to_are_there() {
+    let mut checked = 0;
     for page in
         ["README.md", "systemd/README.md", "systemd/recipes/README.md", "systemd/COMING-FROM.md", "ARCHITECTURE.md"]
     {
@@ -113,9 +114,11 @@ fn links_and_units_named_in_the_documents_are_there() {
             if !target.contains("://") && !target.starts_with('#') {
                 let there = file.parent().unwrap().join(target.split('#').next().unwrap());
                 assert!(there.exists(), "{page} links to {target}");
+                checked += 1;
             }
         }
     }
+    assert!(checked > 10, "{checked} links");
 }
 
 #[test]

@@ -154,5 +154,6 @@ fn http2_clients_see_no_error() {
         (nghttp.join().unwrap(), curl.join().unwrap())
     });
     println!("{rounds:?} rounds");
+    assert!(rounds.0 > 0 && rounds.1 > 0, "{rounds:?}");
     gin.stop();
 }

@@ -42,10 +42,10 @@ fn heads_and_first_bytes_have_their_time() {
     assert_eq!(silent.until_closed().unwrap(), b"");
     let mut half = Client::connect(server.address()).unwrap();
     half.send(b"GET / HTTP/1.1\r\nHost").unwrap();
-    let _ = half.until_closed();
+    assert_eq!(half.until_closed().unwrap(), b"");
     let mut preface = Client::connect(server.address()).unwrap();
     preface.send(b"PRI * HTTP/2").unwrap();
-    let _ = preface.until_closed();
+    assert_eq!(preface.until_closed().unwrap(), b"");
     let mut idle = Client::connect(server.address()).unwrap();
     idle.get("/").unwrap();
     assert_eq!(idle.until_closed().unwrap(), b"");
