@@ -1,7 +1,6 @@
 //! What begins before a restart or a stop and ends after it.
 
 use std::process::Child;
-use std::thread;
 
 use harness::{Client, Response, Supervisor, eventually, supervisor};
 
@@ -11,10 +10,12 @@ fn slow_responses_downloads_and_uploads_are_whole() {
     let address = gin.tcp();
     let old = gin.workers();
 
-    let mut slow = Client::connect(&address).unwrap();
-    slow.send(b"GET /slow?ms=1500 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut download = Client::connect(&address).unwrap();
-    download.send(b"GET /download?mb=20&ms=1500 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let hold = gin.hold();
+    let mut held = Client::asking(&address, &hold.request()).unwrap();
+    let request = hold.arrived();
+    // More than the sockets hold: it goes on when the client reads.
+    let mut download = Client::asking(&address, "GET /download?mb=20 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let head = download.head().unwrap();
     let mut upload = Client::connect(&address).unwrap();
     upload.send(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n").unwrap();
     upload.send(&[b'x'; 100_000]).unwrap();
@@ -26,12 +27,14 @@ fn slow_responses_downloads_and_uploads_are_whole() {
     gin.restart();
     upload.send(&[b'x'; 100_000]).unwrap();
 
-    let upload = upload.response().unwrap();
-    assert_eq!(upload.json()["length"], 300_000);
-    assert!(old.contains(&i32::try_from(upload.json()["pid"].as_i64().unwrap()).unwrap()), "not the first generation");
-    assert_eq!(slow.response().unwrap().body, b"slow\n");
-    let download = thread::spawn(move || download.response().unwrap());
-    assert_eq!(download.join().unwrap().body.len(), 20 * 1024 * 1024);
+    let answer = upload.response().unwrap();
+    assert_eq!(answer.json()["length"], 300_000);
+    assert!(old.contains(&i32::try_from(answer.json()["pid"].as_i64().unwrap()).unwrap()), "not the first generation");
+    request.release();
+    assert_eq!(held.response().unwrap().body, b"held\n");
+    assert_eq!(download.rest_of(head).unwrap().body.len(), 20 << 20);
+    // A stop waits for idle clients.
+    drop((held, download, upload));
     gin.stop();
 }
 

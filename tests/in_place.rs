@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use harness::{Client, Supervisor, binary, eventually, supervisor, times};
+use harness::{Client, Ctl, Supervisor, binary, eventually, supervisor, times};
 
 #[test]
 fn upgraded_in_place_under_load_the_master_keeps_its_pid_and_its_workers() {
@@ -236,19 +236,18 @@ fn a_program_that_is_replaced_after_it_was_checked_is_not_executed() {
     let dir = tempfile::tempdir_in("/tmp").unwrap();
     let program = dir.path().join("gin-supervisor");
     install(&binary("gin-supervisor"), &program);
-    let settings = "soak = \"0s\"";
-    let gin = supervisor().program(&program).ours("one", "ok").set(settings).start();
-    gin.configure(|text| text.replace("soak = \"0s\"", "soak = \"8s\""));
+    let gin = supervisor().program(&program).ours("one", "ok").set("soak = \"0s\"").start();
+    let hold = gin.hold();
+    gin.configure(|text| text.replace("soak", &format!("{}\nsoak", hold.warm_up())));
     let mut events = gin.events();
     let restart = gin.ctl_in_background(&["restart"]);
-    events.until("serving");
+    let candidate = hold.arrived();
     let upgrade = gin.ctl_in_background(&["upgrade-supervisor"]);
     events.until("a command waits");
     install(Path::new("/bin/false"), &program);
-    assert!(restart.wait_with_output().unwrap().status.success());
-    let output = upgrade.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.code() == Some(1) && said.contains("was replaced after it was checked"), "{said}");
+    candidate.release();
+    Ctl::from(restart.wait_with_output().unwrap()).assert(0, &[]);
+    Ctl::from(upgrade.wait_with_output().unwrap()).assert(1, &["was replaced after it was checked"]);
     assert_eq!(gin.get("/").status, 200);
     // A control socket that somebody has removed is there again afterwards.
     install(&binary("gin-supervisor"), &program);

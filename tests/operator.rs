@@ -1,16 +1,22 @@
 //! What an operator asks for, and what the exit code says.
 
-use harness::supervisor;
+use harness::{Client, Ctl, supervisor};
 use nix::sys::signal::Signal;
 
 #[test]
 fn a_restart_waits_its_turn_or_says_busy() {
-    let gin = supervisor().ours("one", "ok").set("soak = \"3s\"").start();
-    let mut events = gin.events();
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let hold = gin.hold();
+    gin.configure(|text| text.replace("soak", &format!("{}\nsoak", hold.warm_up())));
     gin.ctl(&["restart", "--no-wait"]).assert(0, &["accepted"]);
-    events.until("generation 2 begins");
+    let candidate = hold.arrived();
     gin.ctl(&["restart", "--no-queue"]).assert(4, &["generation 2 is on its way"]);
-    gin.ctl(&["restart"]).assert(0, &["step=waiting", "generation 3 serves"]);
+    let mut events = gin.events();
+    let restart = gin.ctl_in_background(&["restart"]);
+    events.until("a command waits");
+    candidate.release();
+    drop(hold);
+    Ctl::from(restart.wait_with_output().unwrap()).assert(0, &["step=waiting", "generation 3 serves"]);
     gin.stop();
 }
 
@@ -21,7 +27,7 @@ fn a_restart_that_takes_too_long_or_is_cancelled_changes_nothing() {
     gin.ctl(&["restart", "--timeout", "300ms"]).assert(6, &["not done within 300ms", "generation 1 serves, 1/1"]);
     let socket = gin.socket();
     let mut events = gin.events();
-    let waiting = std::thread::spawn(move || harness::Ctl::run(&socket, &["restart"]));
+    let waiting = std::thread::spawn(move || Ctl::run(&socket, &["restart"]));
     events.until("generation 3 started");
     gin.ctl(&["cancel"]).assert(0, &["cancelled"]);
     waiting.join().unwrap().assert(6, &["cancelled: by root"]);
@@ -37,13 +43,20 @@ fn too_many_draining_generations_make_the_next_one_wait() {
         .set("soak = \"0s\"\nmax_draining = 1")
         .section("[timeouts]\nshutdown = \"20s\"")
         .start();
-    let mut slow = harness::Client::connect(&gin.tcp()).unwrap();
-    slow.send(b"GET /slow?ms=4000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let _ = gin.get("/");
+    let hold = gin.hold();
+    let mut client = Client::asking(&gin.tcp(), &hold.request()).unwrap();
+    let request = hold.arrived();
     gin.restart();
     gin.ctl(&["restart", "--no-queue"]).assert(4, &["waiting for generation 1"]);
-    gin.ctl(&["restart"]).assert(0, &["max_draining = 1; waiting for generation 1", "generation 3 serves"]);
-    assert_eq!(slow.response().unwrap().body, b"slow\n");
+    let mut events = gin.events();
+    let restart = gin.ctl_in_background(&["restart"]);
+    events.until("a command waits");
+    request.release();
+    let said = ["max_draining = 1; waiting for generation 1", "generation 3 serves"];
+    Ctl::from(restart.wait_with_output().unwrap()).assert(0, &said);
+    assert_eq!(client.response().unwrap().body, b"held\n");
+    // A stop waits for idle clients.
+    drop(client);
     gin.stop();
 }
 
@@ -66,9 +79,9 @@ fn stop_ends_everything_and_says_when() {
     gin.ctl(&["stop"]).assert(0, &["stopped"]);
     gin.assert_gone(0);
     let mut gin = supervisor().ours("one", "ok").start();
-    let mut slow = harness::Client::connect(&gin.tcp()).unwrap();
-    slow.send(b"GET /slow?ms=600000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let _ = gin.get("/");
+    let hold = gin.hold();
+    let _client = Client::asking(&gin.tcp(), &hold.request()).unwrap();
+    let _request = hold.arrived();
     gin.ctl(&["stop", "--fast"]).assert(0, &["stopped"]);
     gin.assert_gone(0);
 }
@@ -76,7 +89,7 @@ fn stop_ends_everything_and_says_when() {
 #[test]
 fn status_list_history_and_events_tell_what_is() {
     let gin = supervisor().workers(2).ours("one", "ok").and_unix().set("soak = \"0s\"").start();
-    let mut kept = harness::Client::connect(&gin.tcp()).unwrap();
+    let mut kept = Client::connect(&gin.tcp()).unwrap();
     kept.get("/").unwrap();
     gin.signal(Signal::SIGUSR2);
     gin.restart();
@@ -88,6 +101,8 @@ fn status_list_history_and_events_tell_what_is() {
     let json: serde_json::Value = serde_json::from_str(&gin.ctl(&["--json", "status"]).out).unwrap();
     assert_eq!((json["instance"].as_str(), json["state"].as_str()), (Some("shop"), Some("serving")));
     gin.ctl(&["history"]).assert(0, &["done in", "SIGUSR2 from root (pid"]);
+    // A stop waits for idle clients.
+    drop(kept);
     gin.stop();
 }
 

@@ -231,8 +231,7 @@ fn a_deploy_group_may_restart_and_others_may_not() {
             .arg("restart")
             .output()
             .unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ctl { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+        Ctl::from(output)
     };
     as_user("--clear-groups").assert(5, &[]);
     as_user("--groups=users").assert(0, &["20261121T1144", "generation 2 serves"]);

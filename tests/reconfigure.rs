@@ -30,16 +30,16 @@ fn listeners_come_and_go_with_a_restart_and_nobody_on_the_others_notices() {
     assert_eq!(std::os::unix::fs::MetadataExt::ino(&file), inode);
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o777, 0o640);
     // Removed: it closes when the last worker that has it has drained, and not before.
-    let mut slow = Client::connect(&unix).unwrap();
-    slow.send(b"GET /slow?ms=1500 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let connected = Client::connect(&unix).is_ok();
-    assert!(connected);
+    let hold = gin.hold();
+    let mut client = Client::asking(&unix, &hold.request()).unwrap();
+    let request = hold.arrived();
     gin.configure(|text| text.split("[[supervisor.listen]]\nname = \"admin\"").next().unwrap().to_owned());
     gin.restart();
     assert!(dir.join("extra.sock").exists(), "closed under a request");
-    assert_eq!(slow.response().unwrap().status, 200);
     let mut events = gin.events();
-    drop(slow);
+    request.release();
+    assert_eq!(client.response().unwrap().status, 200);
+    drop(client);
     if gin.status().generations.len() > 1 {
         events.until("gone");
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
-use harness::{Load, binary, get, supervisor, times};
+use harness::{Client, Load, binary, get, supervisor, times};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -41,15 +41,16 @@ fn signals_during_an_upgrade_are_coalesced() {
 #[test]
 fn usr2_during_a_stop_does_not_keep_it_from_stopping() {
     let mut gin = supervisor().ours("one", "ok").start();
-    let mut slow = harness::Client::connect(&gin.tcp()).unwrap();
-    slow.send(b"GET /slow?ms=600 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let _ = gin.get("/");
+    let hold = gin.hold();
+    let mut client = Client::asking(&gin.tcp(), &hold.request()).unwrap();
+    let request = hold.arrived();
     let mut events = gin.events();
     gin.signal(Signal::SIGTERM);
     events.until("stopping");
     gin.signal(Signal::SIGUSR2);
     gin.ctl(&["restart"]).assert(5, &["stopping"]);
-    assert_eq!(slow.response().unwrap().body, b"slow\n");
+    request.release();
+    assert_eq!(client.response().unwrap().body, b"held\n");
     gin.assert_gone(0);
 }
 
@@ -67,9 +68,9 @@ fn term_during_an_upgrade_stops_both_generations() {
 #[test]
 fn term_twice_stops_at_once() {
     let mut gin = supervisor().ours("one", "ok").start();
-    let mut slow = harness::Client::connect(&gin.tcp()).unwrap();
-    slow.send(b"GET /slow?ms=600000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let _ = gin.get("/");
+    let hold = gin.hold();
+    let _client = Client::asking(&gin.tcp(), &hold.request()).unwrap();
+    let _request = hold.arrived();
     let mut events = gin.events();
     gin.signal(Signal::SIGTERM);
     events.until("draining");

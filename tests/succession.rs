@@ -1,7 +1,7 @@
 //! The master is killed, or hangs: clients do not notice, and the next one is in full command.
 
 use gin_shared::generation::Generation;
-use harness::{Address, Load, Report, Supervisor, points, supervisor, times};
+use harness::{Address, Ctl, Load, Report, Supervisor, points, supervisor, times};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -17,10 +17,8 @@ fn a_restart_under_way_is_followed_over_a_death_and_an_upgrade_waits_for_it() {
     gin.ctl(&["rollback"]).assert(4, &["generation 2 is on its way"]);
     gin.kill();
     gin.start_again();
-    let output = restart.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(6), "{said}");
-    assert!(said.contains("the supervisor died") && said.contains("generation 1 serves"), "{said}");
+    let restart = Ctl::from(restart.wait_with_output().unwrap());
+    restart.assert(6, &["the supervisor died", "generation 1 serves"]);
     assert_eq!(gin.generation(), Generation(1));
     gin.stop();
 }

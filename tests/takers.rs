@@ -27,8 +27,9 @@ fn what_a_lost_taker_did_not_have_is_served_by_the_giver() {
     assert_eq!(expects.head().unwrap().status, 100);
     let mut upload = open("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n");
     upload.send(&[b'x'; 100_000]).unwrap();
-    let mut slow = open("GET /slow?ms=700 HTTP/1.1\r\nHost: x\r\n\r\n");
-    let _ = gin.get("/");
+    let hold = gin.hold();
+    let mut held = open(&hold.request());
+    let request = hold.arrived();
     gin.restart();
     let mut events = gin.events();
     gin.kill_worker(gin.workers()[0]);
@@ -37,8 +38,9 @@ fn what_a_lost_taker_did_not_have_is_served_by_the_giver() {
     assert_eq!(expects.response().unwrap_or_else(|e| panic!("{e:?} {}", gin.log())).json()["length"], 5);
     upload.send(&[b'x'; 100_000]).unwrap();
     assert_eq!(upload.response().unwrap().json()["length"], 200_000);
-    assert_eq!(slow.response().unwrap().body, b"slow\n");
-    drop((expects, upload, slow));
+    request.release();
+    assert_eq!(held.response().unwrap().body, b"held\n");
+    drop((expects, upload, held));
     gin.stop();
 }
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use gin_shared::control::EventLine;
 use gin_shared::status::Status;
@@ -30,12 +30,9 @@ impl Ctl {
     pub fn run(socket: &Path, args: &[&str]) -> Self {
         let mut command = Command::new("timeout");
         command.args(["--foreground", "120"]).arg(binary("gin-ctl")).arg("-s").arg(socket).args(args);
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let code = output.status.code().expect("gin-ctl exits");
-        let (out, err) = (text(output.stdout), text(output.stderr));
-        assert_ne!(code, 124, "gin-ctl {args:?} does not end: {out}{err}");
-        Self { code, out, err }
+        let ctl = Self::from(command.stdin(Stdio::null()).output().unwrap());
+        assert_ne!(ctl.code, 124, "gin-ctl {args:?} does not end: {ctl:?}");
+        ctl
     }
 
     /// It said this somewhere, and exited so.
@@ -47,6 +44,14 @@ impl Ctl {
         for part in parts {
             assert!(self.out.contains(part) || self.err.contains(part), "no {part:?} in {self:?}");
         }
+    }
+}
+
+impl From<Output> for Ctl {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let code = output.status.code().expect("gin-ctl exits");
+        Self { code, out: text(output.stdout), err: text(output.stderr) }
     }
 }
 

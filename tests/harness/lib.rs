@@ -9,6 +9,7 @@
 mod alone;
 mod builder;
 mod control;
+mod hold;
 mod http;
 mod lab;
 mod load;
@@ -21,6 +22,7 @@ mod waiting;
 pub use alone::{Alone, alone, alone_in};
 pub use builder::{Builder, supervisor};
 pub use control::{Ctl, Events};
+pub use hold::{Held, Hold};
 pub use http::{Address, Client, Failure, Response, get};
 pub use lab::Lab;
 pub use load::{Load, Report};

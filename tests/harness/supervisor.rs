@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::control::{Ctl, Events, status};
-use crate::{Address, Load, Notifications, Releases, Response, binary, eventually, get, on_change};
+use crate::{Address, Hold, Load, Notifications, Releases, Response, binary, eventually, get, on_change};
 
 /// One that runs. Killed, with its workers, when dropped.
 #[derive(Debug)]
@@ -77,6 +77,12 @@ impl Supervisor {
     #[must_use]
     pub fn releases(&self) -> Releases {
         Releases::new(self.dir.path())
+    }
+
+    /// A place in its directory at which requests wait until the test lets them go.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        Hold::new(self.dir.path())
     }
 
     /// Changes its configuration.
