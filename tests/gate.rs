@@ -1,29 +1,6 @@
 //! What a candidate has to pass before it serves: warm-up, probe, the operator's own command, and slot by slot.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-
-use harness::{Load, Supervisor, on_change, supervisor, times};
-
-fn script(dir: &Path, name: &str, body: &str) -> PathBuf {
-    let path = dir.join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path
-}
-
-/// A restart that fails for this reason, with nothing changed for the clients of the old generation.
-fn refused(gin: &Supervisor, parts: &[&str]) {
-    let (before, generation) = (gin.workers(), gin.generation());
-    let load = Load::new().one_shot(&gin.tcp(), 4);
-    load.flows(20);
-    gin.ctl(&["restart"]).assert(1, parts);
-    load.flows(20);
-    let report = load.finish();
-    report.assert_unhurt();
-    assert!(report.by_pid.keys().all(|pid| before.contains(&i32::try_from(*pid).unwrap())), "{report:?}");
-    assert_eq!((gin.workers(), gin.generation()), (before, generation));
-}
+use harness::{Load, on_change, supervisor, times, write_program};
 
 #[test]
 fn a_probe_lets_in_what_answers_and_quotes_what_does_not() {
@@ -35,13 +12,16 @@ fn a_probe_lets_in_what_answers_and_quotes_what_does_not() {
     gin.ctl(&["restart"]).assert(0, &["step=probed workers=2", "GET /fit 200 twice"]);
     gin.releases().release("sick", "ok");
     std::fs::write(gin.releases().path("sick").join("fit"), "\n  the database is down\nmore\n").unwrap();
-    refused(&gin, &["the probe failed: GET /fit: 503 Service Unavailable: the database is down", "missing=probed"]);
+    gin.refuses_restart(&[
+        "the probe failed: GET /fit: 503 Service Unavailable: the database is down",
+        "missing=probed",
+    ]);
     let failed = gin.ctl(&["restart"]);
     assert!(!failed.out.contains("draining"), "what it says when it is told to end is quoted: {failed:?}");
     gin.configure(|text| text.replace("path = \"/fit\"", "path = \"/hang\""));
-    refused(&gin, &["the probe failed: GET /hang: no answer within 1s"]);
+    gin.refuses_restart(&["the probe failed: GET /hang: no answer within 1s"]);
     gin.configure(|text| text.replace("path = \"/hang\", body", "path = \"/readyz\", body"));
-    refused(&gin, &["GET /readyz: 200 OK, but its body has no "]);
+    gin.refuses_restart(&["GET /readyz: 200 OK, but its body has no "]);
     gin.releases().point_to("one");
     gin.configure(|text| text.replace("body = \"fit\", ", ""));
     gin.restart();
@@ -68,15 +48,13 @@ fn a_foreign_worker_is_probed_on_a_socket_of_its_own() {
 fn a_warm_up_runs_for_each_worker_before_it_serves() {
     let builder = supervisor().ours("one", "ok").workers(2);
     let dir = builder.releases().current().parent().unwrap().to_owned();
-    let warm_up = script(
-        &dir,
-        "warm-up",
-        &format!(
-            "test ! -e {0}/cold || {{ echo cold >&2; exit 4; }}\n\
-             curl -fsS --unix-socket $GIN_PRIVATE_SOCKET http://x/ > {0}/warm-$GIN_GENERATION-$GIN_SLOT",
-            dir.display()
-        ),
+    let warm_up = dir.join("warm-up");
+    let text = format!(
+        "#!/bin/sh\ntest ! -e {0}/cold || {{ echo cold >&2; exit 4; }}\n\
+         curl -fsS --unix-socket $GIN_PRIVATE_SOCKET http://x/ > {0}/warm-$GIN_GENERATION-$GIN_SLOT\n",
+        dir.display()
     );
+    write_program(&warm_up, &text);
     let gin = builder.set(&format!("warm_up = [{warm_up:?}]\nsoak = \"0s\"")).start();
     gin.ctl(&["restart"]).assert(0, &["step=warmed up workers=2"]);
     for slot in 0..2 {
@@ -85,7 +63,7 @@ fn a_warm_up_runs_for_each_worker_before_it_serves() {
         assert_eq!((who["generation"].as_str(), who["slot"].as_str()), (Some("2"), Some(slot.to_string().as_str())));
     }
     std::fs::write(dir.join("cold"), "").unwrap();
-    refused(&gin, &["the warm-up failed: it exited with status 4"]);
+    gin.refuses_restart(&["the warm-up failed: it exited with status 4"]);
     gin.stop();
 }
 
@@ -131,8 +109,10 @@ fn hooks_are_run_around_a_restart_and_know_what_came_of_it() {
     let at = dir.display();
     let told = "echo $GIN_OUTCOME $GIN_GENERATION $GIN_PREVIOUS_GENERATION $GIN_RELEASE $GIN_ASKED_BY $GIN_REASON";
     // Written beside and moved, so that a reader finds all of it or nothing.
-    let tell = script(&dir, "tell", &format!("{told} > {at}/told.new && mv {at}/told.new {at}/told-$GIN_GENERATION"));
-    let before = script(&dir, "before", &format!("test ! -e {at}/no || exit 9\ntest ! -e {at}/hang || sleep 1000"));
+    let (tell, before) = (dir.join("tell"), dir.join("before"));
+    let moved = format!("mv {at}/told.new {at}/told-$GIN_GENERATION");
+    write_program(&tell, &format!("#!/bin/sh\n{told} > {at}/told.new && {moved}\n"));
+    write_program(&before, &format!("#!/bin/sh\ntest ! -e {at}/no || exit 9\ntest ! -e {at}/hang || sleep 1000\n"));
     let hooks = format!(
         "soak = \"0s\"\nhooks = {{ before_restart = [{before:?}], after_restart = [{tell:?}], on_failure = [{tell:?}], timeout = \"2s\" }}"
     );
@@ -146,11 +126,11 @@ fn hooks_are_run_around_a_restart_and_know_what_came_of_it() {
     gin.ctl(&["restart"]).assert(0, &["step=hook name=before_restart outcome=\"done\""]);
     assert_eq!(told(2), format!("done 2 1 one {user}\n"));
     std::fs::write(dir.join("no"), "").unwrap();
-    refused(&gin, &["hooks.before_restart: it exited with status 9"]);
+    gin.refuses_restart(&["hooks.before_restart: it exited with status 9"]);
     assert_eq!(told(3), format!("failed 3 2 one {user} hooks.before_restart: it exited with status 9\n"));
     std::fs::remove_file(dir.join("no")).unwrap();
     std::fs::write(dir.join("hang"), "").unwrap();
-    refused(&gin, &["hooks.before_restart: it did not end within 2s"]);
+    gin.refuses_restart(&["hooks.before_restart: it did not end within 2s"]);
     // Called off while the hook runs: it ends with the candidate.
     gin.configure(|text| text.replace("2s", "1h"));
     let operation = gin.ctl(&["restart", "--no-wait"]);

@@ -6,13 +6,6 @@ use std::path::{Path, PathBuf};
 
 use harness::{PATIENCE, Supervisor, eventually, on_change, supervisor};
 
-/// Resident memory of the master, in KiB.
-fn memory(gin: &Supervisor) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gin.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 fn send(gin: &Supervisor, bytes: &[u8]) -> String {
     send_to(&gin.socket(), bytes)
 }
@@ -74,7 +67,7 @@ fn garbage_on_the_control_socket_is_answered_with_4xx() {
 #[test]
 fn a_hundred_megabytes_to_the_control_socket_are_not_kept() {
     let gin = supervisor().ours("one", "ok").start();
-    let before = memory(&gin);
+    let before = gin.memory();
     let large = vec![b' '; 100 << 20];
     let head =
         format!("POST /v1/restart HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", large.len());
@@ -83,7 +76,7 @@ fn a_hundred_megabytes_to_the_control_socket_are_not_kept() {
     // Without a head at all.
     let answer = send(&gin, &large);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
-    let after = memory(&gin);
+    let after = gin.memory();
     assert!(after < before + 4096, "{before} KiB, then {after} KiB");
     gin.restart();
     gin.stop();
@@ -156,7 +149,7 @@ fn an_output_that_nobody_reads_stops_nothing() {
 #[test]
 fn a_hundred_thousand_datagrams_on_the_notify_socket_cost_nothing() {
     let gin = supervisor().workers(2).ours("one", "ok").set("soak = \"0s\"").start();
-    let before = memory(&gin);
+    let before = gin.memory();
     let notify: PathBuf = std::fs::read_dir(gin.dir().join("run"))
         .unwrap()
         .flatten()
@@ -177,7 +170,7 @@ fn a_hundred_thousand_datagrams_on_the_notify_socket_cost_nothing() {
             panic!("number {number}: {error}: {}", gin.predicament());
         }
     }
-    let after = memory(&gin);
+    let after = gin.memory();
     assert!(after < before + 4096, "{before} KiB, then {after} KiB");
     gin.restart();
     gin.stop();

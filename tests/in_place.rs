@@ -1,10 +1,9 @@
 //! The master is upgraded in place: another program goes on as the same process, with the same workers.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use harness::{Client, Ctl, Supervisor, binary, eventually, supervisor, times};
+use harness::{Client, Ctl, Supervisor, binary, eventually, supervisor, times, write_program};
 
 #[test]
 fn upgraded_in_place_under_load_the_master_keeps_its_pid_and_its_workers() {
@@ -144,14 +143,7 @@ fn install(from: &Path, to: &Path) {
     std::fs::rename(new, to).unwrap();
 }
 
-fn write_program(path: &Path, text: &str) {
-    let new = path.with_extension("new");
-    std::fs::write(&new, text).unwrap();
-    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::rename(new, path).unwrap();
-}
-
-/// What the master has: descriptors by kind, and resident memory in KiB.
+/// Descriptors of the master by kind, and its resident memory in KiB.
 fn holds(gin: &Supervisor) -> (BTreeMap<String, usize>, u64) {
     let mut kinds = BTreeMap::new();
     for entry in std::fs::read_dir(format!("/proc/{}/fd", gin.pid())).unwrap().flatten() {
@@ -160,9 +152,7 @@ fn holds(gin: &Supervisor) -> (BTreeMap<String, usize>, u64) {
         let kind = link.split(":[").next().unwrap_or_default().to_owned();
         *kinds.entry(kind).or_default() += 1;
     }
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gin.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    (kinds, line.split_whitespace().next().unwrap().parse().unwrap())
+    (kinds, gin.memory())
 }
 
 #[test]

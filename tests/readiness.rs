@@ -1,8 +1,6 @@
 //! The other ways to be ready.
 
-use std::os::unix::fs::PermissionsExt;
-
-use harness::supervisor;
+use harness::{supervisor, write_program};
 
 #[test]
 fn ready_after_a_time_needs_no_sd_notify() {
@@ -19,9 +17,7 @@ fn ready_by_a_command_waits_for_its_consent() {
     let builder = supervisor().foreign("one", "mute");
     let dir = builder.releases().current().parent().unwrap().to_owned();
     let check = dir.join("check");
-    std::fs::write(&check, format!("#!/bin/sh\ntest -e {}/consent && kill -0 $GIN_WORKER_PID\n", dir.display()))
-        .unwrap();
-    std::fs::set_permissions(&check, std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&check, &format!("#!/bin/sh\ntest -e {}/consent && kill -0 $GIN_WORKER_PID\n", dir.display()));
     std::fs::write(dir.join("consent"), "").unwrap();
     let ready = format!("ready = {{ exec = [{check:?}] }}\nready_timeout = \"1s\"\nsoak = \"0s\"");
     let gin = builder.set(&ready).start();

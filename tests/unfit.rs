@@ -2,20 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use harness::{Load, Supervisor, supervisor};
-
-/// Tries to restart under load: it fails so, and nothing changes.
-fn refuses(gin: &Supervisor, parts: &[&str]) {
-    let (workers, generation, address) = (gin.workers(), gin.generation(), gin.tcp());
-    let load = Load::new().keep_alive(&address, 4).one_shot(&address, 4);
-    load.flows(50);
-    gin.ctl(&["restart"]).assert(1, parts);
-    load.flows(50);
-    load.finish().assert_unhurt();
-    assert_eq!((gin.workers(), gin.generation()), (workers, generation), "something changed");
-    let history = gin.ctl(&["history"]);
-    assert!(history.out.lines().next().unwrap().contains("failed"), "{history:?}");
-}
+use harness::{supervisor, write_program};
 
 #[test]
 fn ours_that_is_unfit_is_not_let_in() {
@@ -26,13 +13,13 @@ fn ours_that_is_unfit_is_not_let_in() {
         .start();
     let releases = gin.releases();
     releases.release("mute", "never-ready");
-    refuses(&gin, &["no READY=1 within ready_timeout = 3s", "nothing changed: generation 1 serves, 2/2"]);
+    gin.refuses_restart(&["no READY=1 within ready_timeout = 3s", "nothing changed: generation 1 serves, 2/2"]);
     releases.release("broken", "exit");
-    refuses(&gin, &["exited with status 3", "fixture: this release is broken", "nothing changed"]);
+    gin.refuses_restart(&["exited with status 3", "fixture: this release is broken", "nothing changed"]);
     releases.release("hasty", "crash 0");
-    refuses(&gin, &["exited with status 3", "nothing changed"]);
+    gin.refuses_restart(&["exited with status 3", "nothing changed"]);
     releases.release("deaf", "deaf");
-    refuses(&gin, &["told to accept, it did not within 3s"]);
+    gin.refuses_restart(&["told to accept, it did not within 3s"]);
     releases.release("good", "ok");
     gin.restart();
     gin.stop();
@@ -71,7 +58,7 @@ fn foreign_that_fails_after_ready_is_withdrawn() {
     gin.ctl(&["restart"]).assert(1, &["exited with status 3", "No module named 'orders'", "nothing changed"]);
     assert_eq!(gin.workers(), before);
     gin.releases().release("dies", "die");
-    refuses(&gin, &["exited with status 3", "No module named 'orders'"]);
+    gin.refuses_restart(&["exited with status 3", "No module named 'orders'"]);
     gin.stop();
 }
 
@@ -85,17 +72,16 @@ fn programs_that_cannot_be_started_are_named() {
     let gin = supervisor().set(&line).start();
 
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o644)).unwrap();
-    refuses(&gin, &["app: not executable (mode 0644)"]);
+    gin.refuses_restart(&["app: not executable (mode 0644)"]);
     std::fs::remove_file(&program).unwrap();
-    refuses(&gin, &["app: no such file or directory"]);
-    std::fs::write(&program, "not a program").unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    refuses(&gin, &["app: exec format error"]);
+    gin.refuses_restart(&["app: no such file or directory"]);
+    write_program(&program, "not a program");
+    gin.refuses_restart(&["app: exec format error"]);
     std::fs::write(&program, "#!/no/such/interpreter\n").unwrap();
-    refuses(&gin, &["app: no such file or directory"]);
+    gin.refuses_restart(&["app: no such file or directory"]);
     std::fs::remove_file(&program).unwrap();
     std::fs::create_dir(&program).unwrap();
-    refuses(&gin, &["app: not a file"]);
+    gin.refuses_restart(&["app: not a file"]);
     std::fs::remove_dir(&program).unwrap();
     install();
     gin.restart();

@@ -27,7 +27,7 @@ pub use http::{Address, Client, Failure, Response, get};
 pub use lab::Lab;
 pub use load::{Load, Report};
 pub use notify::Notifications;
-pub use place::{binary, fake_clock, fixture, points, soak, times};
+pub use place::{binary, fake_clock, fixture, points, soak, times, write_program};
 pub use releases::Releases;
 pub use supervisor::Supervisor;
 pub use waiting::{eventually, on_change};

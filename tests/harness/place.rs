@@ -1,6 +1,7 @@
 //! Where things are, and how much of everything.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -31,6 +32,18 @@ pub fn binary(name: &str) -> PathBuf {
 #[must_use]
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+/// Writes a program: a script, or anything else that is to be executed. Whoever reads it meanwhile finds all of it or
+/// what was there before.
+///
+/// # Panics
+/// If it cannot be written.
+pub fn write_program(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(new, path).unwrap();
 }
 
 /// libfaketime, which shows a program another time.

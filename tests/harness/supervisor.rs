@@ -1,6 +1,7 @@
 //! A real gin-supervisor in a directory of its own.
 
 mod deaths;
+mod processes;
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -14,7 +15,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::control::{Ctl, Events, status};
-use crate::{Address, Hold, Load, Notifications, Releases, Response, binary, eventually, get, on_change};
+use crate::{Address, Hold, Load, Notifications, Releases, Response, binary, get, on_change};
 
 /// One that runs. Killed, with its workers, when dropped.
 #[derive(Debug)]
@@ -212,6 +213,26 @@ impl Supervisor {
         self.ctl(&["restart"]).assert(0, &["serves"]);
     }
 
+    /// A restart under load that fails with these words and changes nothing: not the workers that answer, not the
+    /// generation, and no client notices.
+    ///
+    /// # Panics
+    /// If it succeeds, or something changes.
+    pub fn refuses_restart(&self, parts: &[&str]) {
+        let before = (self.workers(), self.generation());
+        let load = Load::new().keep_alive(&self.tcp(), 4).one_shot(&self.tcp(), 4);
+        load.flows(50);
+        self.ctl(&["restart"]).assert(1, parts);
+        load.flows(50);
+        let report = load.finish();
+        report.assert_unhurt();
+        let is_old = |pid: &u64| i32::try_from(*pid).is_ok_and(|pid| before.0.contains(&pid));
+        assert!(report.by_pid.keys().all(is_old), "not all of {report:?} are of {before:?}");
+        assert_eq!((self.workers(), self.generation()), before, "something changed");
+        let history = self.ctl(&["history"]);
+        assert!(history.out.lines().next().is_some_and(|line| line.contains("failed")), "{history:?}");
+    }
+
     /// Its events from now on.
     #[must_use]
     pub fn events(&self) -> Events {
@@ -258,25 +279,6 @@ impl Supervisor {
         }
     }
 
-    /// The most resident memory that the master had until it ended, in KiB.
-    ///
-    /// # Panics
-    /// If it does not end.
-    #[must_use]
-    pub fn peak_memory_until_exit(&mut self) -> u64 {
-        let file = format!("/proc/{}/status", self.child.id());
-        let mut peak = 0;
-        // The kernel shows the peak only while the process lives, so it is read again and again until the end.
-        let look = || {
-            let status = std::fs::read_to_string(&file).unwrap_or_default();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            peak = line.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(peak);
-            self.is_dead()
-        };
-        eventually("the master has ended", look, |is_dead| *is_dead);
-        peak
-    }
-
     /// Whether its master has died.
     ///
     /// # Panics
@@ -284,20 +286,6 @@ impl Supervisor {
     #[must_use]
     pub fn is_dead(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
-    }
-
-    /// There are just the processes that the status shows, and the master.
-    ///
-    /// # Panics
-    /// If there is another one, or one is missing.
-    pub fn assert_sound(&self) {
-        let mut known: Vec<i32> = vec![self.pid().as_raw()];
-        let status = self.status();
-        known.extend(status.generations.iter().flat_map(|generation| generation.workers.iter().filter_map(|w| w.pid)));
-        known.sort_unstable();
-        let mut there = self.processes();
-        there.sort_unstable();
-        assert_eq!(there, known, "{status:#?}\n{}", self.log());
     }
 
     /// One more restart; then nobody is there but who should be, and it stops.
@@ -350,34 +338,6 @@ impl Supervisor {
     pub fn assert_gone(&mut self, code: i32) {
         assert_eq!(self.wait(), code, "{}", self.log());
         self.assert_nothing_left();
-    }
-
-    /// No process, socket or PID file is left.
-    ///
-    /// # Panics
-    /// If one is.
-    pub fn assert_nothing_left(&self) {
-        let left: Vec<String> = std::fs::read_dir(self.dir.path().join("run"))
-            .unwrap()
-            .flatten()
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .filter(|name| !name.ends_with(".lock"))
-            .collect();
-        assert!(left.is_empty(), "left behind: {left:?}");
-        assert!(!self.dir.path().join("http.sock").exists(), "the listener's socket was left behind");
-        assert_eq!(self.processes(), Vec::<i32>::new(), "processes were left behind");
-    }
-
-    /// Every process whose environment says that it is of this supervisor: its RUNTIME_DIRECTORY, or its workers' NOTIFY_SOCKET.
-    #[must_use]
-    pub fn processes(&self) -> Vec<i32> {
-        let mark = self.dir.path().display().to_string();
-        let ours = |pid: &i32| {
-            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            String::from_utf8_lossy(&environment).contains(&mark)
-        };
-        let all = std::fs::read_dir("/proc").unwrap().flatten();
-        all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(ours).collect()
     }
 }
 
