@@ -1,6 +1,5 @@
 //! HTTP over the control socket.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -15,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use crate::failure::Failure;
 use crate::instance::Instance;
 
 /// The largest answer that is not a stream, in bytes.
@@ -25,53 +25,6 @@ const ABSENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// How long a supervisor may take to begin its answer: more than any command of its own loop takes.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// Why a command did not do what it should, and the exit code that says so.
-#[derive(Debug)]
-pub struct Failure {
-    /// See [`gin_shared::exit`].
-    pub exit: u8,
-    /// For people.
-    pub text: String,
-    /// Whether a supervisor was there, and has gone in mid-sentence.
-    pub interrupted: bool,
-}
-
-impl Failure {
-    /// One.
-    pub fn new(exit: u8, text: impl Into<String>) -> Self {
-        Self { exit, text: text.into(), interrupted: false }
-    }
-
-    fn connect(path: &Path, error: &io::Error) -> Self {
-        let path = path.display();
-        match error.kind() {
-            io::ErrorKind::PermissionDenied => Self::new(
-                exit::REFUSED,
-                format!("{path}: not allowed; run it as the supervisor's user, or set control_group or status_group"),
-            ),
-            io::ErrorKind::NotFound => {
-                Self::new(exit::NO_SUPERVISOR, format!("no supervisor there: {path} does not exist"))
-            }
-            io::ErrorKind::ConnectionRefused => {
-                Self::new(exit::NO_SUPERVISOR, format!("no supervisor there: nobody listens at {path}"))
-            }
-            // Its queue is full.
-            io::ErrorKind::WouldBlock => Self::new(
-                exit::TIMED_OUT,
-                format!("{path}: the supervisor takes no more callers; does it hang, or is it stopped?"),
-            ),
-            _ => Self::new(exit::NO_SUPERVISOR, format!("{path}: {error}")),
-        }
-    }
-
-    /// The supervisor went away in mid-sentence.
-    #[must_use]
-    pub fn gone() -> Self {
-        let text = "the supervisor went away before it answered; gin-ctl status tells what serves";
-        Self { interrupted: true, ..Self::new(exit::NO_SUPERVISOR, text) }
-    }
-}
 
 /// The control socket of one instance; a connection a request.
 #[derive(Debug, Clone)]

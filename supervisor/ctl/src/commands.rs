@@ -19,7 +19,8 @@ use gin_shared::process::Pidfd;
 use gin_shared::status::{Status, Upgrade};
 
 use crate::cli::{Cli, Command, ConfigText, Page, Restart};
-use crate::client::{Client, Failure};
+use crate::client::Client;
+use crate::failure::Failure;
 use crate::instance::find;
 use crate::left::{self, Orphaned};
 use crate::render::status::{phases_line, upgrade_line};

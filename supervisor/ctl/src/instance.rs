@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use gin_shared::exit;
 use gin_shared::runtime_dir::{CONTROL, STATUS, Surroundings};
 
-use crate::client::Failure;
+use crate::failure::Failure;
 
 /// An instance that has left its mark.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use gin_shared::runtime_dir::{CONTROL, PID_FILE, STATUS, STOPPING, Surroundings}
 use gin_shared::state::{self, Left, LeftState, LeftWorker, boot_id};
 use nix::fcntl::{Flock, FlockArg, OFlag};
 
-use crate::client::Failure;
+use crate::failure::Failure;
 
 /// Added to what a worker may take to end.
 const MARGIN: Duration = Duration::from_secs(5);

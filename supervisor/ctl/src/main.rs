@@ -1,38 +1,19 @@
 //! gin-ctl: talks to a supervisor's control socket, waits, and tells the truth in its exit code.
 
-/// A line on stdout. Who has closed it does not want it; the exit code still tells.
-macro_rules! say {
-    ($($part:tt)*) => {{
-        let _ = std::io::Write::write_fmt(&mut anstream::stdout(), format_args!("{}\n", format_args!($($part)*)));
-    }};
-}
-
-/// The same without its end.
-macro_rules! show {
-    ($($part:tt)*) => {{
-        let _ = std::io::Write::write_fmt(&mut anstream::stdout(), format_args!($($part)*));
-    }};
-}
-
-/// A line on stderr.
-macro_rules! complain {
-    ($($part:tt)*) => {{
-        let _ = std::io::Write::write_fmt(&mut anstream::stderr(), format_args!("{}\n", format_args!($($part)*)));
-    }};
-}
-
-pub(crate) use {complain, say, show};
-
 mod cli;
 mod client;
 mod commands;
+mod failure;
 mod instance;
 mod left;
+mod output;
 mod render;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+
+pub(crate) use output::{complain, say, show};
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();

@@ -8,7 +8,7 @@ use gin_shared::exit;
 use gin_shared::runtime_dir::is_instance_name;
 
 use crate::cli::Unit;
-use crate::client::Failure;
+use crate::failure::Failure;
 use crate::render::unit;
 
 /// Where configurations are looked for.

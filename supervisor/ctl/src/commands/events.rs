@@ -4,7 +4,8 @@ use gin_shared::control::EventLine;
 use gin_shared::exit;
 use gin_shared::status::Status;
 
-use crate::client::{Client, Failure, Lines};
+use crate::client::{Client, Lines};
+use crate::failure::Failure;
 use crate::render::{DIM, PLAIN, time};
 
 /// Until Ctrl-C, or the supervisor's end.

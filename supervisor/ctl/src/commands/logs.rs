@@ -6,7 +6,8 @@ use gin_shared::exit;
 
 use super::print_json;
 use crate::cli;
-use crate::client::{Client, Failure};
+use crate::client::Client;
+use crate::failure::Failure;
 
 /// Tells it, or changes it.
 pub(super) async fn level(client: &Client, json: bool, wanted: Option<cli::LogLevel>) -> Result<u8, Failure> {

@@ -9,7 +9,8 @@ use gin_shared::status::{Drained, Role, Status};
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::client::{Client, Failure, Lines};
+use crate::client::{Client, Lines};
+use crate::failure::Failure;
 use crate::instance::{Instance, find};
 use crate::render::progress::Progress;
 

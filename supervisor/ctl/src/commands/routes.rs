@@ -5,7 +5,8 @@ use gin_shared::status::{Role, Status};
 use serde_json::Value;
 
 use super::print_json;
-use crate::client::{Client, Failure};
+use crate::client::Client;
+use crate::failure::Failure;
 use crate::render::table;
 
 /// Those of the current generation, as one of its workers says them.

@@ -7,7 +7,8 @@ use gin_shared::exit;
 use gin_shared::status::Status;
 
 use super::print_json;
-use crate::client::{Client, Failure};
+use crate::client::Client;
+use crate::failure::Failure;
 use crate::left;
 use crate::render::status::{Processes, print};
 use crate::render::{BAD, PLAIN};
