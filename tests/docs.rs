@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harness::binary;
+use syn::visit::{self, Visit};
 
-fn root() -> PathBuf {
+/// The root of the repository.
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -58,28 +60,39 @@ fn the_default_file_with_its_defaults_uncommented_is_accepted() {
     assert_eq!(ctl(&["check", &shipped]), "the configuration is fine\n");
 }
 
-/// All source text, with strings that go on over a line put together.
-fn sources(directory: &Path, into: &mut String) {
-    for entry in std::fs::read_dir(directory).unwrap().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            sources(&path, into);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            let text = std::fs::read_to_string(&path).unwrap();
-            let mut lines = text.lines().peekable();
-            while let Some(line) = lines.next() {
-                match line.strip_suffix('\\') {
-                    Some(start) => {
-                        into.push_str(start);
-                        if let Some(next) = lines.peek_mut() {
-                            *next = next.trim_start();
-                        }
+/// All Rust files below a directory, by their paths from the root of the repository.
+pub fn rust_files(directory: &str) -> Vec<String> {
+    let (mut files, mut left) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(root().join(&directory)).unwrap().flatten() {
+            let path = format!("{directory}/{}", entry.file_name().to_string_lossy());
+            match entry.path() {
+                inner if inner.is_dir() => left.push(path),
+                inner if inner.extension().is_some_and(|ending| ending == "rs") => files.push(path),
+                _ => {}
+            }
+        }
+    }
+    files
+}
+
+/// All source text below a directory, with strings that go on over a line put together.
+fn sources(directory: &str, into: &mut String) {
+    for file in rust_files(directory) {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        let mut lines = text.lines().peekable();
+        while let Some(line) = lines.next() {
+            match line.strip_suffix('\\') {
+                Some(start) => {
+                    into.push_str(start);
+                    if let Some(next) = lines.peek_mut() {
+                        *next = next.trim_start();
                     }
-                    None => into.push_str(line),
                 }
-                if !line.ends_with('\\') {
-                    into.push('\n');
-                }
+                None => into.push_str(line),
+            }
+            if !line.ends_with('\\') {
+                into.push('\n');
             }
         }
     }
@@ -89,7 +102,7 @@ fn sources(directory: &Path, into: &mut String) {
 fn every_message_of_the_troubleshooting_page_exists() {
     let mut code = String::new();
     for part in ["supervisor/src", "supervisor/ctl/src", "worker/src", "shared/src"] {
-        sources(&root().join(part), &mut code);
+        sources(part, &mut code);
     }
     let code = code.replace("\\\"", "\"").replace("{{", "{").replace("}}", "}");
     let page = std::fs::read_to_string(root().join("systemd/TROUBLESHOOTING.md")).unwrap();
@@ -151,4 +164,56 @@ fn completions_are_made_for_each_shell() {
         let script = ctl(&["completions", shell]);
         assert!(script.contains("restart") && script.contains("gin-ctl"), "{shell}: {script}");
     }
+}
+
+/// Whether a file has unsafe code, or allows it.
+#[derive(Default)]
+struct Unsafe(bool);
+
+impl<'ast> Visit<'ast> for Unsafe {
+    fn visit_expr_unsafe(&mut self, _: &'ast syn::ExprUnsafe) {
+        self.0 = true;
+    }
+
+    fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
+        self.0 |= item.unsafety.is_some();
+        visit::visit_item_impl(self, item);
+    }
+
+    fn visit_attribute(&mut self, attribute: &'ast syn::Attribute) {
+        if let syn::Meta::List(list) = &attribute.meta {
+            let is_lint = ["allow", "expect", "warn"].iter().any(|lint| list.path.is_ident(lint));
+            self.0 |= is_lint && list.tokens.clone().into_iter().any(|token| token.to_string() == "unsafe_code");
+        }
+    }
+}
+
+fn has_unsafe(file: &str) -> bool {
+    let text = std::fs::read_to_string(root().join(file)).unwrap();
+    let mut found = Unsafe::default();
+    found.visit_file(&syn::parse_file(&text).unwrap_or_else(|error| panic!("{file}: {error}")));
+    found.0
+}
+
+/// The workspace denies `unsafe_code`, so a file has none that does not allow it.
+#[test]
+fn unsafe_code_stands_where_the_page_for_contributors_says() {
+    let page = std::fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let list = page.split("- `unsafe` stands only").nth(1).expect("the rule");
+    let entries = list.lines().skip(1).take_while(|line| line.starts_with("  "));
+    let allowed: Vec<&str> = entries.filter_map(|line| line.strip_prefix("  - `")?.strip_suffix('`')).collect();
+    let directories = ["shared/src", "supervisor", "worker"];
+    let all: Vec<String> =
+        directories.iter().flat_map(|directory| rust_files(directory)).filter(|file| has_unsafe(file)).collect();
+    let covers = |entry: &str, file: &str| if entry.ends_with('/') { file.starts_with(entry) } else { file == entry };
+    for file in &all {
+        assert!(
+            allowed.iter().any(|entry| covers(entry, file)),
+            "{file} has unsafe code; CONTRIBUTING.md lists {allowed:?}"
+        );
+    }
+    for entry in allowed {
+        assert!(all.iter().any(|file| covers(entry, file)), "CONTRIBUTING.md lists {entry}, which has no unsafe code");
+    }
+    assert!(!all.is_empty());
 }
