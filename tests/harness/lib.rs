@@ -30,9 +30,4 @@ pub use notify::Notifications;
 pub use place::{binary, fake_clock, fixture, points, soak, times, write_program};
 pub use releases::Releases;
 pub use supervisor::Supervisor;
-pub use waiting::{eventually, on_change};
-
-use std::time::Duration;
-
-/// Longest wait for anything in these tests. A longer one is a failure.
-pub const PATIENCE: Duration = Duration::from_secs(45);
+pub use waiting::{PATIENCE, eventually, on_change};

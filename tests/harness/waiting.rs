@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
 
-use crate::PATIENCE;
+/// Longest wait for anything in these tests. A longer one is a failure.
+pub const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Pause between two looks of [`eventually`].
 const PAUSE: Duration = Duration::from_millis(5);
