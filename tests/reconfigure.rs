@@ -151,7 +151,7 @@ fn settings_come_from_the_environment_and_variables_from_a_file() {
     assert_eq!(gin.get("/").json()["secret"], "one");
     std::fs::write(dir.join("env"), "SECRET=two\n").unwrap();
     gin.ctl(&["reload"]).assert(0, &["generation 2 serves"]);
-    assert_eq!(gin.get("/").json()["secret"], "two");
+    assert_eq!(gin.who()["secret"], "two");
     std::fs::write(dir.join("env"), "SECRET\n").unwrap();
     gin.ctl(&["restart"]).assert(2, &["env:1: expected NAME=value"]);
     std::fs::remove_file(dir.join("env")).unwrap();

@@ -19,7 +19,7 @@ fn a_moved_symlink_is_followed_by_the_next_generation_alone() {
     let who = gin.get("/").json();
     assert_eq!((who["release"].as_str(), who["directory"].as_str()), (Some("one"), releases.path("one").to_str()));
     gin.restart();
-    let who = gin.get("/").json();
+    let who = gin.who();
     assert_eq!((who["release"].as_str(), who["directory"].as_str()), (Some("two"), releases.path("two").to_str()));
     assert!(gin.ctl(&["status"]).out.contains("release two"));
     gin.stop();

@@ -26,7 +26,7 @@ fn start() -> Supervisor {
 }
 
 fn who(gin: &Supervisor) -> (String, String) {
-    let who = gin.get("/").json();
+    let who = gin.who();
     let text = |key: &str| who[key].as_str().unwrap().to_owned();
     (text("release"), text("generation"))
 }

@@ -337,7 +337,7 @@ fn of_a_fleet_that_died_with_its_master_the_last_good_generation_can_be_brought_
     gin.start_again();
     assert_eq!((gin.generation(), gin.status().rollback), (Generation(3), Some(Generation(2))));
     gin.ctl(&["rollback"]).assert(0, &[]);
-    assert_eq!(gin.get("/").json()["release"], "two");
+    assert_eq!(gin.who()["release"], "two");
     gin.stop();
 }
 

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::control::{Ctl, Events, status};
-use crate::{Address, Hold, Load, Notifications, Releases, Response, binary, get, on_change};
+use crate::{Address, Hold, Load, Notifications, Releases, Response, binary, eventually, get, on_change};
 
 /// One that runs. Killed, with its workers, when dropped.
 #[derive(Debug)]
@@ -176,6 +176,17 @@ impl Supervisor {
     #[must_use]
     pub fn get(&self, path: &str) -> Response {
         get(&self.tcp(), path).unwrap_or_else(|failure| panic!("{failure:?}: {}", self.log()))
+    }
+
+    /// The answer of our fixture in the current generation to `GET /`. The generation before accepts until it hears that it
+    /// is to drain, and who has accepted a connection shows in the answer alone.
+    ///
+    /// # Panics
+    /// If that hurts, or none of its workers answers.
+    #[must_use]
+    pub fn who(&self) -> serde_json::Value {
+        let look = || (self.get("/").json(), self.workers());
+        eventually("the current generation answers", look, |(who, pids)| pids.iter().any(|pid| who["pid"] == *pid)).0
     }
 
     /// Its TCP listener's address as its log tells it: for when nobody answers.
