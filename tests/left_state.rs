@@ -3,7 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use gin_shared::state::{ProcessId, Slot, read, write};
+use gin_shared::process::ProcessId;
+use gin_shared::state::{Slot, read, write};
 use harness::{Supervisor, supervisor};
 use serde_json::{Value, json};
 
