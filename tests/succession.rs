@@ -1,7 +1,8 @@
 //! The master is killed, or hangs: clients do not notice, and the next one is in full command.
 
 use gin_shared::generation::Generation;
-use harness::{Address, Ctl, Load, Report, Supervisor, points, supervisor, times};
+use gin_shared::process::Pidfd;
+use harness::{Address, Ctl, Load, PATIENCE, Report, Supervisor, points, supervisor, times};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -255,7 +256,10 @@ fn workers_of_a_master_that_is_to_take_them_along_end_with_it() {
     gin.restart();
     gin.ctl(&["upgrade-supervisor"]).assert(0, &["2 workers went on"]);
     let workers = gin.workers();
+    let processes: Vec<Pidfd> = workers.iter().map(|pid| Pidfd::open(*pid).unwrap().expect("it serves")).collect();
     gin.kill();
+    // They end a moment after their master: one that is on its way out would be adopted.
+    assert!(processes.iter().all(|process| process.has_ended(PATIENCE)), "they outlived their master");
     gin.start_again();
     assert_eq!(gin.generation(), Generation(3));
     assert!(gin.workers().iter().all(|pid| !workers.contains(pid)));

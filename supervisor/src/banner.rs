@@ -1,4 +1,4 @@
-//! What a person at a terminal sees when the first generation serves.
+//! The banner for a person at a terminal, when the first generation serves.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use gin_shared::status::Status;
 
 use crate::reporter::Boot;
 
-/// Where everything is, and what to try.
+/// Prints the places of everything, and commands to try.
 pub fn print(status: &Status, boot: Boot, demo: bool) {
     let text = render(status, boot, demo);
     // A closed stdout costs the banner, nothing else.

@@ -37,15 +37,15 @@ pub struct Config {
     pub file: Option<ConfigFile>,
     /// The instance's name.
     pub instance: String,
-    /// What counts from the master's start.
+    /// The keys that count from the master's start.
     pub fixed: Fixed,
-    /// What a reload changes in place.
+    /// The keys that a reload changes in place.
     pub live: Live,
-    /// What clients connect to.
+    /// The listeners.
     pub listeners: Vec<ListenerSpec>,
-    /// Whether anybody asked for just these, or they are the default.
+    /// Whether the listeners were configured; otherwise they are the default.
     pub listeners_asked_for: bool,
-    /// What counts for the next generation.
+    /// The settings that count for the next generation.
     pub worker: WorkerConfig,
     /// Things that work but are likely not meant.
     pub warnings: Vec<String>,
@@ -56,21 +56,21 @@ pub struct Config {
 /// A file that was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigFile {
-    /// Where it is.
+    /// Its path.
     #[serde(with = "crate::os_text")]
     pub path: PathBuf,
-    /// What it says.
+    /// Its text.
     pub text: String,
 }
 
-/// What counts from the master's start.
+/// The keys that count from the master's start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fixed {
-    /// Where the PID goes, if not into the runtime directory.
+    /// The PID file, if it is not in the runtime directory.
     pub pid_file: Option<PathBuf>,
-    /// Where commands come in, if not in the runtime directory.
+    /// The control socket, if it is not in the runtime directory.
     pub control: Option<PathBuf>,
-    /// Where it can be looked at, if not in the runtime directory.
+    /// The status socket, if it is not in the runtime directory.
     pub status: Option<PathBuf>,
     /// A group whose members may act.
     pub control_group: Option<String>,
@@ -96,20 +96,20 @@ impl Fixed {
     }
 }
 
-/// What a reload changes in place.
+/// The keys that a reload changes in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Live {
-    /// How many old generations may drain at once.
+    /// The number of old generations that may drain at once.
     pub max_draining: usize,
-    /// Asks for a restart.
+    /// The signal that asks for a restart.
     pub restart_signal: Signal,
-    /// Ask for a stop.
+    /// The signals that ask for a stop.
     pub shutdown_signals: Vec<Signal>,
     /// Whether a changed configuration file is a reload.
     pub reload_on_change: bool,
 }
 
-/// What the master reads of the sections.
+/// The sections that the master reads.
 const READ: [&str; 3] = [sections::SERVER, sections::SUPERVISOR, sections::FEATURES];
 
 impl Config {
@@ -264,7 +264,7 @@ fn check_identity(worker: &WorkerConfig, entries: &[Entry], file: &str) -> Optio
 }
 
 impl Config {
-    /// What the file says in the sections that are not the master's own, to tell whether it has changed.
+    /// The text of the sections that are not the master's own, to tell whether it has changed.
     #[must_use]
     pub fn others(&self) -> String {
         let theirs = self.entries.iter().filter(|entry| entry.key != sections::SUPERVISOR);
@@ -278,7 +278,7 @@ impl Config {
 const MARGIN: Duration = Duration::from_secs(15);
 
 impl Config {
-    /// What there is to say of it: how long things may take follows from its settings.
+    /// The result of a check. The times that a start and a stop may take follow from the settings.
     #[must_use]
     pub fn checked(&self) -> Checked {
         let worker = &self.worker;
@@ -321,7 +321,7 @@ fn warn(listeners: &[ListenerSpec], worker: &WorkerConfig) -> Vec<String> {
     warnings
 }
 
-/// Where a key of `[supervisor]` stands.
+/// The place of a key of `[supervisor]`.
 fn place_of(entries: &[Entry], key: &str) -> Place {
     let section = entries.iter().find(|entry| entry.key == sections::SUPERVISOR).map(|entry| &entry.node.value);
     let Some(Value::Table(entries)) = section else { return Place::Line(1) };

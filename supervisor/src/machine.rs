@@ -54,48 +54,47 @@ use crate::moment::Moment;
 use action::{Action, Answer, GenerationAction, Report};
 use event::{Event, WorkerEvent};
 use failure::Failure;
-use fleet::{Candidate, Fleet, Restart, Scaled, Waiting};
+use fleet::{Candidate, Fleet, Reexec, Restart, Scaled, Waiting};
 use generation::{Run, Stage};
 use history::{History, Record};
 use plan::Plan;
-use succession::Reexec;
 
-/// Workers that take the connections of one, at most.
+/// The most workers that take the connections of one worker.
 const TAKERS_MAX: usize = 32;
 
-/// How many operations can wait for one upgrade.
+/// The most operations that can wait for one upgrade.
 pub const OPERATIONS_MAX: usize = 256;
 
 /// The whole lifecycle.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Machine {
-    /// What it is doing.
+    /// The state of the fleet.
     pub fleet: Fleet,
     /// Generations on their way out, oldest first.
     pub leaving: Vec<Run>,
-    /// What waits for its turn.
+    /// Requests that wait for their turn.
     #[serde(default)]
     waiting: Waiting,
-    /// Who waits for the number of workers to be reached.
+    /// Operations waiting for a scale to finish.
     #[serde(default)]
     scaling: Vec<OperationId>,
-    /// Who waits for the end.
+    /// Operations waiting for the stop to finish.
     #[serde(default)]
     stopping: Vec<OperationId>,
-    /// A number of workers that was asked for.
+    /// The number of workers that was asked for.
     #[serde(default)]
     scaled: Option<Scaled>,
-    /// What the current generation's configuration said of the number of workers.
+    /// The number of workers in the current generation's configuration.
     #[serde(default)]
     configured: u32,
-    /// The next generation's number.
+    /// The number of the next generation.
     next: Generation,
-    /// So many generations on their way out make the next upgrade wait.
+    /// Draining generations allowed before upgrades queue.
     max_draining: usize,
-    /// Generations that served before this one, oldest first: what can be rolled back to.
+    /// Generations that served before this one, oldest first: a rollback can bring them back.
     #[serde(default)]
     good: Vec<Generation>,
-    /// An upgrade in place that was asked for.
+    /// The upgrade in place that was asked for.
     #[serde(default)]
     reexec: Option<Reexec>,
     /// The upgrades that ended.
@@ -104,7 +103,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// One that does nothing until the first `Restart`.
+    /// A machine that does nothing until the first `Restart`.
     #[must_use]
     pub fn new(max_draining: usize) -> Self {
         Self {
@@ -123,12 +122,12 @@ impl Machine {
         }
     }
 
-    /// Changes how many old generations may drain at once.
+    /// Sets the number of old generations that may drain at once.
     pub fn set_max_draining(&mut self, max_draining: usize) {
         self.max_draining = max_draining;
     }
 
-    /// What serves.
+    /// The generation that serves.
     #[must_use]
     pub fn current(&self) -> Option<&Run> {
         match &self.fleet {
@@ -143,7 +142,7 @@ impl Machine {
         matches!(self.fleet, Fleet::Idle)
     }
 
-    /// What is to serve.
+    /// The generation that is to serve.
     #[must_use]
     pub fn candidate(&self) -> Option<&Candidate> {
         match &self.fleet {
@@ -152,8 +151,8 @@ impl Machine {
         }
     }
 
-    /// Who is to have the connections of `leaver`: the one that serves in its slot, or all that serve if there is none. Of those that
-    /// `takes` says can be given any.
+    /// The workers that get the connections of `leaver`: the one that serves in its slot, or else all that serve. Only workers
+    /// that satisfy `takes` can be given any.
     pub fn takers(&self, leaver: WorkerId, takes: impl Fn(&WorkerId) -> bool) -> Vec<WorkerId> {
         let candidate = self.candidate().and_then(|candidate| candidate.run.as_ref());
         let runs = || candidate.into_iter().chain(self.current());
@@ -169,7 +168,7 @@ impl Machine {
         self.current().into_iter().chain(self.candidate().and_then(|c| c.run.as_ref())).chain(&self.leaving)
     }
 
-    /// When `handle` wants to be called with [`Event::Time`], if nothing else happens.
+    /// The moment when `handle` wants to be called with [`Event::Time`], if nothing else happens.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         self.runs().filter_map(Run::deadline).min()

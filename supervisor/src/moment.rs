@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Moment(pub u64);
 
 impl Moment {
-    /// How long ago `earlier` was; zero if it is still to come.
+    /// The time since `earlier`; zero if that is still to come.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -29,17 +29,17 @@ impl Add<Duration> for Moment {
 /// A deadline that its worker may extend (EXTEND_TIMEOUT_USEC), but not for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Deadline {
-    /// When it fires.
+    /// The moment when it fires.
     pub at: Moment,
     /// Beyond this it cannot be moved.
     pub latest: Moment,
 }
 
-/// How many times its first length a deadline can be extended to.
+/// The factor by which a deadline's first length can be extended.
 const EXTENSION: u32 = 10;
 
 impl Deadline {
-    /// One that fires after `length`.
+    /// A deadline that fires after `length`.
     #[must_use]
     pub fn after(now: Moment, length: Duration) -> Self {
         Self { at: now + length, latest: now + length.saturating_mul(EXTENSION) }

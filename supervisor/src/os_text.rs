@@ -1,4 +1,4 @@
-//! Paths and other words of the system in JSON: as text, or, where they are no UTF-8, as their bytes.
+//! OS strings and paths in JSON: as text, or, where they are no UTF-8, as their bytes.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -140,9 +140,9 @@ pub mod signal {
     }
 }
 
-/// What has a word of the system.
+/// A type that holds an OS string.
 pub trait AsOsStr {
-    /// It.
+    /// The OS string.
     fn as_os_str(&self) -> &OsStr;
 }
 

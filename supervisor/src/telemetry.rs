@@ -23,7 +23,7 @@ const QUEUE: usize = 1024;
 /// Lines remembered, to tell them from the workers' in a file that both write to.
 const REMEMBERED: usize = 256;
 
-/// How long the lines that wait may take before another program takes over.
+/// Time for the lines that wait, before another program takes over.
 const FLUSH: Duration = Duration::from_millis(500);
 
 static LEVEL: AtomicU8 = AtomicU8::new(3);
@@ -35,7 +35,7 @@ static WRITTEN: AtomicU64 = AtomicU64::new(0);
 /// Counts the lines that found no place in the queue.
 static LOST: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// What waits is written when it is dropped.
+/// Held while the master logs. Lines that wait are written when it is dropped.
 #[derive(Debug)]
 pub struct Guard {
     _stderr: Option<WorkerGuard>,
@@ -111,7 +111,7 @@ impl Write for Counting {
 /// The words of the levels.
 pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
-/// What is logged.
+/// The level of the log.
 #[must_use]
 pub fn level() -> &'static str {
     let rank = usize::from(LEVEL.load(Ordering::Relaxed));

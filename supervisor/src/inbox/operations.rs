@@ -46,7 +46,7 @@ struct Operation {
     drained: bool,
 }
 
-/// What a follower has not seen yet.
+/// The steps that a follower has not seen yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct News {
     /// New steps.
@@ -85,7 +85,8 @@ impl Operations {
         })
     }
 
-    /// What a successor has to know: those that are open, and the last that ended, whose callers may not have heard it yet.
+    /// The operations that a successor has to know: those that are open, and the last that ended, whose callers may not have
+    /// heard it yet.
     #[must_use]
     pub fn record(&self) -> OperationsRecord {
         self.with(|inner| {
@@ -124,7 +125,7 @@ impl Operations {
         }
     }
 
-    /// Something happened for these.
+    /// Adds a step to these operations.
     pub fn step(&self, operations: &[OperationId], step: &Step) {
         self.each(|id, operation| {
             if operations.contains(id) {
@@ -136,7 +137,7 @@ impl Operations {
         });
     }
 
-    /// Something happened to the generation that they wait for.
+    /// Adds a step to the operations that wait for a generation.
     pub fn step_of(&self, generation: Generation, step: &Step) {
         self.each(|_, operation| {
             if operation.generation == Some(generation) && !operation.ended {
@@ -155,7 +156,7 @@ impl Operations {
         self.step_of(generation, &Step::Warning { text: text.to_owned() });
     }
 
-    /// What a generation runs is known now: told to those who wait for it, once.
+    /// Names the release and directory of a generation, once they are known, to those who wait for it.
     pub fn name(&self, generation: Generation, release: Option<&String>, directory: Option<&String>) {
         self.each(|_, operation| {
             for step in &mut operation.steps {
@@ -169,7 +170,7 @@ impl Operations {
         });
     }
 
-    /// One is over.
+    /// Ends an operation.
     pub fn end(&self, now: Moment, id: OperationId, exit: u8, text: String) {
         self.each(|known, operation| {
             if *known == id && !operation.ended {
@@ -191,7 +192,7 @@ impl Operations {
         });
     }
 
-    /// What has happened after the first `seen` steps; `None` if there is no such operation.
+    /// The steps after the first `seen`; `None` if there is no such operation.
     #[must_use]
     pub fn news(&self, id: OperationId, seen: usize, until_drained: bool) -> Option<News> {
         self.with(|inner| {

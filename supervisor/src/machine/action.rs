@@ -1,4 +1,4 @@
-//! What the machine wants done, and what it has to tell.
+//! Actions: everything that the machine wants done, and everything that it reports.
 
 use std::time::Duration;
 
@@ -94,13 +94,13 @@ pub enum Answer {
         /// The one that drains now.
         previous: Generation,
     },
-    /// So many workers serve.
+    /// This number of workers serves.
     Scaled(u32),
     /// A worker failed before so many served; it is tried again.
     Incomplete {
-        /// Why it did.
+        /// The failure.
         failure: Failure,
-        /// How many there are to be.
+        /// The number that was asked for.
         workers: u32,
     },
     /// Called off as asked.
@@ -113,13 +113,13 @@ pub enum Answer {
     NotReexeced(Failure),
     /// All is stopped.
     Stopped,
-    /// It failed, and what served before still serves.
+    /// The operation failed, and the generation that served before still serves.
     Failed(Failure),
     /// Somebody else called it off.
     Cancelled(String),
     /// Something else is under way and the caller would not wait.
     Busy(String),
-    /// It makes no sense now.
+    /// The operation makes no sense now.
     Refused(String),
 }
 
@@ -128,69 +128,69 @@ pub enum Answer {
 pub enum Report {
     /// An upgrade has to wait.
     Waiting {
-        /// Who waits.
+        /// The operations that wait.
         operations: Vec<OperationId>,
-        /// For what.
+        /// The reason.
         text: String,
     },
     /// A candidate was made, for these operations.
     Candidate {
-        /// Which.
+        /// The generation.
         generation: Generation,
-        /// Who waits for it.
+        /// The operations that wait for it.
         operations: Vec<OperationId>,
-        /// Who asked.
+        /// The name of whoever asked.
         asked_by: String,
     },
     /// A candidate has reached something.
     Phase {
-        /// Which.
+        /// The generation.
         generation: Generation,
-        /// What.
+        /// The phase.
         phase: Phase,
-        /// How many workers.
+        /// The number of workers.
         workers: u32,
-        /// Since the phase before.
+        /// The time since the phase before.
         took: Duration,
     },
     /// A rolling candidate serves in one slot more.
     Replaced {
-        /// Which.
+        /// The generation.
         generation: Generation,
-        /// In how many by now.
+        /// The number of slots in which it serves.
         slots: u32,
-        /// Of how many.
+        /// The number of all slots.
         workers: u32,
-        /// Since the slot before.
+        /// The time since the slot before.
         took: Duration,
     },
     /// A candidate was withdrawn.
     Withdrawn {
-        /// Which.
+        /// The generation.
         generation: Generation,
-        /// What it had not reached.
+        /// The phase that it had not reached.
         phase: Phase,
-        /// Why.
+        /// The failure.
         failure: Failure,
-        /// Whose failure it was, to quote its last words.
+        /// The worker whose failure it was, to quote its last words.
         worker: Option<WorkerId>,
     },
     /// It has no worker left.
     Gone {
-        /// Which.
+        /// The generation.
         generation: Generation,
-        /// Since it began to drain.
+        /// The time since it began to drain.
         took: Duration,
     },
     /// A worker has changed its state.
     Worker {
-        /// Whose.
+        /// The worker.
         worker: WorkerId,
         /// Its process.
         pid: Option<i32>,
-        /// To what.
+        /// The new state.
         what: WorkerReport,
-        /// Since the state before.
+        /// The time since the state before.
         took: Duration,
     },
     /// Everything is to end.

@@ -1,4 +1,4 @@
-//! What happens to the machine.
+//! Events: everything that happens to the machine.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,84 +13,84 @@ use crate::exit_status::Exit;
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Somebody wants a new generation. Before boot: the first one.
+    /// A request for a new generation. Before boot: the first one.
     Restart {
-        /// Whom to answer.
+        /// The operation to answer.
         operation: Option<OperationId>,
-        /// For the history.
+        /// The name for the history.
         asked_by: String,
-        /// What to do while another upgrade is under way.
+        /// The choice between waiting and refusing while another upgrade is under way.
         queue: Queue,
     },
-    /// Somebody wants the last good generation back.
+    /// A request to bring the last good generation back.
     Rollback {
-        /// Whom to answer.
+        /// The operation to answer.
         operation: Option<OperationId>,
-        /// For the history.
+        /// The name for the history.
         asked_by: String,
     },
-    /// Somebody wants the master itself upgraded in place.
+    /// A request to upgrade the master itself in place.
     Reexec {
-        /// Whom to answer.
+        /// The operation to answer.
         operation: Option<OperationId>,
-        /// What to do while workers are on their way.
+        /// The choice between waiting and refusing while workers are on their way.
         queue: Queue,
     },
     /// The program that is to become the master can take over, or cannot.
     ReexecChecked(Result<(), Failure>),
-    /// It was not executed; without a reason: something is on its way again, later then.
+    /// The new program was not executed. Without a reason: workers are on their way again, so it is executed later.
     ReexecFailed(Option<String>),
-    /// It was: this is the first that the machine hears there.
+    /// Re-exec succeeded; first event in the new process.
     Reexeced,
-    /// The master before this one has died: the first that the machine hears from the one that found it.
+    /// The master before this one has died; first event in the master that found its workers.
     Adopted {
         /// The workers that live, with their PIDs.
         alive: HashMap<WorkerId, i32>,
         /// The generations whose frozen configuration is at hand.
         kept: Vec<Generation>,
     },
-    /// Somebody wants an upgrade called off.
+    /// A request to call an upgrade off.
     Cancel {
-        /// Whom to answer.
+        /// The operation to answer.
         operation: Option<OperationId>,
-        /// Which one; else the one under way and those that wait.
+        /// The operation to call off; `None`: the upgrade under way and those that wait.
         target: Option<OperationId>,
-        /// What those are told.
+        /// The reason that their callers are told.
         because: String,
     },
-    /// Somebody wants more or fewer workers.
+    /// A request for more or fewer workers.
     Scale {
-        /// Whom to answer.
+        /// The operation to answer.
         operation: Option<OperationId>,
-        /// How many.
+        /// The number.
         to: ScaleTo,
     },
-    /// Somebody wants everything to end.
+    /// A request to stop.
     Stop {
-        /// Whom to answer.
+        /// The operation to answer.
         operation: Option<OperationId>,
-        /// How.
+        /// The speed.
         speed: Speed,
     },
     /// The driver has frozen a generation, or could not.
     Prepared {
-        /// Which.
+        /// The generation.
         generation: Generation,
-        /// What the machine needs of it, or why not.
+        /// Its plan, or the failure.
         plan: Result<Plan, Failure>,
     },
-    /// Something happened to a worker.
+    /// An event of a worker.
     Worker {
-        /// Whom.
+        /// The worker.
         worker: WorkerId,
-        /// What.
+        /// The event.
         what: WorkerEvent,
     },
     /// The deadline that was asked for has come.
     Time,
 }
 
-/// What a restart does while another upgrade is under way.
+/// The choice of a restart while another upgrade is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queue {
     /// Waits its turn.
@@ -99,10 +99,10 @@ pub enum Queue {
     Refuse,
 }
 
-/// How many workers.
+/// The number of workers to scale to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScaleTo {
-    /// So many.
+    /// This number.
     Exactly(u32),
     /// One more (TTIN).
     More,
@@ -110,7 +110,7 @@ pub enum ScaleTo {
     Fewer,
 }
 
-/// How to stop.
+/// The speed of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speed {
     /// Drain; asked for twice it is fast.
@@ -119,17 +119,17 @@ pub enum Speed {
     Fast,
 }
 
-/// What happened to a worker.
+/// Everything that happens to a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkerEvent {
-    /// It has a process, which is recorded now.
+    /// It has a process, which the state file knows.
     Spawned {
         /// Its PID.
         pid: i32,
     },
     /// It could not be given one; nothing else follows.
     SpawnFailed {
-        /// Why.
+        /// The reason.
         error: String,
     },
     /// Its program runs.
@@ -151,7 +151,7 @@ pub enum WorkerEvent {
     Alive,
     /// It said WATCHDOG=trigger: it knows itself that it hangs.
     Hangs,
-    /// Its processes hold so many bytes, which is more than they may.
+    /// Its processes hold this many bytes, which is more than they may.
     Overweight(u64),
     /// It said over the channel that it accepts.
     Accepting,
@@ -159,7 +159,7 @@ pub enum WorkerEvent {
     Extend(Duration),
     /// Its process is gone and reaped. The last event of this worker.
     Exited {
-        /// How.
+        /// The exit status.
         exit: Exit,
         /// 0 to 1000: spreads the restarts of workers that crash together.
         jitter: u16,

@@ -1,4 +1,4 @@
-//! Why a worker, and with it a candidate, is not fit to serve. One variant, one message.
+//! Failures: reasons why a worker, and with it a candidate, is not fit to serve. One variant, one message.
 
 use std::fmt;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub enum ProbeError {
     },
 }
 
-/// Why a worker that serves is to be replaced.
+/// A reason to replace a worker that serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unfit {
@@ -63,13 +63,13 @@ impl fmt::Display for Unfit {
     }
 }
 
-/// Why.
+/// A failure of a worker or of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
     /// The configuration cannot be used.
     Config(String),
-    /// What the configuration names cannot be used.
+    /// A program, directory or listener of the configuration cannot be used.
     Prepare(String),
     /// No process could be made.
     Spawn(String),
@@ -77,52 +77,52 @@ pub enum Failure {
     Exec(String),
     /// It ended when it should not.
     Exited {
-        /// In which slot.
+        /// The slot.
         slot: u32,
-        /// Which process.
+        /// The process.
         pid: Option<i32>,
-        /// How.
+        /// The exit status.
         exit: Exit,
-        /// How long after its program had started.
+        /// The time since its program had started.
         after: Duration,
     },
     /// It was not ready in time.
     NotReady {
-        /// Which process.
+        /// The process.
         pid: Option<i32>,
-        /// What it should have done.
+        /// The sign that was awaited.
         ready: Readiness,
-        /// How long it had.
+        /// The time that it had.
         timeout: Duration,
-        /// What the last check said.
+        /// The text of the last check.
         check: Option<String>,
     },
     /// The warm-up failed, or did not end in time.
     WarmUp {
-        /// Which process.
+        /// The process.
         pid: Option<i32>,
-        /// In which way.
+        /// The reason.
         said: String,
     },
     /// The probe failed.
     Probe {
-        /// Which process.
+        /// The process.
         pid: Option<i32>,
-        /// What was answered.
+        /// The answer.
         said: String,
     },
     /// It hangs.
     Hangs {
-        /// Which process.
+        /// The process.
         pid: Option<i32>,
-        /// How long it was silent.
+        /// The time for which it was silent.
         silence: Duration,
     },
     /// It was told to accept and did not say that it does.
     NotAccepting {
-        /// Which process.
+        /// The process.
         pid: Option<i32>,
-        /// How long it had.
+        /// The time that it had.
         timeout: Duration,
     },
     /// Somebody called it off.
@@ -130,7 +130,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// What was not reached, where the failure itself says it.
+    /// The phase that was not reached, where the failure itself says it.
     #[must_use]
     pub fn phase(&self) -> Option<Phase> {
         match self {

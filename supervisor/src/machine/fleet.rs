@@ -1,4 +1,4 @@
-//! What the fleet is doing, and what waits.
+//! The state of the fleet, and the requests that wait.
 
 use gin_shared::control::OperationId;
 use gin_shared::generation::Generation;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::generation::Run;
 use crate::moment::Moment;
 
-/// What the fleet is doing. Generations on their way out are kept beside it.
+/// The state of the fleet. Generations on their way out are kept beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(clippy::large_enum_variant, reason = "there is one of it in a master")]
@@ -20,9 +20,9 @@ pub enum Fleet {
     Serving(Run),
     /// One serves, one is on its way.
     Upgrading {
-        /// What serves.
+        /// The generation that serves.
         current: Run,
-        /// What is to.
+        /// The generation that is to serve.
         candidate: Candidate,
     },
     /// All are on their way out; then the master leaves with this code.
@@ -37,27 +37,27 @@ pub enum Fleet {
 /// A generation not yet current, and who asked for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Candidate {
-    /// Which.
+    /// The generation.
     pub generation: Generation,
     /// Its workers, once it is frozen.
     pub run: Option<Run>,
-    /// What its configuration says of the number of workers.
+    /// The number of workers in its configuration.
     #[serde(default)]
     pub configured: u32,
-    /// Who waits for it, and why it is there.
+    /// The request that it was made for.
     pub request: Restart,
-    /// When it began.
+    /// The moment when it began.
     pub began: Moment,
 }
 
-/// A wish for a new generation.
+/// A request for a new generation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Restart {
-    /// Who waits for it.
+    /// The operations that wait for it.
     pub operations: Vec<OperationId>,
-    /// Who asked first.
+    /// The name of whoever asked first.
     pub asked_by: String,
-    /// Whether somebody asked who waits for no answer: a signal.
+    /// Whether a signal asked, too: its sender waits for no answer.
     #[serde(default)]
     pub unattended: bool,
     /// The generation to bring back; else what the configuration says now.
@@ -65,16 +65,16 @@ pub struct Restart {
     pub rollback: Option<Generation>,
 }
 
-/// A wish for another number of workers.
+/// A request for another number of workers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Scale {
-    /// Who waits for it.
+    /// The operations that wait for it.
     pub operations: Vec<OperationId>,
-    /// How many.
+    /// The number of workers.
     pub workers: u32,
 }
 
-/// What waits for the upgrade under way. One restart serves all who asked before it began.
+/// Requests that wait for the upgrade under way. One restart serves all that were made before it began.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Waiting {
@@ -84,11 +84,32 @@ pub struct Waiting {
     pub scale: Option<Scale>,
 }
 
+/// An upgrade in place that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Reexec {
+    /// The operations that wait for it.
+    pub operations: Vec<OperationId>,
+    /// The step that it has reached.
+    pub stage: ReexecStage,
+}
+
+/// The steps of an upgrade in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReexecStage {
+    /// The new program is asked whether it can take over.
+    Checking,
+    /// It can; nothing may be on its way when it does.
+    Checked,
+    /// The driver was told to execute it.
+    Executing,
+}
+
 /// A number of workers that was asked for holds until the configuration says another number than it did then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Scaled {
-    /// What the configuration said.
+    /// The number in the configuration.
     pub configured: u32,
-    /// What was asked for.
+    /// The number that was asked for.
     pub workers: u32,
 }

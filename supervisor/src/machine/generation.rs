@@ -1,4 +1,4 @@
-//! One generation: its slots, and how far it has come.
+//! One generation: its slots, and its stage.
 //!
 //! | stage | means | left by |
 //! |---|---|---|
@@ -31,26 +31,26 @@ use crate::moment::Moment;
 /// One generation and its workers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Run {
-    /// Which.
+    /// The generation.
     pub id: Generation,
-    /// What was frozen for it. `workers` follows `scale`.
+    /// Its plan. `workers` follows `scale`.
     pub plan: Plan,
-    /// How far it has come.
+    /// Its stage.
     pub stage: Stage,
-    /// Since when.
+    /// The moment when the stage began.
     pub since: Moment,
     /// By number; a slot above `plan.workers` is on its way out.
     pub slots: Vec<SlotRun>,
     /// Workers that others have taken the place of.
     #[serde(default)]
     pub retiring: Vec<Worker>,
-    /// What it reached, and how long each took.
+    /// The phases that it reached, and the time that each took.
     pub phases: Vec<(Phase, Duration)>,
-    /// When the last phase was reached.
+    /// The moment when the last phase was reached.
     pub phase_at: Moment,
 }
 
-/// How far a generation has come.
+/// The stage of a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -64,7 +64,7 @@ pub enum Stage {
     Rolling {
         /// The one on its way.
         slot: u32,
-        /// When it will have soaked; it serves already.
+        /// The moment when it will have soaked; it serves already.
         until: Option<Moment>,
     },
     /// It is what serves.
@@ -75,7 +75,7 @@ pub enum Stage {
     Leaving,
 }
 
-/// What a candidate has come to.
+/// The progress of a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advance {
     /// Nothing new.
@@ -86,7 +86,7 @@ pub enum Advance {
     Whole,
 }
 
-/// Where a worker is.
+/// The place of a worker.
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Slot(usize),
@@ -95,7 +95,8 @@ enum Place {
 }
 
 impl Run {
-    /// Wishes for a worker a slot; for the first slot alone, if it is to take the place of `replaces` slot by slot.
+    /// Orders a worker for each slot; for the first slot alone, if it takes the place of another generation (`replaces`) slot by
+    /// slot.
     pub fn start(
         now: Moment,
         id: Generation,
@@ -126,13 +127,13 @@ impl Run {
         self.slots.iter().filter_map(SlotRun::worker)
     }
 
-    /// How many of its workers serve.
+    /// The number of its workers that serve.
     #[must_use]
     pub fn serving(&self) -> u32 {
         u32::try_from(self.fronts().filter(|w| w.is_serving()).count()).unwrap_or(u32::MAX)
     }
 
-    /// How many should: all but those that a rolling candidate has taken the place of.
+    /// The number of its workers that should serve: all but those whose place a rolling candidate has taken.
     #[must_use]
     pub fn wanted(&self) -> u32 {
         let yielded = self.slots.iter().filter(|slot| slot.yielded && slot.slot.0 < self.plan.workers).count();
@@ -151,7 +152,7 @@ impl Run {
         self.retiring.is_empty() && self.slots.iter().all(SlotRun::is_empty)
     }
 
-    /// When it wants to be looked at.
+    /// The moment when it wants to be looked at.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let soak = match self.stage {
@@ -163,7 +164,7 @@ impl Run {
         self.slots.iter().filter_map(SlotRun::deadline).chain(retiring).chain(soak).min()
     }
 
-    /// What a candidate has not reached yet.
+    /// The phase that a candidate has not reached yet.
     #[must_use]
     pub fn missing(&self) -> Phase {
         match self.stage {
@@ -188,7 +189,7 @@ impl Run {
         }
     }
 
-    /// What its workers have to reach before they are told to serve.
+    /// The steps of its workers before they are told to serve.
     fn steps(&self) -> Vec<(Phase, Progress)> {
         let mut steps = vec![(Phase::Started, Progress::Started), (Phase::Ready, Progress::Ready)];
         steps.extend(self.plan.warms_up.then_some((Phase::WarmedUp, Progress::WarmedUp)));
@@ -213,7 +214,7 @@ impl Run {
         Some((worker?, &self.plan))
     }
 
-    /// Something happened to one of its workers. A failure is told up; what it means depends on what this generation is.
+    /// Handles an event of one of its workers. A failure is told up; its meaning depends on the stage of this generation.
     pub fn handle(
         &mut self,
         now: Moment,
@@ -233,7 +234,7 @@ impl Run {
         self.settle_worker(now, place, outcome, jitter, out)
     }
 
-    /// Deadlines of it may have come.
+    /// Handles the time: deadlines of it may have come.
     pub fn handle_time(&mut self, now: Moment, out: &mut Vec<Action>) -> Option<(WorkerId, Failure)> {
         let mut first = None;
         let slots = (0..self.slots.len()).flat_map(|index| [Place::Slot(index), Place::Successor(index)]);
@@ -369,7 +370,7 @@ impl Run {
         out.push(Action::Report(Report::Phase { generation: self.id, phase, workers, took }));
     }
 
-    /// It is what serves from now on.
+    /// Makes it the generation that serves.
     pub fn become_current(&mut self, now: Moment, out: &mut Vec<Action>) {
         self.reach(now, Phase::Current, out);
         self.stage = Stage::Current;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::Failure;
 use crate::moment::Moment;
 
-/// How many are kept.
+/// The number of records that are kept.
 pub const LENGTH: usize = 50;
 
 /// One upgrade that ended.
@@ -17,20 +17,20 @@ pub const LENGTH: usize = 50;
 pub struct Record {
     /// The generation that it made.
     pub generation: Generation,
-    /// Its name.
+    /// The name of its release.
     pub release: Option<String>,
-    /// Why it did not become current; `None` if it did.
+    /// The reason why it did not become current; `None` if it did.
     pub failure: Option<Failure>,
-    /// Who asked.
+    /// The name of whoever asked.
     pub asked_by: String,
     /// The generation that it was to bring back.
     #[serde(default)]
     pub rollback: Option<Generation>,
-    /// What was reached, and how long each took.
+    /// The phases that were reached, and the time that each took.
     pub phases: Vec<(Phase, Duration)>,
-    /// When it ended.
+    /// The moment when it ended.
     pub ended: Moment,
-    /// How long it took.
+    /// The time that it took.
     pub took: Duration,
 }
 

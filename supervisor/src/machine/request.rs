@@ -1,4 +1,4 @@
-//! What people ask for: a restart, its end, another number of workers, a stop.
+//! Requests of people: a restart, its end, another number of workers, a stop.
 
 use gin_shared::channel::DrainReason;
 use gin_shared::control::{OperationId, WORKERS_MAX};
@@ -152,7 +152,7 @@ impl Machine {
         }
     }
 
-    /// How many workers there will be when what is under way is done.
+    /// The number of workers when everything under way is done.
     pub(super) fn target(&self) -> u32 {
         let waiting = self.waiting.scale.as_ref().map(|scale| scale.workers);
         let candidate = self.candidate().and_then(|c| c.run.as_ref()).map(|run| run.plan.workers);
@@ -216,7 +216,7 @@ impl Machine {
         self.draining().count() >= self.max_draining
     }
 
-    /// Those that end. One that stands by does not, until the restart that may have to wait for it.
+    /// The generations that end. A generation that stands by does not, until the restart that may have to wait for it.
     fn draining(&self) -> impl Iterator<Item = &Run> {
         self.leaving.iter().filter(|run| run.stage != Stage::Standby)
     }

@@ -9,11 +9,11 @@ use super::generation::Run;
 use super::{Machine, answer, answer_all};
 use crate::moment::Moment;
 
-/// So many generations that served are kept to go back to.
+/// The number of generations that are kept to go back to.
 pub const KEPT: usize = 3;
 
 impl Machine {
-    /// What a rollback would bring back.
+    /// The generation that a rollback would bring back.
     #[must_use]
     pub fn rollback_target(&self) -> Option<Generation> {
         self.good.last().copied()
@@ -51,7 +51,7 @@ impl Machine {
         answer(operation, &refusal, out);
     }
 
-    /// It waits for no old generation: who rolls back is in a hurry. Restarts that wait would undo it.
+    /// Begins a rollback. It waits for no old generation: its operator is in a hurry. Restarts that wait would undo it.
     fn roll_back(&mut self, now: Moment, operation: Option<OperationId>, asked_by: String, out: &mut Vec<Action>) {
         let Some(target) = self.rollback_target() else { return };
         if let Some(waiting) = self.waiting.restart.take() {

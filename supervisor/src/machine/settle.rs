@@ -1,4 +1,4 @@
-//! What follows by itself: a candidate moves on, an old generation is gone, what waited has its turn.
+//! Consequences: a candidate moves on, an old generation is gone, a request that waited has its turn.
 
 use gin_shared::channel::DrainReason;
 
@@ -69,7 +69,7 @@ impl Machine {
         answer_all(candidate.request.operations, &Answer::Restarted { generation, previous: replaced }, out);
     }
 
-    /// What was withdrawn ends once the old generation is whole again.
+    /// Ends a generation that stands by, once the old generation is whole again.
     fn settle_standby(&mut self, now: Moment, out: &mut Vec<Action>) {
         // While a generation is booted, or is to be, nothing else serves.
         let booting = matches!(self.fleet, Fleet::Idle | Fleet::Booting(_));

@@ -1,4 +1,4 @@
-//! One slot of a generation: who is in it, and who is to take the place.
+//! One slot of a generation: its occupant, and the successor of that.
 
 use std::time::Duration;
 
@@ -15,27 +15,27 @@ use crate::moment::Moment;
 pub struct SlotRun {
     /// Its number.
     pub slot: Slot,
-    /// What is in it.
+    /// Its occupant.
     pub occupant: Occupant,
-    /// Who takes the place of a worker that is unfit, once it serves.
+    /// The worker that takes the place of an unfit one, once it serves.
     #[serde(default)]
     pub successor: Occupant,
-    /// Why the worker in it is to be replaced.
+    /// The reason to replace the worker in it.
     #[serde(default)]
     pub unfit: Option<Unfit>,
-    /// How many workers in a row were too large soon after they were started.
+    /// The number of workers in a row that were too large soon after they were started.
     #[serde(default)]
     pub quick: u32,
     /// Whether a rolling candidate has taken its place.
     #[serde(default)]
     pub yielded: bool,
-    /// How many workers it has had.
+    /// The number of workers that it has had.
     pub attempts: u32,
-    /// How many failed in a row.
+    /// The number of workers that failed in a row.
     pub failures: u32,
 }
 
-/// What is in a slot.
+/// The occupant of a slot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Occupant {
@@ -100,8 +100,8 @@ impl SlotRun {
         self.occupant == Occupant::Vacant && self.successor == Occupant::Vacant
     }
 
-    /// How old a worker in it must be before one that is too large or too old is replaced: a limit that every worker
-    /// exceeds is not to fill the machine with them.
+    /// The age that a worker must have before it is replaced for its size: a limit that every worker exceeds must not fill the
+    /// machine with them.
     pub(super) fn rest(&self) -> Duration {
         const FIRST: Duration = Duration::from_secs(2);
         const LONGEST: Duration = Duration::from_secs(300);
@@ -125,7 +125,7 @@ impl SlotRun {
         self.successor = self.next(now, generation, out);
     }
 
-    /// Spawns whom it has waited for.
+    /// Orders the worker whose backoff is over.
     pub(super) fn end_backoff(&mut self, now: Moment, generation: Generation, out: &mut Vec<Action>) {
         if matches!(self.occupant, Occupant::Backoff(until) if until <= now) {
             self.spawn(now, generation, out);

@@ -27,7 +27,7 @@ struct Read<T> {
     state: T,
 }
 
-/// Why bytes are not a snapshot to go on from.
+/// Bytes that are not a snapshot to go on from.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// Truncated, corrupt or foreign.

@@ -7,12 +7,11 @@ use std::time::Duration;
 use gin_shared::channel::DrainReason;
 use gin_shared::control::OperationId;
 use gin_shared::generation::{Generation, WorkerId};
-use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Answer, GenerationAction, MasterAction, Report, WorkerAction};
 use super::event::Queue;
 use super::failure::Failure;
-use super::fleet::Fleet;
+use super::fleet::{Fleet, Reexec, ReexecStage};
 use super::generation::Run;
 use super::slot::Occupant;
 use super::worker::{Part, Worker, WorkerState};
@@ -25,30 +24,9 @@ const LATE: Duration = Duration::from_secs(5);
 /// The failure of a candidate whose master has died.
 const DIED: &str = "the supervisor died while it was on its way";
 
-/// An upgrade in place that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Reexec {
-    /// The operations that wait for it.
-    pub operations: Vec<OperationId>,
-    /// The step that it has reached.
-    pub stage: ReexecStage,
-}
-
-/// The steps of an upgrade in place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReexecStage {
-    /// The new program is asked whether it can take over.
-    Checking,
-    /// It can; nothing may be on its way when it does.
-    Checked,
-    /// The driver was told to execute it.
-    Executing,
-}
-
 impl Machine {
-    /// Whether nothing is on its way that only this process knows the end of: no candidate, and no worker between the wish
-    /// for it and its serving.
+    /// Whether nothing is on its way whose end only this process would hear of: no candidate, and no worker between its order
+    /// and its serving.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let settled = |worker: &Worker| matches!(worker.state.part(), Part::Serving | Part::Ending);
@@ -108,7 +86,7 @@ impl Machine {
         }
     }
 
-    /// It was not executed: it cannot be, or something is on its way again.
+    /// Handles a new program that was not executed: it cannot be, or workers are on their way again.
     pub(super) fn handle_reexec_failed(&mut self, why: Option<String>, out: &mut Vec<Action>) {
         match (why, &mut self.reexec) {
             (Some(why), _) => self.end_reexec(&Answer::NotReexeced(Failure::Prepare(why)), out),
@@ -134,7 +112,7 @@ impl Machine {
         }
     }
 
-    /// Those who wait for an upgrade in place are let go, or one of them; not once it is being carried out.
+    /// Answers the operations that wait for an upgrade in place, or one of them; not once it is being carried out.
     pub(super) fn cancel_reexec(&mut self, target: Option<OperationId>, because: &str, out: &mut Vec<Action>) -> bool {
         let waits = |reexec: &&mut Reexec| reexec.stage != ReexecStage::Executing;
         let Some(reexec) = self.reexec.as_mut().filter(waits) else { return false };
@@ -179,7 +157,7 @@ impl Machine {
         self.bury(now, &gone, out);
     }
 
-    /// What was on its way is not any more. It goes on serving if nobody else does, until the generation that is booted serves.
+    /// Withdraws the candidate. If nobody else serves, it goes on serving until the generation that is booted serves.
     fn dissolve_candidate(&mut self, now: Moment, alive: &HashMap<WorkerId, i32>, out: &mut Vec<Action>) {
         match std::mem::replace(&mut self.fleet, Fleet::Idle) {
             Fleet::Upgrading { current, candidate } => {
@@ -229,7 +207,7 @@ impl Machine {
         }
     }
 
-    /// Those that are dead, or never came to be.
+    /// Settles workers that are dead, or never came to be.
     fn bury(&mut self, now: Moment, gone: &[WorkerId], out: &mut Vec<Action>) {
         // Nobody is there to hear it.
         out.retain(|action| !action.worker().is_some_and(|id| gone.contains(&id)));
@@ -302,7 +280,7 @@ impl Run {
         }
     }
 
-    /// It was found dead, or never came to be.
+    /// Settles a worker that was found dead, or never came to be.
     fn lost(&mut self, now: Moment, id: WorkerId, out: &mut Vec<Action>) {
         use super::event::WorkerEvent::{Exited, SpawnFailed};
         let Some(worker) = self.workers().find(|worker| worker.id == id) else { return };

@@ -1,4 +1,4 @@
-//! How many descriptors the master may have: it needs some a worker, and its workers are not to notice.
+//! The limit of descriptors: the master needs some for each worker, and its workers must not notice.
 
 use std::sync::OnceLock;
 

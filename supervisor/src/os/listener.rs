@@ -27,14 +27,14 @@ use crate::socket_record::SocketRecord;
 /// The kernel's own limit for backlogs.
 const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
 
-/// What to listen on.
+/// A listener as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerSpec {
     /// Its name, for LISTEN_FDNAMES and people.
     pub name: String,
-    /// Where.
+    /// The address.
     pub address: Address,
-    /// How many connections may wait.
+    /// The number of connections that may wait.
     pub backlog: u32,
     /// For Unix sockets: the file's mode.
     #[serde(default)]
@@ -75,9 +75,9 @@ mod ids {
 /// A socket that clients connect to. A Unix socket's file that was made for it goes with it.
 #[derive(Debug)]
 pub struct Listener {
-    /// Where it was asked to listen: port 0 stays 0.
+    /// The configured address: port 0 stays 0.
     pub asked: Address,
-    /// Where it listens.
+    /// The address where it listens.
     pub address: Address,
     backlog: Cell<u32>,
     fd: OwnedFd,
@@ -89,15 +89,15 @@ pub struct Listener {
     file: Option<(PathBuf, (u64, u64))>,
 }
 
-/// Why there is no listener.
+/// A listener that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Somebody listens there.
+    /// Another process listens there.
     #[error("cannot listen on {address}: address in use by {holder}")]
     InUse {
-        /// Where.
+        /// The address.
         address: Address,
-        /// Who, as far as can be seen.
+        /// That process, as far as it can be seen.
         holder: String,
     },
     /// Something lies at the path that is no socket.
@@ -106,19 +106,19 @@ pub enum ListenError {
     /// Its owner or mode cannot be set.
     #[error("cannot listen on {address}: owner and mode: {error}")]
     Permissions {
-        /// Where.
+        /// The address.
         address: Address,
-        /// Why not.
+        /// The system's error.
         error: io::Error,
     },
     /// The kernel said no.
     #[error("cannot listen on {address}: {step}: {error}")]
     System {
-        /// Where.
+        /// The address.
         address: Address,
-        /// What was being done.
+        /// The step.
         step: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         error: Errno,
     },
 }
@@ -304,7 +304,7 @@ impl Listener {
         self.backlog.get()
     }
 
-    /// How many connections wait to be accepted; unknown for Unix sockets and UDP.
+    /// The number of connections that wait to be accepted; unknown for Unix sockets and UDP.
     #[must_use]
     pub fn queue(&self) -> Option<u32> {
         match self.address {
@@ -354,7 +354,7 @@ impl Drop for Listener {
 /// A socket as one generation has it: under this name, and with these settings.
 #[derive(Debug, Clone)]
 pub struct Listening {
-    /// What was asked for.
+    /// The listener as it is configured.
     pub spec: ListenerSpec,
     /// Shared with the generations that have it, too.
     pub socket: Rc<Listener>,

@@ -18,7 +18,7 @@ struct Row {
     inode: u64,
 }
 
-/// Who holds `address`, in words: "pid 812 (nginx)"; `None` if that cannot be seen.
+/// The process that holds `address`, in words: "pid 812 (nginx)"; `None` if it cannot be seen.
 #[must_use]
 pub fn holder(address: &Address) -> Option<String> {
     let inodes: HashSet<u64> = match address {

@@ -26,14 +26,14 @@ pub const HELPER: &str = "gin-exec-helper";
 /// The longest error that comes back, in bytes.
 pub const ERROR_MAX: usize = 1024;
 
-/// What the helper is to become.
+/// The orders for a helper: the program that it is to become, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
-    /// Who it is, for messages.
+    /// The arguments, the program's name first.
     pub argv: Vec<OsString>,
-    /// What to execute: an absolute path, its directory part resolved.
+    /// The program to execute: an absolute path, its directory part resolved.
     pub program: PathBuf,
-    /// Where to run it.
+    /// The directory to run it in.
     pub directory: Option<PathBuf>,
     /// Everything but LISTEN_PID.
     pub environment: Vec<(OsString, OsString)>,
@@ -41,9 +41,9 @@ pub struct Spec {
     pub passes_descriptors: bool,
     /// Whether WATCHDOG_PID is to be set.
     pub watched: bool,
-    /// Whose rights it gets.
+    /// The user whose rights it gets.
     pub user: Option<String>,
-    /// Instead of the user's own group.
+    /// The group, instead of the user's own.
     pub group: Option<String>,
     /// File mode mask.
     pub umask: Option<u32>,
@@ -55,7 +55,7 @@ pub struct Spec {
     pub nproc: Option<u64>,
     /// RLIMIT_CORE, in bytes.
     pub core: Option<u64>,
-    /// On which cores it runs.
+    /// The cores that it runs on.
     pub cores: Option<Vec<usize>>,
     /// /proc/self/oom_score_adj, -1000 to 1000.
     pub oom_score_adjust: Option<i32>,
@@ -72,7 +72,7 @@ pub struct Spec {
 pub struct Helper {
     /// Its process, which the worker's will be.
     pub child: Child,
-    /// How it tells what failed.
+    /// The link over which it tells what failed.
     pub link: Link,
 }
 
@@ -114,7 +114,7 @@ impl Link {
         Ok(())
     }
 
-    /// What failed; `None` once the program runs (or the helper was killed, which its exit tells).
+    /// The step that failed; `None` once the program runs (or the helper was killed, which its exit tells).
     ///
     /// # Errors
     /// Those of `recv(2)`.

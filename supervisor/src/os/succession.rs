@@ -1,4 +1,4 @@
-//! What passes from one master to the next: descriptors by name, over an execve in place, or taken from a process that has
+//! The passage of descriptors from one master to the next: by name over an execve in place, or taken from a process that has
 //! them.
 
 #![allow(unsafe_code, reason = "descriptors that an execve has left open are numbers until they are owned")]
@@ -135,7 +135,7 @@ pub fn inode(fd: impl AsFd) -> io::Result<u64> {
 /// Takes a copy of a socket from a process that has it (`pidfd_getfd(2)`). `None` if it has not.
 ///
 /// # Errors
-/// Which condition is not met.
+/// The condition that is not met.
 pub fn take_socket(pid: i32, process: &OwnedFd, wanted: u64) -> Result<Option<OwnedFd>, AdoptError> {
     take_open(pid, process, OsStr::new(&format!("socket:[{wanted}]")), wanted)
 }

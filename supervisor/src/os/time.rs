@@ -19,7 +19,7 @@ pub fn wall_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What the wall clock would have shown at `moment`, had it not been set since.
+/// The time that the wall clock would have shown at `moment`, if it was not set since.
 #[must_use]
 pub fn wall_ms_at(moment: Moment) -> u64 {
     let ago = u64::try_from(now().since(moment).as_millis()).unwrap_or(u64::MAX);
