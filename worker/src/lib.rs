@@ -38,6 +38,7 @@ pub mod binding;
 #[doc = include_str!("coming_from_gin.md")]
 pub mod coming_from_gin {}
 pub mod config;
+mod connections;
 mod error;
 pub mod files;
 pub mod graceful;
@@ -49,9 +50,12 @@ mod server;
 mod shared_memory;
 mod system;
 pub mod testing;
+pub mod websocket;
+mod worker;
 
 pub use axum;
 pub use config::Config;
+pub use connections::Connection;
 pub use error::{BoxError, Error, Result, StartError};
 pub use garde;
 pub use gin_shared::inherit::{Identity, identity};
@@ -59,7 +63,7 @@ pub use graceful::Life;
 pub use middleware::{ClientIp, RequestId};
 pub use router::{Group, Route};
 pub use serde_json;
-pub use server::{Connection, Server, websocket};
+pub use server::Server;
 
 /// Serves `router` with the configuration of its file and the environment ([`Config::load_with`]; the command line is the program's own)
 /// until it is told to stop. Nothing is put around it: no middleware, no endpoints of ours.

@@ -1,368 +1,457 @@
-//! From the first descriptor to the last: what a worker does, in order.
+//! A server before it runs: routes, middleware, hooks.
 
-mod accept;
-mod activity;
-mod answer;
-mod builder;
-mod channel;
-mod connection;
-#[cfg(test)]
-mod forged;
-mod giver;
-mod goodbye;
-mod io;
-mod listeners;
-mod lot;
 mod mounts;
-mod private;
 mod redirecting;
-mod rest;
-mod taker;
-pub mod websocket;
 
 use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
-use gin_shared::channel::{DrainReason, Fates};
-use gin_shared::config::watch::Watch;
-use gin_shared::inherit::{self, Inheritance};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::{FromFn, Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{Route as AxumRoute, any};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tower::{Layer, Service};
 
-use crate::graceful::{Background, Hook, Life, Phase, run_hooks};
-use crate::live::{self, Settings};
+use crate::config::{Config, Mode};
+use crate::graceful::{Background, Hook, Life};
+use crate::live::{Live, Settings, Snapshot};
+use crate::middleware::{Standard, StandardLayer, names, tell_panics, tried};
+use crate::router::{Built, Group, Redirects, Registry, Route, Routes, short_name};
+use crate::shared_memory::Buckets;
 use crate::system::{self, About};
-use crate::{Config, StartError, logging};
-pub use builder::Server;
-use channel::{Channel, Order};
-pub use connection::Connection;
-use connection::Shared;
-use listeners::Listener;
-use websocket::Kinds;
+use crate::websocket::{Kind, Kinds, WebSockets};
+use crate::worker::Worker;
+use crate::{BoxError, Error, Result, StartError, logging};
+use gin_shared::inherit;
+use mounts::Mount;
+use redirecting::redirecting;
 
-/// How long connections have to notice that they are cut.
-const CUT: Duration = Duration::from_secs(1);
-/// How often the master is told what becomes of the connections.
-const TELL: Duration = Duration::from_millis(200);
-/// And after how long first: most is handed over by then.
-const TELL_FIRST: Duration = Duration::from_millis(50);
-/// What a drain may take beyond its own deadlines, when it asks the supervisor for time.
-const MARGIN: Duration = Duration::from_secs(5);
-
-/// What there is to serve, and how.
-pub(crate) struct Worker {
-    config: Config,
-    settings: Settings,
-    router: Router,
-    about: Arc<About>,
+/// Routes, and how they are served.
+///
+/// ```no_run
+/// use gin_worker::{Config, Group, Result, Route, Server};
+/// # async fn list() {}
+///
+/// #[tokio::main]
+/// async fn main() -> Result {
+///     let config = Config::<()>::load()?;
+///     Server::new(&config)
+///         .get("/", || async { "hello" })
+///         .group(Group::new("/api/v1").route(Route::get("/users", list).describe("List users")))
+///         .run()
+///         .await
+/// }
+/// ```
+pub struct Server<S = ()> {
+    pub(crate) config: Config,
+    /// Whether our own middleware and endpoints are put around it.
+    pub(crate) is_bare: bool,
+    pub(crate) registry: Registry<S>,
+    /// axum's own routes, of which nothing is known.
+    merged: Router<S>,
+    around: Vec<(String, Around)>,
+    pub(crate) mounts: Vec<Mount>,
+    /// For all routes, so at the end.
+    not_allowed: Vec<Late<S>>,
+    redirects: Arc<OnceLock<Vec<Redirects>>>,
+    /// What was built when the state was given.
+    pub(crate) done: Vec<Result<Built<()>, StartError>>,
     hooks: Vec<Hook>,
     background: Vec<Background>,
     life: Life,
     websockets: Kinds,
+    /// The application's.
+    version: Option<String>,
 }
 
-impl Worker {
-    /// Serves until it is told to stop, drains, and runs the hooks.
+type Around = Box<dyn FnOnce(Router) -> Router + Send>;
+type Late<S> = Box<dyn FnOnce(Router<S>) -> Router<S> + Send>;
+
+impl<S> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("config", &self.config).field("life", &self.life).finish_non_exhaustive()
+    }
+}
+
+macro_rules! methods {
+    ($($name:ident)*) => {$(
+        #[doc = concat!("As [`Route::", stringify!($name), "`], when there is nothing more to say of it.")]
+        #[must_use]
+        #[track_caller]
+        pub fn $name<H: Handler<T, S>, T: 'static>(self, path: &str, handler: H) -> Self {
+            self.route(Route::$name(path, handler))
+        }
+    )*};
+}
+
+impl<S: Clone + Send + Sync + 'static> Server<S> {
+    /// With our middleware around it (Gin's `Default`), and the system's endpoints.
+    #[must_use]
+    pub fn new<A: Clone>(config: &Config<A>) -> Self {
+        Self::build(config, false)
+    }
+
+    /// With nothing around it (Gin's `New`), and no endpoints of ours.
+    #[must_use]
+    pub fn bare<A: Clone>(config: &Config<A>) -> Self {
+        Self::build(config, true)
+    }
+
+    fn build<A: Clone>(config: &Config<A>, is_bare: bool) -> Self {
+        Self {
+            config: config.settings(),
+            is_bare,
+            registry: Registry::default(),
+            merged: Router::new(),
+            around: Vec::new(),
+            mounts: Vec::new(),
+            not_allowed: Vec::new(),
+            redirects: Arc::default(),
+            done: Vec::new(),
+            hooks: Vec::new(),
+            background: Vec::new(),
+            life: Life::default(),
+            websockets: Kinds::new(),
+            version: None,
+        }
+    }
+
+    methods! { get post put patch delete head options any }
+
+    /// Adds a route.
+    #[must_use]
+    pub fn route(mut self, route: Route<S>) -> Self {
+        self.registry.route(route);
+        self
+    }
+
+    /// Adds a group of routes.
+    #[must_use]
+    pub fn group(mut self, group: Group<S>) -> Self {
+        self.registry.group(group);
+        self
+    }
+
+    /// Adds what a router of axum's serves. Nothing of it stands in `/routes`.
+    #[must_use]
+    pub fn merge(mut self, router: Router<S>) -> Self {
+        self.merged = self.merged.merge(router);
+        self
+    }
+
+    /// Serves the files of a directory under `prefix` (Gin's `Static`), beside those of `[static]`, by whose other settings it goes: hidden
+    /// ones are refused, and no path leads out of it.
+    #[must_use]
+    pub fn files(mut self, prefix: &str, dir: impl Into<PathBuf>) -> Self {
+        self.mounts.push(Mount { prefix: prefix.to_owned(), path: dir.into(), is_file: false });
+        self
+    }
+
+    /// Answers `path` with one file (Gin's `StaticFile`).
+    #[must_use]
+    pub fn static_file(mut self, path: &str, file: impl Into<PathBuf>) -> Self {
+        self.mounts.push(Mount { prefix: path.to_owned(), path: file.into(), is_file: true });
+        self
+    }
+
+    /// Answers what no route does (Gin's `NoRoute`), instead of 404.
+    #[must_use]
+    pub fn fallback<H: Handler<T, S>, T: 'static>(mut self, handler: H) -> Self {
+        self.merged = self.merged.fallback(any(handler).layer(redirecting(&self.redirects)));
+        self
+    }
+
+    /// Answers where a path has routes of other methods alone (Gin's `NoMethod`), instead of 405. `Allow` is set already.
+    #[must_use]
+    pub fn method_not_allowed<H: Handler<T, S>, T: 'static>(mut self, handler: H) -> Self {
+        self.not_allowed.push(Box::new(move |router| router.method_not_allowed_fallback(handler)));
+        self
+    }
+
+    /// Gives the handlers their state.
+    #[must_use]
+    pub fn with_state(mut self, state: S) -> Server {
+        self.done.push(built(self.registry, self.merged, self.not_allowed).map(|built| built.with_state(state)));
+        Server {
+            config: self.config,
+            is_bare: self.is_bare,
+            registry: Registry::default(),
+            merged: Router::new(),
+            around: self.around,
+            mounts: self.mounts,
+            not_allowed: Vec::new(),
+            redirects: self.redirects,
+            done: self.done,
+            hooks: self.hooks,
+            background: self.background,
+            life: self.life,
+            websockets: self.websockets,
+            version: self.version,
+        }
+    }
+
+    /// Runs `f` around everything, the answers to unknown paths, too, inside of what was added before; as
+    /// [`Route::middleware`].
+    #[must_use]
+    pub fn middleware<F, T>(mut self, f: F) -> Self
+    where
+        F: Clone + Send + Sync + 'static,
+        T: 'static,
+        FromFn<F, (), AxumRoute, T>: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Response: IntoResponse + 'static,
+        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Future: Send + 'static,
+    {
+        self.around.push((short_name::<F>(), Box::new(move |router| router.layer(from_fn::<F, T>(f)))));
+        self
+    }
+
+    /// The same for a tower layer.
+    #[must_use]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<AxumRoute> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.around.push((short_name::<L>(), Box::new(move |router| router.layer(layer))));
+        self
+    }
+
+    /// Runs `hook` when all connections are closed: hooks run one after the other, in the order of these calls, each for
+    /// `timeout` at most. A hook that fails, panics or takes too long is logged and the next one runs.
+    #[must_use]
+    pub fn on_shutdown<F, R>(mut self, name: &str, timeout: Duration, hook: F) -> Self
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.hooks.push(Hook::new(name, timeout, hook));
+        self
+    }
+
+    /// Runs `task` beside the requests, from the start on. It must end by itself when the worker drains ([`Life::draining`]); what has not
+    /// ended `timeout` after the last connection is dropped where it waits, and logged, before the hooks run.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use gin_worker::{Config, Server};
+    ///
+    /// let server: Server = Server::new(&Config::<()>::default()).background("mailer", Duration::from_secs(5), |life| async move {
+    ///     let mut ticks = tokio::time::interval(Duration::from_secs(60));
+    ///     loop {
+    ///         tokio::select! { _ = ticks.tick() => { /* send what waits */ }, () = life.draining() => return }
+    ///     }
+    /// });
+    /// ```
+    #[must_use]
+    pub fn background<F, R>(mut self, name: &str, timeout: Duration, task: F) -> Self
+    where
+        F: FnOnce(Life) -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        self.background.push(Background::new(name, timeout, task));
+        self
+    }
+
+    /// Sessions of this kind are taken up from the worker before; see [`crate::websocket`].
+    #[must_use]
+    pub fn websockets<T>(mut self, sockets: WebSockets<T>) -> Self
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let kind: Arc<dyn Kind> = Arc::new(sockets);
+        self.websockets.insert(kind.name(), kind);
+        self
+    }
+
+    /// The application's version, for `/health` and `/info`: `env!("CARGO_PKG_VERSION")`. Without it they say this library's.
+    #[must_use]
+    pub fn version(mut self, version: &str) -> Self {
+        self.version = Some(version.to_owned());
+        self
+    }
+
+    /// Where it stands: to be asked by handlers and background tasks.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.life.clone()
+    }
+
+    /// Tells it all by `life`, which a handler of the router has already.
+    #[must_use]
+    pub fn with_life(mut self, life: Life) -> Self {
+        self.life = life;
+        self
+    }
+}
+
+/// One router of all, and what is known of its routes.
+pub(crate) struct Finished {
+    pub(crate) router: Router,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) about: Arc<About>,
+    pub(crate) settings: Settings,
+}
+
+impl Server {
+    /// Serves until it is told to stop, drains, and runs the hooks. Logs as `[logging]` says, unless the application has a subscriber of
+    /// its own, or wants nothing of ours ([`Self::bare`]).
     ///
     /// # Errors
     /// If it cannot start; see [`StartError`].
-    async fn run(mut self, inherited: Inheritance) -> Result<(), StartError> {
-        let mut stop = StopSignals::new().map_err(StartError::Signals)?;
-        raise_descriptor_limit();
-        let _watch = self.follow_changes()?;
-        let alone = inherited.channel.is_none() && inherited.private.is_none();
-        let listeners = if inherited.listeners.is_empty() && alone {
-            vec![Listener::bind(&self.config.server)?]
+    pub async fn run(self) -> Result {
+        let _log = if self.is_bare || tracing::dispatcher::has_been_set() {
+            None
         } else {
-            let streams = inherited.listeners.into_iter().filter(listeners::is_stream);
-            streams.map(Listener::adopt).collect::<Result<_, _>>().map_err(StartError::Inherit)?
+            Some(logging::start(&self.config.logging).map_err(StartError::Log)?)
         };
-        let (orders, mut ordered) = mpsc::channel(4);
-        if let Some(fd) = inherited.private {
-            private::serve(fd, &self.config, system::private(&self.about), &self.router)?;
+        tell_panics();
+        for warning in &self.config.warnings {
+            tracing::warn!("{warning}");
         }
-        let channel =
-            inherited.channel.map(|fd| Channel::serve(fd, orders)).transpose().map_err(StartError::Inherit)?;
-        notify(&[NotifyState::Ready]);
-        if let Some(interval) = sd_notify::watchdog_enabled() {
-            tokio::spawn(say_alive(interval / 2));
-        }
-
-        let mut drain = None;
-        if channel.is_some() {
-            drain = wait_for_go(&mut ordered, &mut stop).await;
-        }
-        let mut accepting = JoinSet::new();
-        // Each listener holds a slot while it waits for a connection.
-        let slots = self.config.limits.connections as usize + listeners.len().saturating_sub(1);
-        let (timeouts, life) = (self.config.timeouts, self.life.clone());
-        let shared = Shared::new(timeouts, life, self.router, self.websockets, slots).map_err(StartError::Inherit)?;
-        let background = Background::start(std::mem::take(&mut self.background), &self.life);
-        if drain.is_none() {
-            self.life.reach(Phase::Serving);
-            for listener in listeners {
-                tracing::info!(name = listener.name, address = listener.address, "accepting on {}", listener.address);
-                accepting.spawn(accept::accept(listener, Arc::clone(&shared)));
-            }
-            if let Some(channel) = &channel {
-                channel.say_serving();
-            }
-            drain = Some(wait_for_drain(&mut ordered, &mut stop, &shared).await);
-        }
-        let asked = drain.unwrap_or(Asked::BySignal);
-        let telling = channel.map(|channel| tokio::spawn(tell_fates(channel, self.life.clone())));
-        // A master's successor may send more takers, and whoever drains may be a taker still.
-        let mut drain = Drain {
-            config: &self.config,
-            shared: &shared,
-            hooks: &self.hooks,
-            background: background.patience(),
-            ordered,
-        };
-        drain.finish(asked, accepting, &mut stop).await;
-        if let Some(telling) = telling {
-            telling.abort();
-            let _ = telling.await;
-        }
-        background.finish().await;
-        run_hooks(self.hooks).await;
-        tracing::info!("gone");
+        let mut inherited = inherit::take().map_err(StartError::Inherit)?;
+        let worker = self.worker(inherited.shared_memory.take())?;
+        worker.run(inherited).await?;
         Ok(())
     }
 
-    /// Serves on a port of this machine, until its life is over; gives the address.
+    /// Its routes and all that stands around them, as a router of axum's: to be served by somebody else, or asked without a socket.
+    /// Of the rest (hooks, background tasks, logs, drain) there is nothing then.
     ///
     /// # Errors
-    /// As [`Self::run`].
-    pub(crate) fn serve_for_test(self) -> Result<std::net::SocketAddr, StartError> {
-        let port = Listener::bind(&crate::config::Server {
-            host: "127.0.0.1".to_owned(),
-            port: 0,
-            ..self.config.server.clone()
-        })?;
-        let address = port.address.parse().map_err(|error| StartError::Inherit(std::io::Error::other(error)))?;
-        let (timeouts, life) = (self.config.timeouts, self.life.clone());
-        let slots = self.config.limits.connections as usize;
-        let shared = Shared::new(timeouts, life, self.router, self.websockets, slots).map_err(StartError::Inherit)?;
-        self.life.reach(Phase::Serving);
-        tokio::spawn(accept::accept(port, shared));
-        Ok(address)
+    /// Routes that exclude one another, and files that are not there; see [`StartError`].
+    pub fn into_router(self) -> Result<Router, StartError> {
+        self.finish(None).map(|finished| finished.router)
     }
 
-    /// SIGUSR1 has it go on in new log files. Alone it follows its configuration file, and reads it on SIGHUP; under a supervisor that is
-    /// the supervisor's: its generation's settings are frozen.
-    fn follow_changes(&self) -> Result<Option<Watch>, StartError> {
-        let mut reopen = signal(SignalKind::user_defined1()).map_err(StartError::Signals)?;
-        tokio::spawn(async move {
-            while reopen.recv().await.is_some() {
-                logging::reopen();
+    pub(crate) fn worker(mut self, memory: Option<OwnedFd>) -> Result<Worker, StartError> {
+        let (config, life, is_bare) = (self.config.clone(), self.life.clone(), self.is_bare);
+        let (hooks, websockets) = (std::mem::take(&mut self.hooks), std::mem::take(&mut self.websockets));
+        let background = std::mem::take(&mut self.background);
+        let Finished { router, routes, about, settings } = self.finish(memory)?;
+        if config.server.mode == Mode::Debug && !is_bare {
+            for line in routes.lines() {
+                tracing::info!("{line}");
             }
-        });
-        // Under a supervisor it is not meant for this process, and ends it neither.
-        let is_meant = inherit::identity().is_none() && self.config.origin.file.is_some();
-        let mut read = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
-        let settings = Arc::clone(&self.settings);
-        tokio::spawn(async move {
-            while read.recv().await.is_some() {
-                if is_meant {
-                    live::reload_or_tell(&settings);
+        }
+        Ok(Worker { config, settings, router, about, hooks, background, life, websockets })
+    }
+
+    /// # Errors
+    /// Routes that exclude one another: all of them; files that are not there.
+    pub(crate) fn finish(self, memory: Option<OwnedFd>) -> Result<Finished, StartError> {
+        let redirects_slashes = self.config.server.redirect_trailing_slash && !self.is_bare;
+        let mut own = self;
+        let counts = own.config.features.metrics && !own.is_bare;
+        let about = About::new(&own.config, own.life.clone(), own.version.clone(), counts);
+        own.add_files()?;
+        let last = built(std::mem::take(&mut own.registry), std::mem::take(&mut own.merged), Vec::new());
+        let (mut router, mut routes, mut redirects) = (Router::new(), Vec::new(), Vec::new());
+        for built in std::mem::take(&mut own.done).into_iter().chain([last]) {
+            let built = built?;
+            router = joined(router, built.router)?;
+            routes.push(built.routes);
+            redirects.push(built.redirects);
+        }
+        if !own.is_bare {
+            // What the application has, in whatever way, goes before ours.
+            for route in system::public(&own.config, &about) {
+                let mut registry = Registry::default();
+                registry.route(route);
+                let built = registry.build()?;
+                if let Ok(with) = tried(|| router.clone().merge(built.router)) {
+                    router = with;
+                    routes.push(built.routes);
+                    redirects.push(built.redirects);
                 }
             }
-        });
-        Ok(if is_meant { live::watch(&self.settings) } else { None })
-    }
-}
-
-/// As long as tasks run, this one says so.
-async fn say_alive(interval: Duration) {
-    let mut ticks = tokio::time::interval(interval);
-    loop {
-        ticks.tick().await;
-        notify(&[NotifyState::Watchdog]);
-    }
-}
-
-/// A connection is a descriptor, and the usual soft limit of 1024 is there for programs that use select(2). The hard limit
-/// is the administrator's word, and `limits.nofile` sets both.
-fn raise_descriptor_limit() {
-    let raised =
-        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        tracing::warn!("RLIMIT_NOFILE: {}", error.desc());
-    }
-}
-
-/// Tells the master now and then what becomes of the connections, and once more at the end.
-async fn tell_fates(channel: Channel, life: Life) {
-    struct Last(Channel, Life);
-    impl Drop for Last {
-        fn drop(&mut self) {
-            self.0.say_drained(self.1.fates());
+            let fallback =
+                Router::new().fallback(any(async || Error::not_found("not found")).layer(redirecting(&own.redirects)));
+            router = tried(|| router.clone().merge(fallback)).unwrap_or(router);
         }
-    }
-    let last = Last(channel, life);
-    let (mut said, mut pause) = (None, TELL_FIRST);
-    loop {
-        tokio::time::sleep(std::mem::replace(&mut pause, TELL)).await;
-        let fates = last.1.fates();
-        if said.replace(fates) != Some(fates) {
-            last.0.say_drained(fates);
+        router = own.not_allowed.into_iter().fold(router, |router, add| add(router));
+        if !own.is_bare {
+            // Where nobody has said anything else.
+            router = router.method_not_allowed_fallback(method_not_allowed);
         }
-    }
-}
-
-/// How a drain was asked for.
-#[derive(Debug)]
-enum Asked {
-    /// Over the channel, with sockets to workers that take connections.
-    ByMaster(DrainReason, Vec<OwnedFd>),
-    /// By SIGTERM or its like: a stop.
-    BySignal,
-}
-
-/// SIGTERM, SIGINT and SIGQUIT ask for a stop.
-struct StopSignals([Signal; 3]);
-
-impl StopSignals {
-    fn new() -> std::io::Result<Self> {
-        let taken = |kind| signal(kind);
-        Ok(Self([taken(SignalKind::terminate())?, taken(SignalKind::interrupt())?, taken(SignalKind::quit())?]))
-    }
-
-    async fn next(&mut self) {
-        let [term, int, quit] = &mut self.0;
-        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {}, _ = quit.recv() => {} }
-    }
-}
-
-/// `None`: go. Some: it is over before it began.
-async fn wait_for_go(ordered: &mut mpsc::Receiver<Order>, stop: &mut StopSignals) -> Option<Asked> {
-    loop {
-        tokio::select! {
-            order = ordered.recv() => match order {
-                Some(Order::Go) => return None,
-                // Nothing is taken before it serves.
-                Some(Order::Take(_)) => {}
-                Some(Order::Drain(reason, takers)) => return Some(Asked::ByMaster(reason, takers)),
-                None => return Some(Asked::BySignal),
-            },
-            () = stop.next() => return Some(Asked::BySignal),
+        if redirects_slashes {
+            // Set once: `finish` takes the server.
+            let _ = own.redirects.set(redirects);
         }
+        let mut outer = if own.is_bare { Vec::new() } else { names(&own.config, counts) };
+        // What was added first runs first: it is put around last.
+        let (around_names, around): (Vec<_>, Vec<_>) = own.around.into_iter().unzip();
+        let has_around = !around_names.is_empty();
+        outer.extend(around_names);
+        let mut router = around.into_iter().rev().fold(router, |router, around| around(router));
+        let routes = Arc::new(Routes::joined(&routes).within(&outer));
+        let buckets = Arc::new(buckets(memory, &own.config, own.is_bare));
+        let settings: Settings = Arc::new(ArcSwap::from_pointee(Live::open(own.config, buckets)?));
+        if !own.is_bare {
+            let parts = Standard { settings: Arc::clone(&settings), metrics: about.metrics.clone() };
+            router = router.layer(StandardLayer::new(parts));
+        } else if routes.iter().len() > 0 || has_around {
+            // For what of ours the application has put around its routes.
+            let settings = Arc::clone(&settings);
+            router = router.layer(from_fn(move |mut request: Request, next: Next| {
+                Snapshot::put(&settings.load(), None, &mut request);
+                next.run(request)
+            }));
+        }
+        // Set once: it was made here.
+        let _ = about.routes.set(Arc::clone(&routes));
+        Ok(Finished { router, routes, about, settings })
     }
 }
 
-async fn wait_for_drain(ordered: &mut mpsc::Receiver<Order>, stop: &mut StopSignals, shared: &Arc<Shared>) -> Asked {
-    loop {
-        tokio::select! {
-            order = ordered.recv() => match order {
-                Some(Order::Drain(reason, takers)) => return Asked::ByMaster(reason, takers),
-                Some(Order::Take(socket)) => drop(tokio::spawn(taker::take(socket, Arc::clone(shared)))),
-                Some(Order::Go) => {}
-                None => { stop.next().await; return Asked::BySignal }
-            },
-            () = stop.next() => return Asked::BySignal,
-        }
-    }
+/// Those that all workers share, where there are any.
+fn buckets(memory: Option<OwnedFd>, config: &Config, is_bare: bool) -> Buckets {
+    // Nobody asks for them.
+    let count = if is_bare { 0 } else { config.rate_limit.clients as usize };
+    memory.map_or_else(
+        || Buckets::own(count),
+        |fd| {
+            Buckets::shared(fd).unwrap_or_else(|error| {
+                tracing::warn!("rate limits count in this worker alone: {error}");
+                Buckets::own(count)
+            })
+        },
+    )
 }
 
-/// Its way from the order to the end of its connections.
-struct Drain<'a> {
-    config: &'a Config,
-    shared: &'a Arc<Shared>,
-    hooks: &'a [Hook],
-    /// How long background tasks may take after the last connection.
-    background: Duration,
-    ordered: mpsc::Receiver<Order>,
+/// axum panics where two of its routers answer the same.
+fn joined<S: Clone + Send + Sync + 'static>(one: Router<S>, other: Router<S>) -> Result<Router<S>, StartError> {
+    let join = std::panic::AssertUnwindSafe(|| one.merge(other));
+    std::panic::catch_unwind(join).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        StartError::Routes(text.unwrap_or_else(|| "two routers answer the same".to_owned()))
+    })
 }
 
-impl Drain<'_> {
-    /// Stops accepting, and lets what is open go to other workers or come to its end.
-    async fn finish(&mut self, asked: Asked, mut accepting: JoinSet<()>, stop: &mut StopSignals) {
-        let (mut timeouts, life) = (self.config.timeouts, &self.shared.life);
-        let signals = u32::from(matches!(asked, Asked::BySignal));
-        let (reason, takers) = match asked {
-            Asked::ByMaster(reason, takers) => (reason, takers),
-            Asked::BySignal => (DrainReason::Stop, Vec::new()),
-        };
-        life.set_reason(reason);
-        if reason == DrainReason::Stop && !self.config.features.graceful_shutdown {
-            (timeouts.shutdown, timeouts.lame_duck) = (Duration::ZERO, Duration::ZERO);
-        }
-        let lame_duck = if reason == DrainReason::Stop { timeouts.lame_duck } else { Duration::ZERO };
-        let hooks = self.hooks.iter().map(|hook| hook.timeout).sum::<Duration>();
-        let needed = lame_duck + timeouts.shutdown + self.background + hooks + MARGIN;
-        let micros = u32::try_from(needed.as_micros()).unwrap_or(u32::MAX);
-        notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros)]);
-        tracing::info!(?reason, connections = life.connections(), takers = takers.len(), "draining");
-        let mut impatience = Impatience { stop, signals };
-        if !lame_duck.is_zero() {
-            life.reach(Phase::LameDuck);
-            tokio::select! { () = tokio::time::sleep(lame_duck) => {}, () = impatience.grows() => {} }
-        }
-        let began = Instant::now();
-        life.count_fates();
-        // First those who take, then the word that there is something to take.
-        giver::give(self.shared, takers);
-        self.shared.drain();
-        // A connection may be between the kernel and its task: only when no one accepts any more are all of them counted.
-        while accepting.join_next().await.is_some() {}
-        let in_time = tokio::select! {
-            () = life.all_closed() => true,
-            () = tokio::time::sleep(timeouts.shutdown) => false,
-            () = impatience.grows() => false,
-            never = listen(&mut self.ordered, self.shared) => match never {},
-        };
-        let cut = life.connections();
-        if !in_time {
-            life.tally().cut(cut);
-            life.reach(Phase::Cut);
-            // They are told at once. An upgraded connection is its handler's, and ends with the process.
-            let _ = tokio::time::timeout(CUT, life.all_closed()).await;
-        }
-        let took_ms = began.elapsed().as_secs_f64() * 1e3;
-        let Fates { handed_over, finished, closed, cut, .. } = life.fates();
-        tracing::info!(handed_over, finished, closed, cut, took_ms, "drained");
-    }
+/// Routes and axum's own together.
+fn built<S: Clone + Send + Sync + 'static>(
+    registry: Registry<S>,
+    merged: Router<S>,
+    not_allowed: Vec<Late<S>>,
+) -> Result<Built<S>, StartError> {
+    let built = registry.build()?;
+    let router = not_allowed.into_iter().fold(joined(built.router, merged)?, |router, add| add(router));
+    Ok(Built { router, ..built })
 }
 
-/// What the master still says to one that drains.
-async fn listen(ordered: &mut mpsc::Receiver<Order>, shared: &Arc<Shared>) -> Infallible {
-    loop {
-        match ordered.recv().await {
-            Some(Order::Take(socket)) => drop(tokio::spawn(taker::take(socket, Arc::clone(shared)))),
-            // Those that took are to end themselves.
-            Some(Order::Drain(_, takers)) => giver::give(shared, takers),
-            Some(Order::Go) => {}
-            None => std::future::pending().await,
-        }
-    }
-}
-
-/// Asked twice, a worker stops at once. A service manager's signal to every process of the service, on top of the master's
-/// order, is not that.
-struct Impatience<'a> {
-    stop: &'a mut StopSignals,
-    signals: u32,
-}
-
-impl Impatience<'_> {
-    async fn grows(&mut self) {
-        while self.signals < 2 {
-            self.stop.next().await;
-            self.signals += 1;
-        }
-    }
-}
-
-/// Tells the supervisor; there may be none.
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!("NOTIFY_SOCKET: {error}");
-    }
+async fn method_not_allowed(method: Method) -> Response {
+    Error::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not allowed here")).into_response()
 }

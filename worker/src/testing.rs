@@ -24,7 +24,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::server::Worker;
+use crate::worker::Worker;
 use crate::{Life, Server};
 use client::Client;
 pub use restart::{Outcome, UnderLoad};

@@ -7,23 +7,23 @@ use axum::extract::{Extension, Request};
 use axum::http::Method;
 use axum::response::IntoResponse;
 
-use super::builder::Server;
+use super::Server;
 use crate::assets::{Asking, Files};
 use crate::live::Snapshot;
 use crate::router::Route;
 use crate::{Error, StartError};
 
 /// Files, under a path.
-pub(super) struct Mount {
-    pub(super) prefix: String,
+pub(crate) struct Mount {
+    pub(crate) prefix: String,
     /// A directory, or one file.
-    pub(super) path: PathBuf,
-    pub(super) is_file: bool,
+    pub(crate) path: PathBuf,
+    pub(crate) is_file: bool,
 }
 
 impl Server {
     /// The files of `[static]`, and of the application.
-    pub(super) fn add_files(&mut self) -> Result<(), StartError> {
+    pub(crate) fn add_files(&mut self) -> Result<(), StartError> {
         if self.config.files.dir.is_some() && !self.is_bare {
             let prefix = self.config.files.url_prefix.clone();
             self.add_mount(&prefix, |snapshot| snapshot.0.files.clone());

@@ -14,9 +14,9 @@ use crate::router::Redirects;
 
 /// Before it is said that there is no such path, a slash at its end is looked at.
 #[derive(Debug, Clone)]
-pub(super) struct Redirecting(Arc<OnceLock<Vec<Redirects>>>);
+pub(crate) struct Redirecting(Arc<OnceLock<Vec<Redirects>>>);
 
-pub(super) fn redirecting(redirects: &Arc<OnceLock<Vec<Redirects>>>) -> Redirecting {
+pub(crate) fn redirecting(redirects: &Arc<OnceLock<Vec<Redirects>>>) -> Redirecting {
     Redirecting(Arc::clone(redirects))
 }
 
@@ -30,7 +30,7 @@ impl<S> Layer<S> for Redirecting {
 
 /// What is asked if there is nothing to redirect to.
 #[derive(Debug, Clone)]
-pub(super) struct RedirectOr<S> {
+pub(crate) struct RedirectOr<S> {
     redirects: Arc<OnceLock<Vec<Redirects>>>,
     inner: S,
 }

@@ -1,4 +1,4 @@
-//! The last word on a WebSocket that the application serves by other means than [`super::websocket`]: close code 1001, put between
+//! The last word on a WebSocket that the application serves by other means than [`crate::websocket`]: close code 1001, put between
 //! two frames of what it writes, when the worker drains.
 
 use std::future::Future;
@@ -20,17 +20,17 @@ const LEAVE: Duration = Duration::from_secs(1);
 const STUCK: Duration = Duration::from_secs(5);
 
 /// When it is to be said: in a drain, a little later for each.
-pub(super) type When = Shared<BoxFuture<'static, ()>>;
+pub(crate) type When = Shared<BoxFuture<'static, ()>>;
 
 /// Who is woken then: the two may be different tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
+pub(crate) enum By {
     Reader,
     Writer,
 }
 
 /// What is written on an upgraded connection, as far as frames go.
-pub(super) struct Goodbye {
+pub(crate) struct Goodbye {
     reader: Option<When>,
     writer: Option<When>,
     /// How much of it is written, and whether it was begun.
@@ -65,14 +65,14 @@ const HEAD: Outgoing = Outgoing::Head { status: [0; STATUS], have: 0, matched: 0
 const BETWEEN: Outgoing = Outgoing::Frame { head: [0; 10], have: 0 };
 
 impl Goodbye {
-    pub(super) fn new(when: When) -> Self {
+    pub(crate) fn new(when: When) -> Self {
         let (reader, writer) = (Some(when.clone()), Some(when));
         Self { reader, writer, said: 0, saying: false, leave: None, late: None, outgoing: HEAD }
     }
 
     /// Whether what the application writes comes too late: nothing may follow a close frame. It is passed over while the client
     /// takes its leave, and an error after that.
-    pub(super) fn is_said(&self) -> Option<Result<(), io::Error>> {
+    pub(crate) fn is_said(&self) -> Option<Result<(), io::Error>> {
         let leave = self.leave.as_ref()?;
         // Only readers poll it.
         let is_over = leave.deadline() <= tokio::time::Instant::now();
@@ -84,19 +84,19 @@ impl Goodbye {
     }
 
     /// Whether the client has taken nothing for too long. A writer that waits for it is woken then.
-    pub(super) fn is_stuck(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn is_stuck(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(leave) = &self.leave else { return false };
         let deadline = leave.deadline();
         self.late.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline))).as_mut().poll(cx).is_ready()
     }
 
     /// Whether the client has had its time: what it does not say until then is not waited for.
-    pub(super) fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
         self.leave.as_mut().is_some_and(|leave| leave.as_mut().poll(cx).is_ready())
     }
 
     /// These bytes were written.
-    pub(super) fn wrote(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn wrote(&mut self, mut bytes: &[u8]) {
         if let Some(leave) = self.leave.as_mut().filter(|_| !self.saying) {
             leave.as_mut().reset(tokio::time::Instant::now() + STUCK);
             self.late = None;
@@ -143,7 +143,7 @@ impl Goodbye {
     }
 
     /// Says it, once it is time and no frame is half written.
-    pub(super) fn poll(
+    pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         by: By,

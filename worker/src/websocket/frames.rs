@@ -12,7 +12,7 @@ const CHUNK: usize = 4096;
 
 /// A client's frames (RFC 6455, section 5.2), one after the other.
 #[derive(Debug)]
-pub(super) struct Frames<T> {
+pub(crate) struct Frames<T> {
     io: T,
     /// Read, and not passed on.
     ahead: BytesMut,
@@ -23,16 +23,16 @@ pub(super) struct Frames<T> {
 }
 
 impl<T> Frames<T> {
-    pub(super) fn new(io: T, ahead: &[u8]) -> Self {
+    pub(crate) fn new(io: T, ahead: &[u8]) -> Self {
         Self { io, ahead: ahead.into(), left: 0, in_message: false }
     }
 
     /// Whether the client is between two messages, as far as they were passed on.
-    pub(super) fn is_between_messages(&self) -> bool {
+    pub(crate) fn is_between_messages(&self) -> bool {
         self.left == 0 && !self.in_message
     }
 
-    pub(super) fn into_parts(self) -> (T, Bytes) {
+    pub(crate) fn into_parts(self) -> (T, Bytes) {
         (self.io, self.ahead.freeze())
     }
 

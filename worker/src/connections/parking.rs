@@ -17,9 +17,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
-use super::connection::Shared;
-use super::rest::Resting;
 use crate::config::Timeouts;
+use crate::connections::connection::Resting;
+use crate::connections::protocol::http1::Shared;
 use crate::graceful::Phase;
 use gin_shared::handover::Doing;
 
@@ -31,7 +31,7 @@ const QUIET: Duration = Duration::from_millis(500);
 
 /// The parked connections of a worker.
 #[derive(Debug)]
-pub(super) struct Lot {
+pub(crate) struct Lot {
     epoll: AsyncFd<Watch>,
     places: Mutex<Places>,
     /// An earlier deadline has come.
@@ -66,7 +66,7 @@ struct Parked {
 
 impl Lot {
     #[allow(unsafe_code, reason = "tokio cannot know that the descriptor stays open; this type keeps it")]
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let watch = Watch(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
         // SAFETY: `Watch` owns its descriptor and never exchanges it, and the AsyncFd deregisters it before it drops it.
         let epoll = unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }?;
@@ -78,7 +78,7 @@ impl Lot {
     }
 
     /// Parks one. Gives it back if that cannot be done.
-    pub(super) fn park(&self, connection: Resting, timeouts: &Timeouts) -> Option<Resting> {
+    pub(crate) fn park(&self, connection: Resting, timeouts: &Timeouts) -> Option<Resting> {
         let mut places = self.places();
         let deadline = deadline(&connection, timeouts, places.draining);
         let entry = places.all.vacant_entry();
@@ -102,7 +102,7 @@ impl Lot {
     }
 
     /// Has [`keep`] look whether others take what is parked.
-    pub(super) fn look(&self) {
+    pub(crate) fn look(&self) {
         self.sooner.notify_one();
     }
 
@@ -196,7 +196,7 @@ fn deadline(connection: &Resting, timeouts: &Timeouts, draining: Option<Instant>
 }
 
 /// Wakes those that are to be served, and ends those whose time is over, for as long as the worker lives.
-pub(super) async fn keep(shared: Arc<Shared>) {
+pub(crate) async fn keep(shared: Arc<Shared>) {
     let lot = &shared.lot;
     let mut giving = shared.giving.subscribe();
     let (mut drains, mut next) = (false, None);

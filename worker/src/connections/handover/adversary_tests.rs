@@ -14,9 +14,15 @@ use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::rest::Live;
-use super::*;
+use super::{giver, taker};
 use crate::config::Timeouts;
+use crate::connections::connection::Live;
+use crate::connections::io;
+use crate::connections::protocol::http1::{self, Shared};
+use crate::graceful::{Life, Phase};
+use crate::websocket::Kinds;
+use axum::Router;
+use std::sync::Arc;
 
 const ROOM: usize = 8;
 
@@ -43,7 +49,7 @@ async fn served_by(shared: &Arc<Shared>) -> TcpStream {
     let slot = Arc::clone(&shared.slots).try_acquire_owned().ok();
     let held = io::Held { open: shared.life.open(), slot };
     let live = Live::accepted(io::Stream::Tcp(accepted), held, "http".into());
-    tokio::spawn(connection::serve(live, Arc::clone(shared)));
+    tokio::spawn(http1::serve(live, Arc::clone(shared)));
     client
 }
 

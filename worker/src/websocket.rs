@@ -67,10 +67,10 @@ use tokio_tungstenite::tungstenite::{self, Message as Frame};
 
 use crate::graceful::Phase;
 
-use super::activity::{Activity, Rest};
-use super::connection::{Connection, Shared};
-use super::io::Io;
-use super::rest::{Facts, Live, Resting, Stays};
+use crate::connections::activity::{Activity, Rest};
+use crate::connections::connection::{Facts, Live, Resting, Stays};
+use crate::connections::io::Io;
+use crate::connections::protocol::http1::{Connection, Shared};
 use frames::Frames;
 
 /// Who has put leaving off is asked again after this.
@@ -130,10 +130,10 @@ impl<S: Serialize + DeserializeOwned + Send + 'static> WebSockets<S> {
 }
 
 /// Every kind that a worker knows, by name.
-pub(super) type Kinds = HashMap<Arc<str>, Arc<dyn Kind>>;
+pub(crate) type Kinds = HashMap<Arc<str>, Arc<dyn Kind>>;
 
 /// A [`WebSockets`] of any session.
-pub(super) trait Kind: Send + Sync + fmt::Debug {
+pub(crate) trait Kind: Send + Sync + fmt::Debug {
     fn name(&self) -> Arc<str>;
     /// Goes on with a session that another worker has put into bytes.
     fn resume(&self, socket: Socket, session: &[u8]) -> Result<Served, (Box<Socket>, serde_json::Error)>;
@@ -179,9 +179,9 @@ impl fmt::Debug for Socket {
 
 /// A session between two workers.
 #[derive(Debug)]
-pub(super) struct Luggage {
-    pub(super) name: Arc<str>,
-    pub(super) session: Bytes,
+pub(crate) struct Luggage {
+    pub(crate) name: Arc<str>,
+    pub(crate) session: Bytes,
 }
 
 impl Socket {
@@ -345,7 +345,7 @@ enum Next {
 }
 
 /// Goes on with a session that has been resting.
-pub(super) async fn resume(live: Live, luggage: Luggage, shared: Arc<Shared>) {
+pub(crate) async fn resume(live: Live, luggage: Luggage, shared: Arc<Shared>) {
     let Live { stream, held, facts, rest, ahead } = live;
     let io = Io::new(stream, held, Bytes::new(), Arc::new(Activity::resume(&rest)));
     let requests = rest.requests;
@@ -379,7 +379,7 @@ async fn stuck(shared: &Shared, activity: &Activity) {
 }
 
 /// 0 to 1: clients that are closed come back, and not all at once.
-pub(super) fn spread() -> f64 {
+pub(crate) fn spread() -> f64 {
     use std::hash::{BuildHasher, RandomState};
     f64::from(u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }

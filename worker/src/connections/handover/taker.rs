@@ -9,19 +9,19 @@ use gin_shared::fault;
 use gin_shared::handover::{Carried, FromGiver, FromTaker, Malformed, PACKET_MAX, VERSION, decode, encode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::connection::Shared;
-use super::giver::Link;
-use super::io::{Bare, Held};
-use super::rest::Resting;
+use crate::connections::connection::Resting;
+use crate::connections::handover::giver::Link;
+use crate::connections::io::{Bare, Held};
+use crate::connections::protocol::http1::Shared;
 use crate::graceful::Phase;
 
 /// A process that is being ended closes its sockets a little before its pidfd says that it has ended. In seconds.
 const DEATH: i64 = 1;
 /// Such errors are told once each.
-pub(super) const RESETS: u32 = 8;
+pub(crate) const RESETS: u32 = 8;
 
 /// Takes what comes, until the giver has no more.
-pub(super) async fn take(socket: OwnedFd, shared: Arc<Shared>) {
+pub(crate) async fn take(socket: OwnedFd, shared: Arc<Shared>) {
     let outcome = match Link::new(socket) {
         Ok(link) => Taking { link, shared, giver: None, taken: 0 }.run().await,
         Err(error) => Err(error),

@@ -20,7 +20,7 @@ use crate::logging;
 
 /// What the master wants.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(crate) enum Order {
     Go,
     /// Connections come over this socket.
     Take(OwnedFd),
@@ -30,7 +30,7 @@ pub(super) enum Order {
 
 /// The channel, for saying something.
 #[derive(Debug, Clone)]
-pub(super) struct Channel(Arc<Mutex<State>>);
+pub(crate) struct Channel(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -42,7 +42,7 @@ struct State {
 
 impl Channel {
     /// Begins to listen; what is ordered goes to `orders`.
-    pub(super) fn serve(listener: OwnedFd, orders: mpsc::Sender<Order>) -> io::Result<Self> {
+    pub(crate) fn serve(listener: OwnedFd, orders: mpsc::Sender<Order>) -> io::Result<Self> {
         set_nonblocking(&listener, false)?;
         let channel = Self(Arc::default());
         let own = channel.clone();
@@ -51,14 +51,14 @@ impl Channel {
     }
 
     /// Tells the master that connections are accepted now; a successor is told when it connects.
-    pub(super) fn say_serving(&self) {
+    pub(crate) fn say_serving(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.serving = true;
         state.say(&FromWorker::Serving);
     }
 
     /// Tells the master what has become of the connections. Nothing depends on it.
-    pub(super) fn say_drained(&self, fates: Fates) {
+    pub(crate) fn say_drained(&self, fates: Fates) {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.version >= HANDOVER {
             state.say(&FromWorker::Drained(fates));

@@ -18,8 +18,8 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-use super::connection::Shared;
-use super::rest::{A_WHILE, Facts, Resting, Stays};
+use crate::connections::connection::{A_WHILE, Facts, Resting, Stays};
+use crate::connections::protocol::http1::Shared;
 use crate::graceful::Phase;
 
 /// A taker that says nothing for so long is none.
@@ -35,28 +35,28 @@ const FACTS_MAX: usize = 512;
 
 /// A socket to a worker that takes. A Unix stream to tokio, which only watches it.
 #[derive(Debug)]
-pub(super) struct Link(UnixStream);
+pub(crate) struct Link(UnixStream);
 
 impl Link {
-    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         let socket = std::os::unix::net::UnixStream::from(fd);
         socket.set_nonblocking(true)?;
         Ok(Self(UnixStream::from_std(socket)?))
     }
 
-    pub(super) fn send(&self, packet: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub(crate) fn send(&self, packet: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         self.0.try_io(Interest::WRITABLE, || descriptors::send(&self.0, packet, fds))
     }
 
-    pub(super) async fn send_all(&self, packet: &[u8]) -> io::Result<()> {
+    pub(crate) async fn send_all(&self, packet: &[u8]) -> io::Result<()> {
         self.0.async_io(Interest::WRITABLE, || descriptors::send(&self.0, packet, &[])).await
     }
 
-    pub(super) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    pub(crate) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
         self.0.async_io(Interest::READABLE, || descriptors::receive(&self.0, buffer, Waiting::No)).await
     }
 
-    pub(super) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    pub(crate) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
         descriptors::receive(&self.0, buffer, Waiting::No)
     }
 
@@ -82,14 +82,14 @@ struct Taker {
 
 /// Where connections go that another worker is to have.
 #[derive(Debug)]
-pub(super) struct Exit {
-    pub(super) offers: mpsc::UnboundedSender<Resting>,
+pub(crate) struct Exit {
+    pub(crate) offers: mpsc::UnboundedSender<Resting>,
     /// For the next ones that take.
     takers: mpsc::UnboundedSender<Vec<Taker>>,
 }
 
 /// Hands over what rests, from now on to the workers at the other ends.
-pub(super) fn give(shared: &Arc<Shared>, sockets: Vec<OwnedFd>) {
+pub(crate) fn give(shared: &Arc<Shared>, sockets: Vec<OwnedFd>) {
     if sockets.is_empty() {
         return;
     }

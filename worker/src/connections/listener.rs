@@ -10,16 +10,16 @@ use gin_shared::listen::Address;
 use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
 use tokio::net::{TcpListener, UnixListener};
 
-use super::io::Stream;
+use crate::connections::io::Stream;
 use crate::{StartError, config};
 
 /// A listener.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(crate) struct Listener {
     /// Its name in the configuration.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Where, in words.
-    pub(super) address: String,
+    pub(crate) address: String,
     kind: Kind,
 }
 
@@ -31,7 +31,7 @@ enum Kind {
 
 impl Listener {
     /// Binds `server.host` and `server.port`.
-    pub(super) fn bind(config: &config::Server) -> Result<Self, StartError> {
+    pub(crate) fn bind(config: &config::Server) -> Result<Self, StartError> {
         let text = format!("{}:{}", config.host, config.port);
         let failed = |error| StartError::Listen { address: text.clone(), error };
         let invalid = |error| failed(io::Error::new(io::ErrorKind::InvalidInput, error));
@@ -43,7 +43,7 @@ impl Listener {
     }
 
     /// Takes over one that was passed.
-    pub(super) fn adopt(inherited: Inherited) -> io::Result<Self> {
+    pub(crate) fn adopt(inherited: Inherited) -> io::Result<Self> {
         let Inherited { name, fd } = inherited;
         // Shared with workers like this one, which all want it so.
         set_nonblocking(&fd, true)?;
@@ -66,7 +66,7 @@ impl Listener {
     }
 
     /// The next connection.
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
+    pub(crate) async fn accept(&self) -> io::Result<Stream> {
         match &self.kind {
             Kind::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
@@ -81,7 +81,7 @@ impl Listener {
 }
 
 /// Whether it is one for connections. A UDP socket is for workers that speak it.
-pub(super) fn is_stream(inherited: &Inherited) -> bool {
+pub(crate) fn is_stream(inherited: &Inherited) -> bool {
     let kind = getsockopt(&inherited.fd, sockopt::SockType);
     kind != Ok(SockType::Datagram)
 }

@@ -9,33 +9,33 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use gin_shared::handover::{Carried, Session};
 
-use super::activity::Rest;
-use super::io::{Bare, Held, Stream, has_bytes};
-use super::websocket::Luggage;
+use crate::connections::activity::Rest;
+use crate::connections::io::{Bare, Held, Stream, has_bytes};
+use crate::websocket::Luggage;
 
 /// What a connection is, beside what it is doing.
 #[derive(Debug, Clone)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     /// The listener that accepted it.
-    pub(super) listener: Arc<str>,
-    pub(super) opened: Instant,
+    pub(crate) listener: Arc<str>,
+    pub(crate) opened: Instant,
     /// The client's address, over TCP.
-    pub(super) peer: Option<SocketAddr>,
+    pub(crate) peer: Option<SocketAddr>,
     /// Whether another worker had it before.
-    pub(super) taken_over: bool,
-    pub(super) stays: Stays,
+    pub(crate) taken_over: bool,
+    pub(crate) stays: Stays,
 }
 
 impl Facts {
     /// It has been served for as long as it had to be.
-    pub(super) fn rested(self) -> Self {
+    pub(crate) fn rested(self) -> Self {
         Self { stays: Stays::No, ..self }
     }
 }
 
 /// Whether it may go to another worker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Stays {
+pub(crate) enum Stays {
     /// As soon as it rests.
     #[default]
     No,
@@ -46,16 +46,16 @@ pub(super) enum Stays {
 }
 
 /// How long nobody who has something to say waits for a worker that takes it.
-pub(super) const A_WHILE: Duration = Duration::from_millis(100);
+pub(crate) const A_WHILE: Duration = Duration::from_millis(100);
 
 impl Stays {
     /// For a while.
-    pub(super) fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self::Since(Instant::now())
     }
 
     /// Whether it need not stay any more. `served`: since it has to.
-    pub(super) fn is_over(self, served: bool) -> bool {
+    pub(crate) fn is_over(self, served: bool) -> bool {
         match self {
             Self::No => true,
             Self::Since(since) => served || since.elapsed() >= A_WHILE,
@@ -64,7 +64,7 @@ impl Stays {
     }
 
     /// When to look again: then, or when it need not stay any more.
-    pub(super) fn or_until(self, then: Instant) -> Instant {
+    pub(crate) fn or_until(self, then: Instant) -> Instant {
         match self {
             Self::Since(since) if since.elapsed() < A_WHILE => then.min(since + A_WHILE),
             Self::No | Self::Since(_) | Self::Here => then,
@@ -74,59 +74,59 @@ impl Stays {
 
 /// One that is to be served.
 #[derive(Debug)]
-pub(super) struct Live {
-    pub(super) stream: Stream,
-    pub(super) held: Held,
-    pub(super) facts: Facts,
-    pub(super) rest: Rest,
+pub(crate) struct Live {
+    pub(crate) stream: Stream,
+    pub(crate) held: Held,
+    pub(crate) facts: Facts,
+    pub(crate) rest: Rest,
     /// Read from the client, and not answered.
-    pub(super) ahead: Bytes,
+    pub(crate) ahead: Bytes,
 }
 
 /// One that waits for bytes, for a worker that takes it, or for its end.
 #[derive(Debug)]
-pub(super) struct Resting {
-    pub(super) bare: Bare,
-    pub(super) held: Held,
-    pub(super) facts: Facts,
-    pub(super) rest: Rest,
-    pub(super) ahead: Bytes,
+pub(crate) struct Resting {
+    pub(crate) bare: Bare,
+    pub(crate) held: Held,
+    pub(crate) facts: Facts,
+    pub(crate) rest: Rest,
+    pub(crate) ahead: Bytes,
     /// A WebSocket's session.
-    pub(super) luggage: Option<Box<Luggage>>,
+    pub(crate) luggage: Option<Box<Luggage>>,
 }
 
 impl Live {
-    pub(super) fn accepted(stream: Stream, held: Held, listener: Arc<str>) -> Self {
+    pub(crate) fn accepted(stream: Stream, held: Held, listener: Arc<str>) -> Self {
         let rest = Rest::fresh();
         let peer = stream.peer();
         let facts = Facts { listener, opened: rest.since, peer, taken_over: false, stays: Stays::No };
         Self { stream, held, facts, rest, ahead: Bytes::new() }
     }
 
-    pub(super) fn resting(self) -> io::Result<Resting> {
+    pub(crate) fn resting(self) -> io::Result<Resting> {
         let Self { stream, held, facts, rest, ahead } = self;
         Ok(Resting { bare: stream.bare()?, held, facts, rest, ahead, luggage: None })
     }
 }
 
 impl Resting {
-    pub(super) fn live(self) -> io::Result<Live> {
+    pub(crate) fn live(self) -> io::Result<Live> {
         let Self { bare, held, facts, rest, ahead, luggage: _ } = self;
         Ok(Live { stream: bare.watched()?, held, facts, rest, ahead })
     }
 
-    pub(super) fn raw_fd(&self) -> RawFd {
+    pub(crate) fn raw_fd(&self) -> RawFd {
         use std::os::fd::AsFd;
         self.bare.as_fd().as_raw_fd()
     }
 
     /// Whether the client has said something that nobody has answered.
-    pub(super) fn has_bytes(&self) -> bool {
+    pub(crate) fn has_bytes(&self) -> bool {
         !self.ahead.is_empty() || has_bytes(self.raw_fd())
     }
 
     /// What it carries to another worker.
-    pub(super) fn carried(&self, now: Instant) -> Carried {
+    pub(crate) fn carried(&self, now: Instant) -> Carried {
         Carried {
             listener: self.facts.listener.to_string(),
             doing: self.rest.doing,
@@ -142,23 +142,23 @@ impl Resting {
     }
 
     /// The bytes that go with it.
-    pub(super) fn bytes(&self) -> impl Iterator<Item = u8> {
+    pub(crate) fn bytes(&self) -> impl Iterator<Item = u8> {
         let session = self.luggage.as_ref().map(|luggage| luggage.session.iter().copied());
         self.ahead.iter().copied().chain(session.into_iter().flatten())
     }
 
     /// How long its names are.
-    pub(super) fn names(&self) -> usize {
+    pub(crate) fn names(&self) -> usize {
         self.facts.listener.len() + self.luggage.as_ref().map_or(0, |luggage| luggage.name.len())
     }
 
     /// How many.
-    pub(super) fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.ahead.len() + self.luggage.as_ref().map_or(0, |luggage| luggage.session.len())
     }
 
     /// One that another worker has had.
-    pub(super) fn taken(carried: Carried, bare: Bare, held: Held, ahead: Bytes, session: Bytes) -> Self {
+    pub(crate) fn taken(carried: Carried, bare: Bare, held: Held, ahead: Bytes, session: Bytes) -> Self {
         let now = Instant::now();
         let ago = |ms| now.checked_sub(Duration::from_millis(ms)).unwrap_or(now);
         let rest = Rest { doing: carried.doing, since: ago(carried.since_ms), requests: carried.requests };

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use gin_shared::handover;
 
-use super::goodbye::When;
 use crate::config::Timeouts;
+use crate::connections::websocket_closer::When;
 
 /// What one connection is doing: written by its I/O and its service, read by its timer.
 #[derive(Debug)]
-pub(super) struct Activity(Mutex<State>, Farewell, AtomicBool);
+pub(crate) struct Activity(Mutex<State>, Farewell, AtomicBool);
 
 /// What its I/O is to say at the end, once the application speaks WebSocket on it.
 #[derive(Default)]
@@ -69,7 +69,7 @@ const SOON: Duration = Duration::from_millis(100);
 
 /// What the timer is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Look again then.
     Wait(Instant),
     /// Nothing is on its way: close it with good manners.
@@ -82,7 +82,7 @@ pub(super) enum Verdict {
 
 impl Activity {
     /// Of one that has been resting.
-    pub(super) fn resume(rest: &Rest) -> Self {
+    pub(crate) fn resume(rest: &Rest) -> Self {
         let doing = match rest.doing {
             handover::Doing::Fresh => Doing::Fresh,
             handover::Doing::Idle => Doing::Idle,
@@ -95,7 +95,7 @@ impl Activity {
     }
 
     /// How it could go on elsewhere; `None` if it is busy, or has to be ended here.
-    pub(super) fn rest(&self) -> Option<Rest> {
+    pub(crate) fn rest(&self) -> Option<Rest> {
         let state = *self.state();
         let doing = match state.doing {
             Doing::Fresh => handover::Doing::Fresh,
@@ -112,18 +112,18 @@ impl Activity {
     }
 
     /// Requests served.
-    pub(super) fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.state().requests
     }
 
     /// The application speaks WebSocket from here on.
-    pub(super) fn speak_websocket(&self, when: When) {
+    pub(crate) fn speak_websocket(&self, when: When) {
         *self.1.when.lock().unwrap_or_else(PoisonError::into_inner) = Some(when);
         self.1.is_there.store(true, Ordering::Release);
     }
 
     /// When its client is to be told that the worker ends; given once.
-    pub(super) fn goodbye(&self) -> Option<When> {
+    pub(crate) fn goodbye(&self) -> Option<When> {
         if !self.1.is_there.load(Ordering::Acquire) {
             return None;
         }
@@ -132,7 +132,7 @@ impl Activity {
     }
 
     /// Bytes have come.
-    pub(super) fn read(&self) {
+    pub(crate) fn read(&self) {
         let mut state = self.state();
         if matches!(state.doing, Doing::Fresh | Doing::Idle) && !state.is_http2 && state.bound == Bound::Free {
             (state.doing, state.since) = (Doing::Head, Instant::now());
@@ -140,24 +140,24 @@ impl Activity {
     }
 
     /// The preface has come: from here on a connection without requests is idle.
-    pub(super) fn speak_http2(&self) {
+    pub(crate) fn speak_http2(&self) {
         let mut state = self.state();
         (state.doing, state.since, state.is_http2) = (Doing::Idle, Instant::now(), true);
     }
 
     /// The client takes nothing more for now, or does again.
-    pub(super) fn stalled(&self, stalled: bool) {
+    pub(crate) fn stalled(&self, stalled: bool) {
         let mut state = self.state();
         state.stalled = stalled.then(|| state.stalled.unwrap_or_else(Instant::now));
     }
 
     /// Since when it takes nothing.
-    pub(super) fn stalled_since(&self) -> Option<Instant> {
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
         self.state().stalled
     }
 
     /// A request is being answered; gives its number.
-    pub(super) fn begin(&self) -> u64 {
+    pub(crate) fn begin(&self) -> u64 {
         let mut state = self.state();
         let before = match state.doing {
             Doing::Busy(count) => count,
@@ -174,29 +174,29 @@ impl Activity {
     }
 
     /// The request of this number has a body.
-    pub(super) fn reading(&self, request: u64) {
+    pub(crate) fn reading(&self, request: u64) {
         self.become_bound(Bound::Free, Bound::Reading(request));
     }
 
     /// It has been read. Of an earlier one that says nothing: all of it had come before this one's head.
-    pub(super) fn has_read(&self, request: u64) {
+    pub(crate) fn has_read(&self, request: u64) {
         self.become_bound(Bound::Reading(request), Bound::Free);
     }
 
     /// It was dropped before its end.
-    pub(super) fn left_unread(&self, request: u64) {
+    pub(crate) fn left_unread(&self, request: u64) {
         if self.become_bound(Bound::Reading(request), Bound::Unread) {
             self.2.store(true, Ordering::Release);
         }
     }
 
     /// Whether it was: to be asked before hyper is polled.
-    pub(super) fn is_unread(&self) -> bool {
+    pub(crate) fn is_unread(&self) -> bool {
         self.2.load(Ordering::Acquire)
     }
 
     /// hyper was polled after that, and goes on.
-    pub(super) fn passed_over(&self) {
+    pub(crate) fn passed_over(&self) {
         self.2.store(false, Ordering::Relaxed);
         self.become_bound(Bound::Unread, Bound::Free);
     }
@@ -212,18 +212,18 @@ impl Activity {
     }
 
     /// Since when nothing is being answered; `None` if something is.
-    pub(super) fn idle_since(&self) -> Option<Instant> {
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
         let state = *self.state();
         (!matches!(state.doing, Doing::Busy(_))).then_some(state.since)
     }
 
     /// Our side is being closed.
-    pub(super) fn closing(&self) {
+    pub(crate) fn closing(&self) {
         self.state().bound = Bound::Closing;
     }
 
     /// Its response has ended.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         let mut state = self.state();
         let doing = match state.doing {
             Doing::Busy(count) if count > 1 => Doing::Busy(count - 1),
@@ -233,7 +233,7 @@ impl Activity {
     }
 
     /// What the timer is to do. `draining`: since when.
-    pub(super) fn verdict(&self, now: Instant, timeouts: &Timeouts, draining: Option<Instant>) -> Verdict {
+    pub(crate) fn verdict(&self, now: Instant, timeouts: &Timeouts, draining: Option<Instant>) -> Verdict {
         let state = *self.state();
         if let Some(since) = state.stalled
             && now >= since + timeouts.write
@@ -270,15 +270,15 @@ impl Activity {
 
 /// A connection that rests: nothing of it is on its way through hyper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rest {
-    pub(super) doing: handover::Doing,
-    pub(super) since: Instant,
-    pub(super) requests: u64,
+pub(crate) struct Rest {
+    pub(crate) doing: handover::Doing,
+    pub(crate) since: Instant,
+    pub(crate) requests: u64,
 }
 
 impl Rest {
     /// One that was accepted just now.
-    pub(super) fn fresh() -> Self {
+    pub(crate) fn fresh() -> Self {
         Self { doing: handover::Doing::Fresh, since: Instant::now(), requests: 0 }
     }
 }

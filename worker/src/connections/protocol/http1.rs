@@ -23,15 +23,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, watch};
 
-use super::activity::{Activity, Rest, Verdict};
-use super::answer::answer;
-use super::giver::Exit;
-use super::io::{Io, has_bytes};
-use super::lot::Lot;
-use super::rest::{A_WHILE, Facts, Live, Resting, Stays};
-use super::websocket::{self, Kinds};
 use crate::config::Timeouts;
+use crate::connections::activity::{Activity, Rest, Verdict};
+use crate::connections::connection::{A_WHILE, Facts, Live, Resting, Stays};
+use crate::connections::handover::giver::Exit;
+use crate::connections::io::{Io, has_bytes};
+use crate::connections::parking::Lot;
+use crate::connections::protocol::answer::answer;
 use crate::graceful::{Life, Phase};
+use crate::websocket::{self, Kinds};
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -40,24 +40,24 @@ const SECOND_LOOK: Duration = Duration::from_millis(10);
 
 /// What all connections of a worker share.
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) life: Life,
-    pub(super) timeouts: Timeouts,
-    pub(super) router: Router,
+pub(crate) struct Shared {
+    pub(crate) life: Life,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) router: Router,
     /// Sessions that can be taken up.
-    pub(super) websockets: Kinds,
+    pub(crate) websockets: Kinds,
     /// Room for connections.
-    pub(super) slots: Arc<Semaphore>,
+    pub(crate) slots: Arc<Semaphore>,
     /// To whom connections go that another worker is to have, while one takes them.
-    pub(super) giving: watch::Sender<Option<Exit>>,
-    pub(super) lot: Lot,
+    pub(crate) giving: watch::Sender<Option<Exit>>,
+    pub(crate) lot: Lot,
     /// Since when it drains.
     draining: OnceLock<Instant>,
 }
 
 impl Shared {
     /// With room for so many.
-    pub(super) fn new(
+    pub(crate) fn new(
         timeouts: Timeouts,
         life: Life,
         router: Router,
@@ -68,30 +68,30 @@ impl Shared {
         let (lot, draining) = (Lot::new()?, OnceLock::new());
         let shared = Self { life, timeouts, router, websockets, slots, giving, lot, draining };
         let shared = Arc::new(shared);
-        tokio::spawn(super::lot::keep(Arc::clone(&shared)));
+        tokio::spawn(crate::connections::parking::keep(Arc::clone(&shared)));
         Ok(shared)
     }
 
     /// Whether other workers take what can be handed over.
-    pub(super) fn is_giving(&self) -> bool {
+    pub(crate) fn is_giving(&self) -> bool {
         self.giving.borrow().is_some()
     }
 
     /// Tells all connections that the worker accepts no more.
-    pub(super) fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.draining.get_or_init(Instant::now);
         self.life.reach(Phase::Draining);
     }
 
     /// Whether an answer is to say that it is the connection's last. One that never rests cannot be handed over: when most of the
     /// time is over, it is told.
-    pub(super) fn ends_connections(&self) -> bool {
+    pub(crate) fn ends_connections(&self) -> bool {
         let late = |began: &Instant| began.elapsed() > self.timeouts.shutdown / 4 * 3;
         self.draining.get().is_some_and(|began| late(began) || !self.is_giving())
     }
 
     /// Lets it rest: with another worker, if one takes it.
-    pub(super) fn rest(self: &Arc<Self>, mut connection: Resting) {
+    pub(crate) fn rest(self: &Arc<Self>, mut connection: Resting) {
         if self.life.phase() >= Phase::Cut {
             return;
         }
@@ -128,7 +128,7 @@ impl Shared {
     }
 
     /// Serves one that has rested.
-    pub(super) fn serve(self: &Arc<Self>, mut connection: Resting) {
+    pub(crate) fn serve(self: &Arc<Self>, mut connection: Resting) {
         let luggage = connection.luggage.take();
         match (connection.live(), luggage) {
             (Ok(live), None) => drop(tokio::spawn(serve(live, Arc::clone(self)))),
@@ -138,7 +138,7 @@ impl Shared {
     }
 
     /// Closes one for which nothing has come in its time.
-    pub(super) async fn close(self: Arc<Self>, connection: Resting) {
+    pub(crate) async fn close(self: Arc<Self>, connection: Resting) {
         let Ok(live) = connection.live() else { return };
         let mut io = Io::new(live.stream, live.held, live.ahead, Arc::new(Activity::resume(&live.rest)));
         if self.life.phase() >= Phase::Draining {
@@ -177,17 +177,17 @@ impl Connection {
         self.0.0.taken_over
     }
 
-    pub(super) fn facts(&self) -> &Facts {
+    pub(crate) fn facts(&self) -> &Facts {
         &self.0.0
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.0.1
     }
 }
 
 /// Serves it, until it ends or rests. What a client does wrong ends its connection and nothing else.
-pub(super) async fn serve(live: Live, shared: Arc<Shared>) {
+pub(crate) async fn serve(live: Live, shared: Arc<Shared>) {
     if let Some(live) = go_through(live, &shared).await {
         match live.resting() {
             Ok(connection) => shared.rest(connection),

@@ -20,8 +20,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
-use super::activity::Activity;
-use super::goodbye::{By, Goodbye};
+use crate::connections::activity::Activity;
+use crate::connections::websocket_closer::{By, Goodbye};
 use crate::graceful::OpenConnection;
 
 /// How long, and how much, is read after our side is closed, so that what a client still sends is not answered by a
@@ -31,21 +31,21 @@ const LINGER_BYTES: usize = 256 * 1024;
 
 /// An accepted connection.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 /// The same, watched by nobody.
 #[derive(Debug)]
-pub(super) enum Bare {
+pub(crate) enum Bare {
     Tcp(StdTcpStream),
     Unix(StdUnixStream),
 }
 
 impl Bare {
     /// Of a descriptor that another process has had.
-    pub(super) fn adopt(fd: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Self> {
         if getsockopt(&fd, sockopt::SockType)? != SockType::Stream {
             return Err(io::Error::other("no stream"));
         }
@@ -60,14 +60,14 @@ impl Bare {
     }
 
     /// As [`Stream::peer`].
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
             Self::Unix(_) => None,
         }
     }
 
-    pub(super) fn watched(self) -> io::Result<Stream> {
+    pub(crate) fn watched(self) -> io::Result<Stream> {
         Ok(match self {
             Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
             Self::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
@@ -85,7 +85,7 @@ impl AsFd for Bare {
 }
 
 impl Stream {
-    pub(super) fn bare(self) -> io::Result<Bare> {
+    pub(crate) fn bare(self) -> io::Result<Bare> {
         Ok(match self {
             Self::Tcp(stream) => Bare::Tcp(stream.into_std()?),
             Self::Unix(stream) => Bare::Unix(stream.into_std()?),
@@ -93,7 +93,7 @@ impl Stream {
     }
 
     /// The client's address; of a Unix socket there is none.
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
             Self::Unix(_) => None,
@@ -109,7 +109,7 @@ impl Stream {
 }
 
 /// Whether bytes have come that nobody has read yet.
-pub(super) fn has_bytes(fd: RawFd) -> bool {
+pub(crate) fn has_bytes(fd: RawFd) -> bool {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     recv(fd, &mut [0], flags).is_ok_and(|count| count > 0)
 }
@@ -117,14 +117,14 @@ pub(super) fn has_bytes(fd: RawFd) -> bool {
 /// What a connection holds for as long as its socket lives, which an upgrade may make longer than HTTP's part of it.
 #[derive(Debug)]
 #[expect(dead_code, reason = "held, and given back when dropped")]
-pub(super) struct Held {
-    pub(super) open: OpenConnection,
-    pub(super) slot: Option<OwnedSemaphorePermit>,
+pub(crate) struct Held {
+    pub(crate) open: OpenConnection,
+    pub(crate) slot: Option<OwnedSemaphorePermit>,
 }
 
 /// What hyper reads from and writes to.
 #[derive(Debug)]
-pub(super) struct Io {
+pub(crate) struct Io {
     stream: Stream,
     held: Held,
     ahead: Bytes,
@@ -141,12 +141,12 @@ enum Closing {
 }
 
 impl Io {
-    pub(super) fn new(stream: Stream, held: Held, ahead: Bytes, activity: Arc<Activity>) -> Self {
+    pub(crate) fn new(stream: Stream, held: Held, ahead: Bytes, activity: Arc<Activity>) -> Self {
         Self { stream, held, ahead, activity, goodbye: None, closing: Closing::Open }
     }
 
     /// Whoever has it now says goodbye itself.
-    pub(super) fn says_no_goodbye(&mut self) {
+    pub(crate) fn says_no_goodbye(&mut self) {
         drop(self.activity.goodbye());
         self.goodbye = None;
     }
@@ -166,32 +166,32 @@ impl Io {
     }
 
     /// What it is doing.
-    pub(super) fn activity(&self) -> &Arc<Activity> {
+    pub(crate) fn activity(&self) -> &Arc<Activity> {
         &self.activity
     }
 
     /// Requests served on it.
-    pub(super) fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.activity.requests()
     }
 
     /// What it was made of, and the bytes that nobody has read yet.
-    pub(super) fn into_parts(self) -> (Stream, Held, Bytes) {
+    pub(crate) fn into_parts(self) -> (Stream, Held, Bytes) {
         (self.stream, self.held, self.ahead)
     }
 
     /// Reads some of what comes first.
-    pub(super) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         AsyncReadExt::read(self, buffer).await
     }
 
     /// Gives back what was read: it comes first again.
-    pub(super) fn unread(&mut self, read: &[u8]) {
+    pub(crate) fn unread(&mut self, read: &[u8]) {
         self.ahead = [read, &self.ahead].concat().into();
     }
 
     /// The descriptor, for as long as the connection lives.
-    pub(super) fn raw_fd(&self) -> RawFd {
+    pub(crate) fn raw_fd(&self) -> RawFd {
         self.stream.raw_fd()
     }
 }

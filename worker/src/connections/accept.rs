@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::{Shared, serve};
-use super::io::Held;
-use super::listeners::Listener;
-use super::rest::Live;
+use crate::connections::connection::Live;
+use crate::connections::io::Held;
+use crate::connections::listener::Listener;
+use crate::connections::protocol::http1::{Shared, serve};
 use crate::graceful::Phase;
 
 /// After an error such as too many open files: some may be closed meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
 
-pub(super) async fn accept(listener: Listener, shared: Arc<Shared>) {
+pub(crate) async fn accept(listener: Listener, shared: Arc<Shared>) {
     let name: Arc<str> = Arc::from(listener.name.as_str());
     let mut phases = shared.life.phases();
     let mut failing = false;

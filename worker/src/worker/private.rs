@@ -7,18 +7,18 @@ use axum::Router;
 use gin_shared::inherit::{Inherited, PRIVATE};
 use std::os::fd::OwnedFd;
 
-use super::accept;
-use super::connection::Shared;
-use super::listeners::Listener;
-use super::websocket::Kinds;
+use crate::connections::accept;
+use crate::connections::listener::Listener;
+use crate::connections::protocol::http1::Shared;
 use crate::graceful::{Life, Phase};
+use crate::websocket::Kinds;
 use crate::{Config, StartError};
 
 /// Connections at once: the supervisor's, and the operators'.
 const CONNECTIONS: usize = 64;
 
 /// Serves it until the process ends.
-pub(super) fn serve(fd: OwnedFd, config: &Config, endpoints: Router, router: &Router) -> Result<(), StartError> {
+pub(crate) fn serve(fd: OwnedFd, config: &Config, endpoints: Router, router: &Router) -> Result<(), StartError> {
     let listener = Listener::adopt(Inherited { name: PRIVATE.to_owned(), fd }).map_err(StartError::Inherit)?;
     // A life of its own: what is asked here keeps no drain waiting.
     let own = Life::default();

@@ -14,13 +14,13 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use super::activity::Activity;
-use super::connection::{Connection, Shared};
-use super::websocket::spread;
+use crate::connections::activity::Activity;
+use crate::connections::protocol::http1::{Connection, Shared};
+use crate::websocket::spread;
 
 /// Has the application answer. From this call on, not from the first poll, for hyper may have parsed a request that it does not
 /// poll yet.
-pub(super) fn answer(
+pub(crate) fn answer(
     mut request: Request<Incoming>,
     connection: Connection,
     activity: &Arc<Activity>,
@@ -167,7 +167,7 @@ impl Drop for Busy {
 }
 
 /// A response's body; its end is the end of the request.
-pub(super) struct Guarded {
+pub(crate) struct Guarded {
     body: Body,
     events: Option<Box<Events>>,
     _guard: Busy,

@@ -1,0 +1,13 @@
+//! Connections of a worker, from the kernel to their end: transport, protocols, parking and handover.
+
+pub(crate) mod accept;
+pub(crate) mod activity;
+pub(crate) mod connection;
+pub(crate) mod handover;
+pub(crate) mod io;
+pub(crate) mod listener;
+pub(crate) mod parking;
+pub(crate) mod protocol;
+pub(crate) mod websocket_closer;
+
+pub use protocol::http1::Connection;
