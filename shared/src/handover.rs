@@ -1,4 +1,4 @@
-//! What two workers say to each other when one hands its connections to the other, and the rules by which neither loses one.
+//! Messages of two workers when one hands its connections to the other, and the rules by which neither loses one.
 //!
 //! The master makes a SEQPACKET socket pair and gives one end to the worker that drains (the *giver*) and the other to one
 //! that serves (the *taker*). The connections themselves do not pass through the master, and it may die meanwhile.
@@ -32,68 +32,87 @@ pub const PACKET_MAX: usize = 64 * 1024;
 pub const BATCH_MAX: usize = 64;
 /// Packets without an answer. Descriptors on their way count against the user's RLIMIT_NOFILE.
 pub const WINDOW: usize = 4;
-/// What a connection's bytes may be; one with more stays.
+/// Largest number of bytes that a connection carries; one with more stays.
 pub const BYTES_MAX: usize = 32 * 1024;
 
-/// From the one that drains.
+/// Messages of the worker that drains.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromGiver {
     /// The first message.
     Hello {
-        /// The highest version that it speaks.
+        /// Highest version of the protocol that the sender speaks.
         version: u32,
     },
     /// Connections, in the order of the packet's descriptors.
     Give {
-        /// To be named by the answer.
+        /// Number of the batch; the answer repeats it.
         batch: u64,
-        /// What each carries.
+        /// Description of each connection.
         connections: Vec<Carried>,
     },
 }
 
-/// From the one that serves.
+/// Messages of the worker that serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromTaker {
-    /// The answer to the giver's.
+    /// Answer to the giver's hello.
     Hello {
-        /// The highest version that it speaks.
+        /// Highest version of the protocol that the sender speaks.
         version: u32,
     },
-    /// The first `count` of a batch are its own now; it has no room for the others.
+    /// The commit: the first `count` connections of a batch belong to the taker now. There was no room for the others.
     Took {
-        /// Which.
+        /// Number of the batch.
         batch: u64,
-        /// How many.
+        /// Number of connections.
         count: usize,
     },
 }
 
-/// What a connection carries from one worker to another.
+/// A connection on its way from one worker to another: one type, whatever its protocol.
+///
+/// On the wire it is the flat object of version 1, so that workers of older builds understand it: a WebSocket is an HTTP/1.1
+/// connection that is idle and has a `websocket` beside it. A field of a later version must be optional there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "OnTheWire", into = "OnTheWire")]
 pub struct Carried {
-    /// The listener that accepted it, by name.
+    /// Version of this description. A taker that knows only an earlier one ignores what it does not know.
+    pub version: u32,
+    /// Name of the listener that accepted the connection.
     pub listener: String,
-    /// What it is in the midst of.
-    pub doing: Doing,
-    /// Since when, in milliseconds.
+    /// The protocol that is spoken, and its own part of the description.
+    pub protocol: Protocol,
+    /// Milliseconds since the connection began what it is doing.
     pub since_ms: u64,
-    /// Since it was accepted, in milliseconds.
+    /// Milliseconds since the connection was accepted.
     pub age_ms: u64,
     /// Requests served.
     pub requests: u64,
-    /// How many bytes of the packet's tail are its own: read from the client, and not answered.
-    #[serde(default)]
+    /// Number of bytes in the packet's tail that belong to this connection: read from the client, and not answered.
     pub ahead: usize,
-    /// A WebSocket between two messages.
-    #[serde(default)]
-    pub websocket: Option<Session>,
 }
 
-/// What a connection that can be handed over is in the midst of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Protocol of a connection that can be handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, outside of any request.
+    Http1 {
+        /// How far the next request has come.
+        doing: Doing,
+    },
+    /// A WebSocket between two messages. The session follows the bytes that were read ahead.
+    WebSocket {
+        /// Name that the application has registered for this kind of session.
+        name: String,
+        /// Length of the session in bytes, as the application serialised it.
+        length: usize,
+    },
+}
+
+/// State of a connection outside of any request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Doing {
     /// Nothing has come yet.
@@ -104,13 +123,58 @@ pub enum Doing {
     Head,
 }
 
-/// A WebSocket's session, as the application has put it into bytes: they follow those that were read ahead.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session {
-    /// Who takes it up: a name that the application has registered.
-    pub name: String,
-    /// How many bytes.
-    pub length: usize,
+/// JSON of [`Carried`], as version 1 defined it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct OnTheWire {
+    #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
+    version: u32,
+    listener: String,
+    doing: Doing,
+    since_ms: u64,
+    age_ms: u64,
+    requests: u64,
+    #[serde(default)]
+    ahead: usize,
+    #[serde(default)]
+    websocket: Option<Session>,
+}
+
+/// The WebSocket's part of the JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Session {
+    name: String,
+    length: usize,
+}
+
+fn first_version() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_first_version(version: &u32) -> bool {
+    *version == 1
+}
+
+impl From<OnTheWire> for Carried {
+    fn from(wire: OnTheWire) -> Self {
+        let OnTheWire { version, listener, doing, since_ms, age_ms, requests, ahead, websocket } = wire;
+        let protocol = match websocket {
+            Some(Session { name, length }) => Protocol::WebSocket { name, length },
+            None => Protocol::Http1 { doing },
+        };
+        Self { version, listener, protocol, since_ms, age_ms, requests, ahead }
+    }
+}
+
+impl From<Carried> for OnTheWire {
+    fn from(carried: Carried) -> Self {
+        let Carried { version, listener, protocol, since_ms, age_ms, requests, ahead } = carried;
+        let (doing, websocket) = match protocol {
+            Protocol::Http1 { doing } => (doing, None),
+            Protocol::WebSocket { name, length } => (Doing::Idle, Some(Session { name, length })),
+        };
+        Self { version, listener, doing, since_ms, age_ms, requests, ahead, websocket }
+    }
 }
 
 /// Writes a packet: the length of the JSON (4 bytes, little-endian), the JSON, and the tail.
@@ -124,10 +188,10 @@ pub fn encode<M: Serialize>(message: &M, tail: &[u8]) -> Vec<u8> {
     [length.to_le_bytes().as_slice(), &json, tail].concat()
 }
 
-/// Reads a packet; gives the tail, too.
+/// Reads a packet. Returns the message and the tail.
 ///
 /// # Errors
-/// If it is none of this protocol.
+/// If the packet is not of this protocol.
 pub fn decode<'a, M: Deserialize<'a>>(packet: &'a [u8]) -> Result<(M, &'a [u8]), Malformed> {
     let (length, rest) = packet.split_first_chunk().ok_or(Malformed::Short)?;
     let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
@@ -135,21 +199,21 @@ pub fn decode<'a, M: Deserialize<'a>>(packet: &'a [u8]) -> Result<(M, &'a [u8]),
     Ok((serde_json::from_slice(json)?, tail))
 }
 
-/// What a packet can be instead of one of this protocol.
+/// Reasons for which a packet is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
-    /// It ends before it says what it is to.
+    /// The packet ends before its announced length.
     #[error("a packet that ends too early")]
     Short,
-    /// It is no message of ours.
+    /// The JSON is not a message of this protocol.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
-    /// It answers what was not asked, or has more or fewer descriptors and bytes than it says.
+    /// The message answers what was not asked, or announces other descriptors and bytes than the packet has.
     #[error("{0}")]
     Unexpected(&'static str),
 }
 
-/// The giver's side of one socket: what is offered, and whose it is. `C` is a connection.
+/// The giver's side of one socket: which connections are offered, and whose each is. `C` is a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Giver<C> {
     greeted: bool,
@@ -166,53 +230,53 @@ impl<C> Default for Giver<C> {
 }
 
 impl<C> Giver<C> {
-    /// Whether another batch may be offered.
+    /// True if another batch may be offered.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.greeted && !self.full && self.offered.len() < WINDOW
     }
 
-    /// Whether the taker has said that it has no room.
+    /// True if the taker has said that it has no room.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.full
     }
 
-    /// Whether an answer is awaited.
+    /// True if an answer is awaited.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         !self.greeted || !self.offered.is_empty()
     }
 
-    /// How many the taker has, or is offered.
+    /// Number of connections that the taker has, or is offered.
     #[must_use]
     pub fn load(&self) -> u64 {
         let offered: usize = self.offered.iter().map(|(_, all)| all.len()).sum();
         self.given + offered as u64
     }
 
-    /// How many the taker has taken.
+    /// Number of connections that the taker has taken.
     #[must_use]
     pub fn given(&self) -> u64 {
         self.given
     }
 
-    /// The next batch's number.
+    /// Number of the next batch.
     #[must_use]
     pub fn next_batch(&self) -> u64 {
         self.next
     }
 
-    /// It was sent.
+    /// Records that the next batch was sent.
     pub fn offered(&mut self, connections: Vec<C>) {
         self.offered.push_back((self.next, connections));
         self.next += 1;
     }
 
-    /// The taker has spoken. Gives the connections that are its own now, and those that stay.
+    /// Handles a message of the taker. Returns the connections that are the taker's now, and those that stay.
     ///
     /// # Errors
-    /// If it speaks of what was not offered: it is not to be believed any more, see [`Self::end`].
+    /// If the message is about connections that were not offered. The taker is not believed any more: see [`Self::end`].
     pub fn heard(&mut self, message: &FromTaker) -> Result<(Vec<C>, Vec<C>), Malformed> {
         match message {
             FromTaker::Hello { .. } if self.greeted => Err(Malformed::Unexpected("a second hello")),
@@ -234,7 +298,7 @@ impl<C> Giver<C> {
         }
     }
 
-    /// The socket is shut down and read to its end: what is without an answer stays.
+    /// Ends the handover when the socket is shut down and read to its end. Returns the connections without an answer: they stay.
     pub fn end(&mut self) -> Vec<C> {
         self.full = true;
         self.offered.drain(..).flat_map(|(_, all)| all).collect()
@@ -249,12 +313,12 @@ mod tests {
     fn a_packet_reads_back_and_a_torn_one_is_refused() {
         let carried = Carried {
             listener: "http".to_owned(),
-            doing: Doing::Head,
+            version: VERSION,
+            protocol: Protocol::Http1 { doing: Doing::Head },
             since_ms: 3,
             age_ms: 5,
             requests: 7,
             ahead: 5,
-            websocket: None,
         };
         let give = FromGiver::Give { batch: 1, connections: vec![carried] };
         let packet = encode(&give, b"GET /");
@@ -264,6 +328,38 @@ mod tests {
         }
         let long = [&u32::MAX.to_le_bytes()[..], b"{}"].concat();
         assert!(matches!(decode::<FromGiver>(&long), Err(Malformed::Short)));
+    }
+
+    #[test]
+    fn connections_are_written_and_read_as_older_builds_do() {
+        let http = Carried {
+            version: 1,
+            listener: "http".to_owned(),
+            protocol: Protocol::Http1 { doing: Doing::Idle },
+            since_ms: 3,
+            age_ms: 5,
+            requests: 7,
+            ahead: 0,
+        };
+        let protocol = Protocol::WebSocket { name: "chat".to_owned(), length: 9 };
+        let websocket = Carried { protocol, ahead: 2, ..http.clone() };
+        let give = FromGiver::Give { batch: 4, connections: vec![http, websocket] };
+        // The bytes that a build before `Protocol` writes.
+        let old = concat!(
+            r#"{"type":"give","batch":4,"connections":["#,
+            r#"{"listener":"http","doing":"idle","since_ms":3,"age_ms":5,"requests":7,"ahead":0,"websocket":null},"#,
+            r#"{"listener":"http","doing":"idle","since_ms":3,"age_ms":5,"requests":7,"ahead":2,"#,
+            r#""websocket":{"name":"chat","length":9}}]}"#
+        );
+        assert_eq!(serde_json::to_string(&give).unwrap(), old);
+        assert_eq!(serde_json::from_str::<FromGiver>(old).unwrap(), give);
+        // Fields that came later may be missing, or unknown.
+        let short = r#"{"listener":"http","doing":"head","since_ms":3,"age_ms":5,"requests":7}"#;
+        let read: Carried = serde_json::from_str(short).unwrap();
+        assert_eq!((read.version, read.ahead, read.protocol), (1, 0, Protocol::Http1 { doing: Doing::Head }));
+        let long = short.replace('}', r#","version":2,"colour":"red"}"#);
+        let read: Carried = serde_json::from_str(&long).unwrap();
+        assert_eq!((read.version, read.requests), (2, 7));
     }
 
     #[test]

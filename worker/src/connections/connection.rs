@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gin_shared::handover::{Carried, Session};
+use gin_shared::handover::{Carried, Doing, Protocol, VERSION};
 
 use crate::connections::activity::Rest;
 use crate::connections::io::{Bare, Held, Stream, has_bytes};
@@ -127,17 +127,18 @@ impl Resting {
 
     /// What it carries to another worker.
     pub(crate) fn carried(&self, now: Instant) -> Carried {
+        let protocol = match &self.luggage {
+            Some(luggage) => Protocol::WebSocket { name: luggage.name.to_string(), length: luggage.session.len() },
+            None => Protocol::Http1 { doing: self.rest.doing },
+        };
         Carried {
+            version: VERSION,
+            protocol,
             listener: self.facts.listener.to_string(),
-            doing: self.rest.doing,
             since_ms: millis(now.saturating_duration_since(self.rest.since)),
             age_ms: millis(now.saturating_duration_since(self.facts.opened)),
             requests: self.rest.requests,
             ahead: self.ahead.len(),
-            websocket: self.luggage.as_ref().map(|luggage| {
-                let length = luggage.session.len();
-                Session { name: luggage.name.to_string(), length }
-            }),
         }
     }
 
@@ -161,10 +162,13 @@ impl Resting {
     pub(crate) fn taken(carried: Carried, bare: Bare, held: Held, ahead: Bytes, session: Bytes) -> Self {
         let now = Instant::now();
         let ago = |ms| now.checked_sub(Duration::from_millis(ms)).unwrap_or(now);
-        let rest = Rest { doing: carried.doing, since: ago(carried.since_ms), requests: carried.requests };
+        let (doing, luggage) = match carried.protocol {
+            Protocol::Http1 { doing } => (doing, None),
+            Protocol::WebSocket { name, .. } => (Doing::Idle, Some(Box::new(Luggage { name: name.into(), session }))),
+        };
+        let rest = Rest { doing, since: ago(carried.since_ms), requests: carried.requests };
         let (listener, opened) = (carried.listener.into(), ago(carried.age_ms));
         let facts = Facts { listener, opened, peer: bare.peer(), taken_over: true, stays: Stays::No };
-        let luggage = carried.websocket.map(|kind| Box::new(Luggage { name: kind.name.into(), session }));
         Self { bare, held, facts, rest, ahead, luggage }
     }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use axum::routing::get;
 use gin_shared::descriptors;
-use gin_shared::handover::{Carried, Doing, FromGiver, FromTaker, PACKET_MAX, VERSION, decode, encode};
+use gin_shared::handover::{Carried, Doing, FromGiver, FromTaker, PACKET_MAX, Protocol, VERSION, decode, encode};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
@@ -67,7 +67,8 @@ async fn asks(client: &mut TcpStream) -> (String, bool) {
 
 fn carried(ahead: usize) -> Carried {
     let listener = "http".to_owned();
-    Carried { listener, doing: Doing::Fresh, since_ms: 0, age_ms: 0, requests: 0, ahead, websocket: None }
+    let protocol = Protocol::Http1 { doing: Doing::Fresh };
+    Carried { version: VERSION, listener, protocol, since_ms: 0, age_ms: 0, requests: 0, ahead }
 }
 
 fn give(batch: u64, connections: Vec<Carried>) -> Vec<u8> {

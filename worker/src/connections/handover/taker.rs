@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gin_shared::fault;
-use gin_shared::handover::{Carried, FromGiver, FromTaker, Malformed, PACKET_MAX, VERSION, decode, encode};
+use gin_shared::handover::{Carried, FromGiver, FromTaker, Malformed, PACKET_MAX, Protocol, VERSION, decode, encode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::connections::connection::Resting;
@@ -150,7 +150,10 @@ fn unpack(number: u64, all: Vec<Carried>, fds: Vec<OwnedFd>, mut tail: &[u8]) ->
     let mut connections = Vec::new();
     for (carried, fd) in all.into_iter().zip(fds) {
         let (ahead, rest) = tail.split_at_checked(carried.ahead).ok_or(Malformed::Short)?;
-        let session = carried.websocket.as_ref().map_or(0, |session| session.length);
+        let session = match &carried.protocol {
+            Protocol::Http1 { .. } => 0,
+            Protocol::WebSocket { length, .. } => *length,
+        };
         let (session, rest) = rest.split_at_checked(session).ok_or(Malformed::Short)?;
         tail = rest;
         let bare = Bare::adopt(fd).map_err(|_| Malformed::Unexpected("a descriptor that is no connection"))?;
