@@ -67,9 +67,9 @@ pub struct Config<A = ()> {
     pub redis: Redis,
     /// `[app]`
     pub app: A,
-    /// What works but is likely not meant.
+    /// Settings that are valid, but suspicious.
     pub warnings: Vec<String>,
-    /// Where it is from, to be read again.
+    /// Sources of the settings, to be read again.
     pub(crate) origin: source::Origins,
 }
 

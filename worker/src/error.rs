@@ -100,13 +100,13 @@ impl Error {
         self
     }
 
-    /// The answer's.
+    /// Status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.0.status
     }
 
-    /// The same with another status.
+    /// Changes the status.
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.0.status = status;
@@ -125,13 +125,13 @@ impl Error {
         format!("{}: {}", self.0.message, all.join("; "))
     }
 
-    /// What it is because of.
+    /// The underlying error.
     #[must_use]
     pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         self.0.cause.as_deref()
     }
 
-    /// What it is because of, if it is of this type.
+    /// True if the underlying error is of this type.
     #[must_use]
     pub fn is<E: std::error::Error + 'static>(&self) -> bool {
         self.0.cause.as_ref().is_some_and(|cause| cause.is::<E>())
@@ -166,7 +166,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// As `main` prints it: with all that it is because of.
+/// Format of `main`: the error with all its underlying ones.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;

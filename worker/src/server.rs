@@ -1,4 +1,7 @@
-//! A server before it runs: routes, middleware, hooks.
+//! The builder: a server before it runs, with its routes, middleware and hooks.
+//!
+//! [`Server`] gathers what the application says; `finish` makes one router of it, once. What then lives is a [`Worker`]: nothing
+//! here listens, accepts or drains.
 
 mod mounts;
 mod redirecting;
@@ -34,7 +37,7 @@ use crate::websocket::{Kind, Kinds, WebSockets};
 use crate::worker::Worker;
 use crate::{BoxError, Error, Result, StartError, logging};
 use gin_shared::inherit;
-use mounts::Mount;
+use mounts::{Mount, Mounting};
 use redirecting::redirecting;
 
 /// Routes, and how they are served.
@@ -54,24 +57,24 @@ use redirecting::redirecting;
 /// }
 /// ```
 pub struct Server<S = ()> {
-    pub(crate) config: Config,
-    /// Whether our own middleware and endpoints are put around it.
-    pub(crate) is_bare: bool,
-    pub(crate) registry: Registry<S>,
-    /// axum's own routes, of which nothing is known.
+    config: Config,
+    /// True if none of this library's own middleware and endpoints are put around the routes.
+    is_bare: bool,
+    registry: Registry<S>,
+    /// Routes of axum's own routers, of which nothing is known.
     merged: Router<S>,
     around: Vec<(String, Around)>,
-    pub(crate) mounts: Vec<Mount>,
-    /// For all routes, so at the end.
+    mounts: Vec<Mount>,
+    /// Changes for all routes, so made at the end.
     not_allowed: Vec<Late<S>>,
     redirects: Arc<OnceLock<Vec<Redirects>>>,
-    /// What was built when the state was given.
-    pub(crate) done: Vec<Result<Built<()>, StartError>>,
+    /// Routers that were built when their state was given.
+    done: Vec<Result<Built<()>, StartError>>,
     hooks: Vec<Hook>,
     background: Vec<Background>,
     life: Life,
     websockets: Kinds,
-    /// The application's.
+    /// Version of the application.
     version: Option<String>,
 }
 
@@ -86,7 +89,7 @@ impl<S> fmt::Debug for Server<S> {
 
 macro_rules! methods {
     ($($name:ident)*) => {$(
-        #[doc = concat!("As [`Route::", stringify!($name), "`], when there is nothing more to say of it.")]
+        #[doc = concat!("As [`Route::", stringify!($name), "`], for a route without a name or a description.")]
         #[must_use]
         #[track_caller]
         pub fn $name<H: Handler<T, S>, T: 'static>(self, path: &str, handler: H) -> Self {
@@ -96,13 +99,13 @@ macro_rules! methods {
 }
 
 impl<S: Clone + Send + Sync + 'static> Server<S> {
-    /// With our middleware around it (Gin's `Default`), and the system's endpoints.
+    /// Makes a server with this library's middleware (Gin's `Default`), and the system's endpoints.
     #[must_use]
     pub fn new<A: Clone>(config: &Config<A>) -> Self {
         Self::build(config, false)
     }
 
-    /// With nothing around it (Gin's `New`), and no endpoints of ours.
+    /// Makes a server with nothing around its routes (Gin's `New`), and no endpoints of this library.
     #[must_use]
     pub fn bare<A: Clone>(config: &Config<A>) -> Self {
         Self::build(config, true)
@@ -143,15 +146,15 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Adds what a router of axum's serves. Nothing of it stands in `/routes`.
+    /// Adds the routes of an axum router. They are not listed in `/routes`.
     #[must_use]
     pub fn merge(mut self, router: Router<S>) -> Self {
         self.merged = self.merged.merge(router);
         self
     }
 
-    /// Serves the files of a directory under `prefix` (Gin's `Static`), beside those of `[static]`, by whose other settings it goes: hidden
-    /// ones are refused, and no path leads out of it.
+    /// Serves the files of a directory under `prefix` (Gin's `Static`), beside those of `[static]`, whose other settings hold here, too. Hidden
+    /// files are refused, and no path leads out of the directory.
     #[must_use]
     pub fn files(mut self, prefix: &str, dir: impl Into<PathBuf>) -> Self {
         self.mounts.push(Mount { prefix: prefix.to_owned(), path: dir.into(), is_file: false });
@@ -165,14 +168,14 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Answers what no route does (Gin's `NoRoute`), instead of 404.
+    /// Answers requests that no route matches (Gin's `NoRoute`), instead of 404.
     #[must_use]
     pub fn fallback<H: Handler<T, S>, T: 'static>(mut self, handler: H) -> Self {
         self.merged = self.merged.fallback(any(handler).layer(redirecting(&self.redirects)));
         self
     }
 
-    /// Answers where a path has routes of other methods alone (Gin's `NoMethod`), instead of 405. `Allow` is set already.
+    /// Answers requests whose path has routes of other methods only (Gin's `NoMethod`), instead of 405. `Allow` is set already.
     #[must_use]
     pub fn method_not_allowed<H: Handler<T, S>, T: 'static>(mut self, handler: H) -> Self {
         self.not_allowed.push(Box::new(move |router| router.method_not_allowed_fallback(handler)));
@@ -201,7 +204,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         }
     }
 
-    /// Runs `f` around everything, the answers to unknown paths, too, inside of what was added before; as
+    /// Runs `f` around everything, including the answers to unknown paths, inside of the middleware that was added before. As
     /// [`Route::middleware`].
     #[must_use]
     pub fn middleware<F, T>(mut self, f: F) -> Self
@@ -216,7 +219,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// The same for a tower layer.
+    /// Puts a tower layer around everything, as [`Self::middleware`].
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
@@ -230,7 +233,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
     }
 
     /// Runs `hook` when all connections are closed: hooks run one after the other, in the order of these calls, each for
-    /// `timeout` at most. A hook that fails, panics or takes too long is logged and the next one runs.
+    /// `timeout` at most. If a hook fails, panics or takes too long, that is logged and the next one runs.
     #[must_use]
     pub fn on_shutdown<F, R>(mut self, name: &str, timeout: Duration, hook: F) -> Self
     where
@@ -241,8 +244,8 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Runs `task` beside the requests, from the start on. It must end by itself when the worker drains ([`Life::draining`]); what has not
-    /// ended `timeout` after the last connection is dropped where it waits, and logged, before the hooks run.
+    /// Runs `task` beside the requests, from the start on. The task must end by itself when the worker drains ([`Life::draining`]). A task
+    /// that has not ended `timeout` after the last connection is dropped where it waits, and logged, before the hooks run.
     ///
     /// ```
     /// use std::time::Duration;
@@ -265,7 +268,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Sessions of this kind are taken up from the worker before; see [`crate::websocket`].
+    /// Takes up sessions of this kind from the worker before. See [`crate::websocket`].
     #[must_use]
     pub fn websockets<T>(mut self, sockets: WebSockets<T>) -> Self
     where
@@ -276,20 +279,20 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// The application's version, for `/health` and `/info`: `env!("CARGO_PKG_VERSION")`. Without it they say this library's.
+    /// Sets the application's version, for `/health` and `/info`: `env!("CARGO_PKG_VERSION")`. Without it they show this library's.
     #[must_use]
     pub fn version(mut self, version: &str) -> Self {
         self.version = Some(version.to_owned());
         self
     }
 
-    /// Where it stands: to be asked by handlers and background tasks.
+    /// The worker's [`Life`], for handlers and background tasks.
     #[must_use]
     pub fn life(&self) -> Life {
         self.life.clone()
     }
 
-    /// Tells it all by `life`, which a handler of the router has already.
+    /// Uses an existing [`Life`], which a handler of the router has already.
     #[must_use]
     pub fn with_life(mut self, life: Life) -> Self {
         self.life = life;
@@ -297,7 +300,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
     }
 }
 
-/// One router of all, and what is known of its routes.
+/// The finished router, with the list of its routes.
 pub(crate) struct Finished {
     pub(crate) router: Router,
     pub(crate) routes: Arc<Routes>,
@@ -307,10 +310,10 @@ pub(crate) struct Finished {
 
 impl Server {
     /// Serves until it is told to stop, drains, and runs the hooks. Logs as `[logging]` says, unless the application has a subscriber of
-    /// its own, or wants nothing of ours ([`Self::bare`]).
+    /// its own, or the server is [`Self::bare`].
     ///
     /// # Errors
-    /// If it cannot start; see [`StartError`].
+    /// If the server cannot start. See [`StartError`].
     pub async fn run(self) -> Result {
         let _log = if self.is_bare || tracing::dispatcher::has_been_set() {
             None
@@ -327,11 +330,11 @@ impl Server {
         Ok(())
     }
 
-    /// Its routes and all that stands around them, as a router of axum's: to be served by somebody else, or asked without a socket.
-    /// Of the rest (hooks, background tasks, logs, drain) there is nothing then.
+    /// Makes one axum router of the routes and everything around them: to be served by another server, or asked without a socket.
+    /// Hooks, background tasks, logs and the drain are left out.
     ///
     /// # Errors
-    /// Routes that exclude one another, and files that are not there; see [`StartError`].
+    /// If routes exclude one another, or files are missing. See [`StartError`].
     pub fn into_router(self) -> Result<Router, StartError> {
         self.finish(None).map(|finished| finished.router)
     }
@@ -350,13 +353,14 @@ impl Server {
     }
 
     /// # Errors
-    /// Routes that exclude one another: all of them; files that are not there.
+    /// If routes exclude one another (all of them are named), or files are missing.
     pub(crate) fn finish(self, memory: Option<OwnedFd>) -> Result<Finished, StartError> {
         let redirects_slashes = self.config.server.redirect_trailing_slash && !self.is_bare;
         let mut own = self;
         let counts = own.config.features.metrics && !own.is_bare;
         let about = About::new(&own.config, own.life.clone(), own.version.clone(), counts);
-        own.add_files()?;
+        let mounts = std::mem::take(&mut own.mounts);
+        Mounting { config: &own.config, registry: &mut own.registry, built: &own.done }.add(mounts, own.is_bare)?;
         let last = built(std::mem::take(&mut own.registry), std::mem::take(&mut own.merged), Vec::new());
         let (mut router, mut routes, mut redirects) = (Router::new(), Vec::new(), Vec::new());
         for built in std::mem::take(&mut own.done).into_iter().chain([last]) {
@@ -366,7 +370,7 @@ impl Server {
             redirects.push(built.redirects);
         }
         if !own.is_bare {
-            // What the application has, in whatever way, goes before ours.
+            // A path that the application answers, in whatever way, stays its own.
             for route in system::public(&own.config, &about) {
                 let mut registry = Registry::default();
                 registry.route(route);
@@ -383,7 +387,7 @@ impl Server {
         }
         router = own.not_allowed.into_iter().fold(router, |router, add| add(router));
         if !own.is_bare {
-            // Where nobody has said anything else.
+            // For paths whose answer nobody has chosen.
             router = router.method_not_allowed_fallback(method_not_allowed);
         }
         if redirects_slashes {
@@ -403,7 +407,7 @@ impl Server {
             let parts = Standard { settings: Arc::clone(&settings), metrics: about.metrics.clone() };
             router = router.layer(StandardLayer::new(parts));
         } else if routes.iter().len() > 0 || has_around {
-            // For what of ours the application has put around its routes.
+            // Middleware of this library that the application has put around its routes needs the snapshot.
             let settings = Arc::clone(&settings);
             router = router.layer(from_fn(move |mut request: Request, next: Next| {
                 Snapshot::put(&settings.load(), None, &mut request);
@@ -416,9 +420,9 @@ impl Server {
     }
 }
 
-/// Those that all workers share, where there are any.
+/// Buckets of the rate limit: those that all workers share, if there are any.
 fn buckets(memory: Option<OwnedFd>, config: &Config, is_bare: bool) -> Buckets {
-    // Nobody asks for them.
+    // A bare server asks for no buckets.
     let count = if is_bare { 0 } else { config.rate_limit.clients as usize };
     memory.map_or_else(
         || Buckets::own(count),
@@ -431,7 +435,7 @@ fn buckets(memory: Option<OwnedFd>, config: &Config, is_bare: bool) -> Buckets {
     )
 }
 
-/// axum panics where two of its routers answer the same.
+/// Joins two routers. axum panics if both answer the same path.
 fn joined<S: Clone + Send + Sync + 'static>(one: Router<S>, other: Router<S>) -> Result<Router<S>, StartError> {
     let join = std::panic::AssertUnwindSafe(|| one.merge(other));
     std::panic::catch_unwind(join).map_err(|panic| {
@@ -441,7 +445,7 @@ fn joined<S: Clone + Send + Sync + 'static>(one: Router<S>, other: Router<S>) ->
     })
 }
 
-/// Routes and axum's own together.
+/// Builds routes and joins them with axum's own routers.
 fn built<S: Clone + Send + Sync + 'static>(
     registry: Registry<S>,
     merged: Router<S>,

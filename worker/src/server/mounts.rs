@@ -1,4 +1,4 @@
-//! Directories and files among the routes.
+//! Directories and files among the routes: `[static]`, and those of the application.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,29 +7,37 @@ use axum::extract::{Extension, Request};
 use axum::http::Method;
 use axum::response::IntoResponse;
 
-use super::Server;
 use crate::assets::{Asking, Files};
+use crate::config::Config;
 use crate::live::Snapshot;
-use crate::router::Route;
+use crate::router::{Built, Registry, Route};
 use crate::{Error, StartError};
 
-/// Files, under a path.
-pub(crate) struct Mount {
-    pub(crate) prefix: String,
+/// Files under a path.
+pub(super) struct Mount {
+    pub(super) prefix: String,
     /// A directory, or one file.
-    pub(crate) path: PathBuf,
-    pub(crate) is_file: bool,
+    pub(super) path: PathBuf,
+    pub(super) is_file: bool,
 }
 
-impl Server {
-    /// The files of `[static]`, and of the application.
-    pub(crate) fn add_files(&mut self) -> Result<(), StartError> {
-        if self.config.files.dir.is_some() && !self.is_bare {
+/// Adds routes for files to a registry.
+pub(super) struct Mounting<'a> {
+    pub(super) config: &'a Config,
+    pub(super) registry: &'a mut Registry<()>,
+    /// Routers that were built before: their routes come first.
+    pub(super) built: &'a [Result<Built<()>, StartError>],
+}
+
+impl Mounting<'_> {
+    /// Adds the files of `[static]`, unless the server is bare, and those of the application.
+    pub(super) fn add(mut self, mounts: Vec<Mount>, is_bare: bool) -> Result<(), StartError> {
+        if self.config.files.dir.is_some() && !is_bare {
             let prefix = self.config.files.url_prefix.clone();
-            self.add_mount(&prefix, |snapshot| snapshot.0.files.clone());
+            self.add_directory(&prefix, |snapshot| snapshot.0.files.clone());
         }
         let memory = self.config.files.memory;
-        for Mount { prefix, path, is_file } in std::mem::take(&mut self.mounts) {
+        for Mount { prefix, path, is_file } in mounts {
             if is_file {
                 let (files, name) = Files::one(&path, memory)?;
                 let (files, name) = (Arc::new(files), Arc::new(name));
@@ -39,14 +47,14 @@ impl Server {
                 self.registry.route(Route::get(&prefix, answer).named("gin_worker::files"));
             } else {
                 let files = Arc::new(Files::open(&path, &prefix, memory)?);
-                self.add_mount(&prefix, move |_| Some(Arc::clone(&files)));
+                self.add_directory(&prefix, move |_| Some(Arc::clone(&files)));
             }
         }
         Ok(())
     }
 
-    /// A directory: itself, and all below.
-    fn add_mount(
+    /// Adds a directory: itself, and everything below.
+    fn add_directory(
         &mut self,
         prefix: &str,
         files: impl Fn(&Snapshot) -> Option<Arc<Files>> + Clone + Send + Sync + 'static,
@@ -66,9 +74,9 @@ impl Server {
         }
     }
 
-    /// Whether the application has a route there.
+    /// True if the application has a route there.
     fn is_answered(&self, method: &Method, path: &str) -> bool {
-        let mut all = self.done.iter().flatten().flat_map(|built| built.routes.iter());
+        let mut all = self.built.iter().flatten().flat_map(|built| built.routes.iter());
         all.any(|record| record.path == path && (record.method == method.as_str() || record.method == "ANY"))
             || self.registry.answers(method, path)
     }

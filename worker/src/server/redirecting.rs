@@ -1,4 +1,6 @@
 //! Gin's redirect of slashes, around the answer to unknown paths.
+//!
+//! The routes are known only when all are gathered, so they are set later.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -12,11 +14,11 @@ use tower::{Layer, Service};
 
 use crate::router::Redirects;
 
-/// Before it is said that there is no such path, a slash at its end is looked at.
+/// Layer that looks for a route with, or without, a slash at the end before a path counts as unknown.
 #[derive(Debug, Clone)]
-pub(crate) struct Redirecting(Arc<OnceLock<Vec<Redirects>>>);
+pub(super) struct Redirecting(Arc<OnceLock<Vec<Redirects>>>);
 
-pub(crate) fn redirecting(redirects: &Arc<OnceLock<Vec<Redirects>>>) -> Redirecting {
+pub(super) fn redirecting(redirects: &Arc<OnceLock<Vec<Redirects>>>) -> Redirecting {
     Redirecting(Arc::clone(redirects))
 }
 
@@ -28,9 +30,9 @@ impl<S> Layer<S> for Redirecting {
     }
 }
 
-/// What is asked if there is nothing to redirect to.
+/// Service that redirects, or asks the inner service if there is nothing to redirect to.
 #[derive(Debug, Clone)]
-pub(crate) struct RedirectOr<S> {
+pub(super) struct RedirectOr<S> {
     redirects: Arc<OnceLock<Vec<Redirects>>>,
     inner: S,
 }
