@@ -9,5 +9,7 @@ pub(crate) mod listener;
 pub(crate) mod parking;
 pub(crate) mod protocol;
 pub(crate) mod websocket_closer;
+mod websocket_frame;
 
 pub use protocol::http1::Connection;
+pub(crate) use websocket_frame::FrameHead;

@@ -11,6 +11,8 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Sleep;
 
+use crate::connections::FrameHead;
+
 /// A server's close frame, code 1001 (RFC 6455, sections 5.5.1 and 7.4.1).
 const AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xe9];
 
@@ -124,7 +126,7 @@ impl Goodbye {
                     bytes = rest;
                     head[have] = *first;
                     have += 1;
-                    match payload(&head[..have]) {
+                    match FrameHead::parse(&head[..have]).map(|head| head.payload) {
                         Some(0) => BETWEEN,
                         Some(length) => Outgoing::Payload(length),
                         None => Outgoing::Frame { head, have },
@@ -170,15 +172,6 @@ impl Goodbye {
             self.said += ready!(write(cx, &AWAY[self.said..]))?;
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-/// How long a frame's payload is, once its head is whole. A server does not mask.
-fn payload(head: &[u8]) -> Option<u64> {
-    match *head.get(1)? & 0x7f {
-        126 => Some(u64::from(u16::from_be_bytes(*head[2..].first_chunk()?))),
-        127 => Some(u64::from_be_bytes(*head[2..].first_chunk()?)),
-        length => Some(u64::from(length)),
     }
 }
 

@@ -1,4 +1,7 @@
-//! Bytes of a WebSocket, cut where a frame ends: so that between two messages nothing is read ahead by anybody but us.
+//! Bytes of a WebSocket, cut where a frame ends.
+//!
+//! tungstenite reads from here. It is given one frame at most with each read, so that it holds nothing ahead: between two messages
+//! all bytes that were read are here, and can go to another worker with the connection.
 
 use std::io;
 use std::pin::Pin;
@@ -7,18 +10,22 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::connections::FrameHead;
+
 /// Bytes read at once.
 const CHUNK: usize = 4096;
+/// Length of a mask, in bytes.
+const MASK: usize = 4;
 
-/// A client's frames (RFC 6455, section 5.2), one after the other.
+/// Reads a client's frames (RFC 6455, section 5.2), one after the other.
 #[derive(Debug)]
 pub(crate) struct Frames<T> {
     io: T,
-    /// Read, and not passed on.
+    /// Bytes that were read and not passed on.
     ahead: BytesMut,
-    /// Of the frame that is being passed on.
+    /// Bytes that are left of the frame that is being passed on.
     left: u64,
-    /// A message has begun whose last frame has not come.
+    /// True if a message has begun whose last frame has not come.
     in_message: bool,
 }
 
@@ -27,37 +34,29 @@ impl<T> Frames<T> {
         Self { io, ahead: ahead.into(), left: 0, in_message: false }
     }
 
-    /// Whether the client is between two messages, as far as they were passed on.
+    /// True if the client is between two messages, as far as they were passed on.
     pub(crate) fn is_between_messages(&self) -> bool {
         self.left == 0 && !self.in_message
     }
 
+    /// Takes it apart: the connection, and the bytes that were not passed on.
     pub(crate) fn into_parts(self) -> (T, Bytes) {
         (self.io, self.ahead.freeze())
     }
 
-    /// Begins the next frame if its head is there.
+    /// Begins the next frame if its head and mask are there.
     fn begin(&mut self) -> bool {
-        let Some((opcode, length)) = frame(&self.ahead) else { return false };
-        // Control frames may stand between the frames of a message.
-        if opcode & 0x08 == 0 {
-            self.in_message = opcode & 0x80 == 0;
+        let Some(head) = FrameHead::parse(&self.ahead) else { return false };
+        let length = head.length + if head.is_masked { MASK } else { 0 };
+        if self.ahead.len() < length {
+            return false;
         }
-        self.left = length;
+        if !head.is_control() {
+            self.in_message = !head.is_last();
+        }
+        self.left = head.payload.saturating_add(length as u64);
         true
     }
-}
-
-/// The first byte of a frame whose head is whole, and its length, with the head.
-fn frame(bytes: &[u8]) -> Option<(u8, u64)> {
-    let [first, second, rest @ ..] = bytes else { return None };
-    let mask = if second & 0x80 == 0 { 0 } else { 4 };
-    let (extended, length) = match second & 0x7f {
-        126 => (2, u64::from(u16::from_be_bytes(*rest.first_chunk()?))),
-        127 => (8, u64::from_be_bytes(*rest.first_chunk()?)),
-        length => (0, u64::from(length)),
-    };
-    (rest.len() >= extended + mask).then_some((*first, length.saturating_add((2 + extended + mask) as u64)))
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Frames<T> {
