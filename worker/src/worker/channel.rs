@@ -1,7 +1,7 @@
 //! The worker's end of the channel: takes a connection from the master, and after its end from the master's successor.
 //!
-//! On a thread of its own: it waits for a handful of messages in a worker's whole life, and must get through when every
-//! other thread is busy.
+//! It has a thread of its own: it waits for a handful of messages in a worker's whole life, and must get through when every
+//! other thread is busy. What an order leads to is not decided here.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -18,31 +18,32 @@ use tokio::sync::mpsc;
 
 use crate::logging;
 
-/// What the master wants.
+/// Order of the master.
 #[derive(Debug)]
-pub(crate) enum Order {
+pub(super) enum Order {
+    /// Accept connections.
     Go,
-    /// Connections come over this socket.
+    /// Take over connections, which come over this socket.
     Take(OwnedFd),
-    /// Connections go over these.
+    /// Drain, and hand over connections over these sockets.
     Drain(DrainReason, Vec<OwnedFd>),
 }
 
-/// The channel, for saying something.
+/// The channel, for sending.
 #[derive(Debug, Clone)]
-pub(crate) struct Channel(Arc<Mutex<State>>);
+pub(super) struct Channel(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     connection: Option<OwnedFd>,
-    /// What the master speaks.
+    /// Version of the protocol that the master speaks.
     version: u32,
     serving: bool,
 }
 
 impl Channel {
-    /// Begins to listen; what is ordered goes to `orders`.
-    pub(crate) fn serve(listener: OwnedFd, orders: mpsc::Sender<Order>) -> io::Result<Self> {
+    /// Begins to listen. Orders go to `orders`.
+    pub(super) fn serve(listener: OwnedFd, orders: mpsc::Sender<Order>) -> io::Result<Self> {
         set_nonblocking(&listener, false)?;
         let channel = Self(Arc::default());
         let own = channel.clone();
@@ -50,15 +51,15 @@ impl Channel {
         Ok(channel)
     }
 
-    /// Tells the master that connections are accepted now; a successor is told when it connects.
-    pub(crate) fn say_serving(&self) {
+    /// Tells the master that connections are accepted now. A successor is told when it connects.
+    pub(super) fn say_serving(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.serving = true;
         state.say(&FromWorker::Serving);
     }
 
     /// Tells the master what has become of the connections. Nothing depends on it.
-    pub(crate) fn say_drained(&self, fates: Fates) {
+    pub(super) fn say_drained(&self, fates: Fates) {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.version >= HANDOVER {
             state.say(&FromWorker::Drained(fates));
@@ -94,7 +95,7 @@ impl Channel {
                     }
                     Ok(FromMaster::Go) => Order::Go,
                     Ok(FromMaster::Drain { reason }) => Order::Drain(reason, fds),
-                    // Without its descriptor (this process may have too many) there is nothing to take.
+                    // Without its descriptor there is nothing to take: this process may have too many open files.
                     Ok(FromMaster::Take) => match fds.pop() {
                         Some(socket) => Order::Take(socket),
                         None => continue,
@@ -154,7 +155,7 @@ fn accept(listener: &OwnedFd) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Only root and our own user may order us about: the socket's file mode says so too, this says it again.
+/// Refuses everybody but root and this process's user. The socket's file mode says the same.
 fn check_peer(connection: &OwnedFd) -> io::Result<()> {
     let uid = Uid::from_raw(getsockopt(connection, PeerCredentials)?.uid());
     if uid.is_root() || uid == Uid::effective() {

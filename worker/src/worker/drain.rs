@@ -1,0 +1,83 @@
+//! The drain: from the request to the end of the last connection.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gin_shared::channel::{DrainReason, Fates};
+use tokio::task::JoinSet;
+
+use super::orders::{DrainRequest, Orders};
+use super::service_manager;
+use super::stop_signals::{Impatience, StopSignals};
+use crate::Config;
+use crate::connections::handover::giver;
+use crate::connections::protocol::http1::Shared;
+use crate::graceful::{Hook, Phase};
+
+/// Time for connections to notice that they are cut.
+const CUT: Duration = Duration::from_secs(1);
+/// Time that a drain may take beyond its own deadlines, when it asks the supervisor for time.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// A worker that is about to drain.
+pub(super) struct Drain<'a> {
+    pub(super) config: &'a Config,
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) hooks: &'a [Hook],
+    /// Time that background tasks may take after the last connection.
+    pub(super) background: Duration,
+}
+
+impl Drain<'_> {
+    /// Stops accepting, and lets what is open go to other workers or come to its end.
+    pub(super) async fn finish(
+        self,
+        request: DrainRequest,
+        mut accepting: JoinSet<()>,
+        mut orders: Orders,
+        stop: &mut StopSignals,
+    ) {
+        let (mut timeouts, life) = (self.config.timeouts, &self.shared.life);
+        let signals = u32::from(matches!(request, DrainRequest::BySignal));
+        let (reason, takers) = match request {
+            DrainRequest::ByMaster(reason, takers) => (reason, takers),
+            DrainRequest::BySignal => (DrainReason::Stop, Vec::new()),
+        };
+        life.set_reason(reason);
+        if reason == DrainReason::Stop && !self.config.features.graceful_shutdown {
+            (timeouts.shutdown, timeouts.lame_duck) = (Duration::ZERO, Duration::ZERO);
+        }
+        let lame_duck = if reason == DrainReason::Stop { timeouts.lame_duck } else { Duration::ZERO };
+        let hooks = self.hooks.iter().map(|hook| hook.timeout).sum::<Duration>();
+        service_manager::say_stopping(lame_duck + timeouts.shutdown + self.background + hooks + MARGIN);
+        tracing::info!(?reason, connections = life.connections(), takers = takers.len(), "draining");
+        let mut impatience = Impatience { stop, signals };
+        if !lame_duck.is_zero() {
+            life.reach(Phase::LameDuck);
+            tokio::select! { () = tokio::time::sleep(lame_duck) => {}, () = impatience.grows() => {} }
+        }
+        let began = Instant::now();
+        life.count_fates();
+        // The takers first, then the news that there is something to take.
+        giver::give(self.shared, takers);
+        self.shared.drain();
+        // A connection may be between the kernel and its task: all are counted only when no one accepts any more.
+        while accepting.join_next().await.is_some() {}
+        let in_time = tokio::select! {
+            () = life.all_closed() => true,
+            () = tokio::time::sleep(timeouts.shutdown) => false,
+            () = impatience.grows() => false,
+            never = orders.while_draining(self.shared) => match never {},
+        };
+        let cut = life.connections();
+        if !in_time {
+            life.tally().cut(cut);
+            life.reach(Phase::Cut);
+            // Connections hear of it at once. An upgraded connection is its handler's, and ends with the process.
+            let _ = tokio::time::timeout(CUT, life.all_closed()).await;
+        }
+        let took_ms = began.elapsed().as_secs_f64() * 1e3;
+        let Fates { handed_over, finished, closed, cut, .. } = life.fates();
+        tracing::info!(handed_over, finished, closed, cut, took_ms, "drained");
+    }
+}

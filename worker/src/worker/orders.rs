@@ -1,0 +1,79 @@
+//! Orders of the master, phase by phase: what a worker waits for, and what it does with an order that comes at another time.
+
+use std::convert::Infallible;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use gin_shared::channel::DrainReason;
+use tokio::sync::mpsc;
+
+use super::channel::Order;
+use super::stop_signals::StopSignals;
+use crate::connections::handover::{giver, taker};
+use crate::connections::protocol::http1::Shared;
+
+/// A reason to drain.
+#[derive(Debug)]
+pub(super) enum DrainRequest {
+    /// The master's order, with sockets to workers that take connections.
+    ByMaster(DrainReason, Vec<OwnedFd>),
+    /// A stop signal.
+    BySignal,
+}
+
+/// Orders that come over the channel.
+#[derive(Debug)]
+pub(super) struct Orders(mpsc::Receiver<Order>);
+
+impl Orders {
+    /// The channel's end, and the worker's.
+    pub(super) fn channel() -> (mpsc::Sender<Order>, Self) {
+        let (orders, ordered) = mpsc::channel(4);
+        (orders, Self(ordered))
+    }
+
+    /// Waits for `go`. Returns a request to drain if that comes first.
+    pub(super) async fn wait_for_go(&mut self, stop: &mut StopSignals) -> Option<DrainRequest> {
+        loop {
+            tokio::select! {
+                order = self.0.recv() => match order {
+                    Some(Order::Go) => return None,
+                    // Nothing is taken over before it serves.
+                    Some(Order::Take(_)) => {}
+                    Some(Order::Drain(reason, takers)) => return Some(DrainRequest::ByMaster(reason, takers)),
+                    None => return Some(DrainRequest::BySignal),
+                },
+                () = stop.next() => return Some(DrainRequest::BySignal),
+            }
+        }
+    }
+
+    /// Serves on until there is a request to drain.
+    pub(super) async fn wait_for_drain(&mut self, stop: &mut StopSignals, shared: &Arc<Shared>) -> DrainRequest {
+        loop {
+            tokio::select! {
+                order = self.0.recv() => match order {
+                    Some(Order::Drain(reason, takers)) => return DrainRequest::ByMaster(reason, takers),
+                    Some(Order::Take(socket)) => drop(tokio::spawn(taker::take(socket, Arc::clone(shared)))),
+                    Some(Order::Go) => {}
+                    None => { stop.next().await; return DrainRequest::BySignal }
+                },
+                () = stop.next() => return DrainRequest::BySignal,
+            }
+        }
+    }
+
+    /// Carries out orders during the drain. A successor of the master may send more takers, and a worker that drains may take
+    /// connections still.
+    pub(super) async fn while_draining(&mut self, shared: &Arc<Shared>) -> Infallible {
+        loop {
+            match self.0.recv().await {
+                Some(Order::Take(socket)) => drop(tokio::spawn(taker::take(socket, Arc::clone(shared)))),
+                // The earlier takers are to end themselves.
+                Some(Order::Drain(_, takers)) => giver::give(shared, takers),
+                Some(Order::Go) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+}

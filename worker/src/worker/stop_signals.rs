@@ -1,0 +1,36 @@
+//! Signals that ask a worker to stop.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// SIGTERM, SIGINT and SIGQUIT.
+pub(super) struct StopSignals([Signal; 3]);
+
+impl StopSignals {
+    pub(super) fn new() -> std::io::Result<Self> {
+        let caught = |kind| signal(kind);
+        Ok(Self([caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?, caught(SignalKind::quit())?]))
+    }
+
+    /// Waits for the next signal.
+    pub(super) async fn next(&mut self) {
+        let [term, int, quit] = &mut self.0;
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {}, _ = quit.recv() => {} }
+    }
+}
+
+/// Signals that were counted: asked twice, a worker stops at once. One signal on top of the master's order does not count as the
+/// second, for a service manager sends it to every process of the service.
+pub(super) struct Impatience<'a> {
+    pub(super) stop: &'a mut StopSignals,
+    pub(super) signals: u32,
+}
+
+impl Impatience<'_> {
+    /// Waits for the second signal.
+    pub(super) async fn grows(&mut self) {
+        while self.signals < 2 {
+            self.stop.next().await;
+            self.signals += 1;
+        }
+    }
+}
