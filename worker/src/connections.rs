@@ -8,6 +8,7 @@ pub(crate) mod io;
 pub(crate) mod listener;
 pub(crate) mod parking;
 pub(crate) mod protocol;
+pub(crate) mod transport;
 pub(crate) mod websocket_closer;
 mod websocket_frame;
 

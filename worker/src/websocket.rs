@@ -327,7 +327,7 @@ impl Socket {
             () => Stays::No,
         };
         let rest = Rest { doing: Doing::Idle, since: Instant::now(), requests };
-        match stream.bare() {
+        match stream.into_raw() {
             Ok(bare) => {
                 let luggage = Some(Box::new(Luggage { name, session }));
                 shared.rest(Resting { bare, held, facts, rest, ahead, luggage });

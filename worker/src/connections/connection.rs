@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,8 @@ use bytes::Bytes;
 use gin_shared::handover::{Carried, Doing, Protocol, VERSION};
 
 use crate::connections::activity::Rest;
-use crate::connections::io::{Bare, Held, Stream, has_bytes};
+use crate::connections::io::Held;
+use crate::connections::transport::{RawStream, Stream};
 use crate::websocket::Luggage;
 
 /// What a connection is, beside what it is doing.
@@ -86,7 +86,7 @@ pub(crate) struct Live {
 /// One that waits for bytes, for a worker that takes it, or for its end.
 #[derive(Debug)]
 pub(crate) struct Resting {
-    pub(crate) bare: Bare,
+    pub(crate) bare: RawStream,
     pub(crate) held: Held,
     pub(crate) facts: Facts,
     pub(crate) rest: Rest,
@@ -105,24 +105,19 @@ impl Live {
 
     pub(crate) fn resting(self) -> io::Result<Resting> {
         let Self { stream, held, facts, rest, ahead } = self;
-        Ok(Resting { bare: stream.bare()?, held, facts, rest, ahead, luggage: None })
+        Ok(Resting { bare: stream.into_raw()?, held, facts, rest, ahead, luggage: None })
     }
 }
 
 impl Resting {
     pub(crate) fn live(self) -> io::Result<Live> {
         let Self { bare, held, facts, rest, ahead, luggage: _ } = self;
-        Ok(Live { stream: bare.watched()?, held, facts, rest, ahead })
-    }
-
-    pub(crate) fn raw_fd(&self) -> RawFd {
-        use std::os::fd::AsFd;
-        self.bare.as_fd().as_raw_fd()
+        Ok(Live { stream: bare.into_stream()?, held, facts, rest, ahead })
     }
 
     /// Whether the client has said something that nobody has answered.
     pub(crate) fn has_bytes(&self) -> bool {
-        !self.ahead.is_empty() || has_bytes(self.raw_fd())
+        !self.ahead.is_empty() || self.bare.probe().has_bytes()
     }
 
     /// What it carries to another worker.
@@ -159,7 +154,7 @@ impl Resting {
     }
 
     /// One that another worker has had.
-    pub(crate) fn taken(carried: Carried, bare: Bare, held: Held, ahead: Bytes, session: Bytes) -> Self {
+    pub(crate) fn taken(carried: Carried, bare: RawStream, held: Held, ahead: Bytes, session: Bytes) -> Self {
         let now = Instant::now();
         let ago = |ms| now.checked_sub(Duration::from_millis(ms)).unwrap_or(now);
         let (doing, luggage) = match carried.protocol {

@@ -2,25 +2,18 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpStream as StdTcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use gin_shared::inherit::set_nonblocking;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, recv, sockopt,
-};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use crate::connections::activity::Activity;
+use crate::connections::transport::{Probe, Stream};
 use crate::connections::websocket_closer::{By, Goodbye};
 use crate::graceful::OpenConnection;
 
@@ -28,91 +21,6 @@ use crate::graceful::OpenConnection;
 /// reset that would destroy the response on its way.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
-
-/// An accepted connection.
-#[derive(Debug)]
-pub(crate) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-/// The same, watched by nobody.
-#[derive(Debug)]
-pub(crate) enum Bare {
-    Tcp(StdTcpStream),
-    Unix(StdUnixStream),
-}
-
-impl Bare {
-    /// Of a descriptor that another process has had.
-    pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Self> {
-        if getsockopt(&fd, sockopt::SockType)? != SockType::Stream {
-            return Err(io::Error::other("no stream"));
-        }
-        // Its O_NONBLOCK is that of whoever sent it.
-        set_nonblocking(&fd, true)?;
-        let address: SockaddrStorage = getsockname(fd.as_raw_fd())?;
-        match address.family() {
-            Some(AddressFamily::Inet | AddressFamily::Inet6) => Ok(Self::Tcp(fd.into())),
-            Some(AddressFamily::Unix) => Ok(Self::Unix(fd.into())),
-            _ => Err(io::Error::other("neither TCP nor a Unix socket")),
-        }
-    }
-
-    /// As [`Stream::peer`].
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
-            Self::Unix(_) => None,
-        }
-    }
-
-    pub(crate) fn watched(self) -> io::Result<Stream> {
-        Ok(match self {
-            Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
-            Self::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
-        })
-    }
-}
-
-impl AsFd for Bare {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
-        }
-    }
-}
-
-impl Stream {
-    pub(crate) fn bare(self) -> io::Result<Bare> {
-        Ok(match self {
-            Self::Tcp(stream) => Bare::Tcp(stream.into_std()?),
-            Self::Unix(stream) => Bare::Unix(stream.into_std()?),
-        })
-    }
-
-    /// The client's address; of a Unix socket there is none.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
-            Self::Unix(_) => None,
-        }
-    }
-
-    fn raw_fd(&self) -> RawFd {
-        match self {
-            Self::Tcp(stream) => stream.as_raw_fd(),
-            Self::Unix(stream) => stream.as_raw_fd(),
-        }
-    }
-}
-
-/// Whether bytes have come that nobody has read yet.
-pub(crate) fn has_bytes(fd: RawFd) -> bool {
-    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    recv(fd, &mut [0], flags).is_ok_and(|count| count > 0)
-}
 
 /// What a connection holds for as long as its socket lives, which an upgrade may make longer than HTTP's part of it.
 #[derive(Debug)]
@@ -158,10 +66,7 @@ impl Io {
         if let Some(goodbye) = &mut self.goodbye {
             let stream = &mut self.stream;
             // An error is the application's to see, at its own next call.
-            let _ = goodbye.poll(cx, by, |cx, bytes| match stream {
-                Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-                Stream::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-            });
+            let _ = goodbye.poll(cx, by, |cx, bytes| Pin::new(&mut *stream).poll_write(cx, bytes));
         }
     }
 
@@ -190,16 +95,9 @@ impl Io {
         self.ahead = [read, &self.ahead].concat().into();
     }
 
-    /// The descriptor, for as long as the connection lives.
-    pub(crate) fn raw_fd(&self) -> RawFd {
-        self.stream.raw_fd()
-    }
-}
-
-fn poll_read(stream: &mut Stream, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-    match stream {
-        Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-        Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+    /// A look at the socket, for as long as the connection lives.
+    pub(crate) fn probe(&self) -> Probe {
+        self.stream.probe()
     }
 }
 
@@ -217,7 +115,7 @@ impl AsyncRead for Io {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        ready!(poll_read(&mut this.stream, cx, buffer))?;
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
             this.activity.read();
         }
@@ -240,10 +138,7 @@ impl AsyncWrite for Io {
         if let Some(late) = this.goodbye.as_ref().and_then(|goodbye| goodbye.is_said()) {
             return Poll::Ready(late.map(|()| parts.iter().map(|part| part.len()).sum()));
         }
-        let written = match &mut this.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-        };
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, parts);
         this.activity.stalled(written.is_pending());
         if written.is_pending() && this.goodbye.as_mut().is_some_and(|goodbye| goodbye.is_stuck(cx)) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -276,17 +171,14 @@ impl AsyncWrite for Io {
             match &mut this.closing {
                 Closing::Open => {
                     this.activity.closing();
-                    ready!(match &mut this.stream {
-                        Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-                        Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-                    })?;
+                    ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
                     let until = Box::pin(tokio::time::sleep(LINGER));
                     this.closing = Closing::Lingering { until, left: LINGER_BYTES };
                 }
                 Closing::Lingering { until, left } => {
                     let mut scratch = [0; 4096];
                     let mut buffer = ReadBuf::new(&mut scratch);
-                    let count = match poll_read(&mut this.stream, cx, &mut buffer) {
+                    let count = match Pin::new(&mut this.stream).poll_read(cx, &mut buffer) {
                         Poll::Ready(Ok(())) => buffer.filled().len(),
                         Poll::Ready(Err(_)) => 0,
                         Poll::Pending => {

@@ -1,32 +1,24 @@
-//! What a worker accepts from: inherited, or bound when it runs alone.
+//! Listeners of a worker: inherited, or bound when the worker runs alone.
+//!
+//! A listener is an [`Acceptor`] with its name from the configuration and its address for people. Which transports there are
+//! is the acceptor's business; when and how many connections are accepted is that of `accept`.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixListener as StdUnixListener;
 
-use gin_shared::inherit::{Inherited, set_nonblocking};
+use gin_shared::inherit::Inherited;
 use gin_shared::listen::Address;
-use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
-use tokio::net::{TcpListener, UnixListener};
 
-use crate::connections::io::Stream;
+use crate::connections::transport::{Acceptor, Stream, takes_connections};
 use crate::{StartError, config};
 
-/// A listener.
+/// A named listening socket.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    /// Its name in the configuration.
+    /// Name in the configuration.
     pub(crate) name: String,
-    /// Where, in words.
+    /// Address, for people.
     pub(crate) address: String,
-    kind: Kind,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+    acceptor: Acceptor,
 }
 
 impl Listener {
@@ -38,62 +30,27 @@ impl Listener {
         let Address::Tcp(address) = Address::from_host_port(&config.host, config.port).map_err(invalid)? else {
             return Err(failed(io::ErrorKind::InvalidInput.into()));
         };
-        let listener = bind_tcp(address).map_err(failed)?;
-        Self::tcp("http".to_owned(), listener).map_err(failed)
+        Acceptor::bind(address).and_then(|acceptor| Self::named("http".to_owned(), acceptor)).map_err(failed)
     }
 
-    /// Takes over one that was passed.
+    /// Adopts a listener that was inherited.
     pub(crate) fn adopt(inherited: Inherited) -> io::Result<Self> {
         let Inherited { name, fd } = inherited;
-        // Shared with workers like this one, which all want it so.
-        set_nonblocking(&fd, true)?;
-        match family(&fd)? {
-            Some(AddressFamily::Inet | AddressFamily::Inet6) => Self::tcp(name, StdTcpListener::from(fd)),
-            Some(AddressFamily::Unix) => {
-                let listener = UnixListener::from_std(StdUnixListener::from(fd))?;
-                let path = listener.local_addr()?.as_pathname().map(|path| path.display().to_string());
-                let address = format!("unix:{}", path.unwrap_or_default());
-                Ok(Self { name, address, kind: Kind::Unix(listener) })
-            }
-            _ => Err(io::Error::other(format!("listener {name} is neither TCP nor a Unix socket"))),
-        }
+        let acceptor = Acceptor::adopt(fd, &name)?;
+        Self::named(name, acceptor)
     }
 
-    fn tcp(name: String, listener: StdTcpListener) -> io::Result<Self> {
-        let listener = TcpListener::from_std(listener)?;
-        let address = listener.local_addr()?.to_string();
-        Ok(Self { name, address, kind: Kind::Tcp(listener) })
+    fn named(name: String, acceptor: Acceptor) -> io::Result<Self> {
+        Ok(Self { address: acceptor.address()?, name, acceptor })
     }
 
-    /// The next connection.
+    /// Accepts the next connection.
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
-        match &self.kind {
-            Kind::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                // Responses are written whole: waiting for more would only delay them.
-                // Fails only if the client is gone already, which its first read will tell.
-                let _ = stream.set_nodelay(true);
-                Ok(Stream::Tcp(stream))
-            }
-            Kind::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
-        }
+        self.acceptor.accept().await
     }
 }
 
-/// Whether it is one for connections. A UDP socket is for workers that speak it.
+/// True if an inherited descriptor is one that this library accepts connections from.
 pub(crate) fn is_stream(inherited: &Inherited) -> bool {
-    let kind = getsockopt(&inherited.fd, sockopt::SockType);
-    kind != Ok(SockType::Datagram)
-}
-
-fn family(fd: &OwnedFd) -> io::Result<Option<AddressFamily>> {
-    let address: SockaddrStorage = getsockname(fd.as_raw_fd())?;
-    Ok(address.family())
-}
-
-fn bind_tcp(address: SocketAddr) -> io::Result<StdTcpListener> {
-    // std sets SO_REUSEADDR; its backlog is the system's largest on Linux.
-    let listener = StdTcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    takes_connections(&inherited.fd)
 }

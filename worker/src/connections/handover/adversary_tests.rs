@@ -48,7 +48,7 @@ async fn served_by(shared: &Arc<Shared>) -> TcpStream {
     let (client, accepted) = connection().await;
     let slot = Arc::clone(&shared.slots).try_acquire_owned().ok();
     let held = io::Held { open: shared.life.open(), slot };
-    let live = Live::accepted(io::Stream::Tcp(accepted), held, "http".into());
+    let live = Live::accepted(crate::connections::transport::Stream::Tcp(accepted), held, "http".into());
     tokio::spawn(http1::serve(live, Arc::clone(shared)));
     client
 }

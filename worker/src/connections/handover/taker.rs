@@ -11,8 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::connections::connection::Resting;
 use crate::connections::handover::giver::Link;
-use crate::connections::io::{Bare, Held};
+use crate::connections::io::Held;
 use crate::connections::protocol::http1::Shared;
+use crate::connections::transport::RawStream;
 use crate::graceful::Phase;
 
 /// A process that is being ended closes its sockets a little before its pidfd says that it has ended. In seconds.
@@ -50,7 +51,7 @@ struct Other {
 /// What came in one packet.
 struct Batch {
     number: u64,
-    connections: Vec<(Carried, Bare, Bytes, Bytes)>,
+    connections: Vec<(Carried, RawStream, Bytes, Bytes)>,
 }
 
 impl Taking {
@@ -156,7 +157,7 @@ fn unpack(number: u64, all: Vec<Carried>, fds: Vec<OwnedFd>, mut tail: &[u8]) ->
         };
         let (session, rest) = rest.split_at_checked(session).ok_or(Malformed::Short)?;
         tail = rest;
-        let bare = Bare::adopt(fd).map_err(|_| Malformed::Unexpected("a descriptor that is no connection"))?;
+        let bare = RawStream::adopt(fd).map_err(|_| Malformed::Unexpected("a descriptor that is no connection"))?;
         connections.push((carried, bare, Bytes::copy_from_slice(ahead), Bytes::copy_from_slice(session)));
     }
     Ok(Batch { number, connections })

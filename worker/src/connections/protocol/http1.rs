@@ -27,7 +27,7 @@ use crate::config::Timeouts;
 use crate::connections::activity::{Activity, Rest, Verdict};
 use crate::connections::connection::{A_WHILE, Facts, Live, Resting, Stays};
 use crate::connections::handover::giver::Exit;
-use crate::connections::io::{Io, has_bytes};
+use crate::connections::io::Io;
 use crate::connections::parking::Lot;
 use crate::connections::protocol::answer::answer;
 use crate::graceful::{Life, Phase};
@@ -231,7 +231,7 @@ async fn go_through(live: Live, shared: &Arc<Shared>) -> Option<Live> {
 
 async fn serve_http2(io: Io, shared: &Arc<Shared>, timer: Timer<'_>, facts: Facts) {
     let activity = timer.activity;
-    let fd = io.raw_fd();
+    let probe = io.probe();
     activity.speak_http2();
     let (known, own) = (Arc::clone(activity), Connection(Arc::new((facts, Arc::clone(shared)))));
     let service = service_fn(move |request| answer(request, own.clone(), &known));
@@ -254,7 +254,7 @@ async fn serve_http2(io: Io, shared: &Arc<Shared>, timer: Timer<'_>, facts: Fact
                 },
                 (Verdict::Wait(_), None) if timer.draining.is_none() => {}
                 (Verdict::Park, None) => {}
-                (Verdict::CloseIdle, None) if timer.draining.is_none() && has_bytes(fd) => timer.look(SECOND_LOOK),
+                (Verdict::CloseIdle, None) if timer.draining.is_none() && probe.has_bytes() => timer.look(SECOND_LOOK),
                 (Verdict::Wait(_) | Verdict::CloseIdle, None) => {
                     closing = Some(Instant::now());
                     if timer.draining.is_some() {
@@ -271,7 +271,7 @@ async fn serve_http2(io: Io, shared: &Arc<Shared>, timer: Timer<'_>, facts: Fact
 
 async fn serve_http1(io: Io, shared: &Arc<Shared>, mut timer: Timer<'_>, facts: Facts) -> Option<Live> {
     let activity = timer.activity;
-    let (fd, before) = (io.raw_fd(), activity.requests());
+    let (probe, before) = (io.probe(), activity.requests());
     let (known, own) = (Arc::clone(activity), Connection(Arc::new((facts.clone(), Arc::clone(shared)))));
     let service = service_fn(move |request| answer(request, own.clone(), &known));
     // Without a timer hyper has no timeouts of its own: ours know a head from idleness.
@@ -308,7 +308,7 @@ async fn serve_http1(io: Io, shared: &Arc<Shared>, mut timer: Timer<'_>, facts: 
                 Verdict::Park => if let Some(rest) = activity.rest() {
                     break rest;
                 },
-                Verdict::CloseIdle if has_bytes(fd) => timer.look(SECOND_LOOK),
+                Verdict::CloseIdle if probe.has_bytes() => timer.look(SECOND_LOOK),
                 Verdict::CloseIdle => {
                     closing = true;
                     Pin::new(&mut connection).graceful_shutdown();
@@ -374,7 +374,7 @@ async fn sniff(io: &mut Io, timer: &mut Timer<'_>) -> Sniffed {
             verdict = timer.next() => match verdict {
                 Verdict::Wait(_) => {}
                 Verdict::Park => break Sniffed::Rests,
-                Verdict::CloseIdle if has_bytes(io.raw_fd()) => timer.look(SECOND_LOOK),
+                Verdict::CloseIdle if io.probe().has_bytes() => timer.look(SECOND_LOOK),
                 Verdict::CloseIdle | Verdict::Abort(_) => break Sniffed::Nothing,
             },
         }
