@@ -1,16 +1,52 @@
-//! Connections of a worker, from the kernel to their end: transport, protocols, parking and handover.
+//! Connections of a worker, from the kernel to their end.
+//!
+//! A transport carries a connection, a protocol serves it and returns how it left, and the hub decides with the machine what is next:
+//! park it, offer it to another worker, serve it on, or close it. `machine` has the table of all states.
+//!
+//! Imports run one way, downwards. Files in one line do not import one another, but those of `protocol` and `handover`, whose
+//! order stands in parentheses.
+//!
+//! ```text
+//! accept
+//! hub
+//! protocol (http1, http2 -> answer -> request, response -> events; sniff -> timer)     parking
+//! handover::giver, handover::taker
+//! context
+//! drain_state
+//! handover::queue -> handover::recipient -> handover::carried, handover::link
+//! connection
+//! io
+//! activity                             machine
+//! websocket_closer -> websocket_frame  room                  listener
+//! transport
+//! ```
+//!
+//! Below all of them: `graceful`, `config`, `gin_shared`. WebSockets stand above ([`crate::websocket`]): the hub knows their
+//! sessions as [`hub::Sessions`].
 
 pub(crate) mod accept;
-pub(crate) mod activity;
-pub(crate) mod connection;
-pub(crate) mod handover;
-pub(crate) mod io;
-pub(crate) mod listener;
-pub(crate) mod parking;
-pub(crate) mod protocol;
-pub(crate) mod transport;
-pub(crate) mod websocket_closer;
+mod activity;
+mod connection;
+mod context;
+mod drain_state;
+mod handover;
+mod hub;
+mod io;
+mod listener;
+mod machine;
+mod parking;
+mod protocol;
+mod room;
+mod transport;
+mod websocket_closer;
 mod websocket_frame;
 
-pub use protocol::http1::Connection;
+pub(crate) use activity::{Activity, Progress};
+pub(crate) use connection::{ActiveConnection, ConnectionInfo, IdleConnection, WebSocketSession};
+pub use context::Connection;
+pub(crate) use context::Context;
+pub(crate) use hub::{Hub, Sessions};
+pub(crate) use io::Io;
+pub(crate) use listener::{Listener, is_stream};
+pub(crate) use machine::HandoverHold;
 pub(crate) use websocket_frame::FrameHead;

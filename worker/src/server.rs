@@ -33,7 +33,7 @@ use crate::middleware::{Standard, StandardLayer, names, tell_panics, tried};
 use crate::router::{Built, Group, Redirects, Registry, Route, Routes, short_name};
 use crate::shared_memory::Buckets;
 use crate::system::{self, About};
-use crate::websocket::{Kind, Kinds, WebSockets};
+use crate::websocket::{KnownSessions, WebSockets};
 use crate::worker::Worker;
 use crate::{BoxError, Error, Result, StartError, logging};
 use gin_shared::inherit;
@@ -73,7 +73,7 @@ pub struct Server<S = ()> {
     hooks: Vec<Hook>,
     background: Vec<Background>,
     life: Life,
-    websockets: Kinds,
+    websockets: KnownSessions,
     /// Version of the application.
     version: Option<String>,
 }
@@ -125,7 +125,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
             hooks: Vec::new(),
             background: Vec::new(),
             life: Life::default(),
-            websockets: Kinds::new(),
+            websockets: KnownSessions::default(),
             version: None,
         }
     }
@@ -274,8 +274,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
     where
         T: Serialize + DeserializeOwned + Send + 'static,
     {
-        let kind: Arc<dyn Kind> = Arc::new(sockets);
-        self.websockets.insert(kind.name(), kind);
+        self.websockets.add(sockets);
         self
     }
 

@@ -25,13 +25,11 @@ use axum::Router;
 use gin_shared::inherit::{Inheritance, Inherited};
 use tokio::task::JoinSet;
 
-use crate::connections::accept::accept;
-use crate::connections::listener::{Listener, is_stream};
-use crate::connections::protocol::http1::Shared;
+use crate::connections::{Hub, Listener, accept::accept, is_stream};
 use crate::graceful::{Background, Hook, Life, Phase, run_hooks};
 use crate::live::Settings;
 use crate::system::{self, About};
-use crate::websocket::Kinds;
+use crate::websocket::KnownSessions;
 use crate::{Config, StartError};
 use channel::Channel;
 use drain::Drain;
@@ -47,7 +45,7 @@ pub(crate) struct Worker {
     pub(crate) hooks: Vec<Hook>,
     pub(crate) background: Vec<Background>,
     pub(crate) life: Life,
-    pub(crate) websockets: Kinds,
+    pub(crate) websockets: KnownSessions,
 }
 
 impl Worker {
@@ -72,7 +70,7 @@ impl Worker {
         let stopped_early = if channel.is_some() { ordered.wait_for_go(&mut stop).await } else { None };
         // Each listener holds a slot while it waits for a connection.
         let places = self.config.limits.connections as usize + listeners.len().saturating_sub(1);
-        let shared = self.shared(places)?;
+        let hub = self.hub(places)?;
         let background = Background::start(std::mem::take(&mut self.background), &self.life);
         let mut accepting = JoinSet::new();
         let request = if let Some(request) = stopped_early {
@@ -81,17 +79,16 @@ impl Worker {
             self.life.reach(Phase::Serving);
             for listener in listeners {
                 tracing::info!(name = listener.name, address = listener.address, "accepting on {}", listener.address);
-                accepting.spawn(accept(listener, Arc::clone(&shared)));
+                accepting.spawn(accept(listener, Arc::clone(&hub)));
             }
             if let Some(channel) = &channel {
                 channel.say_serving();
             }
-            ordered.wait_for_drain(&mut stop, &shared).await
+            ordered.wait_for_drain(&mut stop, &hub).await
         };
 
         let report = channel.map(|channel| tokio::spawn(drain_report::send(channel, self.life.clone())));
-        let drain =
-            Drain { config: &self.config, shared: &shared, hooks: &self.hooks, background: background.patience() };
+        let drain = Drain { config: &self.config, hub: &hub, hooks: &self.hooks, background: background.patience() };
         drain.finish(request, accepting, ordered, &mut stop).await;
         if let Some(report) = report {
             report.abort();
@@ -112,10 +109,11 @@ impl Worker {
         streams.map(Listener::adopt).collect::<Result<_, _>>().map_err(StartError::Inherit)
     }
 
-    /// What all connections of this worker share.
-    fn shared(&mut self, places: usize) -> Result<Arc<Shared>, StartError> {
+    /// Starts the hub of this worker's connections.
+    fn hub(&mut self, places: usize) -> Result<Arc<Hub>, StartError> {
         let (router, sessions) = (std::mem::take(&mut self.router), std::mem::take(&mut self.websockets));
-        Shared::new(self.config.timeouts, self.life.clone(), router, sessions, places).map_err(StartError::Inherit)
+        Hub::start(self.config.timeouts, self.life.clone(), router, Arc::new(sessions), places)
+            .map_err(StartError::Inherit)
     }
 
     /// Serves on a port of this machine, until its life is over. Returns the address.
@@ -129,9 +127,9 @@ impl Worker {
             ..self.config.server.clone()
         })?;
         let address = port.address.parse().map_err(|error| StartError::Inherit(std::io::Error::other(error)))?;
-        let shared = self.shared(self.config.limits.connections as usize)?;
+        let hub = self.hub(self.config.limits.connections as usize)?;
         self.life.reach(Phase::Serving);
-        tokio::spawn(accept(port, shared));
+        tokio::spawn(accept(port, hub));
         Ok(address)
     }
 }

@@ -1,4 +1,8 @@
-//! What a connection is busy with, and how long it may go on.
+//! Activity of one connection while a protocol serves it: what it is busy with, since when, and what its timer has to do.
+//!
+//! The connection's I/O and its service write it, its timer and its protocol read it. It knows when nothing of the connection is on its
+//! way through the protocol ([`Activity::idle`]), so that the connection can be taken out. Not here: whether it should be
+//! taken out, which the machine decides.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,22 +11,29 @@ use std::time::{Duration, Instant};
 use gin_shared::handover;
 
 use crate::config::Timeouts;
-use crate::connections::websocket_closer::When;
+use crate::connections::websocket_closer::CloseTime;
 
-/// What one connection is doing: written by its I/O and its service, read by its timer.
+/// Activity of one connection.
 #[derive(Debug)]
-pub(crate) struct Activity(Mutex<State>, Farewell, AtomicBool);
-
-/// What its I/O is to say at the end, once the application speaks WebSocket on it.
-#[derive(Default)]
-struct Farewell {
-    is_there: AtomicBool,
-    when: Mutex<Option<When>>,
+pub(crate) struct Activity {
+    state: Mutex<State>,
+    close_frame: CloseFrame,
+    /// True if the state is `Bound::Unread`, or was a moment ago.
+    has_unread: AtomicBool,
+    /// True if a request was answered with 101.
+    is_upgraded: AtomicBool,
 }
 
-impl std::fmt::Debug for Farewell {
+/// Time of the close frame, for the I/O to fetch once the application speaks WebSocket.
+#[derive(Default)]
+struct CloseFrame {
+    is_set: AtomicBool,
+    at: Mutex<Option<CloseTime>>,
+}
+
+impl std::fmt::Debug for CloseFrame {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Farewell").finish_non_exhaustive()
+        f.debug_struct("CloseFrame").finish_non_exhaustive()
     }
 }
 
@@ -32,23 +43,23 @@ struct State {
     since: Instant,
     /// Since when the client has taken nothing of what is to be written.
     stalled: Option<Instant>,
-    /// Its frames come between requests, too: bytes are no sign of one.
+    /// True for HTTP/2: its frames come between requests, too, so bytes are no sign of a request.
     is_http2: bool,
-    /// Requests served.
+    /// Number of requests served.
     requests: u64,
-    /// What keeps it here: bytes of it are still on their way through hyper, or its end is.
+    /// Reason to keep the connection in hyper though no request is being answered.
     bound: Bound,
 }
 
-/// Whether a connection that rests could go on elsewhere.
+/// Bytes, or an end, that are still on their way through hyper when an answer is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bound {
     Free,
-    /// The body of this request is still to be read, by whoever has it now: even when the answer is out, what comes is no request.
+    /// The body of this request is still being read: even when the answer is out, what comes is no request.
     Reading(u64),
-    /// It was dropped before its end. hyper passes over the rest if that has come, or closes, when it is polled next.
+    /// The body was dropped before its end. At its next poll hyper skips the rest, if that has come, or closes.
     Unread,
-    /// It is being closed.
+    /// Our side is being closed.
     Closing,
 }
 
@@ -60,42 +71,48 @@ enum Doing {
     Idle,
     /// A head has begun.
     Head,
-    /// So many requests are being answered.
+    /// Number of requests that are being answered.
     Busy(u32),
 }
 
-/// No connection is looked at more often than this.
+/// Shortest time between two looks at a connection.
 const SOON: Duration = Duration::from_millis(100);
 
-/// What the timer is to do.
+/// Duty of a connection's timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Look again then.
+pub(crate) enum Due {
+    /// Nothing before this moment.
     Wait(Instant),
-    /// Nothing is on its way: close it with good manners.
+    /// Nothing is on its way: close the connection in an orderly way.
     CloseIdle,
-    /// It has been idle for a while: a bare descriptor will do for it.
+    /// The connection has been idle for a while: park it.
     Park,
-    /// The client does not keep its side: drop it.
+    /// The client does not keep its side, for this reason: drop the connection.
     Abort(&'static str),
 }
 
 impl Activity {
-    /// Of one that has been resting.
-    pub(crate) fn resume(rest: &Rest) -> Self {
-        let doing = match rest.doing {
+    /// Activity of a connection that a protocol takes up.
+    pub(crate) fn resume(progress: &Progress) -> Self {
+        let doing = match progress.doing {
             handover::Doing::Fresh => Doing::Fresh,
             handover::Doing::Idle => Doing::Idle,
             handover::Doing::Head => Doing::Head,
         };
-        let (since, requests) = (rest.since, rest.requests);
+        let (since, requests) = (progress.since, progress.requests);
         let bound = Bound::Free;
         let state = State { doing, since, stalled: None, is_http2: false, requests, bound };
-        Self(Mutex::new(state), Farewell::default(), AtomicBool::new(false))
+        Self {
+            state: Mutex::new(state),
+            close_frame: CloseFrame::default(),
+            has_unread: AtomicBool::new(false),
+            is_upgraded: AtomicBool::new(false),
+        }
     }
 
-    /// How it could go on elsewhere; `None` if it is busy, or has to be ended here.
-    pub(crate) fn rest(&self) -> Option<Rest> {
+    /// The progress with which the connection could be taken out of its protocol. `None` if a request is on its way, or the
+    /// connection has to end here.
+    pub(crate) fn idle(&self) -> Option<Progress> {
         let state = *self.state();
         let doing = match state.doing {
             Doing::Fresh => handover::Doing::Fresh,
@@ -104,34 +121,44 @@ impl Activity {
             Doing::Busy(_) => return None,
         };
         let is_free = state.bound == Bound::Free && state.stalled.is_none() && !state.is_http2;
-        is_free.then_some(Rest { doing, since: state.since, requests: state.requests })
+        is_free.then_some(Progress { doing, since: state.since, requests: state.requests })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Requests served.
+    /// Number of requests served.
     pub(crate) fn requests(&self) -> u64 {
         self.state().requests
     }
 
-    /// The application speaks WebSocket from here on.
-    pub(crate) fn speak_websocket(&self, when: When) {
-        *self.1.when.lock().unwrap_or_else(PoisonError::into_inner) = Some(when);
-        self.1.is_there.store(true, Ordering::Release);
+    /// Records that a request was answered with 101: the protocol changes.
+    pub(crate) fn upgrade(&self) {
+        self.is_upgraded.store(true, Ordering::Relaxed);
     }
 
-    /// When its client is to be told that the worker ends; given once.
-    pub(crate) fn goodbye(&self) -> Option<When> {
-        if !self.1.is_there.load(Ordering::Acquire) {
+    /// True after [`Self::upgrade`].
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.is_upgraded.load(Ordering::Relaxed)
+    }
+
+    /// Records that the application speaks WebSocket from here on, with the time of a close frame.
+    pub(crate) fn speak_websocket(&self, at: CloseTime) {
+        *self.close_frame.at.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+        self.close_frame.is_set.store(true, Ordering::Release);
+    }
+
+    /// Takes the time of the close frame: given once.
+    pub(crate) fn take_close_time(&self) -> Option<CloseTime> {
+        if !self.close_frame.is_set.load(Ordering::Acquire) {
             return None;
         }
-        self.1.is_there.store(false, Ordering::Relaxed);
-        self.1.when.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.close_frame.is_set.store(false, Ordering::Relaxed);
+        self.close_frame.at.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Bytes have come.
+    /// Records that bytes have come.
     pub(crate) fn read(&self) {
         let mut state = self.state();
         if matches!(state.doing, Doing::Fresh | Doing::Idle) && !state.is_http2 && state.bound == Bound::Free {
@@ -139,31 +166,31 @@ impl Activity {
         }
     }
 
-    /// The preface has come: from here on a connection without requests is idle.
+    /// Records the preface of HTTP/2: from here on a connection without requests is idle.
     pub(crate) fn speak_http2(&self) {
         let mut state = self.state();
         (state.doing, state.since, state.is_http2) = (Doing::Idle, Instant::now(), true);
     }
 
-    /// The client takes nothing more for now, or does again.
+    /// Records whether the client takes what is written.
     pub(crate) fn stalled(&self, stalled: bool) {
         let mut state = self.state();
         state.stalled = stalled.then(|| state.stalled.unwrap_or_else(Instant::now));
     }
 
-    /// Since when it takes nothing.
+    /// The moment since which the client takes nothing.
     pub(crate) fn stalled_since(&self) -> Option<Instant> {
         self.state().stalled
     }
 
-    /// A request is being answered; gives its number.
+    /// Records that a request is being answered. Returns its number.
     pub(crate) fn begin(&self) -> u64 {
         let mut state = self.state();
         let before = match state.doing {
             Doing::Busy(count) => count,
             Doing::Fresh | Doing::Idle | Doing::Head => 0,
         };
-        // Since when is of no account while it is busy.
+        // `since` has no meaning while it is busy.
         state.doing = Doing::Busy(before + 1);
         state.requests = state.requests.saturating_add(1);
         if state.bound != Bound::Closing {
@@ -173,35 +200,35 @@ impl Activity {
         state.requests
     }
 
-    /// The request of this number has a body.
+    /// Records that the request of this number has a body.
     pub(crate) fn reading(&self, request: u64) {
         self.become_bound(Bound::Free, Bound::Reading(request));
     }
 
-    /// It has been read. Of an earlier one that says nothing: all of it had come before this one's head.
+    /// Records that the body was read. For an earlier request this means nothing: all of its body came before the later head.
     pub(crate) fn has_read(&self, request: u64) {
         self.become_bound(Bound::Reading(request), Bound::Free);
     }
 
-    /// It was dropped before its end.
+    /// Records that the body was dropped before its end.
     pub(crate) fn left_unread(&self, request: u64) {
         if self.become_bound(Bound::Reading(request), Bound::Unread) {
-            self.2.store(true, Ordering::Release);
+            self.has_unread.store(true, Ordering::Release);
         }
     }
 
-    /// Whether it was: to be asked before hyper is polled.
+    /// True if a body was dropped before its end. To be asked before hyper is polled.
     pub(crate) fn is_unread(&self) -> bool {
-        self.2.load(Ordering::Acquire)
+        self.has_unread.load(Ordering::Acquire)
     }
 
-    /// hyper was polled after that, and goes on.
+    /// Records that hyper was polled after that, and goes on.
     pub(crate) fn passed_over(&self) {
-        self.2.store(false, Ordering::Relaxed);
+        self.has_unread.store(false, Ordering::Relaxed);
         self.become_bound(Bound::Unread, Bound::Free);
     }
 
-    /// Whether it was.
+    /// Moves from one bound to another. Returns false if it was not at the first.
     fn become_bound(&self, from: Bound, to: Bound) -> bool {
         let mut state = self.state();
         let was = state.bound == from;
@@ -211,18 +238,18 @@ impl Activity {
         was
     }
 
-    /// Since when nothing is being answered; `None` if something is.
+    /// The moment since which nothing is being answered. `None` if something is.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         let state = *self.state();
         (!matches!(state.doing, Doing::Busy(_))).then_some(state.since)
     }
 
-    /// Our side is being closed.
+    /// Records that our side is being closed.
     pub(crate) fn closing(&self) {
         self.state().bound = Bound::Closing;
     }
 
-    /// Its response has ended.
+    /// Records that a response has ended.
     pub(crate) fn end(&self) {
         let mut state = self.state();
         let doing = match state.doing {
@@ -232,54 +259,64 @@ impl Activity {
         (state.doing, state.since) = (doing, Instant::now());
     }
 
-    /// What the timer is to do. `draining`: since when.
-    pub(crate) fn verdict(&self, now: Instant, timeouts: &Timeouts, draining: Option<Instant>) -> Verdict {
+    /// The timer's duty now. `draining` is the moment at which the drain began.
+    pub(crate) fn due(&self, now: Instant, timeouts: &Timeouts, draining: Option<Instant>) -> Due {
         let state = *self.state();
         if let Some(since) = state.stalled
             && now >= since + timeouts.write
         {
-            return Verdict::Abort("the client takes nothing of the response");
+            return Due::Abort("the client takes nothing of the response");
         }
         let (at, then) = match state.doing {
             // The last bytes of its response are still to be written.
             Doing::Idle if state.stalled.is_some() => {
-                return Verdict::Wait(state.stalled.unwrap_or(now) + timeouts.write);
+                return Due::Wait(state.stalled.unwrap_or(now) + timeouts.write);
             }
-            Doing::Fresh => (state.since + timeouts.park_after, Verdict::Park),
-            Doing::Idle if state.is_http2 => (state.since + timeouts.idle, Verdict::CloseIdle),
-            // An upload goes on though it is answered: its handler's business.
-            Doing::Idle if matches!(state.bound, Bound::Reading(_)) => return Verdict::Wait(now + SOON),
+            Doing::Fresh => (state.since + timeouts.park_after, Due::Park),
+            Doing::Idle if state.is_http2 => (state.since + timeouts.idle, Due::CloseIdle),
+            // An upload goes on though it is answered: that is its handler's business.
+            Doing::Idle if matches!(state.bound, Bound::Reading(_)) => return Due::Wait(now + SOON),
             Doing::Idle if state.bound != Bound::Free => {
                 let grace = draining.map(|began| began.max(state.since) + timeouts.idle_grace);
                 let at = state.since + timeouts.idle;
-                (grace.map_or(at, |grace| grace.min(at)), Verdict::CloseIdle)
+                (grace.map_or(at, |grace| grace.min(at)), Due::CloseIdle)
             }
-            Doing::Idle => (state.since + timeouts.park_after, Verdict::Park),
-            Doing::Head => (state.since + timeouts.read, Verdict::Abort("no complete request head came in time")),
+            Doing::Idle => (state.since + timeouts.park_after, Due::Park),
+            Doing::Head => (state.since + timeouts.read, Due::Abort("no complete request head came in time")),
             // A handler may take its time; whether the client still takes its part is looked at now and then.
             // In a drain it is looked at more often, for once it is idle its grace begins.
             Doing::Busy(_) => {
                 let at = state.stalled.unwrap_or(now) + timeouts.write;
                 let soon = now + timeouts.idle_grace.max(SOON);
-                return Verdict::Wait(if draining.is_some() { at.min(soon) } else { at });
+                return Due::Wait(if draining.is_some() { at.min(soon) } else { at });
             }
         };
-        if now < at { Verdict::Wait(at) } else { then }
+        if now < at { Due::Wait(at) } else { then }
     }
 }
 
-/// A connection that rests: nothing of it is on its way through hyper.
+/// Progress of a connection of which nothing is on its way through a protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rest {
+pub(crate) struct Progress {
     pub(crate) doing: handover::Doing,
     pub(crate) since: Instant,
+    /// Number of requests served.
     pub(crate) requests: u64,
 }
 
-impl Rest {
-    /// One that was accepted just now.
+impl Progress {
+    /// Progress of a connection that was accepted just now.
     pub(crate) fn fresh() -> Self {
         Self { doing: handover::Doing::Fresh, since: Instant::now(), requests: 0 }
+    }
+
+    /// The progress if these bytes of the next request have come, too.
+    pub(crate) fn with(self, ahead: &[u8]) -> Self {
+        if ahead.is_empty() || self.doing == handover::Doing::Head {
+            self
+        } else {
+            Self { doing: handover::Doing::Head, since: Instant::now(), ..self }
+        }
     }
 }
 
@@ -288,64 +325,64 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_rests_only_between_requests() {
-        let (activity, timeouts) = (Activity::resume(&Rest::fresh()), Timeouts::default());
+    fn a_connection_is_idle_only_between_requests() {
+        let (activity, timeouts) = (Activity::resume(&Progress::fresh()), Timeouts::default());
         let after = |ms| Instant::now() + Duration::from_millis(ms);
-        assert_eq!(activity.verdict(after(150), &timeouts, None), Verdict::Park);
+        assert_eq!(activity.due(after(150), &timeouts, None), Due::Park);
         activity.read();
-        assert_eq!(activity.rest().map(|rest| rest.doing), Some(handover::Doing::Head));
+        assert_eq!(activity.idle().map(|idle| idle.doing), Some(handover::Doing::Head));
         activity.begin();
-        assert_eq!(activity.rest(), None);
-        assert!(matches!(activity.verdict(after(3_000_000), &timeouts, None), Verdict::Wait(_)));
+        assert_eq!(activity.idle(), None);
+        assert!(matches!(activity.due(after(3_000_000), &timeouts, None), Due::Wait(_)));
         activity.stalled(true);
         activity.end();
-        assert_eq!(activity.rest(), None, "its last bytes are not written");
+        assert_eq!(activity.idle(), None, "its last bytes are not written");
         activity.stalled(false);
-        assert_eq!(activity.rest().map(|rest| (rest.doing, rest.requests)), Some((handover::Doing::Idle, 1)));
-        assert!(matches!(activity.verdict(after(50), &timeouts, None), Verdict::Wait(_)));
-        assert_eq!(activity.verdict(after(150), &timeouts, None), Verdict::Park);
+        assert_eq!(activity.idle().map(|idle| (idle.doing, idle.requests)), Some((handover::Doing::Idle, 1)));
+        assert!(matches!(activity.due(after(50), &timeouts, None), Due::Wait(_)));
+        assert_eq!(activity.due(after(150), &timeouts, None), Due::Park);
     }
 
     #[test]
     fn what_was_not_read_of_a_request_is_not_taken_for_the_next_one() {
-        let (activity, timeouts) = (Activity::resume(&Rest::fresh()), Timeouts::default());
+        let (activity, timeouts) = (Activity::resume(&Progress::fresh()), Timeouts::default());
         let first = activity.begin();
         activity.reading(first);
         activity.end();
         let after = |s| Instant::now() + Duration::from_secs(s);
         // Somebody reads on behind the answer.
         activity.read();
-        assert_eq!(activity.rest(), None);
-        assert!(matches!(activity.verdict(after(3000), &timeouts, Some(Instant::now())), Verdict::Wait(_)));
+        assert_eq!(activity.idle(), None);
+        assert!(matches!(activity.due(after(3000), &timeouts, Some(Instant::now())), Due::Wait(_)));
         assert!(!activity.is_unread());
         activity.left_unread(first);
-        assert!(activity.is_unread() && activity.rest().is_none());
-        assert!(matches!(activity.verdict(after(4), &timeouts, Some(Instant::now())), Verdict::Wait(_)));
-        assert_eq!(activity.verdict(after(6), &timeouts, Some(Instant::now())), Verdict::CloseIdle);
+        assert!(activity.is_unread() && activity.idle().is_none());
+        assert!(matches!(activity.due(after(4), &timeouts, Some(Instant::now())), Due::Wait(_)));
+        assert_eq!(activity.due(after(6), &timeouts, Some(Instant::now())), Due::CloseIdle);
         activity.passed_over();
-        assert!(activity.rest().is_some());
+        assert!(activity.idle().is_some());
         let second = activity.begin();
         activity.reading(second);
         // Whoever reads an earlier one's body late does not speak for this one.
         activity.has_read(first);
         activity.left_unread(first);
         activity.end();
-        assert!(activity.rest().is_none() && !activity.is_unread());
+        assert!(activity.idle().is_none() && !activity.is_unread());
         activity.has_read(second);
-        assert!(activity.rest().is_some());
+        assert!(activity.idle().is_some());
         activity.closing();
-        assert_eq!(activity.rest(), None);
+        assert_eq!(activity.idle(), None);
     }
 
     #[test]
     fn a_head_that_does_not_end_is_dropped_and_a_slow_handler_is_not() {
-        let (activity, timeouts, now) = (Activity::resume(&Rest::fresh()), Timeouts::default(), Instant::now());
+        let (activity, timeouts, now) = (Activity::resume(&Progress::fresh()), Timeouts::default(), Instant::now());
         activity.read();
         let later = now + Duration::from_secs(31);
-        assert!(matches!(activity.verdict(later, &timeouts, None), Verdict::Abort(_)));
+        assert!(matches!(activity.due(later, &timeouts, None), Due::Abort(_)));
         activity.begin();
-        assert!(matches!(activity.verdict(later, &timeouts, Some(now)), Verdict::Wait(_)));
+        assert!(matches!(activity.due(later, &timeouts, Some(now)), Due::Wait(_)));
         activity.stalled(true);
-        assert!(matches!(activity.verdict(later + Duration::from_secs(1), &timeouts, None), Verdict::Abort(_)));
+        assert!(matches!(activity.due(later + Duration::from_secs(1), &timeouts, None), Due::Abort(_)));
     }
 }

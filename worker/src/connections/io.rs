@@ -1,4 +1,8 @@
-//! A connection's bytes: what was read ahead comes first, and closing waits for the client's last word.
+//! Bytes of an active connection: what was read ahead comes first, and closing waits for the client's end.
+//!
+//! [`Io`] stands between a transport and a protocol. It notes in [`Activity`] what moves, sends a WebSocket's close frame at its
+//! time, and closes in an orderly way: so that what is still on its way from the client is not answered by a reset. It knows no
+//! protocol's requests, and no transport by name.
 
 use std::future::Future;
 use std::io;
@@ -8,36 +12,27 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::connections::activity::Activity;
+use crate::connections::room::Place;
 use crate::connections::transport::{Probe, Stream};
-use crate::connections::websocket_closer::{By, Goodbye};
-use crate::graceful::OpenConnection;
+use crate::connections::websocket_closer::{Half, WebSocketCloser};
 
-/// How long, and how much, is read after our side is closed, so that what a client still sends is not answered by a
-/// reset that would destroy the response on its way.
+/// Longest time, and largest number of bytes, to read after our side is closed: what a client still sends would otherwise be
+/// answered by a reset, which would destroy the response on its way.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// What a connection holds for as long as its socket lives, which an upgrade may make longer than HTTP's part of it.
-#[derive(Debug)]
-#[expect(dead_code, reason = "held, and given back when dropped")]
-pub(crate) struct Held {
-    pub(crate) open: OpenConnection,
-    pub(crate) slot: Option<OwnedSemaphorePermit>,
-}
-
-/// What hyper reads from and writes to.
+/// Reads and writes an active connection.
 #[derive(Debug)]
 pub(crate) struct Io {
     stream: Stream,
-    held: Held,
+    place: Place,
     ahead: Bytes,
     activity: Arc<Activity>,
-    goodbye: Option<Box<Goodbye>>,
+    closer: Option<Box<WebSocketCloser>>,
     closing: Closing,
 }
 
@@ -49,50 +44,55 @@ enum Closing {
 }
 
 impl Io {
-    pub(crate) fn new(stream: Stream, held: Held, ahead: Bytes, activity: Arc<Activity>) -> Self {
-        Self { stream, held, ahead, activity, goodbye: None, closing: Closing::Open }
+    pub(crate) fn new(stream: Stream, place: Place, ahead: Bytes, activity: Arc<Activity>) -> Self {
+        Self { stream, place, ahead, activity, closer: None, closing: Closing::Open }
     }
 
-    /// Whoever has it now says goodbye itself.
-    pub(crate) fn says_no_goodbye(&mut self) {
-        drop(self.activity.goodbye());
-        self.goodbye = None;
+    /// Sends no close frame: the handler does so itself.
+    pub(crate) fn send_no_close_frame(&mut self) {
+        drop(self.activity.take_close_time());
+        self.closer = None;
     }
 
-    fn poll_goodbye(&mut self, cx: &mut Context<'_>, by: By) {
-        if let Some(when) = self.activity.goodbye() {
-            self.goodbye = Some(Box::new(Goodbye::new(when)));
+    fn poll_closer(&mut self, cx: &mut Context<'_>, half: Half) {
+        if let Some(at) = self.activity.take_close_time() {
+            self.closer = Some(Box::new(WebSocketCloser::new(at)));
         }
-        if let Some(goodbye) = &mut self.goodbye {
+        if let Some(closer) = &mut self.closer {
             let stream = &mut self.stream;
             // An error is the application's to see, at its own next call.
-            let _ = goodbye.poll(cx, by, |cx, bytes| Pin::new(&mut *stream).poll_write(cx, bytes));
+            let _ = closer.poll(cx, half, |cx, bytes| Pin::new(&mut *stream).poll_write(cx, bytes));
         }
     }
 
-    /// What it is doing.
+    /// Activity of the connection.
     pub(crate) fn activity(&self) -> &Arc<Activity> {
         &self.activity
     }
 
-    /// Requests served on it.
+    /// Number of requests served on it.
     pub(crate) fn requests(&self) -> u64 {
         self.activity.requests()
     }
 
-    /// What it was made of, and the bytes that nobody has read yet.
-    pub(crate) fn into_parts(self) -> (Stream, Held, Bytes) {
-        (self.stream, self.held, self.ahead)
+    /// Takes it apart: the connection, its place, and the bytes that nobody has read yet.
+    pub(crate) fn into_parts(self) -> (Stream, Place, Bytes) {
+        (self.stream, self.place, self.ahead)
     }
 
-    /// Reads some of what comes first.
+    /// Reads some bytes.
     pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         AsyncReadExt::read(self, buffer).await
     }
 
-    /// Gives back what was read: it comes first again.
+    /// Puts back bytes that were read: they come first again.
     pub(crate) fn unread(&mut self, read: &[u8]) {
         self.ahead = [read, &self.ahead].concat().into();
+    }
+
+    /// Closes our side, then reads until the client has closed its own, for a while.
+    pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
+        AsyncWriteExt::shutdown(self).await
     }
 
     /// A look at the socket, for as long as the connection lives.
@@ -110,8 +110,8 @@ impl AsyncRead for Io {
             this.ahead.advance(count);
             return Poll::Ready(Ok(()));
         }
-        this.poll_goodbye(cx, By::Reader);
-        if this.goodbye.as_mut().is_some_and(|goodbye| goodbye.is_over(cx)) {
+        this.poll_closer(cx, Half::Reader);
+        if this.closer.as_mut().is_some_and(|closer| closer.is_over(cx)) {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
@@ -134,23 +134,23 @@ impl AsyncWrite for Io {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.poll_goodbye(cx, By::Writer);
-        if let Some(late) = this.goodbye.as_ref().and_then(|goodbye| goodbye.is_said()) {
+        this.poll_closer(cx, Half::Writer);
+        if let Some(late) = this.closer.as_ref().and_then(|closer| closer.late_write()) {
             return Poll::Ready(late.map(|()| parts.iter().map(|part| part.len()).sum()));
         }
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, parts);
         this.activity.stalled(written.is_pending());
-        if written.is_pending() && this.goodbye.as_mut().is_some_and(|goodbye| goodbye.is_stuck(cx)) {
+        if written.is_pending() && this.closer.as_mut().is_some_and(|closer| closer.is_stuck(cx)) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if let (Some(goodbye), Poll::Ready(Ok(count))) = (&mut this.goodbye, &written) {
+        if let (Some(closer), Poll::Ready(Ok(count))) = (&mut this.closer, &written) {
             let mut left = *count;
             for part in parts {
                 let count = left.min(part.len());
-                goodbye.wrote(&part[..count]);
+                closer.wrote(&part[..count]);
                 left -= count;
             }
-            this.poll_goodbye(cx, By::Writer);
+            this.poll_closer(cx, Half::Writer);
         }
         written
     }

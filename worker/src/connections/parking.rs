@@ -1,8 +1,9 @@
-//! Where idle connections wait: each is a bare descriptor and a few counters, and one epoll watches them all.
+//! Parked connections: each is a raw stream and a few counters, and one epoll watches them all.
 //!
-//! A connection that hyper holds costs kilobytes for its buffers. One that has been idle for `timeouts.park_after` is taken
-//! back and parked here, until bytes come or its time is over. It is also from here that idle connections are handed to
-//! another worker: nothing has to be stopped for it.
+//! A connection that hyper holds costs kilobytes for its buffers. One that has been idle for `timeouts.park_after` is taken out of
+//! hyper and parked here, until bytes come or its deadline. It is also from here that idle connections are handed to
+//! another worker: nothing has to be stopped for it. Parking knows no protocol and no other worker: the machine says which state
+//! follows, and the hub takes the connection.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,24 +19,25 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use crate::config::Timeouts;
-use crate::connections::connection::Resting;
-use crate::connections::protocol::http1::Shared;
+use crate::connections::connection::IdleConnection;
+use crate::connections::context::Dispatch;
+use crate::connections::drain_state::DrainState;
+use crate::connections::machine::{ClientEvent, Event, State, WorkerEvent, parked_until};
 use crate::graceful::Phase;
-use gin_shared::handover::Doing;
 
-/// How many are woken before others have their turn.
+/// Number of connections that are woken before other tasks have their turn.
 const BATCH: usize = 256;
-/// When so many have been parked, and then none for a while, what they needed before goes back to the system.
+/// The heap is trimmed after this many parkings, once none has come for [`QUIET`].
 const MANY: usize = 1000;
 const QUIET: Duration = Duration::from_millis(500);
 
 /// The parked connections of a worker.
 #[derive(Debug)]
-pub(crate) struct Lot {
+pub(crate) struct ParkedConnections {
     epoll: AsyncFd<Watch>,
     places: Mutex<Places>,
-    /// An earlier deadline has come.
-    sooner: Notify,
+    /// Wakes [`run`]: the first deadline is another one, or others take.
+    changed: Notify,
 }
 
 /// The one epoll.
@@ -52,40 +54,40 @@ impl AsRawFd for Watch {
 struct Places {
     all: Slab<Parked>,
     deadlines: BTreeSet<(Instant, usize)>,
-    /// Since when the worker drains, and nobody takes what it has.
-    draining: Option<Instant>,
-    /// How many were parked since memory was given back, and when the last one.
+    /// The moment from which `timeouts.idle_grace` counts: the worker drains, and nobody takes.
+    grace_from: Option<Instant>,
+    /// Number of connections that were parked since the heap was trimmed, and the moment of the last.
     parked: Option<(usize, Instant)>,
 }
 
 #[derive(Debug)]
 struct Parked {
-    connection: Resting,
+    connection: IdleConnection,
     deadline: Instant,
 }
 
-impl Lot {
+impl ParkedConnections {
     #[allow(unsafe_code, reason = "tokio cannot know that the descriptor stays open; this type keeps it")]
     pub(crate) fn new() -> io::Result<Self> {
         let watch = Watch(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
         // SAFETY: `Watch` owns its descriptor and never exchanges it, and the AsyncFd deregisters it before it drops it.
         let epoll = unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }?;
-        Ok(Self { epoll, places: Mutex::default(), sooner: Notify::new() })
+        Ok(Self { epoll, places: Mutex::default(), changed: Notify::new() })
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Parks one. Gives it back if that cannot be done.
-    pub(crate) fn park(&self, connection: Resting, timeouts: &Timeouts) -> Option<Resting> {
+    /// Parks a connection. Gives it back if that cannot be done.
+    pub(crate) fn park(&self, connection: IdleConnection, timeouts: &Timeouts, now: Instant) -> Option<IdleConnection> {
         let mut places = self.places();
-        let deadline = deadline(&connection, timeouts, places.draining);
+        let deadline = deadline(&connection, timeouts, places.grace_from);
         let entry = places.all.vacant_entry();
         let key = entry.key();
         let event =
             EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP, u64::try_from(key).unwrap_or(u64::MAX));
-        if let Err(error) = self.epoll.get_ref().0.add(&connection.bare, event) {
+        if let Err(error) = self.epoll.get_ref().0.add(&connection.raw, event) {
             tracing::debug!("a connection cannot be parked: {error}");
             return Some(connection);
         }
@@ -93,24 +95,24 @@ impl Lot {
         let is_first = places.deadlines.first().is_none_or(|(first, _)| deadline < *first);
         places.deadlines.insert((deadline, key));
         let parked = places.parked.map_or(1, |(count, _)| count + 1);
-        places.parked = Some((parked, Instant::now()));
+        places.parked = Some((parked, now));
         drop(places);
         if is_first || parked == MANY {
-            self.sooner.notify_one();
+            self.changed.notify_one();
         }
         None
     }
 
-    /// Has [`keep`] look whether others take what is parked.
+    /// Has [`run`] look whether others take what is parked.
     pub(crate) fn look(&self) {
-        self.sooner.notify_one();
+        self.changed.notify_one();
     }
 
-    /// Takes all of them out.
-    fn clear(&self) -> Vec<Resting> {
+    /// Takes out all connections.
+    fn clear(&self) -> Vec<IdleConnection> {
         let mut places = self.places();
         places.deadlines.clear();
-        let all: Vec<Resting> = places.all.drain().map(|parked| parked.connection).collect();
+        let all: Vec<IdleConnection> = places.all.drain().map(|parked| parked.connection).collect();
         drop(places);
         for connection in &all {
             self.forget(connection);
@@ -118,14 +120,14 @@ impl Lot {
         all
     }
 
-    /// Its descriptor may be open elsewhere, too: closing ours would not end the watching.
-    fn forget(&self, connection: &Resting) {
-        if let Err(error) = self.epoll.get_ref().0.delete(&connection.bare) {
+    /// Ends the watching. The descriptor may be open elsewhere, too, so closing ours would not.
+    fn forget(&self, connection: &IdleConnection) {
+        if let Err(error) = self.epoll.get_ref().0.delete(&connection.raw) {
             tracing::error!("epoll_ctl: {error}");
         }
     }
 
-    fn take(&self, key: usize) -> Option<Resting> {
+    fn take(&self, key: usize) -> Option<IdleConnection> {
         let mut places = self.places();
         let Parked { connection, deadline } = places.all.try_remove(key)?;
         places.deadlines.remove(&(deadline, key));
@@ -134,8 +136,8 @@ impl Lot {
         Some(connection)
     }
 
-    /// Those for whom bytes have come, or whose client has left.
-    fn woken(&self) -> Vec<Resting> {
+    /// Takes out the connections whose client has sent something or left.
+    fn woken(&self) -> Vec<(ClientEvent, IdleConnection)> {
         let mut events = vec![EpollEvent::empty(); BATCH];
         let count = match self.epoll.get_ref().0.wait(&mut events, EpollTimeout::ZERO) {
             Ok(count) => count,
@@ -145,11 +147,16 @@ impl Lot {
                 0
             }
         };
-        events[..count].iter().filter_map(|event| self.take(usize::try_from(event.data()).ok()?)).collect()
+        let take = |event: &EpollEvent| {
+            let left = event.events().intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP);
+            let what = if left { ClientEvent::Left } else { ClientEvent::Readable };
+            Some((what, self.take(usize::try_from(event.data()).ok()?)?))
+        };
+        events[..count].iter().filter_map(take).collect()
     }
 
-    /// Those whose time is over, and when the next one's is.
-    fn late(&self, now: Instant) -> (Vec<Resting>, Option<Instant>) {
+    /// Takes out the connections whose deadline has come. Returns the next deadline, too.
+    fn late(&self, now: Instant) -> (Vec<IdleConnection>, Option<Instant>) {
         let mut late = Vec::new();
         loop {
             let first = self.places().deadlines.first().copied();
@@ -160,103 +167,131 @@ impl Lot {
         }
     }
 
-    /// When memory is to be given back.
+    /// The moment at which the heap is to be trimmed.
     fn quiet(&self) -> Option<Instant> {
         let (count, last) = self.places().parked?;
         (count >= MANY).then_some(last + QUIET)
     }
 
-    /// In a drain without anybody who takes them, from now on, they wait for one more request, to be told in its answer.
-    fn drain(&self, shared: &Shared) {
+    /// Sets the deadlines for a drain. Without takers the clients have a time of grace for one more request, in whose answer they are told.
+    fn drain(&self, drain: &DrainState) {
         let (mut places, began) = (self.places(), Instant::now());
-        if shared.is_giving() {
-            // What comes back has its grace then.
-            places.draining = None;
+        if drain.is_giving() {
+            // A connection that comes back has its grace then.
+            places.grace_from = None;
             return;
         }
-        places.draining = Some(began);
+        places.grace_from = Some(began);
         let Places { all, deadlines, .. } = &mut *places;
         deadlines.clear();
         for (key, parked) in all.iter_mut() {
-            parked.deadline = deadline(&parked.connection, &shared.timeouts, Some(began));
+            parked.deadline = deadline(&parked.connection, &drain.timeouts, Some(began));
             deadlines.insert((parked.deadline, key));
         }
         drop(places);
-        self.sooner.notify_one();
+        self.changed.notify_one();
     }
 }
 
-fn deadline(connection: &Resting, timeouts: &Timeouts, draining: Option<Instant>) -> Instant {
-    let patience = match connection.rest.doing {
-        Doing::Fresh | Doing::Head => timeouts.read,
-        Doing::Idle => timeouts.idle,
-    };
-    let at = connection.rest.since + patience;
-    draining.map_or(at, |began| at.min(began.max(connection.rest.since) + timeouts.idle_grace))
+fn deadline(connection: &IdleConnection, timeouts: &Timeouts, grace_from: Option<Instant>) -> Instant {
+    parked_until(connection.progress.doing, connection.progress.since, timeouts, grace_from)
 }
 
-/// Wakes those that are to be served, and ends those whose time is over, for as long as the worker lives.
-pub(crate) async fn keep(shared: Arc<Shared>) {
-    let lot = &shared.lot;
-    let mut giving = shared.giving.subscribe();
-    let (mut drains, mut next) = (false, None);
+/// Watches the parked connections, for as long as the worker lives.
+pub(crate) async fn run<H: Dispatch>(parked: Arc<ParkedConnections>, hub: Arc<H>) {
+    let drain = hub.drain();
+    let mut giving = drain.queue().subscribe();
+    let (mut is_draining, mut next) = (false, None);
     loop {
         let alarm = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
         tokio::select! {
             biased;
-            () = shared.life.reached(Phase::Cut) => {
-                drop(lot.clear());
-                return;
+            () = drain.life.reached(Phase::Cut) => return moved(&hub, parked.clear(), WorkerEvent::Cut),
+            () = drain.life.draining(), if !is_draining => {
+                is_draining = true;
+                parked.drain(drain);
             }
-            () = shared.life.draining(), if !drains => {
-                drains = true;
-                lot.drain(&shared);
-            }
-            // Sockets to workers that take may come, or be lost, at any time.
-            Ok(()) = giving.changed(), if drains => lot.drain(&shared),
-            ready = lot.epoll.readable() => {
+            // Takers may come, or be lost, at any time.
+            Ok(()) = giving.changed(), if is_draining => parked.drain(drain),
+            ready = parked.epoll.readable() => {
                 let Ok(mut ready) = ready else { return };
-                let woken = lot.woken();
+                let woken = parked.woken();
                 if woken.len() < BATCH {
                     ready.clear_ready();
                     // Some may have come before that was noted.
-                    lot.woken().into_iter().for_each(|connection| shared.serve(connection));
+                    wake(&hub, parked.woken());
                 }
-                woken.into_iter().for_each(|connection| shared.serve(connection));
+                wake(&hub, woken);
                 tokio::task::yield_now().await;
             }
-            () = lot.sooner.notified() => {}
+            () = parked.changed.notified() => {}
             () = tokio::time::sleep_until(alarm.into()), if next.is_some() => {}
         }
-        if drains && shared.is_giving() {
-            lot.clear().into_iter().for_each(|connection| shared.rest(connection));
+        if is_draining && drain.is_giving() {
+            moved(&hub, parked.clear(), WorkerEvent::Changed);
         }
         let now = Instant::now();
-        let (late, first) = lot.late(now);
-        let mut quiet = lot.quiet();
+        let (late, first) = parked.late(now);
+        let mut quiet = parked.quiet();
         if quiet.is_some_and(|quiet| quiet <= now) {
             quiet = None;
-            lot.places().parked = None;
-            tokio::task::spawn_blocking(give_back);
+            parked.places().parked = None;
+            tokio::task::spawn_blocking(trim_heap);
         }
         next = [first, quiet].into_iter().flatten().min();
-        for connection in late {
-            // Bytes may have come in this very moment.
-            if connection.has_bytes() {
-                shared.serve(connection);
-            } else {
-                tokio::spawn(shared.clone().close(connection));
-            }
-        }
+        expire(&hub, late, now);
     }
 }
 
-/// Gives back what the allocator has of the system's memory and does not need: glibc keeps it otherwise.
+/// Gives the connections to the hub whose client has sent something or left.
+fn wake<H: Dispatch>(hub: &Arc<H>, woken: Vec<(ClientEvent, IdleConnection)>) {
+    if woken.is_empty() {
+        return;
+    }
+    let (now, around) = (Instant::now(), hub.drain().surroundings());
+    for (event, connection) in woken {
+        Arc::clone(hub).dispatch(State::Parked.after(now, Event::Client(event), around), connection);
+    }
+}
+
+/// Gives the connections to the hub whose deadline has come.
+fn expire<H: Dispatch>(hub: &Arc<H>, late: Vec<IdleConnection>, now: Instant) {
+    if late.is_empty() {
+        return;
+    }
+    let around = hub.drain().surroundings();
+    for connection in late {
+        // Bytes may have come in this very moment.
+        let event = Event::Deadline { has_bytes: connection.has_bytes() };
+        Arc::clone(hub).dispatch(State::Parked.after(now, event, around), connection);
+    }
+}
+
+/// Gives all connections to the hub after an event of the worker. A connection that stays parked after all is parked again.
+fn moved<H: Dispatch>(hub: &Arc<H>, all: Vec<IdleConnection>, event: WorkerEvent) {
+    let state = State::Parked.after(Instant::now(), Event::Worker(event), hub.drain().surroundings());
+    for connection in all {
+        Arc::clone(hub).dispatch(state, connection);
+    }
+}
+
+/// Trims the heap: glibc keeps memory of the system otherwise.
 #[allow(unsafe_code, reason = "a call into the C library")]
-fn give_back() {
+fn trim_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim(3) takes no pointer and may be called by any thread at any time.
     unsafe {
         nix::libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parked_connection_is_small() {
+        // Beside the socket itself, this is what an idle connection costs.
+        assert!(size_of::<Parked>() <= 208, "{}", size_of::<Parked>());
     }
 }

@@ -1,4 +1,90 @@
-//! Protocols that are spoken on a connection.
+//! Protocols that are spoken on a connection: HTTP/1.1, HTTP/2, and the one to which HTTP/1.1 was upgraded.
+//!
+//! A protocol serves an active connection until it leaves, and returns how it left: [`Left`]. It decides nothing else: not where the
+//! connection waits, nor who has it next. A further protocol is a file here, and a line in [`serve`].
+//!
+//! Between two requests nothing of an HTTP/1.1 connection is in hyper but a few bytes read ahead. So it can be taken out at any such
+//! moment, and be parked, handed over, and served again. HTTP/2 stays until it ends. A WebSocket belongs to its handler
+//! ([`crate::websocket`]), which gives it back between two messages.
 
-pub(crate) mod answer;
-pub(crate) mod http1;
+mod answer;
+mod events;
+mod http1;
+mod http2;
+mod request;
+mod response;
+mod sniff;
+mod timer;
+
+use std::sync::Arc;
+
+use crate::connections::activity::Activity;
+use crate::connections::connection::ActiveConnection;
+use crate::connections::context::Context;
+use crate::connections::io::Io;
+use crate::connections::machine::State;
+use crate::graceful::Phase;
+use sniff::{Sniffed, sniff};
+use timer::Timer;
+
+/// The way in which a connection left its protocol.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once, to its next owner; a box would cost an allocation")]
+pub(crate) enum Left {
+    /// Nothing of it is on its way: it can wait, or be served again.
+    Paused(ActiveConnection),
+    /// Its handler has it now.
+    Upgraded,
+    /// It has ended.
+    Closed,
+}
+
+/// Serves a connection until it leaves. A client's mistake ends its connection and nothing else.
+pub(crate) async fn serve(connection: ActiveConnection, context: &Arc<Context>) -> Left {
+    let ActiveConnection { stream, place, info, progress, ahead } = connection;
+    let activity = Arc::new(Activity::resume(&progress));
+    let mut io = Io::new(stream, place, ahead, Arc::clone(&activity));
+    // A later request says nothing new of the protocol.
+    if progress.requests > 0 {
+        let timer = Timer::new(&context.drain, &activity, State::Active(info.hold));
+        return http1::serve(io, context, timer, info).await;
+    }
+    let mut timer = Timer::new(&context.drain, &activity, State::Accepted(info.hold));
+    let sniffed = tokio::select! {
+        biased;
+        sniffed = sniff(&mut io, &mut timer) => sniffed,
+        () = context.drain.life.reached(Phase::Cut) => return Left::Closed,
+    };
+    match sniffed {
+        Sniffed::Http1 => http1::serve(io, context, timer, info).await,
+        Sniffed::Http2 => {
+            http2::serve(io, context, timer, info).await;
+            Left::Closed
+        }
+        Sniffed::Paused => {
+            let (stream, place, ahead) = io.into_parts();
+            match activity.idle() {
+                Some(progress) => {
+                    Left::Paused(ActiveConnection { stream, place, info: info.released(), progress, ahead })
+                }
+                None => Left::Closed,
+            }
+        }
+        Sniffed::Nothing => {
+            close(io, context).await;
+            Left::Closed
+        }
+    }
+}
+
+/// Closes a connection in an orderly way.
+pub(crate) async fn close(mut io: Io, context: &Context) {
+    tokio::select! { _ = io.shutdown() => {}, () = context.drain.life.reached(Phase::Cut) => {} }
+}
+
+/// Logs how hyper ended a connection, if that was an error.
+fn report(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!("connection: {error}");
+    }
+}

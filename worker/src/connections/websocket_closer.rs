@@ -1,5 +1,7 @@
-//! The last word on a WebSocket that the application serves by other means than [`crate::websocket`]: close code 1001, put between
-//! two frames of what it writes, when the worker drains.
+//! Close frame for a WebSocket that the application serves by other means than [`crate::websocket`] (with axum's, say).
+//!
+//! When the worker drains, its client is sent close code 1001. The frame is put between two frames of what the application writes,
+//! so the bytes that are written are followed here. Nothing is read or understood of what the client sends.
 
 use std::future::Future;
 use std::io;
@@ -11,97 +13,106 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Sleep;
 
-use crate::connections::FrameHead;
+use crate::connections::websocket_frame::FrameHead;
 
 /// A server's close frame, code 1001 (RFC 6455, sections 5.5.1 and 7.4.1).
 const AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xe9];
 
-/// How long a client has for its own close frame.
-const LEAVE: Duration = Duration::from_secs(1);
-/// How long it may take nothing, in the midst of a frame.
-const STUCK: Duration = Duration::from_secs(5);
+/// Time for the client's own close frame.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// Time in which the client may take nothing, while a frame is half written.
+const STALL: Duration = Duration::from_secs(5);
 
-/// When it is to be said: in a drain, a little later for each.
-pub(crate) type When = Shared<BoxFuture<'static, ()>>;
+/// The moment to send the close frame: in a drain, a little later for each connection.
+pub(crate) type CloseTime = Shared<BoxFuture<'static, ()>>;
 
-/// Who is woken then: the two may be different tasks.
+/// Half of the connection that polls. The two may be different tasks, and both must be woken in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum By {
+pub(crate) enum Half {
     Reader,
     Writer,
 }
 
-/// What is written on an upgraded connection, as far as frames go.
-pub(crate) struct Goodbye {
-    reader: Option<When>,
-    writer: Option<When>,
-    /// How much of it is written, and whether it was begun.
-    said: usize,
-    saying: bool,
-    /// How long the client's own is awaited, or the rest of a frame taken; the same, for the writer to be woken.
-    leave: Option<Pin<Box<Sleep>>>,
-    late: Option<Pin<Box<Sleep>>>,
+/// Sends the close frame at its time, between two frames.
+pub(crate) struct WebSocketCloser {
+    reader: Option<CloseTime>,
+    writer: Option<CloseTime>,
+    /// Bytes of the close frame that are written.
+    sent: usize,
+    /// True from the moment at which the frame may be sent.
+    is_sending: bool,
+    /// Deadline of the client: for its own close frame, or for taking the rest of a frame that is half written.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// The same deadline, for the writer to be woken.
+    writer_deadline: Option<Pin<Box<Sleep>>>,
     outgoing: Outgoing,
 }
 
-impl std::fmt::Debug for Goodbye {
+impl std::fmt::Debug for WebSocketCloser {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Goodbye").field("said", &self.said).field("outgoing", &self.outgoing).finish_non_exhaustive()
+        f.debug_struct("WebSocketCloser")
+            .field("sent", &self.sent)
+            .field("outgoing", &self.outgoing)
+            .finish_non_exhaustive()
     }
 }
 
-/// Where in the bytes that are written.
+/// Position in the bytes that the application writes.
 #[derive(Debug)]
 enum Outgoing {
-    /// An answer's head, of which so many bytes have come, and so many of its end: that of the 101, or of one before it.
+    /// In the head of an answer: the 101, or one before it. `have` bytes of the status have come, `matched` of the head's end.
     Head { status: [u8; STATUS], have: usize, matched: usize },
-    /// A frame's head, as far as it has come.
+    /// In the head of a frame, or between two frames.
     Frame { head: [u8; 10], have: usize },
-    /// So much of a frame's payload is still to come.
+    /// In a frame's payload, of which so much is still to come.
     Payload(u64),
 }
 
-/// How long `HTTP/1.1 101` is.
+/// Length of `HTTP/1.1 101`.
 const STATUS: usize = 12;
 const HEAD: Outgoing = Outgoing::Head { status: [0; STATUS], have: 0, matched: 0 };
 const BETWEEN: Outgoing = Outgoing::Frame { head: [0; 10], have: 0 };
 
-impl Goodbye {
-    pub(crate) fn new(when: When) -> Self {
-        let (reader, writer) = (Some(when.clone()), Some(when));
-        Self { reader, writer, said: 0, saying: false, leave: None, late: None, outgoing: HEAD }
+impl WebSocketCloser {
+    pub(crate) fn new(at: CloseTime) -> Self {
+        let (reader, writer) = (Some(at.clone()), Some(at));
+        Self { reader, writer, sent: 0, is_sending: false, deadline: None, writer_deadline: None, outgoing: HEAD }
     }
 
-    /// Whether what the application writes comes too late: nothing may follow a close frame. It is passed over while the client
-    /// takes its leave, and an error after that.
-    pub(crate) fn is_said(&self) -> Option<Result<(), io::Error>> {
-        let leave = self.leave.as_ref()?;
+    /// The outcome of a write that comes after the close frame, as nothing may follow it: thrown away until the deadline, and an error
+    /// after that. `None`: the close frame is still to come.
+    pub(crate) fn late_write(&self) -> Option<Result<(), io::Error>> {
+        let deadline = self.deadline.as_ref()?;
         // Only readers poll it.
-        let is_over = leave.deadline() <= tokio::time::Instant::now();
-        match (is_over, self.saying) {
+        let is_over = deadline.deadline() <= tokio::time::Instant::now();
+        match (is_over, self.is_sending) {
             (true, _) => Some(Err(io::ErrorKind::BrokenPipe.into())),
             (false, true) => Some(Ok(())),
             (false, false) => None,
         }
     }
 
-    /// Whether the client has taken nothing for too long. A writer that waits for it is woken then.
+    /// True if the client has taken nothing for too long. A writer that waits for it is woken then.
     pub(crate) fn is_stuck(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(leave) = &self.leave else { return false };
-        let deadline = leave.deadline();
-        self.late.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline))).as_mut().poll(cx).is_ready()
+        let Some(deadline) = &self.deadline else { return false };
+        let deadline = deadline.deadline();
+        self.writer_deadline
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)))
+            .as_mut()
+            .poll(cx)
+            .is_ready()
     }
 
-    /// Whether the client has had its time: what it does not say until then is not waited for.
+    /// True if the client's deadline has passed: nothing more of it is awaited.
     pub(crate) fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        self.leave.as_mut().is_some_and(|leave| leave.as_mut().poll(cx).is_ready())
+        self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
     }
 
-    /// These bytes were written.
+    /// Follows bytes that were written.
     pub(crate) fn wrote(&mut self, mut bytes: &[u8]) {
-        if let Some(leave) = self.leave.as_mut().filter(|_| !self.saying) {
-            leave.as_mut().reset(tokio::time::Instant::now() + STUCK);
-            self.late = None;
+        if let Some(deadline) = self.deadline.as_mut().filter(|_| !self.is_sending) {
+            deadline.as_mut().reset(tokio::time::Instant::now() + STALL);
+            self.writer_deadline = None;
         }
         while let Some((first, rest)) = bytes.split_first() {
             self.outgoing = match self.outgoing {
@@ -144,32 +155,32 @@ impl Goodbye {
         }
     }
 
-    /// Says it, once it is time and no frame is half written.
+    /// Sends the close frame, once it is time and no frame is half written.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        by: By,
+        half: Half,
         mut write: impl FnMut(&mut Context<'_>, &[u8]) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<()>> {
-        let when = match by {
-            By::Reader => &mut self.reader,
-            By::Writer => &mut self.writer,
+        let time = match half {
+            Half::Reader => &mut self.reader,
+            Half::Writer => &mut self.writer,
         };
-        if let Some(own) = when {
+        if let Some(own) = time {
             ready!(own.poll_unpin(cx));
-            *when = None;
+            *time = None;
         }
-        if self.said == 0 && !matches!(self.outgoing, Outgoing::Frame { have: 0, .. }) {
+        if self.sent == 0 && !matches!(self.outgoing, Outgoing::Frame { have: 0, .. }) {
             // The application goes on writing, or there would be no half a frame; if the client takes it.
-            self.leave.get_or_insert_with(|| Box::pin(tokio::time::sleep(STUCK)));
+            self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL)));
             return Poll::Pending;
         }
-        if !self.saying {
-            (self.saying, self.late) = (true, None);
-            self.leave = Some(Box::pin(tokio::time::sleep(LEAVE)));
+        if !self.is_sending {
+            (self.is_sending, self.writer_deadline) = (true, None);
+            self.deadline = Some(Box::pin(tokio::time::sleep(CLOSE_WAIT)));
         }
-        while self.said < AWAY.len() {
-            self.said += ready!(write(cx, &AWAY[self.said..]))?;
+        while self.sent < AWAY.len() {
+            self.sent += ready!(write(cx, &AWAY[self.sent..]))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -182,51 +193,51 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_is_said_between_two_frames_alone() {
+    async fn the_close_frame_is_sent_between_two_frames_alone() {
         let long = [&[0x82, 126, 1, 0][..], &[7; 256]].concat();
         let heads = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 Switching\r\nA: b\r\n\r\n";
         let sent = [heads.to_vec(), b"\x81\x02hi".to_vec(), long, vec![0x89, 0]];
         for chunk in [1, 3, 1000] {
             for (whole, _) in sent.iter().enumerate() {
-                let mut goodbye = Goodbye::new(std::future::ready(()).boxed().shared());
+                let mut closer = WebSocketCloser::new(std::future::ready(()).boxed().shared());
                 let mut cx = Context::from_waker(Waker::noop());
                 let bytes = sent[..=whole].concat();
                 for (number, piece) in bytes.chunks(chunk).enumerate() {
-                    goodbye.wrote(piece);
+                    closer.wrote(piece);
                     let written = (number * chunk + piece.len()).min(bytes.len());
                     let ends = (1..=sent.len()).any(|count| sent[..count].concat().len() == written);
-                    let between = matches!(goodbye.outgoing, Outgoing::Frame { have: 0, .. });
+                    let between = matches!(closer.outgoing, Outgoing::Frame { have: 0, .. });
                     assert_eq!(between, ends, "{written} bytes in pieces of {chunk}");
                 }
-                let mut said = Vec::new();
-                let outcome = goodbye.poll(&mut cx, By::Reader, |_, bytes| {
-                    said.extend_from_slice(&bytes[..1]);
+                let mut sent_frame = Vec::new();
+                let outcome = closer.poll(&mut cx, Half::Reader, |_, bytes| {
+                    sent_frame.extend_from_slice(&bytes[..1]);
                     Poll::Ready(Ok(1))
                 });
-                assert!(outcome.is_ready() && said == AWAY && goodbye.is_said().is_some());
+                assert!(outcome.is_ready() && sent_frame == AWAY && closer.late_write().is_some());
             }
         }
     }
 
     #[tokio::test]
-    async fn half_a_frame_is_waited_for_while_the_client_takes_some_of_it() {
-        let mut goodbye = Goodbye::new(std::future::ready(()).boxed().shared());
-        let poll = |goodbye: &mut Goodbye, by| {
-            goodbye.poll(&mut Context::from_waker(Waker::noop()), by, |_, bytes| Poll::Ready(Ok(bytes.len())))
+    async fn the_rest_of_a_frame_is_awaited_while_the_client_takes_some_of_it() {
+        let mut closer = WebSocketCloser::new(std::future::ready(()).boxed().shared());
+        let poll = |closer: &mut WebSocketCloser, half| {
+            closer.poll(&mut Context::from_waker(Waker::noop()), half, |_, bytes| Poll::Ready(Ok(bytes.len())))
         };
-        let deadline = |goodbye: &Goodbye| goodbye.leave.as_ref().unwrap().deadline();
-        goodbye.wrote(b"HTTP/1.1 101 Switching\r\n\r\n\x81\x03a");
-        assert!(poll(&mut goodbye, By::Writer).is_pending() && goodbye.is_said().is_none());
-        let first = deadline(&goodbye);
-        goodbye.wrote(b"b");
-        assert!(deadline(&goodbye) > first && goodbye.is_said().is_none());
+        let deadline = |closer: &WebSocketCloser| closer.deadline.as_ref().unwrap().deadline();
+        closer.wrote(b"HTTP/1.1 101 Switching\r\n\r\n\x81\x03a");
+        assert!(poll(&mut closer, Half::Writer).is_pending() && closer.late_write().is_none());
+        let first = deadline(&closer);
+        closer.wrote(b"b");
+        assert!(deadline(&closer) > first && closer.late_write().is_none());
         // It takes nothing more.
-        goodbye.leave.as_mut().unwrap().as_mut().reset(tokio::time::Instant::now());
-        let stuck = |cx: &mut Context<'_>| if goodbye.is_stuck(cx) { Poll::Ready(()) } else { Poll::Pending };
+        closer.deadline.as_mut().unwrap().as_mut().reset(tokio::time::Instant::now());
+        let stuck = |cx: &mut Context<'_>| if closer.is_stuck(cx) { Poll::Ready(()) } else { Poll::Pending };
         std::future::poll_fn(stuck).await;
-        assert!(goodbye.is_said().is_some_and(|late| late.is_err()));
+        assert!(closer.late_write().is_some_and(|late| late.is_err()));
         // Or does, in the last moment.
-        goodbye.wrote(b"c");
-        assert!(poll(&mut goodbye, By::Reader).is_ready() && goodbye.is_said().is_some_and(|late| late.is_ok()));
+        closer.wrote(b"c");
+        assert!(poll(&mut closer, Half::Reader).is_ready() && closer.late_write().is_some_and(|late| late.is_ok()));
     }
 }

@@ -10,8 +10,7 @@ use super::orders::{DrainRequest, Orders};
 use super::service_manager;
 use super::stop_signals::{Impatience, StopSignals};
 use crate::Config;
-use crate::connections::handover::giver;
-use crate::connections::protocol::http1::Shared;
+use crate::connections::Hub;
 use crate::graceful::{Hook, Phase};
 
 /// Time for connections to notice that they are cut.
@@ -22,7 +21,7 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// A worker that is about to drain.
 pub(super) struct Drain<'a> {
     pub(super) config: &'a Config,
-    pub(super) shared: &'a Arc<Shared>,
+    pub(super) hub: &'a Arc<Hub>,
     pub(super) hooks: &'a [Hook],
     /// Time that background tasks may take after the last connection.
     pub(super) background: Duration,
@@ -37,7 +36,7 @@ impl Drain<'_> {
         mut orders: Orders,
         stop: &mut StopSignals,
     ) {
-        let (mut timeouts, life) = (self.config.timeouts, &self.shared.life);
+        let (mut timeouts, life) = (self.config.timeouts, self.hub.life());
         let signals = u32::from(matches!(request, DrainRequest::BySignal));
         let (reason, takers) = match request {
             DrainRequest::ByMaster(reason, takers) => (reason, takers),
@@ -59,15 +58,15 @@ impl Drain<'_> {
         let began = Instant::now();
         life.count_fates();
         // The takers first, then the news that there is something to take.
-        giver::give(self.shared, takers);
-        self.shared.drain();
+        self.hub.hand_over(takers);
+        self.hub.begin_drain();
         // A connection may be between the kernel and its task: all are counted only when no one accepts any more.
         while accepting.join_next().await.is_some() {}
         let in_time = tokio::select! {
             () = life.all_closed() => true,
             () = tokio::time::sleep(timeouts.shutdown) => false,
             () = impatience.grows() => false,
-            never = orders.while_draining(self.shared) => match never {},
+            never = orders.while_draining(self.hub) => match never {},
         };
         let cut = life.connections();
         if !in_time {

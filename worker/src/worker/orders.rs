@@ -9,8 +9,7 @@ use tokio::sync::mpsc;
 
 use super::channel::Order;
 use super::stop_signals::StopSignals;
-use crate::connections::handover::{giver, taker};
-use crate::connections::protocol::http1::Shared;
+use crate::connections::Hub;
 
 /// A reason to drain.
 #[derive(Debug)]
@@ -49,12 +48,12 @@ impl Orders {
     }
 
     /// Serves on until there is a request to drain.
-    pub(super) async fn wait_for_drain(&mut self, stop: &mut StopSignals, shared: &Arc<Shared>) -> DrainRequest {
+    pub(super) async fn wait_for_drain(&mut self, stop: &mut StopSignals, hub: &Arc<Hub>) -> DrainRequest {
         loop {
             tokio::select! {
                 order = self.0.recv() => match order {
                     Some(Order::Drain(reason, takers)) => return DrainRequest::ByMaster(reason, takers),
-                    Some(Order::Take(socket)) => drop(tokio::spawn(taker::take(socket, Arc::clone(shared)))),
+                    Some(Order::Take(socket)) => hub.take_over(socket),
                     Some(Order::Go) => {}
                     None => { stop.next().await; return DrainRequest::BySignal }
                 },
@@ -65,12 +64,12 @@ impl Orders {
 
     /// Carries out orders during the drain. A successor of the master may send more takers, and a worker that drains may take
     /// connections still.
-    pub(super) async fn while_draining(&mut self, shared: &Arc<Shared>) -> Infallible {
+    pub(super) async fn while_draining(&mut self, hub: &Arc<Hub>) -> Infallible {
         loop {
             match self.0.recv().await {
-                Some(Order::Take(socket)) => drop(tokio::spawn(taker::take(socket, Arc::clone(shared)))),
+                Some(Order::Take(socket)) => hub.take_over(socket),
                 // The earlier takers are to end themselves.
-                Some(Order::Drain(_, takers)) => giver::give(shared, takers),
+                Some(Order::Drain(_, takers)) => hub.hand_over(takers),
                 Some(Order::Go) => {}
                 None => std::future::pending().await,
             }

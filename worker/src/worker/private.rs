@@ -1,30 +1,31 @@
-//! This worker's own listener: how the supervisor asks just this worker, before and beside the public.
+//! The worker's own listener: over it the supervisor asks just this worker, before and beside the public.
 //!
-//! It is there from the start to the end, whatever the public listeners do. The system's endpoints are answered here, all of them
-//! ([`crate::system`]), everything else by the application.
+//! It is there from the start to the end, whatever the public listeners do. All of the system's endpoints are answered here
+//! ([`crate::system`]), everything else by the application. Its connections keep no drain waiting.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use axum::Router;
 use gin_shared::inherit::{Inherited, PRIVATE};
-use std::os::fd::OwnedFd;
 
-use crate::connections::accept;
-use crate::connections::listener::Listener;
-use crate::connections::protocol::http1::Shared;
+use crate::connections::{Hub, Listener, accept::accept};
 use crate::graceful::{Life, Phase};
-use crate::websocket::Kinds;
+use crate::websocket::KnownSessions;
 use crate::{Config, StartError};
 
-/// Connections at once: the supervisor's, and the operators'.
+/// Number of connections at once: the supervisor's, and the operators'.
 const CONNECTIONS: usize = 64;
 
 /// Serves it until the process ends.
-pub(crate) fn serve(fd: OwnedFd, config: &Config, endpoints: Router, router: &Router) -> Result<(), StartError> {
+pub(super) fn serve(fd: OwnedFd, config: &Config, endpoints: Router, router: &Router) -> Result<(), StartError> {
     let listener = Listener::adopt(Inherited { name: PRIVATE.to_owned(), fd }).map_err(StartError::Inherit)?;
-    // A life of its own: what is asked here keeps no drain waiting.
+    // A life of its own, so that its connections are not counted with the others.
     let own = Life::default();
     own.reach(Phase::Serving);
     let router = endpoints.fallback_service(router.clone());
-    let shared = Shared::new(config.timeouts, own, router, Kinds::new(), CONNECTIONS).map_err(StartError::Inherit)?;
-    tokio::spawn(accept::accept(listener, shared));
+    let sessions = Arc::new(KnownSessions::default());
+    let hub = Hub::start(config.timeouts, own, router, sessions, CONNECTIONS).map_err(StartError::Inherit)?;
+    tokio::spawn(accept(listener, hub));
     Ok(())
 }

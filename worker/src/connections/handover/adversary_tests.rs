@@ -1,4 +1,6 @@
 //! Givers and takers against another side that lies, hangs, or is gone.
+//!
+//! The other side is written by hand, packet by packet; what is tested is a whole hub.
 
 use std::io::{PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,26 +16,29 @@ use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{giver, taker};
-use crate::config::Timeouts;
-use crate::connections::connection::Live;
-use crate::connections::io;
-use crate::connections::protocol::http1::{self, Shared};
-use crate::graceful::{Life, Phase};
-use crate::websocket::Kinds;
-use axum::Router;
 use std::sync::Arc;
+
+use axum::Router;
+
+use super::{link, taker};
+use crate::config::Timeouts;
+use crate::connections::connection::ActiveConnection;
+use crate::connections::context::Dispatch;
+use crate::connections::hub::Hub;
+use crate::connections::transport::Stream;
+use crate::graceful::{Life, Phase};
+use crate::websocket::KnownSessions;
 
 const ROOM: usize = 8;
 
-fn worker() -> Arc<Shared> {
+fn worker() -> Arc<Hub> {
     let router = Router::new().route("/", get(async || "served"));
     let life = Life::default();
     life.reach(Phase::Serving);
-    Shared::new(Timeouts::default(), life, router, Kinds::default(), ROOM).unwrap()
+    Hub::start(Timeouts::default(), life, router, Arc::new(KnownSessions::default()), ROOM).unwrap()
 }
 
-fn link() -> (OwnedFd, OwnedFd) {
+fn pair() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
 }
 
@@ -44,12 +49,10 @@ async fn connection() -> (TcpStream, TcpStream) {
     (client, listener.accept().await.unwrap().0)
 }
 
-async fn served_by(shared: &Arc<Shared>) -> TcpStream {
+async fn served_by(hub: &Arc<Hub>) -> TcpStream {
     let (client, accepted) = connection().await;
-    let slot = Arc::clone(&shared.slots).try_acquire_owned().ok();
-    let held = io::Held { open: shared.life.open(), slot };
-    let live = Live::accepted(crate::connections::transport::Stream::Tcp(accepted), held, "http".into());
-    tokio::spawn(http1::serve(live, Arc::clone(shared)));
+    let place = hub.room().place(hub.room().slot().await);
+    Arc::clone(hub).serve(ActiveConnection::accepted(Stream::Tcp(accepted), place, "http".into()));
     client
 }
 
@@ -90,10 +93,10 @@ fn greet(link: &OwnedFd, giver: &OwnedFd, is_withdrawn: bool) {
 }
 
 /// To whoever is at the other end.
-fn drain(shared: &Arc<Shared>, giver: OwnedFd) {
-    shared.life.count_fates();
-    giver::give(shared, vec![giver]);
-    shared.drain();
+fn drain(hub: &Arc<Hub>, giver: OwnedFd) {
+    hub.life().count_fates();
+    hub.hand_over(vec![giver]);
+    hub.begin_drain();
 }
 
 fn own() -> OwnedFd {
@@ -132,12 +135,12 @@ async fn a_taker_lets_go_of_what_is_no_connection_and_of_whoever_sent_it() {
         ("more descriptors", give(0, vec![carried(0)]), vec![good, good]),
     ];
     for (what, packet, fds) in &lies {
-        let (taker, shared) = (link(), worker());
+        let (taker, hub) = (pair(), worker());
         greet(&taker.0, &own(), false);
         say(&taker.0, packet, fds);
-        taker::take(taker.1, Arc::clone(&shared)).await;
-        assert_eq!((shared.life.connections(), shared.life.taken_over()), (0, 0), "{what}");
-        assert_eq!(shared.slots.available_permits(), ROOM, "{what}");
+        taker::take(taker.1, Arc::clone(&hub), hub.room().clone()).await;
+        assert_eq!((hub.life().connections(), hub.life().taken_over()), (0, 0), "{what}");
+        assert_eq!(hub.room().free(), ROOM, "{what}");
     }
     drop(writer);
     assert!(is_closed(reader), "nobody keeps a descriptor");
@@ -146,17 +149,17 @@ async fn a_taker_lets_go_of_what_is_no_connection_and_of_whoever_sent_it() {
 #[tokio::test]
 async fn a_taker_keeps_of_a_lost_giver_only_what_nobody_else_has() {
     for (giver, is_withdrawn, is_kept) in [(dead(), false, true), (dead(), true, false), (own(), false, false)] {
-        let ((own_end, taker), shared) = (link(), worker());
+        let ((own_end, taker), hub) = (pair(), worker());
         let (mut client, accepted) = connection().await;
-        let taking = tokio::spawn(taker::take(taker, Arc::clone(&shared)));
-        let link = giver::Link::new(own_end.try_clone().unwrap()).unwrap();
+        let taking = tokio::spawn(taker::take(taker, Arc::clone(&hub), hub.room().clone()));
+        let link = link::Link::new(own_end.try_clone().unwrap()).unwrap();
         assert!(link.receive(&mut [0; 100]).await.unwrap().0 > 0, "hello");
         // On one thread, all of this is there before the taker looks.
         greet(&own_end, &giver, is_withdrawn);
         say(&own_end, &give(0, vec![carried(0)]), &[accepted.as_fd()]);
         drop((own_end, link, accepted));
         taking.await.unwrap();
-        assert_eq!(shared.life.taken_over(), u64::from(is_kept), "{is_withdrawn}");
+        assert_eq!(hub.life().taken_over(), u64::from(is_kept), "{is_withdrawn}");
         if is_kept {
             assert!(!asks(&mut client).await.1);
         } else {
@@ -167,15 +170,15 @@ async fn a_taker_keeps_of_a_lost_giver_only_what_nobody_else_has() {
 
 #[tokio::test]
 async fn a_taker_takes_no_more_than_it_has_room_for() {
-    let ((giver, taker), shared) = (link(), worker());
-    let taking = tokio::spawn(taker::take(taker, Arc::clone(&shared)));
+    let ((giver, taker), hub) = (pair(), worker());
+    let taking = tokio::spawn(taker::take(taker, Arc::clone(&hub), hub.room().clone()));
     greet(&giver, &own(), false);
     let connections = [connection().await, connection().await, connection().await];
     let fds: Vec<BorrowedFd<'_>> = connections.iter().map(|(_, accepted)| accepted.as_fd()).collect();
     for batch in 0..4 {
         say(&giver, &give(batch, vec![carried(0); fds.len()]), &fds);
     }
-    let giver = giver::Link::new(giver).unwrap();
+    let giver = link::Link::new(giver).unwrap();
     let mut buffer = vec![0; PACKET_MAX];
     let mut counts = Vec::new();
     for number in 0..5 {
@@ -186,7 +189,7 @@ async fn a_taker_takes_no_more_than_it_has_room_for() {
         }
     }
     assert_eq!(counts, [3, 3, 2, 0]);
-    assert_eq!(shared.slots.available_permits(), 0);
+    assert_eq!(hub.room().free(), 0);
     drop(giver);
     taking.await.unwrap();
 }
@@ -204,54 +207,54 @@ async fn a_giver_keeps_what_a_lying_or_lost_taker_says_it_has() {
         ("nothing", &[]),
     ];
     for (what, packets) in lies {
-        let ((giver, taker), shared) = (link(), worker());
-        let mut client = served_by(&shared).await;
+        let ((giver, taker), hub) = (pair(), worker());
+        let mut client = served_by(&hub).await;
         assert!(!asks(&mut client).await.1);
-        drain(&shared, giver);
+        drain(&hub, giver);
         packets.iter().for_each(|packet| say(&taker, packet, &[]));
         if packets.is_empty() {
             drop(taker);
         }
         // The next taker comes before hope is lost: nobody has heard of any of this.
-        let ((giver, next), other) = (link(), worker());
-        giver::give(&shared, vec![giver]);
-        let taking = tokio::spawn(taker::take(next, Arc::clone(&other)));
-        shared.life.all_closed().await;
-        assert_eq!(other.life.connections(), 1, "{what}");
+        let ((giver, next), other) = (pair(), worker());
+        hub.hand_over(vec![giver]);
+        let taking = tokio::spawn(taker::take(next, Arc::clone(&other), other.room().clone()));
+        hub.life().all_closed().await;
+        assert_eq!(other.life().connections(), 1, "{what}");
         assert!(!asks(&mut client).await.1, "{what}");
-        assert_eq!(shared.life.fates().handed_over, 1, "{what}");
-        drop(shared);
+        assert_eq!(hub.life().fates().handed_over, 1, "{what}");
+        drop(hub);
         taking.abort();
     }
 }
 
 #[tokio::test]
 async fn a_taker_that_is_gone_is_followed_by_the_next() {
-    let shared = worker();
-    let mut client = served_by(&shared).await;
+    let hub = worker();
+    let mut client = served_by(&hub).await;
     assert!(!asks(&mut client).await.1);
     // Whoever was to take has been replaced, too, before this worker came to hear of it.
-    let (giver, gone) = link();
+    let (giver, gone) = pair();
     drop(gone);
-    drain(&shared, giver);
+    drain(&hub, giver);
     assert!(!asks(&mut client).await.1);
-    let ((giver, next), other) = (link(), worker());
-    giver::give(&shared, vec![giver]);
-    let taking = tokio::spawn(taker::take(next, Arc::clone(&other)));
-    shared.life.all_closed().await;
+    let ((giver, next), other) = (pair(), worker());
+    hub.hand_over(vec![giver]);
+    let taking = tokio::spawn(taker::take(next, Arc::clone(&other), other.room().clone()));
+    hub.life().all_closed().await;
     assert!(!asks(&mut client).await.1);
-    assert_eq!((other.life.taken_over(), shared.life.fates().handed_over), (1, 1));
+    assert_eq!((other.life().taken_over(), hub.life().fates().handed_over), (1, 1));
     taking.abort();
 }
 
 #[tokio::test]
 async fn whom_nobody_takes_hears_of_the_end() {
-    let ((giver, taker), shared) = (link(), worker());
-    let mut client = served_by(&shared).await;
+    let ((giver, taker), hub) = (pair(), worker());
+    let mut client = served_by(&hub).await;
     assert!(!asks(&mut client).await.1);
-    drain(&shared, giver);
+    drain(&hub, giver);
     say(&taker, &encode(&FromTaker::Hello { version: VERSION }, b""), &[]);
-    let taker = giver::Link::new(taker).unwrap();
+    let taker = link::Link::new(taker).unwrap();
     let mut buffer = vec![0; PACKET_MAX];
     // It has no room.
     loop {
@@ -262,34 +265,34 @@ async fn whom_nobody_takes_hears_of_the_end() {
             break;
         }
     }
-    let mut giving = shared.giving.subscribe();
+    let mut giving = hub.drain().queue().subscribe();
     giving.wait_for(Option::is_none).await.unwrap();
     assert!(asks(&mut client).await.1);
     assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
-    shared.life.all_closed().await;
-    assert_eq!(shared.life.fates().closed, 1);
+    hub.life().all_closed().await;
+    assert_eq!(hub.life().fates().closed, 1);
 }
 
 #[tokio::test]
 async fn nobody_waits_for_a_socket_that_is_full() {
-    let ((giver, taker), shared) = (link(), worker());
+    let ((giver, taker), hub) = (pair(), worker());
     let mut clients = Vec::new();
     for _ in 0..ROOM {
-        clients.push(served_by(&shared).await);
+        clients.push(served_by(&hub).await);
     }
     for client in &mut clients {
         assert!(!asks(client).await.1);
     }
     let full = giver.try_clone().unwrap();
     say(&taker, &encode(&FromTaker::Hello { version: VERSION }, b""), &[]);
-    drain(&shared, giver);
+    drain(&hub, giver);
     while descriptors::send(&full, &[0; 1024], &[]).is_ok() {}
     // Those that rest are offered, in vain; who asks meanwhile is answered, and told nothing.
     for client in &mut clients {
         assert!(!asks(client).await.1);
     }
     drop(full);
-    let taker = giver::Link::new(taker).unwrap();
+    let taker = link::Link::new(taker).unwrap();
     let mut buffer = vec![0; PACKET_MAX];
     let mut given = 0;
     while given < ROOM {
@@ -299,6 +302,6 @@ async fn nobody_waits_for_a_socket_that_is_full() {
             given += fds.len();
         }
     }
-    shared.life.all_closed().await;
-    assert_eq!(shared.life.fates().handed_over, ROOM as u64);
+    hub.life().all_closed().await;
+    assert_eq!(hub.life().fates().handed_over, ROOM as u64);
 }

@@ -1,210 +1,130 @@
-//! Hands connections over to the workers that take them. See [`gin_shared::handover`].
+//! The giver: hands the connections of a draining worker to the workers that take them.
+//!
+//! It has the connections that are queued or offered, and no others. What a taker refuses, or has not answered when it is lost, is queued
+//! again. What no taker has room for while the client waits, and everything that is left when there is no taker any more,
+//! goes back to the hub. The rules of the exchange are [`gin_shared::handover`]'s.
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use gin_shared::descriptors::{self, Waiting};
 use gin_shared::fault;
-use gin_shared::handover::{
-    BATCH_MAX, BYTES_MAX, FromGiver, FromTaker, Giver as Rules, Malformed, PACKET_MAX, VERSION, WINDOW, decode, encode,
-};
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
-use tokio::io::Interest;
-use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use gin_shared::handover::{BATCH_MAX, PACKET_MAX};
 
-use crate::connections::connection::{A_WHILE, Facts, Resting, Stays};
-use crate::connections::protocol::http1::Shared;
+use crate::connections::connection::IdleConnection;
+use crate::connections::context::Dispatch;
+use crate::connections::handover::carried;
+use crate::connections::handover::queue::{QueueEnd, queue};
+use crate::connections::handover::recipient::{HANDOVER_STALL, Recipient};
+use crate::connections::machine::{Event, GiverEvent, HOLD, Owner, State};
 use crate::graceful::Phase;
 
-/// A taker that says nothing for so long is none.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Too many descriptors are on their way, of this user's: some will have arrived by then.
+/// Pause when too many descriptors of this user are on their way: some will have arrived by then.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Those that wait for a taker are looked through no more often: each look is a system call.
+/// Shortest time between two looks at the queue: each look is a system call for each connection.
 const LOOK: Duration = Duration::from_millis(50);
-/// After the last one that takes, the next one may come for so long: the master makes out who it is.
-const HOPE: Duration = Duration::from_secs(1);
-/// What a connection's facts take in a packet, at most.
-const FACTS_MAX: usize = 512;
+/// Time to wait for a replacement when no taker is left: the master finds out which worker takes next.
+const TAKER_WAIT: Duration = Duration::from_secs(1);
 
-/// A socket to a worker that takes. A Unix stream to tokio, which only watches it.
-#[derive(Debug)]
-pub(crate) struct Link(UnixStream);
-
-impl Link {
-    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        let socket = std::os::unix::net::UnixStream::from(fd);
-        socket.set_nonblocking(true)?;
-        Ok(Self(UnixStream::from_std(socket)?))
-    }
-
-    pub(crate) fn send(&self, packet: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        self.0.try_io(Interest::WRITABLE, || descriptors::send(&self.0, packet, fds))
-    }
-
-    pub(crate) async fn send_all(&self, packet: &[u8]) -> io::Result<()> {
-        self.0.async_io(Interest::WRITABLE, || descriptors::send(&self.0, packet, &[])).await
-    }
-
-    pub(crate) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-        self.0.async_io(Interest::READABLE, || descriptors::receive(&self.0, buffer, Waiting::No)).await
-    }
-
-    pub(crate) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-        descriptors::receive(&self.0, buffer, Waiting::No)
-    }
-
-    fn shut_down(&self) {
-        // Fails only if the other end is gone, which comes to the same.
-        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
-    }
-}
-
-/// One taker.
-#[derive(Debug)]
-struct Taker {
-    link: Link,
-    /// Says, even when this process is dead, that what has no answer was taken back.
-    withdrawn: OwnedFd,
-    rules: Rules<Resting>,
-    /// Since when an answer is awaited.
-    waiting: Option<Instant>,
-    /// Others take now in its place.
-    relieved: bool,
-    lost: bool,
-}
-
-/// Where connections go that another worker is to have.
-#[derive(Debug)]
-pub(crate) struct Exit {
-    pub(crate) offers: mpsc::UnboundedSender<Resting>,
-    /// For the next ones that take.
-    takers: mpsc::UnboundedSender<Vec<Taker>>,
-}
-
-/// Hands over what rests, from now on to the workers at the other ends.
-pub(crate) fn give(shared: &Arc<Shared>, sockets: Vec<OwnedFd>) {
+/// Hands over what pauses, from now on to the workers at the other ends.
+pub(crate) fn give(hub: &Arc<impl Dispatch>, sockets: Vec<OwnedFd>) {
     if sockets.is_empty() {
         return;
     }
-    // One that is gone has its successor: if all are, they are hoped for.
+    // A taker that is gone has a successor. If all are gone, the giver waits for replacements.
     let greeted = sockets.into_iter().filter_map(|socket| {
-        let taker = Taker::greet(socket);
-        taker.inspect_err(|error| tracing::debug!("a worker that was to take connections: {error}")).ok()
+        let recipient = Recipient::greet(socket);
+        recipient.inspect_err(|error| tracing::debug!("cannot greet a taker: {error}")).ok()
     });
-    let takers: Vec<Taker> = greeted.collect();
-    shared.giving.send_modify(|exit| {
-        let heard = match exit {
-            Some(exit) => exit.takers.send(takers).map_err(|unheard| unheard.0),
-            None => Err(takers),
+    let recipients: Vec<Recipient> = greeted.collect();
+    hub.drain().queue().send_modify(|open| {
+        let unheard = match open {
+            Some(queue) => queue.replace(recipients).err(),
+            None => Some(recipients),
         };
-        if let Err(takers) = heard {
-            start(shared, exit, takers);
+        if let Some(recipients) = unheard {
+            let (opened, end) = queue();
+            *open = Some(opened);
+            let hub: Arc<dyn Dispatch> = Arc::clone(hub) as Arc<dyn Dispatch>;
+            tokio::spawn(Giver::new(hub, recipients, end).run());
         }
     });
 }
 
-fn start(shared: &Arc<Shared>, exit: &mut Option<Exit>, takers: Vec<Taker>) {
-    let (offers, offered) = mpsc::unbounded_channel();
-    let (sender, next) = mpsc::unbounded_channel();
-    *exit = Some(Exit { offers, takers: sender });
-    let giver = Giver {
-        shared: Arc::clone(shared),
-        takers,
-        next,
-        offered,
-        queue: VecDeque::new(),
-        queued: None,
-        looked: None,
-        alone: None,
-    };
-    tokio::spawn(giver.run());
-}
-
-impl Taker {
-    fn greet(socket: OwnedFd) -> io::Result<Self> {
-        let link = Link::new(socket)?;
-        let own = pidfd_open(getpid(), PidfdFlags::empty())?;
-        let withdrawn = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let hello = encode(&FromGiver::Hello { version: VERSION }, b"");
-        descriptors::send(&link.0, &hello, &[own.as_fd(), withdrawn.as_fd()])?;
-        let rules = Rules::default();
-        Ok(Self { link, withdrawn, rules, waiting: Some(Instant::now()), relieved: false, lost: false })
-    }
-
-    fn is_of_use(&self) -> bool {
-        !self.lost && !self.relieved && !self.rules.is_full()
-    }
-
-    /// One that is slow is waited for a while, or the fastest would have them all.
-    fn may_be_next(&self) -> bool {
-        self.is_of_use() && self.waiting.is_none_or(|since| since.elapsed() < A_WHILE)
-    }
-}
-
 struct Giver {
-    shared: Arc<Shared>,
-    takers: Vec<Taker>,
-    next: mpsc::UnboundedReceiver<Vec<Taker>>,
-    offered: mpsc::UnboundedReceiver<Resting>,
-    queue: VecDeque<Resting>,
-    /// Since when there is always one in it, and when it was looked through last.
+    hub: Arc<dyn Dispatch>,
+    recipients: Vec<Recipient>,
+    end: QueueEnd,
+    queue: VecDeque<IdleConnection>,
+    /// The moment since which the queue is never empty.
     queued: Option<Instant>,
+    /// The moment at which the queue was looked through last.
     looked: Option<Instant>,
-    /// Since when nobody takes.
+    /// The moment since which nobody takes.
     alone: Option<Instant>,
+    buffer: Vec<u8>,
 }
 
 impl Giver {
+    fn new(hub: Arc<dyn Dispatch>, recipients: Vec<Recipient>, end: QueueEnd) -> Self {
+        let (queue, buffer) = (VecDeque::new(), vec![0; PACKET_MAX]);
+        Self { hub, recipients, end, queue, queued: None, looked: None, alone: None, buffer }
+    }
+
     async fn run(mut self) {
-        let mut buffer = vec![0; PACKET_MAX];
+        let life = self.hub.drain().life.clone();
         let mut offers = Vec::new();
         loop {
             let pause = self.offer();
             let now = Instant::now();
-            let is_alone = !self.takers.iter().any(Taker::is_of_use);
-            self.alone = is_alone.then(|| self.alone.unwrap_or(now));
-            let hope = self.alone.map(|since| since + HOPE);
-            if hope.is_some_and(|end| end <= now) {
+            let wait_end = self.taker_wait(now);
+            if wait_end.is_some_and(|end| end <= now) {
                 return self.give_up().await;
             }
-            let silence = self.takers.iter().filter_map(|taker| taker.waiting.map(|since| since + PATIENCE)).min();
-            let alarm = [silence, hope, pause.map(|pause| now + pause)].into_iter().flatten().min();
+            let stall = self.recipients.iter().filter_map(Recipient::deadline).min();
+            let alarm = [stall, wait_end, pause.map(|pause| now + pause)].into_iter().flatten().min();
             tokio::select! {
                 biased;
-                () = self.shared.life.reached(Phase::Cut) => return,
-                number = readable(&self.takers) => self.hear(number, &mut buffer),
-                Some(takers) = self.next.recv() => {
-                    self.alone = None;
-                    self.takers.retain(|taker| !taker.lost && taker.rules.is_waiting());
-                    self.takers.iter_mut().for_each(|taker| taker.relieved = true);
-                    self.takers.extend(takers);
-                }
-                count = self.offered.recv_many(&mut offers, BATCH_MAX) => {
-                    debug_assert!(count > 0, "`giving` keeps the other end");
+                () = life.reached(Phase::Cut) => return,
+                number = readable(&self.recipients) => self.hear(number),
+                Some(recipients) = self.end.recipients.recv() => self.replace(recipients),
+                count = self.end.offered.recv_many(&mut offers, BATCH_MAX) => {
+                    debug_assert!(count > 0, "the drain state keeps the other end");
                     self.queue.extend(offers.drain(..));
                 }
                 () = tokio::time::sleep_until(alarm.unwrap_or(now).into()), if alarm.is_some() => {}
             }
-            for number in 0..self.takers.len() {
-                if self.takers[number].waiting.is_some_and(|since| since.elapsed() > PATIENCE) {
-                    tracing::warn!("a worker that was to take connections says nothing");
-                    self.end(number, &mut buffer);
+            for number in 0..self.recipients.len() {
+                if self.recipients[number].is_silent() {
+                    tracing::warn!("a taker does not answer within {HANDOVER_STALL:?}: its connections are taken back");
+                    self.withdraw(number);
                 }
             }
         }
     }
 
-    /// Offers what there is. Gives after what time to try again, if something is left.
+    /// The end of the wait for a replacement, if no taker is left.
+    fn taker_wait(&mut self, now: Instant) -> Option<Instant> {
+        let is_alone = !self.recipients.iter().any(Recipient::is_of_use);
+        self.alone = is_alone.then(|| self.alone.unwrap_or(now));
+        self.alone.map(|since| since + TAKER_WAIT)
+    }
+
+    /// Others take from now on. Answers of the earlier ones are still heard.
+    fn replace(&mut self, recipients: Vec<Recipient>) {
+        self.alone = None;
+        self.recipients.retain(Recipient::owes_answer);
+        self.recipients.iter_mut().for_each(Recipient::replace);
+        self.recipients.extend(recipients);
+    }
+
+    /// Offers what is queued. Returns after what time to try again, if something is left.
     fn offer(&mut self) -> Option<Duration> {
-        // Who waits for an answer need not wait for a taker, too: there may be none.
-        if self.queued.is_some_and(|since| since.elapsed() >= A_WHILE) {
+        // A client that waits for an answer does not wait for a taker, too: there may be none.
+        if self.queued.is_some_and(|since| since.elapsed() >= HOLD) {
             self.serve_waiting();
         }
         let pause = self.offer_all();
@@ -212,23 +132,21 @@ impl Giver {
         pause
     }
 
-    /// To those who have taken the fewest.
+    /// Offers to the takers that have the fewest.
     fn offer_all(&mut self) -> Option<Duration> {
         while !self.queue.is_empty() {
-            let of_use = self.takers.iter().filter(|taker| taker.is_of_use()).count();
-            let fit = self.takers.iter().enumerate().filter(|(_, taker)| taker.may_be_next());
-            let next = fit.min_by_key(|(_, taker)| taker.rules.load()).filter(|(_, taker)| taker.rules.has_room());
-            let Some((number, _)) = next else { return Some(LOOK) };
+            let of_use = self.recipients.iter().filter(|recipient| recipient.is_of_use()).count();
+            let fit = self.recipients.iter().enumerate().filter(|(_, recipient)| recipient.may_be_next());
+            let next = fit.min_by_key(|(_, recipient)| recipient.load());
+            let Some((number, _)) = next.filter(|(_, recipient)| recipient.has_room()) else { return Some(LOOK) };
             let batch = self.batch(self.queue.len().div_ceil(of_use));
             if batch.is_empty() {
                 continue;
             }
-            match self.send(number, &batch) {
+            match self.recipients[number].send(&batch) {
                 Ok(()) => {
                     let _ = fault::at("give.sent");
-                    let taker = &mut self.takers[number];
-                    taker.rules.offered(batch);
-                    taker.waiting.get_or_insert_with(Instant::now);
+                    self.recipients[number].offered(batch);
                 }
                 Err(error) => {
                     batch.into_iter().rev().for_each(|connection| self.queue.push_front(connection));
@@ -236,177 +154,153 @@ impl Giver {
                     if error.kind() == io::ErrorKind::WouldBlock || too_many {
                         return Some(PAUSE);
                     }
-                    tracing::debug!("a worker that was to take connections: {error}");
-                    self.end(number, &mut vec![0; PACKET_MAX]);
+                    tracing::debug!("cannot send connections to a taker: {error}");
+                    self.withdraw(number);
                 }
             }
         }
         None
     }
 
-    /// Nobody takes anything for now: those that have something to say are heard here.
-    fn serve_waiting(&mut self) {
-        if self.looked.is_some_and(|at| at.elapsed() < LOOK) {
-            return;
-        }
-        for connection in std::mem::take(&mut self.queue) {
-            if connection.has_bytes() {
-                self.serve(connection);
-            } else {
-                self.queue.push_back(connection);
-            }
-        }
-        self.looked = Some(Instant::now());
-    }
-
-    /// It rests again when this request is answered, or a while is over.
-    fn serve(&self, connection: Resting) {
-        self.shared.serve(Resting { facts: Facts { stays: Stays::now(), ..connection.facts }, ..connection });
-    }
-
-    /// As many as fit into a packet.
-    fn batch(&mut self, most: usize) -> Vec<Resting> {
+    /// Takes as many off the queue as fit into a packet. A connection that fits into none is served here.
+    fn batch(&mut self, most: usize) -> Vec<IdleConnection> {
         let (mut batch, mut room) = (Vec::new(), PACKET_MAX);
         while batch.len() < BATCH_MAX.min(most)
             && let Some(connection) = self.queue.pop_front()
         {
-            let length = connection.length() + connection.names() * 6 + FACTS_MAX;
-            if connection.length() > BYTES_MAX || length > PACKET_MAX {
-                self.serve(connection);
-            } else if length <= room {
-                room -= length;
-                batch.push(connection);
-            } else {
-                self.queue.push_front(connection);
-                break;
+            match carried::needed(&connection) {
+                None => self.after(State::Queued, GiverEvent::TooLarge, connection),
+                Some(length) if length <= room => {
+                    room -= length;
+                    batch.push(connection);
+                }
+                Some(_) => {
+                    self.queue.push_front(connection);
+                    break;
+                }
             }
         }
         batch
     }
 
-    fn send(&self, number: usize, batch: &[Resting]) -> io::Result<()> {
-        fault::at("give.send")?;
-        let (now, taker) = (Instant::now(), &self.takers[number]);
-        let connections = batch.iter().map(|connection| connection.carried(now)).collect();
-        let tail: Vec<u8> = batch.iter().flat_map(Resting::bytes).collect();
-        let fds: Vec<BorrowedFd<'_>> = batch.iter().map(|connection| connection.bare.as_fd()).collect();
-        let give = FromGiver::Give { batch: taker.rules.next_batch(), connections };
-        taker.link.send(&encode(&give, &tail), &fds)
-    }
-
-    fn hear(&mut self, number: usize, buffer: &mut [u8]) {
-        let heard = self.takers[number]
-            .link
-            .0
-            .try_io(Interest::READABLE, || descriptors::receive(&self.takers[number].link.0, buffer, Waiting::No));
-        match heard {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Ok((length, _)) if length > 0 => {
-                if let Err(error) = self.understand(number, &buffer[..length]) {
-                    tracing::warn!("a worker that was to take connections is not believed: {error}");
-                    self.end(number, buffer);
-                }
-            }
-            Ok(_) | Err(_) => self.end(number, buffer),
-        }
-    }
-
-    fn understand(&mut self, number: usize, packet: &[u8]) -> Result<(), Malformed> {
-        let _ = fault::at("give.heard");
-        let (message, _) = decode::<FromTaker>(packet)?;
-        let taker = &mut self.takers[number];
-        let (taken, stay) = taker.rules.heard(&message)?;
-        taker.waiting = taker.rules.is_waiting().then(Instant::now);
-        self.shared.life.tally().handed_over(taken.len());
-        drop(taken);
-        stay.into_iter().for_each(|connection| self.again(connection));
-        Ok(())
-    }
-
-    /// Takes back what has no answer: when nothing can be said any more, and all that was said is read.
-    fn end(&mut self, number: usize, buffer: &mut [u8]) {
-        if self.takers[number].lost {
+    /// Nobody has room for now: clients that have said something are answered here.
+    fn serve_waiting(&mut self) {
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK) {
             return;
         }
-        self.takers[number].lost = true;
-        self.takers[number].waiting = None;
-        self.takers[number].link.shut_down();
-        // A taker that comes when this process is dead knows by it that its copies are old.
-        let marked = rustix::io::write(&self.takers[number].withdrawn, &1_u64.to_ne_bytes());
-        debug_assert!(marked.is_ok(), "{marked:?}");
-        let _ = fault::at("give.withdrawn");
-        for _ in 0..WINDOW * 2 {
-            match self.takers[number].link.try_receive(buffer) {
-                Ok((length, _)) if length > 0 => {
-                    if self.understand(number, &buffer[..length]).is_err() {
-                        break;
-                    }
-                }
-                // Told before what had come, if it died with words of ours unread.
-                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted) => {}
-                Ok(_) | Err(_) => break,
+        for connection in std::mem::take(&mut self.queue) {
+            let has_bytes = connection.has_bytes();
+            self.after(State::Queued, GiverEvent::Waited { has_bytes }, connection);
+        }
+        self.looked = Some(Instant::now());
+    }
+
+    /// Queues the connection if it is the giver's after this event, and gives it to its next owner otherwise.
+    fn after(&mut self, state: State, event: GiverEvent, connection: IdleConnection) {
+        let next = state.after(Instant::now(), Event::Giver(event), self.hub.drain().surroundings());
+        match next.owner() {
+            Owner::Giver => self.queue.push_back(connection),
+            Owner::Protocol(_) | Owner::Hub | Owner::Parking | Owner::Taker | Owner::Closer | Owner::Nobody => {
+                Arc::clone(&self.hub).dispatch(next, connection);
             }
         }
-        self.takers[number].waiting = None;
-        let back = self.takers[number].rules.end();
-        back.into_iter().for_each(|connection| self.again(connection));
     }
 
-    /// Another may take it.
-    fn again(&mut self, connection: Resting) {
-        self.queue.push_back(connection);
+    fn hear(&mut self, number: usize) {
+        match self.recipients[number].link().receive_ready(&mut self.buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok((length, _)) if length > 0 => match self.recipients[number].heard(&self.buffer[..length]) {
+                Ok((taken, stay)) => self.answered(taken, stay, GiverEvent::Refused),
+                Err(error) => {
+                    tracing::warn!("invalid handover message of a taker: {error}; its connections are taken back");
+                    self.withdraw(number);
+                }
+            },
+            Ok(_) | Err(_) => self.withdraw(number),
+        }
     }
 
-    /// Nobody takes anything any more.
+    /// Lets go of what is taken, and keeps what is not.
+    fn answered(&mut self, taken: Vec<IdleConnection>, stay: Vec<IdleConnection>, why: GiverEvent) {
+        self.hub.drain().life.tally().handed_over(taken.len());
+        for connection in taken {
+            self.after(State::Offered, GiverEvent::Taken, connection);
+        }
+        for connection in stay {
+            self.after(State::Offered, why, connection);
+        }
+    }
+
+    /// Takes back what has no answer: nothing can be said any more, and all that was said is read.
+    fn withdraw(&mut self, number: usize) {
+        if self.recipients[number].is_lost() {
+            return;
+        }
+        self.recipients[number].withdraw();
+        let (taken, stay) = self.recipients[number].read_last(&mut self.buffer);
+        self.answered(taken, stay, GiverEvent::TakerLost);
+    }
+
+    /// Ends the handover: nobody takes any more.
     async fn give_up(mut self) {
-        let given: u64 = self.takers.iter().map(|taker| taker.rules.given()).sum();
+        let given: u64 = self.recipients.iter().map(Recipient::given).sum();
         tracing::info!(given, "no other worker takes connections any more: what is left is drained here");
         // Unless others have come in this very moment.
         let mut more = None;
-        self.shared.giving.send_if_modified(|exit| {
-            more = self.next.try_recv().ok();
+        self.hub.drain().queue().send_if_modified(|queue| {
+            more = self.end.recipients.try_recv().ok();
             if more.is_none() {
-                *exit = None;
+                *queue = None;
             }
             more.is_none()
         });
-        if let Some(takers) = more {
-            self.takers.extend(takers);
+        if let Some(recipients) = more {
+            self.recipients.extend(recipients);
             return Box::pin(self.run()).await;
         }
-        // Nobody offers any more but who has the sender already.
-        self.offered.close();
-        while let Some(connection) = self.offered.recv().await {
+        // The queue is closed: only those who have its end already offer something.
+        self.end.offered.close();
+        while let Some(connection) = self.end.offered.recv().await {
             self.queue.push_back(connection);
         }
-        self.rest_all();
+        self.give_back();
         // What is still without an answer has it in time, or comes back.
-        let mut buffer = vec![0; PACKET_MAX];
-        let until = Instant::now() + PATIENCE;
-        for number in 0..self.takers.len() {
-            while !self.takers[number].lost && self.takers[number].rules.is_waiting() {
-                let received = self.takers[number].link.receive(&mut buffer);
-                match tokio::time::timeout_at(until.into(), received).await {
-                    Ok(Ok((length, _))) if length > 0 && self.understand(number, &buffer[..length]).is_ok() => {}
-                    _ => self.end(number, &mut buffer),
+        let until = Instant::now() + HANDOVER_STALL;
+        for number in 0..self.recipients.len() {
+            while self.recipients[number].owes_answer() {
+                let received = self.recipients[number].link().receive(&mut self.buffer);
+                let length = match tokio::time::timeout_at(until.into(), received).await {
+                    Ok(Ok((length, _))) => length,
+                    Ok(Err(_)) | Err(_) => 0,
+                };
+                if length == 0 {
+                    self.withdraw(number);
+                    continue;
+                }
+                match self.recipients[number].heard(&self.buffer[..length]) {
+                    Ok((taken, stay)) => self.answered(taken, stay, GiverEvent::Refused),
+                    Err(_) => self.withdraw(number),
                 }
             }
         }
-        self.rest_all();
+        self.give_back();
     }
 
-    fn rest_all(&mut self) {
+    /// Gives what is queued back to the hub.
+    fn give_back(&mut self) {
         for connection in std::mem::take(&mut self.queue) {
-            self.shared.rest(connection);
+            self.after(State::Queued, GiverEvent::NoTaker, connection);
         }
     }
 }
 
-/// Which of the takers has something to say.
-async fn readable(takers: &[Taker]) -> usize {
+/// Waits until one of the takers has said something. Returns its number.
+async fn readable(recipients: &[Recipient]) -> usize {
     std::future::poll_fn(|cx| {
-        let ready = |(_, taker): &(usize, &Taker)| !taker.lost && taker.link.0.poll_read_ready(cx).is_ready();
-        takers.iter().enumerate().find(ready).map_or(Poll::Pending, |(number, _)| Poll::Ready(number))
+        let ready = |(_, recipient): &(usize, &Recipient)| {
+            !recipient.is_lost() && recipient.link().poll_readable(cx).is_ready()
+        };
+        recipients.iter().enumerate().find(ready).map_or(Poll::Pending, |(number, _)| Poll::Ready(number))
     })
     .await
 }

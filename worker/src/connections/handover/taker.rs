@@ -1,30 +1,34 @@
-//! Takes connections over from a worker that drains. See [`gin_shared::handover`].
+//! The taker: receives connections of a worker that drains, and gives them to the hub.
+//!
+//! A connection is the giver's until the commit is sent; nothing is done with its copy before. If the commit cannot be sent, the
+//! giver has the connection back, or is dead and nobody has it: see [`gin_shared::handover`].
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Instant;
 
-use bytes::Bytes;
 use gin_shared::fault;
-use gin_shared::handover::{Carried, FromGiver, FromTaker, Malformed, PACKET_MAX, Protocol, VERSION, decode, encode};
+use gin_shared::handover::{Carried, FromGiver, FromTaker, Malformed, PACKET_MAX, VERSION, decode, encode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::connections::connection::Resting;
-use crate::connections::handover::giver::Link;
-use crate::connections::io::Held;
-use crate::connections::protocol::http1::Shared;
+use crate::connections::context::Dispatch;
+use crate::connections::handover::carried::Received;
+use crate::connections::handover::link::Link;
+use crate::connections::machine::{Event, Owner, State, TakerEvent};
+use crate::connections::room::{Place, Room};
 use crate::connections::transport::RawStream;
 use crate::graceful::Phase;
 
-/// A process that is being ended closes its sockets a little before its pidfd says that it has ended. In seconds.
+/// Seconds to wait for the giver's pidfd: a process that is being ended closes its sockets a little before.
 const DEATH: i64 = 1;
-/// Such errors are told once each.
-pub(crate) const RESETS: u32 = 8;
+/// Number of resets that are passed over: each error is reported once.
+const RESETS: u32 = 8;
 
 /// Takes what comes, until the giver has no more.
-pub(crate) async fn take(socket: OwnedFd, shared: Arc<Shared>) {
+pub(crate) async fn take(socket: OwnedFd, hub: Arc<impl Dispatch>, room: Room) {
     let outcome = match Link::new(socket) {
-        Ok(link) => Taking { link, shared, giver: None, taken: 0 }.run().await,
+        Ok(link) => Taking { link, hub, room, giver: None, taken: 0 }.run().await,
         Err(error) => Err(error),
     };
     match outcome {
@@ -34,27 +38,28 @@ pub(crate) async fn take(socket: OwnedFd, shared: Arc<Shared>) {
     }
 }
 
-struct Taking {
+struct Taking<H> {
     link: Link,
-    shared: Arc<Shared>,
-    giver: Option<Other>,
+    hub: Arc<H>,
+    room: Room,
+    giver: Option<GiverProcess>,
     taken: usize,
 }
 
-/// The giver, as a taker knows it.
-struct Other {
+/// The giver's process, as a taker knows it.
+struct GiverProcess {
     pidfd: OwnedFd,
-    /// Readable if it has taken back what had no answer: before it died, maybe. One of an earlier version sends none.
+    /// Readable if the giver has taken back what had no answer, maybe before it died. A giver of an earlier version sends none.
     withdrawn: Option<OwnedFd>,
 }
 
-/// What came in one packet.
+/// Connections of one packet.
 struct Batch {
     number: u64,
-    connections: Vec<(Carried, RawStream, Bytes, Bytes)>,
+    connections: Vec<Received>,
 }
 
-impl Taking {
+impl<H: Dispatch> Taking<H> {
     async fn run(mut self) -> io::Result<usize> {
         self.link.send_all(&encode(&FromTaker::Hello { version: VERSION }, b"")).await?;
         let mut buffer = vec![0; PACKET_MAX];
@@ -63,7 +68,7 @@ impl Taking {
             let (length, fds) = match self.link.receive(&mut buffer).await {
                 Ok((0, _)) => return Ok(self.taken),
                 Ok(received) => received,
-                // It died with words of ours unread, which Linux tells before what it had sent itself: that comes next, then the end.
+                // The giver died with packets of ours unread. Linux reports that before what it had sent: that comes next, then the end.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset && resets < RESETS => {
                     resets += 1;
                     continue;
@@ -73,7 +78,7 @@ impl Taking {
             let understood = decode::<FromGiver>(&buffer[..length]).and_then(|(message, tail)| match message {
                 FromGiver::Hello { .. } => {
                     let mut fds = fds.into_iter();
-                    self.giver = fds.next().map(|pidfd| Other { pidfd, withdrawn: fds.next() });
+                    self.giver = fds.next().map(|pidfd| GiverProcess { pidfd, withdrawn: fds.next() });
                     Ok(None)
                 }
                 FromGiver::Give { batch, connections } => unpack(batch, connections, fds, tail).map(Some),
@@ -90,40 +95,50 @@ impl Taking {
         }
     }
 
-    /// Takes as many as there is room for. `false`: the giver wants them back.
+    /// Takes as many as there is room for. Returns false if the giver has them back.
     async fn accept(&mut self, batch: Batch) -> io::Result<bool> {
         let _ = fault::at("take.received");
-        let all_held = self.hold(batch.connections.len());
-        let took = FromTaker::Took { batch: batch.number, count: all_held.len() };
-        if let Err(error) = self.link.send_all(&encode(&took, b"")).await {
-            // It has shut the socket down, and has them back; or it is dead without that, and nobody else has them.
-            if !self.nobody_else_has_them().await {
-                tracing::debug!("connections are left to the worker that was to hand them over: {error}");
-                return Ok(false);
+        let places = self.places(batch.connections.len());
+        let took = FromTaker::Took { batch: batch.number, count: places.len() };
+        let event = match self.link.send_all(&encode(&took, b"")).await {
+            Ok(()) => TakerEvent::Committed,
+            Err(error) => {
+                let is_orphan = self.nobody_else_has_them().await;
+                if !is_orphan {
+                    tracing::debug!("connections are left to the worker that was to hand them over: {error}");
+                }
+                TakerEvent::GiverLost { is_orphan }
             }
+        };
+        let around = self.hub.drain().surroundings();
+        let after = |event| State::Received.after(Instant::now(), Event::Taker(event), around);
+        let (next, without_room) = (after(event), after(TakerEvent::NoRoom));
+        if next.owner() == Owner::Nobody {
+            return Ok(false);
         }
-        // From here on they are ours alone.
         let _ = fault::at("take.taken");
-        self.taken += all_held.len();
-        self.shared.life.count_taken_over(all_held.len());
-        for (held, (carried, bare, ahead, session)) in all_held.into_iter().zip(batch.connections) {
-            self.shared.rest(Resting::taken(carried, bare, held, ahead, session));
+        self.taken += places.len();
+        self.hub.drain().life.count_taken_over(places.len());
+        let mut places = places.into_iter();
+        for received in batch.connections {
+            match places.next() {
+                Some(place) => Arc::clone(&self.hub).dispatch(next, received.into_idle(place)),
+                // The giver keeps it.
+                None => debug_assert_eq!(without_room.owner(), Owner::Nobody),
+            }
         }
         let _ = fault::at("take.served");
         Ok(true)
     }
 
-    /// Room, for as many as there is. One that is to end itself has none, unless it hands on what it has.
-    fn hold(&self, wanted: usize) -> Vec<Held> {
-        let phase = self.shared.life.phase();
-        if phase >= Phase::Cut || (phase >= Phase::Draining && !self.shared.is_giving()) {
+    /// Places for as many as there is room for. A worker that is to end itself has none, unless it hands on what it has.
+    fn places(&self, wanted: usize) -> Vec<Place> {
+        let drain = self.hub.drain();
+        let phase = drain.life.phase();
+        if phase >= Phase::Cut || (phase >= Phase::Draining && !drain.is_giving()) {
             return Vec::new();
         }
-        let hold = || {
-            let slot = Arc::clone(&self.shared.slots).try_acquire_owned().ok()?;
-            Some(Held { open: self.shared.life.take_over()?, slot: Some(slot) })
-        };
-        std::iter::repeat_with(hold).take(wanted).map_while(|held| held).collect()
+        std::iter::repeat_with(|| self.room.take_over()).take(wanted).map_while(|place| place).collect()
     }
 
     async fn nobody_else_has_them(&mut self) -> bool {
@@ -143,22 +158,17 @@ impl Taking {
     }
 }
 
-/// Of more connections than descriptors, as many as came: there may be no room for more open files.
+/// Unpacks as many connections as descriptors came: there may be no room for more open files.
 fn unpack(number: u64, all: Vec<Carried>, fds: Vec<OwnedFd>, mut tail: &[u8]) -> Result<Batch, Malformed> {
     if fds.len() > all.len() {
         return Err(Malformed::Unexpected("more descriptors than connections"));
     }
     let mut connections = Vec::new();
-    for (carried, fd) in all.into_iter().zip(fds) {
-        let (ahead, rest) = tail.split_at_checked(carried.ahead).ok_or(Malformed::Short)?;
-        let session = match &carried.protocol {
-            Protocol::Http1 { .. } => 0,
-            Protocol::WebSocket { length, .. } => *length,
-        };
-        let (session, rest) = rest.split_at_checked(session).ok_or(Malformed::Short)?;
+    for (description, fd) in all.into_iter().zip(fds) {
+        let raw = RawStream::adopt(fd).map_err(|_| Malformed::Unexpected("a descriptor that is no connection"))?;
+        let (received, rest) = Received::unpack(description, raw, tail)?;
         tail = rest;
-        let bare = RawStream::adopt(fd).map_err(|_| Malformed::Unexpected("a descriptor that is no connection"))?;
-        connections.push((carried, bare, Bytes::copy_from_slice(ahead), Bytes::copy_from_slice(session)));
+        connections.push(received);
     }
     Ok(Batch { number, connections })
 }

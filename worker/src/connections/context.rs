@@ -1,0 +1,86 @@
+//! The worker as a protocol sees it, and the connection as a request's handler sees it.
+//!
+//! A [`Context`] has the application's router, the state of the drain, and the way back to the hub, which only an upgraded connection
+//! uses: a protocol returns its connection instead. It has neither the parked connections nor the room of the worker.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use axum::Router;
+
+use crate::connections::connection::{ConnectionInfo, IdleConnection};
+use crate::connections::drain_state::DrainState;
+use crate::connections::machine::State;
+
+/// Gives connections to the owners of their next states. The hub does; those below it know no more of it.
+pub(crate) trait Dispatch: Send + Sync + 'static {
+    /// The state of the drain.
+    fn drain(&self) -> &DrainState;
+    /// Gives a connection to the owner of this state.
+    fn dispatch(self: Arc<Self>, state: State, connection: IdleConnection);
+}
+
+/// Everything that serving a connection takes.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) drain: DrainState,
+    pub(crate) router: Router,
+    hub: Weak<dyn Dispatch>,
+}
+
+impl Context {
+    pub(crate) fn new(drain: DrainState, router: Router, hub: Weak<dyn Dispatch>) -> Self {
+        Self { drain, router, hub }
+    }
+
+    /// Gives back a connection whose handler has left it.
+    pub(crate) fn give_back(&self, connection: IdleConnection) {
+        // The hub lives until the cut; after it nothing is kept.
+        if let Some(hub) = self.hub.upgrade() {
+            hub.dispatch(State::Resting, connection);
+        }
+    }
+}
+
+/// A connection, as an extension of its requests.
+#[derive(Debug, Clone)]
+pub struct Connection(Arc<(ConnectionInfo, Arc<Context>)>);
+
+impl Connection {
+    pub(crate) fn new(info: ConnectionInfo, context: &Arc<Context>) -> Self {
+        Self(Arc::new((info, Arc::clone(context))))
+    }
+
+    /// Name of the listener that accepted the connection.
+    #[must_use]
+    pub fn listener(&self) -> &str {
+        &self.0.0.listener
+    }
+
+    /// The moment at which the connection was accepted, by whichever worker.
+    #[must_use]
+    pub fn opened(&self) -> Instant {
+        self.0.0.opened
+    }
+
+    /// The client's address, over TCP: the proxy's, if there is one. See [`crate::ClientIp`].
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.0.0.peer
+    }
+
+    /// True if another worker had the connection before.
+    #[must_use]
+    pub fn is_taken_over(&self) -> bool {
+        self.0.0.is_taken_over
+    }
+
+    pub(crate) fn info(&self) -> &ConnectionInfo {
+        &self.0.0
+    }
+
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.0.1
+    }
+}

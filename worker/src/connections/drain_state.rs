@@ -1,0 +1,79 @@
+//! The worker's drain as its connections see it: whether it has begun, and whether other workers take connections.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::config::Timeouts;
+use crate::connections::connection::IdleConnection;
+use crate::connections::handover::queue::HandoverQueue;
+use crate::connections::machine::{Drain, Surroundings};
+use crate::graceful::{Life, Phase};
+
+/// State of a worker's drain, with the limits of time that hold for every connection.
+#[derive(Debug)]
+pub(crate) struct DrainState {
+    pub(crate) life: Life,
+    pub(crate) timeouts: Timeouts,
+    /// The queue to the giver, while others take.
+    queue: watch::Sender<Option<HandoverQueue>>,
+    began: OnceLock<Instant>,
+}
+
+impl DrainState {
+    pub(crate) fn new(life: Life, timeouts: Timeouts) -> Self {
+        Self { life, timeouts, queue: watch::Sender::new(None), began: OnceLock::new() }
+    }
+
+    /// True if other workers take what can be handed over.
+    pub(crate) fn is_giving(&self) -> bool {
+        self.queue.borrow().is_some()
+    }
+
+    /// The worker around a connection, for the machine.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        let phase = self.life.phase();
+        let drain = match phase {
+            Phase::Waiting | Phase::Serving | Phase::LameDuck => Drain::No,
+            Phase::Draining => Drain::Draining,
+            Phase::Cut => Drain::Cut,
+        };
+        Surroundings { drain, has_takers: self.is_giving() }
+    }
+
+    /// Begins the drain: all connections hear of it.
+    pub(crate) fn begin(&self) {
+        self.began.get_or_init(Instant::now);
+        self.life.reach(Phase::Draining);
+    }
+
+    /// True if an answer is to say that it is the connection's last. A connection that never pauses cannot be handed over: it is told
+    /// when most of the time is over.
+    pub(crate) fn ends_connections(&self) -> bool {
+        let is_late = |began: &Instant| began.elapsed() > self.timeouts.shutdown / 4 * 3;
+        self.began.get().is_some_and(|began| is_late(began) || !self.is_giving())
+    }
+
+    /// Queues a connection for other workers. Gives it back if nobody takes.
+    pub(crate) fn offer(&self, connection: IdleConnection) -> Option<IdleConnection> {
+        let unsent = match self.queue.borrow().as_ref() {
+            None => return Some(connection),
+            Some(queue) => queue.offer(connection)?,
+        };
+        self.queue.send_if_modified(|queue| queue.take_if(|queue| queue.is_closed()).is_some());
+        Some(unsent)
+    }
+
+    /// The queue, for the giver, which opens and closes it.
+    pub(crate) fn queue(&self) -> &watch::Sender<Option<HandoverQueue>> {
+        &self.queue
+    }
+
+    /// A part of `timeouts.idle_grace`, by chance: clients that are closed come back, and should not do so all at once.
+    pub(crate) fn spread_grace(&self) -> Duration {
+        use std::hash::{BuildHasher, RandomState};
+        let random = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or_default();
+        self.timeouts.idle_grace.mul_f64(f64::from(random) / f64::from(u32::MAX))
+    }
+}

@@ -1,0 +1,98 @@
+//! A connection as it travels between two workers: its description, its bytes, its descriptor.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gin_shared::handover::{BYTES_MAX, Carried, Doing, Malformed, PACKET_MAX, Protocol, VERSION};
+
+use crate::connections::activity::Progress;
+use crate::connections::connection::{ConnectionInfo, IdleConnection, WebSocketSession};
+use crate::connections::machine::HandoverHold;
+use crate::connections::room::Place;
+use crate::connections::transport::RawStream;
+
+/// Largest size of a description in a packet, in bytes, without its names.
+const DESCRIPTION_MAX: usize = 512;
+/// Largest growth of a byte of a name in JSON.
+const ESCAPED: usize = 6;
+
+/// Describes a connection for a packet.
+pub(crate) fn describe(connection: &IdleConnection, now: Instant) -> Carried {
+    let protocol = match &connection.session {
+        Some(session) => Protocol::WebSocket { name: session.name.to_string(), length: session.state.len() },
+        None => Protocol::Http1 { doing: connection.progress.doing },
+    };
+    Carried {
+        version: VERSION,
+        listener: connection.info.listener.to_string(),
+        protocol,
+        since_ms: millis(now.saturating_duration_since(connection.progress.since)),
+        age_ms: millis(now.saturating_duration_since(connection.info.opened)),
+        requests: connection.progress.requests,
+        ahead: connection.ahead.len(),
+    }
+}
+
+/// The bytes that follow the description: those that were read ahead, then the session.
+pub(crate) fn bytes(connection: &IdleConnection) -> impl Iterator<Item = u8> {
+    let session = connection.session.as_ref().map(|session| session.state.iter().copied());
+    connection.ahead.iter().copied().chain(session.into_iter().flatten())
+}
+
+/// The room that a connection needs in a packet, in bytes. `None` if it does not fit into any.
+pub(crate) fn needed(connection: &IdleConnection) -> Option<usize> {
+    let (name, session) = connection.session.as_ref().map_or((0, 0), |s| (s.name.len(), s.state.len()));
+    let length = connection.ahead.len() + session;
+    let names = connection.info.listener.len() + name;
+    let needed = length + names * ESCAPED + DESCRIPTION_MAX;
+    (length <= BYTES_MAX && needed <= PACKET_MAX).then_some(needed)
+}
+
+/// A connection that was received, and not accepted yet.
+#[derive(Debug)]
+pub(crate) struct Received {
+    description: Carried,
+    raw: RawStream,
+    ahead: Bytes,
+    session: Bytes,
+}
+
+impl Received {
+    /// Takes the connection's bytes off the packet's tail. Returns the rest of the tail, too.
+    pub(crate) fn unpack(description: Carried, raw: RawStream, tail: &[u8]) -> Result<(Self, &[u8]), Malformed> {
+        let (ahead, tail) = tail.split_at_checked(description.ahead).ok_or(Malformed::Short)?;
+        let length = match &description.protocol {
+            Protocol::Http1 { .. } => 0,
+            Protocol::WebSocket { length, .. } => *length,
+        };
+        let (session, tail) = tail.split_at_checked(length).ok_or(Malformed::Short)?;
+        let (ahead, session) = (Bytes::copy_from_slice(ahead), Bytes::copy_from_slice(session));
+        Ok((Self { description, raw, ahead, session }, tail))
+    }
+
+    /// Makes it a connection of this worker.
+    pub(crate) fn into_idle(self, place: Place) -> IdleConnection {
+        let Self { description, raw, ahead, session: state } = self;
+        let now = Instant::now();
+        let ago = |ms| now.checked_sub(Duration::from_millis(ms)).unwrap_or(now);
+        let (doing, session) = match description.protocol {
+            Protocol::Http1 { doing } => (doing, None),
+            Protocol::WebSocket { name, .. } => {
+                (Doing::Idle, Some(Box::new(WebSocketSession { name: name.into(), state })))
+            }
+        };
+        let progress = Progress { doing, since: ago(description.since_ms), requests: description.requests };
+        let info = ConnectionInfo {
+            listener: description.listener.into(),
+            opened: ago(description.age_ms),
+            peer: raw.peer(),
+            is_taken_over: true,
+            hold: HandoverHold::None,
+        };
+        IdleConnection { raw, place, info, progress, ahead, session }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

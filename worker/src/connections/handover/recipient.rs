@@ -1,0 +1,165 @@
+//! One taker, as the giver sees it: its socket, what is offered to it, and how long an answer is awaited.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use gin_shared::fault;
+use gin_shared::handover::{FromGiver, FromTaker, Giver as Rules, Malformed, VERSION, WINDOW, decode, encode};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+use crate::connections::connection::IdleConnection;
+use crate::connections::handover::carried;
+use crate::connections::handover::link::Link;
+use crate::connections::machine::HOLD;
+
+/// Longest silence of a taker that owes an answer.
+pub(crate) const HANDOVER_STALL: Duration = Duration::from_secs(5);
+
+/// One taker.
+#[derive(Debug)]
+pub(crate) struct Recipient {
+    link: Link,
+    /// Written to when what has no answer is taken back. A taker can read it even when this process is dead.
+    withdrawn: OwnedFd,
+    rules: Rules<IdleConnection>,
+    /// The moment since which an answer is awaited.
+    waiting: Option<Instant>,
+    standing: Standing,
+}
+
+/// Use of a taker to the giver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It may be offered more.
+    Takes,
+    /// Others take in its place; its answers are still awaited.
+    Replaced,
+    /// Nothing more is heard of it.
+    Lost,
+}
+
+impl Recipient {
+    /// Greets the taker at the other end.
+    pub(crate) fn greet(socket: OwnedFd) -> io::Result<Self> {
+        let link = Link::new(socket)?;
+        let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+        let withdrawn = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let hello = encode(&FromGiver::Hello { version: VERSION }, b"");
+        link.send_first(&hello, &[own.as_fd(), withdrawn.as_fd()])?;
+        let (rules, waiting) = (Rules::default(), Some(Instant::now()));
+        Ok(Self { link, withdrawn, rules, waiting, standing: Standing::Takes })
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.standing == Standing::Lost
+    }
+
+    /// True if it may be offered more, now or later.
+    pub(crate) fn is_of_use(&self) -> bool {
+        self.standing == Standing::Takes && !self.rules.is_full()
+    }
+
+    /// True if it is one of those to choose from. A slow taker is waited for a while, or the fastest would have all connections.
+    pub(crate) fn may_be_next(&self) -> bool {
+        self.is_of_use() && self.waiting.is_none_or(|since| since.elapsed() < HOLD)
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.rules.has_room()
+    }
+
+    /// True if an answer of it is awaited.
+    pub(crate) fn owes_answer(&self) -> bool {
+        !self.is_lost() && self.rules.is_waiting()
+    }
+
+    /// True if it has been silent for too long.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.waiting.is_some_and(|since| since.elapsed() > HANDOVER_STALL)
+    }
+
+    /// The end of its patience.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.waiting.map(|since| since + HANDOVER_STALL)
+    }
+
+    /// Number of connections that it has, or is offered.
+    pub(crate) fn load(&self) -> u64 {
+        self.rules.load()
+    }
+
+    /// Number of connections that it has taken.
+    pub(crate) fn given(&self) -> u64 {
+        self.rules.given()
+    }
+
+    /// Other takers have come in its place.
+    pub(crate) fn replace(&mut self) {
+        self.standing = Standing::Replaced;
+    }
+
+    /// Sends a batch. It is still the giver's if that fails.
+    pub(crate) fn send(&self, batch: &[IdleConnection]) -> io::Result<()> {
+        fault::at("give.send")?;
+        let now = Instant::now();
+        let connections = batch.iter().map(|connection| carried::describe(connection, now)).collect();
+        let tail: Vec<u8> = batch.iter().flat_map(carried::bytes).collect();
+        let fds: Vec<BorrowedFd<'_>> = batch.iter().map(|connection| connection.raw.as_fd()).collect();
+        let give = FromGiver::Give { batch: self.rules.next_batch(), connections };
+        self.link.send(&encode(&give, &tail), &fds)
+    }
+
+    /// Keeps a batch that was sent until it is answered.
+    pub(crate) fn offered(&mut self, batch: Vec<IdleConnection>) {
+        self.rules.offered(batch);
+        self.waiting.get_or_insert_with(Instant::now);
+    }
+
+    /// Handles a packet. Returns the connections that are the taker's now, and those that stay.
+    pub(crate) fn heard(&mut self, packet: &[u8]) -> Result<(Vec<IdleConnection>, Vec<IdleConnection>), Malformed> {
+        let _ = fault::at("give.heard");
+        let (message, _) = decode::<FromTaker>(packet)?;
+        let (taken, stay) = self.rules.heard(&message)?;
+        self.waiting = self.rules.is_waiting().then(Instant::now);
+        Ok((taken, stay))
+    }
+
+    /// Lets the taker's later commits fail. What it sent before can still be read, with [`Self::read_last`].
+    pub(crate) fn withdraw(&mut self) {
+        self.standing = Standing::Lost;
+        self.waiting = None;
+        self.link.shut_down();
+        // A taker that comes when this process is dead knows by it that its copies are old.
+        let marked = rustix::io::write(&self.withdrawn, &1_u64.to_ne_bytes());
+        debug_assert!(marked.is_ok(), "{marked:?}");
+        let _ = fault::at("give.withdrawn");
+    }
+
+    /// Reads what the taker sent before the end. Returns the connections that are the taker's, and those that stay.
+    pub(crate) fn read_last(&mut self, buffer: &mut [u8]) -> (Vec<IdleConnection>, Vec<IdleConnection>) {
+        let (mut taken, mut stay) = (Vec::new(), Vec::new());
+        for _ in 0..WINDOW * 2 {
+            match self.link.receive_now(buffer) {
+                Ok((length, _)) if length > 0 => match self.heard(&buffer[..length]) {
+                    Ok((more_taken, more_stay)) => {
+                        taken.extend(more_taken);
+                        stay.extend(more_stay);
+                    }
+                    Err(_) => break,
+                },
+                // A taker that died with packets of ours unread: the reset is reported before what it sent.
+                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted) => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+        self.waiting = None;
+        stay.extend(self.rules.end());
+        (taken, stay)
+    }
+}

@@ -1,0 +1,180 @@
+//! The hub: every connection that its owner is done with comes here, and goes to the next owner.
+//!
+//! Protocols return how a connection left, parking and giver hand back what woke up or was not taken, the taker brings what it took.
+//! The machine decides; the hub carries the connection: to a protocol, to be parked, to be offered, to be closed. Nobody else has
+//! the whole: the parts below see a [`Context`], or the hub as a [`Dispatch`].
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use axum::Router;
+
+use crate::config::Timeouts;
+use crate::connections::activity::Activity;
+use crate::connections::connection::{ActiveConnection, IdleConnection, WebSocketSession};
+use crate::connections::context::{Context, Dispatch};
+use crate::connections::drain_state::DrainState;
+use crate::connections::handover::{giver, taker};
+use crate::connections::io::Io;
+use crate::connections::machine::{Event, HandoverHold, HubEvent, Owner, State};
+use crate::connections::parking::{self, ParkedConnections};
+use crate::connections::protocol::{self, Left};
+use crate::connections::room::Room;
+use crate::graceful::{Life, Phase};
+
+/// Takes up sessions of upgraded connections.
+pub(crate) trait Sessions: Send + Sync + fmt::Debug + 'static {
+    /// Serves a connection with its session, in a task of its own.
+    fn resume(&self, connection: ActiveConnection, session: WebSocketSession, context: &Arc<Context>);
+}
+
+/// The connections of one worker.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    context: Arc<Context>,
+    room: Room,
+    parked: Arc<ParkedConnections>,
+    sessions: Arc<dyn Sessions>,
+}
+
+impl Hub {
+    /// Starts a hub with room for so many connections. Its first task runs until the cut.
+    pub(crate) fn start(
+        timeouts: Timeouts,
+        life: Life,
+        router: Router,
+        sessions: Arc<dyn Sessions>,
+        places: usize,
+    ) -> io::Result<Arc<Self>> {
+        let parked = Arc::new(ParkedConnections::new()?);
+        let room = Room::new(life.clone(), places);
+        let hub = Arc::new_cyclic(|hub: &Weak<Self>| {
+            let context = Arc::new(Context::new(DrainState::new(life, timeouts), router, hub.clone()));
+            Self { context, room, parked, sessions }
+        });
+        tokio::spawn(parking::run(Arc::clone(&hub.parked), Arc::clone(&hub)));
+        Ok(hub)
+    }
+
+    pub(crate) fn life(&self) -> &Life {
+        &self.context.drain.life
+    }
+
+    /// Room for connections.
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// Begins the drain: nothing is accepted any more, and all connections hear of it.
+    pub(crate) fn begin_drain(&self) {
+        self.context.drain.begin();
+    }
+
+    /// Hands over what pauses, from now on to the workers at the other ends of these sockets.
+    pub(crate) fn hand_over(self: &Arc<Self>, sockets: Vec<OwnedFd>) {
+        giver::give(self, sockets);
+    }
+
+    /// Takes over connections of a worker that drains, which come over this socket.
+    pub(crate) fn take_over(self: &Arc<Self>, socket: OwnedFd) {
+        drop(tokio::spawn(taker::take(socket, Arc::clone(self), self.room.clone())));
+    }
+
+    /// Serves an active connection, in a task of its own.
+    pub(crate) fn serve(self: Arc<Self>, connection: ActiveConnection) {
+        drop(tokio::spawn(self.serve_until_it_leaves(connection)));
+    }
+
+    async fn serve_until_it_leaves(self: Arc<Self>, connection: ActiveConnection) {
+        match protocol::serve(connection, &self.context).await {
+            Left::Paused(connection) => match connection.into_idle() {
+                Ok(connection) => self.arrived(connection),
+                Err(error) => lost(&error),
+            },
+            // Its handler brings it back, or closes it.
+            Left::Upgraded | Left::Closed => {}
+        }
+    }
+
+    /// Decides where a connection goes that nobody has.
+    fn arrived(self: Arc<Self>, mut connection: IdleConnection) {
+        let now = Instant::now();
+        let mut event = HubEvent::Arrived;
+        loop {
+            let state =
+                State::Resting.after(now, Event::Hub(event, connection.idle()), self.context.drain.surroundings());
+            (connection, event) = match state.owner() {
+                Owner::Giver => match self.context.drain.offer(connection) {
+                    None => return,
+                    Some(back) => (back, HubEvent::QueueClosed),
+                },
+                Owner::Parking => match self.park(connection, now) {
+                    None => return,
+                    Some(back) => (back, HubEvent::CannotPark),
+                },
+                Owner::Protocol(hold) => return self.serve_idle(connection, hold),
+                Owner::Closer => return self.close(connection),
+                // The machine leaves nothing at the hub.
+                Owner::Hub | Owner::Taker | Owner::Nobody => return drop(connection),
+            };
+        }
+    }
+
+    /// Parks a connection. Gives it back if that cannot be done.
+    fn park(&self, connection: IdleConnection, now: Instant) -> Option<IdleConnection> {
+        let back = self.parked.park(connection, &self.context.drain.timeouts, now);
+        // Others may have begun to take just now, after the parked connections were sent to them.
+        if back.is_none() && self.context.drain.is_giving() {
+            self.parked.look();
+        }
+        back
+    }
+
+    /// Serves an idle connection, which keeps this hold meanwhile.
+    fn serve_idle(self: Arc<Self>, mut connection: IdleConnection, hold: HandoverHold) {
+        connection.info.hold = hold;
+        let session = connection.session.take();
+        match (connection.into_active(), session) {
+            (Ok(connection), None) => self.serve(connection),
+            (Ok(connection), Some(session)) => self.sessions.resume(connection, *session, &self.context),
+            (Err(error), _) => lost(&error),
+        }
+    }
+
+    /// Closes a connection on which nothing has come in its time.
+    fn close(&self, connection: IdleConnection) {
+        let context = Arc::clone(&self.context);
+        tokio::spawn(async move {
+            let Ok(connection) = connection.into_active() else { return };
+            let ActiveConnection { stream, place, progress, ahead, .. } = connection;
+            let io = Io::new(stream, place, ahead, Arc::new(Activity::resume(&progress)));
+            if context.drain.life.phase() >= Phase::Draining {
+                context.drain.life.tally().closes();
+            }
+            protocol::close(io, &context).await;
+        });
+    }
+}
+
+impl Dispatch for Hub {
+    fn drain(&self) -> &DrainState {
+        &self.context.drain
+    }
+
+    fn dispatch(self: Arc<Self>, state: State, connection: IdleConnection) {
+        match state.owner() {
+            Owner::Protocol(hold) => self.serve_idle(connection, hold),
+            // One that is parked or queued comes here only to be parked or queued again: the hub decides anew.
+            Owner::Hub | Owner::Parking | Owner::Giver => self.arrived(connection),
+            Owner::Closer => self.close(connection),
+            Owner::Taker | Owner::Nobody => drop(connection),
+        }
+    }
+}
+
+fn lost(error: &io::Error) {
+    tracing::warn!("cannot register a connection with the runtime: {error}; the connection is closed");
+}

@@ -1,0 +1,341 @@
+//! The life of one connection, without I/O or clock: a state, an event, and the state that follows.
+//!
+//! | state | means | owner | left by |
+//! |---|---|---|---|
+//! | Accepted | the kernel gave it to this worker, or it has said nothing yet; its first bytes are awaited | protocol | its first request, a pause, its deadline |
+//! | Active | a protocol serves it, or the handler to which it was upgraded | protocol | a pause, its end, its deadline |
+//! | Resting | its protocol has given it back; the hub decides at once | hub | `Arrived` |
+//! | Parked | idle, a descriptor in one epoll | parking | bytes, the client's end, its deadline, takers that come |
+//! | Queued | waits for a taker with room | giver | sent, served after all, or no taker is left |
+//! | Offered | sent to a taker, which has not answered; nobody touches it | giver | the taker's commit, its refusal, its loss |
+//! | Received | another worker offers it to this one; nobody touches it | taker | the commit, or the loss of the giver |
+//! | Handed over | another worker has it; the copy here is dropped | nobody | |
+//! | Closing | our side is closed; the client's end is awaited for a second | closer | the client's end, its deadline |
+//! | Closed | the socket is closed | nobody | |
+//!
+//! ```text
+//!   kernel --> Accepted --> Active --> Resting --> Parked --> Closing --> Closed
+//!                 |           ^  ^       ^  |  \     | |
+//!                 +-----------|--|-------+  |   \    | +-- takers came: Resting
+//!                             |  +----------|----\---+     bytes: Active
+//!                             |             v     `------- nobody can park or take it: Active
+//!                             +---------- Queued <--> Offered --> Handed over
+//!   other worker --> Received --> Resting
+//! ```
+//!
+//! What holds after each event (`walk` tries all orders, with the death of either side in between):
+//!
+//! 1. A connection has exactly one owner; between the taker's commit and the giver's hearing of it, the taker.
+//! 2. Bytes that came are answered, unless a cut or the owner's death comes first. No connection is closed with bytes in it.
+//! 3. Something is always awaited: a deadline, bytes, or an answer.
+//! 4. Nothing is lost when a taker dies before its commit. When the giver dies after it, the taker keeps the connection.
+//! 5. A hold ends: by an answered request, or after [`HOLD`].
+//!
+//! The hub, parking, giver, taker and the protocols perform it: they say what happened to a connection in which state, and give
+//! the connection to the owner of the next one. Not here: how long a client may take for a request or an answer, which only
+//! its protocol knows (`activity`).
+
+// Each case is named: a new one must be looked at wherever it is handled.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod walk;
+
+use std::time::Instant;
+
+use gin_shared::handover::Doing;
+
+use crate::config::Timeouts;
+
+mod hold;
+
+pub(crate) use hold::{HOLD, HandoverHold};
+
+/// State of a connection in one worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum State {
+    Accepted(HandoverHold),
+    Active(HandoverHold),
+    Resting,
+    Parked,
+    Queued,
+    Offered,
+    Received,
+    HandedOver,
+    Closing,
+    Closed,
+}
+
+/// The part of a worker that has a connection in its hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A protocol, or the handler of an upgraded connection.
+    Protocol(HandoverHold),
+    Hub,
+    Parking,
+    Giver,
+    Taker,
+    Closer,
+    /// Another worker, or nobody at all: what is left here is dropped.
+    Nobody,
+}
+
+/// Something that happens to a connection, sorted by whose doing it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Event {
+    Client(ClientEvent),
+    Protocol(ProtocolEvent),
+    Hub(HubEvent, Idle),
+    /// The connection's deadline has come. `has_bytes`: something has come in this very moment.
+    Deadline {
+        has_bytes: bool,
+    },
+    Worker(WorkerEvent),
+    Giver(GiverEvent),
+    Taker(TakerEvent),
+}
+
+/// Events of the client, seen by whoever watches the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ClientEvent {
+    /// Bytes have come, or the client has left: only reading tells which.
+    Readable,
+    /// The client has left.
+    Left,
+}
+
+/// Events of the protocol that serves the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ProtocolEvent {
+    /// Nothing of the connection is on its way through the protocol: it could be taken out now. `served`: a request was
+    /// answered since this protocol has it.
+    Paused { served: bool },
+    /// The pause has lasted for `timeouts.park_after`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a protocol answers it by returning the connection"))]
+    Idle,
+    /// The protocol has ended, and the connection with it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the connection is gone when its protocol says so"))]
+    Ended,
+}
+
+/// Events at the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum HubEvent {
+    /// The connection has come back.
+    Arrived,
+    /// It could not be queued: the giver ended in this very moment.
+    QueueClosed,
+    /// It could not be parked.
+    CannotPark,
+}
+
+/// A connection that nobody serves, as the hub looks at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Idle {
+    pub(crate) hold: HandoverHold,
+    /// True if bytes were read from the client that nobody has answered.
+    pub(crate) has_read_ahead: bool,
+    /// True for a session of an upgraded connection, which its handler must watch.
+    pub(crate) is_session: bool,
+}
+
+/// Events of the worker as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum WorkerEvent {
+    /// The drain begins, takers came, or the last one is gone: [`Surroundings`] say which.
+    Changed,
+    /// The time of the drain is over.
+    Cut,
+}
+
+/// Events of a connection that is handed over, at the giver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum GiverEvent {
+    /// It was sent to a taker.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a whole batch is sent at once"))]
+    Sent,
+    /// What it carries does not fit into a packet.
+    TooLarge,
+    /// No taker had room for it for a while. `has_bytes`: the client has said something.
+    Waited { has_bytes: bool },
+    /// There is no taker any more, and none came for a while.
+    NoTaker,
+    /// The taker has committed.
+    Taken,
+    /// The taker has no room for it.
+    Refused,
+    /// The taker is dead or silent, and has not committed.
+    TakerLost,
+}
+
+/// Events of a connection that is handed over, at the taker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum TakerEvent {
+    /// The commit was sent.
+    Committed,
+    /// There is no room for it here.
+    NoRoom,
+    /// The commit could not be sent. `is_orphan`: the giver is dead, and had not taken the connection back.
+    GiverLost { is_orphan: bool },
+}
+
+/// The worker around a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Surroundings {
+    pub(crate) drain: Drain,
+    /// True if other workers take connections.
+    pub(crate) has_takers: bool,
+}
+
+/// How far a worker's drain has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Drain {
+    No,
+    Draining,
+    Cut,
+}
+
+impl State {
+    /// The owner of a connection in this state.
+    pub(crate) fn owner(self) -> Owner {
+        match self {
+            Self::Accepted(hold) | Self::Active(hold) => Owner::Protocol(hold),
+            Self::Resting => Owner::Hub,
+            Self::Parked => Owner::Parking,
+            Self::Queued | Self::Offered => Owner::Giver,
+            Self::Received => Owner::Taker,
+            Self::Closing => Owner::Closer,
+            Self::HandedOver | Self::Closed => Owner::Nobody,
+        }
+    }
+
+    /// The state that follows. An event that a state does not know leaves it as it is.
+    pub(crate) fn after(self, now: Instant, event: Event, around: Surroundings) -> Self {
+        match self {
+            Self::Accepted(hold) | Self::Active(hold) => self.served(now, hold, event, around),
+            Self::Resting => Self::rested(event, around),
+            Self::Parked => Self::parked(event, around),
+            Self::Queued => Self::queued(now, event),
+            Self::Offered => Self::offered(event),
+            Self::Received => Self::received(event),
+            Self::Closing => Self::closing(event),
+            Self::HandedOver | Self::Closed => self,
+        }
+    }
+
+    /// A protocol has the connection: what the client does is its business.
+    fn served(self, now: Instant, hold: HandoverHold, event: Event, around: Surroundings) -> Self {
+        match event {
+            Event::Client(ClientEvent::Readable) => Self::Active(hold),
+            Event::Protocol(ProtocolEvent::Paused { served }) => {
+                let leaves = around.drain != Drain::No && around.has_takers && hold.is_over(served, now);
+                if leaves { Self::Resting } else { self }
+            }
+            Event::Protocol(ProtocolEvent::Idle) => Self::Resting,
+            Event::Protocol(ProtocolEvent::Ended) | Event::Worker(WorkerEvent::Cut) => Self::Closed,
+            Event::Deadline { has_bytes: true } => self,
+            Event::Deadline { has_bytes: false } => Self::Closing,
+            // The protocol reads the end, and hears of a drain at its next pause.
+            Event::Client(ClientEvent::Left) | Event::Worker(WorkerEvent::Changed) => self,
+            // It is neither at the hub nor between two workers.
+            Event::Hub(..) | Event::Giver(_) | Event::Taker(_) => self,
+        }
+    }
+
+    /// The hub decides, at once.
+    fn rested(event: Event, around: Surroundings) -> Self {
+        match event {
+            Event::Worker(WorkerEvent::Cut) => Self::Closed,
+            Event::Hub(..) if around.drain == Drain::Cut => Self::Closed,
+            Event::Hub(HubEvent::Arrived, idle) if idle.hold == HandoverHold::None && around.has_takers => Self::Queued,
+            Event::Hub(HubEvent::Arrived | HubEvent::QueueClosed, idle) => {
+                // Only a descriptor can be parked.
+                let is_bare = !idle.has_read_ahead && !idle.is_session;
+                if is_bare { Self::Parked } else { Self::Active(idle.hold) }
+            }
+            Event::Hub(HubEvent::CannotPark, idle) => Self::Active(idle.hold),
+            // Nobody watches it in this moment.
+            Event::Client(_) | Event::Deadline { .. } | Event::Worker(WorkerEvent::Changed) => Self::Resting,
+            Event::Protocol(_) | Event::Giver(_) | Event::Taker(_) => Self::Resting,
+        }
+    }
+
+    fn parked(event: Event, around: Surroundings) -> Self {
+        match event {
+            Event::Client(ClientEvent::Readable | ClientEvent::Left) => Self::Active(HandoverHold::None),
+            Event::Deadline { has_bytes: true } => Self::Active(HandoverHold::None),
+            Event::Deadline { has_bytes: false } => Self::Closing,
+            Event::Worker(WorkerEvent::Cut) => Self::Closed,
+            Event::Worker(WorkerEvent::Changed) => {
+                let leaves = around.drain != Drain::No && around.has_takers;
+                if leaves { Self::Resting } else { Self::Parked }
+            }
+            Event::Protocol(_) | Event::Hub(..) | Event::Giver(_) | Event::Taker(_) => Self::Parked,
+        }
+    }
+
+    fn queued(now: Instant, event: Event) -> Self {
+        match event {
+            Event::Giver(GiverEvent::Sent) => Self::Offered,
+            Event::Giver(GiverEvent::TooLarge | GiverEvent::Waited { has_bytes: true }) => {
+                Self::Active(HandoverHold::Since(now))
+            }
+            Event::Giver(GiverEvent::Waited { has_bytes: false }) => Self::Queued,
+            Event::Giver(GiverEvent::NoTaker) => Self::Resting,
+            Event::Worker(WorkerEvent::Cut) => Self::Closed,
+            // Answers are about what was sent. The giver hears of the worker's takers itself, and looks at the client now and then.
+            Event::Giver(GiverEvent::Taken | GiverEvent::Refused | GiverEvent::TakerLost) => Self::Queued,
+            Event::Client(_) | Event::Deadline { .. } | Event::Worker(WorkerEvent::Changed) => Self::Queued,
+            Event::Protocol(_) | Event::Hub(..) | Event::Taker(_) => Self::Queued,
+        }
+    }
+
+    fn offered(event: Event) -> Self {
+        match event {
+            Event::Giver(GiverEvent::Taken) => Self::HandedOver,
+            Event::Giver(GiverEvent::Refused | GiverEvent::TakerLost) => Self::Queued,
+            Event::Worker(WorkerEvent::Cut) => Self::Closed,
+            // It may be the taker's already: only an answer, or the end of the socket to the taker, says more.
+            Event::Giver(GiverEvent::Sent | GiverEvent::TooLarge | GiverEvent::Waited { .. } | GiverEvent::NoTaker) => {
+                Self::Offered
+            }
+            Event::Client(_) | Event::Deadline { .. } | Event::Worker(WorkerEvent::Changed) => Self::Offered,
+            Event::Protocol(_) | Event::Hub(..) | Event::Taker(_) => Self::Offered,
+        }
+    }
+
+    fn received(event: Event) -> Self {
+        match event {
+            Event::Taker(TakerEvent::Committed | TakerEvent::GiverLost { is_orphan: true }) => Self::Resting,
+            Event::Taker(TakerEvent::NoRoom | TakerEvent::GiverLost { is_orphan: false }) => Self::Closed,
+            Event::Worker(WorkerEvent::Cut) => Self::Closed,
+            // It is the giver's until the commit.
+            Event::Client(_) | Event::Deadline { .. } | Event::Worker(WorkerEvent::Changed) => Self::Received,
+            Event::Protocol(_) | Event::Hub(..) | Event::Giver(_) => Self::Received,
+        }
+    }
+
+    fn closing(event: Event) -> Self {
+        match event {
+            Event::Client(ClientEvent::Left) | Event::Deadline { .. } => Self::Closed,
+            Event::Protocol(ProtocolEvent::Ended) | Event::Worker(WorkerEvent::Cut) => Self::Closed,
+            // What still comes is read and thrown away: our side is closed.
+            Event::Client(ClientEvent::Readable) | Event::Worker(WorkerEvent::Changed) => Self::Closing,
+            Event::Protocol(ProtocolEvent::Paused { .. } | ProtocolEvent::Idle) => Self::Closing,
+            Event::Hub(..) | Event::Giver(_) | Event::Taker(_) => Self::Closing,
+        }
+    }
+}
+
+/// The deadline of a parked connection: `timeouts.read` for the first request, `timeouts.idle` for a further one. In a drain
+/// without takers, which began at `grace_from`, it is `timeouts.idle_grace`, if that ends earlier.
+pub(crate) fn parked_until(doing: Doing, since: Instant, timeouts: &Timeouts, grace_from: Option<Instant>) -> Instant {
+    let patience = match doing {
+        Doing::Fresh | Doing::Head => timeouts.read,
+        Doing::Idle => timeouts.idle,
+    };
+    let at = since + patience;
+    grace_from.map_or(at, |from| at.min(from.max(since) + timeouts.idle_grace))
+}

@@ -1,0 +1,52 @@
+//! The first bytes of a connection: they tell HTTP/2 from HTTP/1.1.
+
+use crate::connections::activity::Due;
+use crate::connections::io::Io;
+use crate::connections::protocol::timer::Timer;
+
+/// First bytes of an HTTP/2 client (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Protocol of a client.
+#[derive(Debug)]
+pub(super) enum Sniffed {
+    Http1,
+    Http2,
+    /// Too few bytes have come to know, and the connection leaves.
+    Paused,
+    /// Nothing came in time, or the client has left.
+    Nothing,
+}
+
+/// Reads until the protocol is clear, and puts back what was read.
+pub(super) async fn sniff(io: &mut Io, timer: &mut Timer<'_>) -> Sniffed {
+    let mut start = [0; PREFACE.len()];
+    let mut length = 0;
+    let sniffed = loop {
+        if start[..length] != PREFACE[..length] {
+            break Sniffed::Http1;
+        }
+        if length == PREFACE.len() {
+            break Sniffed::Http2;
+        }
+        let leaves = timer.pause_check().is_some_and(|check| check.leaves(false));
+        tokio::select! {
+            biased;
+            read = io.read(&mut start[length..]) => match read {
+                Ok(count) if count > 0 => length += count,
+                Ok(_) | Err(_) => break Sniffed::Nothing,
+            },
+            () = std::future::ready(()), if leaves => break Sniffed::Paused,
+            due = timer.next() => match due {
+                Due::Wait(_) => {}
+                Due::Park => break Sniffed::Paused,
+                Due::CloseIdle => if timer.closes(io.probe().has_bytes()) {
+                    break Sniffed::Nothing;
+                },
+                Due::Abort(_) => break Sniffed::Nothing,
+            },
+        }
+    };
+    io.unread(&start[..length]);
+    sniffed
+}

@@ -1,0 +1,101 @@
+//! The one timer of a connection while a protocol serves it: coarse, and re-armed only when it fires.
+//!
+//! hyper's own timeouts are not used: they cannot tell an idle connection from a slow request head. [`Activity`] can, and says what is
+//! due; the machine says what follows.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+use crate::connections::activity::{Activity, Due};
+use crate::connections::drain_state::DrainState;
+use crate::connections::machine::{Event, HandoverHold, Owner, ProtocolEvent, State};
+use crate::graceful::Phase;
+
+/// Time for hyper to see bytes that have come in the very moment of closing.
+pub(super) const SECOND_LOOK: Duration = Duration::from_millis(10);
+
+/// Timer of one connection.
+pub(super) struct Timer<'a> {
+    pub(super) drain: &'a DrainState,
+    pub(super) activity: &'a Arc<Activity>,
+    state: State,
+    /// The moment at which this timer heard of the drain.
+    draining: Option<Instant>,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl<'a> Timer<'a> {
+    pub(super) fn new(drain: &'a DrainState, activity: &'a Arc<Activity>, state: State) -> Self {
+        let now = Instant::now();
+        let first = hold(state).next_look(now + drain.timeouts.park_after.min(drain.timeouts.read), now);
+        // In a drain that has begun already the connection waits like at any other time: what has come is read first.
+        let draining = (drain.life.phase() >= Phase::Draining).then_some(now);
+        Self { drain, activity, state, draining, sleep: Box::pin(tokio::time::sleep_until(first.into())) }
+    }
+
+    /// Waits until something is due, or the worker begins to drain.
+    pub(super) async fn next(&mut self) -> Due {
+        tokio::select! {
+            () = self.drain.life.draining(), if self.draining.is_none() => self.draining = Some(Instant::now()),
+            () = self.sleep.as_mut() => {}
+        }
+        let now = Instant::now();
+        let due = self.activity.due(now, &self.drain.timeouts, self.draining);
+        if let Due::Wait(until) = due {
+            self.sleep.as_mut().reset(hold(self.state).next_look(until, now).into());
+        }
+        due
+    }
+
+    /// Looks again after this time.
+    pub(super) fn look(&mut self, after: Duration) {
+        self.sleep.as_mut().reset((Instant::now() + after).into());
+    }
+
+    /// True once this timer has heard of the drain.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.is_some()
+    }
+
+    /// The decision at a pause, once this timer has heard of the drain.
+    pub(super) fn pause_check(&self) -> Option<PauseCheck<'a>> {
+        self.is_draining().then_some(PauseCheck { drain: self.drain, state: self.state })
+    }
+
+    /// True if the connection is to be closed at its deadline. If bytes have come in this very moment, it is looked at again soon.
+    pub(super) fn closes(&mut self, has_bytes: bool) -> bool {
+        let after = self.state.after(Instant::now(), Event::Deadline { has_bytes }, self.drain.surroundings());
+        let closes = after == State::Closing;
+        if !closes {
+            self.look(SECOND_LOOK);
+        }
+        closes
+    }
+}
+
+/// Decision whether a connection leaves its protocol, in a drain.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PauseCheck<'a> {
+    drain: &'a DrainState,
+    state: State,
+}
+
+impl PauseCheck<'_> {
+    /// True if the connection is to leave at this pause, because other workers take. `served`: a request was answered since
+    /// this protocol has it.
+    pub(super) fn leaves(self, served: bool) -> bool {
+        let paused = Event::Protocol(ProtocolEvent::Paused { served });
+        self.state.after(Instant::now(), paused, self.drain.surroundings()) == State::Resting
+    }
+}
+
+/// The hold of a connection that a protocol serves.
+fn hold(state: State) -> HandoverHold {
+    match state.owner() {
+        Owner::Protocol(hold) => hold,
+        Owner::Hub | Owner::Parking | Owner::Giver | Owner::Taker | Owner::Closer | Owner::Nobody => HandoverHold::None,
+    }
+}

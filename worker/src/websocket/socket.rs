@@ -1,0 +1,261 @@
+//! A WebSocket as its handler has it: messages, and the way to another worker.
+//!
+//! tungstenite speaks the protocol, over [`Frames`], so that nothing is read ahead between two messages. Whether other workers take
+//! connections is looked at whenever nothing comes.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{SinkExt, Stream, StreamExt};
+use gin_shared::handover::Doing;
+use serde::Serialize;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use tokio_tungstenite::tungstenite::{self, Message as Frame};
+
+use crate::connections::{
+    ActiveConnection, Activity, Connection, ConnectionInfo, Context, HandoverHold, IdleConnection, Io, Progress,
+    WebSocketSession,
+};
+use crate::graceful::Phase;
+use crate::websocket::frames::Frames;
+use crate::websocket::message::{Message, Received};
+
+/// Pause before [`Received::Leaving`] is reported again to a handler that has put it off.
+const AGAIN: Duration = Duration::from_millis(100);
+/// Time for what is still to be sent, for a close frame, and for the client's.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// A WebSocket.
+pub struct Socket {
+    stream: WebSocketStream<Frames<Io>>,
+    name: Arc<str>,
+    info: ConnectionInfo,
+    requests: u64,
+    activity: Arc<Activity>,
+    context: Arc<Context>,
+    /// Ends when the worker drains.
+    drains: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+    is_draining: bool,
+    /// The time at which `Leaving` is reported once more.
+    again: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// The time at which the connection is looked at again, in the middle of a message.
+    mid_message: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// The time at which the client is told that nobody takes it over.
+    away: Option<Pin<Box<tokio::time::Sleep>>>,
+    is_closed: bool,
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Socket {
+    /// Takes up a connection whose session another handler has left.
+    pub(super) async fn resumed(connection: ActiveConnection, name: Arc<str>, context: Arc<Context>) -> Self {
+        let ActiveConnection { stream, place, info, progress, ahead } = connection;
+        let io = Io::new(stream, place, Bytes::new(), Arc::new(Activity::resume(&progress)));
+        Self::new(io, &ahead, name, info, progress.requests, context).await
+    }
+
+    /// Takes up a connection that was upgraded by a request.
+    pub(super) async fn upgraded(io: Io, ahead: &[u8], name: Arc<str>, connection: &Connection) -> Self {
+        let (info, context) = (connection.info().clone(), Arc::clone(connection.context()));
+        let requests = io.requests();
+        Self::new(io, ahead, name, info, requests, context).await
+    }
+
+    async fn new(
+        io: Io,
+        ahead: &[u8],
+        name: Arc<str>,
+        info: ConnectionInfo,
+        requests: u64,
+        context: Arc<Context>,
+    ) -> Self {
+        let activity = Arc::clone(io.activity());
+        let stream = WebSocketStream::from_raw_socket(Frames::new(io, ahead), Role::Server, None).await;
+        let life = context.drain.life.clone();
+        let drains = Box::pin(async move { life.draining().await });
+        let again = (info.hold != HandoverHold::None).then(|| Box::pin(tokio::time::sleep(AGAIN)));
+        Self {
+            stream,
+            name,
+            info,
+            requests,
+            activity,
+            context,
+            drains,
+            is_draining: false,
+            again,
+            mid_message: None,
+            away: None,
+            is_closed: false,
+        }
+    }
+
+    /// Waits for the next thing that happens. The future may be dropped, and this called again.
+    pub async fn receive(&mut self) -> Received {
+        loop {
+            if self.is_closed {
+                return Received::Closed;
+            }
+            match poll_fn(|cx| self.poll_next(cx)).await {
+                Next::Frame(Ok(Frame::Text(text))) => return Received::Message(Message::Text(text.to_string())),
+                Next::Frame(Ok(Frame::Binary(bytes))) => return Received::Message(Message::Binary(bytes)),
+                // tungstenite answers a ping, and a close, by itself.
+                Next::Frame(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_))) => {}
+                Next::Frame(Ok(Frame::Close(_)) | Err(_)) | Next::End => {
+                    let _ = tokio::time::timeout(FLUSH, self.stream.flush()).await;
+                    self.is_closed = true;
+                }
+                Next::Leaving => return Received::Leaving,
+                Next::Away => {
+                    self.context.drain.life.tally().closes();
+                    self.close_away().await;
+                }
+            }
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Next> {
+        match Pin::new(&mut self.stream).poll_next(cx) {
+            Poll::Ready(Some(frame)) => return Poll::Ready(Next::Frame(frame)),
+            Poll::Ready(None) => return Poll::Ready(Next::End),
+            Poll::Pending => {}
+        }
+        if !self.is_draining {
+            if self.drains.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.is_draining = true;
+        }
+        while self.info.hold != HandoverHold::Always && self.context.drain.is_giving() {
+            let is_between = self.stream.get_ref().is_between_messages();
+            if is_between && self.again.is_none() {
+                self.again = Some(Box::pin(tokio::time::sleep(AGAIN)));
+                return Poll::Ready(Next::Leaving);
+            }
+            // In the middle of a message its next bytes wake this task; but nobody may take the connection any more by then.
+            let timer = if is_between { &mut self.again } else { &mut self.mid_message };
+            let timer_polled = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(AGAIN))).as_mut().poll(cx);
+            std::task::ready!(timer_polled);
+            *timer = None;
+        }
+        let drain = &self.context.drain;
+        let away = self.away.get_or_insert_with(|| Box::pin(tokio::time::sleep(drain.spread_grace())));
+        away.as_mut().poll(cx).map(|()| Next::Away)
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// If the connection is closed, or the worker drains and the client has taken nothing for 5 s.
+    pub async fn send(&mut self, message: Message) -> Result<(), SendError> {
+        let frame = match message {
+            Message::Text(text) => Frame::Text(text.into()),
+            Message::Binary(bytes) => Frame::Binary(bytes),
+        };
+        tokio::select! {
+            sent = self.stream.send(frame) => sent.map_err(SendError),
+            () = stuck(&self.context, &self.activity) => {
+                self.is_closed = true;
+                Err(SendError(tungstenite::Error::Io(std::io::ErrorKind::TimedOut.into())))
+            }
+        }
+    }
+
+    /// Closes the connection, with code 1000.
+    pub async fn end(mut self) {
+        self.close(CloseCode::Normal, "").await;
+    }
+
+    /// Closes the connection because this worker ends, with code 1001.
+    pub(super) async fn close_away(&mut self) {
+        self.close(CloseCode::Away, "the server ends").await;
+    }
+
+    async fn close(&mut self, code: CloseCode, reason: &'static str) {
+        if !std::mem::replace(&mut self.is_closed, true) {
+            let frame = CloseFrame { code, reason: reason.into() };
+            // Reads until the client has answered: what it sent before would otherwise be answered by a reset.
+            let close = async {
+                if self.stream.close(Some(frame)).await.is_ok() {
+                    while let Some(Ok(_)) = self.stream.next().await {}
+                }
+            };
+            let _ = tokio::time::timeout(FLUSH, close).await;
+        }
+    }
+
+    /// Gives the connection to another worker, which goes on with `session`. If none takes it after all, this one does.
+    pub async fn leave(mut self, session: &(impl Serialize + Sync)) {
+        let life = self.context.drain.life.clone();
+        let flushed = tokio::select! {
+            flushed = tokio::time::timeout(FLUSH, self.stream.flush()) => matches!(flushed, Ok(Ok(()))),
+            () = life.reached(Phase::Cut) => false,
+        };
+        if self.is_closed || !flushed || !self.stream.get_ref().is_between_messages() {
+            self.close_away().await;
+            return;
+        }
+        let state: Bytes = match serde_json::to_vec(session) {
+            Ok(session) => session.into(),
+            Err(error) => {
+                tracing::error!(
+                    "cannot serialise the session of a WebSocket {:?}: {error}; the client is sent away",
+                    self.name
+                );
+                self.close_away().await;
+                return;
+            }
+        };
+        let Self { stream, name, mut info, requests, context, .. } = self;
+        let (io, read) = stream.into_inner().into_parts();
+        let (stream, place, unread) = io.into_parts();
+        let ahead: Bytes = [read, unread].concat().into();
+        let now = Instant::now();
+        info.hold = HandoverHold::of_session(state.len(), ahead.len(), now);
+        let progress = Progress { doing: Doing::Idle, since: now, requests };
+        match stream.into_raw() {
+            Ok(raw) => {
+                let session = Some(Box::new(WebSocketSession { name, state }));
+                context.give_back(IdleConnection { raw, place, info, progress, ahead, session });
+            }
+            Err(error) => tracing::warn!("cannot take a WebSocket from the runtime: {error}; the connection is closed"),
+        }
+    }
+}
+
+/// Something that happens on the connection, or to the worker.
+enum Next {
+    Frame(Result<Frame, tungstenite::Error>),
+    End,
+    Leaving,
+    Away,
+}
+
+/// Waits until the worker drains and the client has taken nothing for too long.
+async fn stuck(context: &Context, activity: &Activity) {
+    context.drain.life.draining().await;
+    loop {
+        let since = activity.stalled_since();
+        if since.is_some_and(|since| since.elapsed() >= FLUSH) {
+            return;
+        }
+        tokio::time::sleep_until((since.unwrap_or_else(Instant::now) + FLUSH).into()).await;
+    }
+}
+
+/// Error of a message that was not sent.
+#[derive(Debug, thiserror::Error)]
+#[error("the WebSocket is closed: {0}")]
+pub struct SendError(#[source] tungstenite::Error);
