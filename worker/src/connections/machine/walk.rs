@@ -1,1 +1,98 @@
+//! All orders in which things can happen to one connection between a worker that drains and two that take, with the invariants
+//! checked after each step.
+//!
+//! The world here is what client, kernel and workers could do at most: bytes come or the client leaves, a protocol reads, answers or
+//! pauses, packets are sent, received and answered, takers come, refuse, fall silent or die, the giver dies or is cut, and time passes
+//! to the next deadline. The states are the machine's; who calls it when is as in the hub, parking, giver and taker.
 
+mod actions;
+mod invariants;
+mod world;
+
+use std::collections::HashSet;
+
+use world::{Budget, CALM, Step, World};
+
+/// Looks at every state that can be reached. Returns how many there were.
+fn walk(start: World) -> usize {
+    start.check();
+    let mut seen = HashSet::from([start.fingerprint()]);
+    let mut open = vec![start];
+    while let Some(world) = open.pop() {
+        for step in world.steps() {
+            let mut next = world.clone();
+            next.take(&step);
+            if seen.insert(next.fingerprint()) {
+                if seen.len() % 32 == 0 {
+                    next.clone().settles();
+                }
+                open.push(next);
+            }
+        }
+    }
+    seen.len()
+}
+
+/// Walks, and holds the number of states against the one that is known: a walk must not shrink unseen.
+fn walks(name: &str, is_session: bool, budget: Budget, known: usize) {
+    let states = walk(World::new(is_session, budget));
+    println!("{name}: {states} states");
+    assert!(states >= known, "{name}: {states} states, and there were {known}");
+}
+
+#[test]
+fn every_order_of_a_connection_that_is_parked_woken_and_closed_keeps_the_invariants() {
+    walks("alone", false, Budget { requests: 2, departures: 1, ..CALM }, 574);
+    walks("cut", false, Budget { requests: 2, departures: 1, cuts: 1, ..CALM }, 638);
+}
+
+#[test]
+fn every_order_of_a_handover_keeps_the_invariants() {
+    walks("one taker", false, Budget { requests: 1, takers: 1, ..CALM }, 1274);
+    walks("two takers", false, Budget { takers: 2, ..CALM }, 632);
+    walks("refusal", false, Budget { requests: 1, takers: 1, refusals: 1, ..CALM }, 2034);
+    walks("departure", false, Budget { requests: 1, takers: 1, departures: 1, ..CALM }, 2981);
+    walks("refusals", false, Budget { requests: 2, takers: 2, refusals: 2, ..CALM }, 17_600);
+    walks("taker drains", false, Budget { requests: 1, takers: 2, drains: 1, ..CALM }, 35_342);
+}
+
+#[test]
+fn every_order_of_a_handover_of_a_session_keeps_the_invariants() {
+    walks("session", true, Budget { requests: 1, takers: 2, ..CALM }, 1166);
+    walks("session, death", true, Budget { takers: 2, deaths: 1, ..CALM }, 1685);
+    walks("session, trouble", true, Budget { requests: 1, takers: 2, deaths: 1, refusals: 1, ..CALM }, 17_864);
+}
+
+#[test]
+fn a_death_of_either_side_between_any_two_steps_keeps_the_invariants() {
+    walks("death", false, Budget { requests: 1, takers: 1, deaths: 1, ..CALM }, 7902);
+    walks("death and successor", false, Budget { takers: 2, deaths: 1, ..CALM }, 4533);
+    walks("both die", false, Budget { takers: 1, deaths: 2, ..CALM }, 3263);
+    walks("two deaths", false, Budget { requests: 1, takers: 2, deaths: 2, ..CALM }, 59_590);
+    walks("death and refusal", false, Budget { requests: 1, takers: 2, deaths: 1, refusals: 1, ..CALM }, 41_931);
+}
+
+#[test]
+fn a_cut_or_a_silence_between_any_two_steps_keeps_the_invariants() {
+    walks("silence", false, Budget { requests: 1, takers: 1, silences: 1, ..CALM }, 3136);
+    walks("silence and death", false, Budget { takers: 1, silences: 1, deaths: 1, ..CALM }, 2573);
+    walks("cut and death", false, Budget { takers: 1, cuts: 1, deaths: 1, ..CALM }, 1917);
+    walks("silences", false, Budget { requests: 1, takers: 2, silences: 2, ..CALM }, 16_964);
+    walks("cut and silence", false, Budget { requests: 1, takers: 2, silences: 1, cuts: 1, ..CALM }, 14_336);
+}
+
+#[test]
+fn a_calm_handover_ends_at_the_taker() {
+    let mut world = World::new(false, Budget { requests: 1, takers: 1, ..CALM });
+    for step in [Step::Alarm(0), Step::Drains(0), Step::TakerComes(1), Step::Hears(0), Step::Sends(1)] {
+        if step == Step::Alarm(0) {
+            world.take(&Step::Time);
+        }
+        world.take(&step);
+    }
+    for step in [Step::Receives(1), Step::Commits(1), Step::GiverHears(1), Step::Request, Step::Wakes(1)] {
+        world.take(&step);
+    }
+    assert_eq!(world.owner(), Some(1));
+    world.settles();
+}

@@ -1,0 +1,308 @@
+//! The world of the walk: a client, three workers, the packets between them, and time.
+
+use std::time::{Duration, Instant};
+
+use super::super::*;
+
+const PARK_AFTER: Duration = Duration::from_millis(100);
+/// The giver's looks at its queue, its wait for a replacement, its patience with a taker; the closer's.
+pub(super) const LOOK: Duration = Duration::from_millis(500);
+pub(super) const TAKER_WAIT: Duration = Duration::from_secs(1);
+const STALL: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(1);
+/// The longest time of which anything depends.
+const LONG: Duration = Duration::from_secs(61);
+pub(super) const GIVER: usize = 0;
+
+/// No trouble at all, and no taker.
+pub(super) const CALM: Budget =
+    Budget { requests: 0, departures: 0, takers: 0, refusals: 0, silences: 0, drains: 0, deaths: 0, cuts: 0 };
+
+/// Number of each kind of trouble that is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Budget {
+    pub(super) requests: u8,
+    /// Ends of the client.
+    pub(super) departures: u8,
+    /// Takers that the master still sends to the giver.
+    pub(super) takers: u8,
+    /// Offers for which a taker has no room.
+    pub(super) refusals: u8,
+    /// Answers of takers that the giver does not wait for.
+    pub(super) silences: u8,
+    /// Takers that drain themselves.
+    pub(super) drains: u8,
+    pub(super) deaths: u8,
+    pub(super) cuts: u8,
+}
+
+/// One worker's copy of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Copy {
+    pub(super) state: State,
+    /// The moment since which it is idle, offered or closing.
+    pub(super) since: Instant,
+    /// The moment at which a protocol got it.
+    pub(super) began: Instant,
+    /// Bytes of a request were read, and not answered.
+    pub(super) has_read: bool,
+    /// A request was answered since a protocol has it.
+    pub(super) served: bool,
+    pub(super) doing: Doing,
+    /// The moment of the giver's next look, and whether there was one.
+    pub(super) look: Instant,
+    pub(super) has_looked: bool,
+}
+
+impl Copy {
+    pub(super) fn new(state: State, now: Instant, doing: Doing, has_read: bool) -> Self {
+        Self { state, since: now, began: now, has_read, served: false, doing, look: now, has_looked: false }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Worker {
+    pub(super) lives: bool,
+    pub(super) drain: Drain,
+    /// The surroundings have changed, and parking has not heard of it.
+    pub(super) is_stale: bool,
+    pub(super) grace_from: Option<Instant>,
+    pub(super) copy: Option<Copy>,
+}
+
+/// The socket pair between the giver and one taker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(super) struct Link {
+    pub(super) is_open: bool,
+    /// The taker has said that it has no room, or others take in its place.
+    pub(super) is_full: bool,
+    /// The giver hears of it no more; later sends fail.
+    pub(super) is_shut: bool,
+    pub(super) is_withdrawn: bool,
+    pub(super) to_taker: bool,
+    /// An answer is on its way: whether the taker has it.
+    pub(super) to_giver: Option<bool>,
+    /// The connection is offered over this link.
+    pub(super) offers: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Step {
+    /// The client sends a request.
+    Request,
+    ClientLeaves,
+    /// A protocol reads, answers, pauses, or sees the client's end.
+    Reads(usize),
+    Answers(usize),
+    Pauses(usize),
+    Ends(usize),
+    /// Parking sees bytes, or the client's end.
+    Wakes(usize),
+    /// Parking hears that the surroundings have changed.
+    Hears(usize),
+    Drains(usize),
+    Cut,
+    /// The master sends a taker to the giver.
+    TakerComes(usize),
+    Sends(usize),
+    TooLarge,
+    Receives(usize),
+    Commits(usize),
+    Refuses(usize),
+    /// The giver hears an answer, or the end of a taker.
+    GiverHears(usize),
+    Dies(usize),
+    /// A deadline of this worker fires.
+    Alarm(usize),
+    Time,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct World {
+    pub(super) now: Instant,
+    pub(super) timeouts: Timeouts,
+    pub(super) is_session: bool,
+    pub(super) workers: [Worker; 3],
+    pub(super) links: [Link; 3],
+    /// The giver's queue is open: it has takers, or waits for one.
+    pub(super) is_giving: bool,
+    pub(super) alone: Option<Instant>,
+    pub(super) has_unread: bool,
+    pub(super) client_left: bool,
+    /// The connection was closed by its owner, or lost with it.
+    pub(super) is_over: bool,
+    pub(super) budget: Budget,
+}
+
+impl World {
+    pub(super) fn new(is_session: bool, budget: Budget) -> Self {
+        let now = Instant::now();
+        let worker = Worker { lives: true, drain: Drain::No, is_stale: false, grace_from: None, copy: None };
+        let state = if is_session { State::Active(HandoverHold::None) } else { State::Accepted(HandoverHold::None) };
+        let mut world = Self {
+            now,
+            timeouts: Timeouts { park_after: PARK_AFTER, ..Timeouts::default() },
+            is_session,
+            workers: [worker.clone(), worker.clone(), worker],
+            links: [Link::default(); 3],
+            is_giving: false,
+            alone: None,
+            has_unread: false,
+            client_left: false,
+            is_over: false,
+            budget,
+        };
+        let doing = if is_session { Doing::Idle } else { Doing::Fresh };
+        world.workers[GIVER].copy = Some(Copy::new(state, now, doing, false));
+        world
+    }
+
+    pub(super) fn around(&self, worker: usize) -> Surroundings {
+        Surroundings { drain: self.workers[worker].drain, has_takers: worker == GIVER && self.is_giving }
+    }
+
+    pub(super) fn copy(&self, worker: usize) -> Option<Copy> {
+        self.workers[worker].copy.filter(|_| self.workers[worker].lives)
+    }
+
+    pub(super) fn is_of_use(&self, taker: usize) -> bool {
+        let link = self.links[taker];
+        link.is_open && !link.is_full && !link.is_shut
+    }
+
+    /// The next deadline of a worker.
+    pub(super) fn alarm(&self, worker: usize) -> Option<Instant> {
+        let own = self.copy(worker).and_then(|copy| match copy.state {
+            State::Accepted(_) | State::Active(_) if copy.has_read => None,
+            // Its handler speaks of the end when nobody takes it.
+            State::Active(_) if self.is_session => {
+                let is_left = self.workers[worker].drain == Drain::Draining && !self.around(worker).has_takers;
+                is_left.then(|| copy.since.max(copy.began) + self.timeouts.idle_grace)
+            }
+            State::Accepted(_) | State::Active(_) => Some(copy.since.max(copy.began) + PARK_AFTER),
+            State::Parked => {
+                Some(parked_until(copy.doing, copy.since, &self.timeouts, self.workers[worker].grace_from))
+            }
+            State::Queued => Some(copy.look),
+            State::Offered => Some(copy.since + STALL),
+            State::Closing => Some(copy.since + LINGER),
+            State::Resting | State::Received | State::HandedOver | State::Closed => None,
+        });
+        let wait = (worker == GIVER && self.workers[GIVER].lives).then_some(self.alone).flatten();
+        [own, wait.map(|since| since + TAKER_WAIT)].into_iter().flatten().min()
+    }
+
+    pub(super) fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        // Copies that are still on their way are all that is left.
+        let b = if self.is_over { CALM } else { self.budget };
+        let mut add = |is_possible: bool, step: Step| steps.extend(is_possible.then_some(step));
+        let is_closing = self.is_over || (0..3).any(|w| self.copy(w).is_some_and(|c| c.state == State::Closing));
+        add(b.requests > 0 && !self.has_unread && !self.client_left && !is_closing, Step::Request);
+        add(b.departures > 0 && !self.is_over, Step::ClientLeaves);
+        let alarms: Vec<Instant> = (0..3).filter_map(|worker| self.alarm(worker)).collect();
+        for worker in 0..3 {
+            let live = &self.workers[worker];
+            if !live.lives {
+                continue;
+            }
+            add(b.deaths > 0, Step::Dies(worker));
+            let may_drain = worker == GIVER || b.drains > 0;
+            add(live.drain == Drain::No && may_drain, Step::Drains(worker));
+            add(self.alarm(worker).is_some_and(|at| at <= self.now) && self.may_fire(worker), Step::Alarm(worker));
+            add(live.is_stale, Step::Hears(worker));
+            let Some(copy) = live.copy else { continue };
+            match copy.state {
+                State::Accepted(_) | State::Active(_) => {
+                    add(self.has_unread && !copy.has_read, Step::Reads(worker));
+                    add(copy.has_read, Step::Answers(worker));
+                    add(live.drain != Drain::No && self.around(worker).has_takers, Step::Pauses(worker));
+                    add(self.client_left && !self.has_unread && !copy.has_read, Step::Ends(worker));
+                }
+                State::Parked => add(self.has_unread || self.client_left, Step::Wakes(worker)),
+                State::Queued => {
+                    add(copy.has_read, Step::TooLarge);
+                    (1..3).for_each(|taker| add(self.is_of_use(taker), Step::Sends(taker)));
+                }
+                State::Received => {
+                    add(live.drain == Drain::No, Step::Commits(worker));
+                    add(live.drain != Drain::No || b.refusals > 0, Step::Refuses(worker));
+                }
+                State::Closing => add(self.client_left, Step::Ends(worker)),
+                State::Resting | State::Offered | State::HandedOver | State::Closed => {}
+            }
+        }
+        for taker in 1..3 {
+            let (link, lives) = (self.links[taker], self.workers[taker].lives);
+            add(link.to_taker && lives, Step::Receives(taker));
+            if self.workers[GIVER].lives {
+                let is_cut = self.workers[GIVER].drain == Drain::Cut;
+                add(b.takers > 0 && !link.is_open && lives && !is_cut, Step::TakerComes(taker));
+                let ended = !lives && !link.is_shut;
+                add(link.is_open && !link.is_shut && (link.to_giver.is_some() || ended), Step::GiverHears(taker));
+            }
+        }
+        add(b.cuts > 0 && self.workers[GIVER].drain == Drain::Draining && self.workers[GIVER].lives, Step::Cut);
+        // Timers are prompt, and reading is faster than any of them.
+        let is_overdue = alarms.iter().any(|at| *at <= self.now);
+        add(!is_overdue && !alarms.is_empty() && !self.is_busy(), Step::Time);
+        steps
+    }
+
+    /// Whether somebody has something to do that takes no time worth speaking of.
+    fn is_busy(&self) -> bool {
+        let hears = self.workers.iter().any(|worker| worker.lives && worker.is_stale);
+        hears
+            || (0..3).filter_map(|worker| self.copy(worker)).any(|copy| match copy.state {
+                State::Accepted(_) | State::Active(_) => self.has_unread || copy.has_read || self.client_left,
+                State::Parked => self.has_unread || self.client_left,
+                State::Received => true,
+                State::Closing => self.client_left,
+                // A giver may have no room on its socket for a while, not for good.
+                State::Queued => copy.has_looked && (1..3).any(|taker| self.is_of_use(taker)),
+                State::Resting | State::Offered | State::HandedOver | State::Closed => false,
+            })
+    }
+
+    /// An answer that is late is a silence, which the budget limits.
+    pub(super) fn may_fire(&self, worker: usize) -> bool {
+        let stalls =
+            self.copy(worker).is_some_and(|copy| copy.state == State::Offered && self.now >= copy.since + STALL);
+        let answers = (1..3).any(|taker| self.links[taker].offers && self.workers[taker].lives);
+        !stalls || !answers || self.budget.silences > 0
+    }
+
+    /// The world as far as anything depends on it: times count from now, and what is long ago looks alike.
+    pub(super) fn fingerprint(&self) -> (Vec<u64>, Vec<Option<State>>, [Link; 3], Budget) {
+        let ago = |at: Instant| u64::try_from((self.now + LONG).saturating_duration_since(at).as_millis()).unwrap_or(0);
+        let ago = |at: Instant| ago(at).min(u64::try_from(LONG.as_millis()).unwrap_or(0) * 2);
+        let flags = [self.is_giving, self.has_unread, self.client_left, self.is_over];
+        let mut numbers: Vec<u64> = flags.into_iter().map(u64::from).collect();
+        numbers.push(self.alone.map_or(0, ago));
+        let mut states = Vec::new();
+        for worker in &self.workers {
+            numbers.extend([u64::from(worker.lives), worker.drain as u64, u64::from(worker.is_stale)]);
+            // Its end has come, or not.
+            let ended = ago(self.now.checked_sub(self.timeouts.idle_grace).unwrap_or(self.now));
+            numbers.push(worker.grace_from.map_or(0, |from| ago(from).min(ended)));
+            states.push(worker.copy.map(|copy| copy.state));
+            let Some(copy) = worker.copy else { continue };
+            numbers.extend([u64::from(copy.has_read), u64::from(copy.served), copy.doing as u64, ago(copy.since)]);
+            match copy.state {
+                State::Queued => numbers.extend([ago(copy.look), u64::from(copy.has_looked)]),
+                State::Accepted(hold) | State::Active(hold) => {
+                    numbers.push(ago(copy.began));
+                    if let HandoverHold::Since(since) = hold {
+                        // The moment itself is of no account.
+                        states.pop();
+                        states.push(Some(State::Resting));
+                        numbers.push(ago(since).max(ago(self.now)).min(ago(self.now - HOLD)));
+                    }
+                }
+                State::Resting | State::Parked | State::Offered | State::Received => {}
+                State::HandedOver | State::Closing | State::Closed => {}
+            }
+        }
+        (numbers, states, self.links, self.budget)
+    }
+}
