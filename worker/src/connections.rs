@@ -9,7 +9,7 @@
 //! ```text
 //! accept
 //! hub
-//! protocol (http1, http2 -> answer -> request, response -> events; sniff -> timer)     parking
+//! protocol (http1, http2 -> answer -> request, response -> events; sniff -> timer; left)   parking
 //! handover::giver, handover::taker
 //! context
 //! drain_state

@@ -1,4 +1,7 @@
-//! From serving to gone: what phase a worker is in, and what is done at the end.
+//! Phases of a worker, from serving to gone, and the hooks at its end.
+//!
+//! [`Life`] is the one place that every part of a worker looks at to know the phase, and where connections are counted. What leads
+//! from one phase to the next is decided in `worker`.
 //!
 //! | phase | accepts | `/readyz` | left by |
 //! |---|---|---|---|
@@ -20,22 +23,22 @@ use tokio::sync::watch;
 pub(crate) use background::Background;
 pub(crate) use hooks::{Hook, run_hooks};
 
-/// Where a worker stands.
+/// Phase of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Ready, not told to accept yet.
+    /// The worker is ready, and not told to accept yet.
     Waiting,
-    /// Accepts.
+    /// The worker accepts connections.
     Serving,
-    /// Accepts still, while balancers forget it.
+    /// The worker still accepts, while load balancers take it out.
     LameDuck,
-    /// Accepts no more, and finishes.
+    /// The worker accepts no more, and finishes what is open.
     Draining,
-    /// Closes what is left.
+    /// The worker closes what is left.
     Cut,
 }
 
-/// A worker's life as its parts, and the application, see it. Cheap to clone.
+/// Life of a worker, as its parts and the application see it. A clone is cheap.
 #[derive(Debug, Clone)]
 pub struct Life(Arc<Inner>);
 
@@ -44,17 +47,17 @@ struct Inner {
     phase: watch::Sender<Phase>,
     stopping: watch::Sender<bool>,
     connections: watch::Sender<usize>,
-    /// There will be no more of them.
+    /// True once no connection is open, and none will be taken over.
     over: AtomicBool,
     accepted: AtomicU64,
     taken_over: AtomicU64,
     tally: Tally,
 }
 
-/// What became of connections since the worker drains.
+/// Counts of what became of connections since the drain began.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    /// How many there were, with those that came later.
+    /// Number of connections then, and of those that came later.
     all: AtomicU64,
     handed_over: AtomicU64,
     closed: AtomicU64,
@@ -62,17 +65,17 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Other workers have so many.
+    /// Counts connections that other workers have now.
     pub(crate) fn handed_over(&self, count: usize) {
         self.handed_over.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    /// A client was told that the worker ends the connection.
+    /// Counts a client that was told of the end of its connection.
     pub(crate) fn closes(&self) {
         self.closed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The time is over.
+    /// Sets the number of connections that were open when the time was over.
     pub(crate) fn cut(&self, count: usize) {
         self.cut.store(count as u64, Ordering::Relaxed);
     }
@@ -93,46 +96,46 @@ impl Default for Life {
 }
 
 impl Life {
-    /// The phase now.
+    /// The current phase.
     #[must_use]
     pub fn phase(&self) -> Phase {
         *self.0.phase.borrow()
     }
 
-    /// Whether a balancer should send requests to this host: on an upgrade it should, for the successor is there.
+    /// True if a load balancer should send requests to this host. On an upgrade it should, because the successor is there.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !*self.0.stopping.borrow()
     }
 
-    /// How many connections are open.
+    /// Number of open connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         *self.0.connections.borrow()
     }
 
-    /// How many connections there have been.
+    /// Number of connections since the start.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.0.accepted.load(Ordering::Relaxed)
     }
 
-    /// How many of them another worker had before.
+    /// Number of connections that another worker had before.
     #[must_use]
     pub fn taken_over(&self) -> u64 {
         self.0.taken_over.load(Ordering::Relaxed)
     }
 
-    /// What has become of them since it drains.
+    /// Counts of what became of the connections since the drain began.
     #[must_use]
     pub fn fates(&self) -> Fates {
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
         let tally = &self.0.tally;
         let cut = count(&tally.cut);
-        // What is open after the cut is what was cut: some end with the process.
+        // Connections that are open after the cut were cut: some end with the process.
         let open = if cut == 0 { self.connections() as u64 } else { 0 };
         let (handed_over, closed) = (count(&tally.handed_over), count(&tally.closed));
-        // One that was told may be open still, or have been cut.
+        // A connection whose client was told may be open still, or have been cut.
         let gone = count(&tally.all).saturating_sub(open.max(cut));
         let closed = closed.min(gone.saturating_sub(handed_over));
         let finished = gone.saturating_sub(handed_over + closed);
@@ -143,21 +146,21 @@ impl Life {
         &self.0.tally
     }
 
-    /// Until the worker accepts no more: for background tasks that must end with it.
+    /// Waits until the worker accepts no more: for background tasks that must end with it.
     pub async fn draining(&self) {
         self.reached(Phase::Draining).await;
     }
 
     pub(crate) async fn reached(&self, phase: Phase) {
-        // The sender lives as long as we do.
+        // The sender lives as long as `self`.
         let _ = self.0.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
 
-    /// Until no connection is open, and none can be taken over any more.
+    /// Waits until no connection is open, and none can be taken over any more.
     pub(crate) async fn all_closed(&self) {
         let mut connections = self.0.connections.subscribe();
         while !self.is_over() {
-            // The sender lives as long as we do.
+            // The sender lives as long as `self`.
             let _ = connections.wait_for(|open| *open == 0).await;
         }
     }
@@ -184,7 +187,7 @@ impl Life {
         OpenConnection(self.clone())
     }
 
-    /// One that another worker has had; none, if this one has ended already.
+    /// Counts a connection that another worker had. `None` if this worker has ended already.
     pub(crate) fn take_over(&self) -> Option<OpenConnection> {
         let is_there = self.0.connections.send_if_modified(|open| {
             let is_there = !self.0.over.load(Ordering::Relaxed);
@@ -194,15 +197,15 @@ impl Life {
         is_there.then(|| OpenConnection(self.clone()))
     }
 
-    /// So many of those are its own now.
+    /// Counts connections that were taken over for good.
     pub(crate) fn count_taken_over(&self, count: usize) {
         self.0.taken_over.fetch_add(count as u64, Ordering::Relaxed);
         self.count(count);
     }
 
-    /// Whether there is no connection, and none will be taken over.
+    /// True if no connection is open, and none will be taken over.
     pub(crate) fn is_over(&self) -> bool {
-        // Under the lock of the number.
+        // The number is locked meanwhile.
         self.0.connections.send_if_modified(|open| {
             self.0.over.fetch_or(*open == 0, Ordering::Relaxed);
             false
@@ -217,7 +220,7 @@ impl Life {
         }
     }
 
-    /// From here on what becomes of connections is counted.
+    /// Begins to count what becomes of connections.
     pub(crate) fn count_fates(&self) {
         self.0.tally.all.store(self.connections() as u64, Ordering::Relaxed);
     }

@@ -369,7 +369,7 @@ impl Server {
             redirects.push(built.redirects);
         }
         if !own.is_bare {
-            // A path that the application answers, in whatever way, stays its own.
+            // A path that the application answers, in whatever way, is not replaced.
             for route in system::public(&own.config, &about) {
                 let mut registry = Registry::default();
                 registry.route(route);

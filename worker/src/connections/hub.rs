@@ -92,7 +92,9 @@ impl Hub {
         match protocol::serve(connection, &self.context).await {
             Left::Paused(connection) => match connection.into_idle() {
                 Ok(connection) => self.arrived(connection),
-                Err(error) => lost(&error),
+                Err(error) => {
+                    tracing::warn!("cannot take a connection out of the runtime: {error}; the connection is closed");
+                }
             },
             // Its handler brings it back, or closes it.
             Left::Upgraded | Left::Closed => {}
@@ -140,7 +142,9 @@ impl Hub {
         match (connection.into_active(), session) {
             (Ok(connection), None) => self.serve(connection),
             (Ok(connection), Some(session)) => self.sessions.resume(connection, *session, &self.context),
-            (Err(error), _) => lost(&error),
+            (Err(error), _) => {
+                tracing::warn!("cannot register a connection with the runtime: {error}; the connection is closed");
+            }
         }
     }
 
@@ -173,8 +177,4 @@ impl Dispatch for Hub {
             Owner::Taker | Owner::Nobody => drop(connection),
         }
     }
-}
-
-fn lost(error: &io::Error) {
-    tracing::warn!("cannot register a connection with the runtime: {error}; the connection is closed");
 }

@@ -14,16 +14,15 @@
 //! | Closed | the socket is closed | nobody | |
 //!
 //! ```text
-//!   kernel --> Accepted --> Active --> Resting --> Parked --> Closing --> Closed
-//!                 |           ^  ^       ^  |  \     | |
-//!                 +-----------|--|-------+  |   \    | +-- takers came: Resting
-//!                             |  +----------|----\---+     bytes: Active
-//!                             |             v     `------- nobody can park or take it: Active
-//!                             +---------- Queued <--> Offered --> Handed over
-//!   other worker --> Received --> Resting
+//! Accepted -> Active -> Resting -> Parked -> Closing -> Closed        without takers
+//!                       Resting -> Queued -> Offered -> Handed over   with takers
+//! Received -> Resting                        taken over from another worker
+//! Parked -> Active, Queued -> Active         bytes came, and no taker had room
+//! Parked -> Resting                          takers came
+//! Offered -> Queued, Queued -> Resting       this taker does not take it; none is left
 //! ```
 //!
-//! What holds after each event (`walk` tries all orders, with the death of either side in between):
+//! These invariants hold after each event (`walk` tries all orders, with the death of either side in between):
 //!
 //! 1. A connection has exactly one owner; between the taker's commit and the giver's hearing of it, the taker.
 //! 2. Bytes that came are answered, unless a cut or the owner's death comes first. No connection is closed with bytes in it.
@@ -125,9 +124,9 @@ pub(crate) enum ProtocolEvent {
 pub(crate) enum HubEvent {
     /// The connection has come back.
     Arrived,
-    /// It could not be queued: the giver ended in this very moment.
+    /// The connection could not be queued: the giver ended in this very moment.
     QueueClosed,
-    /// It could not be parked.
+    /// The connection could not be parked.
     CannotPark,
 }
 
@@ -153,10 +152,10 @@ pub(crate) enum WorkerEvent {
 /// Events of a connection that is handed over, at the giver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum GiverEvent {
-    /// It was sent to a taker.
+    /// The connection was sent to a taker.
     #[cfg_attr(not(test), expect(dead_code, reason = "a whole batch is sent at once"))]
     Sent,
-    /// What it carries does not fit into a packet.
+    /// Its bytes do not fit into a packet.
     TooLarge,
     /// No taker had room for it for a while. `has_bytes`: the client has said something.
     Waited { has_bytes: bool },
@@ -189,12 +188,17 @@ pub(crate) struct Surroundings {
     pub(crate) has_takers: bool,
 }
 
-/// How far a worker's drain has come.
+/// Progress of a worker's drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Drain {
     No,
     Draining,
     Cut,
+}
+
+impl Surroundings {
+    /// A worker that does not drain.
+    pub(crate) const SERVING: Self = Self { drain: Drain::No, has_takers: false };
 }
 
 impl State {

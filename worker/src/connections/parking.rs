@@ -22,7 +22,7 @@ use crate::config::Timeouts;
 use crate::connections::connection::IdleConnection;
 use crate::connections::context::Dispatch;
 use crate::connections::drain_state::DrainState;
-use crate::connections::machine::{ClientEvent, Event, State, WorkerEvent, parked_until};
+use crate::connections::machine::{ClientEvent, Event, State, Surroundings, WorkerEvent, parked_until};
 use crate::graceful::Phase;
 
 /// Number of connections that are woken before other tasks have their turn.
@@ -203,6 +203,7 @@ pub(crate) async fn run<H: Dispatch>(parked: Arc<ParkedConnections>, hub: Arc<H>
     let mut giving = drain.queue().subscribe();
     let (mut is_draining, mut next) = (false, None);
     loop {
+        let mut woken = None;
         let alarm = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
         tokio::select! {
             biased;
@@ -215,22 +216,28 @@ pub(crate) async fn run<H: Dispatch>(parked: Arc<ParkedConnections>, hub: Arc<H>
             Ok(()) = giving.changed(), if is_draining => parked.drain(drain),
             ready = parked.epoll.readable() => {
                 let Ok(mut ready) = ready else { return };
-                let woken = parked.woken();
-                if woken.len() < BATCH {
+                let mut all = parked.woken();
+                if all.len() < BATCH {
                     ready.clear_ready();
                     // Some may have come before that was noted.
-                    wake(&hub, parked.woken());
+                    all.extend(parked.woken());
                 }
-                wake(&hub, woken);
-                tokio::task::yield_now().await;
+                woken = Some(all);
             }
             () = parked.changed.notified() => {}
             () = tokio::time::sleep_until(alarm.into()), if next.is_some() => {}
         }
+        let now = Instant::now();
+        let around = if is_draining { drain.surroundings() } else { Surroundings::SERVING };
+        if let Some(woken) = woken {
+            for (event, connection) in woken {
+                Arc::clone(&hub).dispatch(State::Parked.after(now, Event::Client(event), around), connection);
+            }
+            tokio::task::yield_now().await;
+        }
         if is_draining && drain.is_giving() {
             moved(&hub, parked.clear(), WorkerEvent::Changed);
         }
-        let now = Instant::now();
         let (late, first) = parked.late(now);
         let mut quiet = parked.quiet();
         if quiet.is_some_and(|quiet| quiet <= now) {
@@ -239,35 +246,15 @@ pub(crate) async fn run<H: Dispatch>(parked: Arc<ParkedConnections>, hub: Arc<H>
             tokio::task::spawn_blocking(trim_heap);
         }
         next = [first, quiet].into_iter().flatten().min();
-        expire(&hub, late, now);
+        for connection in late {
+            // Bytes may have come in this very moment.
+            let event = Event::Deadline { has_bytes: connection.has_bytes() };
+            Arc::clone(&hub).dispatch(State::Parked.after(now, event, around), connection);
+        }
     }
 }
 
-/// Gives the connections to the hub whose client has sent something or left.
-fn wake<H: Dispatch>(hub: &Arc<H>, woken: Vec<(ClientEvent, IdleConnection)>) {
-    if woken.is_empty() {
-        return;
-    }
-    let (now, around) = (Instant::now(), hub.drain().surroundings());
-    for (event, connection) in woken {
-        Arc::clone(hub).dispatch(State::Parked.after(now, Event::Client(event), around), connection);
-    }
-}
-
-/// Gives the connections to the hub whose deadline has come.
-fn expire<H: Dispatch>(hub: &Arc<H>, late: Vec<IdleConnection>, now: Instant) {
-    if late.is_empty() {
-        return;
-    }
-    let around = hub.drain().surroundings();
-    for connection in late {
-        // Bytes may have come in this very moment.
-        let event = Event::Deadline { has_bytes: connection.has_bytes() };
-        Arc::clone(hub).dispatch(State::Parked.after(now, event, around), connection);
-    }
-}
-
-/// Gives all connections to the hub after an event of the worker. A connection that stays parked after all is parked again.
+/// Gives all connections to the hub after an event of the worker. If takers have gone meanwhile, the connections are parked again.
 fn moved<H: Dispatch>(hub: &Arc<H>, all: Vec<IdleConnection>, event: WorkerEvent) {
     let state = State::Parked.after(Instant::now(), Event::Worker(event), hub.drain().surroundings());
     for connection in all {

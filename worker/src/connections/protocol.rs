@@ -4,13 +4,14 @@
 //! connection waits, nor who has it next. A further protocol is a file here, and a line in [`serve`].
 //!
 //! Between two requests nothing of an HTTP/1.1 connection is in hyper but a few bytes read ahead. So it can be taken out at any such
-//! moment, and be parked, handed over, and served again. HTTP/2 stays until it ends. A WebSocket belongs to its handler
+//! moment, and be parked, handed over, and served again. HTTP/2 keeps its connection until the end. A WebSocket belongs to its handler
 //! ([`crate::websocket`]), which gives it back between two messages.
 
 mod answer;
 mod events;
 mod http1;
 mod http2;
+mod left;
 mod request;
 mod response;
 mod sniff;
@@ -24,20 +25,9 @@ use crate::connections::context::Context;
 use crate::connections::io::Io;
 use crate::connections::machine::State;
 use crate::graceful::Phase;
+pub(crate) use left::Left;
 use sniff::{Sniffed, sniff};
 use timer::Timer;
-
-/// The way in which a connection left its protocol.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "moved once, to its next owner; a box would cost an allocation")]
-pub(crate) enum Left {
-    /// Nothing of it is on its way: it can wait, or be served again.
-    Paused(ActiveConnection),
-    /// Its handler has it now.
-    Upgraded,
-    /// It has ended.
-    Closed,
-}
 
 /// Serves a connection until it leaves. A client's mistake ends its connection and nothing else.
 pub(crate) async fn serve(connection: ActiveConnection, context: &Arc<Context>) -> Left {
@@ -80,11 +70,4 @@ pub(crate) async fn serve(connection: ActiveConnection, context: &Arc<Context>) 
 /// Closes a connection in an orderly way.
 pub(crate) async fn close(mut io: Io, context: &Context) {
     tokio::select! { _ = io.shutdown() => {}, () = context.drain.life.reached(Phase::Cut) => {} }
-}
-
-/// Logs how hyper ended a connection, if that was an error.
-fn report(ended: hyper::Result<()>) {
-    if let Err(error) = ended {
-        tracing::debug!("connection: {error}");
-    }
 }

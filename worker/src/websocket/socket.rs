@@ -230,7 +230,9 @@ impl Socket {
                 let session = Some(Box::new(WebSocketSession { name, state }));
                 context.give_back(IdleConnection { raw, place, info, progress, ahead, session });
             }
-            Err(error) => tracing::warn!("cannot take a WebSocket from the runtime: {error}; the connection is closed"),
+            Err(error) => {
+                tracing::warn!("cannot take a WebSocket out of the runtime: {error}; the connection is closed");
+            }
         }
     }
 }

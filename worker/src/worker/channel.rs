@@ -1,6 +1,6 @@
 //! The worker's end of the channel: takes a connection from the master, and after its end from the master's successor.
 //!
-//! It has a thread of its own: it waits for a handful of messages in a worker's whole life, and must get through when every
+//! A thread of its own waits for the messages: there is a handful of them in a worker's whole life, and each must get through when every
 //! other thread is busy. What an order leads to is not decided here.
 
 use std::io;

@@ -42,7 +42,7 @@ fn pair() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
 }
 
-/// A client, and what a worker has of its connection.
+/// A client's end of a connection, and a worker's.
 async fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -56,7 +56,7 @@ async fn served_by(hub: &Arc<Hub>) -> TcpStream {
     client
 }
 
-/// Its answer, and whether it says that it is the last one.
+/// Asks, and returns the answer, and true if the answer is the connection's last.
 async fn asks(client: &mut TcpStream) -> (String, bool) {
     client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
@@ -86,13 +86,13 @@ fn say(link: &OwnedFd, packet: &[u8], fds: &[BorrowedFd<'_>]) {
     descriptors::send(link, packet, fds).unwrap();
 }
 
-/// The giver's hello, with this pidfd, as of one that has, or has not, taken back what had no answer.
+/// Sends the hello of a giver with this pidfd, which has, or has not, taken back what had no answer.
 fn greet(link: &OwnedFd, giver: &OwnedFd, is_withdrawn: bool) {
     let withdrawn = eventfd(u32::from(is_withdrawn), EventfdFlags::CLOEXEC).unwrap();
     say(link, &encode(&FromGiver::Hello { version: VERSION }, b""), &[giver.as_fd(), withdrawn.as_fd()]);
 }
 
-/// To whoever is at the other end.
+/// Drains, with this socket to a taker.
 fn drain(hub: &Arc<Hub>, giver: OwnedFd) {
     hub.life().count_fates();
     hub.hand_over(vec![giver]);
@@ -215,7 +215,7 @@ async fn a_giver_keeps_what_a_lying_or_lost_taker_says_it_has() {
         if packets.is_empty() {
             drop(taker);
         }
-        // The next taker comes before hope is lost: nobody has heard of any of this.
+        // The next taker comes before the giver gives up: the client has heard nothing of this.
         let ((giver, next), other) = (pair(), worker());
         hub.hand_over(vec![giver]);
         let taking = tokio::spawn(taker::take(next, Arc::clone(&other), other.room().clone()));
@@ -233,7 +233,7 @@ async fn a_taker_that_is_gone_is_followed_by_the_next() {
     let hub = worker();
     let mut client = served_by(&hub).await;
     assert!(!asks(&mut client).await.1);
-    // Whoever was to take has been replaced, too, before this worker came to hear of it.
+    // The taker has been replaced, too, before this worker hears of it.
     let (giver, gone) = pair();
     drop(gone);
     drain(&hub, giver);
@@ -248,7 +248,7 @@ async fn a_taker_that_is_gone_is_followed_by_the_next() {
 }
 
 #[tokio::test]
-async fn whom_nobody_takes_hears_of_the_end() {
+async fn a_client_hears_of_the_end_if_no_worker_takes_its_connection() {
     let ((giver, taker), hub) = (pair(), worker());
     let mut client = served_by(&hub).await;
     assert!(!asks(&mut client).await.1);
@@ -256,7 +256,7 @@ async fn whom_nobody_takes_hears_of_the_end() {
     say(&taker, &encode(&FromTaker::Hello { version: VERSION }, b""), &[]);
     let taker = link::Link::new(taker).unwrap();
     let mut buffer = vec![0; PACKET_MAX];
-    // It has no room.
+    // The taker has no room.
     loop {
         let (length, fds) = taker.receive(&mut buffer).await.unwrap();
         if let FromGiver::Give { batch, connections } = decode(&buffer[..length]).unwrap().0 {
@@ -287,7 +287,7 @@ async fn nobody_waits_for_a_socket_that_is_full() {
     say(&taker, &encode(&FromTaker::Hello { version: VERSION }, b""), &[]);
     drain(&hub, giver);
     while descriptors::send(&full, &[0; 1024], &[]).is_ok() {}
-    // Those that rest are offered, in vain; who asks meanwhile is answered, and told nothing.
+    // Idle connections are offered, in vain. A client that asks meanwhile is answered, without `Connection: close`.
     for client in &mut clients {
         assert!(!asks(client).await.1);
     }

@@ -1,7 +1,7 @@
 //! The giver: hands the connections of a draining worker to the workers that take them.
 //!
-//! It has the connections that are queued or offered, and no others. What a taker refuses, or has not answered when it is lost, is queued
-//! again. What no taker has room for while the client waits, and everything that is left when there is no taker any more,
+//! The giver has the connections that are queued or offered, and no others. If a taker refuses a connection, or is lost before its commit,
+//! the connection is queued again. What no taker has room for while the client waits, and everything that is left when there is no taker any more,
 //! goes back to the hub. The rules of the exchange are [`gin_shared::handover`]'s.
 
 use std::collections::VecDeque;

@@ -32,11 +32,11 @@ pub(crate) struct Recipient {
 /// Use of a taker to the giver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// It may be offered more.
+    /// The taker may be offered more.
     Takes,
-    /// Others take in its place; its answers are still awaited.
+    /// Others take in its place. Its answers are still awaited.
     Replaced,
-    /// Nothing more is heard of it.
+    /// The taker is gone, or is not listened to any more.
     Lost,
 }
 

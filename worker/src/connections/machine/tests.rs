@@ -34,7 +34,7 @@ fn the_deadline_of_a_parked_connection_is_the_earliest_that_counts() {
     assert_eq!(until(Doing::Idle, None), since + timeouts.idle);
     let drained = since + Duration::from_secs(10);
     assert_eq!(until(Doing::Idle, Some(drained)), drained + timeouts.idle_grace);
-    // A connection that came to rest in the drain has its grace from then on.
+    // A connection that became idle in the drain has its grace from then on.
     assert_eq!(until(Doing::Idle, since.checked_sub(Duration::from_secs(10))), since + timeouts.idle_grace);
     assert_eq!(until(Doing::Fresh, Some(since + Duration::from_secs(40))), since + timeouts.read);
 }

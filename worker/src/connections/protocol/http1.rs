@@ -17,8 +17,9 @@ use crate::connections::activity::Due;
 use crate::connections::connection::{ActiveConnection, ConnectionInfo};
 use crate::connections::context::{Connection, Context};
 use crate::connections::io::Io;
+use crate::connections::protocol::answer::answer;
+use crate::connections::protocol::left::{Left, report};
 use crate::connections::protocol::timer::Timer;
-use crate::connections::protocol::{Left, answer::answer, report};
 use crate::graceful::Phase;
 
 /// Serves a connection that speaks HTTP/1.1.

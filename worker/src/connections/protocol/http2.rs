@@ -14,8 +14,9 @@ use crate::connections::connection::ConnectionInfo;
 use crate::connections::context::{Connection, Context};
 use crate::connections::io::Io;
 use crate::connections::machine::HOLD;
+use crate::connections::protocol::answer::answer;
+use crate::connections::protocol::left::report;
 use crate::connections::protocol::timer::Timer;
-use crate::connections::protocol::{answer::answer, report};
 use crate::graceful::Phase;
 
 /// Serves a connection that speaks HTTP/2.

@@ -1,4 +1,4 @@
-//! What each step of the walk does to the world: as the hub, parking, giver and taker call the machine.
+//! Effects of each step of the walk: they call the machine as the hub, parking, giver and taker do.
 
 use super::super::*;
 use super::world::{Copy, GIVER, LOOK, Link, Step, TAKER_WAIT, World};

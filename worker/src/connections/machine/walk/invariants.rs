@@ -109,11 +109,7 @@ impl World {
             let mut steps = self.steps();
             steps.retain(|step| !self.is_trouble(step));
             // Others are faster than time, and nobody looks at the clock before it is time.
-            let rank = |step: &Step| match step {
-                Step::Time => 2,
-                Step::Alarm(_) => 1,
-                _ => 0,
-            };
+            let rank = |step: &Step| (*step == Step::Time, matches!(step, Step::Alarm(_)));
             let Some(step) = steps.into_iter().min_by_key(rank) else {
                 assert!(self.awaits_bytes(), "the connection is stuck: {self:?}");
                 return;

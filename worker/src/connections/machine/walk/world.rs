@@ -249,7 +249,7 @@ impl World {
         steps
     }
 
-    /// Whether somebody has something to do that takes no time worth speaking of.
+    /// True if somebody has something to do that takes no time.
     fn is_busy(&self) -> bool {
         let hears = self.workers.iter().any(|worker| worker.lives && worker.is_stale);
         hears

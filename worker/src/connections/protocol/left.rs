@@ -1,0 +1,22 @@
+//! The end of a protocol's part in a connection.
+
+use crate::connections::connection::ActiveConnection;
+
+/// The way in which a connection left its protocol.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once, to its next owner; a box would cost an allocation")]
+pub(crate) enum Left {
+    /// Nothing of it is on its way: it can wait, or be served again.
+    Paused(ActiveConnection),
+    /// Its handler has it now.
+    Upgraded,
+    /// The connection has ended.
+    Closed,
+}
+
+/// Logs how hyper ended a connection, if that was an error.
+pub(super) fn report(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!("connection: {error}");
+    }
+}
