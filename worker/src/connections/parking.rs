@@ -35,7 +35,7 @@ const QUIET: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct ParkedConnections {
     epoll: AsyncFd<Watch>,
-    places: Mutex<Places>,
+    entries: Mutex<Entries>,
     /// Wakes [`run`]: the first deadline is another one, or others take.
     changed: Notify,
 }
@@ -51,7 +51,7 @@ impl AsRawFd for Watch {
 }
 
 #[derive(Debug, Default)]
-struct Places {
+struct Entries {
     all: Slab<Parked>,
     deadlines: BTreeSet<(Instant, usize)>,
     /// The moment from which `timeouts.idle_grace` counts: the worker drains, and nobody takes.
@@ -72,18 +72,18 @@ impl ParkedConnections {
         let watch = Watch(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
         // SAFETY: `Watch` owns its descriptor and never exchanges it, and the AsyncFd deregisters it before it drops it.
         let epoll = unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }?;
-        Ok(Self { epoll, places: Mutex::default(), changed: Notify::new() })
+        Ok(Self { epoll, entries: Mutex::default(), changed: Notify::new() })
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Parks a connection. Gives it back if that cannot be done.
     pub(crate) fn park(&self, connection: IdleConnection, timeouts: &Timeouts, now: Instant) -> Option<IdleConnection> {
-        let mut places = self.places();
-        let deadline = deadline(&connection, timeouts, places.grace_from);
-        let entry = places.all.vacant_entry();
+        let mut entries = self.entries();
+        let deadline = deadline(&connection, timeouts, entries.grace_from);
+        let entry = entries.all.vacant_entry();
         let key = entry.key();
         let event =
             EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP, u64::try_from(key).unwrap_or(u64::MAX));
@@ -92,11 +92,11 @@ impl ParkedConnections {
             return Some(connection);
         }
         entry.insert(Parked { connection, deadline });
-        let is_first = places.deadlines.first().is_none_or(|(first, _)| deadline < *first);
-        places.deadlines.insert((deadline, key));
-        let parked = places.parked.map_or(1, |(count, _)| count + 1);
-        places.parked = Some((parked, now));
-        drop(places);
+        let is_first = entries.deadlines.first().is_none_or(|(first, _)| deadline < *first);
+        entries.deadlines.insert((deadline, key));
+        let parked = entries.parked.map_or(1, |(count, _)| count + 1);
+        entries.parked = Some((parked, now));
+        drop(entries);
         if is_first || parked == MANY {
             self.changed.notify_one();
         }
@@ -110,10 +110,10 @@ impl ParkedConnections {
 
     /// Takes out all connections.
     fn clear(&self) -> Vec<IdleConnection> {
-        let mut places = self.places();
-        places.deadlines.clear();
-        let all: Vec<IdleConnection> = places.all.drain().map(|parked| parked.connection).collect();
-        drop(places);
+        let mut entries = self.entries();
+        entries.deadlines.clear();
+        let all: Vec<IdleConnection> = entries.all.drain().map(|parked| parked.connection).collect();
+        drop(entries);
         for connection in &all {
             self.forget(connection);
         }
@@ -128,10 +128,10 @@ impl ParkedConnections {
     }
 
     fn take(&self, key: usize) -> Option<IdleConnection> {
-        let mut places = self.places();
-        let Parked { connection, deadline } = places.all.try_remove(key)?;
-        places.deadlines.remove(&(deadline, key));
-        drop(places);
+        let mut entries = self.entries();
+        let Parked { connection, deadline } = entries.all.try_remove(key)?;
+        entries.deadlines.remove(&(deadline, key));
+        drop(entries);
         self.forget(&connection);
         Some(connection)
     }
@@ -159,7 +159,7 @@ impl ParkedConnections {
     fn late(&self, now: Instant) -> (Vec<IdleConnection>, Option<Instant>) {
         let mut late = Vec::new();
         loop {
-            let first = self.places().deadlines.first().copied();
+            let first = self.entries().deadlines.first().copied();
             match first {
                 Some((deadline, key)) if deadline <= now => late.extend(self.take(key)),
                 next => return (late, next.map(|(deadline, _)| deadline)),
@@ -169,26 +169,26 @@ impl ParkedConnections {
 
     /// The moment at which the heap is to be trimmed.
     fn quiet(&self) -> Option<Instant> {
-        let (count, last) = self.places().parked?;
+        let (count, last) = self.entries().parked?;
         (count >= MANY).then_some(last + QUIET)
     }
 
     /// Sets the deadlines for a drain. Without takers the clients have a time of grace for one more request, in whose answer they are told.
     fn drain(&self, drain: &DrainState) {
-        let (mut places, began) = (self.places(), Instant::now());
+        let (mut entries, began) = (self.entries(), Instant::now());
         if drain.is_giving() {
             // A connection that comes back has its grace then.
-            places.grace_from = None;
+            entries.grace_from = None;
             return;
         }
-        places.grace_from = Some(began);
-        let Places { all, deadlines, .. } = &mut *places;
+        entries.grace_from = Some(began);
+        let Entries { all, deadlines, .. } = &mut *entries;
         deadlines.clear();
         for (key, parked) in all.iter_mut() {
             parked.deadline = deadline(&parked.connection, &drain.timeouts, Some(began));
             deadlines.insert((parked.deadline, key));
         }
-        drop(places);
+        drop(entries);
         self.changed.notify_one();
     }
 }
@@ -242,7 +242,7 @@ pub(crate) async fn run<H: Dispatch>(parked: Arc<ParkedConnections>, hub: Arc<H>
         let mut quiet = parked.quiet();
         if quiet.is_some_and(|quiet| quiet <= now) {
             quiet = None;
-            parked.places().parked = None;
+            parked.entries().parked = None;
             tokio::task::spawn_blocking(trim_heap);
         }
         next = [first, quiet].into_iter().flatten().min();
