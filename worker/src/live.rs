@@ -10,7 +10,7 @@ use gin_shared::reference::Applies;
 
 use crate::assets::Files;
 use crate::config::{self, Config};
-use crate::middleware::RequestId;
+use crate::request_id::RequestId;
 use crate::shared_memory::Buckets;
 use crate::{StartError, logging};
 

@@ -18,9 +18,6 @@ use crate::middleware::{CONTENT_TYPE, Metrics};
 use crate::router::{Route, Routes};
 use crate::{Error, Life, Result};
 
-/// Where one asks how it is.
-pub(crate) const PROBES: [&str; 3] = ["/health", "/livez", "/readyz"];
-
 /// What the endpoints know.
 #[derive(Debug)]
 pub(crate) struct About {

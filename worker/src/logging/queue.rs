@@ -14,12 +14,10 @@ use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::line::Direct;
-use crate::middleware::shard;
+use crate::shard::{SHARDS, shard};
 
 /// Waiting at most, in bytes, of each shard.
 const WAITING_MAX: usize = 2 << 20;
-/// Threads that wait for nobody: a lock that all of them take costs a busy worker more than the line.
-const SHARDS: usize = 8;
 /// For what waits at the end.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Between two writes.
@@ -31,6 +29,7 @@ pub(crate) struct Queue(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// A lock that all threads take costs a busy worker more than the line.
     shards: [Shard; SHARDS],
     /// The thread that writes waits for something to come.
     sleeps: AtomicBool,
@@ -84,7 +83,7 @@ impl Queue {
 
     /// A whole line. Those of one thread keep their order; those of several may be [`PAUSE`] apart.
     pub(super) fn put(&self, line: &[u8]) {
-        let mut waiting = self.0.shards[shard() % SHARDS].lock();
+        let mut waiting = self.0.shards[shard()].lock();
         if waiting.lines.len() + line.len() > WAITING_MAX {
             waiting.lost += 1;
             return;

@@ -10,10 +10,11 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::client_ip;
-use super::request_id::RequestId;
+use super::request_id;
 use crate::Connection;
 use crate::error::Cause;
 use crate::logging::{self, Direct};
+use crate::request_id::RequestId;
 
 /// The target of its lines, for filters.
 pub(super) const TARGET: &str = "gin_worker::access";
@@ -54,7 +55,7 @@ impl Line {
             uri: request.uri().clone(),
             version: request.version(),
             user_agent: request.headers().get(header::USER_AGENT).cloned(),
-            id: RequestId::of(request.extensions()).cloned(),
+            id: request_id::of(request.extensions()).cloned(),
             route: request.extensions().get().cloned(),
             taken_over: request.extensions().get::<Connection>().is_some_and(Connection::is_taken_over),
         })

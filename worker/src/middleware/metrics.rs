@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::Life;
+use crate::shard::{SHARDS, shard};
 
 /// The media type of what [`Metrics::text`] gives.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -24,9 +25,6 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 const UNMATCHED: &str = "unmatched";
 /// In seconds: Prometheus' usual ones, and finer ones below, for most answers take less than 5 ms.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
-/// Threads that count for themselves: a number that all of them change is slow to change.
-const SHARDS: usize = 8;
 
 /// The numbers of one worker.
 #[derive(Debug)]
@@ -70,13 +68,6 @@ struct Counts {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Own<T>(T);
-
-/// This thread's.
-pub(crate) fn shard() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static OWN: usize = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS);
-    OWN.with(|own| *own)
-}
 
 /// A method that everybody knows; clients may make up others.
 fn known(method: &Method) -> &'static str {

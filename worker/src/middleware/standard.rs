@@ -17,12 +17,14 @@ use super::access_log::{End, Line};
 use super::cors::{self, Added, Verdict};
 use super::metrics::{Counted, Metrics};
 use super::rate_limit::{self, Standing};
-use super::request_id::RequestId;
-use super::{client_ip, recover, request_id, security_headers, timeout};
+use super::{client_ip, recover, security_headers, timeout};
 use crate::Config;
 use crate::live::{Settings, Snapshot};
+use crate::request_id::RequestId;
 use crate::shared_memory::{Buckets, monotonic};
-use crate::system;
+
+/// Paths at which orchestrators and load balancers probe: no rate limit counts them.
+const PROBES: [&str; 3] = ["/health", "/livez", "/readyz"];
 
 /// What it needs.
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
     fn call(&mut self, mut request: Request) -> Answering<S::Future> {
         let began = Instant::now();
         let live = self.standard.settings.load();
-        let (settings, id) = (&live.config, request_id::name(&request));
+        let (settings, id) = (&live.config, RequestId::given_or_new(&request));
         if settings.limits.body != AXUMS_BODY_MAX {
             DefaultBodyLimit::max(usize::try_from(settings.limits.body).unwrap_or(usize::MAX)).apply(&mut request);
         }
@@ -166,7 +168,7 @@ impl Last {
         if let Some(standing) = standing {
             standing.put(response.headers_mut());
         }
-        response.headers_mut().insert(request_id::HEADER, id.into_value());
+        response.headers_mut().insert(RequestId::HEADER, id.into_value());
         if let Some(counted) = counted {
             counted.answered(response.status());
         }
@@ -179,10 +181,7 @@ impl Last {
 /// or orchestrator's probe, or it would end a worker that is well.
 fn judge(buckets: &Buckets, settings: &Config, request: &Request) -> (Verdict, Option<Standing>) {
     let verdict = cors::before(&settings.cors, request.method(), request.headers());
-    if !settings.rate_limit.enable
-        || matches!(verdict, Verdict::Answer(_))
-        || system::PROBES.contains(&request.uri().path())
-    {
+    if !settings.rate_limit.enable || matches!(verdict, Verdict::Answer(_)) || PROBES.contains(&request.uri().path()) {
         return (verdict, None);
     }
     // Who has no address is on this machine.

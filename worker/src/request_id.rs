@@ -1,0 +1,81 @@
+//! The name of a request, to find it by in logs. [`crate::middleware::request_id`] gives each request one.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue};
+
+/// Limit of a name that a client gives, in bytes. A longer one is replaced.
+const LENGTH_MAX: usize = 128;
+
+/// The name of a request, for handlers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The header that carries the name, in both directions.
+    pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    /// The name of a request that has none.
+    pub(crate) fn empty() -> Self {
+        Self(HeaderValue::from_static(""))
+    }
+
+    /// The name that the client or a proxy has given, if it can stand in a log; else a new one.
+    pub(crate) fn given_or_new(request: &Request) -> Self {
+        let given = request.headers().get(Self::HEADER).filter(|value| is_name(value)).cloned();
+        Self(given.unwrap_or_else(new))
+    }
+
+    pub(crate) fn into_value(self) -> HeaderValue {
+        self.0
+    }
+}
+
+/// True for what can stand in a log as it is.
+fn is_name(value: &HeaderValue) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(byte);
+    (1..=LENGTH_MAX).contains(&value.len()) && value.as_bytes().iter().all(is_plain)
+}
+
+/// 64 bits of this process, and a number.
+fn new() -> HeaderValue {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let mut text = [b'-'; 25];
+    digits(*PROCESS, &mut text[..16]);
+    digits(number, &mut text[17..]);
+    HeaderValue::from_bytes(&text).expect("hexadecimal digits")
+}
+
+/// Writes the last hexadecimal digits that fit: `format!` is slow for something that each request needs.
+fn digits(mut value: u64, text: &mut [u8]) {
+    for digit in text.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(value & 15) as usize];
+        value >>= 4;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_can_stand_in_a_log_is_kept() {
+        for (given, is_kept) in [("abc-1", true), ("a b", false), ("a\"b", false), ("", false), ("{}", false)] {
+            assert_eq!(is_name(&HeaderValue::from_str(given).unwrap()), is_kept, "{given}");
+        }
+        assert!(!is_name(&HeaderValue::from_str(&"x".repeat(129)).unwrap()));
+        let (one, other) = (new(), new());
+        assert!(one != other && is_name(&one));
+    }
+}
