@@ -10,9 +10,9 @@ use std::process::Command;
 use axum::routing::get;
 use gin_shared::descriptors;
 use gin_shared::handover::{Carried, Doing, FromGiver, FromTaker, PACKET_MAX, Protocol, VERSION, decode, encode};
+use gin_shared::process::Pidfd;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -100,14 +100,14 @@ fn drain(hub: &Arc<Hub>, giver: OwnedFd) {
 }
 
 fn own() -> OwnedFd {
-    pidfd_open(getpid(), PidfdFlags::empty()).unwrap()
+    Pidfd::own().unwrap().into()
 }
 
 fn dead() -> OwnedFd {
     let mut child = Command::new("true").spawn().unwrap();
-    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+    let pidfd = Pidfd::open(child.id().cast_signed()).unwrap().expect("not waited for");
     child.wait().unwrap();
-    pidfd
+    pidfd.into()
 }
 
 fn is_closed(mut reader: PipeReader) -> bool {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use gin_shared::fault;
 use gin_shared::handover::{FromGiver, FromTaker, Giver as Rules, Malformed, VERSION, WINDOW, decode, encode};
+use gin_shared::process::Pidfd;
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use crate::connections::connection::IdleConnection;
 use crate::connections::handover::carried;
@@ -44,7 +44,7 @@ impl Recipient {
     /// Greets the taker at the other end.
     pub(crate) fn greet(socket: OwnedFd) -> io::Result<Self> {
         let link = Link::new(socket)?;
-        let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+        let own = Pidfd::own()?;
         let withdrawn = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let hello = encode(&FromGiver::Hello { version: VERSION }, b"");
         link.send_first(&hello, &[own.as_fd(), withdrawn.as_fd()])?;

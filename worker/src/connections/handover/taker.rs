@@ -6,11 +6,11 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gin_shared::fault;
 use gin_shared::handover::{Carried, FromGiver, FromTaker, Malformed, PACKET_MAX, VERSION, decode, encode};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use gin_shared::process::{Pidfd, is_readable};
 
 use crate::connections::context::Dispatch;
 use crate::connections::handover::carried::Received;
@@ -20,8 +20,8 @@ use crate::connections::room::{Place, Room};
 use crate::connections::transport::RawStream;
 use crate::graceful::Phase;
 
-/// Seconds to wait for the giver's pidfd: a process that is being ended closes its sockets a little before.
-const DEATH: i64 = 1;
+/// Limit of the wait for the giver's exit: a process that is being ended closes its sockets a little before.
+const DEATH: Duration = Duration::from_secs(1);
 /// Number of resets that are passed over: each error is reported once.
 const RESETS: u32 = 8;
 
@@ -48,7 +48,7 @@ struct Taking<H> {
 
 /// The giver's process, as a taker knows it.
 struct GiverProcess {
-    pidfd: OwnedFd,
+    pidfd: Pidfd,
     /// Readable if the giver has taken back what had no answer, maybe before it died. A giver of an earlier version sends none.
     withdrawn: Option<OwnedFd>,
 }
@@ -78,7 +78,7 @@ impl<H: Dispatch> Taking<H> {
             let understood = decode::<FromGiver>(&buffer[..length]).and_then(|(message, tail)| match message {
                 FromGiver::Hello { .. } => {
                     let mut fds = fds.into_iter();
-                    self.giver = fds.next().map(|pidfd| GiverProcess { pidfd, withdrawn: fds.next() });
+                    self.giver = fds.next().map(|pidfd| GiverProcess { pidfd: pidfd.into(), withdrawn: fds.next() });
                     Ok(None)
                 }
                 FromGiver::Give { batch, connections } => unpack(batch, connections, fds, tail).map(Some),
@@ -144,12 +144,8 @@ impl<H: Dispatch> Taking<H> {
     async fn nobody_else_has_them(&mut self) -> bool {
         let Some(giver) = self.giver.take() else { return false };
         let asked = tokio::task::spawn_blocking(move || {
-            let within = |fd: &OwnedFd, tv_sec| {
-                let patience = Timespec { tv_sec, tv_nsec: 0 };
-                poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&patience)) == Ok(1)
-            };
-            let is_dead = within(&giver.pidfd, DEATH);
-            let is_withdrawn = giver.withdrawn.as_ref().is_some_and(|withdrawn| within(withdrawn, 0));
+            let is_dead = giver.pidfd.has_ended(DEATH);
+            let is_withdrawn = giver.withdrawn.as_ref().is_some_and(|withdrawn| is_readable(withdrawn, Duration::ZERO));
             (giver, is_dead && !is_withdrawn)
         });
         let Ok((giver, nobody)) = asked.await else { return false };
