@@ -25,7 +25,7 @@ fn asked_for(path: &str) -> impl Fn(&Value) -> bool {
 }
 
 #[test]
-fn a_request_is_a_line_in_the_seeds_shape_and_secrets_are_not_in_it() {
+fn a_request_is_a_line_of_json_and_secrets_are_not_in_it() {
     let server = alone("[server]\nname = \"shop\"\n");
     let mut client = Client::connect(server.address()).unwrap();
     client

@@ -141,7 +141,7 @@ pub(crate) fn public<S: Clone + Send + Sync + 'static>(config: &Config, about: &
     all.into_iter().map(|route| route.tag("system")).collect()
 }
 
-/// The seeds have both.
+/// Both show the routes: the second is for clients that know `/api/v1` alone.
 const ROUTES: [&str; 2] = ["/routes", "/api/v1/routes"];
 
 fn of<S: Clone + Send + Sync + 'static>(path: &str, about: &Arc<About>, show: Shown) -> Route<S> {

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::Config;
 
-/// The seeds' variable for the file's place.
+/// A common variable for the place of the file, which counts where `GIN_CONFIG` is not set.
 const CONFIG_FILE: &str = "CONFIG_FILE";
 
 /// Settings of the command line.

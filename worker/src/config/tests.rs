@@ -161,8 +161,8 @@ fn three_formats_say_the_same() {
 }
 
 #[test]
-fn the_seeds_configuration_is_taken_as_it_is() {
-    let config = Config::<()>::from_text(Path::new("config.yaml"), include_str!("seed.yaml")).unwrap();
+fn a_whole_configuration_of_another_service_is_taken_as_it_is() {
+    let config = Config::<()>::from_text(Path::new("config.yaml"), include_str!("whole.yaml")).unwrap();
     assert_eq!(config.cors.allow_origins, [Origin::Any]);
     assert_eq!(config.cors.allow_methods, ["GET", "POST", "PUT", "DELETE", "OPTIONS"]);
     assert_eq!(config.files.index_files, ["index.html", "index.htm"]);

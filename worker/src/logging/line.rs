@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_the_seeds_json_and_nothing_breaks_it() {
+    fn a_line_is_json_and_nothing_breaks_it() {
         let lines = Lines::default();
         let own = lines.clone();
         let layer = tracing_subscriber::fmt::layer().with_writer(move || own.clone());

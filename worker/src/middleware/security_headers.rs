@@ -11,7 +11,7 @@ use axum::response::Response;
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    // The filters that this once switched on did more harm than good; the seeds name it, and 0 is what is advised (OWASP).
+    // Off: the filters of old browsers did more harm than good (OWASP Secure Headers Project).
     (header::X_XSS_PROTECTION, HeaderValue::from_static("0")),
     (header::REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin")),
 ];
