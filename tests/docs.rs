@@ -166,7 +166,7 @@ fn completions_are_made_for_each_shell() {
     }
 }
 
-/// Whether a file has unsafe code, or allows it.
+/// True if a file has unsafe code, or allows it.
 #[derive(Default)]
 struct Unsafe(bool);
 

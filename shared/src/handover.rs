@@ -99,7 +99,7 @@ pub struct Carried {
 pub enum Protocol {
     /// HTTP/1.1, outside of any request.
     Http1 {
-        /// How far the next request has come.
+        /// The part of the next request that has come.
         doing: Doing,
     },
     /// A WebSocket between two messages. The session follows the bytes that were read ahead.

@@ -38,7 +38,7 @@ impl ProcessId {
     /// The process that has this PID now; `None` if there is none.
     ///
     /// # Errors
-    /// Those of `open(2)` and `read(2)`: the process may be there, and cannot be looked at.
+    /// The errors of `open(2)` and `read(2)`: the process may be there, and cannot be looked at.
     pub fn read(pid: i32) -> io::Result<Option<Self>> {
         match fs::read_to_string(format!("/proc/{pid}/stat")) {
             Ok(text) => Ok(Stat::parse(&text).map(|stat| Self { pid, started: stat.started })),
@@ -56,7 +56,7 @@ impl Pidfd {
     /// Opens the process that has this PID now; `None` if there is none.
     ///
     /// # Errors
-    /// Those of `pidfd_open(2)`.
+    /// The errors of `pidfd_open(2)`.
     pub fn open(pid: i32) -> io::Result<Option<Self>> {
         let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else { return Ok(None) };
         match pidfd_open(pid, PidfdFlags::NONBLOCK) {
@@ -69,7 +69,7 @@ impl Pidfd {
     /// Opens the process that is meant, unless it is gone. `kept` is its pidfd, if one was kept.
     ///
     /// # Errors
-    /// Those of `pidfd_open(2)`; of reading its identity.
+    /// The errors of `pidfd_open(2)`; of reading its identity.
     pub fn open_same(process: ProcessId, kept: Option<OwnedFd>) -> io::Result<Option<Self>> {
         let opened = match kept {
             // A kept descriptor has named the same process all the time.
@@ -84,12 +84,12 @@ impl Pidfd {
     /// This process itself.
     ///
     /// # Errors
-    /// Those of `pidfd_open(2)`.
+    /// The errors of `pidfd_open(2)`.
     pub fn own() -> io::Result<Self> {
         Ok(Self(pidfd_open(rustix::process::getpid(), PidfdFlags::NONBLOCK)?))
     }
 
-    /// Whether the process exits within `patience`.
+    /// True if the process exits within `patience`.
     #[must_use]
     pub fn has_ended(&self, patience: Duration) -> bool {
         is_readable(&self.0, patience)
@@ -98,7 +98,7 @@ impl Pidfd {
     /// Sends a signal. A process that has exited already is not an error.
     ///
     /// # Errors
-    /// Those of `pidfd_send_signal(2)`: EPERM.
+    /// The errors of `pidfd_send_signal(2)`: EPERM.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         match pidfd_send_signal(&self.0, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
@@ -130,7 +130,7 @@ impl AsFd for Pidfd {
     }
 }
 
-/// Whether a descriptor turns readable within `patience`.
+/// True if a descriptor turns readable within `patience`.
 #[must_use]
 pub fn is_readable(fd: impl AsFd, patience: Duration) -> bool {
     let patience = Timespec {
@@ -234,7 +234,7 @@ impl OpenFile {
 /// The open descriptors of a process.
 ///
 /// # Errors
-/// Those of `open(2)`: NotFound if the process is gone, PermissionDenied if it cannot be looked into.
+/// The errors of `open(2)`: NotFound if the process is gone, PermissionDenied if it cannot be looked into.
 pub fn open_files(pid: i32) -> io::Result<impl Iterator<Item = OpenFile>> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd"))?.flatten();
     Ok(entries.filter_map(|entry| {

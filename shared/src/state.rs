@@ -42,7 +42,7 @@ pub struct Slot {
 /// The newer one of the two slots that are whole; `None` if neither is.
 ///
 /// # Errors
-/// Those of `pread(2)`.
+/// The errors of `pread(2)`.
 pub fn read(file: &File) -> io::Result<Option<Slot>> {
     let slots = [read_slot(file, 0)?, read_slot(file, SLOT)?];
     Ok(slots.into_iter().flatten().max_by_key(|slot| slot.sequence))
@@ -82,7 +82,7 @@ fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
 /// Writes a state into the slot that is its turn: first what it says, then the header that makes it count.
 ///
 /// # Errors
-/// Those of `pwrite(2)`; one that is too long. The other slot stays as it is.
+/// The errors of `pwrite(2)`; one that is too long. The other slot stays as it is.
 pub fn write(file: &File, slot: &Slot) -> io::Result<()> {
     if slot.bytes.len() > STATE_MAX {
         return Err(io::Error::other(format!("a state of {} bytes is too long", slot.bytes.len())));
@@ -167,7 +167,7 @@ pub struct LeftWorker {
     /// How long it may take to, in milliseconds.
     #[serde(default)]
     pub drain_timeout_ms: u64,
-    /// Whether it was told to already.
+    /// True if it was told to already.
     #[serde(default)]
     pub told: bool,
 }

@@ -53,7 +53,7 @@ pub struct Succession {
     pub memory: Option<SharedMemory>,
     /// The other descriptors that were kept, by name.
     pub descriptors: Descriptors,
-    /// Whether this process is the master that wrote the state, under another program.
+    /// True if this process is the master that wrote the state, under another program.
     pub in_place: bool,
 }
 

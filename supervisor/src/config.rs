@@ -43,7 +43,7 @@ pub struct Config {
     pub live: Live,
     /// The listeners.
     pub listeners: Vec<ListenerSpec>,
-    /// Whether the listeners were configured; otherwise they are the default.
+    /// True if the listeners were configured; otherwise they are the default.
     pub listeners_asked_for: bool,
     /// The settings that count for the next generation.
     pub worker: WorkerConfig,
@@ -105,7 +105,7 @@ pub struct Live {
     pub restart_signal: Signal,
     /// The signals that ask for a stop.
     pub shutdown_signals: Vec<Signal>,
-    /// Whether a changed configuration file is a reload.
+    /// True if a changed configuration file is a reload.
     pub reload_on_change: bool,
 }
 

@@ -86,7 +86,7 @@ pub struct Parts {
 /// An end of the loop before its time.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
-    /// What the master before this one left cannot be taken up now. Nothing was changed; the next try may succeed.
+    /// The state that the previous master left cannot be taken up now. Nothing was changed; the next try may succeed.
     #[error("what the supervisor before this one has left cannot be taken up now: {0}")]
     NotResumed(io::Error),
     /// The kernel no longer gives events.
@@ -118,7 +118,7 @@ impl Driver {
     /// A driver that has not started anything.
     ///
     /// # Errors
-    /// Those of `signalfd(2)`.
+    /// The errors of `signalfd(2)`.
     pub fn new(parts: Parts) -> io::Result<Self> {
         let (handle, inbox) = Handle::new();
         let Parts { cli, config, listeners, passed, paths, files, state_file, memory, started, stored, on_boot } =

@@ -53,7 +53,7 @@ fn step<E: Into<io::Error>>(name: &str) -> impl Fn(E) -> StepError + use<E> {
     move |error| StepError::System { step: name.clone(), error: error.into() }
 }
 
-/// Whether this process was started to be a helper.
+/// True if this process was started to be a helper.
 #[must_use]
 pub fn is_helper() -> bool {
     std::env::args_os().next().is_some_and(|name| name == HELPER)

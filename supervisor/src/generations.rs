@@ -126,14 +126,14 @@ impl Generations {
         self.current(machine)?.config.limits.memory_restart
     }
 
-    /// Whether `features.hot_restart` allows a restart: of the current generation, or of the file as it is now.
+    /// True if `features.hot_restart` allows a restart: of the current generation, or of the file as it is now.
     #[must_use]
     pub fn allow_restart(&self, machine: &Machine) -> bool {
         let allowed = self.current(machine).is_none_or(|frozen| frozen.config.hot_restart);
         allowed || self.load().is_ok_and(|config| config.worker.hot_restart)
     }
 
-    /// Whether the current generation runs just what `config` says: its own settings, the listeners, and every section
+    /// True if the current generation runs just what `config` says: its own settings, the listeners, and every section
     /// that the workers read.
     #[must_use]
     pub fn in_force(&self, machine: &Machine, config: &Config) -> bool {
@@ -145,7 +145,7 @@ impl Generations {
         })
     }
 
-    /// Whether `config` says the same as the configuration in force, of the keys that need no new generation.
+    /// True if `config` says the same as the configuration in force, of the keys that need no new generation.
     #[must_use]
     pub fn is_same_master(&self, config: &Config) -> bool {
         config.live == self.config.live && config.fixed == self.fixed_on_disk

@@ -136,7 +136,7 @@ impl Machine {
         }
     }
 
-    /// Whether it waits to be booted.
+    /// True if it waits to be booted.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         matches!(self.fleet, Fleet::Idle)

@@ -1,4 +1,4 @@
-//! One GET to one worker, over its private listener.
+//! A GET to one worker, over its private listener.
 
 use std::io;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub enum AskError {
     /// The path cannot stand in a request.
     #[error("{0}")]
     Path(#[from] hyper::http::Error),
-    /// What it said is no HTTP response.
+    /// The answer is no HTTP response.
     #[error("no HTTP response: {0}")]
     Http(#[from] hyper::Error),
     /// The body is too long, or ended early.

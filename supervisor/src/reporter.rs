@@ -1,6 +1,6 @@
 //! The reporter: tells transitions to the log, to whoever follows the events, to operations, and to the service manager.
 //!
-//! One line for each transition, with generation, slot, PID and how long it took. The reporter reads a [`View`] of the whole
+//! A line for each transition, with generation, slot, PID and how long it took. The reporter reads a [`View`] of the whole
 //! and changes nothing but what it has told.
 
 mod answer;
@@ -64,7 +64,7 @@ pub struct Reporter {
     events: broadcast::Sender<EventLine>,
     /// The requests that generations were made for.
     asked: HashMap<Generation, Asked>,
-    /// Whether a generation has served.
+    /// True if a generation has served.
     booted: bool,
     /// Called once, when the first generation serves.
     on_boot: fn(&Status, Boot),
@@ -96,7 +96,7 @@ impl Reporter {
         }
     }
 
-    /// Whether a generation has served.
+    /// True if a generation has served.
     #[must_use]
     pub fn is_booted(&self) -> bool {
         self.booted

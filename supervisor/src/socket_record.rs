@@ -17,7 +17,7 @@ pub struct SocketRecord {
     /// The number of connections that may wait.
     #[serde(default)]
     pub backlog: u32,
-    /// Whether the service manager passed the socket, and so passes it again.
+    /// True if the service manager passed the socket, and so passes it again.
     #[serde(default)]
     pub passed: bool,
     /// Device and inode of the file that was made for a Unix socket.

@@ -61,7 +61,7 @@ struct Standing {
 /// Checks the configuration, gin-server's part of it, and a state if one is named.
 ///
 /// # Errors
-/// What is wrong.
+/// The first fault that is found, with its place.
 pub fn check(cli: &Cli) -> Result<ExitCode, StartError> {
     let config = load(cli).map_err(StartError::Config)?;
     worker_program::check(&config)?;

@@ -208,16 +208,16 @@ pub struct WorkerRecord {
     /// The time that it has to finish, in milliseconds.
     #[serde(default)]
     pub drain_timeout_ms: u64,
-    /// Whether it has a channel.
+    /// True if it has a channel.
     #[serde(default)]
     pub channel: bool,
     /// The version that it speaks there, once it has said so: a successor need not wait for that.
     #[serde(default)]
     pub channel_version: Option<u32>,
-    /// Whether it has a private listener.
+    /// True if it has a private listener.
     #[serde(default)]
     pub private: bool,
-    /// Whether it was told to finish.
+    /// True if it was told to finish.
     #[serde(default, rename = "told")]
     pub drain_sent: bool,
     /// Its last STATUS=.

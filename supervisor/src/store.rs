@@ -132,7 +132,7 @@ pub fn numbers(descriptors: &Named<'_>) -> BTreeMap<String, RawFd> {
     descriptors.iter().map(|(name, fd)| (name.clone(), fd.as_raw_fd())).collect()
 }
 
-/// Whether an event changes what a successor has to know, even if nothing is done about it.
+/// True if an event changes what a successor has to know, even if nothing is done about it.
 ///
 /// A worker's progress on its way to serve does not: a successor ends what is on its way.
 #[must_use]

@@ -133,7 +133,7 @@ fn rank(level: Level) -> u8 {
     }
 }
 
-/// Whether the master itself has logged this line of late.
+/// True if the master itself has logged this line of late.
 #[must_use]
 pub fn is_ours(line: &str) -> bool {
     RECENT.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|own| own == line.trim_end())

@@ -99,7 +99,7 @@ impl Crate {
         self.modules.iter().filter(|(name, module)| **name == module.owner).map(|(name, _)| name.as_str())
     }
 
-    /// Whether it has a module of this name.
+    /// True if it has a module of this name.
     pub fn has(&self, name: &str) -> bool {
         self.modules.contains_key(name)
     }

@@ -71,7 +71,7 @@ pub fn points() -> BTreeSet<String> {
     points
 }
 
-/// Whether this is the long run.
+/// True if this is the long run.
 #[must_use]
 pub fn soak() -> bool {
     std::env::var_os("GIN_SOAK").is_some()

@@ -290,7 +290,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether its master has died.
+    /// True if its master has died.
     ///
     /// # Panics
     /// If it cannot be told.

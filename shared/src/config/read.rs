@@ -91,7 +91,7 @@ impl<'a> Section<'a> {
         None
     }
 
-    /// Whether the key is there, and where.
+    /// The place of the key, if it is there.
     #[must_use]
     pub fn place(&self, key: &'static str) -> Option<Place> {
         self.node(key).map(|node| node.place.clone())

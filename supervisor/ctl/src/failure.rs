@@ -12,7 +12,7 @@ pub struct Failure {
     pub exit: u8,
     /// For people.
     pub text: String,
-    /// Whether a supervisor was there, and has gone in mid-sentence.
+    /// True if a supervisor was there, and has gone in mid-sentence.
     pub interrupted: bool,
 }
 

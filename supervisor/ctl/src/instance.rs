@@ -36,7 +36,7 @@ impl Instance {
     }
 }
 
-/// Whether somebody listens there; one who would not listen to us is somebody, too.
+/// True if somebody listens there; one who would not listen to us is somebody, too.
 fn answers(socket: &Path) -> bool {
     match UnixStream::connect(socket) {
         Ok(_) => true,

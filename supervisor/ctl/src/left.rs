@@ -94,7 +94,7 @@ fn open(process: ProcessId, owner: u32) -> Option<Pidfd> {
     Pidfd::open_same(process, None).ok().flatten().filter(|_| is_of(process.pid, owner))
 }
 
-/// Whether a state of `owner` can speak of this process.
+/// True if a state of `owner` can speak of this process.
 fn is_of(pid: i32, owner: u32) -> bool {
     owner == 0 || process::user(pid) == Some(owner)
 }
@@ -112,7 +112,7 @@ impl Orphaned {
         self.alive.iter().map(|(worker, _)| worker.process.pid).collect()
     }
 
-    /// Whether its service manager had begun to stop it.
+    /// True if its service manager had begun to stop it.
     #[must_use]
     pub fn was_to_stop(&self) -> bool {
         self.directory.join(STOPPING).exists()

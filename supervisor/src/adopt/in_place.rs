@@ -43,7 +43,7 @@ pub enum CheckError {
     State {
         /// Its path.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the descriptor.
         error: SnapshotError,
     },
     /// This program cannot use the configuration in force.
@@ -80,7 +80,7 @@ pub fn check(cli: &Cli, path: &Path) -> Result<(), CheckError> {
 /// Takes over the workers and sockets of that state.
 ///
 /// # Errors
-/// Those of `pidfd_open(2)`.
+/// The errors of `pidfd_open(2)`.
 pub fn take_up(state: State<'static>, mut descriptors: Descriptors) -> Result<Succession, InPlaceError> {
     let mut alive = Vec::new();
     for worker in &state.workers {

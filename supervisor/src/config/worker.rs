@@ -47,9 +47,9 @@ pub struct WorkerConfig {
     /// The signal that asks a worker without a channel to finish.
     #[serde(with = "crate::os_text::signal")]
     pub stop_signal: Signal,
-    /// Whether the worker waits for `go`.
+    /// True if the worker waits for `go`.
     pub channel: bool,
-    /// Whether each is passed a Unix socket of its own.
+    /// True if each is passed a Unix socket of its own.
     pub private_listener: bool,
     /// The fate of workers when the master dies.
     #[serde(rename = "dies_with_master")]

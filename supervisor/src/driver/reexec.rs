@@ -62,7 +62,7 @@ pub(super) struct Successor {
     checked: Option<FileIdentity>,
     /// The program's name and version.
     name: Option<String>,
-    /// Whether it is to take over as soon as the inbox is empty.
+    /// True if it is to take over as soon as the inbox is empty.
     is_due: bool,
 }
 

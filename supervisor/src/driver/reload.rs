@@ -94,7 +94,7 @@ impl Driver {
         self.reload(ReloadRequest { operation: None, asked_by, queue: Queue::Wait })
     }
 
-    /// Whether `config` is in force, or what the candidate brings.
+    /// True if `config` is in force, or what the candidate brings.
     fn is_on_its_way(&self, config: &Config) -> bool {
         match self.machine.candidate().and_then(|candidate| candidate.run.as_ref()) {
             Some(run) => {

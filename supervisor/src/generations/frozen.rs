@@ -225,7 +225,7 @@ impl Frozen {
         self.owner.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid)))
     }
 
-    /// Whether its directory still resolves to the same one: a new release is none of a reload's small changes.
+    /// True if its directory still resolves to the same one: a new release is none of a reload's small changes.
     #[must_use]
     pub fn is_where_it_was(&self) -> bool {
         self.config.directory.as_ref().and_then(|directory| directory.canonicalize().ok()) == self.directory

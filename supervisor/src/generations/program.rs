@@ -94,7 +94,7 @@ impl Program {
         &self.record
     }
 
-    /// Whether it can be executed.
+    /// True if it can be executed.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.executable.is_some()

@@ -27,7 +27,7 @@ impl SnapshotFile {
     /// Writes the configuration `text` for a generation. The file keeps the extension of `original`.
     ///
     /// # Errors
-    /// Those of `open(2)`, `write(2)` and `fchown(2)`.
+    /// The errors of `open(2)`, `write(2)` and `fchown(2)`.
     pub fn write(runtime: &Path, id: Generation, original: &Path, text: &str, owner: Owner) -> io::Result<Self> {
         let extension = original.extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
         let path = generation_file(runtime, id, &extension);

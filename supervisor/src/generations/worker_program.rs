@@ -46,7 +46,7 @@ pub fn find() -> Result<PathBuf, GinServerError> {
 /// Asks gin-server, if that is what runs, whether it accepts its part of the configuration.
 ///
 /// # Errors
-/// What gin-server said, or why it could not be asked.
+/// The answer of gin-server, or why it could not be asked.
 pub fn check(config: &Config) -> Result<(), GinServerError> {
     let (None, Some(file)) = (&config.worker.command, &config.file) else { return Ok(()) };
     let program = find()?;

@@ -51,7 +51,7 @@ struct Operation {
 pub struct News {
     /// New steps.
     pub steps: Vec<Step>,
-    /// Whether there will be no more.
+    /// True if there will be no more.
     pub over: bool,
 }
 

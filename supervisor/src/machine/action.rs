@@ -77,7 +77,7 @@ impl Action {
         if let Self::Worker(id, _) = self { Some(*id) } else { None }
     }
 
-    /// Whether it tells a worker to end in a way that must not be repeated.
+    /// True if it tells a worker to end in a way that must not be repeated.
     #[must_use]
     pub fn is_order_to_end(&self) -> bool {
         matches!(self, Self::Worker(_, WorkerAction::Drain(_) | WorkerAction::Abort))

@@ -57,7 +57,7 @@ pub struct Restart {
     pub operations: Vec<OperationId>,
     /// The name of whoever asked first.
     pub asked_by: String,
-    /// Whether a signal asked, too: its sender waits for no answer.
+    /// True if a signal asked, too: its sender waits for no answer.
     #[serde(default)]
     pub unattended: bool,
     /// The generation to bring back; else what the configuration says now.

@@ -1,4 +1,4 @@
-//! One generation: its slots, and its stage.
+//! A generation: its slots, and its stage.
 //!
 //! | stage | means | left by |
 //! |---|---|---|
@@ -140,13 +140,13 @@ impl Run {
         self.plan.workers.saturating_sub(u32::try_from(yielded).unwrap_or(u32::MAX))
     }
 
-    /// Whether fewer workers serve than should.
+    /// True if fewer workers serve than should.
     #[must_use]
     pub fn is_degraded(&self) -> bool {
         self.stage == Stage::Current && self.serving() < self.wanted()
     }
 
-    /// Whether it has no worker left, nor wants one.
+    /// True if it has no worker left, nor wants one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.retiring.is_empty() && self.slots.iter().all(SlotRun::is_empty)

@@ -53,10 +53,10 @@ pub struct Plan {
     pub ready: Readiness,
     /// Time for a worker to get ready, and to accept after `go`.
     pub ready_timeout: Duration,
-    /// Whether a command is run for each ready worker before it serves.
+    /// True if a command is run for each ready worker before it serves.
     #[serde(default)]
     pub warms_up: bool,
-    /// Whether each is probed before it serves.
+    /// True if each is probed before it serves.
     #[serde(default)]
     pub probes: bool,
     /// The way in which it takes the old generation's place.
@@ -66,7 +66,7 @@ pub struct Plan {
     pub soak: Duration,
     /// Time for a worker to drain.
     pub drain_timeout: Duration,
-    /// Whether the worker waits for `go` on its channel.
+    /// True if the worker waits for `go` on its channel.
     pub channel: bool,
     /// Time for which a serving worker may be silent.
     #[serde(default)]

@@ -221,7 +221,7 @@ impl Machine {
         self.leaving.iter().filter(|run| run.stage != Stage::Standby)
     }
 
-    /// Whether a restart waits for its turn.
+    /// True if a restart waits for its turn.
     #[must_use]
     pub fn has_waiting_restart(&self) -> bool {
         self.waiting.restart.is_some()

@@ -19,7 +19,7 @@ impl Machine {
         self.good.last().copied()
     }
 
-    /// Whether a generation is one that could be brought back.
+    /// True if a generation is one that could be brought back.
     #[must_use]
     pub fn keeps(&self, generation: Generation) -> bool {
         self.good.contains(&generation)

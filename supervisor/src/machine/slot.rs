@@ -1,4 +1,4 @@
-//! One slot of a generation: its occupant, and the successor of that.
+//! A slot of a generation: its occupant, and the successor of that.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub struct SlotRun {
     /// The number of workers in a row that were too large soon after they were started.
     #[serde(default)]
     pub quick: u32,
-    /// Whether a rolling candidate has taken its place.
+    /// True if a rolling candidate has taken its place.
     #[serde(default)]
     pub yielded: bool,
     /// The number of workers that it has had.
@@ -94,7 +94,7 @@ impl SlotRun {
         self.occupant.worker()
     }
 
-    /// Whether nobody is in it, nor to come.
+    /// True if nobody is in it, nor to come.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.occupant == Occupant::Vacant && self.successor == Occupant::Vacant

@@ -25,7 +25,7 @@ const LATE: Duration = Duration::from_secs(5);
 const DIED: &str = "the supervisor died while it was on its way";
 
 impl Machine {
-    /// Whether nothing is on its way whose end only this process would hear of: no candidate, and no worker between its order
+    /// True if nothing is on its way whose end only this process would hear of: no candidate, and no worker between its order
     /// and its serving.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
@@ -33,7 +33,7 @@ impl Machine {
         matches!(self.fleet, Fleet::Serving(_)) && self.runs().flat_map(Run::workers).all(settled)
     }
 
-    /// Whether `operation` has not been answered yet.
+    /// True if `operation` has not been answered yet.
     #[must_use]
     pub fn awaits(&self, operation: OperationId) -> bool {
         let candidate = self.candidate().map(|candidate| &candidate.request.operations);
@@ -230,7 +230,7 @@ impl Machine {
 }
 
 impl Run {
-    /// Whether a worker of it lives that serves.
+    /// True if a worker of it lives that serves.
     fn lives(&self, alive: &HashMap<WorkerId, i32>) -> bool {
         self.workers().any(|worker| alive.contains_key(&worker.id) && worker.is_serving())
     }

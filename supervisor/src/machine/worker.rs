@@ -1,4 +1,4 @@
-//! One worker: from the order for a process to its end.
+//! A worker, from the order for a process to its end.
 //!
 //! | part of its life | state | means | left by |
 //! |---|---|---|---|
@@ -143,7 +143,7 @@ impl WorkerState {
         }
     }
 
-    /// Whether an event means something in this state. All others come too early or too late, and are passed over.
+    /// True if an event means something in this state. All others come too early or too late, and are passed over.
     #[must_use]
     pub fn expects(self, event: &WorkerEvent) -> bool {
         let part = self.part();
@@ -241,13 +241,13 @@ impl Worker {
         }
     }
 
-    /// Whether it serves.
+    /// True if it serves.
     #[must_use]
     pub fn is_serving(&self) -> bool {
         self.state == WorkerState::Serving
     }
 
-    /// Whether it was sent SIGABRT.
+    /// True if it was sent SIGABRT.
     #[must_use]
     pub fn is_aborting(&self) -> bool {
         matches!(self.state, WorkerState::Aborting(_))

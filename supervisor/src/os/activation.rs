@@ -14,7 +14,7 @@ use nix::sys::socket::{SockType, SockaddrIn, SockaddrIn6, SockaddrStorage, getso
 
 use super::listener::{Listener, ListenerSpec};
 
-/// Whether a listener is meant by a socket.
+/// True if a listener is meant by a socket.
 type Fits<'a> = &'a dyn Fn(&ListenerSpec, &Passed) -> bool;
 
 /// A socket that a service manager passed and that cannot be used.

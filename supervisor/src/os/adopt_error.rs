@@ -12,7 +12,7 @@ use crate::error_text::without_code;
 pub struct AdoptError {
     /// The reason, in words.
     pub text: String,
-    /// Whether the next try may succeed: too many open files, no memory.
+    /// True if the next try may succeed: too many open files, no memory.
     pub is_transient: bool,
 }
 

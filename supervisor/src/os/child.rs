@@ -28,7 +28,7 @@ pub struct Child {
 /// Opens a process that a state names, unless it is gone. `kept` is its pidfd, if one was kept.
 ///
 /// # Errors
-/// Those of `pidfd_open(2)`, but that it is gone.
+/// The errors of `pidfd_open(2)`, but that it is gone.
 pub fn open_left(process: ProcessId, kept: Option<OwnedFd>) -> io::Result<Option<OwnedFd>> {
     fault::at("adopt.pidfd_open")?;
     Ok(Pidfd::open_same(process, kept)?.map(OwnedFd::from))
@@ -52,7 +52,7 @@ impl Child {
     /// Opens it. It must not have been reaped: then its PID cannot be another's.
     ///
     /// # Errors
-    /// Those of `pidfd_open(2)`.
+    /// The errors of `pidfd_open(2)`.
     pub fn open(pid: Pid) -> io::Result<Self> {
         fault::at("pidfd.open")?;
         let pidfd = Pidfd::open(pid.as_raw())?.ok_or(io::ErrorKind::NotFound)?;
@@ -62,13 +62,13 @@ impl Child {
     /// Takes over one that a master before us has started. `child`: it is ours still, for that master has become us.
     ///
     /// # Errors
-    /// Those of `epoll_ctl(2)`.
+    /// The errors of `epoll_ctl(2)`.
     pub fn adopt(pid: i32, fd: OwnedFd, child: bool) -> io::Result<Self> {
         let fd = super::watch::readable(fd)?;
         Ok(Self { pid: Pid::from_raw(pid), fd, reaped: Cell::new(false), adopted: !child })
     }
 
-    /// Whether it is not our child: then its orphans do not fall to us, and its exit status stays unknown.
+    /// True if it is not our child: then its orphans do not fall to us, and its exit status stays unknown.
     #[must_use]
     pub fn is_adopted(&self) -> bool {
         self.adopted
@@ -89,7 +89,7 @@ impl Child {
     /// Until it has exited. It stays a zombie, and its PID its own, until [`Self::reap`].
     ///
     /// # Errors
-    /// Those of `epoll`; none is known to happen.
+    /// The errors of `epoll`; none is known to happen.
     pub async fn exited(&self) -> io::Result<()> {
         self.fd.readable().await?.retain_ready();
         Ok(())

@@ -41,7 +41,7 @@ impl ControlSocket {
     /// listens. Needs a tokio runtime.
     ///
     /// # Errors
-    /// Those of `bind(2)` and `chown(2)`; an unknown group; a file in its place.
+    /// The errors of `bind(2)` and `chown(2)`; an unknown group; a file in its place.
     pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, ControlSocketError> {
         remove_stale(path)?;
         let before = umask(Mode::from_bits_truncate(0o177));
@@ -60,7 +60,7 @@ impl ControlSocket {
     /// Resumes a socket that the program before this one bound.
     ///
     /// # Errors
-    /// Those of `epoll_ctl(2)`.
+    /// The errors of `epoll_ctl(2)`.
     pub fn resume(fd: OwnedFd, path: &Path, group: Option<&str>) -> io::Result<Self> {
         let there = std::fs::symlink_metadata(path).ok().filter(|there| there.file_type().is_socket());
         if there.is_none()
@@ -78,7 +78,7 @@ impl ControlSocket {
     /// Waits for the next caller.
     ///
     /// # Errors
-    /// Those of `accept(2)`.
+    /// The errors of `accept(2)`.
     pub async fn accept(&self) -> io::Result<UnixStream> {
         Ok(self.listener.accept().await?.0)
     }

@@ -20,7 +20,7 @@ pub fn resume_inherited(soft: u64) {
 /// Raises the soft limit to the hard one.
 ///
 /// # Errors
-/// Those of `setrlimit(2)`; none is known to happen.
+/// The errors of `setrlimit(2)`; none is known to happen.
 pub fn raise_nofile() -> nix::Result<()> {
     let _ = inherited_nofile();
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;

@@ -83,7 +83,7 @@ pub struct Listener {
     fd: OwnedFd,
     /// Names it in the whole system.
     inode: u64,
-    /// Whether the service manager passed it.
+    /// True if the service manager passed it.
     passed: bool,
     /// With its device and inode, for another may lie there by now.
     file: Option<(PathBuf, (u64, u64))>,
@@ -203,7 +203,7 @@ impl Listener {
         self
     }
 
-    /// Whether clients can connect: the file of a Unix socket may have been removed, or another lies there.
+    /// True if clients can connect: the file of a Unix socket may have been removed, or another lies there.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
         self.file
@@ -211,7 +211,7 @@ impl Listener {
             .is_none_or(|(path, id)| std::fs::symlink_metadata(path).is_ok_and(|file| (file.dev(), file.ino()) == *id))
     }
 
-    /// Whether it takes connections still: a process that has it may have shut it down, for all that have it (shutdown(2)).
+    /// True if it takes connections still: a process that has it may have shut it down, for all that have it (shutdown(2)).
     #[must_use]
     pub fn is_open(&self) -> bool {
         match self.address {
@@ -266,7 +266,7 @@ impl Listener {
     /// Makes it as `spec` wants it: O_NONBLOCK, backlog, and owner and mode of a socket that was bound here.
     ///
     /// # Errors
-    /// Those of `chown(2)` and `listen(2)`.
+    /// The errors of `chown(2)` and `listen(2)`.
     pub fn apply(&self, spec: &ListenerSpec) -> io::Result<()> {
         // Never back: many servers set it themselves, and would hang in accept if it were taken from them.
         if spec.nonblocking {

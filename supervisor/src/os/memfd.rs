@@ -8,7 +8,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 /// An empty file, closed by an execve.
 ///
 /// # Errors
-/// Those of `memfd_create(2)`.
+/// The errors of `memfd_create(2)`.
 pub fn empty(name: &str) -> io::Result<File> {
     Ok(File::from(memfd_create(name, MemfdFlags::CLOEXEC)?))
 }
@@ -16,7 +16,7 @@ pub fn empty(name: &str) -> io::Result<File> {
 /// A file with `bytes`, at its beginning, closed by an execve.
 ///
 /// # Errors
-/// Those of `memfd_create(2)` and `write(2)`.
+/// The errors of `memfd_create(2)` and `write(2)`.
 pub fn with(name: &str, bytes: &[u8]) -> io::Result<File> {
     let mut file = empty(name)?;
     file.write_all(bytes)?;

@@ -23,7 +23,7 @@ const ROUNDS: Duration = Duration::from_millis(500);
 /// Makes orphans among this process's descendants fall to it.
 ///
 /// # Errors
-/// Those of `prctl(2)`.
+/// The errors of `prctl(2)`.
 pub fn become_subreaper() -> std::io::Result<()> {
     Ok(rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))?)
 }
@@ -140,7 +140,7 @@ pub fn kill_foreign(pid: Pid, notify: &Path) {
     }
 }
 
-/// Whether a process is of a worker's session, or descends from the worker.
+/// True if a process is of a worker's session, or descends from the worker.
 #[must_use]
 pub fn descends(pid: i32, worker: i32) -> bool {
     if session_of(pid) == Some(worker) {

@@ -27,7 +27,7 @@ impl SharedMemory {
     /// New, with room for so many clients. Nobody can change its size.
     ///
     /// # Errors
-    /// Those of `memfd_create(2)` and `ftruncate(2)`.
+    /// The errors of `memfd_create(2)` and `ftruncate(2)`.
     pub fn create(clients: u32) -> io::Result<Self> {
         let fd = memfd_create(NAME, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         ftruncate(&fd, HEADER + u64::from(clients) * BUCKET)?;
@@ -38,7 +38,7 @@ impl SharedMemory {
     /// That of a master before this one.
     ///
     /// # Errors
-    /// Those of `fstat(2)`.
+    /// The errors of `fstat(2)`.
     pub fn resume(fd: OwnedFd) -> io::Result<Self> {
         let inode = succession::inode(&fd)?;
         Ok(Self { fd, inode })
@@ -54,7 +54,7 @@ impl SharedMemory {
         fd.map(|fd| Self::resume(fd).map_err(|error| AdoptError::of(&error))).transpose()
     }
 
-    /// Whether it was made for so many clients.
+    /// True if it was made for so many clients.
     #[must_use]
     pub fn has_room_for(&self, clients: u32) -> bool {
         let length = nix::sys::stat::fstat(&self.fd).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));

@@ -37,9 +37,9 @@ pub struct Spec {
     pub directory: Option<PathBuf>,
     /// Everything but LISTEN_PID.
     pub environment: Vec<(OsString, OsString)>,
-    /// Whether listeners or a channel are passed, and so LISTEN_PID is to be set.
+    /// True if listeners or a channel are passed, and so LISTEN_PID is to be set.
     pub passes_descriptors: bool,
-    /// Whether WATCHDOG_PID is to be set.
+    /// True if WATCHDOG_PID is to be set.
     pub watched: bool,
     /// The user whose rights it gets.
     pub user: Option<String>,
@@ -61,7 +61,7 @@ pub struct Spec {
     pub oom_score_adjust: Option<i32>,
     /// The capabilities that it keeps, as bits; `None`: what the change of user leaves.
     pub capabilities: Option<u64>,
-    /// Whether it is killed when the master dies.
+    /// True if it is killed when the master dies.
     pub dies_with_master: bool,
     /// The master, to notice that it died before that was arranged.
     pub master: i32,
@@ -117,7 +117,7 @@ impl Link {
     /// The step that failed; `None` once the program runs (or the helper was killed, which its exit tells).
     ///
     /// # Errors
-    /// Those of `recv(2)`.
+    /// The errors of `recv(2)`.
     pub async fn outcome(&self) -> io::Result<Option<String>> {
         loop {
             let mut guard = self.0.readable().await?;
@@ -133,7 +133,7 @@ impl Link {
     /// The same without waiting: for when the process is known to have exited.
     ///
     /// # Errors
-    /// Those of `recv(2)`.
+    /// The errors of `recv(2)`.
     pub fn read(&self) -> nix::Result<Option<String>> {
         let mut bytes = [0; ERROR_MAX];
         let length = recv(self.0.as_fd().as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT)?;

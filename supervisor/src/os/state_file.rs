@@ -25,7 +25,7 @@ pub struct StateFile {
     path: PathBuf,
     inode: u64,
     last: Slot,
-    /// Whether the last one could not be written: told once.
+    /// True if the last one could not be written: told once.
     failed: bool,
 }
 
@@ -33,7 +33,7 @@ impl StateFile {
     /// Makes it; what lies in its place is removed.
     ///
     /// # Errors
-    /// Those of `open(2)`.
+    /// The errors of `open(2)`.
     pub fn create(path: &Path) -> io::Result<Self> {
         let _ = fs::remove_file(path);
         fault::at("state.open")?;
@@ -46,7 +46,7 @@ impl StateFile {
     /// Goes on with one that a master before this one made.
     ///
     /// # Errors
-    /// Those of `fstat(2)`.
+    /// The errors of `fstat(2)`.
     pub fn adopt(file: File, path: &Path, last: Slot) -> io::Result<Self> {
         for offset in [0, SLOT] {
             let offset = i64::try_from(offset).map_err(io::Error::other)?;

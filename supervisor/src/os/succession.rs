@@ -127,7 +127,7 @@ fn prepare_and_execute(
 /// The number that names an open socket in the whole system (`fstat(2)`'s inode).
 ///
 /// # Errors
-/// Those of `fstat(2)`.
+/// The errors of `fstat(2)`.
 pub fn inode(fd: impl AsFd) -> io::Result<u64> {
     Ok(fstat(fd)?.st_ino)
 }

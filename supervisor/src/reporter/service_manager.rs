@@ -21,7 +21,7 @@ const STATUS_MAX: usize = 400;
 /// Pause between two tries to queue what is pending, before another program takes over.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// What the service manager was told last, and what it is still to be told.
+/// The last words to the service manager, and those that are still to come.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
     notifier: Option<Notifier>,
@@ -51,13 +51,13 @@ impl ServiceManager {
         own
     }
 
-    /// Whether there is a service manager.
+    /// True if there is a service manager.
     #[must_use]
     pub fn is_there(&self) -> bool {
         self.notifier.is_some()
     }
 
-    /// Whether READY=1 is owed after RELOADING=1.
+    /// True if READY=1 is owed after RELOADING=1.
     #[must_use]
     pub fn is_reloading(&self) -> bool {
         self.is_reloading

@@ -48,7 +48,7 @@ pub enum StartError {
     Journal {
         /// The system's error.
         error: io::Error,
-        /// Whether the program was executed in the master's place.
+        /// True if the program was executed in the master's place.
         in_place: bool,
     },
     /// A system call failed.

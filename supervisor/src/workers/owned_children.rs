@@ -35,7 +35,7 @@ impl OwnedChildren {
         self.0.borrow_mut().remove(&pid);
     }
 
-    /// Whether an operator's command runs.
+    /// True if an operator's command runs.
     #[must_use]
     pub fn has_commands(&self) -> bool {
         self.0.borrow().values().any(|purpose| *purpose == Purpose::Command)

@@ -58,7 +58,7 @@ pub struct Sockets {
 /// The drain of a worker, as far as it has come.
 #[derive(Debug, Default)]
 struct Drain {
-    /// Whether the worker was told to finish.
+    /// True if the worker was told to finish.
     sent: Cell<bool>,
     /// The workers that its connections go to; unknown if an earlier master told it to finish.
     takers: RefCell<Option<Vec<WorkerId>>>,
@@ -137,13 +137,13 @@ impl Process {
         self.sockets.private.as_ref()
     }
 
-    /// Whether it drains and none of its takers satisfies `takes` any more.
+    /// True if it drains and none of its takers satisfies `takes` any more.
     pub fn lacks_takers(&self, takes: impl Fn(&WorkerId) -> bool) -> bool {
         let takers = self.drain.takers.borrow();
         self.drain.sent.get() && self.hands_over() && !takers.as_ref().is_some_and(|takers| takers.iter().any(takes))
     }
 
-    /// Whether it can be given connections: it speaks of that, and was not told to finish.
+    /// True if it can be given connections: it speaks of that, and was not told to finish.
     #[must_use]
     pub fn takes(&self) -> bool {
         self.hands_over() && !self.drain.sent.get()
@@ -163,7 +163,7 @@ impl Process {
         if written.is_empty() { said.into_iter().collect() } else { written }
     }
 
-    /// Whether it knows how to hand connections over, and to take them.
+    /// True if it knows how to hand connections over, and to take them.
     fn hands_over(&self) -> bool {
         self.version.get().is_some_and(|version| version >= channel::HANDOVER)
     }

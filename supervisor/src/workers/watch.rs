@@ -96,7 +96,7 @@ impl Process {
         events
     }
 
-    /// Whether a process is the worker's: itself, of its session, or a descendant.
+    /// True if a process is the worker's: itself, of its session, or a descendant.
     fn is_of(&self, pid: i32) -> bool {
         pid == self.pid() || orphan::descends(pid, self.pid())
     }

@@ -177,8 +177,8 @@ impl Last {
     }
 }
 
-/// Whether it is answered here: a preflight counts for no limit, or pages could not know that they are limited; nor does a balancer's
-/// or orchestrator's probe, or it would end a worker that is well.
+/// Judges a request by CORS and by the rate limit. A preflight counts for no limit, or pages could not know that they are limited;
+/// nor does a probe of a load balancer or an orchestrator, or it would end a worker that is well.
 fn judge(buckets: &Buckets, settings: &Config, request: &Request) -> (Verdict, Option<Standing>) {
     let verdict = cors::before(&settings.cors, request.method(), request.headers());
     if !settings.rate_limit.enable || matches!(verdict, Verdict::Answer(_)) || PROBES.contains(&request.uri().path()) {

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::connections::{ActiveConnection, Context, Sessions, WebSocketSession};
 use crate::websocket::socket::Socket;
 
-/// One kind of session: its name, which the next worker must know, too, and the function that serves it.
+/// A kind of session: its name, which the next worker must know, too, and the function that serves it.
 pub struct WebSockets<S> {
     pub(super) name: Arc<str>,
     pub(super) serve: Arc<dyn Fn(Socket, S) -> Served + Send + Sync>,

@@ -172,7 +172,7 @@ impl World {
         world
     }
 
-    /// Whether the next deadline is one that somebody missed.
+    /// True if the next deadline is one that somebody missed.
     fn is_lapse(&self) -> bool {
         let at = self.machine.deadline();
         !self.machine.runs().any(|run| {
@@ -359,7 +359,7 @@ impl World {
         self.check();
     }
 
-    /// Whether the last actions' `index`th is one that a process notices.
+    /// True if the last actions' `index`th is one that a process notices.
     fn is_telling(&self, index: usize) -> bool {
         self.last.1.get(index).is_some_and(|action| action.worker().is_some())
     }

@@ -11,7 +11,7 @@ use gin_shared::descriptors::{self, Waiting};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-/// One end of the socket pair.
+/// An end of the socket pair.
 #[derive(Debug)]
 pub(crate) struct Link(UnixStream);
 

@@ -1,4 +1,4 @@
-//! One taker, as the giver sees it: its socket, what is offered to it, and how long an answer is awaited.
+//! A taker, as the giver sees it: its socket, what is offered to it, and how long an answer is awaited.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,7 +17,7 @@ use crate::connections::machine::HOLD;
 /// Longest silence of a taker that owes an answer.
 pub(crate) const HANDOVER_STALL: Duration = Duration::from_secs(5);
 
-/// One taker.
+/// A taker, and what is offered to it.
 #[derive(Debug)]
 pub(crate) struct Recipient {
     link: Link,

@@ -36,7 +36,7 @@ pub(super) struct Budget {
     pub(super) cuts: u8,
 }
 
-/// One worker's copy of the connection.
+/// A worker's copy of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Copy {
     pub(super) state: State,
