@@ -112,6 +112,8 @@ pub fn adopt(
     passed: &mut Vec<Passed>,
 ) -> Result<(Option<Succession>, StateFile), TakeUpError> {
     let path = runtime.join(state::FILE);
+    // All of them, and now: the look takes some out, and what it took cannot be used if it fails.
+    let names: Vec<String> = stored.names().cloned().collect();
     let why_not = match look(runtime, instance, &mut stored, passed)? {
         Outcome::Adopted(succession, file) => return adopted(runtime, path, *succession, file, stored),
         Outcome::Nothing => None,
@@ -129,7 +131,6 @@ pub fn adopt(
     strays::end(runtime, |_| true);
     sweep(runtime, |_| false, |_| false);
     // The open copies would stand in the way of those that are made anew.
-    let names: Vec<String> = stored.names().cloned().collect();
     drop(stored);
     sd_notify::forget(names.iter());
     let file = StateFile::create(&path).map_err(|error| TakeUpError::File { path, error })?;
