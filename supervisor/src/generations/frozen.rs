@@ -89,7 +89,7 @@ impl Frozen {
     /// Resolves and opens what `config` names.
     ///
     /// # Errors
-    /// See [`FreezeError`]; nothing is left behind.
+    /// See [`FreezeError`].
     pub fn freeze(
         id: Generation,
         config: &Config,

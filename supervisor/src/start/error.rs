@@ -60,7 +60,7 @@ pub enum StartError {
         error: io::Error,
     },
     /// The loop ended before its time.
-    #[error(transparent)]
+    #[error("supervisor: {0}")]
     Driver(#[from] DriverError),
 }
 
