@@ -89,7 +89,8 @@ impl Worker {
 
         let report = channel.map(|channel| tokio::spawn(drain_report::send(channel, self.life.clone())));
         let drain = Drain { config: &self.config, hub: &hub, hooks: &self.hooks, background: background.patience() };
-        drain.finish(request, accepting, ordered, &mut stop).await;
+        // The orders are kept until the end: without them the channel would close, and the hooks' log could not be reopened.
+        drain.finish(request, accepting, &mut ordered, &mut stop).await;
         if let Some(report) = report {
             report.abort();
             let _ = report.await;

@@ -33,7 +33,7 @@ impl Drain<'_> {
         self,
         request: DrainRequest,
         mut accepting: JoinSet<()>,
-        mut orders: Orders,
+        orders: &mut Orders,
         stop: &mut StopSignals,
     ) {
         let (mut timeouts, life) = (self.config.timeouts, self.hub.life());
