@@ -38,6 +38,22 @@ fn generated_files_are_those_of_this_version() {
     }
 }
 
+/// Rows of the first table in `text` that begins with this row.
+fn table(text: &str, head: &str) -> Vec<String> {
+    let rows = text.lines().map(|line| line.trim_start_matches("//! ")).skip_while(|line| *line != head);
+    rows.take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_states_of_a_connection_are_the_same_in_architecture_and_in_the_code() {
+    let head = "| state | means | owner | left by |";
+    let page = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let code = std::fs::read_to_string(root().join("worker/src/connections/machine.rs")).unwrap();
+    let rows = table(&page, head);
+    assert!(rows.len() > 10, "{} rows", rows.len());
+    assert_eq!(rows, table(&code, head));
+}
+
 #[test]
 fn the_default_file_with_its_defaults_uncommented_is_accepted() {
     let mut text = String::new();

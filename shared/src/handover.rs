@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! giver  hello{version}  ------------------>  taker
-//! giver  <---------------  hello{version}     taker     the lower version counts
+//! giver  <---------------  hello{version}     taker     so far there is one version: neither reads it
 //! giver  give{batch, connections} + fds --->  taker     the giver keeps its copies
 //! giver  <---------  took{batch, count}       taker     those are the taker's now, the others stay the giver's
 //! ```

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line. Its comments are the help, the man page and the completions.
 
 use std::path::PathBuf;
 use std::time::Duration;

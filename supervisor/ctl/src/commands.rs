@@ -1,4 +1,4 @@
-//! One file a command, but for those that are a few lines.
+//! The dispatch of all commands; one file a command, but for those that are a few lines.
 
 mod check;
 mod events;

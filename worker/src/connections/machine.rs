@@ -2,15 +2,15 @@
 //!
 //! | state | means | owner | left by |
 //! |---|---|---|---|
-//! | Accepted | the kernel gave it to this worker, or it has said nothing yet; its first bytes are awaited | protocol | its first request, a pause, its deadline |
+//! | Accepted | new, or nothing has come yet; its first bytes are awaited | protocol | its first bytes, a pause, its deadline |
 //! | Active | a protocol serves it, or the handler to which it was upgraded | protocol | a pause, its end, its deadline |
 //! | Resting | its protocol has given it back; the hub decides at once | hub | `Arrived` |
-//! | Parked | idle, a descriptor in one epoll | parking | bytes, the client's end, its deadline, takers that come |
+//! | Parked | idle: a descriptor in one epoll, and some counters | parking | bytes, the client's end, its deadline, takers that come |
 //! | Queued | waits for a taker with room | giver | sent, served after all, or no taker is left |
-//! | Offered | sent to a taker, which has not answered; nobody touches it | giver | the taker's commit, its refusal, its loss |
-//! | Received | another worker offers it to this one; nobody touches it | taker | the commit, or the loss of the giver |
+//! | Offered | sent to a taker, without an answer; nobody touches it | giver | the commit, a refusal, the loss of the taker |
+//! | Received | offered to this worker; nobody touches it | taker | the commit, or the loss of the giver |
 //! | Handed over | another worker has it; the copy here is dropped | nobody | |
-//! | Closing | our side is closed; the client's end is awaited for a second | closer | the client's end, its deadline |
+//! | Closing | our side is closed; the client's end is awaited for 1 s | closer | the client's end, its deadline |
 //! | Closed | the socket is closed | nobody | |
 //!
 //! ```text

@@ -1,7 +1,8 @@
 //! Protocols that are spoken on a connection: HTTP/1.1, HTTP/2, and the one to which HTTP/1.1 was upgraded.
 //!
 //! A protocol serves an active connection until it leaves, and returns how it left: [`Left`]. It decides nothing else: not where the
-//! connection waits, nor who has it next. A further protocol is a file here, and a line in [`serve`].
+//! connection waits, nor who has it next. A further protocol that stays until its end is a file here, and a line in
+//! [`serve`]. One that is parked or handed over must be told from HTTP/1.1 in `ConnectionInfo` and in `gin_shared::handover`, too.
 //!
 //! Between two requests nothing of an HTTP/1.1 connection is in hyper but a few bytes read ahead. So it can be taken out at any such
 //! moment, and be parked, handed over, and served again. HTTP/2 keeps its connection until the end. A WebSocket belongs to its handler

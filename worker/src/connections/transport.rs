@@ -13,8 +13,13 @@
 //! | a look whether bytes have come that nobody has read | `Probe` |
 //! | a connection from a descriptor that another worker had | `RawStream::adopt` |
 //!
-//! A transport that keeps a state of its own between two bytes, as TLS does, must put it into `gin_shared::handover::Carried`,
-//! too, or refuse `into_raw`: then its connections are neither parked nor handed over.
+//! A transport with a state of its own between two bytes, as TLS has it, needs more:
+//!
+//! | what | where |
+//! |---|---|
+//! | its state on the way to another worker | `gin_shared::handover::Carried`. It must not refuse `into_raw`: a refusal closes the connection. A connection that must stay in its task is one that its protocol never returns as paused (`Activity::idle`), and that no WebSocket handler gives back |
+//! | bytes that it still holds to send | not there yet: `Io::poll_flush` must call `poll_flush` of `Stream` |
+//! | bytes that it has decrypted and nobody has read | not there yet: `Probe` is a descriptor, and looks at the socket alone |
 //!
 //! Not here: bytes that were read ahead and the orderly close (`io`), protocols, time.
 
