@@ -38,3 +38,45 @@ fn the_deadline_of_a_parked_connection_is_the_earliest_that_counts() {
     assert_eq!(until(Doing::Idle, since.checked_sub(Duration::from_secs(10))), since + timeouts.idle_grace);
     assert_eq!(until(Doing::Fresh, Some(since + Duration::from_secs(40))), since + timeouts.read);
 }
+
+/// Follows a connection through the hub when nothing that the hub tries works out.
+fn through_the_hub(idle: Idle, around: Surroundings, now: Instant) -> Vec<State> {
+    let (mut event, mut states) = (HubEvent::Arrived, Vec::new());
+    loop {
+        let state = State::Resting.after(now, Event::Hub(event, idle), around);
+        states.push(state);
+        event = match state {
+            State::Queued => HubEvent::QueueClosed,
+            State::Parked => HubEvent::CannotPark,
+            State::Accepted(_) | State::Active(_) | State::Resting | State::Offered | State::Received => return states,
+            State::HandedOver | State::Closing | State::Closed => return states,
+        };
+        assert!(states.len() < 4, "the hub comes to no decision: {states:?}");
+    }
+}
+
+#[test]
+fn the_hub_tries_takers_then_parking_and_serves_what_neither_takes() {
+    let now = Instant::now();
+    let holds = [HandoverHold::None, HandoverHold::Since(now), HandoverHold::Always];
+    for (hold, has_read_ahead, is_session) in
+        holds.into_iter().flat_map(|hold| [(hold, false, false), (hold, true, false), (hold, false, true)])
+    {
+        let idle = Idle { hold, has_read_ahead, is_session };
+        for (drain, has_takers) in
+            [Drain::No, Drain::Draining, Drain::Cut].into_iter().flat_map(|drain| [(drain, false), (drain, true)])
+        {
+            let mut expected = Vec::new();
+            if drain == Drain::Cut {
+                expected.push(State::Closed);
+            } else {
+                expected.extend((has_takers && hold == HandoverHold::None).then_some(State::Queued));
+                expected.extend((!has_read_ahead && !is_session).then_some(State::Parked));
+                // Its hold goes with it, or it would be queued again at its next pause.
+                expected.push(State::Active(hold));
+            }
+            let around = Surroundings { drain, has_takers };
+            assert_eq!(through_the_hub(idle, around, now), expected, "{idle:?} {around:?}");
+        }
+    }
+}
