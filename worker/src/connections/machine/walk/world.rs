@@ -6,7 +6,7 @@ use super::super::*;
 
 const PARK_AFTER: Duration = Duration::from_millis(100);
 /// The giver's looks at its queue, its wait for a replacement, its patience with a taker; the closer's.
-pub(super) const LOOK: Duration = Duration::from_millis(500);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 pub(super) const TAKER_WAIT: Duration = Duration::from_secs(1);
 const STALL: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(1);
