@@ -17,8 +17,9 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | its state on the way to another worker | `gin_shared::handover::Carried`. It must not refuse `into_raw`: a refusal closes the connection. A connection that must stay in its task is one that its protocol never returns as paused (`Activity::idle`), and that no WebSocket handler gives back |
-//! | bytes that it still holds to send | not there yet: `Io::poll_flush` must call `poll_flush` of `Stream` |
+//! | its state on the way to another worker | `gin_shared::handover::Carried`. It must not refuse `into_raw`: a refusal closes the connection. A connection that must stay in its task is one for which `Activity::idle` gives `None`, and `Activity::due` never gives `Park`: after a `Park` without an `idle`, `protocol` closes the connection, or `http1` looks again without end. No WebSocket handler may give it back |
+//! | the time of its handshake | a handshake counts as `Fresh`; `Activity::due` must give it a deadline of its own |
+//! | bytes that it still holds to send | not there yet: `Io::poll_flush` must call `poll_flush` of `Stream`, and `Io::poll_closer` flush the close frame |
 //! | bytes that it has decrypted and nobody has read | not there yet: `Probe` is a descriptor, and looks at the socket alone |
 //!
 //! Not here: bytes that were read ahead and the orderly close (`io`), protocols, time.
