@@ -58,7 +58,7 @@ pub struct Program {
 impl Program {
     /// Finds and opens a program.
     ///
-    /// A path in argv[0] is resolved like the program's own: a virtualenv's python finds its packages by argv[0], and must
+    /// A path in `argv[0]` is resolved like the program's own: a virtualenv's python finds its packages by `argv[0]`, and must
     /// not find those of the next release there once the link has moved. A bare name stays as written.
     ///
     /// # Errors
