@@ -16,8 +16,8 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 
 /// Lines that wait to be told; more are dropped.
 const QUEUE: usize = 1024;
-/// How long the last lines may take.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// Longest wait for the last lines at the end of the process.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 /// Whether this process's stderr is connected to the journal: then lines there would arrive as text (systemd.exec(5)).
 #[must_use]
@@ -96,11 +96,11 @@ impl Flusher {
 impl Drop for Guard {
     fn drop(&mut self) {
         // The layer, which has a sender too, lives as long as the process: so the end is said.
-        let until = Instant::now() + FAREWELL;
+        let until = Instant::now() + SHUTDOWN_GRACE;
         while self.1.try_send(Message::End).is_err() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let _ = self.0.recv_timeout(FAREWELL);
+        let _ = self.0.recv_timeout(SHUTDOWN_GRACE);
     }
 }
 

@@ -16,11 +16,11 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::line::Direct;
 use crate::shard::{SHARDS, shard};
 
-/// Waiting at most, in bytes, of each shard.
+/// Limit of the lines that wait in a shard, in bytes.
 const WAITING_MAX: usize = 2 << 20;
-/// For what waits at the end.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// Between two writes.
+/// Longest wait for the last lines at the end of the process.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
+/// Pause between two writes.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Cheap to clone.
@@ -175,7 +175,7 @@ impl Drop for Flusher {
         self.queue.0.over.store(true, Ordering::SeqCst);
         self.queue.wake();
         // An output that takes nothing keeps nobody from ending.
-        let _ = self.done.recv_timeout(FAREWELL);
+        let _ = self.done.recv_timeout(SHUTDOWN_GRACE);
     }
 }
 

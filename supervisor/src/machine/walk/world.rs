@@ -60,8 +60,8 @@ pub(super) struct Ways {
 /// A process as the kernel knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Process {
-    /// Wished for.
-    Wished,
+    /// Ordered by the machine, and not forked yet.
+    Ordered,
     /// The helper runs.
     Helper,
     /// The helper failed; it can only exit.
@@ -201,7 +201,7 @@ impl World {
             let mut add = |what| steps.push(Step::Worker(*id, what));
             let exited = WorkerEvent::Exited { exit: Exit::Code(0), jitter: 0 };
             match life.process {
-                Process::Wished => {
+                Process::Ordered => {
                     add(WorkerEvent::Spawned { pid: pid(*id) });
                     if b.failures > 0 {
                         add(WorkerEvent::SpawnFailed { error: "no".into() });

@@ -34,7 +34,7 @@ impl World {
             Survive::None => false,
             Survive::AllBut(generation) => id.generation != generation,
         };
-        self.processes.retain(|id, life| survives(id) && life.process != Process::Wished);
+        self.processes.retain(|id, life| survives(id) && life.process != Process::Ordered);
         (self.preparing, self.checking, self.executing) = (None, false, false);
         self.machine = snapshot::read(&snapshot::write(&self.machine, "walk").unwrap(), "walk").unwrap();
         // The driver answers those that the machine does not know any more.
@@ -110,7 +110,7 @@ impl World {
     fn perform_on_worker(&mut self, before: &Machine, id: WorkerId, order: WorkerAction) {
         match order {
             WorkerAction::Spawn => {
-                let life = Life { process: Process::Wished, told_to_end: false };
+                let life = Life { process: Process::Ordered, told_to_end: false };
                 assert!(self.processes.insert(id, life).is_none(), "{id} was made twice");
                 assert!(!self.exited);
             }
@@ -128,7 +128,7 @@ impl World {
             }
             WorkerAction::Kill => {
                 let life = self.processes.get_mut(&id).expect("kill nobody");
-                assert_ne!(life.process, Process::Wished, "kill without a process");
+                assert_ne!(life.process, Process::Ordered, "kill without a process");
                 life.told_to_end = true;
             }
             WorkerAction::Check => {}
