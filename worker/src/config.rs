@@ -17,6 +17,7 @@
 
 mod data;
 mod flags;
+mod limits;
 mod observability;
 mod sections;
 mod show;
@@ -29,8 +30,9 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 pub use data::{Database, Driver, Redis};
+pub use limits::{Limits, Timeouts};
 pub use observability::{Format, Level, Logging, Monitoring, Output};
-pub use sections::{Cors, Features, Limits, Mode, Origin, RateLimit, Security, Server, Static, Timeouts};
+pub use sections::{Cors, Features, Mode, Origin, RateLimit, Security, Server, Static};
 pub(crate) use show::difference;
 #[cfg(test)]
 pub(crate) use show::samples;
