@@ -405,9 +405,24 @@ pub const FEATURES: &[Key] = &[
 
 /// `[timeouts]`
 pub const TIMEOUTS: &[Key] = &[
-    key("read", Kind::Duration, "\"30s\"", "For the first byte of a connection, and again for a whole request head."),
-    key("write", Kind::Duration, "\"30s\"", "For a client that takes nothing of a response."),
-    key("idle", Kind::Duration, "\"60s\"", "Between two requests on a connection."),
+    key(
+        "read",
+        Kind::Duration,
+        "\"30s\"",
+        "For the first byte of a connection, again for a whole request head, and for each further part of a body: else 408.",
+    ),
+    key(
+        "write",
+        Kind::Duration,
+        "\"30s\"",
+        "For a client that takes nothing of a response, of a stream of HTTP/2, or of a WebSocket.",
+    ),
+    key(
+        "idle",
+        Kind::Duration,
+        "\"60s\"",
+        "Between two requests on a connection. A silent WebSocket is sent a ping after half of it, and closed at its end.",
+    ),
     unset("request", Kind::Duration, "\"30s\"", "For a handler: then 503, and the handler is dropped where it waits.")
         .at(Applies::Live),
     key("shutdown", Kind::Duration, "\"30s\"", "A drain's end; supervisor.drain_timeout must be longer."),
@@ -419,6 +434,12 @@ pub const TIMEOUTS: &[Key] = &[
         "\"5s\"",
         "A drain that hands nothing over waits so long for one more request on an idle connection.",
     ),
+    key(
+        "tcp_keepalive",
+        Kind::Duration,
+        "\"60s\"",
+        "After so long without a byte TCP asks whether the client is there: four times, in a quarter of this each. \"0s\": never.",
+    ),
 ];
 
 /// `[limits]`
@@ -429,7 +450,29 @@ pub const LIMITS: &[Key] = &[
         "10000",
         "Connections at once, a worker; more wait in the queue.",
     ),
+    unset(
+        "connections_per_client",
+        Kind::Integer(1, 4_294_967_295),
+        "100",
+        "Connections of one client at once, a worker; more are closed as they come. A client is an address, of IPv6 a /64.",
+    ),
     key("body", Kind::Size, "\"2MiB\"", "A request's body; a longer one is answered with 413.").at(Applies::Live),
+    key("head", Kind::Size, "\"64KiB\"", "A request's head; a longer one is answered with 431."),
+    key("head_fields", Kind::Integer(1, 10_000), "100", "Fields of a request's head; more are answered with 431."),
+    key("streams", Kind::Integer(1, 10_000), "100", "Requests at once on a connection of HTTP/2."),
+    key(
+        "min_rate",
+        Kind::Size,
+        "\"240\"",
+        "Bytes a second that a client must give or take, on average, while it is waited for; its first `timeouts.read` or `timeouts.write` is free. \"0\": none.",
+    ),
+    unset(
+        "memory",
+        Kind::Size,
+        "\"512MiB\"",
+        "Memory of a worker. Near it new requests are answered with 503 and Retry-After.",
+    )
+    .at(Applies::Live),
 ];
 
 /// `[static]`

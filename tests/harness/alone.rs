@@ -1,4 +1,4 @@
-//! gin-server by itself.
+//! gin-server, or the worker of the tests, by itself.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -36,9 +36,25 @@ pub fn alone(sections: &str) -> Alone {
 /// If it does not start.
 #[must_use]
 pub fn alone_in(dir: TempDir, sections: &str) -> Alone {
+    start("gin-server", dir, sections)
+}
+
+/// The worker of the tests without a supervisor, in this mode.
+///
+/// # Panics
+/// If it does not start.
+#[must_use]
+pub fn ours_alone(mode: &str, sections: &str) -> Alone {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::write(dir.path().join("mode"), mode).unwrap();
+    start("fixture-worker", dir, sections)
+}
+
+fn start(program: &str, dir: TempDir, sections: &str) -> Alone {
     let config = dir.path().join("server.toml");
     std::fs::write(&config, sections).unwrap();
-    let mut child = Command::new(binary("gin-server"))
+    let mut child = Command::new(binary(program))
+        .current_dir(dir.path())
         .args(["--port", "0", "--config"])
         .arg(&config)
         .env_remove("NOTIFY_SOCKET")

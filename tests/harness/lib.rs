@@ -19,7 +19,7 @@ mod releases;
 mod supervisor;
 mod waiting;
 
-pub use alone::{Alone, alone, alone_in};
+pub use alone::{Alone, alone, alone_in, ours_alone};
 pub use builder::{Builder, supervisor};
 pub use control::{Ctl, Events};
 pub use hold::{Held, Hold};

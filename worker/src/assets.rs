@@ -26,7 +26,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::config::Static;
-use crate::{Error, StartError};
+use crate::{Connection, Error, StartError};
 use cache::{Cache, Known, Stamp};
 use conditional::{Validators, Verdict};
 use encoding::Coding;
@@ -52,11 +52,17 @@ pub(crate) struct Asking<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
+    pub(crate) connection: Option<&'a Connection>,
 }
 
 impl<'a> Asking<'a> {
     pub(crate) fn of(request: &'a Request) -> Self {
-        Self { method: request.method(), uri: request.uri(), headers: request.headers() }
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            connection: request.extensions().get(),
+        }
     }
 }
 
@@ -80,26 +86,31 @@ impl Content {
         }
     }
 
-    fn part(&self, part: Range<u64>) -> Body {
+    fn part(&self, part: Range<u64>, connection: Option<&Connection>) -> Body {
         match self {
             Self::Memory(bytes) => {
                 let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
                 Body::from(bytes.slice(place(part.start)..place(part.end)))
             }
-            Self::Disk(file, _) => Body::from_stream(read_on(Arc::clone(file), part)),
+            Self::Disk(file, _) => Body::from_stream(read_on(Arc::clone(file), part, connection.cloned())),
         }
     }
 }
 
 /// A large file, piece by piece; the connection is cut if it has become shorter.
-fn read_on(file: Arc<File>, part: Range<u64>) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
+fn read_on(
+    file: Arc<File>,
+    part: Range<u64>,
+    connection: Option<Connection>,
+) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
     futures_util::stream::try_unfold(part, move |part| {
         let file = Arc::clone(&file);
+        let chunk = connection.as_ref().map_or(CHUNK, |connection| connection.read_ahead(CHUNK));
         async move {
             if part.is_empty() {
                 return Ok(None);
             }
-            let length = usize::try_from(CHUNK.min(part.end - part.start)).unwrap_or(0);
+            let length = usize::try_from(chunk.min(part.end - part.start)).unwrap_or(0);
             let read = tokio::task::spawn_blocking(move || {
                 let mut bytes = vec![0; length];
                 file.read_exact_at(&mut bytes, part.start).map(|()| (Bytes::from(bytes), part.start))
@@ -153,12 +164,12 @@ impl Files {
     }
 
     async fn answer_wanted(&self, settings: &Static, request: &Asking<'_>, wanted: &Wanted) -> Response {
-        let Asking { method, uri, headers } = request;
+        let Asking { method, .. } = request;
         if *method != Method::GET && *method != Method::HEAD {
             let error = Error::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not allowed here"));
             return ([(header::ALLOW, "GET,HEAD")], error).into_response();
         }
-        match self.find(settings, method, uri, headers, wanted).await {
+        match self.find(settings, request, wanted).await {
             Ok(response) => response,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Error::forbidden("this file may not be read").into_response()
@@ -167,14 +178,8 @@ impl Files {
         }
     }
 
-    async fn find(
-        &self,
-        settings: &Static,
-        method: &Method,
-        uri: &Uri,
-        headers: &HeaderMap,
-        wanted: &Wanted,
-    ) -> io::Result<Response> {
+    async fn find(&self, settings: &Static, request: &Asking<'_>, wanted: &Wanted) -> io::Result<Response> {
+        let Asking { uri, headers, .. } = request;
         match self.cache.look(&wanted.path).await? {
             Known::Nothing => Ok(nothing()),
             Known::Directory if !wanted.is_directory => Ok(to_directory(uri)),
@@ -183,7 +188,7 @@ impl Files {
                     let path = wanted.path.join(index);
                     let known = self.cache.look(&path).await?;
                     if matches!(known, Known::Whole(..) | Known::Large(..)) {
-                        return self.file(settings, method, headers, &path, known).await;
+                        return self.file(settings, request, &path, known).await;
                     }
                 }
                 if settings.enable_directory_listing {
@@ -193,18 +198,12 @@ impl Files {
             }
             // A file is no directory.
             Known::Whole(..) | Known::Large(..) if wanted.is_directory => Ok(nothing()),
-            known => self.file(settings, method, headers, &wanted.path, known).await,
+            known => self.file(settings, request, &wanted.path, known).await,
         }
     }
 
-    async fn file(
-        &self,
-        settings: &Static,
-        method: &Method,
-        headers: &HeaderMap,
-        path: &Path,
-        known: Known,
-    ) -> io::Result<Response> {
+    async fn file(&self, settings: &Static, request: &Asking<'_>, path: &Path, known: Known) -> io::Result<Response> {
+        let Asking { method, headers, .. } = request;
         let ending = ending(path);
         if !is_allowed(&settings.allowed_types, path) {
             return Ok(nothing());
@@ -239,7 +238,7 @@ impl Files {
         } else {
             plain
         };
-        let mut response = send(method, headers, &chosen, &kind);
+        let mut response = send(request, &chosen, &kind);
         let status = response.status();
         let own = response.headers_mut();
         if varies || chosen.coding.is_some() {
@@ -400,7 +399,8 @@ fn content_type(kind: &mime_guess::Mime) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("application/octet-stream"))
 }
 
-fn send(method: &Method, headers: &HeaderMap, chosen: &Representation, kind: &HeaderValue) -> Response {
+fn send(request: &Asking<'_>, chosen: &Representation, kind: &HeaderValue) -> Response {
+    let Asking { method, headers, connection, .. } = *request;
     let Representation { stamp, coding, content } = chosen;
     let validators = Validators { etag: stamp.etag(*coding), modified: stamp.modified() };
     let length = content.length();
@@ -437,7 +437,7 @@ fn send(method: &Method, headers: &HeaderMap, chosen: &Representation, kind: &He
         }
         (_, Asked::All) => {
             whole(&mut own);
-            let body = if method == Method::HEAD { Body::empty() } else { content.part(0..length) };
+            let body = if method == Method::HEAD { Body::empty() } else { content.part(0..length, connection) };
             (StatusCode::OK, body)
         }
         (_, Asked::Parts(parts)) if parts.len() == 1 => {
@@ -445,12 +445,12 @@ fn send(method: &Method, headers: &HeaderMap, chosen: &Representation, kind: &He
             own.insert(header::CONTENT_TYPE, kind.clone());
             own.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
             own.insert(header::CONTENT_RANGE, header_of(&format!("bytes {}-{}/{length}", part.start, part.end - 1)));
-            (StatusCode::PARTIAL_CONTENT, content.part(part))
+            (StatusCode::PARTIAL_CONTENT, content.part(part, connection))
         }
         (_, Asked::Parts(parts)) => {
             let boundary = format!("gin-{:016x}", boundary(stamp, length));
             own.insert(header::CONTENT_TYPE, header_of(&format!("multipart/byteranges; boundary={boundary}")));
-            (StatusCode::PARTIAL_CONTENT, several(content, &parts, kind, &boundary))
+            (StatusCode::PARTIAL_CONTENT, several(content, &parts, kind, &boundary, connection))
         }
     };
     let mut response = Response::new(body);
@@ -469,7 +469,13 @@ fn boundary(stamp: &Stamp, length: u64) -> u64 {
 }
 
 /// RFC 9110, section 14.6.
-fn several(content: &Content, parts: &[Range<u64>], kind: &HeaderValue, boundary: &str) -> Body {
+fn several(
+    content: &Content,
+    parts: &[Range<u64>],
+    kind: &HeaderValue,
+    boundary: &str,
+    connection: Option<&Connection>,
+) -> Body {
     use futures_util::StreamExt;
     let length = content.length();
     let kind = kind.to_str().unwrap_or_default();
@@ -478,7 +484,7 @@ fn several(content: &Content, parts: &[Range<u64>], kind: &HeaderValue, boundary
         let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
         let head = format!("\r\n--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {range}\r\n\r\n");
         pieces.push(Body::from(head));
-        pieces.push(content.part(part.clone()));
+        pieces.push(content.part(part.clone(), connection));
     }
     pieces.push(Body::from(format!("\r\n--{boundary}--\r\n")));
     Body::from_stream(futures_util::stream::iter(pieces).flat_map(Body::into_data_stream))

@@ -50,13 +50,15 @@ mod fields;
 
 use std::collections::BTreeMap;
 
+use axum::RequestExt;
 use axum::extract::{FromRequest, FromRequestParts, Multipart, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use garde::Validate;
 use http_body::Body as _;
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
@@ -199,8 +201,8 @@ async fn any<S: Send + Sync>(request: Request, state: &S) -> Result<Fields> {
     Ok(body.or(query))
 }
 
-async fn json<S: Send + Sync>(request: Request, state: &S) -> Result<Fields> {
-    let body = bytes(request, state).await?;
+async fn json<S>(request: Request, _: &S) -> Result<Fields> {
+    let body = bytes(request).await?;
     if body.is_empty() {
         return Err(whole("the body is empty; it must be JSON"));
     }
@@ -210,7 +212,7 @@ async fn json<S: Send + Sync>(request: Request, state: &S) -> Result<Fields> {
 
 async fn form<S: Send + Sync>(request: Request, state: &S) -> Result<Fields> {
     if content_type(request.headers()) != "multipart/form-data" {
-        return Ok(pairs(&bytes(request, state).await?));
+        return Ok(pairs(&bytes(request).await?));
     }
     let rejected = |error: axum::extract::multipart::MultipartError| {
         Error::new(error.status(), "invalid request").details(BTreeMap::from([("request", [error.body_text()])]))
@@ -225,11 +227,28 @@ async fn form<S: Send + Sync>(request: Request, state: &S) -> Result<Fields> {
     Ok(Fields::of_pairs(fields))
 }
 
-async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes> {
-    Bytes::from_request(request, state).await.map_err(|rejected| {
-        let error = Error::new(rejected.status(), "invalid request");
-        error.details(BTreeMap::from([("request", [rejected.body_text()])]))
-    })
+/// A whole body, in one piece. Each frame is copied and dropped: kept, it would keep the buffer that it is a part of.
+async fn bytes(request: Request) -> Result<Bytes> {
+    let mut body = request.with_limited_body().into_body();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(not_read)?.into_data() else { continue };
+        if whole.is_empty() && body.is_end_stream() {
+            return Ok(data);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
+/// The answer when a body cannot be read. One that was ended by us has its answer from the connection.
+fn not_read(error: axum::Error) -> Error {
+    let error = error.into_inner();
+    let is_long = std::iter::successors(Some(&*error as &dyn std::error::Error), |error| error.source())
+        .any(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
+    let status = if is_long { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+    let text = format!("the body cannot be read: {error}");
+    Error::new(status, "invalid request").details(BTreeMap::from([("request", [text])]))
 }
 
 async fn query<S: Sync>(parts: &mut Parts, _: &S) -> Result<Fields> {

@@ -9,16 +9,16 @@
 //! ```text
 //! accept
 //! hub
-//! protocol (http1, http2 -> answer -> request, response -> events; sniff -> timer; left)   parking
+//! protocol (http1, http2 -> answer -> request -> timer; answer -> response -> events; sniff -> timer; left)   parking
 //! handover::giver, handover::taker
 //! context
 //! drain_state
 //! handover::queue -> handover::recipient -> handover::carried, handover::link
 //! connection
 //! io
-//! activity                             machine
+//! activity                             machine    streams
 //! websocket_closer -> websocket_frame  room                  listener
-//! transport
+//! transport  bounds  held  pace  progress
 //! ```
 //!
 //! Below all of them: `graceful`, `config`, `gin_shared`. WebSockets stand above ([`crate::websocket`]): the hub knows their
@@ -26,22 +26,28 @@
 
 pub(crate) mod accept;
 mod activity;
+mod bounds;
 mod connection;
 mod context;
 mod drain_state;
 mod handover;
+mod held;
 mod hub;
 mod io;
 mod listener;
 mod machine;
+mod pace;
 mod parking;
+mod progress;
 mod protocol;
 mod room;
+mod streams;
 mod transport;
 mod websocket_closer;
 mod websocket_frame;
 
-pub(crate) use activity::{Activity, Progress};
+pub(crate) use activity::Activity;
+pub(crate) use bounds::Bounds;
 pub(crate) use connection::{ActiveConnection, ConnectionInfo, IdleConnection, WebSocketSession};
 pub use context::Connection;
 pub(crate) use context::Context;
@@ -49,4 +55,6 @@ pub(crate) use hub::{Hub, Sessions};
 pub(crate) use io::Io;
 pub(crate) use listener::{Listener, is_stream};
 pub(crate) use machine::HandoverHold;
+pub(crate) use progress::Progress;
+pub(crate) use protocol::BodyVerdict;
 pub(crate) use websocket_frame::FrameHead;

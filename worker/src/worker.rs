@@ -25,7 +25,7 @@ use axum::Router;
 use gin_shared::inherit::{Inheritance, Inherited};
 use tokio::task::JoinSet;
 
-use crate::connections::{Hub, Listener, accept::accept, is_stream};
+use crate::connections::{Bounds, Hub, Listener, accept::accept, is_stream};
 use crate::graceful::{Background, Hook, Life, Phase, run_hooks};
 use crate::live::Settings;
 use crate::system::{self, About};
@@ -103,18 +103,23 @@ impl Worker {
 
     /// The inherited listeners. A worker that is alone and inherits none binds its own.
     fn listeners(&self, inherited: Vec<Inherited>, is_alone: bool) -> Result<Vec<Listener>, StartError> {
-        if inherited.is_empty() && is_alone {
-            return Ok(vec![Listener::bind(&self.config.server)?]);
+        let listeners = if inherited.is_empty() && is_alone {
+            vec![Listener::bind(&self.config.server)?]
+        } else {
+            let streams = inherited.into_iter().filter(is_stream);
+            streams.map(Listener::adopt).collect::<Result<Vec<_>, _>>().map_err(StartError::Inherit)?
+        };
+        for listener in &listeners {
+            listener.keep_alive(self.config.timeouts.tcp_keepalive);
         }
-        let streams = inherited.into_iter().filter(is_stream);
-        streams.map(Listener::adopt).collect::<Result<_, _>>().map_err(StartError::Inherit)
+        Ok(listeners)
     }
 
     /// Starts the hub of this worker's connections.
     fn hub(&mut self, places: usize) -> Result<Arc<Hub>, StartError> {
         let (router, sessions) = (std::mem::take(&mut self.router), std::mem::take(&mut self.websockets));
-        Hub::start(self.config.timeouts, self.life.clone(), router, Arc::new(sessions), places)
-            .map_err(StartError::Inherit)
+        let bounds = Bounds { timeouts: self.config.timeouts, limits: self.config.limits };
+        Hub::start(bounds, self.life.clone(), router, Arc::new(sessions), places).map_err(StartError::Inherit)
     }
 
     /// Serves on a port of this machine, until its life is over. Returns the address.

@@ -7,11 +7,13 @@ use gin_shared::config::Section;
 /// `[timeouts]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For the first byte of a new connection, and again for a complete request head: 30s.
+    /// For the first byte of a new connection, again for a complete request head, and for each further part of a body: 30s. A body that
+    /// makes no progress is answered with 408.
     pub read: Duration,
-    /// For a client that takes nothing of a response: 30s.
+    /// For a client that takes nothing of a response, of a stream, or of a WebSocket: 30s.
     pub write: Duration,
-    /// Between two requests on a connection: 60s.
+    /// Between two requests on a connection: 60s. A WebSocket on which nothing has come for half of it is sent a ping, and closed
+    /// at its end.
     pub idle: Duration,
     /// For a handler.
     pub request: Option<Duration>,
@@ -21,6 +23,9 @@ pub struct Timeouts {
     pub lame_duck: Duration,
     /// A connection that is idle for so long gives its memory back, and waits as a bare descriptor: 100ms.
     pub park_after: Duration,
+    /// A connection on which nothing has come for so long is asked by TCP whether its client is there; after four questions without an
+    /// answer, in a quarter of this time each, it is closed: 60s. Zero asks nobody.
+    pub tcp_keepalive: Duration,
     /// How long a drain without a worker that takes connections over waits for one more request on an idle connection, to answer it with `Connection: close`: 5s.
     pub idle_grace: Duration,
 }
@@ -36,6 +41,7 @@ impl Default for Timeouts {
             shutdown: seconds(30),
             lame_duck: Duration::ZERO,
             park_after: Duration::from_millis(100),
+            tcp_keepalive: seconds(60),
             idle_grace: seconds(5),
         }
     }
@@ -59,6 +65,7 @@ impl Timeouts {
             shutdown: section.duration("shutdown").unwrap_or(base.shutdown),
             lame_duck: section.duration("lame_duck").unwrap_or(base.lame_duck),
             park_after: section.duration("park_after").unwrap_or(base.park_after),
+            tcp_keepalive: section.duration("tcp_keepalive").unwrap_or(base.tcp_keepalive),
             idle_grace: section.duration("idle_grace").unwrap_or(base.idle_grace),
         }
     }
@@ -69,23 +76,64 @@ impl Timeouts {
 pub struct Limits {
     /// Connections at once, 1 at least; more wait in the listener's queue: 10000.
     pub connections: u32,
+    /// Connections of one client at once: an IPv4 address, or a /64 of IPv6. More are closed as they come. None: no limit.
+    pub connections_per_client: Option<u32>,
     /// A request's body, in bytes: 2 MiB.
     pub body: u64,
+    /// A request's head, in bytes: 64 KiB. A longer one is answered with 431.
+    pub head: u32,
+    /// Fields of a request's head: 100. More are answered with 431.
+    pub head_fields: u32,
+    /// Requests at once on one connection of HTTP/2: 100.
+    pub streams: u32,
+    /// Least rate of a client that is waited for, in bytes a second, after its first `timeouts.read` or `timeouts.write`: 240.
+    /// 0 sets none.
+    pub min_rate: u64,
+    /// Memory of the worker, in bytes. Near it new work is answered with 503. None: no limit.
+    pub memory: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 10_000, body: 2 << 20 }
+        Self {
+            connections: 10_000,
+            connections_per_client: None,
+            body: 2 << 20,
+            head: 64 << 10,
+            head_fields: 100,
+            streams: 100,
+            min_rate: 240,
+            memory: None,
+        }
     }
 }
+
+/// Smallest head that can be asked for: hyper reads no less at once.
+pub(crate) const HEAD_MIN: u32 = 8 << 10;
 
 impl Limits {
     pub(super) fn read(section: &Section<'_>) -> Self {
         let base = Self::default();
-        let connections = section.integer("connections", 1..=i64::from(u32::MAX));
+        let whole = |key, least: u32, most: u32| {
+            let value = section.integer(key, i64::from(least)..=i64::from(most))?;
+            u32::try_from(value).ok()
+        };
+        let head = section.size("head").and_then(|size| {
+            let size = u32::try_from(size).ok().filter(|size| (HEAD_MIN..=16 << 20).contains(size));
+            if size.is_none() {
+                section.problem("head", "it must be \"8KiB\" at least and \"16MiB\" at most");
+            }
+            size
+        });
         Self {
-            connections: connections.and_then(|count| u32::try_from(count).ok()).unwrap_or(base.connections),
+            connections: whole("connections", 1, u32::MAX).unwrap_or(base.connections),
+            connections_per_client: whole("connections_per_client", 1, u32::MAX),
             body: section.size("body").unwrap_or(base.body),
+            head: head.unwrap_or(base.head),
+            head_fields: whole("head_fields", 1, 10_000).unwrap_or(base.head_fields),
+            streams: whole("streams", 1, 10_000).unwrap_or(base.streams),
+            min_rate: section.size("min_rate").unwrap_or(base.min_rate),
+            memory: section.size("memory"),
         }
     }
 }

@@ -4,13 +4,17 @@
 //! way through the protocol ([`Activity::idle`]), so that the connection can be taken out. Not here: whether it should be
 //! taken out, which the machine decides.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use gin_shared::handover;
 
-use crate::config::Timeouts;
+use crate::connections::bounds::Bounds;
+use crate::connections::pace::Pace;
+use crate::connections::progress::Progress;
 use crate::connections::websocket_closer::CloseTime;
 
 /// Activity of one connection.
@@ -41,8 +45,8 @@ impl std::fmt::Debug for CloseFrame {
 struct State {
     doing: Doing,
     since: Instant,
-    /// Since when the client has taken nothing of what is to be written.
-    stalled: Option<Instant>,
+    /// Pace at which the client takes what is written.
+    writing: Pace,
     /// True for HTTP/2: its frames come between requests, too, so bytes are no sign of a request.
     is_http2: bool,
     /// Number of requests served.
@@ -101,7 +105,7 @@ impl Activity {
         };
         let (since, requests) = (progress.since, progress.requests);
         let bound = Bound::Free;
-        let state = State { doing, since, stalled: None, is_http2: false, requests, bound };
+        let state = State { doing, since, writing: Pace::default(), is_http2: false, requests, bound };
         Self {
             state: Mutex::new(state),
             close_frame: CloseFrame::default(),
@@ -120,7 +124,7 @@ impl Activity {
             Doing::Head => handover::Doing::Head,
             Doing::Busy(_) => return None,
         };
-        let is_free = state.bound == Bound::Free && state.stalled.is_none() && !state.is_http2;
+        let is_free = state.bound == Bound::Free && state.writing.waits_since().is_none() && !state.is_http2;
         is_free.then_some(Progress { doing, since: state.since, requests: state.requests })
     }
 
@@ -172,15 +176,18 @@ impl Activity {
         (state.doing, state.since, state.is_http2) = (Doing::Idle, Instant::now(), true);
     }
 
-    /// Records whether the client takes what is written.
-    pub(crate) fn stalled(&self, stalled: bool) {
+    /// Records the outcome of a write.
+    pub(crate) fn wrote(&self, written: &Poll<io::Result<usize>>) {
         let mut state = self.state();
-        state.stalled = stalled.then(|| state.stalled.unwrap_or_else(Instant::now));
+        match written {
+            Poll::Pending => state.writing.wait(Instant::now()),
+            Poll::Ready(count) => state.writing.moved(*count.as_ref().unwrap_or(&0), Instant::now),
+        }
     }
 
     /// The moment since which the client takes nothing.
     pub(crate) fn stalled_since(&self) -> Option<Instant> {
-        self.state().stalled
+        self.state().writing.waits_since()
     }
 
     /// Records that a request is being answered. Returns its number.
@@ -193,6 +200,9 @@ impl Activity {
         // `since` has no meaning while it is busy.
         state.doing = Doing::Busy(before + 1);
         state.requests = state.requests.saturating_add(1);
+        if before == 0 {
+            state.writing = Pace::default();
+        }
         if state.bound != Bound::Closing {
             // The head was read behind what was before it.
             state.bound = Bound::Free;
@@ -260,18 +270,16 @@ impl Activity {
     }
 
     /// The timer's duty now. `draining` is the moment at which the drain began.
-    pub(crate) fn due(&self, now: Instant, timeouts: &Timeouts, draining: Option<Instant>) -> Due {
+    pub(crate) fn due(&self, now: Instant, bounds: &Bounds, draining: Option<Instant>) -> Due {
         let state = *self.state();
-        if let Some(since) = state.stalled
-            && now >= since + timeouts.write
-        {
-            return Due::Abort("the client takes nothing of the response");
+        let timeouts = &bounds.timeouts;
+        let taken_by = state.writing.deadline(timeouts.write, bounds.limits.min_rate);
+        if taken_by.is_some_and(|at| now >= at) {
+            return Due::Abort("the client takes nothing of the response, or too little");
         }
         let (at, then) = match state.doing {
             // The last bytes of its response are still to be written.
-            Doing::Idle if state.stalled.is_some() => {
-                return Due::Wait(state.stalled.unwrap_or(now) + timeouts.write);
-            }
+            Doing::Idle if taken_by.is_some() => return Due::Wait(taken_by.unwrap_or(now)),
             Doing::Fresh => (state.since + timeouts.park_after, Due::Park),
             Doing::Idle if state.is_http2 => (state.since + timeouts.idle, Due::CloseIdle),
             // An upload goes on though it is answered: that is its handler's business.
@@ -286,37 +294,12 @@ impl Activity {
             // A handler may take its time; whether the client still takes its part is looked at now and then.
             // In a drain it is looked at more often, for once it is idle its grace begins.
             Doing::Busy(_) => {
-                let at = state.stalled.unwrap_or(now) + timeouts.write;
+                let at = taken_by.unwrap_or(now + timeouts.write);
                 let soon = now + timeouts.idle_grace.max(SOON);
                 return Due::Wait(if draining.is_some() { at.min(soon) } else { at });
             }
         };
         if now < at { Due::Wait(at) } else { then }
-    }
-}
-
-/// Progress of a connection of which nothing is on its way through a protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Progress {
-    pub(crate) doing: handover::Doing,
-    pub(crate) since: Instant,
-    /// Number of requests served.
-    pub(crate) requests: u64,
-}
-
-impl Progress {
-    /// Progress of a connection that was accepted just now.
-    pub(crate) fn fresh() -> Self {
-        Self { doing: handover::Doing::Fresh, since: Instant::now(), requests: 0 }
-    }
-
-    /// The progress if these bytes of the next request have come, too.
-    pub(crate) fn with(self, ahead: &[u8]) -> Self {
-        if ahead.is_empty() || self.doing == handover::Doing::Head {
-            self
-        } else {
-            Self { doing: handover::Doing::Head, since: Instant::now(), ..self }
-        }
     }
 }
 
@@ -326,26 +309,26 @@ mod tests {
 
     #[test]
     fn a_connection_is_idle_only_between_requests() {
-        let (activity, timeouts) = (Activity::resume(&Progress::fresh()), Timeouts::default());
+        let (activity, bounds) = (Activity::resume(&Progress::fresh()), Bounds::default());
         let after = |ms| Instant::now() + Duration::from_millis(ms);
-        assert_eq!(activity.due(after(150), &timeouts, None), Due::Park);
+        assert_eq!(activity.due(after(150), &bounds, None), Due::Park);
         activity.read();
         assert_eq!(activity.idle().map(|idle| idle.doing), Some(handover::Doing::Head));
         activity.begin();
         assert_eq!(activity.idle(), None);
-        assert!(matches!(activity.due(after(3_000_000), &timeouts, None), Due::Wait(_)));
-        activity.stalled(true);
+        assert!(matches!(activity.due(after(3_000_000), &bounds, None), Due::Wait(_)));
+        activity.wrote(&Poll::Pending);
         activity.end();
         assert_eq!(activity.idle(), None, "its last bytes are not written");
-        activity.stalled(false);
+        activity.wrote(&Poll::Ready(Ok(1)));
         assert_eq!(activity.idle().map(|idle| (idle.doing, idle.requests)), Some((handover::Doing::Idle, 1)));
-        assert!(matches!(activity.due(after(50), &timeouts, None), Due::Wait(_)));
-        assert_eq!(activity.due(after(150), &timeouts, None), Due::Park);
+        assert!(matches!(activity.due(after(50), &bounds, None), Due::Wait(_)));
+        assert_eq!(activity.due(after(150), &bounds, None), Due::Park);
     }
 
     #[test]
     fn what_was_not_read_of_a_request_is_not_taken_for_the_next_one() {
-        let (activity, timeouts) = (Activity::resume(&Progress::fresh()), Timeouts::default());
+        let (activity, bounds) = (Activity::resume(&Progress::fresh()), Bounds::default());
         let first = activity.begin();
         activity.reading(first);
         activity.end();
@@ -353,12 +336,12 @@ mod tests {
         // Somebody reads on behind the answer.
         activity.read();
         assert_eq!(activity.idle(), None);
-        assert!(matches!(activity.due(after(3000), &timeouts, Some(Instant::now())), Due::Wait(_)));
+        assert!(matches!(activity.due(after(3000), &bounds, Some(Instant::now())), Due::Wait(_)));
         assert!(!activity.is_unread());
         activity.left_unread(first);
         assert!(activity.is_unread() && activity.idle().is_none());
-        assert!(matches!(activity.due(after(4), &timeouts, Some(Instant::now())), Due::Wait(_)));
-        assert_eq!(activity.due(after(6), &timeouts, Some(Instant::now())), Due::CloseIdle);
+        assert!(matches!(activity.due(after(4), &bounds, Some(Instant::now())), Due::Wait(_)));
+        assert_eq!(activity.due(after(6), &bounds, Some(Instant::now())), Due::CloseIdle);
         activity.passed_over();
         assert!(activity.idle().is_some());
         let second = activity.begin();
@@ -376,13 +359,13 @@ mod tests {
 
     #[test]
     fn a_head_that_does_not_end_is_dropped_and_a_slow_handler_is_not() {
-        let (activity, timeouts, now) = (Activity::resume(&Progress::fresh()), Timeouts::default(), Instant::now());
+        let (activity, bounds, now) = (Activity::resume(&Progress::fresh()), Bounds::default(), Instant::now());
         activity.read();
         let later = now + Duration::from_secs(31);
-        assert!(matches!(activity.due(later, &timeouts, None), Due::Abort(_)));
+        assert!(matches!(activity.due(later, &bounds, None), Due::Abort(_)));
         activity.begin();
-        assert!(matches!(activity.due(later, &timeouts, Some(now)), Due::Wait(_)));
-        activity.stalled(true);
-        assert!(matches!(activity.due(later + Duration::from_secs(1), &timeouts, None), Due::Abort(_)));
+        assert!(matches!(activity.due(later, &bounds, Some(now)), Due::Wait(_)));
+        activity.wrote(&Poll::Pending);
+        assert!(matches!(activity.due(later + Duration::from_secs(1), &bounds, None), Due::Abort(_)));
     }
 }

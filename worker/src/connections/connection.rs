@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::connections::activity::Progress;
 use crate::connections::machine::{HandoverHold, Idle};
+use crate::connections::progress::Progress;
 use crate::connections::room::Place;
 use crate::connections::transport::{RawStream, Stream};
 

@@ -12,6 +12,7 @@ use axum::Router;
 use crate::connections::connection::{ConnectionInfo, IdleConnection};
 use crate::connections::drain_state::DrainState;
 use crate::connections::machine::State;
+use crate::connections::streams::Streams;
 
 /// Gives connections to the owners of their next states. The hub does; those below it know no more of it.
 pub(crate) trait Dispatch: Send + Sync + 'static {
@@ -45,42 +46,61 @@ impl Context {
 
 /// A connection, as an extension of its requests.
 #[derive(Debug, Clone)]
-pub struct Connection(Arc<(ConnectionInfo, Arc<Context>)>);
+pub struct Connection(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    info: ConnectionInfo,
+    context: Arc<Context>,
+    /// Of HTTP/2.
+    streams: Option<Arc<Streams>>,
+}
 
 impl Connection {
-    pub(crate) fn new(info: ConnectionInfo, context: &Arc<Context>) -> Self {
-        Self(Arc::new((info, Arc::clone(context))))
+    /// A connection; `streams` if it speaks HTTP/2.
+    pub(crate) fn new(info: ConnectionInfo, context: &Arc<Context>, streams: Option<Arc<Streams>>) -> Self {
+        Self(Arc::new(Inner { info, context: Arc::clone(context), streams }))
     }
 
     /// Name of the listener that accepted the connection.
     #[must_use]
     pub fn listener(&self) -> &str {
-        &self.0.0.listener
+        &self.0.info.listener
     }
 
     /// The moment at which the connection was accepted, by whichever worker.
     #[must_use]
     pub fn opened(&self) -> Instant {
-        self.0.0.opened
+        self.0.info.opened
     }
 
     /// The client's address, over TCP: the proxy's, if there is one. See [`crate::ClientIp`].
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.0.0.peer
+        self.0.info.peer
     }
 
     /// True if another worker had the connection before.
     #[must_use]
     pub fn is_taken_over(&self) -> bool {
-        self.0.0.is_taken_over
+        self.0.info.is_taken_over
     }
 
     pub(crate) fn info(&self) -> &ConnectionInfo {
-        &self.0.0
+        &self.0.info
+    }
+
+    /// Streams of the connection, if it speaks HTTP/2.
+    pub(crate) fn streams(&self) -> Option<&Arc<Streams>> {
+        self.0.streams.as_ref()
+    }
+
+    /// Bytes to read ahead for one more piece of a response; `usual` if nothing speaks against it.
+    pub(crate) fn read_ahead(&self, usual: u64) -> u64 {
+        self.0.streams.as_ref().map_or(usual, |streams| streams.read_ahead().min(usual))
     }
 
     pub(crate) fn context(&self) -> &Arc<Context> {
-        &self.0.1
+        &self.0.context
     }
 }

@@ -5,25 +5,25 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::config::Timeouts;
+use crate::connections::bounds::Bounds;
 use crate::connections::connection::IdleConnection;
 use crate::connections::handover::queue::HandoverQueue;
 use crate::connections::machine::{Drain, Surroundings};
 use crate::graceful::{Life, Phase};
 
-/// State of a worker's drain, with the limits of time that hold for every connection.
+/// State of a worker's drain, with the bounds that hold for every connection.
 #[derive(Debug)]
 pub(crate) struct DrainState {
     pub(crate) life: Life,
-    pub(crate) timeouts: Timeouts,
+    pub(crate) bounds: Bounds,
     /// The queue to the giver, while others take.
     queue: watch::Sender<Option<HandoverQueue>>,
     began: OnceLock<Instant>,
 }
 
 impl DrainState {
-    pub(crate) fn new(life: Life, timeouts: Timeouts) -> Self {
-        Self { life, timeouts, queue: watch::Sender::new(None), began: OnceLock::new() }
+    pub(crate) fn new(life: Life, bounds: Bounds) -> Self {
+        Self { life, bounds, queue: watch::Sender::new(None), began: OnceLock::new() }
     }
 
     /// True if other workers take what can be handed over.
@@ -51,7 +51,7 @@ impl DrainState {
     /// True if an answer is to say that it is the connection's last. A connection that never pauses cannot be handed over: it is told
     /// when most of the time is over.
     pub(crate) fn ends_connections(&self) -> bool {
-        let is_late = |began: &Instant| began.elapsed() > self.timeouts.shutdown / 4 * 3;
+        let is_late = |began: &Instant| began.elapsed() > self.bounds.timeouts.shutdown / 4 * 3;
         self.began.get().is_some_and(|began| is_late(began) || !self.is_giving())
     }
 
@@ -74,6 +74,6 @@ impl DrainState {
     pub(crate) fn spread_grace(&self) -> Duration {
         use std::hash::{BuildHasher, RandomState};
         let random = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or_default();
-        self.timeouts.idle_grace.mul_f64(f64::from(random) / f64::from(u32::MAX))
+        self.bounds.timeouts.idle_grace.mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 }

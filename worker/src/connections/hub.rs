@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use axum::Router;
 
-use crate::config::Timeouts;
 use crate::connections::activity::Activity;
+use crate::connections::bounds::Bounds;
 use crate::connections::connection::{ActiveConnection, IdleConnection, WebSocketSession};
 use crate::connections::context::{Context, Dispatch};
 use crate::connections::drain_state::DrainState;
@@ -43,7 +43,7 @@ pub(crate) struct Hub {
 impl Hub {
     /// Starts a hub with room for so many connections. Its first task runs until the cut.
     pub(crate) fn start(
-        timeouts: Timeouts,
+        bounds: Bounds,
         life: Life,
         router: Router,
         sessions: Arc<dyn Sessions>,
@@ -52,7 +52,7 @@ impl Hub {
         let parked = Arc::new(ParkedConnections::new()?);
         let room = Room::new(life.clone(), places);
         let hub = Arc::new_cyclic(|hub: &Weak<Self>| {
-            let context = Arc::new(Context::new(DrainState::new(life, timeouts), router, hub.clone()));
+            let context = Arc::new(Context::new(DrainState::new(life, bounds), router, hub.clone()));
             Self { context, room, parked, sessions }
         });
         tokio::spawn(parking::run(Arc::clone(&hub.parked), Arc::clone(&hub)));
@@ -127,7 +127,7 @@ impl Hub {
 
     /// Parks a connection. Gives it back if that cannot be done.
     fn park(&self, connection: IdleConnection, now: Instant) -> Option<IdleConnection> {
-        let back = self.parked.park(connection, &self.context.drain.timeouts, now);
+        let back = self.parked.park(connection, &self.context.drain.bounds.timeouts, now);
         // Others may have begun to take just now, after the parked connections were sent to them.
         if back.is_none() && self.context.drain.is_giving() {
             self.parked.look();

@@ -139,7 +139,7 @@ impl AsyncWrite for Io {
             return Poll::Ready(late.map(|()| parts.iter().map(|part| part.len()).sum()));
         }
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, parts);
-        this.activity.stalled(written.is_pending());
+        this.activity.wrote(&written);
         if written.is_pending() && this.closer.as_mut().is_some_and(|closer| closer.is_stuck(cx)) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }

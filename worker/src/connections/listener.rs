@@ -4,6 +4,7 @@
 //! is the acceptor's business; when and how many connections are accepted is that of `accept`.
 
 use std::io;
+use std::time::Duration;
 
 use gin_shared::inherit::Inherited;
 use gin_shared::listen::Address;
@@ -42,6 +43,13 @@ impl Listener {
 
     fn named(name: String, acceptor: Acceptor) -> io::Result<Self> {
         Ok(Self { address: acceptor.address()?, name, acceptor })
+    }
+
+    /// Has TCP look after connections from which nothing comes, those of this listener from now on.
+    pub(crate) fn keep_alive(&self, silence: Duration) {
+        if let Err(error) = self.acceptor.keep_alive(silence) {
+            tracing::warn!(name = self.name, "timeouts.tcp_keepalive: {error}; clients that vanish are noticed late");
+        }
     }
 
     /// Accepts the next connection.

@@ -185,7 +185,7 @@ impl ParkedConnections {
         let Entries { all, deadlines, .. } = &mut *entries;
         deadlines.clear();
         for (key, parked) in all.iter_mut() {
-            parked.deadline = deadline(&parked.connection, &drain.timeouts, Some(began));
+            parked.deadline = deadline(&parked.connection, &drain.bounds.timeouts, Some(began));
             deadlines.insert((parked.deadline, key));
         }
         drop(entries);

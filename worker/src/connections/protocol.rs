@@ -27,6 +27,7 @@ use crate::connections::io::Io;
 use crate::connections::machine::State;
 use crate::graceful::Phase;
 pub(crate) use left::Left;
+pub(crate) use request::Verdict as BodyVerdict;
 use sniff::{Sniffed, sniff};
 use timer::Timer;
 

@@ -30,13 +30,20 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use gin_shared::inherit::set_nonblocking;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, recv, sockopt,
+    AddressFamily, MsgFlags, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, recv, setsockopt,
+    sockopt,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+
+/// Connections that may wait to be accepted; capped by `net.core.somaxconn`. As the supervisor's default.
+const BACKLOG: u32 = 4096;
+/// Questions of TCP without an answer after which the client is taken for gone.
+const QUESTIONS: u32 = 4;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -73,10 +80,24 @@ impl Acceptor {
 
     /// Binds a TCP address.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        // std sets SO_REUSEADDR; its backlog is the system's largest on Linux.
-        let listener = StdTcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Self::tcp(listener)
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self::Tcp(socket.listen(BACKLOG)?))
+    }
+
+    /// Has TCP ask whether a client is there from which nothing has come for so long. Linux gives an accepted connection the options of
+    /// its listener (tcp(7)).
+    pub(crate) fn keep_alive(&self, silence: Duration) -> io::Result<()> {
+        let Self::Tcp(listener) = self else { return Ok(()) };
+        setsockopt(listener, sockopt::KeepAlive, &!silence.is_zero())?;
+        if !silence.is_zero() {
+            let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX).clamp(1, 32_767);
+            setsockopt(listener, sockopt::TcpKeepIdle, &seconds(silence))?;
+            setsockopt(listener, sockopt::TcpKeepInterval, &seconds(silence / QUESTIONS))?;
+            setsockopt(listener, sockopt::TcpKeepCount, &QUESTIONS)?;
+        }
+        Ok(())
     }
 
     fn tcp(listener: StdTcpListener) -> io::Result<Self> {

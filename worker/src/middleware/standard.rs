@@ -19,6 +19,7 @@ use super::metrics::{Counted, Metrics};
 use super::rate_limit::{self, Standing};
 use super::{client_ip, recover, security_headers, timeout};
 use crate::Config;
+use crate::connections::BodyVerdict;
 use crate::live::{Settings, Snapshot};
 use crate::request_id::RequestId;
 use crate::shared_memory::{Buckets, monotonic};
@@ -88,6 +89,7 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
             Verdict::Answer(response) => (Added::default(), Some(response)),
             Verdict::GoOn(added) => (added, refusal),
         };
+        let verdict = request.extensions().get::<BodyVerdict>().cloned();
         let limit = settings.timeouts.request.filter(|_| ready.is_none());
         let (inner, ready) = match ready {
             Some(ready) => (None, Some(ready)),
@@ -99,7 +101,7 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         };
         let limit = limit.map(|limit| Box::new((limit, Box::pin(tokio::time::sleep(limit)))));
         let sets_headers = settings.security.headers;
-        let last = Some(Last { sets_headers, id, line, counted, is_tls, standing, added });
+        let last = Some(Last { verdict, sets_headers, id, line, counted, is_tls, standing, added });
         Answering { inner, ready, limit, last }
     }
 }
@@ -120,6 +122,8 @@ pin_project_lite::pin_project! {
 
 /// What is done with the answer.
 struct Last {
+    /// On the request's body, if it has one.
+    verdict: Option<BodyVerdict>,
     sets_headers: bool,
     id: RequestId,
     line: Option<Line>,
@@ -160,7 +164,10 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
 
 impl Last {
     fn finish(self, mut response: Response) -> Response {
-        let Self { sets_headers, id, line, counted, is_tls, standing, added } = self;
+        let Self { verdict, sets_headers, id, line, counted, is_tls, standing, added } = self;
+        if let Some(verdict) = verdict {
+            response = verdict.on(response);
+        }
         if sets_headers {
             security_headers::set(response.headers_mut(), is_tls);
         }

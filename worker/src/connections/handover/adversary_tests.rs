@@ -21,7 +21,7 @@ use std::sync::Arc;
 use axum::Router;
 
 use super::{link, taker};
-use crate::config::Timeouts;
+use crate::connections::bounds::Bounds;
 use crate::connections::connection::ActiveConnection;
 use crate::connections::context::Dispatch;
 use crate::connections::hub::Hub;
@@ -35,7 +35,7 @@ fn worker() -> Arc<Hub> {
     let router = Router::new().route("/", get(async || "served"));
     let life = Life::default();
     life.reach(Phase::Serving);
-    Hub::start(Timeouts::default(), life, router, Arc::new(KnownSessions::default()), ROOM).unwrap()
+    Hub::start(Bounds::default(), life, router, Arc::new(KnownSessions::default()), ROOM).unwrap()
 }
 
 fn pair() -> (OwnedFd, OwnedFd) {

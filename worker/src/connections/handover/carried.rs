@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use gin_shared::handover::{BYTES_MAX, Carried, Doing, Malformed, PACKET_MAX, Protocol, VERSION};
 
-use crate::connections::activity::Progress;
 use crate::connections::connection::{ConnectionInfo, IdleConnection, WebSocketSession};
 use crate::connections::machine::HandoverHold;
+use crate::connections::progress::Progress;
 use crate::connections::room::Place;
 use crate::connections::transport::RawStream;
 

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use tower::ServiceExt;
@@ -13,29 +13,66 @@ use tower::ServiceExt;
 use crate::connections::activity::Activity;
 use crate::connections::context::{Connection, Context};
 use crate::connections::protocol::events::Events;
-use crate::connections::protocol::request::RequestBody;
+use crate::connections::protocol::request::{RequestBody, Verdict};
 use crate::connections::protocol::response::{Answering, ResponseBody};
+use crate::connections::streams::{Stream, Streams};
+use http_body::Body as _;
 
 /// Has the application answer. The request counts from this call on, not from the first poll: hyper may have parsed a request that it
 /// does not poll yet.
 pub(super) fn answer(
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     connection: Connection,
     activity: &Arc<Activity>,
 ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + use<> {
     let (answering, number) = Answering::begin(activity);
     let context = Arc::clone(connection.context());
-    request.extensions_mut().insert(connection);
-    let is_http1 = request.version() <= Version::HTTP_11;
-    let is_get = request.method() == Method::GET;
-    let request = request.map(|body| Body::new(RequestBody::new(body, activity, number, is_http1)));
+    let stream = connection.streams().map(Streams::begin);
+    let asked = Asked { is_http1: stream.is_none(), is_get: request.method() == Method::GET };
+    let (request, verdict) = with_body(request, connection, activity, number);
     async move {
         let response = match context.router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
-        Ok(finish(response, &context, answering, is_http1, is_get))
+        let is_ended = verdict.as_ref().is_some_and(Verdict::is_out);
+        let response = match verdict {
+            Some(verdict) if is_ended => verdict.on(response),
+            Some(_) | None => response,
+        };
+        Ok(finish(response, &context, answering, stream, asked, is_ended))
     }
+}
+
+/// What of a request counts for its response.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    is_http1: bool,
+    is_get: bool,
+}
+
+/// The request as the application gets it: its body keeps to the bounds of a connection.
+fn with_body(
+    request: Request<Incoming>,
+    connection: Connection,
+    activity: &Arc<Activity>,
+    number: u64,
+) -> (Request<Body>, Option<Verdict>) {
+    let (mut parts, body) = request.into_parts();
+    let (body, verdict) = if body.is_end_stream() {
+        (Body::empty(), None)
+    } else {
+        let bounds = connection.context().drain.bounds;
+        let body = match connection.streams() {
+            Some(streams) => RequestBody::new(body, None, &streams.held, bounds),
+            None => RequestBody::new(body, Some((activity, number)), &Arc::default(), bounds),
+        };
+        let verdict = body.verdict();
+        parts.extensions.insert(verdict.clone());
+        (Body::new(body), Some(verdict))
+    };
+    parts.extensions.insert(connection);
+    (Request::from_parts(parts, body), verdict)
 }
 
 /// Notes an upgrade, says whether the connection ends, and follows a stream of events.
@@ -43,9 +80,11 @@ fn finish(
     mut response: Response<Body>,
     context: &Arc<Context>,
     answering: Answering,
-    is_http1: bool,
-    is_get: bool,
+    stream: Option<Arc<Stream>>,
+    asked: Asked,
+    is_ended: bool,
 ) -> Response<ResponseBody> {
+    let Asked { is_http1, is_get } = asked;
     if is_http1 && response.status() == StatusCode::SWITCHING_PROTOCOLS {
         answering.activity().upgrade();
         let protocol = response.headers().get(header::UPGRADE);
@@ -56,6 +95,9 @@ fn finish(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         context.drain.life.tally().closes();
     }
+    if is_http1 && is_ended {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let kind = response.headers().get(header::CONTENT_TYPE);
     // Browsers ask for events by GET, and ask again. Event boundaries are invisible in compressed streams, and a response of
     // announced length has an end of its own.
@@ -63,7 +105,7 @@ fn finish(
         && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
         && ![header::CONTENT_ENCODING, header::CONTENT_LENGTH].iter().any(|name| response.headers().contains_key(name));
     let events = is_stream.then(|| Box::new(Events::until_drain(&context.drain.life)));
-    response.map(|body| ResponseBody::new(body, events, answering))
+    response.map(|body| ResponseBody::new(body, stream, events, answering))
 }
 
 /// Ends when the client of a WebSocket is to be told that the worker ends: one client after the other.

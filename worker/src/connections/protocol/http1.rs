@@ -22,16 +22,24 @@ use crate::connections::protocol::left::{Left, report};
 use crate::connections::protocol::timer::Timer;
 use crate::graceful::Phase;
 
+/// Fields of a head without a word of ours. hyper has room for these on the stack, and allocates for any other number.
+const HYPERS_FIELDS: u32 = 100;
+
 /// Serves a connection that speaks HTTP/1.1.
 pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, info: ConnectionInfo) -> Left {
     let activity = timer.activity;
     let (probe, before) = (io.probe(), activity.requests());
-    let (known, own) = (Arc::clone(activity), Connection::new(info.clone(), context));
+    let (known, own) = (Arc::clone(activity), Connection::new(info.clone(), context, None));
     let service = service_fn(move |request| answer(request, own.clone(), &known));
     // Without a timer hyper has no timeouts of its own: ours tell a head from idleness.
     // A client that has closed its side after its request (`nc -N`) gets its answer all the same.
+    let limits = context.drain.bounds.limits;
     let mut builder = http1::Builder::new();
-    let mut connection = builder.half_close(true).serve_connection(TokioIo::new(io), service).with_upgrades();
+    builder.half_close(true).max_buf_size(limits.head as usize);
+    if limits.head_fields != HYPERS_FIELDS {
+        builder.max_headers(limits.head_fields as usize);
+    }
+    let mut connection = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
     let mut is_closing = false;
     let progress = loop {
         // All that hyper can do now is done when it is pending: what it holds then is no more than what was read ahead.

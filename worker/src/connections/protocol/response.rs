@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::connections::activity::Activity;
 use crate::connections::protocol::events::Events;
+use crate::connections::streams::{Piece, Stream};
 
 /// Counts a request as being answered, for as long as it lives.
 pub(super) struct Answering(Arc<Activity>);
@@ -35,22 +36,47 @@ impl Drop for Answering {
 /// Body of a response.
 pub(super) struct ResponseBody {
     body: Body,
+    /// Of HTTP/2.
+    stream: Option<Arc<Stream>>,
+    /// What is left of a frame that is given in pieces.
+    rest: Bytes,
     events: Option<Box<Events>>,
     _answering: Answering,
 }
 
 impl ResponseBody {
-    pub(super) fn new(body: Body, events: Option<Box<Events>>, answering: Answering) -> Self {
-        Self { body, events, _answering: answering }
+    pub(super) fn new(
+        body: Body,
+        stream: Option<Arc<Stream>>,
+        events: Option<Box<Events>>,
+        answering: Answering,
+    ) -> Self {
+        Self { body, stream, rest: Bytes::new(), events, _answering: answering }
+    }
+
+    /// Bytes as a piece that tells when it is taken. A long frame is given in pieces, so that progress with it is seen.
+    fn piece(&mut self, mut bytes: Bytes) -> Piece {
+        let Some(stream) = &self.stream else { return bytes.into() };
+        if bytes.len() > PIECE {
+            self.rest = bytes.split_off(PIECE);
+        }
+        stream.give(bytes)
     }
 }
 
+/// Longest piece of a response over HTTP/2, in bytes.
+const PIECE: usize = 64 << 10;
+
 impl HttpBody for ResponseBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = axum::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Option<Result<Frame<Piece>, axum::Error>>> {
         let this = self.get_mut();
+        if !this.rest.is_empty() {
+            let rest = std::mem::take(&mut this.rest);
+            return Poll::Ready(Some(Ok(Frame::data(this.piece(rest)))));
+        }
         if let Some(events) = &mut this.events
             && events.are_over(cx)
         {
@@ -62,14 +88,15 @@ impl HttpBody for ResponseBody {
         {
             events.sent(data);
         }
-        frame
+        frame.map(|frame| frame.map(|frame| frame.map(|frame| frame.map_data(|data| this.piece(data)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
+        // Asked before the first frame: nothing is left of one then.
         self.body.size_hint()
     }
 }

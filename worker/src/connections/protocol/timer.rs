@@ -17,6 +17,9 @@ use crate::graceful::Phase;
 /// Time for hyper to see bytes that have come in the very moment of closing.
 pub(super) const SECOND_LOOK: Duration = Duration::from_millis(10);
 
+/// Time between the two looks after which a client counts as late.
+pub(super) const LATE_LOOK: Duration = Duration::from_millis(100);
+
 /// Timer of one connection.
 pub(super) struct Timer<'a> {
     pub(super) drain: &'a DrainState,
@@ -25,15 +28,24 @@ pub(super) struct Timer<'a> {
     /// The moment at which this timer heard of the drain.
     draining: Option<Instant>,
     sleep: Pin<Box<Sleep>>,
+    /// True if the client was found late, and is looked at once more.
+    found_late: bool,
 }
 
 impl<'a> Timer<'a> {
     pub(super) fn new(drain: &'a DrainState, activity: &'a Arc<Activity>, state: State) -> Self {
         let now = Instant::now();
-        let first = hold(state).next_look(now + drain.timeouts.park_after.min(drain.timeouts.read), now);
+        let first = hold(state).next_look(now + drain.bounds.timeouts.park_after.min(drain.bounds.timeouts.read), now);
         // In a drain that has begun already the connection waits like at any other time: what has come is read first.
         let draining = (drain.life.phase() >= Phase::Draining).then_some(now);
-        Self { drain, activity, state, draining, sleep: Box::pin(tokio::time::sleep_until(first.into())) }
+        Self {
+            drain,
+            activity,
+            state,
+            draining,
+            sleep: Box::pin(tokio::time::sleep_until(first.into())),
+            found_late: false,
+        }
     }
 
     /// Waits until something is due, or the worker begins to drain.
@@ -43,9 +55,16 @@ impl<'a> Timer<'a> {
             () = self.sleep.as_mut() => {}
         }
         let now = Instant::now();
-        let due = self.activity.due(now, &self.drain.timeouts, self.draining);
-        if let Due::Wait(until) = due {
-            self.sleep.as_mut().reset(hold(self.state).next_look(until, now).into());
+        let due = self.activity.due(now, &self.drain.bounds, self.draining);
+        let was_late = std::mem::replace(&mut self.found_late, matches!(due, Due::Abort(_)));
+        match due {
+            Due::Wait(until) => self.sleep.as_mut().reset(hold(self.state).next_look(until, now).into()),
+            // After a pause of the whole process the timer can come before the bytes that came in time.
+            Due::Abort(_) if !was_late => {
+                self.look(LATE_LOOK);
+                return Due::Wait(now + LATE_LOOK);
+            }
+            Due::Abort(_) | Due::Park | Due::CloseIdle => {}
         }
         due
     }
@@ -53,6 +72,13 @@ impl<'a> Timer<'a> {
     /// Looks again after this time.
     pub(super) fn look(&mut self, after: Duration) {
         self.sleep.as_mut().reset((Instant::now() + after).into());
+    }
+
+    /// Looks again at this moment at the latest.
+    pub(super) fn look_by(&mut self, at: Option<Instant>) {
+        if let Some(at) = at.filter(|at| *at < self.sleep.deadline().into_std()) {
+            self.sleep.as_mut().reset(at.into());
+        }
     }
 
     /// True once this timer has heard of the drain.

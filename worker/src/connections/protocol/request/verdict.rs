@@ -1,0 +1,69 @@
+//! Verdict on a request's body, which its response has to tell.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use crate::Error;
+
+/// Verdict on a body, as an extension of its request: whoever answers looks at it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Verdict(Arc<OnceLock<Reason>>);
+
+/// A reason to end a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Nothing came for so long, or less than `limits.min_rate` over a longer time.
+    Late(Duration),
+    /// It came in pieces so tiny that they cost far more memory than they carry.
+    Costly,
+}
+
+/// Error of a body that was ended by us.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.in_words())]
+pub(super) struct Ended(pub(super) Reason);
+
+impl Reason {
+    fn in_words(self) -> String {
+        match self {
+            Self::Late(patience) => format!("the request's body made no progress within {patience:?}, or too little"),
+            Self::Costly => "the request's body came in too many tiny pieces".to_owned(),
+        }
+    }
+
+    fn status(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Late(_) => (StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
+            Self::Costly => (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
+        }
+    }
+}
+
+impl Verdict {
+    pub(super) fn pronounce(&self, reason: Reason) {
+        self.0.get_or_init(|| reason);
+    }
+
+    /// True if the body was ended by us.
+    pub(crate) fn is_out(&self) -> bool {
+        self.0.get().is_some()
+    }
+
+    /// The response: the handler's, if it did without the body, else what the verdict says. A handler cannot know what the error of a
+    /// body means: axum's extractors say 400.
+    pub(crate) fn on(&self, response: Response) -> Response {
+        let Some(reason) = self.0.get().filter(|_| is_error(response.status())) else { return response };
+        let (status, code) = reason.status();
+        if response.status() == status {
+            return response;
+        }
+        Error::new(status, reason.in_words()).code(code).into_response()
+    }
+}
+
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}

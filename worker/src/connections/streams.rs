@@ -1,0 +1,325 @@
+//! Streams of one connection of HTTP/2 whose responses are on their way: what the client has not taken yet, and for how long.
+//!
+//! The window of a stream is its client's, and hyper waits for it without end. So what a response gives to hyper is a [`Piece`],
+//! which tells its stream when bytes of it are written. A stream of which the client takes nothing for `timeouts.write`, or less than
+//! `limits.min_rate`, is reset; if only its last piece is left, for which nobody waits any more, the connection ends.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use tokio::task::AbortHandle;
+
+use crate::connections::bounds::Bounds;
+use crate::connections::held::Held;
+use crate::connections::pace::Pace;
+
+/// Bytes that a connection may have taken for each of its streams before one of them had its turn again. h2 gives each a frame of
+/// 16 KiB in turn.
+const ROUND: u64 = 32 << 10;
+/// Bytes that wait for a client, on one connection, from which on little more is read ahead for it.
+const WAITING_MAX: usize = 512 << 10;
+/// Bytes that are read ahead for a stream: usually, and once so many wait.
+const READ_AHEAD: u64 = 64 << 10;
+const READ_AHEAD_LEAST: u64 = 4 << 10;
+
+/// The streams of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    all: Mutex<Vec<Weak<Stream>>>,
+    /// The stream that began last: its task is still to be spawned.
+    newest: Mutex<Option<Arc<Stream>>>,
+    /// Bytes that the client has taken.
+    moved: AtomicU64,
+    /// Bytes that wait for the client.
+    waiting: AtomicUsize,
+    /// Memory of the requests' bodies.
+    pub(crate) held: Arc<Held>,
+}
+
+/// A stream whose response is on its way.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    streams: Arc<Streams>,
+    taking: Mutex<Taking>,
+    task: OnceLock<AbortHandle>,
+}
+
+/// Progress of a client with one response.
+#[derive(Debug, Default)]
+struct Taking {
+    pace: Pace,
+    /// Bytes that were given and not taken.
+    waiting: usize,
+    /// Bytes that the whole connection had taken when this stream began to wait.
+    moved_before: u64,
+    /// The last look at which it had had no turn, and the bytes that the whole connection had taken then.
+    passed_over: Option<(Instant, u64)>,
+    /// True if the client was found late, and is looked at once more.
+    found_late: bool,
+}
+
+/// What is to be done about clients that take nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing. Look again at this moment, if there is one.
+    Wait(Option<Instant>),
+    /// A response is stuck for which no task waits: only the connection can be ended.
+    EndConnection,
+}
+
+/// Time between the two looks after which a client counts as late.
+const LATE_LOOK: Duration = Duration::from_millis(100);
+
+impl Streams {
+    /// Begins a response. Its task is the next one that is spawned.
+    pub(crate) fn begin(self: &Arc<Self>) -> Arc<Stream> {
+        let stream = Arc::new(Stream { streams: Arc::clone(self), taking: Mutex::default(), task: OnceLock::new() });
+        let mut all = lock(&self.all);
+        if all.len() == all.capacity() {
+            all.retain(|stream| stream.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(&stream));
+        drop(all);
+        *lock(&self.newest) = Some(Arc::clone(&stream));
+        stream
+    }
+
+    /// The task that serves the stream that began last.
+    pub(crate) fn spawned(&self, task: AbortHandle) {
+        if let Some(stream) = lock(&self.newest).take() {
+            let _ = stream.task.set(task);
+        }
+    }
+
+    /// Bytes to read ahead for one more piece of a response.
+    pub(crate) fn read_ahead(&self) -> u64 {
+        if self.waiting.load(Ordering::Relaxed) < WAITING_MAX { READ_AHEAD } else { READ_AHEAD_LEAST }
+    }
+
+    /// Looks at all streams, and resets those whose client is late.
+    pub(crate) fn look(&self, now: Instant, bounds: &Bounds) -> Verdict {
+        let streams: Vec<Arc<Stream>> = lock(&self.all).iter().filter_map(Weak::upgrade).collect();
+        let mut next: Option<Instant> = None;
+        for stream in &streams {
+            match stream.look(now, streams.len(), bounds) {
+                Look::Again(at) => next = Some(next.map_or(at, |next| next.min(at))),
+                Look::Nothing => {}
+                Look::Late => match stream.task.get() {
+                    Some(task) if !task.is_finished() => {
+                        tracing::debug!("stream reset: the client takes nothing of the response, or too little");
+                        task.abort();
+                    }
+                    Some(_) | None => return Verdict::EndConnection,
+                },
+            }
+        }
+        Verdict::Wait(next)
+    }
+}
+
+/// A look at one stream.
+enum Look {
+    Nothing,
+    Again(Instant),
+    Late,
+}
+
+impl Stream {
+    fn taking(&self) -> MutexGuard<'_, Taking> {
+        lock(&self.taking)
+    }
+
+    /// Gives bytes to the client.
+    pub(crate) fn give(self: &Arc<Self>, bytes: Bytes) -> Piece {
+        self.streams.waiting.fetch_add(bytes.len(), Ordering::Relaxed);
+        let mut taking = self.taking();
+        if taking.waiting == 0 && !bytes.is_empty() {
+            self.wait(&mut taking, Instant::now());
+        }
+        taking.waiting += bytes.len();
+        drop(taking);
+        Piece { bytes, stream: Some(Arc::clone(self)) }
+    }
+
+    fn wait(&self, taking: &mut Taking, now: Instant) {
+        taking.pace.wait(now);
+        taking.moved_before = self.streams.moved.load(Ordering::Relaxed);
+        taking.passed_over = None;
+    }
+
+    /// Records that the client has taken bytes.
+    fn took(&self, count: usize) {
+        self.streams.moved.fetch_add(count as u64, Ordering::Relaxed);
+        self.streams.waiting.fetch_sub(count, Ordering::Relaxed);
+        let (mut taking, now) = (self.taking(), Instant::now());
+        taking.pace.moved(count, || now);
+        taking.waiting -= count;
+        taking.found_late = false;
+        if taking.waiting > 0 {
+            self.wait(&mut taking, now);
+        }
+    }
+
+    /// Records that bytes were dropped: nobody will take them.
+    fn dropped(&self, count: usize) {
+        self.streams.waiting.fetch_sub(count, Ordering::Relaxed);
+        let mut taking = self.taking();
+        taking.waiting -= count;
+        if taking.waiting == 0 {
+            taking.pace.rest(Instant::now());
+        }
+    }
+
+    fn look(&self, now: Instant, streams: usize, bounds: &Bounds) -> Look {
+        let mut taking = self.taking();
+        let (write, min_rate) = (bounds.timeouts.write, bounds.limits.min_rate);
+        let Some(deadline) = taking.pace.deadline(write, min_rate) else { return Look::Nothing };
+        if now < deadline {
+            return Look::Again(deadline);
+        }
+        let moved = self.streams.moved.load(Ordering::Relaxed);
+        let since = taking.pace.waits_since().unwrap_or(now);
+        let (looked, before) = taking.passed_over.unwrap_or((since, taking.moved_before));
+        let crowd = Crowd {
+            streams: streams as u64,
+            all: moved - taking.moved_before,
+            lately: moved - before,
+            time: now.saturating_duration_since(looked),
+        };
+        if crowd.explains_the_wait(min_rate) {
+            (taking.found_late, taking.passed_over) = (false, Some((now, moved)));
+            return Look::Again(now + write);
+        }
+        if std::mem::replace(&mut taking.found_late, true) { Look::Late } else { Look::Again(now + LATE_LOOK) }
+    }
+}
+
+/// The streams around one that waits.
+#[derive(Debug, Clone, Copy)]
+struct Crowd {
+    streams: u64,
+    /// Bytes that the whole connection took since this one waits.
+    all: u64,
+    /// Bytes of these since the last look, and the time since then.
+    lately: u64,
+    time: Duration,
+}
+
+impl Crowd {
+    /// True if a stream may have had no turn yet: the connection as a whole goes on at its pace, and all its streams share that.
+    fn explains_the_wait(self, min_rate: u64) -> bool {
+        let goes_on = self.lately >= min_rate.max(1).saturating_mul(self.time.as_secs().max(1));
+        goes_on && self.all <= ROUND.saturating_mul(self.streams)
+    }
+}
+
+/// Bytes of a response on their way to the client.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    bytes: Bytes,
+    /// `None` over HTTP/1.1, where the connection is the response's alone.
+    stream: Option<Arc<Stream>>,
+}
+
+impl From<Bytes> for Piece {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, stream: None }
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        if let Some(stream) = &self.stream {
+            stream.took(count);
+        }
+    }
+
+    fn copy_to_bytes(&mut self, length: usize) -> Bytes {
+        let copied = self.bytes.copy_to_bytes(length);
+        if let Some(stream) = &self.stream {
+            stream.took(length);
+        }
+        copied
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.stream
+            && !self.bytes.is_empty()
+        {
+            stream.dropped(self.bytes.len());
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(streams: &Arc<Streams>) -> Arc<Stream> {
+        let stream = streams.begin();
+        streams.spawned(tokio::spawn(std::future::pending::<()>()).abort_handle());
+        stream
+    }
+
+    fn is_reset(stream: &Stream) -> bool {
+        stream.taking().found_late && stream.task.get().is_some_and(AbortHandle::is_finished)
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_nobody_takes_is_reset_and_its_neighbours_are_not() {
+        let (streams, bounds) = (Arc::<Streams>::default(), Bounds::default());
+        let (stuck, moving) = (stream(&streams), stream(&streams));
+        let _stuck_piece = stuck.give(Bytes::from_static(&[0; 1000]));
+        let mut piece = moving.give(Bytes::from(vec![0; 1 << 20]));
+        let late = Instant::now() + bounds.timeouts.write;
+        assert!(matches!(streams.look(Instant::now(), &bounds), Verdict::Wait(Some(at)) if at <= late));
+        // So much that the other one had many turns.
+        piece.advance(1 << 18);
+        let late = late + Duration::from_millis(10);
+        assert!(matches!(streams.look(late, &bounds), Verdict::Wait(Some(_))));
+        piece.advance(1);
+        assert!(matches!(streams.look(late + LATE_LOOK, &bounds), Verdict::Wait(Some(_))));
+        tokio::task::yield_now().await;
+        assert!(is_reset(&stuck) && !is_reset(&moving));
+    }
+
+    #[tokio::test]
+    async fn a_stuck_rest_that_no_task_waits_for_ends_the_connection() {
+        let (streams, bounds) = (Arc::<Streams>::default(), Bounds::default());
+        let stuck = stream(&streams);
+        let piece = stuck.give(Bytes::from_static(b"the end"));
+        stuck.task.get().unwrap().abort();
+        tokio::task::yield_now().await;
+        let late = Instant::now() + bounds.timeouts.write;
+        assert!(matches!(streams.look(late, &bounds), Verdict::Wait(_)));
+        assert_eq!(streams.look(late + LATE_LOOK, &bounds), Verdict::EndConnection);
+        drop(piece);
+        assert_eq!(streams.look(late + LATE_LOOK, &bounds), Verdict::Wait(None));
+    }
+
+    #[test]
+    fn streams_that_share_a_slow_link_wait_for_their_turn() {
+        let crowd = Crowd { streams: 100, all: 600_000, lately: 300_000, time: Duration::from_secs(30) };
+        assert!(crowd.explains_the_wait(240));
+        assert!(!Crowd { streams: 10, ..crowd }.explains_the_wait(240), "it had its turns");
+        assert!(!Crowd { lately: 5_000, ..crowd }.explains_the_wait(240), "all of them are slow");
+        assert!(!Crowd { lately: 0, ..crowd }.explains_the_wait(0));
+    }
+}
