@@ -14,6 +14,17 @@
 //! Every word is read and written atomically. Requests are counted by compare and exchange alone; for a client's first one there is a turn
 //! of a millisecond at most, which a process that dies loses. This
 //! is the only file of this crate with memory that Rust cannot know of.
+//!
+//! Any worker can write any value into any word, and the memory outlives the worker. So no value is believed that this code cannot have
+//! written, and no loop waits for another process without an end:
+//!
+//! | word | an impossible value | is |
+//! |---|---|---|
+//! | 0 | no version of this layout | overwritten at the next start of a worker |
+//! | 1 | 0 | replaced by a new seed |
+//! | 2 | later than a turn from now | no turn |
+//! | a bucket's time | later than [`LONGEST`] from now | an empty bucket, for whoever needs one |
+//! | a bucket's time | later than its limit's window from now | a full bucket, and written as one |
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -28,6 +39,12 @@ const MAGIC: u64 = u64::from_ne_bytes(*b"gin\0mem\x01");
 const HEADER: usize = 4;
 /// How long somebody may take to give a bucket away, in nanoseconds.
 const TURN: u64 = 1_000_000;
+/// Longest wait for a turn, in nanoseconds: several turns of processes that died in theirs.
+const PATIENCE: u64 = 8 * TURN;
+/// Attempts at a turn before the wait can end, so that a thread that was not scheduled meanwhile has tried, too.
+const ATTEMPTS_MIN: u32 = 4096;
+/// Longest window of a limit, in nanoseconds: a year, as for each duration of the configuration. No bucket is full for longer.
+pub(crate) const LONGEST: u64 = 366 * 24 * 60 * 60 * 1_000_000_000;
 const BUCKET: usize = 2;
 const WORD: usize = size_of::<u64>();
 /// A client's bucket is one of so many, behind one another.
@@ -119,13 +136,16 @@ impl Buckets {
         }
     }
 
-    /// Whoever comes first writes the header.
+    /// Whoever comes first writes the header, and whoever finds none of any version writes it again.
     fn begun(words: Words) -> Self {
         let mut own = Self { words, count: 0 };
         own.count = (own.words().len() - HEADER) / BUCKET;
-        let seed = RandomState::new().hash_one(std::process::id());
-        let _ = own.words()[1].compare_exchange(0, seed.max(1), Ordering::AcqRel, Ordering::Acquire);
-        let _ = own.words()[0].compare_exchange(0, MAGIC, Ordering::AcqRel, Ordering::Acquire);
+        let _ = own.seed();
+        let word = &own.words()[0];
+        let found = word.load(Ordering::Acquire);
+        if !is_of_some_version(found) {
+            let _ = word.compare_exchange(found, MAGIC, Ordering::AcqRel, Ordering::Acquire);
+        }
         own
     }
 
@@ -136,9 +156,17 @@ impl Buckets {
         }
     }
 
-    /// For keys.
+    /// The seed of all keys, the same in every worker; never 0.
     pub(crate) fn seed(&self) -> u64 {
-        self.words()[1].load(Ordering::Relaxed)
+        let word = &self.words()[1];
+        match word.load(Ordering::Acquire) {
+            0 => {
+                let new = RandomState::new().hash_one(std::process::id()).max(1);
+                // Another worker may have been faster.
+                word.compare_exchange(0, new, Ordering::AcqRel, Ordering::Acquire).map_or_else(|other| other, |_| new)
+            }
+            seed => seed,
+        }
     }
 
     /// The bucket of this key, which is not 0: its own, else an empty one, else that of its places which is empty first.
@@ -156,7 +184,8 @@ impl Buckets {
         }
         let emptied = |bucket: &Bucket<'_>| {
             let then = bucket.load();
-            if then <= now { 0 } else { then }
+            let is_possible = then > now && then - now <= LONGEST;
+            if is_possible { then } else { 0 }
         };
         let Some(bucket) = places().min_by_key(emptied) else { unreachable!("there are places") };
         // Another's, who is forgotten.
@@ -165,21 +194,24 @@ impl Buckets {
         bucket
     }
 
-    /// One after the other gives buckets away. Whoever dies while it does, or is kept from it for long, has lost its turn: nobody waits
-    /// for it for more than [`TURN`].
-    fn turn(&self) -> Turn<'_> {
+    /// One after the other gives buckets away. Whoever dies while it does, or is kept from it for long, has lost its turn after [`TURN`].
+    /// `None`: the wait has taken longer than [`PATIENCE`]. The caller goes on without a turn, and at worst a client has two buckets.
+    fn turn(&self) -> Option<Turn<'_>> {
         let word = &self.words()[2];
-        let mut rounds = 0_u32;
+        let (began, mut attempts) = (monotonic(), 0_u32);
         loop {
+            // In this order: a turn that began before the clock was read ends within TURN of it.
             let (until, now) = (word.load(Ordering::SeqCst), monotonic());
-            if until <= now {
-                let own = now + TURN;
-                if word.compare_exchange(until, own, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                    return Turn { word, own };
-                }
+            let own = now + TURN;
+            let is_free = until <= now || until > own;
+            if is_free && word.compare_exchange(until, own, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                return Some(Turn { word, own });
             }
-            rounds += 1;
-            if rounds.is_multiple_of(16) { std::thread::yield_now() } else { std::hint::spin_loop() }
+            attempts = attempts.saturating_add(1);
+            if attempts >= ATTEMPTS_MIN && now.saturating_sub(began) >= PATIENCE {
+                return None;
+            }
+            if attempts.is_multiple_of(16) { std::thread::yield_now() } else { std::hint::spin_loop() }
         }
     }
 
@@ -187,6 +219,23 @@ impl Buckets {
         let at = HEADER + place * BUCKET;
         Bucket { whose: &self.words()[at], then: &self.words()[at + 1] }
     }
+
+    /// Number of words, for tests that write to them.
+    #[cfg(test)]
+    pub(crate) fn word_count(&self) -> usize {
+        self.words().len()
+    }
+
+    /// Writes one word, as a broken worker would.
+    #[cfg(test)]
+    pub(crate) fn spoil(&self, word: usize, value: u64) {
+        self.words()[word].store(value, Ordering::SeqCst);
+    }
+}
+
+/// True if a header begins as that of every version does.
+fn is_of_some_version(header: u64) -> bool {
+    header.to_ne_bytes()[..7] == MAGIC.to_ne_bytes()[..7]
 }
 
 /// Somebody's turn, until it is dropped.
@@ -225,6 +274,11 @@ impl Bucket<'_> {
     pub(crate) fn exchange(&self, from: u64, to: u64) -> Result<(), u64> {
         self.then.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).map(|_| ())
     }
+
+    /// Sets when it is empty, whatever it was.
+    pub(crate) fn store(&self, to: u64) {
+        self.then.store(to, Ordering::Release);
+    }
 }
 
 #[cfg(test)]
@@ -259,5 +313,43 @@ mod tests {
         let fd = memory(32 + 16 * 64, SealFlags::SHRINK);
         rustix::io::pwrite(&fd, b"gin\0mem\x02", 0).unwrap();
         assert!(Buckets::shared(fd).unwrap_err().to_string().contains("another version"));
+    }
+
+    #[test]
+    fn a_worker_that_starts_repairs_the_header() {
+        for value in [u64::MAX, u64::MAX / 2, 1, 0x0123_4567_89ab_cdef] {
+            let fd = memory(32 + 16 * 64, SealFlags::SHRINK);
+            let before = Buckets::shared(fd.try_clone().unwrap()).unwrap();
+            (0..before.word_count()).for_each(|word| before.spoil(word, value));
+            let after = Buckets::shared(fd).unwrap();
+            assert_eq!(after.words()[0].load(Ordering::SeqCst), MAGIC, "{value:#x}");
+            assert_eq!(after.of(7, monotonic()).load(), 0, "{value:#x}");
+        }
+        let own = Buckets::own(64);
+        own.spoil(1, 0);
+        assert_ne!(own.seed(), 0);
+        assert_eq!(own.seed(), own.seed());
+    }
+
+    #[test]
+    fn a_turn_that_nobody_can_have_is_taken() {
+        let own = Buckets::own(64);
+        for value in [u64::MAX, u64::MAX / 2, monotonic() + 1000 * TURN] {
+            own.spoil(2, value);
+            assert!(own.turn().is_some(), "{value:#x}");
+        }
+        // One that is taken again and again ends the wait, and not the worker.
+        let held = own.turn().unwrap();
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    own.spoil(2, monotonic() + TURN);
+                }
+            });
+            own.of(7, monotonic());
+            is_over.store(true, Ordering::SeqCst);
+        });
+        drop(held);
     }
 }

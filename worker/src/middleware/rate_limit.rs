@@ -16,7 +16,7 @@ use super::client_ip;
 use crate::Error;
 use crate::config::RateLimit;
 use crate::live::Snapshot;
-use crate::shared_memory::{Buckets, monotonic};
+use crate::shared_memory::{Buckets, LONGEST, monotonic};
 
 /// draft-ietf-httpapi-ratelimit-headers-06
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
@@ -66,30 +66,42 @@ pub fn rate_limit(
     }
 }
 
+/// A bucket that others change so often between two looks is written without another look.
+const EXCHANGES_MAX: u32 = 1024;
+
 /// Counts one request of this client, now: nanoseconds of the monotonic clock.
 pub(super) fn count(buckets: &Buckets, limit: &RateLimit, scope: &str, client: IpAddr, now: u64) -> Standing {
-    let window = u64::try_from(limit.window.as_nanos()).unwrap_or(u64::MAX / 4).min(u64::MAX / 4);
-    let interval = (window / u64::from(limit.rate)).max(1);
     let bucket = buckets.of(key(scope, client, buckets.seed()), now);
-    let full = now + window;
-    // When the bucket is empty again, if this one is let in.
     let mut then = bucket.load();
-    loop {
-        // A window that has become shorter counts for who was refused by a longer one, too.
-        let next = then.min(full).max(now) + interval;
-        if next > full {
-            let (reset, retry) = (then.min(full).saturating_sub(now), next - full);
-            let (reset, retry) = (Duration::from_nanos(reset), Some(Duration::from_nanos(retry)));
-            return Standing { limit: limit.rate, remaining: 0, reset, retry };
+    for _ in 0..EXCHANGES_MAX {
+        let (next, standing) = decide(limit, then, now);
+        if next == then {
+            return standing;
         }
         match bucket.exchange(then, next) {
-            Ok(()) => {
-                let (remaining, reset) = ((full - next) / interval, Duration::from_nanos(next - now));
-                return Standing { limit: limit.rate, remaining, reset, retry: None };
-            }
+            Ok(()) => return standing,
             Err(other) => then = other,
         }
     }
+    let (next, standing) = decide(limit, then, now);
+    bucket.store(next);
+    standing
+}
+
+/// Decides about one request, by the time at which the client's bucket is empty. Returns that time as it is to be from now on.
+fn decide(limit: &RateLimit, then: u64, now: u64) -> (u64, Standing) {
+    let window = u64::try_from(limit.window.as_nanos()).unwrap_or(LONGEST).min(LONGEST);
+    let interval = (window / u64::from(limit.rate)).max(1);
+    let full = now + window;
+    // A time beyond the window is what a longer window left, or nonsense: the bucket is full, and empties from now on.
+    let then = then.min(full);
+    let next = then.max(now) + interval;
+    if next > full {
+        let (reset, retry) = (Duration::from_nanos(then.saturating_sub(now)), Some(Duration::from_nanos(next - full)));
+        return (then, Standing { limit: limit.rate, remaining: 0, reset, retry });
+    }
+    let (remaining, reset) = ((full - next) / interval, Duration::from_nanos(next - now));
+    (next, Standing { limit: limit.rate, remaining, reset, retry: None })
 }
 
 /// Of IPv6 the network counts: whoever has one has all its addresses (RFC 6177 gives a site a /48 to a /64).
@@ -243,5 +255,76 @@ mod tests {
         for n in 0..100_000_u32 {
             assert!(count(&buckets, &limit, "", IpAddr::from(n.to_be_bytes()), SECOND).retry.is_none() || n > 1024);
         }
+    }
+
+    /// The next of a sequence of random numbers (xorshift64).
+    fn random(state: &mut u64) -> u64 {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        *state
+    }
+
+    /// A value for a word of the memory: any, or one at an end.
+    fn nonsense(state: &mut u64) -> u64 {
+        match random(state) % 4 {
+            0 => 0,
+            1 => u64::MAX,
+            2 => u64::MAX / 2,
+            _ => random(state),
+        }
+    }
+
+    #[test]
+    fn spoilt_memory_keeps_nobody_and_heals() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let (buckets, limit) = (Arc::new(Buckets::own(1024)), limit(10, 60));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let spoiler = {
+            let (buckets, is_over) = (Arc::clone(&buckets), Arc::clone(&is_over));
+            std::thread::spawn(move || {
+                let mut state = 0x9e37_79b9_7f4a_7c15;
+                while !is_over.load(Ordering::SeqCst) {
+                    let word = usize::try_from(random(&mut state) % buckets.word_count() as u64).unwrap();
+                    buckets.spoil(word, nonsense(&mut state));
+                    // The turn is what all wait for.
+                    buckets.spoil(2, nonsense(&mut state));
+                }
+            })
+        };
+        let (done, ends) = std::sync::mpsc::channel();
+        for thread in 0..3_u8 {
+            let (buckets, done) = (Arc::clone(&buckets), done.clone());
+            std::thread::spawn(move || {
+                for n in 0..2000_u16 {
+                    let [high, low] = n.to_be_bytes();
+                    count(&buckets, &limit, "", IpAddr::from([10, thread, high, low]), monotonic());
+                }
+                done.send(()).unwrap();
+            });
+        }
+        // Not a scope of threads: that would wait for one that never ends.
+        (0..3).for_each(|_| ends.recv_timeout(Duration::from_secs(120)).expect("each call ends"));
+        is_over.store(true, Ordering::SeqCst);
+        spoiler.join().unwrap();
+        // Every word is nonsense now. A client's next request repairs its own.
+        (0..buckets.word_count()).for_each(|word| buckets.spoil(word, u64::MAX / 2));
+        let now = monotonic();
+        for last in 0..50 {
+            count(&buckets, &limit, "", ip(last), now);
+            assert_eq!(count(&buckets, &limit, "", ip(last), now + 61 * SECOND).remaining, 9, "{last}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_no_window_leaves_is_a_full_bucket_that_empties() {
+        let limit = limit(10, 60);
+        let now = 1000 * SECOND;
+        for then in [u64::MAX, u64::MAX / 2, now + 3600 * SECOND] {
+            let (kept, refused) = decide(&limit, then, now);
+            assert_eq!((kept, refused.retry), (now + 60 * SECOND, Some(Duration::from_secs(6))), "{then}");
+            assert!(decide(&limit, kept, now + 6 * SECOND).1.retry.is_none(), "{then}");
+        }
+        assert_eq!(decide(&limit, 0, now).1.remaining, 9);
     }
 }
