@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use harness::{Client, Supervisor, supervisor, times};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Stdio};
+
+use harness::{Client, Supervisor, binary, get, supervisor, times};
 
 /// So many requests of each client, each for itself a connection at a time; gives how many were let in.
 fn let_in(gin: &Supervisor, clients: &[&str], requests: usize) -> BTreeMap<String, usize> {
@@ -96,4 +100,42 @@ fn neither_a_workers_death_nor_the_masters_gives_anybody_more() {
     let last = let_in(&gin, &client, 100)["192.0.2.9"];
     assert!((9..=11).contains(&last), "{last} of 10");
     gin.stop();
+}
+
+#[test]
+fn a_limit_that_a_unix_socket_tells_no_addresses_for_is_refused_or_one_for_all() {
+    let limited = |more: &str| format!("[rate_limit]\nenable = true\nrate = 3\nwindow = \"10h\"\n{more}");
+    // The worker does not start, and says why.
+    let (code, log) = supervisor().and_unix().section(&limited("")).fails();
+    assert!(code != 0 && log.contains("have no address to be counted by"), "{code} {log}");
+    let asked = |more: &str| {
+        let gin = supervisor().and_unix().section(&limited(more)).start();
+        let statuses: Vec<u16> = (0..5).map(|_| get(&gin.unix(), "/").unwrap().status).collect();
+        gin.stop();
+        statuses
+    };
+    assert_eq!(asked("without_address = \"one_bucket\""), [200, 200, 200, 429, 429]);
+    assert_eq!(asked("without_address = \"unlimited\""), [200; 5]);
+    // A trusted proxy that tells no address limits all its clients as one.
+    assert_eq!(asked("[server]\ntrusted_proxies = [\"127.0.0.1\"]"), [200, 200, 200, 429, 429]);
+}
+
+#[test]
+fn a_socket_that_the_configuration_does_not_know_is_refused_at_the_start() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let config = dir.path().join("server.toml");
+    std::fs::write(&config, "[rate_limit]\nenable = true\n").unwrap();
+    let socket = UnixListener::bind(dir.path().join("http.sock")).unwrap();
+    // As a service manager passes it: descriptor 3, and the PID of the program itself.
+    let output = Command::new("/bin/sh")
+        .args(["-c", "LISTEN_PID=$$ exec \"$0\" --config \"$1\" 3<&0 </dev/null"])
+        .args([&binary("gin-server"), &config])
+        .env("LISTEN_FDS", "1")
+        .env_remove("NOTIFY_SOCKET")
+        .stdin(Stdio::from(OwnedFd::from(socket)))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("http.sock have no address to be counted by"), "{said}");
 }

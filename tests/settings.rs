@@ -38,6 +38,21 @@ fn everything_that_is_wrong_is_shown_where_it_stands() {
 }
 
 #[test]
+fn a_limit_for_clients_that_have_no_address_is_an_error() {
+    let text =
+        "[rate_limit]\nenable = true\n[[supervisor.listen]]\nname = \"http\"\naddress = \"unix:/run/shop.sock\"\n";
+    let (code, said) = check(text, &[]);
+    assert_eq!(code, 2, "{said}");
+    for part in ["server.toml:2", "clients over unix:/run/shop.sock have no address", "rate_limit.without_address"] {
+        assert!(said.contains(part), "{part:?} is missing:\n{said}");
+    }
+    let (code, said) = check(text, &[("RATE_LIMIT_WITHOUT_ADDRESS", "one_bucket")]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = check(text, &[("SERVER_TRUSTED_PROXIES", "127.0.0.1")]);
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
 fn what_kubernetes_and_docker_put_into_the_environment_is_understood() {
     let (code, said) = check("", &[("SERVER_PORT", "tcp://10.0.0.1:8080")]);
     assert_eq!(code, 2);
@@ -170,7 +185,7 @@ fn under_a_supervisor_a_changed_file_is_a_reload_if_that_is_switched_on() {
     let gin = supervisor()
         .and_unix()
         .set("reload_on_change = true\nsoak = \"0s\"")
-        .section("[rate_limit]\nenable = true\nrate = 5000")
+        .section("[rate_limit]\nenable = true\nrate = 5000\nwithout_address = \"unlimited\"")
         .start();
     assert_eq!(gin.get("/").headers["ratelimit-limit"], "5000");
     let load = gin.load();

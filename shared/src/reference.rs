@@ -532,6 +532,13 @@ pub const RATE_LIMIT: &[Key] = &[
         .at(Applies::Live),
     key("window", Kind::Duration, "\"1m\"", "The window.").at(Applies::Live),
     key(
+        "without_address",
+        Kind::Choice(&["error", "one_bucket", "unlimited"]),
+        "\"error\"",
+        "Clients over a Unix socket have no address but the one that X-Forwarded-For tells, if server.trusted_proxies is set (to any network). \"error\": where it is not set, the worker does not start. \"one_bucket\": all clients without an address count as one. \"unlimited\": they are not counted.",
+    )
+    .at(Applies::Live),
+    key(
         "clients",
         Kind::Integer(1024, 1 << 24),
         "65536",

@@ -32,7 +32,7 @@ use serde::de::DeserializeOwned;
 pub use data::{Database, Driver, Redis};
 pub use limits::{Limits, Timeouts};
 pub use observability::{Format, Level, Logging, Monitoring, Output};
-pub use sections::{Cors, Features, Mode, Origin, RateLimit, Security, Server, Static};
+pub use sections::{Cors, Features, Mode, Origin, RateLimit, Security, Server, Static, WithoutAddress};
 pub(crate) use show::difference;
 #[cfg(test)]
 pub(crate) use show::samples;
@@ -73,6 +73,22 @@ pub struct Config<A = ()> {
     pub warnings: Vec<String>,
     /// Sources of the settings, to be read again.
     pub(crate) origin: source::Origins,
+}
+
+/// The problem of a rate limit for clients over this Unix socket.
+pub(crate) fn tells_no_address(address: &str) -> String {
+    format!(
+        "rate_limit.enable: clients over {address} have no address to be counted by; set server.trusted_proxies, so that the \
+         X-Forwarded-For of the proxy before it counts, or rate_limit.without_address = \"one_bucket\" or \"unlimited\""
+    )
+}
+
+impl<A> Config<A> {
+    /// True if a Unix socket to accept on is an error, because the rate limit could tell no client over it from another.
+    pub(crate) fn refuses_unix_sockets(&self) -> bool {
+        let limit = &self.rate_limit;
+        limit.enable && limit.without_address == WithoutAddress::Error && self.server.trusted_proxies.is_empty()
+    }
 }
 
 impl<A: Clone> Config<A> {

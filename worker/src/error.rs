@@ -239,6 +239,12 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The rate limit is to count clients by addresses that a Unix socket does not tell.
+    #[error("{}", crate::config::tells_no_address(.address))]
+    RateLimit {
+        /// The socket's address.
+        address: String,
+    },
     /// The log.
     #[error("logging: {0}")]
     Log(io::Error),

@@ -1,7 +1,7 @@
 //! Settings in force, and what is made of them. A request takes them once, and they are replaced as one: none sees half of a change.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use axum::extract::Request;
@@ -22,6 +22,8 @@ pub(crate) struct Live {
     pub(crate) files: Option<Arc<Files>>,
     /// Of `[rate_limit]`.
     pub(crate) buckets: Arc<Buckets>,
+    /// Address of a Unix socket that this worker accepts on, if it has one.
+    unix_listener: Arc<OnceLock<String>>,
 }
 
 /// Those in force.
@@ -52,13 +54,31 @@ impl Live {
     /// If there is no such directory.
     pub(crate) fn open(config: Config, buckets: Arc<Buckets>) -> Result<Self, StartError> {
         let files = files(&config)?;
-        Ok(Self { config, files, buckets })
+        Ok(Self { config, files, buckets, unix_listener: Arc::default() })
+    }
+
+    /// Says that this worker accepts on a Unix socket.
+    ///
+    /// # Errors
+    /// If clients are limited by their addresses, which this socket does not tell.
+    pub(crate) fn accepts_on(&self, address: &str) -> Result<(), StartError> {
+        let _ = self.unix_listener.set(address.to_owned());
+        self.check(&self.config)
+    }
+
+    /// # Errors
+    /// If these settings do not go with what this worker accepts on.
+    fn check(&self, config: &Config) -> Result<(), StartError> {
+        match self.unix_listener.get().filter(|_| config.refuses_unix_sockets()) {
+            Some(address) => Err(StartError::RateLimit { address: address.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// What may change while it runs is as `new` says, the rest as it was.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// As [`Self::open`] and [`Self::accepts_on`].
     fn after(&self, new: Config) -> Result<(Self, Change), StartError> {
         let different = config::difference(&self.config, &new);
         // Whether there are files at all decides about routes.
@@ -69,19 +89,23 @@ impl Live {
         let names = |all: Vec<(String, Applies)>| all.into_iter().map(|(key, _)| key).collect();
         let (changed, later): (Vec<String>, Vec<String>) = (names(changed), names(later));
         if changed.is_empty() && later.is_empty() {
-            return Ok((
-                Self { files: self.files.clone(), buckets: Arc::clone(&self.buckets), config: new },
-                Change::Nothing,
-            ));
+            return Ok((self.with(new, self.files.clone()), Change::Nothing));
         }
         let mut config = self.config.clone().with_live(&new);
         if !is_same_mount {
             config.files.dir.clone_from(&self.config.files.dir);
         }
+        self.check(&config)?;
         let remade = ["static.dir", "static.memory", "static.compression_level"];
         let files =
             if changed.iter().any(|key| remade.contains(&key.as_str())) { files(&config)? } else { self.files.clone() };
-        Ok((Self { config, files, buckets: Arc::clone(&self.buckets) }, Change::Applied { changed, later }))
+        Ok((self.with(config, files), Change::Applied { changed, later }))
+    }
+
+    /// The same with other settings and files.
+    fn with(&self, config: Config, files: Option<Arc<Files>>) -> Self {
+        let (buckets, unix_listener) = (Arc::clone(&self.buckets), Arc::clone(&self.unix_listener));
+        Self { config, files, buckets, unix_listener }
     }
 }
 
@@ -167,6 +191,21 @@ mod tests {
         assert_eq!((config.rate_limit.clients, config.server.trusted_proxies.len()), (65_536, 1));
         assert_eq!(config.cors.max_age.as_secs(), 12 * 60 * 60);
         assert_eq!(next.after(next.config.clone()).unwrap().1, Change::Nothing);
+    }
+
+    #[test]
+    fn a_limit_by_address_is_refused_where_a_socket_tells_none() {
+        let live = live(of(""));
+        live.accepts_on("unix:/run/shop.sock").unwrap();
+        let refused = live.after(of("[rate_limit]\nenable = true")).unwrap_err().to_string();
+        assert!(refused.contains("clients over unix:/run/shop.sock have no address"), "{refused}");
+        for fitting in [
+            "[rate_limit]\nenable = true\nwithout_address = \"one_bucket\"",
+            "[rate_limit]\nenable = true\nwithout_address = \"unlimited\"",
+            "[rate_limit]\nenable = true\n[server]\ntrusted_proxies = [\"127.0.0.1\"]",
+        ] {
+            live.after(of(fitting)).unwrap();
+        }
     }
 
     /// A key that is said to change live and does not, or the other way round, is found here.

@@ -59,6 +59,9 @@ impl Worker {
         let _watch = changes::follow(&self.config, &self.settings)?;
         let is_alone = inherited.channel.is_none() && inherited.private.is_none();
         let listeners = self.listeners(inherited.listeners, is_alone)?;
+        if let Some(unix) = listeners.iter().find(|listener| listener.is_unix()) {
+            self.settings.load().accepts_on(&unix.address)?;
+        }
         if let Some(fd) = inherited.private {
             private::serve(fd, &self.config, system::private(&self.about), &self.router)?;
         }

@@ -311,13 +311,34 @@ pub struct RateLimit {
     pub rate: u32,
     /// The window.
     pub window: Duration,
+    /// Clients whose address nobody tells.
+    pub without_address: WithoutAddress,
     /// Clients remembered at once.
     pub clients: u32,
 }
 
+/// Treatment of clients without an address: those over a Unix socket, unless a trusted proxy tells theirs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WithoutAddress {
+    /// A worker with a Unix socket and without trusted proxies does not start. Where there are trusted proxies, a client of whom they
+    /// tell no address counts as for [`Self::OneBucket`].
+    #[default]
+    Error,
+    /// All of them count as one client.
+    OneBucket,
+    /// They are not counted.
+    Unlimited,
+}
+
 impl Default for RateLimit {
     fn default() -> Self {
-        Self { enable: false, rate: 100, window: Duration::from_secs(60), clients: 65_536 }
+        Self {
+            enable: false,
+            rate: 100,
+            window: Duration::from_secs(60),
+            without_address: WithoutAddress::default(),
+            clients: 65_536,
+        }
     }
 }
 
@@ -325,6 +346,11 @@ impl RateLimit {
     pub(super) fn read(section: &Section<'_>) -> Self {
         let base = Self::default();
         let number = |key, range| section.integer(key, range).and_then(|number| u32::try_from(number).ok());
+        let words = [
+            ("error", WithoutAddress::Error),
+            ("one_bucket", WithoutAddress::OneBucket),
+            ("unlimited", WithoutAddress::Unlimited),
+        ];
         let window = section.duration("window").inspect(|window| {
             if window.is_zero() {
                 section.problem("window", "it must be more than 0s");
@@ -334,6 +360,7 @@ impl RateLimit {
             enable: section.boolean("enable").unwrap_or(base.enable),
             rate: number("rate", 1..=1_000_000_000).unwrap_or(base.rate),
             window: window.unwrap_or(base.window),
+            without_address: section.choice("without_address", &words).unwrap_or(base.without_address),
             clients: number("clients", 1024..=1 << 24).unwrap_or(base.clients),
         }
     }

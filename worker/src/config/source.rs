@@ -11,7 +11,7 @@ use gin_shared::reference::{Key, SECTIONS};
 use gin_shared::sections;
 use serde::de::DeserializeOwned;
 
-use super::Config;
+use super::{Config, tells_no_address};
 
 /// A common variable for the place of the file, which counts where `GIN_CONFIG` is not set.
 const CONFIG_FILE: &str = "CONFIG_FILE";
@@ -213,6 +213,9 @@ impl Sections<'_> {
     }
 
     pub(super) fn finish<A>(self, config: &Config<A>) -> Result<Vec<String>, Invalid> {
+        if let Some(address) = unix_listener(&self.read.entries).filter(|_| config.refuses_unix_sockets()) {
+            self.problems.add(&self.place_of_limit(), tells_no_address(address));
+        }
         let mut problems = self.problems.into_vec();
         problems.extend(self.read.problems.iter().cloned());
         problems.extend(self.app.into_inner());
@@ -226,6 +229,26 @@ impl Sections<'_> {
         ];
         Ok(not_yet.iter().filter(|(on, _)| *on).map(|(_, key)| format!("{key} is not in this version")).collect())
     }
+
+    /// The place of `rate_limit.enable`.
+    fn place_of_limit(&self) -> Place {
+        let section = find(&self.read.entries, sections::RATE_LIMIT).map(|entry| &entry.node.value);
+        let Some(Value::Table(entries)) = section else { return Place::Line(1) };
+        find(entries, "enable").map_or(Place::Line(1), |entry| entry.place.clone())
+    }
+}
+
+/// Address of the first Unix socket among the supervisor's listeners, which its workers accept on.
+fn unix_listener(entries: &[Entry]) -> Option<&str> {
+    let Value::Table(supervisor) = &find(entries, sections::SUPERVISOR)?.node.value else { return None };
+    let Value::Array(listeners) = &find(supervisor, "listen")?.node.value else { return None };
+    listeners.iter().find_map(|listener| {
+        let Value::Table(keys) = &listener.value else { return None };
+        match &find(keys, "address")?.node.value {
+            Value::String(address) if address.starts_with("unix:") => Some(address.as_str()),
+            _ => None,
+        }
+    })
 }
 
 fn find<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {

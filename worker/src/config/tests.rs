@@ -112,6 +112,25 @@ fn the_command_line_counts_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn a_limit_by_address_over_a_unix_socket_is_an_error() {
+    let listen = "[[supervisor.listen]]\naddress = \"127.0.0.1:0\"\n[[supervisor.listen]]\nname = \"u\"\naddress = \"unix:/run/s\"\n";
+    let limited = |more: &str| format!("[rate_limit]\nenable = true\n{more}{listen}");
+    let told = wrong(&limited(""));
+    assert!(told.starts_with("shop.toml:2: rate_limit.enable: clients over unix:/run/s have no address"), "{told}");
+    let told = with(&[("GIN_RATE_LIMIT_ENABLE", "true")], listen, Overrides::default()).unwrap_err().to_string();
+    assert!(told.starts_with("environment variable GIN_RATE_LIMIT_ENABLE: rate_limit.enable: "), "{told}");
+    for fitting in [
+        limited("without_address = \"one_bucket\"\n"),
+        limited("without_address = \"unlimited\"\n"),
+        limited("[server]\ntrusted_proxies = \"127.0.0.1\"\n"),
+        "[rate_limit]\nenable = true\n[[supervisor.listen]]\naddress = \"127.0.0.1:0\"\n".to_owned(),
+        listen.to_owned(),
+    ] {
+        read(&fitting).unwrap();
+    }
+}
+
+#[test]
 fn what_kubernetes_sets_for_a_service_is_no_setting() {
     let kubernetes = [("REDIS_PORT", "tcp://10.0.0.1:6379"), ("REDIS_SERVICE_HOST", "10.0.0.1")];
     let config = with(&kubernetes, "", Overrides::default()).unwrap();

@@ -52,6 +52,11 @@ impl Listener {
         }
     }
 
+    /// True for a Unix socket, over which clients have no address.
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self.acceptor, Acceptor::Unix(_))
+    }
+
     /// Accepts the next connection.
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
         self.acceptor.accept().await

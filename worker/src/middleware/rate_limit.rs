@@ -11,12 +11,13 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use gin_shared::inherit::PRIVATE;
 
 use super::client_ip;
-use crate::Error;
-use crate::config::RateLimit;
+use crate::config::{RateLimit, WithoutAddress};
 use crate::live::Snapshot;
 use crate::shared_memory::{Buckets, LONGEST, monotonic};
+use crate::{Connection, Error};
 
 /// draft-ietf-httpapi-ratelimit-headers-06
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
@@ -48,6 +49,8 @@ pub type Limited = Pin<Box<dyn Future<Output = Response> + Send>>;
 /// let route = Route::<()>::post("/login", login).middleware(rate_limit("login", 5, Duration::from_secs(60)));
 /// ```
 ///
+/// Clients over a Unix socket whose address no trusted proxy tells count as one, unless `rate_limit.without_address` is "unlimited".
+///
 /// Inside of [`crate::Server::new`] alone: elsewhere there is nobody who remembers clients, and all are let in.
 pub fn rate_limit(
     scope: &'static str,
@@ -57,8 +60,10 @@ pub fn rate_limit(
     let limit = RateLimit { enable: true, rate: rate.max(1), window, ..RateLimit::default() };
     move |request: Request, next: Next| {
         let live = request.extensions().get::<Snapshot>().map(|snapshot| Arc::clone(&snapshot.0));
-        let client = client_ip::of(request.extensions(), request.headers());
-        let standing = live.zip(client).map(|(live, client)| count(&live.buckets, &limit, scope, client, monotonic()));
+        let standing = live.and_then(|live| {
+            let client = Client::of(&request, live.config.rate_limit.without_address)?;
+            Some(count(&live.buckets, &limit, scope, client, monotonic()))
+        });
         match standing.as_ref().and_then(Standing::refusal) {
             Some(refusal) => Box::pin(std::future::ready(refusal)),
             None => Box::pin(next.run(request)),
@@ -69,9 +74,43 @@ pub fn rate_limit(
 /// A bucket that others change so often between two looks is written without another look.
 const EXCHANGES_MAX: u32 = 1024;
 
+/// A client, as it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Client {
+    /// The one of this address.
+    At(IpAddr),
+    /// All whose address nobody tells, as one.
+    WithoutAddress,
+}
+
+impl From<IpAddr> for Client {
+    fn from(ip: IpAddr) -> Self {
+        Self::At(ip)
+    }
+}
+
+impl Client {
+    /// The client of a request; `None`: it is not counted.
+    pub(super) fn of(request: &Request, without_address: WithoutAddress) -> Option<Self> {
+        if let Some(ip) = client_ip::of(request.extensions(), request.headers()) {
+            return Some(Self::At(ip));
+        }
+        // A request that came over no connection of ours is a test's, or another server's. The private listener is the supervisor's.
+        let connection = request.extensions().get::<Connection>()?;
+        let is_counted = without_address != WithoutAddress::Unlimited && connection.listener() != PRIVATE;
+        is_counted.then_some(Self::WithoutAddress)
+    }
+}
+
 /// Counts one request of this client, now: nanoseconds of the monotonic clock.
-pub(super) fn count(buckets: &Buckets, limit: &RateLimit, scope: &str, client: IpAddr, now: u64) -> Standing {
-    let bucket = buckets.of(key(scope, client, buckets.seed()), now);
+pub(super) fn count(
+    buckets: &Buckets,
+    limit: &RateLimit,
+    scope: &str,
+    client: impl Into<Client>,
+    now: u64,
+) -> Standing {
+    let bucket = buckets.of(key(scope, client.into(), buckets.seed()), now);
     let mut then = bucket.load();
     for _ in 0..EXCHANGES_MAX {
         let (next, standing) = decide(limit, then, now);
@@ -105,12 +144,16 @@ fn decide(limit: &RateLimit, then: u64, now: u64) -> (u64, Standing) {
 }
 
 /// Of IPv6 the network counts: whoever has one has all its addresses (RFC 6177 gives a site a /48 to a /64).
-fn key(scope: &str, client: IpAddr, seed: u64) -> u64 {
+fn key(scope: &str, client: Client, seed: u64) -> u64 {
     let mut hasher = Fnv(seed ^ 0xcbf2_9ce4_8422_2325).build_hasher();
     hasher.write(scope.as_bytes());
-    match client.to_canonical() {
-        IpAddr::V4(ip) => ip.octets().hash(&mut hasher),
-        IpAddr::V6(ip) => ip.octets()[..8].hash(&mut hasher),
+    match client {
+        Client::At(ip) => match ip.to_canonical() {
+            IpAddr::V4(ip) => ip.octets().hash(&mut hasher),
+            IpAddr::V6(ip) => ip.octets()[..8].hash(&mut hasher),
+        },
+        // No text has this byte.
+        Client::WithoutAddress => hasher.write(&[0xff]),
     }
     // 0 stands for nobody.
     mix(hasher.finish()).max(1)
@@ -210,6 +253,17 @@ mod tests {
         assert!(count(&buckets, &limit, "", ip(1), now + 6 * SECOND).retry.is_some());
         // After a window it is as if nothing had been.
         assert_eq!(count(&buckets, &limit, "", ip(1), now + 100 * SECOND).remaining, 9);
+    }
+
+    #[test]
+    fn clients_without_an_address_share_one_bucket() {
+        let (buckets, limit) = (Buckets::own(1024), limit(2, 60));
+        let ask = |scope: &str| count(&buckets, &limit, scope, Client::WithoutAddress, SECOND).remaining;
+        assert_eq!((ask(""), ask(""), ask("login")), (1, 0, 1));
+        assert_eq!(count(&buckets, &limit, "", ip(1), SECOND).remaining, 1);
+        // What came over no connection of ours is not counted.
+        let request = Request::new(axum::body::Body::empty());
+        assert_eq!(Client::of(&request, WithoutAddress::OneBucket), None);
     }
 
     #[test]

@@ -16,8 +16,8 @@ use tower::{Layer, Service};
 use super::access_log::{End, Line};
 use super::cors::{self, Added, Verdict};
 use super::metrics::{Counted, Metrics};
-use super::rate_limit::{self, Standing};
-use super::{client_ip, recover, security_headers, timeout};
+use super::rate_limit::{self, Client, Standing};
+use super::{recover, security_headers, timeout};
 use crate::Config;
 use crate::connections::BodyVerdict;
 use crate::live::{Settings, Snapshot};
@@ -191,8 +191,7 @@ fn judge(buckets: &Buckets, settings: &Config, request: &Request) -> (Verdict, O
     if !settings.rate_limit.enable || matches!(verdict, Verdict::Answer(_)) || PROBES.contains(&request.uri().path()) {
         return (verdict, None);
     }
-    // Who has no address is on this machine.
-    let client = client_ip::of(request.extensions(), request.headers());
+    let client = Client::of(request, settings.rate_limit.without_address);
     let standing = client.map(|client| rate_limit::count(buckets, &settings.rate_limit, "", client, monotonic()));
     (verdict, standing)
 }
