@@ -48,6 +48,50 @@ fn a_request_is_a_line_of_json_and_secrets_are_not_in_it() {
     assert!(!line.to_string().contains("hunter2"), "{line}");
 }
 
+/// The head of a request for a path that would turn, break and hide what stands in a terminal.
+const HOSTILE: &str = "GET /a\u{9b}31m\u{85}\u{202e}\u{2028}\u{200b}\u{2066}z HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[test]
+fn what_a_client_sends_is_printable_in_the_log_and_bounded() {
+    for format in ["json", "text"] {
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
+        let log = dir.path().join("shop.log");
+        let server = supervisor()
+            .section(&format!(
+                "[logging]\noutput = \"file\"\nfile_path = {log:?}\nformat = \"{format}\"\nmax_line = \"2KiB\""
+            ))
+            .start();
+        let mut client = Client::connect(&server.tcp()).unwrap();
+        client.send(HOSTILE.as_bytes()).unwrap();
+        assert_eq!(client.response().unwrap().status, 404);
+        let long = "x".repeat(30_000);
+        client.send(format!("GET /{long}/end HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+        assert_eq!(client.response().unwrap().status, 404);
+        let text = || std::fs::read_to_string(&log).unwrap_or_default();
+        // Both lines are there, and whole.
+        let is_there = |text: &String| text.ends_with('\n') && text.contains("xxxx") && text.contains("31m");
+        on_change(dir.path(), "the file has both lines", text, is_there);
+        let text = text();
+        for line in text.lines() {
+            assert!(line.chars().all(gin_shared::log_line::is_printable), "{line:?}");
+            assert!(line.len() < 2048 + 64, "{} bytes", line.len());
+        }
+        if format == "json" {
+            let all = lines(&log);
+            assert!(
+                all.iter().any(|line| line["path"] == "/a\u{9b}31m\u{85}\u{202e}\u{2028}\u{200b}\u{2066}z"),
+                "{text}"
+            );
+            let cut =
+                all.iter().find(|line| line["path"].as_str().is_some_and(|path| path.starts_with("/xxx"))).unwrap();
+            assert!(cut["truncated"].as_u64().unwrap() > 50_000 && cut["status"] == 404, "{cut}");
+        } else {
+            assert!(text.contains("bytes more)") && text.contains("/a\\u{9b}31m"), "{text}");
+        }
+        server.stop();
+    }
+}
+
 #[test]
 fn several_workers_write_one_file_and_follow_its_renaming() {
     let dir = tempfile::tempdir_in("/tmp").unwrap();

@@ -16,6 +16,7 @@
 //! | to read one | [`config`] |
 //! | what a master leaves for its successor | [`state`] |
 //! | to open, signal or look at a process | [`process`] |
+//! | to make a line of a log printable, and bounded | [`log_line`] |
 //! | exit codes | [`exit`] |
 //! | where sockets and PID files are | [`runtime_dir`] |
 
@@ -30,6 +31,7 @@ pub mod generation;
 pub mod handover;
 pub mod inherit;
 pub mod listen;
+pub mod log_line;
 pub mod metrics;
 pub mod notify;
 pub mod process;

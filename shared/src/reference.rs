@@ -559,6 +559,12 @@ pub const LOGGING: &[Key] = &[
         "\"/var/log/shop/shop.log\"",
         "The file, for output = \"file\". Reopened on SIGUSR1.",
     ),
+    key(
+        "max_line",
+        Kind::Size,
+        "\"8KiB\"",
+        "A longer line is cut, 1KiB at least: in JSON its longest texts, with the number of bytes left out in the field truncated. The supervisor's own lines have 8KiB at most.",
+    ),
     key("max_size", Kind::Integer(1, 1 << 20), "100", "In megabytes; then a new file is begun."),
     key("max_backups", Kind::Integer(0, 10_000), "3", "So many old files are kept; 0: all."),
     key("max_age", Kind::Integer(0, 36_500), "28", "In days; older files are removed; 0: none."),

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use gin_shared::log_line::{Form, LENGTH_MAX, Shape};
 use tracing::Level;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer;
@@ -69,11 +70,13 @@ pub fn start(format: Option<&str>, level: &str, instance: &str) -> io::Result<Gu
     let _ = LOST.set(writer.error_counter());
     let terminal = io::stderr().is_terminal();
     let json = format.map_or(!terminal, |format| format == "json");
-    let base = tracing_subscriber::fmt::layer().with_target(false).with_writer(Remembering(writer));
+    let colour = !json && terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let form = if json { Form::Json } else { Form::Text { has_colours: colour } };
+    let remembering = Remembering { writer, shape: Shape { form, length_max: LENGTH_MAX } };
+    let base = tracing_subscriber::fmt::layer().with_target(false).with_writer(remembering);
     if json {
         tracing_subscriber::registry().with(base.json().flatten_event(true).with_filter(filter)).init();
     } else {
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         tracing_subscriber::registry().with(base.with_ansi(colour).with_filter(filter)).init();
     }
     Ok(Guard { _stderr: Some(guard), _journal: None })
@@ -139,8 +142,12 @@ pub fn is_ours(line: &str) -> bool {
     RECENT.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|own| own == line.trim_end())
 }
 
+/// Makes lines fit to be written, and remembers them.
 #[derive(Debug, Clone)]
-struct Remembering(NonBlocking);
+struct Remembering {
+    writer: NonBlocking,
+    shape: Shape,
+}
 
 impl<'a> MakeWriter<'a> for Remembering {
     type Writer = Self;
@@ -152,17 +159,21 @@ impl<'a> MakeWriter<'a> for Remembering {
 
 impl Write for Remembering {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let length = line.len();
+        let line = String::from_utf8_lossy(line);
+        let line = self.shape.fit(&line);
         let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() == REMEMBERED {
             recent.pop_front();
         }
-        recent.push_back(String::from_utf8_lossy(line).trim_end().to_owned());
+        recent.push_back(line.trim_end().to_owned());
         drop(recent);
         GIVEN.fetch_add(1, Ordering::Release);
-        self.0.write(line)
+        // The writer takes each line whole, or drops it.
+        self.writer.write(line.as_bytes()).map(|_| length)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.writer.flush()
     }
 }

@@ -12,6 +12,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use gin_shared::log_line::{self, Shape};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
@@ -102,16 +103,20 @@ fn written(
     piece: usize,
     is_terminal: bool,
 ) -> io::Result<Opened> {
-    let (queue, flusher) = Queue::start(output, piece)?;
     let format = config.format.unwrap_or(if is_terminal { Format::Text } else { Format::Json });
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let has_colours = is_terminal && !is_plain;
+    let form = match format {
+        Format::Json => log_line::Form::Json,
+        Format::Text => log_line::Form::Text { has_colours },
+    };
+    let shape = Shape { form, length_max: usize::try_from(config.max_line).unwrap_or(usize::MAX) };
+    let (queue, flusher) = Queue::start(output, piece, shape)?;
     let lines = (format == Format::Json).then(|| queue.clone());
     let base = tracing_subscriber::fmt::layer().with_writer(queue);
     let output: Box<dyn Layer<Leveled> + Send + Sync> = match format {
         Format::Json => Box::new(base.fmt_fields(line::fields()).event_format(JsonLine)),
-        Format::Text => {
-            let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            Box::new(base.with_target(false).with_ansi(is_terminal && !is_plain))
-        }
+        Format::Text => Box::new(base.with_target(false).with_ansi(has_colours)),
     };
     Ok(Opened { guard: Guard { _flusher: Some(flusher) }, output, lines })
 }

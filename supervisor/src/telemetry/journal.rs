@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use gin_shared::log_line::{Form, LENGTH_MAX, Shape};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -16,6 +17,8 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 
 /// Lines that wait to be told; more are dropped.
 const QUEUE: usize = 1024;
+/// Each text that is told: journalctl writes it to a terminal.
+const SHAPE: Shape = Shape { form: Form::Text { has_colours: false }, length_max: LENGTH_MAX };
 /// Longest wait for the last lines at the end of the process.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
@@ -52,9 +55,10 @@ impl Record {
 
 impl Visit for Record {
     fn record_str(&mut self, field: &Field, value: &str) {
+        let value = SHAPE.fit(value).into_owned();
         match field.name() {
-            "message" => value.clone_into(&mut self.message),
-            name => self.fields.push((name, value.to_owned())),
+            "message" => self.message = value,
+            name => self.fields.push((name, value)),
         }
     }
 

@@ -15,6 +15,8 @@ pub struct Logging {
     pub output: Output,
     /// The file, for [`Output::File`].
     pub file_path: Option<PathBuf>,
+    /// Longest line, in bytes; a longer one is cut, and says so.
+    pub max_line: u64,
     /// In megabytes.
     pub max_size: u64,
     /// So many old files; 0: all.
@@ -64,6 +66,7 @@ impl Default for Logging {
             format: None,
             output: Output::default(),
             file_path: None,
+            max_line: gin_shared::log_line::LENGTH_MAX as u64,
             max_size: 100,
             max_backups: 3,
             max_age: 28,
@@ -71,6 +74,9 @@ impl Default for Logging {
         }
     }
 }
+
+/// Least value of `logging.max_line`: the usual fields of a request's line must fit.
+const LINE_MIN: u64 = 1 << 10;
 
 impl Logging {
     /// The words of its levels.
@@ -91,12 +97,18 @@ impl Logging {
             ("journald", Output::Journald),
         ];
         let number = |key, range| section.integer(key, range).and_then(|number| u64::try_from(number).ok());
+        let max_line = section.size("max_line").inspect(|size| {
+            if *size < LINE_MIN {
+                section.problem("max_line", "it must be at least 1KiB");
+            }
+        });
         let backups = number("max_backups", 0..=10_000).and_then(|count| usize::try_from(count).ok());
         let own = Self {
             level: section.choice("level", &Self::LEVELS).unwrap_or(base.level),
             format: section.choice("format", &[("json", Format::Json), ("text", Format::Text)]),
             output: section.choice("output", &outputs).unwrap_or(base.output),
             file_path: section.path("file_path"),
+            max_line: max_line.unwrap_or(base.max_line),
             max_size: number("max_size", 1..=1 << 20).unwrap_or(base.max_size),
             max_backups: backups.unwrap_or(base.max_backups),
             max_age: number("max_age", 0..=36_500).unwrap_or(base.max_age),

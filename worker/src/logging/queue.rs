@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
+use gin_shared::log_line::Shape;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::line::Direct;
@@ -29,6 +30,8 @@ pub(crate) struct Queue(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// What each line is made to fit before it is kept.
+    shape: Shape,
     /// A lock that all threads take costs a busy worker more than the line.
     shards: [Shard; SHARDS],
     /// The thread that writes waits for something to come.
@@ -64,9 +67,14 @@ pub(super) struct Flusher {
 }
 
 impl Queue {
-    /// Writes to `output`, in pieces of whole lines, of `piece` bytes at most unless one line is longer.
-    pub(super) fn start(output: impl Write + Send + 'static, piece: usize) -> io::Result<(Self, Flusher)> {
+    /// Writes lines of this shape to `output`, in pieces of whole lines, of `piece` bytes at most unless one line is longer.
+    pub(super) fn start(
+        output: impl Write + Send + 'static,
+        piece: usize,
+        shape: Shape,
+    ) -> io::Result<(Self, Flusher)> {
         let own = Self(Arc::new(Inner {
+            shape,
             shards: Default::default(),
             sleeps: AtomicBool::new(false),
             over: AtomicBool::new(false),
@@ -82,13 +90,14 @@ impl Queue {
     }
 
     /// A whole line. Those of one thread keep their order; those of several may be [`PAUSE`] apart.
-    pub(super) fn put(&self, line: &[u8]) {
+    pub(super) fn put(&self, line: &str) {
+        let line = self.0.shape.fit(line);
         let mut waiting = self.0.shards[shard()].lock();
         if waiting.lines.len() + line.len() > WAITING_MAX {
             waiting.lost += 1;
             return;
         }
-        waiting.lines.extend_from_slice(line);
+        waiting.lines.extend_from_slice(line.as_bytes());
         drop(waiting);
         if self.0.sleeps.load(Ordering::SeqCst) && self.0.sleeps.swap(false, Ordering::SeqCst) {
             self.wake();
@@ -97,7 +106,7 @@ impl Queue {
 
     /// One that was made without an event.
     pub(crate) fn put_direct(&self, line: Direct) {
-        self.put(line.end().as_bytes());
+        self.put(&line.end());
     }
 
     fn wake(&self) {
@@ -182,7 +191,7 @@ impl Drop for Flusher {
 impl Write for Queue {
     /// A whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.put(line);
+        self.put(&String::from_utf8_lossy(line));
         Ok(line.len())
     }
 
@@ -203,7 +212,11 @@ impl<'a> MakeWriter<'a> for Queue {
 mod tests {
     use std::sync::mpsc::{Sender, SyncSender, sync_channel};
 
+    use gin_shared::log_line::Form;
+
     use super::*;
+
+    const SHAPE: Shape = Shape { form: Form::Text { has_colours: false }, length_max: usize::MAX };
 
     /// Says that it has been given a piece, and takes it when somebody asks for it.
     struct Slow(Sender<()>, SyncSender<Vec<u8>>);
@@ -228,7 +241,7 @@ mod tests {
     #[test]
     fn lines_come_whole_and_in_order_and_the_last_ones_too() {
         let (output, _enters, pieces) = slow();
-        let (mut queue, flusher) = Queue::start(output, 64).unwrap();
+        let (mut queue, flusher) = Queue::start(output, 64, SHAPE).unwrap();
         let reader = std::thread::spawn(move || pieces.iter().collect::<Vec<_>>());
         let lines: Vec<String> = (0..1000).map(|number| format!("line {number}\n")).collect();
         lines.iter().for_each(|line| queue.write_all(line.as_bytes()).unwrap());
@@ -242,7 +255,7 @@ mod tests {
     #[test]
     fn an_output_that_takes_nothing_costs_lines_and_no_time() {
         let (output, enters, pieces) = slow();
-        let (mut queue, flusher) = Queue::start(output, 1 << 20).unwrap();
+        let (mut queue, flusher) = Queue::start(output, 1 << 20, SHAPE).unwrap();
         queue.write_all(b"first\n").unwrap();
         // It hangs there from now on.
         enters.recv().unwrap();
