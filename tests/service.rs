@@ -44,6 +44,21 @@ fn what_is_not_for_everybody_is_on_the_private_listener() {
 }
 
 #[test]
+fn only_a_trusted_proxy_brings_strict_transport_security() {
+    for (sections, has_hsts) in [
+        ("", false),
+        ("[server]\ntrusted_proxies = [\"10.0.0.0/8\"]\n", false),
+        ("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n", true),
+    ] {
+        let server = alone(sections);
+        let mut client = Client::connect(server.address()).unwrap();
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: https\r\n\r\n").unwrap();
+        let headers = client.response().unwrap().headers;
+        assert_eq!(headers.contains_key("strict-transport-security"), has_hsts, "{sections}");
+    }
+}
+
+#[test]
 fn the_mode_decides_what_everybody_sees() {
     let debug = alone("[server]\nmode = \"debug\"\n");
     for path in ["/info", "/routes", "/api/v1/routes", "/metrics"] {

@@ -384,7 +384,7 @@ pub const SERVER: &[Key] = &[
         "trusted_proxies",
         Kind::Words,
         "[]",
-        "Whose X-Forwarded-For is believed, as CIDRs: it is read from the right, up to the first address not among these.",
+        "Whose X-Forwarded-For and X-Forwarded-Proto are believed, as CIDRs: the first is read from the right, up to the first address not among these. Over a Unix socket both are believed if any network is named.",
     )
     .at(Applies::Live),
 ];
@@ -630,7 +630,7 @@ pub const SECURITY: &[Key] = &[
         "headers",
         Kind::Boolean,
         "true",
-        "X-Frame-Options, X-Content-Type-Options, X-XSS-Protection and Referrer-Policy; Strict-Transport-Security behind a proxy that speaks TLS.",
+        "X-Frame-Options, X-Content-Type-Options, X-XSS-Protection and Referrer-Policy; Strict-Transport-Security where a proxy of server.trusted_proxies says by X-Forwarded-Proto that it speaks TLS.",
     )
     .at(Applies::Live),
     key("enable_https", Kind::Boolean, "false", "Not in this version: a proxy before it does that."),

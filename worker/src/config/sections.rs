@@ -22,7 +22,7 @@ pub struct Server {
     pub public: Vec<String>,
     /// Whether a path that is wrong by a slash at its end is redirected.
     pub redirect_trailing_slash: bool,
-    /// Whose X-Forwarded-For is believed.
+    /// Whose X-Forwarded-For and X-Forwarded-Proto are believed.
     pub trusted_proxies: Vec<IpNet>,
 }
 

@@ -27,27 +27,49 @@ impl<S: Sync> FromRequestParts<S> for ClientIp {
 }
 
 pub(super) fn of(extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
-    let peer = extensions.get::<Connection>().and_then(Connection::peer);
-    let trusted = extensions.get::<Snapshot>().map_or(&[][..], |snapshot| &snapshot.0.config.server.trusted_proxies);
-    client(peer, headers, trusted)
+    client(peer(extensions), headers, trusted(extensions))
+}
+
+/// True if the client's connection to the outermost proxy is over TLS: if a trusted proxy says so in `X-Forwarded-Proto`. Where several
+/// words stand there, the last one is that of the nearest proxy.
+pub(super) fn speaks_tls(extensions: &Extensions, headers: &HeaderMap) -> bool {
+    let Some(told) = headers.get_all("x-forwarded-proto").iter().next_back() else { return false };
+    let last = told.to_str().ok().and_then(|told| told.rsplit(',').next());
+    last.is_some_and(|last| last.trim().eq_ignore_ascii_case("https"))
+        && is_trusted_proxy(peer(extensions), trusted(extensions))
+}
+
+fn peer(extensions: &Extensions) -> Option<SocketAddr> {
+    extensions.get::<Connection>().and_then(Connection::peer)
+}
+
+fn trusted(extensions: &Extensions) -> &[IpNet] {
+    extensions.get::<Snapshot>().map_or(&[][..], |snapshot| &snapshot.0.config.server.trusted_proxies)
+}
+
+/// True if the other end of a connection is a proxy whose word about its client counts. The other end of a Unix socket is one, if any are
+/// trusted: it is on this machine, and the socket's mode says who may connect.
+fn is_trusted_proxy(peer: Option<SocketAddr>, trusted: &[IpNet]) -> bool {
+    !trusted.is_empty() && peer.is_none_or(|peer| is_among(peer.ip().to_canonical(), trusted))
+}
+
+fn is_among(ip: IpAddr, networks: &[IpNet]) -> bool {
+    networks.iter().any(|network| network.contains(&ip))
 }
 
 fn client(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
     // ::ffff:10.0.0.1 is 10.0.0.1.
-    let peer = peer.map(|peer| peer.ip().to_canonical());
-    let is_trusted = |ip: &IpAddr| trusted.iter().any(|network| network.contains(ip));
-    // A Unix socket's other end is a proxy, if there are any.
-    if trusted.is_empty() || peer.is_some_and(|peer| !is_trusted(&peer)) {
-        return peer;
+    let mut last = peer.map(|peer| peer.ip().to_canonical());
+    if !is_trusted_proxy(peer, trusted) {
+        return last;
     }
-    let mut last = peer;
     let told = headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
     let hops: Vec<&[u8]> = told.flat_map(|value| value.split(|byte| *byte == b',')).collect();
     for hop in hops.iter().rev() {
         // Whatever a client has put to the left of a proxy's word is no reason not to hear that.
         let Some(ip) = std::str::from_utf8(hop).ok().and_then(|hop| address(hop.trim())) else { return last };
         last = Some(ip);
-        if !is_trusted(&ip) {
+        if !is_among(ip, trusted) {
             return last;
         }
     }
@@ -64,6 +86,21 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_other_end_is_believed_if_it_is_named_or_a_unix_socket_with_proxies() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        for (peer, networks, is) in [
+            (Some("10.0.0.1:5"), &trusted[..], true),
+            (Some("[::ffff:10.0.0.1]:5"), &trusted[..], true),
+            (Some("1.2.3.4:5"), &trusted[..], false),
+            (Some("10.0.0.1:5"), &[][..], false),
+            (None, &trusted[..], true),
+            (None, &[][..], false),
+        ] {
+            assert_eq!(is_trusted_proxy(peer.map(|peer| peer.parse().unwrap()), networks), is, "{peer:?}");
+        }
+    }
 
     #[test]
     fn nobody_is_believed_but_those_that_are_named() {

@@ -7,6 +7,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::client_ip;
+
 /// Always.
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
@@ -19,16 +21,12 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
 
 /// Sets `X-Frame-Options`, `X-Content-Type-Options`, `X-XSS-Protection`, `Referrer-Policy`, and `Strict-Transport-Security` where a
-/// proxy says that the client speaks TLS; a header that the handler has set stays.
+/// proxy of `server.trusted_proxies` says that the client speaks TLS (`X-Forwarded-Proto`); a header that the handler has set stays.
 pub async fn security_headers(request: Request, next: Next) -> Response {
-    let is_tls = is_tls(request.headers());
+    let is_tls = client_ip::speaks_tls(request.extensions(), request.headers());
     let mut response = next.run(request).await;
     set(response.headers_mut(), is_tls);
     response
-}
-
-pub(super) fn is_tls(headers: &HeaderMap) -> bool {
-    headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https")
 }
 
 pub(super) fn set(headers: &mut HeaderMap, is_tls: bool) {

@@ -17,7 +17,7 @@ use super::access_log::{End, Line};
 use super::cors::{self, Added, Verdict};
 use super::metrics::{Counted, Metrics};
 use super::rate_limit::{self, Client, Standing};
-use super::{recover, security_headers, timeout};
+use super::{client_ip, recover, security_headers, timeout};
 use crate::Config;
 use crate::connections::BodyVerdict;
 use crate::live::{Settings, Snapshot};
@@ -82,7 +82,7 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         // Who is to be believed about the client's address.
         Snapshot::put(&live, Some(id.clone()), &mut request);
         let line = Line::begin(&request, began);
-        let is_tls = security_headers::is_tls(request.headers());
+        let is_tls = client_ip::speaks_tls(request.extensions(), request.headers());
         let (verdict, standing) = judge(&live.buckets, settings, &request);
         let refusal = standing.as_ref().and_then(Standing::refusal);
         let (added, ready) = match verdict {

@@ -68,11 +68,39 @@ async fn a_body_that_is_too_long_is_refused() {
     assert_eq!(ask(server(), post("0123456789x")).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
+/// Behind a proxy that is trusted: a request without a connection counts as one over a Unix socket.
+fn behind_proxy() -> Config {
+    let trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    Config { server: crate::config::Server { trusted_proxies, ..Default::default() }, ..Config::default() }
+}
+
+fn over_tls(told: &[&str]) -> Request {
+    let request = told.iter().fold(Request::get("/"), |request, told| request.header("x-forwarded-proto", *told));
+    request.body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn only_a_trusted_proxy_says_that_a_client_speaks_tls() {
+    for (config, told, has_hsts) in [
+        (behind_proxy(), &["https"][..], true),
+        (behind_proxy(), &["HTTPS"][..], true),
+        (behind_proxy(), &["http"][..], false),
+        (behind_proxy(), &[][..], false),
+        // The last word is the nearest proxy's; the others may be the client's.
+        (behind_proxy(), &["https", "http"][..], false),
+        (behind_proxy(), &["https, http"][..], false),
+        (behind_proxy(), &["http", "https"][..], true),
+        (Config::default(), &["https"][..], false),
+    ] {
+        let response = ask(Server::new(&config).get("/", || async {}), over_tls(told)).await;
+        assert_eq!(response.headers().contains_key("strict-transport-security"), has_hsts, "{told:?}");
+    }
+}
+
 #[tokio::test]
 async fn headers_that_a_handler_has_set_stay() {
-    let own = Server::new(&Config::<()>::default()).get("/", || async { [("x-frame-options", "SAMEORIGIN")] });
-    let over_tls = Request::get("/").header("x-forwarded-proto", "https").body(Body::empty()).unwrap();
-    let response = ask(own, over_tls).await;
+    let own = Server::new(&behind_proxy()).get("/", || async { [("x-frame-options", "SAMEORIGIN")] });
+    let response = ask(own, over_tls(&["https"])).await;
     let headers = response.headers();
     assert_eq!(
         (&headers["x-frame-options"], &headers["x-content-type-options"]),
