@@ -2,6 +2,7 @@
 
 mod cache;
 mod conditional;
+mod digest;
 mod encoding;
 mod listing;
 mod range;
@@ -27,7 +28,7 @@ use serde_json::json;
 
 use crate::config::Static;
 use crate::{Connection, Error, StartError};
-use cache::{Cache, Known, Stamp};
+use cache::{Cache, Known, Stamp, Whole};
 use conditional::{Validators, Verdict};
 use encoding::Coding;
 use range::Asked;
@@ -74,21 +75,32 @@ struct Representation {
 }
 
 enum Content {
-    Memory(Bytes),
-    Disk(Arc<File>, u64),
+    Memory(Arc<Whole>),
+    Disk(Arc<File>, Stamp),
 }
 
 impl Content {
     fn length(&self) -> u64 {
         match self {
-            Self::Memory(bytes) => bytes.len() as u64,
-            Self::Disk(_, length) => *length,
+            Self::Memory(whole) => whole.bytes.len() as u64,
+            Self::Disk(_, stamp) => stamp.length,
         }
+    }
+
+    /// A strong validator (RFC 9110, section 8.8.3): other bytes have another one, and so has each coding.
+    fn etag(&self, coding: Option<Coding>) -> String {
+        let tag = match self {
+            Self::Memory(whole) => whole.tag(),
+            Self::Disk(_, stamp) => stamp.tag(),
+        };
+        let coding = coding.map(|coding| format!("-{}", coding.name())).unwrap_or_default();
+        format!("\"{tag}{coding}\"")
     }
 
     fn part(&self, part: Range<u64>, connection: Option<&Connection>) -> Body {
         match self {
-            Self::Memory(bytes) => {
+            Self::Memory(whole) => {
+                let bytes = &whole.bytes;
                 let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
                 Body::from(bytes.slice(place(part.start)..place(part.end)))
             }
@@ -209,21 +221,21 @@ impl Files {
             return Ok(nothing());
         }
         let is_usual = is_usual(method, headers);
-        let (stamp, content, usual) = match known {
-            Known::Whole(stamp, bytes, usual) => (stamp, Content::Memory(bytes), Some(usual)),
-            Known::Large(stamp, file) => (stamp, Content::Disk(file, stamp.length), None),
+        let (stamp, content, whole) = match known {
+            Known::Whole(stamp, whole) => (stamp, Content::Memory(Arc::clone(&whole)), Some(whole)),
+            Known::Large(stamp, file) => (stamp, Content::Disk(file, stamp), None),
             Known::Nothing | Known::Directory => return Ok(nothing()),
         };
         if settings.max_size.is_some_and(|most| stamp.length > most) {
             return Ok(Error::forbidden("this file is too large to be served").into_response());
         }
         if is_usual
-            && let (Some((age, compresses, said)), Content::Memory(bytes)) =
-                (usual.as_ref().and_then(|usual| usual.get()), &content)
+            && let Some(whole) = &whole
+            && let Some((age, compresses, said)) = whole.usual.get()
             && (*age, *compresses) == (settings.cache_max_age, settings.enable_compression)
             && !(said.contains_key(header::VARY) && headers.contains_key(header::ACCEPT_ENCODING))
         {
-            let mut response = Response::new(Body::from(bytes.clone()));
+            let mut response = Response::new(Body::from(whole.bytes.clone()));
             *response.headers_mut() = said.clone();
             return Ok(response);
         }
@@ -251,9 +263,9 @@ impl Files {
         }
         if is_usual
             && chosen.coding.is_none()
-            && let Some(usual) = usual
+            && let Some(whole) = whole
         {
-            let _ = usual.set((settings.cache_max_age, settings.enable_compression, response.headers().clone()));
+            let _ = whole.usual.set((settings.cache_max_age, settings.enable_compression, response.headers().clone()));
         }
         Ok(response)
     }
@@ -275,20 +287,16 @@ impl Files {
             let known = self.cache.look(Path::new(&beside)).await?;
             let is_new = known.is_as_new_as(&plain.stamp);
             match (known, &plain.content) {
-                (Known::Whole(_, bytes, _), _) if is_new => {
-                    return Ok(Representation { coding: Some(coding), content: Content::Memory(bytes), ..plain });
+                (Known::Whole(stamp, whole), _) if is_new => {
+                    return Ok(Representation { stamp, coding: Some(coding), content: Content::Memory(whole) });
                 }
-                (Known::Large(of, file), _) if is_new => {
-                    return Ok(Representation {
-                        coding: Some(coding),
-                        content: Content::Disk(file, of.length),
-                        ..plain
-                    });
+                (Known::Large(stamp, file), _) if is_new => {
+                    return Ok(Representation { stamp, coding: Some(coding), content: Content::Disk(file, stamp) });
                 }
-                (_, Content::Memory(bytes)) if is_text && bytes.len() >= COMPRESS_MIN => {
+                (_, Content::Memory(whole)) if is_text && whole.bytes.len() >= COMPRESS_MIN => {
                     let level = settings.compression_level;
-                    let bytes = self.cache.compressed(path, plain.stamp, bytes, coding, level).await?;
-                    return Ok(Representation { coding: Some(coding), content: Content::Memory(bytes), ..plain });
+                    let whole = self.cache.compressed(path, plain.stamp, &whole.bytes, coding, level).await?;
+                    return Ok(Representation { coding: Some(coding), content: Content::Memory(whole), ..plain });
                 }
                 _ => {}
             }
@@ -402,7 +410,7 @@ fn content_type(kind: &mime_guess::Mime) -> HeaderValue {
 fn send(request: &Asking<'_>, chosen: &Representation, kind: &HeaderValue) -> Response {
     let Asking { method, headers, connection, .. } = *request;
     let Representation { stamp, coding, content } = chosen;
-    let validators = Validators { etag: stamp.etag(*coding), modified: stamp.modified() };
+    let validators = Validators { etag: content.etag(*coding), modified: stamp.modified() };
     let length = content.length();
     let verdict = conditional::judge(method, headers, &validators);
     let asked = match verdict {

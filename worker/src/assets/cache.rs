@@ -14,6 +14,7 @@ use bytes::Bytes;
 use quick_cache::sync::{Cache as Quick, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
+use super::digest::digest;
 use super::encoding::Coding;
 use super::resolve::Root;
 
@@ -53,15 +54,38 @@ impl Stamp {
         SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(u64::try_from(self.nanos).unwrap_or(0))
     }
 
-    /// A strong one: of another coding it is another.
-    pub(super) fn etag(&self, coding: Option<Coding>) -> String {
-        let suffix = coding.map(|coding| format!("-{}", coding.name())).unwrap_or_default();
-        format!("\"{:x}-{:x}-{:x}{suffix}\"", self.seconds, self.nanos, self.length)
+    /// A name for this file as it is, without quotes, for one whose bytes are not looked at as a whole: its time and length, and a
+    /// digest of what changes when somebody writes to it or puts another in its place and sets the time back.
+    pub(super) fn tag(&self) -> String {
+        let (seconds, nanos) = self.changed;
+        let hidden: Vec<u8> =
+            [self.inode.cast_signed(), seconds, nanos].into_iter().flat_map(i64::to_le_bytes).collect();
+        format!("{:x}-{:x}-{:x}-{:x}", self.seconds, self.nanos, self.length, digest(&hidden))
     }
 }
 
-/// The headers of its usual answer, once there was one, and the settings that they go by.
-pub(super) type Usual = Arc<OnceLock<(Duration, bool, HeaderMap)>>;
+/// The headers of a usual answer, and the settings that they go by.
+pub(super) type Usual = (Duration, bool, HeaderMap);
+
+/// Bytes in memory, and what is made of them once.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) bytes: Bytes,
+    digest: u64,
+    /// Of the usual answer with these bytes, once there was one.
+    pub(super) usual: OnceLock<Usual>,
+}
+
+impl Whole {
+    fn new(bytes: Bytes) -> Arc<Self> {
+        Arc::new(Self { digest: digest(&bytes), bytes, usual: OnceLock::new() })
+    }
+
+    /// A name for these bytes, without quotes, on whatever host they are.
+    pub(super) fn tag(&self) -> String {
+        format!("{:x}-{:x}", self.digest, self.bytes.len())
+    }
+}
 
 /// What a path leads to.
 #[derive(Debug, Clone)]
@@ -69,7 +93,7 @@ pub(super) enum Known {
     Nothing,
     Directory,
     /// In memory.
-    Whole(Stamp, Bytes, Usual),
+    Whole(Stamp, Arc<Whole>),
     /// To be read as it is sent.
     Large(Stamp, Arc<File>),
 }
@@ -99,7 +123,7 @@ struct Weight;
 impl Weighter<Key, Arc<Entry>> for Weight {
     fn weight(&self, (path, _): &Key, entry: &Arc<Entry>) -> u64 {
         let bytes = match &entry.known {
-            Known::Whole(_, bytes, _) => bytes.len() as u64,
+            Known::Whole(_, whole) => whole.bytes.len() as u64,
             Known::Nothing | Known::Directory | Known::Large(..) => 0,
         };
         ENTRY + path.as_os_str().len() as u64 + bytes
@@ -219,20 +243,21 @@ impl Cache {
         plain: &Bytes,
         coding: Coding,
         level: u8,
-    ) -> io::Result<Bytes> {
+    ) -> io::Result<Arc<Whole>> {
         let key = (path.to_owned(), Some(coding));
         if let Some(entry) = self.entries.get(&key)
-            && let Known::Whole(of, bytes, _) = &entry.known
+            && let Known::Whole(of, whole) = &entry.known
             && *of == stamp
         {
-            return Ok(bytes.clone());
+            return Ok(Arc::clone(whole));
         }
         let plain = plain.clone();
-        let compress = tokio::task::spawn_blocking(move || coding.compress(&plain, level)).await;
-        let bytes: Bytes = compress.map_err(|_| io::Error::other("compressing a file has panicked"))??.into();
-        let known = Known::Whole(stamp, bytes.clone(), Usual::default());
+        let compress =
+            tokio::task::spawn_blocking(move || coding.compress(&plain, level).map(|bytes| Whole::new(bytes.into())));
+        let whole = compress.await.map_err(|_| io::Error::other("compressing a file has panicked"))??;
+        let known = Known::Whole(stamp, Arc::clone(&whole));
         self.entries.insert(key, Arc::new(Entry { known, checked: AtomicU64::new(self.now()) }));
-        Ok(bytes)
+        Ok(whole)
     }
 }
 
@@ -269,7 +294,7 @@ fn read(root: &Root, path: &Path, whole_max: u64) -> io::Result<Known> {
     if after != stamp || bytes.len() as u64 != stamp.length {
         return Ok(Known::Large(after, Arc::new(file)));
     }
-    Ok(Known::Whole(stamp, bytes.into(), Usual::default()))
+    Ok(Known::Whole(stamp, Whole::new(bytes.into())))
 }
 
 impl Known {

@@ -171,6 +171,72 @@ async fn text_is_compressed_as_the_client_likes_it() {
     assert_eq!((answer.header("content-encoding"), answer.header("vary")), ("", ""));
 }
 
+impl Site {
+    /// Writes other bytes, with the modification time of before.
+    fn rewrite(&self, name: &str, bytes: &[u8]) {
+        let path = self.dir.path().join(name);
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, bytes).unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    }
+
+    /// The first answer with another tag than this.
+    async fn until_not(&self, etag: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
+        let began = std::time::Instant::now();
+        loop {
+            let answer = self.ask(Method::GET, target, headers).await;
+            if answer.header("etag") != etag {
+                return answer;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "{target} keeps its tag");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn other_bytes_have_another_tag_though_time_and_length_are_the_same() {
+    let site = site(Static::default());
+    let page = "more text ".repeat(500);
+    let large = vec![1; usize::try_from(cache::WHOLE_MAX + 1000).unwrap()];
+    for (target, accepts, name, other) in [
+        ("/static/hello.txt", "identity", "hello.txt", &b"9876543210"[..]),
+        ("/static/ready.js", "gzip", "ready.js.gz", &b"COMPRESSED BEFORE"[..]),
+        ("/static/page.html", "gzip", "page.html", page.as_bytes()),
+        ("/static/large.bin", "identity", "large.bin", &large[..]),
+    ] {
+        let headers = [("accept-encoding", accepts)];
+        let etag = site.ask(Method::GET, target, &headers).await.header("etag").to_owned();
+        site.rewrite(name, other);
+        let has = [("accept-encoding", accepts), ("if-none-match", etag.as_str())];
+        let answer = site.until_not(&etag, target, &has).await;
+        assert_eq!(answer.status, 200, "{target}");
+        let now = answer.header("etag");
+        let has = [("accept-encoding", accepts), ("if-none-match", now)];
+        assert_eq!(site.ask(Method::GET, target, &has).await.status, 304, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_bytes_have_the_same_tag_on_another_host() {
+    let (one, other) = (site(Static::default()), site(Static::default()));
+    File::options()
+        .write(true)
+        .open(other.dir.path().join("page.html"))
+        .unwrap()
+        .set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000))
+        .unwrap();
+    for accepts in ["identity", "gzip", "br"] {
+        let headers = [("accept-encoding", accepts)];
+        let (one, other) = (
+            one.ask(Method::GET, "/static/page.html", &headers).await,
+            other.ask(Method::GET, "/static/page.html", &headers).await,
+        );
+        assert_eq!(one.header("etag"), other.header("etag"), "{accepts}");
+        assert_ne!(one.header("last-modified"), other.header("last-modified"));
+    }
+}
+
 #[tokio::test]
 async fn what_is_told_is_never_older_than_a_second() {
     let site = site(Static::default());
