@@ -4,6 +4,7 @@ mod cache;
 mod conditional;
 mod digest;
 mod encoding;
+mod flights;
 mod listing;
 mod range;
 mod resolve;
@@ -18,19 +19,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use serde_json::json;
 
 use crate::config::Static;
 use crate::{Connection, Error, StartError};
 use cache::{Cache, Known, Stamp, Whole};
 use conditional::{Validators, Verdict};
 use encoding::Coding;
+use listing::{Form, Listing};
 use range::Asked;
 use resolve::{Root, Wanted};
 
@@ -204,7 +204,7 @@ impl Files {
                     }
                 }
                 if settings.enable_directory_listing {
-                    return self.list(settings, uri, headers, &wanted.path).await;
+                    return self.list(settings, headers, &wanted.path).await;
                 }
                 Ok(nothing())
             }
@@ -304,19 +304,25 @@ impl Files {
         Ok(plain)
     }
 
-    async fn list(&self, settings: &Static, uri: &Uri, headers: &HeaderMap, path: &Path) -> io::Result<Response> {
-        let (root, own, allowed) = (self.cache.root(), path.to_owned(), settings.allowed_types.clone());
-        let read = tokio::task::spawn_blocking(move || listing::read(&root, &own, root.at(&own)?, &allowed)).await;
-        let entries = read.map_err(io::Error::other)??;
+    async fn list(&self, settings: &Static, headers: &HeaderMap, path: &Path) -> io::Result<Response> {
         let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let wants_json = accepts.split(',').next().is_some_and(|first| first.trim().starts_with("application/json"));
-        let mut response = if wants_json {
-            Json(json!({ "path": uri.path(), "entries": entries })).into_response()
-        } else {
-            let shown = format!("{}/{}", self.prefix, path.display());
-            axum::response::Html(listing::page(&shown, path.as_os_str().is_empty(), &entries)).into_response()
+        let (form, kind) =
+            if wants_json { (Form::Json, "application/json") } else { (Form::Page, "text/html; charset=utf-8") };
+        let (prefix, own) = (self.prefix.clone(), path.to_owned());
+        let render = move |listing: &Listing| {
+            let text = match form {
+                Form::Json => listing::json(&listing::url(&prefix, &own), listing),
+                Form::Page => {
+                    listing::page(&format!("{prefix}/{}", own.display()), own.as_os_str().is_empty(), listing)
+                }
+            };
+            text.into_bytes()
         };
+        let bytes = self.cache.listed(path, form, &settings.allowed_types, render).await?;
+        let mut response = Response::new(Body::from(bytes));
         let own = response.headers_mut();
+        own.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         own.insert(header::VARY, HeaderValue::from_static("accept"));
         own.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         Ok(response)

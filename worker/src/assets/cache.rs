@@ -13,9 +13,12 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use quick_cache::sync::{Cache as Quick, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use tokio::sync::Semaphore;
 
 use super::digest::digest;
 use super::encoding::Coding;
+use super::flights::Flights;
+use super::listing::{self, Form, Listing};
 use super::resolve::Root;
 
 /// Nothing is told of a file that has not been true within this time.
@@ -26,7 +29,7 @@ pub(super) const WHOLE_MAX: u64 = 1 << 20;
 const ENTRY: u64 = 512;
 
 /// A file as it was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Stamp {
     dev: u64,
     inode: u64,
@@ -114,8 +117,19 @@ struct Entry {
     checked: AtomicU64,
 }
 
-/// A path, and the coding that it was compressed to here.
-type Key = (PathBuf, Option<Coding>);
+/// A path, and what is kept of it.
+type Key = (PathBuf, Kept);
+
+/// What is kept of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kept {
+    /// The file.
+    Plain,
+    /// The file, compressed here.
+    Compressed(Coding),
+    /// The directory's list.
+    Listed(Form),
+}
 
 #[derive(Debug, Clone)]
 struct Weight;
@@ -137,8 +151,16 @@ pub(super) struct Cache {
     root_checked: AtomicU64,
     /// A larger file is not kept.
     whole_max: u64,
-    entries: Quick<Key, Arc<Entry>, Weight>,
+    entries: Arc<Quick<Key, Arc<Entry>, Weight>>,
+    reads: Flights<PathBuf, Known>,
+    compressions: Flights<(PathBuf, Coding, Stamp), Arc<Whole>>,
+    listings: Flights<(PathBuf, Form), Bytes>,
     began: Instant,
+}
+
+/// How many compressions and listings there are at once: they take half of the cores, and the other half serves.
+fn heavy_at_once() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }
 
 impl std::fmt::Debug for Cache {
@@ -159,16 +181,22 @@ impl Cache {
             .shards(shards)
             .build()
             .expect("all that is needed is said");
+        let entries = Quick::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default());
+        let heavy = Arc::new(Semaphore::new(heavy_at_once()));
         Self {
             root: ArcSwap::from_pointee(root),
             root_checked: AtomicU64::new(0),
             whole_max: WHOLE_MAX.min(memory / 4),
-            entries: Quick::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default()),
+            entries: Arc::new(entries),
+            // Reads of different files are as many as there are threads for them.
+            reads: Flights::new(Arc::new(Semaphore::new(Semaphore::MAX_PERMITS))),
+            compressions: Flights::new(Arc::clone(&heavy)),
+            listings: Flights::new(heavy),
             began: Instant::now(),
         }
     }
 
-    pub(super) fn root(&self) -> Arc<Root> {
+    fn root(&self) -> Arc<Root> {
         self.root.load_full()
     }
 
@@ -187,7 +215,7 @@ impl Cache {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        millis_since(self.began)
     }
 
     /// What is there.
@@ -195,7 +223,7 @@ impl Cache {
     /// # Errors
     /// Those of `openat2(2)` and `read(2)`, but for what comes to: nothing is there.
     pub(super) async fn look(&self, path: &Path) -> io::Result<Known> {
-        let key = (path.to_owned(), None);
+        let key = (path.to_owned(), Kept::Plain);
         let now = self.now();
         self.follow(now);
         if let Some(entry) = self.entries.get(&key) {
@@ -208,8 +236,7 @@ impl Cache {
             }
         }
         let (root, path, whole_max) = (self.root(), path.to_owned(), self.whole_max);
-        let read = tokio::task::spawn_blocking(move || read(&root, &path, whole_max)).await;
-        let known = read.map_err(|_| io::Error::other("reading a file has panicked"))??;
+        let known = self.reads.get(path.clone(), move || read(&root, &path, whole_max)).await?;
         // An open file is none of the memory that is counted here.
         if !matches!(known, Known::Large(..)) {
             self.entries.insert(key, Arc::new(Entry { known: known.clone(), checked: AtomicU64::new(now) }));
@@ -232,7 +259,7 @@ impl Cache {
         }
     }
 
-    /// The file in this coding, compressed once.
+    /// The file in this coding, compressed once. Whoever asks meanwhile waits.
     ///
     /// # Errors
     /// If memory runs out.
@@ -244,21 +271,59 @@ impl Cache {
         coding: Coding,
         level: u8,
     ) -> io::Result<Arc<Whole>> {
-        let key = (path.to_owned(), Some(coding));
+        let key = (path.to_owned(), Kept::Compressed(coding));
         if let Some(entry) = self.entries.get(&key)
             && let Known::Whole(of, whole) = &entry.known
             && *of == stamp
         {
             return Ok(Arc::clone(whole));
         }
-        let plain = plain.clone();
-        let compress =
-            tokio::task::spawn_blocking(move || coding.compress(&plain, level).map(|bytes| Whole::new(bytes.into())));
-        let whole = compress.await.map_err(|_| io::Error::other("compressing a file has panicked"))??;
-        let known = Known::Whole(stamp, Arc::clone(&whole));
-        self.entries.insert(key, Arc::new(Entry { known, checked: AtomicU64::new(self.now()) }));
-        Ok(whole)
+        let (plain, entries, began) = (plain.clone(), Arc::clone(&self.entries), self.began);
+        let compress = move || {
+            let whole = Whole::new(coding.compress(&plain, level)?.into());
+            let known = Known::Whole(stamp, Arc::clone(&whole));
+            entries.insert(key, Arc::new(Entry { known, checked: AtomicU64::new(millis_since(began)) }));
+            Ok::<_, io::Error>(whole)
+        };
+        self.compressions.get((path.to_owned(), coding, stamp), compress).await
     }
+
+    /// The list of a directory, as `render` writes it: read once a second at most, for all who ask.
+    ///
+    /// # Errors
+    /// Those of `openat2(2)` and `getdents(2)`.
+    pub(super) async fn listed(
+        &self,
+        path: &Path,
+        form: Form,
+        allowed: &[String],
+        render: impl FnOnce(&Listing) -> Vec<u8> + Send + 'static,
+    ) -> io::Result<Bytes> {
+        let key = (path.to_owned(), Kept::Listed(form));
+        if let Some(entry) = self.entries.get(&key)
+            && self.is_fresh(&entry, self.now())
+            && let Known::Whole(_, whole) = &entry.known
+        {
+            return Ok(whole.bytes.clone());
+        }
+        let (root, entries, began) = (self.root(), Arc::clone(&self.entries), self.began);
+        let (own, allowed) = (path.to_owned(), allowed.to_vec());
+        let list = move || {
+            let checked = AtomicU64::new(millis_since(began));
+            let dir = File::from(root.at(&own)?);
+            let stamp = Stamp::of(&dir.metadata()?);
+            let listing = listing::read(&root, &own, dir.into(), &allowed, listing::ENTRIES_MAX)?;
+            let whole = Whole::new(render(&listing).into());
+            let known = Known::Whole(stamp, Arc::clone(&whole));
+            entries.insert(key, Arc::new(Entry { known, checked }));
+            Ok::<_, io::Error>(whole.bytes.clone())
+        };
+        self.listings.get((path.to_owned(), form), list).await
+    }
+}
+
+fn millis_since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What comes to: there is no such file.

@@ -11,8 +11,24 @@ use serde::Serialize;
 
 use super::resolve::Root;
 
-/// More are not listed: a page of them helps nobody.
+/// Entries of a directory that are looked at. More are not listed, which the list says: a page of them helps nobody.
 pub(super) const ENTRIES_MAX: usize = 10_000;
+
+/// Form of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Form {
+    /// A page of HTML.
+    Page,
+    Json,
+}
+
+/// What is shown of a directory.
+#[derive(Debug)]
+pub(super) struct Listing {
+    pub(super) entries: Vec<Entry>,
+    /// True if the directory has more entries than were looked at.
+    pub(super) has_more: bool,
+}
 
 /// One line of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,16 +45,25 @@ pub(super) struct Entry {
     href: String,
 }
 
-/// What can be had of a directory: no hidden names, nothing that leads out, files and directories alone. Directories first.
+/// Lists what can be had of a directory: no hidden names, nothing that leads out, files and directories alone. Directories first. So
+/// many entries at most are looked at.
 ///
 /// # Errors
 /// Those of `getdents(2)`.
-pub(super) fn read(root: &Root, path: &Path, dir: OwnedFd, allowed: &[String]) -> io::Result<Vec<Entry>> {
-    let mut entries = Vec::new();
+pub(super) fn read(root: &Root, path: &Path, dir: OwnedFd, allowed: &[String], most: usize) -> io::Result<Listing> {
+    let (mut entries, mut looked_at, mut has_more) = (Vec::new(), 0, false);
     for entry in rustix::fs::Dir::new(dir)? {
         let entry = entry?;
         let bytes = entry.file_name().to_bytes();
-        if bytes.starts_with(b".") || entries.len() >= ENTRIES_MAX {
+        if bytes == b"." || bytes == b".." {
+            continue;
+        }
+        if looked_at == most {
+            has_more = true;
+            break;
+        }
+        looked_at += 1;
+        if bytes.starts_with(b".") {
             continue;
         }
         let name = std::ffi::OsStr::from_bytes(bytes);
@@ -51,16 +76,23 @@ pub(super) fn read(root: &Root, path: &Path, dir: OwnedFd, allowed: &[String]) -
         };
         let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH).clamp(SystemTime::UNIX_EPOCH, super::last());
         let modified = humantime::format_rfc3339_seconds(modified).to_string();
-        let href = format!("{}{}", encode(bytes), if size.is_none() { "/" } else { "" });
+        // It begins with no scheme.
+        let href = format!("./{}{}", encode(bytes), if size.is_none() { "/" } else { "" });
         entries.push(Entry { name: name.to_string_lossy().into_owned(), kind, size, modified, href });
     }
     entries.sort_by(|one, other| (one.size.is_some(), &one.name).cmp(&(other.size.is_some(), &other.name)));
-    Ok(entries)
+    Ok(Listing { entries, has_more })
 }
 
-/// As a path's segment (RFC 3986, section 3.3), which begins with no scheme.
+/// The path of a directory in requests.
+pub(super) fn url(prefix: &str, path: &Path) -> String {
+    let segments = path.iter().map(|name| format!("{}/", encode(name.as_bytes())));
+    format!("{prefix}/{}", segments.collect::<String>())
+}
+
+/// As a path's segment (RFC 3986, section 3.3).
 fn encode(name: &[u8]) -> String {
-    let mut text = String::from("./");
+    let mut text = String::new();
     for byte in name {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(*byte)),
@@ -70,14 +102,23 @@ fn encode(name: &[u8]) -> String {
     text
 }
 
+/// The list for programs. `url` is the directory's path in requests.
+pub(super) fn json(url: &str, listing: &Listing) -> String {
+    let mut body = serde_json::json!({ "path": url, "entries": listing.entries });
+    if listing.has_more {
+        body["more"] = true.into();
+    }
+    body.to_string()
+}
+
 /// A page. `shown` is the path as people read it.
-pub(super) fn page(shown: &str, is_root: bool, entries: &[Entry]) -> String {
+pub(super) fn page(shown: &str, is_root: bool, listing: &Listing) -> String {
     let title = escape(shown);
     let mut rows = String::new();
     if !is_root {
         rows.push_str("<tr><td><a href=\"../\">../</a></td><td></td><td></td></tr>\n");
     }
-    for entry in entries {
+    for entry in &listing.entries {
         let slash = if entry.size.is_none() { "/" } else { "" };
         let size = entry.size.map(size).unwrap_or_default();
         let time = entry.modified.replace('T', " ").replace('Z', "");
@@ -86,8 +127,8 @@ pub(super) fn page(shown: &str, is_root: bool, entries: &[Entry]) -> String {
             "<tr><td><a href=\"{href}\">{name}{slash}</a></td><td>{size}</td><td>{time}</td></tr>\n"
         ));
     }
-    let count = entries.len();
-    let more = if count >= ENTRIES_MAX { " (there are more)" } else { "" };
+    let count = listing.entries.len();
+    let more = if listing.has_more { " (there are more)" } else { "" };
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n\
@@ -147,14 +188,32 @@ mod tests {
         symlink("/etc/passwd", dir.path().join("out")).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("fifo"), rustix::fs::Mode::RUSR).unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let entries = read(&root, Path::new(""), root.at(Path::new("")).unwrap(), &[]).unwrap();
-        let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+        let listing = read(&root, Path::new(""), root.at(Path::new("")).unwrap(), &[], ENTRIES_MAX).unwrap();
+        let names: Vec<&str> = listing.entries.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["sub", "a b&<c>\".txt", "b.txt", "javascript:x"]);
-        let page = page("/static/", true, &entries);
+        let page = page("/static/", true, &listing);
         assert!(page.contains("<a href=\"./a%20b%26%3Cc%3E%22.txt\">a b&amp;&lt;c&gt;&quot;.txt</a>"), "{page}");
         assert!(
             page.contains("href=\"./javascript%3Ax\"") && page.contains("href=\"./sub/\"") && !page.contains("../")
         );
+    }
+
+    #[test]
+    fn what_is_not_looked_at_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..5 {
+            fs::write(dir.path().join(format!("{number}.txt")), "x").unwrap();
+        }
+        let root = Root::open(dir.path()).unwrap();
+        let of = |most: usize| read(&root, Path::new(""), root.at(Path::new("")).unwrap(), &[], most).unwrap();
+        let (all, cut) = (of(5), of(3));
+        assert_eq!((all.entries.len(), all.has_more, cut.entries.len(), cut.has_more), (5, false, 3, true));
+        assert!(
+            page("/", true, &cut).contains("3 entries (there are more)") && !page("/", true, &all).contains("more")
+        );
+        assert!(json("/", &cut).contains("\"more\":true") && !json("/", &all).contains("more"));
+        assert_eq!(url("/static", Path::new("a b/ä")), "/static/a%20b/%C3%A4/");
+        assert_eq!(url("", Path::new("")), "/");
     }
 
     #[test]

@@ -238,6 +238,21 @@ async fn the_same_bytes_have_the_same_tag_on_another_host() {
 }
 
 #[tokio::test]
+async fn a_directory_is_read_once_for_all_who_ask_within_a_second() {
+    let site = site(Static { enable_directory_listing: true, ..Static::default() });
+    let began = std::time::Instant::now();
+    let first = site.get("/static/").await.body;
+    fs::write(site.dir.path().join("later.txt"), "x").unwrap();
+    let second = site.get("/static/").await.body;
+    // On a machine that stands still for a second there is nothing to see.
+    assert!(began.elapsed() >= Duration::from_secs(1) || first == second);
+    while !String::from_utf8_lossy(&site.get("/static/").await.body).contains("later.txt") {
+        assert!(began.elapsed() < Duration::from_secs(10), "it is not seen");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_told_is_never_older_than_a_second() {
     let site = site(Static::default());
     let path = site.dir.path().join("hello.txt");
