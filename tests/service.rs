@@ -44,6 +44,20 @@ fn what_is_not_for_everybody_is_on_the_private_listener() {
 }
 
 #[test]
+fn a_path_is_one_however_it_is_encoded_and_logged_as_it_was_sent() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::create_dir(dir.path().join("files")).unwrap();
+    std::fs::write(dir.path().join("files/a b.txt"), "a").unwrap();
+    let sections = format!("[static]\ndir = {:?}\n", dir.path().join("files"));
+    let server = alone_in(dir, &sections);
+    // The route is found, too.
+    for path in ["/static/a%20b.txt", "/%73tatic/%61%20%62.txt", "/%68ealth"] {
+        assert_eq!(get(server.address(), path).unwrap().status, 200, "{path}");
+        assert_eq!(server.until(&format!("GET {path} 200"))["path"], path);
+    }
+}
+
+#[test]
 fn only_a_trusted_proxy_brings_strict_transport_security() {
     for (sections, has_hsts) in [
         ("", false),

@@ -46,6 +46,7 @@ mod live;
 pub mod logging;
 pub mod middleware;
 mod request_id;
+mod request_path;
 pub mod router;
 mod server;
 mod shard;

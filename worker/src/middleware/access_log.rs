@@ -15,6 +15,7 @@ use crate::Connection;
 use crate::error::Cause;
 use crate::logging::{self, Direct};
 use crate::request_id::RequestId;
+use crate::request_path::AsSent;
 
 /// The target of its lines, for filters.
 pub(super) const TARGET: &str = "gin_worker::access";
@@ -33,6 +34,7 @@ pub(super) struct Line {
     began: Instant,
     client: Option<IpAddr>,
     method: Method,
+    /// As the client has sent it.
     uri: Uri,
     version: Version,
     user_agent: Option<header::HeaderValue>,
@@ -52,7 +54,10 @@ impl Line {
             began,
             client: client_ip::of(request.extensions(), request.headers()),
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            uri: request
+                .extensions()
+                .get::<AsSent>()
+                .map_or_else(|| request.uri().clone(), |AsSent(sent)| sent.clone()),
             version: request.version(),
             user_agent: request.headers().get(header::USER_AGENT).cloned(),
             id: request_id::of(request.extensions()).cloned(),

@@ -11,6 +11,10 @@ pub type Conditional = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 /// Runs `f` around those requests that `is_meant` says, and around no others.
 ///
+/// The path of a request is in its normal form here, and files are found by the same path: a client that encodes a letter of it
+/// (`/%70rivate/`) does not get around a guard. Characters other than letters, digits and `-._~` are compared as they are encoded: `%20`,
+/// `%C3%A9`.
+///
 /// ```
 /// use gin_worker::axum::{extract::Request, middleware::Next, response::Response};
 /// use gin_worker::{Config, Error, Result, Server, middleware::when};

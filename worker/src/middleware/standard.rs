@@ -22,6 +22,7 @@ use crate::Config;
 use crate::connections::BodyVerdict;
 use crate::live::{Settings, Snapshot};
 use crate::request_id::RequestId;
+use crate::request_path;
 use crate::shared_memory::{Buckets, monotonic};
 
 /// Paths at which orchestrators and load balancers probe: no rate limit counts them.
@@ -72,6 +73,8 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
 
     fn call(&mut self, mut request: Request) -> Answering<S::Future> {
         let began = Instant::now();
+        // Done already, unless another server serves this router.
+        request_path::normalize(&mut request);
         let live = self.standard.settings.load();
         let (settings, id) = (&live.config, RequestId::given_or_new(&request));
         if settings.limits.body != AXUMS_BODY_MAX {

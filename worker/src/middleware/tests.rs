@@ -5,9 +5,11 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::middleware::Next;
 use axum::response::Response;
 use tower::ServiceExt;
 
+use super::when;
 use crate::config::{Config, Limits, Timeouts};
 use crate::{RequestId, Server};
 
@@ -59,6 +61,31 @@ async fn a_panic_and_an_endless_handler_are_answers() {
     let response = ask(server(), get("/hangs")).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(text(response).await.contains("REQUEST_TIMEOUT"));
+}
+
+async fn refuse(_: Request, _: Next) -> StatusCode {
+    StatusCode::FORBIDDEN
+}
+
+#[tokio::test]
+async fn a_guard_sees_the_path_that_files_see() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("private")).unwrap();
+    std::fs::write(dir.path().join("private/a.txt"), "secret").unwrap();
+    std::fs::write(dir.path().join("open.txt"), "open").unwrap();
+    let is_private = |request: &Request| request.uri().path().starts_with("/static/private/");
+    for (path, status) in [
+        ("/static/private/a.txt", 403),
+        ("/static/%70rivate/a.txt", 403),
+        ("/static/%70%72%69%76%61%74%65/%61.txt", 403),
+        ("/static/private%2Fa.txt", 404),
+        ("/static/%%37%30rivate/a.txt", 404),
+        ("/static/%6fpen.txt", 200),
+    ] {
+        let config = Config::<()>::default();
+        let server = Server::new(&config).files("/static", dir.path()).middleware(when(is_private, refuse));
+        assert_eq!(ask(server, get(path)).await.status().as_u16(), status, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -16,17 +16,20 @@ use crate::connections::protocol::events::Events;
 use crate::connections::protocol::request::{RequestBody, Verdict};
 use crate::connections::protocol::response::{Answering, ResponseBody};
 use crate::connections::streams::{Stream, Streams};
+use crate::request_path;
 use http_body::Body as _;
 
 /// Has the application answer. The request counts from this call on, not from the first poll: hyper may have parsed a request that it
 /// does not poll yet.
 pub(super) fn answer(
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     connection: Connection,
     activity: &Arc<Activity>,
 ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + use<> {
     let (answering, number) = Answering::begin(activity);
     let context = Arc::clone(connection.context());
+    // Before the router looks at it.
+    request_path::normalize(&mut request);
     let stream = connection.streams().map(Streams::begin);
     let asked = Asked { is_http1: stream.is_none(), is_get: request.method() == Method::GET };
     let (request, verdict) = with_body(request, connection, activity, number);
