@@ -77,7 +77,9 @@ impl Form {
         match (self, c) {
             // It stands in quotes: nowhere else has an object of JSON such a character.
             (Self::Json, c) => {
-                c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| drop(write!(out, "\\u{unit:04x}")));
+                c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                    let _ = write!(out, "\\u{unit:04x}");
+                });
             }
             (Self::Text { .. }, '\n') => out.push_str("\\n"),
             (Self::Text { .. }, '\r') => out.push_str("\\r"),

@@ -47,7 +47,7 @@ impl<K: Eq + Hash, V: Clone + Send + 'static> Flights<K, V> {
             return cell;
         }
         under_way.retain(|_, cell| cell.strong_count() > 0);
-        let cell = Arc::default();
+        let cell = Arc::new(OnceCell::new());
         under_way.insert(key, Arc::downgrade(&cell));
         cell
     }

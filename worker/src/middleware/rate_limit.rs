@@ -303,7 +303,7 @@ mod tests {
         let same: IpAddr = "2001:db8:1:2:ffff::2".parse().unwrap();
         count(&buckets, &limit, "", one, SECOND);
         assert_eq!(count(&buckets, &limit, "", same, SECOND).remaining, 8);
-        assert_eq!(count(&buckets, &limit, "", "::ffff:10.0.0.9".parse().unwrap(), SECOND).remaining, 9);
+        assert_eq!(count(&buckets, &limit, "", "::ffff:10.0.0.9".parse::<IpAddr>().unwrap(), SECOND).remaining, 9);
         assert_eq!(count(&buckets, &limit, "", ip(9), SECOND).remaining, 8);
         // Many more clients than there is room for: each is served, and the first one's bucket may be another's by then.
         for n in 0..100_000_u32 {
