@@ -18,6 +18,8 @@
 //! | to open, signal or look at a process | [`process`] |
 //! | to make a line of a log printable, and bounded | [`log_line`] |
 //! | exit codes | [`exit`] |
+//! | to believe a file or a socket | [`directory`] |
+//! | to show what others have written | [`plain_text`] |
 //! | where sockets and PID files are | [`runtime_dir`] |
 
 pub mod channel;
@@ -25,6 +27,7 @@ pub mod check;
 pub mod config;
 pub mod control;
 pub mod descriptors;
+pub mod directory;
 pub mod exit;
 pub mod fault;
 pub mod generation;
@@ -34,6 +37,7 @@ pub mod listen;
 pub mod log_line;
 pub mod metrics;
 pub mod notify;
+pub mod plain_text;
 pub mod process;
 pub mod reference;
 pub mod runtime_dir;

@@ -84,7 +84,9 @@ impl Form {
             (Self::Text { .. }, '\n') => out.push_str("\\n"),
             (Self::Text { .. }, '\r') => out.push_str("\\r"),
             (Self::Text { .. }, '\t') => out.push_str("\\t"),
-            (Self::Text { .. }, c) => drop(write!(out, "\\u{{{:x}}}", u32::from(c))),
+            (Self::Text { .. }, c) => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            }
         }
     }
 }

@@ -1,0 +1,466 @@
+//! A directory whose names can be believed: nobody but root, this process's user and the directory's owner can have put
+//! them there.
+//!
+//! The path is walked from `/`, one descriptor after the other, and each directory on the way is looked at before a name in
+//! it is followed. So what was looked at is what is used afterwards, whatever the path leads to by then.
+//!
+//! | on the way | is believed if |
+//! |---|---|
+//! | a directory | it is root's or ours, and nobody else can write to it |
+//! | one that all can write to, with the sticky bit (`/tmp`) | what is followed in it is root's or ours: nobody else can rename or remove that |
+//! | a link | it is root's or ours, as its directory is: nobody else can have made it |
+//! | the directory itself | it is no link, and only its owner can write to it |
+//!
+//! The directory itself may be another user's: then root, or this user, has given it to them, as systemd's
+//! `RuntimeDirectory=` does with `User=`. [`Directory::ours`] takes none of those. Below a directory of another user nothing is
+//! believed.
+//!
+//! `openat2(2)` with RESOLVE_NO_SYMLINKS would be one call, but it does not show the directories on the way.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, renameat, unlinkat};
+use rustix::io::Errno;
+
+/// Links that are followed in one path, as the kernel has it.
+const LINKS_MAX: usize = 40;
+/// Others than the owner can write.
+const OTHERS_WRITE: u32 = 0o022;
+/// Only a file's owner can rename or remove it.
+const STICKY: u32 = 0o1000;
+
+/// Why a directory cannot be believed.
+#[derive(Debug)]
+pub struct Doubt {
+    /// The directory, or the one on the way to it.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: Why,
+}
+
+/// What is wrong with a directory.
+#[derive(Debug)]
+pub enum Why {
+    /// It cannot be opened.
+    Io(io::Error),
+    /// It is a link.
+    Link,
+    /// It is something else.
+    NotADirectory,
+    /// It belongs to somebody else, by UID.
+    Owner(u32),
+    /// Others can write to it: its mode.
+    Mode(u32),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Link => f.write_str("it is a link; name the directory itself"),
+            Self::NotADirectory => f.write_str("it is not a directory"),
+            Self::Owner(uid) => write!(f, "it belongs to uid {uid}"),
+            Self::Mode(mode) => write!(f, "its mode is {mode:04o}"),
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, why } = self;
+        match why {
+            Why::Io(error) => write!(f, "{}: {error}", path.display()),
+            why => write!(f, "{} is not safe: {why}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Doubt {}
+
+impl Doubt {
+    /// True if there is no such directory.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(&self.why, Why::Io(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// A directory that can be believed, opened.
+#[derive(Debug)]
+pub struct Directory {
+    fd: OwnedFd,
+    path: PathBuf,
+    owner: u32,
+    /// The user that this process is.
+    own: u32,
+}
+
+impl Directory {
+    /// Opens a directory.
+    ///
+    /// # Errors
+    /// [`Doubt`], if it is not there or cannot be believed.
+    pub fn open(path: &Path) -> Result<Self, Doubt> {
+        Self::open_as(path, rustix::process::geteuid().as_raw())
+    }
+
+    fn open_as(path: &Path, own: u32) -> Result<Self, Doubt> {
+        let walk = Walk::to(path, own)?;
+        let mode = walk.mode();
+        if mode & OTHERS_WRITE != 0 { Err(walk.doubt(Why::Mode(mode))) } else { Ok(walk.end()) }
+    }
+
+    /// Opens the directory of a file; the second value is the file's name in it.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; a path that names no file.
+    pub fn of_file(path: &Path) -> Result<(Self, OsString), Doubt> {
+        let (parent, name) = split(path)?;
+        Ok((Self::open(parent)?, name))
+    }
+
+    /// As [`Self::of_file`], where all may write to the directory if it has the sticky bit, as `/tmp` has: nobody but root and
+    /// a file's owner can change what that file's name leads to, but anybody can have made the file.
+    ///
+    /// # Errors
+    /// As [`Self::of_file`].
+    pub fn of_file_in_shared(path: &Path) -> Result<(Self, OsString), Doubt> {
+        let (parent, name) = split(path)?;
+        let walk = Walk::to(parent, rustix::process::geteuid().as_raw())?;
+        let mode = walk.mode();
+        if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+            return Err(walk.doubt(Why::Mode(mode)));
+        }
+        Ok((walk.end(), name))
+    }
+
+    /// The same directory, if it is root's or ours.
+    ///
+    /// # Errors
+    /// If it is somebody else's.
+    pub fn ours(self) -> Result<Self, Doubt> {
+        let is_ours = self.owner == 0 || self.owner == self.own;
+        if is_ours { Ok(self) } else { Err(Doubt { path: self.path, why: Why::Owner(self.owner) }) }
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// True if a file here that belongs to this user, or a process of this user that listens here, can be believed: root's, ours,
+    /// and those of the directory's owner.
+    #[must_use]
+    pub fn believes(&self, uid: u32) -> bool {
+        uid == 0 || uid == self.own || uid == self.owner
+    }
+
+    /// The names in it.
+    ///
+    /// # Errors
+    /// The errors of `open(2)` and `getdents(2)`.
+    pub fn names(&self) -> io::Result<Vec<OsString>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut names = Vec::new();
+        for entry in Dir::new(openat(&self.fd, ".", flags, Mode::empty())?)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// A file to look at (`O_PATH`), of any kind. A link is not followed: it is the file.
+    ///
+    /// # Errors
+    /// The errors of `open(2)`.
+    pub fn look(&self, name: &OsStr) -> io::Result<File> {
+        self.open_file(name, OFlags::PATH, 0)
+    }
+
+    /// A file to read. Nobody is waited for, should it be a pipe.
+    ///
+    /// # Errors
+    /// The errors of `open(2)`: ELOOP for a link.
+    pub fn read(&self, name: &OsStr) -> io::Result<File> {
+        self.open_file(name, OFlags::RDONLY | OFlags::NONBLOCK, 0)
+    }
+
+    /// A file to write, which must be there.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn write(&self, name: &OsStr) -> io::Result<File> {
+        self.open_file(name, OFlags::WRONLY | OFlags::NONBLOCK, 0)
+    }
+
+    /// A file to write, made with this mode if it is not there.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn create(&self, name: &OsStr, mode: u32) -> io::Result<File> {
+        self.open_file(name, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CREATE, mode)
+    }
+
+    /// A file to write, which must not be there yet.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn create_new(&self, name: &OsStr, mode: u32) -> io::Result<File> {
+        self.open_file(name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, mode)
+    }
+
+    fn open_file(&self, name: &OsStr, flags: OFlags, mode: u32) -> io::Result<File> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(openat(&self.fd, name, flags, Mode::from_bits_truncate(mode))?))
+    }
+
+    /// Gives a file another name here, and replaces the file that has it.
+    ///
+    /// # Errors
+    /// The errors of `renameat(2)`.
+    pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        Ok(renameat(&self.fd, from, &self.fd, to)?)
+    }
+
+    /// Removes a file. Of a link, the link.
+    ///
+    /// # Errors
+    /// The errors of `unlinkat(2)`.
+    pub fn remove(&self, name: &OsStr) -> io::Result<()> {
+        Ok(unlinkat(&self.fd, name, AtFlags::empty())?)
+    }
+}
+
+/// The directory and the name of a file.
+fn split(path: &Path) -> Result<(&Path, OsString), Doubt> {
+    let Some(name) = path.file_name() else {
+        return Err(Doubt { path: path.to_owned(), why: Why::Io(io::ErrorKind::InvalidInput.into()) });
+    };
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((parent, name.to_owned()))
+}
+
+/// A walk from `/` to a directory.
+struct Walk {
+    own: u32,
+    /// The path as it was given.
+    whole: PathBuf,
+    at: OwnedFd,
+    stat: Stat,
+    /// The path of `at`.
+    reached: PathBuf,
+    /// The names that are left, the next one last.
+    rest: Vec<OsString>,
+    links: usize,
+}
+
+impl Walk {
+    fn to(path: &Path, own: u32) -> Result<Self, Doubt> {
+        let failed = |error| Doubt { path: path.to_owned(), why: Why::Io(error) };
+        let whole = std::path::absolute(path).map_err(failed)?;
+        let (at, stat) = root().map_err(|error| failed(error.into()))?;
+        let mut walk = Self { own, whole, at, stat, reached: PathBuf::from("/"), rest: Vec::new(), links: 0 };
+        walk.rest = names(&walk.whole);
+        while let Some(name) = walk.rest.pop() {
+            walk.step(&name)?;
+        }
+        Ok(walk)
+    }
+
+    /// Follows a name, if nobody can have put it there who is not believed.
+    fn step(&mut self, name: &OsStr) -> Result<(), Doubt> {
+        self.check_way()?;
+        let path = self.reached.join(name);
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = openat(&self.at, name, flags, Mode::empty()).and_then(|fd| Ok((fstat(&fd)?, fd)));
+        let (stat, fd) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Err(Doubt { path, why: Why::Io(error.into()) }),
+        };
+        if self.mode() & OTHERS_WRITE != 0 && !self.trusts(stat.st_uid) {
+            return Err(Doubt { path, why: Why::Owner(stat.st_uid) });
+        }
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                (self.at, self.stat, self.reached) = (fd, stat, path);
+                Ok(())
+            }
+            FileType::Symlink if self.rest.is_empty() => Err(Doubt { path, why: Why::Link }),
+            FileType::Symlink => self.follow(&fd).map_err(|error| Doubt { path, why: Why::Io(error.into()) }),
+            _ => Err(Doubt { path, why: Why::NotADirectory }),
+        }
+    }
+
+    /// A name below here is worth what those are worth who can change it.
+    fn check_way(&self) -> Result<(), Doubt> {
+        let mode = self.mode();
+        if !self.trusts(self.stat.st_uid) {
+            Err(self.doubt(Why::Owner(self.stat.st_uid)))
+        } else if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+            Err(self.doubt(Why::Mode(mode)))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn follow(&mut self, link: &OwnedFd) -> Result<(), Errno> {
+        self.links += 1;
+        if self.links > LINKS_MAX {
+            return Err(Errno::LOOP);
+        }
+        let target = readlinkat(link, "", Vec::new())?;
+        let target = Path::new(OsStr::from_bytes(target.to_bytes()));
+        if target.is_absolute() {
+            (self.at, self.stat) = root()?;
+            self.reached = PathBuf::from("/");
+        }
+        self.rest.extend(names(target));
+        Ok(())
+    }
+
+    fn mode(&self) -> u32 {
+        self.stat.st_mode & 0o7777
+    }
+
+    fn trusts(&self, uid: u32) -> bool {
+        uid == 0 || uid == self.own
+    }
+
+    fn doubt(&self, why: Why) -> Doubt {
+        Doubt { path: self.reached.clone(), why }
+    }
+
+    fn end(self) -> Directory {
+        Directory { fd: self.at, path: self.whole, owner: self.stat.st_uid, own: self.own }
+    }
+}
+
+/// The names of a path, the first one last.
+fn names(path: &Path) -> Vec<OsString> {
+    let names = path.components().rev().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    });
+    names.collect()
+}
+
+fn root() -> Result<(OwnedFd, Stat), Errno> {
+    let fd = openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let stat = fstat(&fd)?;
+    Ok((fd, stat))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    use super::*;
+
+    fn directory() -> (tempfile::TempDir, u32) {
+        let dir = tempfile::tempdir().unwrap();
+        let own = fs::metadata(dir.path()).unwrap().uid();
+        (dir, own)
+    }
+
+    fn make(path: &Path, mode: u32) {
+        fs::create_dir_all(path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn doubt(path: &Path, own: u32) -> String {
+        Directory::open_as(path, own).unwrap_err().why.to_string()
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_is_not_believed_nor_what_lies_below_it() {
+        let (dir, own) = directory();
+        let (open, below) = (dir.path().join("open"), dir.path().join("open/below"));
+        make(&below, 0o755);
+        for mode in [0o777, 0o775, 0o757] {
+            make(&open, mode);
+            assert_eq!(doubt(&open, own), format!("its mode is {mode:04o}"));
+            assert_eq!(doubt(&below, own), format!("its mode is {mode:04o}"));
+        }
+        // As /tmp: what is ours there stays ours, but the place itself is everybody's.
+        make(&open, 0o1777);
+        assert_eq!(doubt(&open, own), "its mode is 1777");
+        Directory::open_as(&below, own).unwrap();
+        make(&open, 0o755);
+        Directory::open_as(&open, own).unwrap();
+    }
+
+    #[test]
+    fn a_directory_of_another_user_is_believed_where_it_was_given_to_them_and_nothing_below_it() {
+        let (dir, own) = directory();
+        if own != 0 {
+            // Only root can give a directory away.
+            return;
+        }
+        let (theirs, below) = (dir.path().join("theirs"), dir.path().join("theirs/below"));
+        make(&below, 0o755);
+        std::os::unix::fs::chown(&theirs, Some(65534), None).unwrap();
+        let given = Directory::open_as(&theirs, own).unwrap();
+        assert!(given.believes(0) && given.believes(65534) && !given.believes(1));
+        assert_eq!(given.ours().unwrap_err().why.to_string(), "it belongs to uid 65534");
+        assert_eq!(doubt(&below, own), "it belongs to uid 65534");
+        Directory::open_as(&below, 65534).unwrap();
+        // Anybody can have made it.
+        make(dir.path(), 0o1777);
+        assert_eq!(doubt(&theirs, own), "it belongs to uid 65534");
+        make(dir.path(), 0o700);
+        let link = dir.path().join("link");
+        symlink(dir.path(), &link).unwrap();
+        std::os::unix::fs::lchown(&link, Some(65534), None).unwrap();
+        make(dir.path(), 0o1777);
+        assert_eq!(doubt(&link.join("theirs"), own), "it belongs to uid 65534");
+    }
+
+    #[test]
+    fn a_link_on_the_way_is_followed_if_it_is_ours_and_the_directory_itself_is_none() {
+        let (dir, own) = directory();
+        let (real, link) = (dir.path().join("real/run"), dir.path().join("link"));
+        make(&real, 0o755);
+        symlink("real/../real", &link).unwrap();
+        assert_eq!(Directory::open_as(&link.join("run"), own).unwrap().names().unwrap(), Vec::<OsString>::new());
+        assert_eq!(doubt(&link, own), "it is a link; name the directory itself");
+        symlink("round", dir.path().join("round")).unwrap();
+        assert!(matches!(Directory::open_as(&dir.path().join("round/x"), own).unwrap_err().why, Why::Io(_)));
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert_eq!(doubt(&dir.path().join("file"), own), "it is not a directory");
+        assert!(Directory::open_as(&dir.path().join("nothing"), own).unwrap_err().is_missing());
+    }
+
+    #[test]
+    fn what_was_opened_is_used_whatever_its_path_leads_to_by_then() {
+        let (dir, _) = directory();
+        let (run, moved, victim) = (dir.path().join("run"), dir.path().join("moved"), dir.path().join("victim"));
+        make(&run, 0o755);
+        make(&victim, 0o755);
+        fs::write(run.join("state"), "").unwrap();
+        fs::write(victim.join("state"), "precious").unwrap();
+        let opened = Directory::open(&run).unwrap();
+        fs::rename(&run, &moved).unwrap();
+        symlink(&victim, &run).unwrap();
+        opened.remove(OsStr::new("state")).unwrap();
+        assert!(!moved.join("state").exists() && victim.join("state").exists());
+        // A link in it is the link, and not what it leads to.
+        symlink(victim.join("state"), moved.join("state")).unwrap();
+        assert!(opened.read(OsStr::new("state")).is_err() && opened.write(OsStr::new("state")).is_err());
+        assert!(opened.create(OsStr::new("state"), 0o600).is_err());
+        assert!(opened.look(OsStr::new("state")).unwrap().metadata().unwrap().is_symlink());
+        opened.remove(OsStr::new("state")).unwrap();
+        assert_eq!(fs::read_to_string(victim.join("state")).unwrap(), "precious");
+    }
+}
