@@ -1,8 +1,11 @@
 //! Where an instance keeps its sockets, PID file and locks, for the master to make and `gin-ctl` to find.
 //!
 //! The first that applies: `$RUNTIME_DIRECTORY` (systemd's `RuntimeDirectory=`), `/run/gin/NAME` for root,
-//! `$XDG_RUNTIME_DIR/gin/NAME` for others, `/tmp/gin-UID/NAME`, `/dev/shm/gin-UID/NAME` (0700, owner checked). Where one
-//! cannot be made because nothing can be written there, the next one is taken.
+//! `$XDG_RUNTIME_DIR/gin/NAME` for others, `/tmp/gin-UID/NAME` for them, `/dev/shm/gin-UID/NAME` (0700). Where one cannot be made
+//! because nothing can be written there, or because somebody else has made it, the next one is taken. None is believed before
+//! [`crate::directory`] has looked at it.
+//!
+//! Root's is not in `/tmp`, where anybody may make it first. `/dev/shm` is for a container whose root is read-only.
 
 use std::path::{Path, PathBuf};
 
@@ -58,13 +61,12 @@ impl Surroundings {
     pub fn parents(&self) -> Vec<PathBuf> {
         let system = PathBuf::from("/run/gin");
         let own = |top: &str| PathBuf::from(format!("{top}/gin-{}", self.uid));
-        // A container whose root is read-only has /dev/shm.
-        let (own_tmp, shared_memory) = (own("/tmp"), own("/dev/shm"));
+        let shared_memory = own("/dev/shm");
         if self.uid.is_root() {
-            return vec![system, own_tmp, shared_memory];
+            return vec![system, shared_memory];
         }
         let user = self.xdg_runtime_dir.as_ref().map(|dir| dir.join("gin"));
-        user.into_iter().chain([own_tmp, shared_memory, system]).collect()
+        user.into_iter().chain([own("/tmp"), shared_memory, system]).collect()
     }
 }
 
@@ -83,4 +85,20 @@ pub fn is_instance_name(name: &str) -> bool {
         && name.len() <= 64
         && !name.starts_with('.')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-@".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_looks_for_nothing_in_tmp() {
+        let surroundings =
+            |uid| Surroundings { uid: Uid::from_raw(uid), runtime_directory: None, xdg_runtime_dir: None };
+        let is_tmp = |path: &PathBuf| path.starts_with("/tmp");
+        assert!(
+            !surroundings(0).parents().iter().any(is_tmp) && !surroundings(0).directories("shop").iter().any(is_tmp)
+        );
+        assert!(surroundings(7).parents().contains(&PathBuf::from("/tmp/gin-7")));
+    }
 }

@@ -107,7 +107,7 @@ pub fn lock(paths: &Paths) -> Result<(Lock, PidFile), InstanceFilesError> {
 pub fn clear_moved(before: &State<'_>, paths: &Paths) {
     let old = &before.paths;
     if old.pid_file != paths.pid_file && os::pidfile::read(&old.pid_file) == Some(before.master.pid) {
-        let _ = std::fs::remove_file(&old.pid_file);
+        os::runtime::remove_file(&old.pid_file);
     }
     for (old, new) in [(&old.control, &paths.control), (&old.status, &paths.status)] {
         if old != new {

@@ -31,7 +31,7 @@ use crate::machine::generation::Run;
 use crate::machine::worker::Worker;
 use crate::os::child::Child;
 use crate::os::memory;
-use crate::os::runtime::worker_file;
+use crate::os::runtime::{remove_file, worker_file};
 use crate::os::shared_memory::SharedMemory;
 use crate::state::WorkerRecord;
 use command::Command;
@@ -198,7 +198,7 @@ impl Workers {
         self.gates.remove(&worker);
         for what in FILES {
             // Mostly gone already; a file that an older master made may not be known.
-            let _ = std::fs::remove_file(worker_file(&self.runtime, worker, what));
+            remove_file(&worker_file(&self.runtime, worker, what));
         }
         let process = self.processes.remove(&worker)?;
         let fates = process.fates().map(|fates| self.tally.add(worker.generation, fates));

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use gin_shared::directory::Directory;
 use gin_shared::process::ProcessId;
 use gin_shared::runtime_dir::{Surroundings, instance_name};
 use gin_shared::state::{self, Slot, boot_id};
@@ -53,7 +54,8 @@ pub(super) fn find(runtime: &Path, stored: &Descriptors) -> Result<Option<Found>
 pub(super) fn configuration_of_the_dead(cli: &Cli) -> Option<Config> {
     let instance = cli.instance.clone().unwrap_or_else(|| instance_name(cli.config.as_deref()));
     let directories = Surroundings::from_env().directories(&instance);
-    let found = directories.iter().find_map(|runtime| find(runtime, &Descriptors::default()).ok().flatten())?;
+    let mut believed = directories.iter().filter(|runtime| Directory::open(runtime).and_then(Directory::ours).is_ok());
+    let found = believed.find_map(|runtime| find(runtime, &Descriptors::default()).ok().flatten())?;
     let lives = |worker: &WorkerRecord| ProcessId::of(worker.process.pid) == Some(worker.process);
     if !found.state.workers.iter().any(lives) || ProcessId::of(found.state.master.pid) == Some(found.state.master) {
         return None;

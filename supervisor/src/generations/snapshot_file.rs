@@ -9,7 +9,7 @@ use gin_shared::generation::Generation;
 use nix::unistd::{Gid, Uid, fchown};
 
 use crate::os::fault;
-use crate::os::runtime::generation_file;
+use crate::os::runtime::{generation_file, remove_file};
 use crate::state::SnapshotRecord;
 
 /// User and group of the file, if they are not the master's.
@@ -31,7 +31,7 @@ impl SnapshotFile {
     pub fn write(runtime: &Path, id: Generation, original: &Path, text: &str, owner: Owner) -> io::Result<Self> {
         let extension = original.extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
         let path = generation_file(runtime, id, &extension);
-        let _ = std::fs::remove_file(&path);
+        remove_file(&path);
         fault::at("snapshot.write")?;
         let mut file = OpenOptions::new().create_new(true).write(true).mode(0o400).open(&path)?;
         file.write_all(text.as_bytes())?;
@@ -77,7 +77,7 @@ impl SnapshotFile {
 impl Drop for SnapshotFile {
     fn drop(&mut self) {
         if self.is_ours {
-            let _ = std::fs::remove_file(&self.path);
+            remove_file(&self.path);
         }
     }
 }

@@ -12,6 +12,7 @@ use nix::unistd::{Gid, Uid};
 use tokio::io::unix::AsyncFd;
 
 use super::fault;
+use super::runtime::remove_file;
 use gin_shared::notify::{MESSAGE_MAX, Notice, parse};
 
 /// Messages read before other sources get their turn.
@@ -25,8 +26,7 @@ pub(super) struct SocketFile(pub(super) PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = std::fs::remove_file(&self.0);
+        remove_file(&self.0);
     }
 }
 
@@ -149,7 +149,7 @@ impl NotifySocket {
 pub(super) fn bind_at(fd: &impl AsRawFd, path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<SocketFile> {
     use nix::sys::stat::{Mode, umask};
     // Left by a master that was killed: we hold the instance's lock, so it is nobody's.
-    let _ = std::fs::remove_file(path);
+    remove_file(path);
     let before = umask(Mode::from_bits_truncate(0o177));
     let bound = fault::at("unix.bind").and_then(|()| bind(fd.as_raw_fd(), &UnixAddr::new(path)?));
     umask(before);

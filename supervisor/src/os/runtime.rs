@@ -1,10 +1,12 @@
 //! The instance's runtime directory: made safe, or refused.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use gin_shared::directory::{Directory, Doubt, Why};
 use gin_shared::generation::{Generation, WorkerId};
 use gin_shared::runtime_dir::{STOPPING, Surroundings};
 use nix::unistd::Uid;
@@ -20,8 +22,8 @@ pub fn prepare(name: &str, surroundings: &Surroundings) -> io::Result<PathBuf> {
     for directory in surroundings.directories(name) {
         match try_prepare(&directory, surroundings) {
             Ok(()) => return Ok(directory),
-            // Nothing can be written there; what is there but not safe is refused.
-            Err(error) if is_read_only(&error) => {
+            // Nothing can be written there, or it is somebody else's; what is ours but not safe is refused.
+            Err(error) if is_out_of_reach(&error) => {
                 first.get_or_insert(error);
             }
             Err(error) => return Err(error),
@@ -33,7 +35,7 @@ pub fn prepare(name: &str, surroundings: &Surroundings) -> io::Result<PathBuf> {
     Err(io::Error::new(error.kind(), text))
 }
 
-fn is_read_only(error: &io::Error) -> bool {
+fn is_out_of_reach(error: &io::Error) -> bool {
     use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem};
     matches!(error.kind(), NotFound | PermissionDenied | ReadOnlyFilesystem)
 }
@@ -44,13 +46,14 @@ fn try_prepare(directory: &Path, surroundings: &Surroundings) -> io::Result<()> 
     {
         make(parent, surroundings.uid)?;
     }
-    make(directory, surroundings.uid)?;
+    let made = make(directory, surroundings.uid)?;
     // It may be there, and not to be written to.
-    let probe = directory.join(format!(".{}", std::process::id()));
-    let written = fs::write(&probe, "")
+    let probe = format!(".{}", std::process::id());
+    let written = made
+        .create(OsStr::new(&probe), 0o600)
         .map_err(|error| io::Error::new(error.kind(), format!("cannot write to {}: {error}", directory.display())));
-    let _ = fs::remove_file(&probe);
-    written
+    let _ = made.remove(OsStr::new(&probe));
+    written.map(drop)
 }
 
 /// The path of a worker's file in the runtime directory; `what` is its extension: `notify`, `channel` or `private`.
@@ -67,23 +70,30 @@ pub fn generation_file(runtime: &Path, generation: Generation, extension: &str) 
 
 /// Removes the files of workers and generations that are not there any more: a master that was killed could not.
 pub fn sweep(runtime: &Path, is_worker: impl Fn(&str) -> bool, is_generation: impl Fn(&str) -> bool) {
-    for entry in fs::read_dir(runtime).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        let worker = ["notify", "channel", "private"].iter().find_map(|end| name.strip_suffix(end)?.strip_suffix('.'));
-        let generation = name.strip_prefix("generation-").and_then(|rest| rest.split('.').next());
-        if name == STOPPING
+    let Ok(directory) = Directory::open(runtime) else { return };
+    for name in directory.names().unwrap_or_default() {
+        let Some(text) = name.to_str() else { continue };
+        let worker = ["notify", "channel", "private"].iter().find_map(|end| text.strip_suffix(end)?.strip_suffix('.'));
+        let generation = text.strip_prefix("generation-").and_then(|rest| rest.split('.').next());
+        if text == STOPPING
             || worker.is_some_and(|id| !is_worker(id))
             || generation.is_some_and(|id| !is_generation(id))
         {
-            let _ = fs::remove_file(entry.path());
+            let _ = directory.remove(&name);
         }
+    }
+}
+
+/// Removes a file of the runtime directory. Gone already is as good.
+pub fn remove_file(path: &Path) {
+    if let Ok((directory, name)) = Directory::of_file(path) {
+        let _ = directory.remove(&name);
     }
 }
 
 /// Root's directory can be entered by all, so that a worker of another user reaches its notify socket; what lies in it is
 /// protected by its own mode.
-fn make(path: &Path, uid: Uid) -> io::Result<()> {
+fn make(path: &Path, uid: Uid) -> io::Result<Directory> {
     let mode = if uid.is_root() { 0o755 } else { 0o700 };
     match fault::at("runtime.mkdir").map_err(io::Error::from).and_then(|()| DirBuilder::new().mode(mode).create(path)) {
         // The umask may have taken some of it.
@@ -91,15 +101,14 @@ fn make(path: &Path, uid: Uid) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(io::Error::new(error.kind(), format!("cannot make {}: {error}", path.display()))),
     }
-    let metadata = fs::symlink_metadata(path)?;
-    let refuse = |why: String| Err(io::Error::other(format!("{} is not safe: {why}", path.display())));
-    if !metadata.is_dir() {
-        refuse("it is not a directory".to_owned())
-    } else if metadata.uid() != uid.as_raw() && metadata.uid() != 0 {
-        refuse(format!("it belongs to uid {}", metadata.uid()))
-    } else if metadata.mode() & 0o022 != 0 {
-        refuse(format!("its mode is {:04o}", metadata.mode() & 0o7777))
-    } else {
-        Ok(())
+    Directory::open(path).and_then(Directory::ours).map_err(|doubt| io::Error::new(kind(&doubt), doubt.to_string()))
+}
+
+/// What is somebody else's is as good as one that we may not write to.
+fn kind(doubt: &Doubt) -> io::ErrorKind {
+    match &doubt.why {
+        Why::Io(error) => error.kind(),
+        Why::Owner(_) => io::ErrorKind::PermissionDenied,
+        Why::Link | Why::NotADirectory | Why::Mode(_) => io::ErrorKind::Other,
     }
 }

@@ -1,6 +1,6 @@
 //! The file that holds the master's state, in the runtime directory: for a successor, and for `gin-ctl`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -12,6 +12,7 @@ use nix::unistd::Uid;
 
 use super::adopt_error::AdoptError;
 use super::fault;
+use super::runtime::remove_file;
 use super::succession::Descriptors;
 use crate::descriptor_name::PREFIX;
 
@@ -35,7 +36,7 @@ impl StateFile {
     /// # Errors
     /// The errors of `open(2)`.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let _ = fs::remove_file(path);
+        remove_file(path);
         fault::at("state.open")?;
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
         let file =
@@ -111,7 +112,7 @@ impl StateFile {
 
     /// Nothing is left to be found.
     pub fn remove(&self) {
-        let _ = fs::remove_file(&self.path);
+        remove_file(&self.path);
     }
 }
 
