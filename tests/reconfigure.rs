@@ -117,7 +117,8 @@ fn a_reload_changes_in_place_what_it_can_and_restarts_for_the_rest() {
     let mut events = gin.events();
     gin.signal(Signal::SIGWINCH);
     events.until_of(2, "current");
-    gin.configure(|text| text.replace("max_draining = 7", "max_draining = 8\npid_file = \"/tmp/elsewhere\""));
+    let elsewhere = format!("max_draining = 8\npid_file = {:?}", gin.dir().join("elsewhere"));
+    gin.configure(|text| text.replace("max_draining = 7", &elsewhere));
     gin.ctl(&["reload"]).assert(0, &["changed in place", "only from a new start of the supervisor on: pid_file"]);
     // Anything of the workers' is a restart, and so is no change at all.
     gin.configure(|text| text + "\n[app]\ncolour = \"red\"\n");

@@ -322,8 +322,13 @@ pub const SUPERVISOR: &[Key] = &[
         "{ after_restart = [\"/usr/local/bin/tell\"] }",
         "Commands around a restart. They know GIN_OUTCOME, GIN_REASON, GIN_GENERATION, GIN_RELEASE, GIN_PREVIOUS_GENERATION, GIN_ASKED_BY.",
     ),
-    unset("pid_file", Kind::Path, "\"/run/gin/shop/pid\"", "Default: in the runtime directory, as the sockets.")
-        .at(Applies::Start),
+    unset(
+        "pid_file",
+        Kind::Path,
+        "\"/run/gin/shop/pid\"",
+        "Default: in the runtime directory, as the sockets. Only root and the supervisor's user may be able to write to its directory.",
+    )
+    .at(Applies::Start),
     unset("control", Kind::Path, "\"/run/gin/shop/control.sock\"", "The socket that may act.").at(Applies::Start),
     unset("status", Kind::Path, "\"/run/gin/shop/status.sock\"", "The socket that may look.").at(Applies::Start),
     unset(

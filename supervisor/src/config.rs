@@ -27,6 +27,7 @@ use crate::error_text::without_code;
 use crate::machine::plan;
 use crate::os::identity::{Database, lookup};
 use crate::os::listener::ListenerSpec;
+use crate::os::pidfile;
 use listeners::read_listeners;
 pub use worker::{Hooks, Limits, OnMasterDeath, Probe, WorkerConfig};
 
@@ -209,6 +210,7 @@ impl Config {
         found.extend(wrong);
         let whole = file.as_ref().map_or("command line".to_owned(), |file| file.path.display().to_string());
         found.extend(check_instance(cli, &instance, &whole));
+        found.extend(check_pid_file(cli, &fixed, &entries, &whole));
         found.extend(check_identity(&worker, &entries, &whole));
         let mut worker = worker;
         if let Some(path) = &worker.env_file {
@@ -241,6 +243,17 @@ fn check_instance(cli: &Cli, instance: &str, file: &str) -> Option<Problem> {
     Some(match cli.instance {
         Some(_) => Problem { place: "--instance".to_owned(), text },
         None => Problem { place: file.to_owned(), text: format!("{text}; or say --instance NAME") },
+    })
+}
+
+/// A directory where nobody else can put a PID file, or the lock beside it.
+fn check_pid_file(cli: &Cli, fixed: &Fixed, entries: &[Entry], file: &str) -> Option<Problem> {
+    let error = pidfile::check(fixed.pid_file.as_deref()?).err()?;
+    Some(match cli.pid_file {
+        Some(_) => Problem { place: "--pid-file".to_owned(), text: error.to_string() },
+        None => {
+            Problem { place: place_of(entries, "pid_file").of(file), text: format!("supervisor.pid_file: {error}") }
+        }
     })
 }
 

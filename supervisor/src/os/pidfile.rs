@@ -3,15 +3,16 @@
 //! Locking a file that is renamed into place locks nothing, for the next one is another file. So the lock has a file of
 //! its own that is never renamed nor removed, and no worker inherits it.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use gin_shared::directory::{Directory, Doubt, Why};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
-use nix::unistd::Uid;
+use nix::fcntl::{Flock, FlockArg};
 
 use super::fault;
 
@@ -26,13 +27,14 @@ pub enum PidFileError {
         /// The lock.
         path: PathBuf,
     },
-    /// Anybody could plant a link there.
-    #[error("{} is not safe for a PID file: {why}; choose a directory that only its owner can write", path.display())]
+    /// Others could plant a file there, or write another PID.
+    #[error("{} is not safe for a PID file: {why}; choose a directory that root or this user owns and nobody else can write",
+        path.display())]
     Unsafe {
-        /// The directory.
+        /// The directory, or one above it.
         path: PathBuf,
         /// What is wrong with it.
-        why: String,
+        why: Why,
     },
     /// The system said no.
     #[error("cannot write {}: {error}", path.display())]
@@ -42,6 +44,34 @@ pub enum PidFileError {
         /// Why.
         error: io::Error,
     },
+}
+
+impl From<Doubt> for PidFileError {
+    fn from(Doubt { path, why }: Doubt) -> Self {
+        match why {
+            Why::Io(error) => Self::Io { path, error },
+            why => Self::Unsafe { path, why },
+        }
+    }
+}
+
+/// Looks whether a PID file could be written safely: nobody but root and this user may be able to put a file in its place, or a
+/// lock beside it. A worker's user is no exception: what the PID file names is killed by root's scripts. A directory that is not
+/// there yet is none's.
+///
+/// # Errors
+/// [`PidFileError::Unsafe`].
+pub fn check(path: &Path) -> Result<(), PidFileError> {
+    match directory(path) {
+        Err(error @ PidFileError::Unsafe { .. }) => Err(error),
+        Ok(_) | Err(PidFileError::Io { .. } | PidFileError::Running { .. }) => Ok(()),
+    }
+}
+
+/// The directory of a file, and the file's name.
+fn directory(path: &Path) -> Result<(Directory, OsString), PidFileError> {
+    let (directory, name) = Directory::of_file(path)?;
+    Ok((directory.ours()?, name))
 }
 
 /// A lock that ends with the process.
@@ -71,18 +101,10 @@ impl Lock {
     /// # Errors
     /// See [`PidFileError`].
     pub fn take(path: &Path, pid_file: &Path) -> Result<Self, PidFileError> {
-        check_directory(path)?;
+        let (directory, name) = directory(path)?;
         let failed = |error| PidFileError::Io { path: path.to_owned(), error };
-        let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
         fault::at("lock.open").map_err(|error| failed(error.into()))?;
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .custom_flags(flags)
-            .open(path)
-            .map_err(failed)?;
+        let file = directory.create(&name, 0o600).map_err(failed)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Self(lock)),
             Err((_, Errno::EAGAIN)) => {
@@ -101,6 +123,8 @@ pub struct PidFile {
     /// Kept open, so that its inode number cannot become another file's.
     file: File,
     lock: Lock,
+    /// Its directory and its name there, if the directory can be believed.
+    place: Option<(Directory, OsString)>,
 }
 
 impl PidFile {
@@ -109,35 +133,33 @@ impl PidFile {
     /// # Errors
     /// See [`PidFileError`].
     pub fn create(path: &Path) -> Result<Self, PidFileError> {
+        let (directory, name) = directory(path)?;
         let lock = Lock::take(&beside(path, "lock"), path)?;
         let failed = |error| PidFileError::Io { path: path.to_owned(), error };
-        let temporary = beside(path, "new");
+        let mut temporary = name.clone();
+        temporary.push(".new");
         // Left by a master that was killed between the two steps; we hold the lock, so it is nobody's.
-        let _ = fs::remove_file(&temporary);
+        let _ = directory.remove(&temporary);
         fault::at("pid.open").map_err(|error| failed(error.into()))?;
-        let mut file = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .mode(0o644)
-            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
-            .open(&temporary)
-            .map_err(failed)?;
-        let written = fault::at("pid.write").map_err(io::Error::from);
-        let written =
-            written.and_then(|()| writeln!(file, "{}", std::process::id())).and_then(|()| fs::rename(&temporary, path));
-        written.map_err(|error| {
-            let _ = fs::remove_file(&temporary);
+        let mut file = directory.create_new(&temporary, 0o644).map_err(failed)?;
+        write(&mut file).and_then(|()| directory.rename(&temporary, &name)).map_err(|error| {
+            let _ = directory.remove(&temporary);
             failed(error)
         })?;
-        Ok(Self { path: path.to_owned(), file, lock })
+        Ok(Self { path: path.to_owned(), file, lock, place: Some((directory, name)) })
     }
+}
+
+fn write(file: &mut File) -> io::Result<()> {
+    fault::at("pid.write")?;
+    writeln!(file, "{}", std::process::id())
 }
 
 impl PidFile {
     /// Goes on with one that the program before this one wrote.
     #[must_use]
     pub fn resume(path: &Path, file: OwnedFd, lock: Lock) -> Self {
-        Self { path: path.to_owned(), file: File::from(file), lock }
+        Self { path: path.to_owned(), file: File::from(file), lock, place: directory(path).ok() }
     }
 
     /// Where it is.
@@ -155,10 +177,12 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        if let (Ok(there), Ok(ours)) = (fs::symlink_metadata(&self.path), self.file.metadata())
+        let Some((directory, name)) = &self.place else { return };
+        let there = directory.look(name).and_then(|file| file.metadata());
+        if let (Ok(there), Ok(ours)) = (there, self.file.metadata())
             && (there.dev(), there.ino()) == (ours.dev(), ours.ino())
         {
-            let _ = fs::remove_file(&self.path);
+            let _ = directory.remove(name);
         }
     }
 }
@@ -174,23 +198,6 @@ fn beside(path: &Path, extension: &str) -> PathBuf {
     name.push(".");
     name.push(extension);
     PathBuf::from(name)
-}
-
-/// The directory must be root's or ours, and writable by nobody else (the sticky bit does: then links of others stay theirs).
-fn check_directory(file: &Path) -> Result<(), PidFileError> {
-    let path = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
-    let metadata = fs::metadata(&path).map_err(|error| PidFileError::Io { path: path.clone(), error })?;
-    let (owner, mode) = (metadata.uid(), metadata.mode());
-    let why = if !metadata.is_dir() {
-        "it is not a directory".to_owned()
-    } else if owner != 0 && owner != Uid::effective().as_raw() {
-        format!("it belongs to uid {owner}")
-    } else if mode & 0o022 != 0 && mode & 0o1000 == 0 {
-        format!("its mode is {:04o}", mode & 0o7777)
-    } else {
-        return Ok(());
-    };
-    Err(PidFileError::Unsafe { path, why })
 }
 
 #[cfg(test)]
@@ -235,7 +242,17 @@ mod tests {
     #[test]
     fn a_directory_that_others_can_write_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(PidFile::create(&dir.path().join("pid")), Err(PidFileError::Unsafe { .. })));
+        let path = dir.path().join("pid");
+        for mode in [0o777, 0o1777, 0o775] {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+            // A lock that somebody planted there is not even looked at.
+            let _planted = Flock::lock(File::create(beside(&path, "lock")).unwrap(), FlockArg::LockExclusive).unwrap();
+            assert!(matches!(PidFile::create(&path), Err(PidFileError::Unsafe { .. })));
+            assert!(matches!(check(&path), Err(PidFileError::Unsafe { .. })));
+        }
+        check(&dir.path().join("not there/pid")).unwrap_err();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        check(&path).unwrap();
+        check(&dir.path().join("not there/pid")).unwrap();
     }
 }
