@@ -4,6 +4,7 @@
 
 mod arrows;
 mod bounds;
+mod believed;
 mod chat;
 mod container;
 mod docs;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::{Buf, Bytes, BytesMut};
 use gin_shared::control::ErrorBody;
 use gin_shared::exit;
+use gin_shared::plain_text::{plain, plain_json};
 use gin_shared::status::Status;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -16,6 +17,7 @@ use tokio::net::UnixStream;
 
 use crate::failure::Failure;
 use crate::instance::Instance;
+use crate::socket::Socket;
 
 /// The largest answer that is not a stream, in bytes.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
@@ -67,7 +69,7 @@ impl Client {
     /// See [`Failure`].
     pub async fn text(&self, path: &str) -> Result<String, Failure> {
         let body = read(self.stream(path).await?).await?;
-        Ok(String::from_utf8_lossy(&body).into_owned())
+        Ok(plain(&String::from_utf8_lossy(&body)).into_owned())
     }
 
     /// Acts.
@@ -107,7 +109,7 @@ impl Client {
 }
 
 async fn connect(path: &Path) -> Result<UnixStream, Failure> {
-    UnixStream::connect(path).await.map_err(|error| Failure::connect(path, &error))
+    Socket::open(path)?.connect().await
 }
 
 /// Asks, and has the head of the answer.
@@ -140,7 +142,7 @@ async fn converse(stream: UnixStream, method: Method, path: &str, body: Bytes) -
     }
     let status = response.status();
     let body = read(response).await?;
-    let refusal: ErrorBody = serde_json::from_slice(&body).unwrap_or_else(|_| ErrorBody {
+    let refusal: ErrorBody = plainly(&body).unwrap_or_else(|_| ErrorBody {
         error: format!("the supervisor answered {status}"),
         exit: if status == StatusCode::NOT_FOUND { exit::USAGE } else { exit::FAILED },
     });
@@ -154,8 +156,15 @@ async fn read(response: Response<Incoming>) -> Result<Bytes, Failure> {
 
 async fn parse<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, Failure> {
     let body = read(response).await?;
-    serde_json::from_slice(&body)
-        .map_err(|e| Failure::new(exit::FAILED, format!("the supervisor speaks another version: {e}")))
+    plainly(&body).map_err(|e| Failure::new(exit::FAILED, format!("the supervisor speaks another version: {e}")))
+}
+
+/// Reads JSON of the supervisor: what it says is another user's word, and moves no cursor here.
+///
+/// # Errors
+/// If it is no JSON, or says something else.
+pub fn plainly<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_value(plain_json(serde_json::from_slice(json)?))
 }
 
 /// A stream's lines, as they come.
@@ -178,7 +187,7 @@ impl Lines {
             if let Some(at) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(at);
                 self.buffer.advance(1);
-                return Some(String::from_utf8_lossy(&line).into_owned());
+                return Some(plain(&String::from_utf8_lossy(&line)).into_owned());
             }
             let frame = self.body.frame().await?.ok()?;
             if let Ok(data) = frame.into_data() {

@@ -1,12 +1,14 @@
 //! Where an instance's sockets are.
 
-use std::os::unix::net::UnixStream;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use gin_shared::directory::{Directory, Doubt, Why};
 use gin_shared::exit;
-use gin_shared::runtime_dir::{CONTROL, STATUS, Surroundings};
+use gin_shared::runtime_dir::{CONTROL, STATUS, Surroundings, is_instance_name};
 
 use crate::failure::Failure;
+use crate::socket::Socket;
 
 /// An instance that has left its mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +23,7 @@ pub struct Instance {
 
 impl Instance {
     fn at(directory: &Path) -> Option<Self> {
-        let name = directory.file_name()?.to_string_lossy().into_owned();
+        let name = directory.file_name().and_then(OsStr::to_str)?.to_owned();
         let (control, status) = (directory.join(CONTROL), directory.join(STATUS));
         (answers(&control) || answers(&status)).then_some(Self { name, control, status })
     }
@@ -38,18 +40,49 @@ impl Instance {
 
 /// True if somebody listens there; one who would not listen to us is somebody, too.
 fn answers(socket: &Path) -> bool {
-    match UnixStream::connect(socket) {
-        Ok(_) => true,
-        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    match Socket::open(socket) {
+        Ok(socket) => socket.answers(),
+        Err(failure) => failure.exit == exit::REFUSED,
+    }
+}
+
+/// The instances' directories that can be seen from here, and why others are passed over.
+#[must_use]
+pub fn directories() -> (Vec<Directory>, Vec<Doubt>) {
+    let (mut believed, mut doubts) = (Vec::new(), Vec::new());
+    for parent in Surroundings::from_env().parents() {
+        match Directory::open(&parent) {
+            Ok(parent) => inside(&parent, &mut believed, &mut doubts),
+            Err(doubt) => doubts.push(doubt),
+        }
+    }
+    // What is not there, or is nothing of ours, needs no word.
+    doubts.retain(|doubt| matches!(doubt.why, Why::Link | Why::Owner(_) | Why::Mode(_)));
+    (believed, doubts)
+}
+
+fn inside(parent: &Directory, believed: &mut Vec<Directory>, doubts: &mut Vec<Doubt>) {
+    let mut names = parent.names().unwrap_or_default();
+    names.sort();
+    for name in names.iter().filter(|name| name.to_str().is_some_and(is_instance_name)) {
+        match Directory::open(&parent.path().join(name)) {
+            Ok(directory) => believed.push(directory),
+            Err(doubt) => doubts.push(doubt),
+        }
     }
 }
 
 /// All that can be seen from here.
 #[must_use]
 pub fn all() -> Vec<Instance> {
-    let parents = Surroundings::from_env().parents();
-    let directories = parents.iter().filter_map(|parent| std::fs::read_dir(parent).ok()).flatten().flatten();
-    let mut instances: Vec<Instance> = directories.filter_map(|entry| Instance::at(&entry.path())).collect();
+    of(&directories().0)
+}
+
+/// Those of these directories that answer.
+#[must_use]
+pub fn of(directories: &[Directory]) -> Vec<Instance> {
+    let mut instances: Vec<Instance> =
+        directories.iter().filter_map(|directory| Instance::at(directory.path())).collect();
     instances.sort_by(|a, b| a.name.cmp(&b.name));
     instances
 }
@@ -62,28 +95,23 @@ pub fn find(socket: Option<&Path>, name: Option<&str>) -> Result<Instance, Failu
     if let Some(socket) = socket {
         return Ok(Instance::from_socket(socket));
     }
-    let mut found = all();
+    let (directories, doubts) = directories();
+    let mut found = of(&directories);
+    let none = |place: &dyn Fn(PathBuf) -> PathBuf, who: &str, advice: &str| {
+        let places = Surroundings::from_env().parents().into_iter();
+        let places: Vec<String> = places.map(|parent| place(parent).display().to_string()).collect();
+        let passed_over: String = doubts.iter().map(|doubt| format!("; passed over: {doubt}")).collect();
+        let text = format!("no supervisor {who}there (looked in {}){advice}{passed_over}", places.join(", "));
+        Failure::new(exit::NO_SUPERVISOR, text)
+    };
     if let Some(name) = name {
         let meant = found.iter().position(|instance| instance.name == name);
-        return meant.map(|at| found.swap_remove(at)).ok_or_else(|| {
-            let parents = Surroundings::from_env().parents();
-            let places: Vec<String> = parents.iter().map(|p| p.join(name).display().to_string()).collect();
-            Failure::new(
-                exit::NO_SUPERVISOR,
-                format!("no supervisor \"{name}\" there (looked in {})", places.join(", ")),
-            )
-        });
+        let missing = || none(&|parent: PathBuf| parent.join(name), &format!("\"{name}\" "), "");
+        return meant.map(|at| found.swap_remove(at)).ok_or_else(missing);
     }
     match found.len() {
         1 => Ok(found.swap_remove(0)),
-        0 => {
-            let parents = Surroundings::from_env().parents();
-            let places: Vec<String> = parents.iter().map(|p| p.display().to_string()).collect();
-            Err(Failure::new(
-                exit::NO_SUPERVISOR,
-                format!("no supervisor there (looked in {}); name its socket with -s", places.join(", ")),
-            ))
-        }
+        0 => Err(none(&|parent: PathBuf| parent, "", "; name its socket with -s")),
         _ => {
             let names: Vec<String> = found.into_iter().map(|instance| instance.name).collect();
             Err(Failure::new(exit::USAGE, format!("several instances: say which, {}", names.join(" or "))))

@@ -1,19 +1,26 @@
 //! The workers that a dead supervisor has left, known by its state file.
+//!
+//! Nothing is read, signalled or removed by the word of somebody who could not have done it: see [`gin_shared::directory`] for
+//! the directories, and [`open_state`] for the state.
 
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use gin_shared::directory::Directory;
 use gin_shared::exit;
 use gin_shared::listen::Address;
+use gin_shared::plain_text::plain;
 use gin_shared::process::{self, Pidfd, ProcessId, Signal};
-use gin_shared::runtime_dir::{CONTROL, PID_FILE, STATUS, STOPPING, Surroundings};
+use gin_shared::runtime_dir::{CONTROL, PID_FILE, STATUS, STOPPING};
 use gin_shared::state::{self, Left, LeftState, LeftWorker, boot_id};
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::failure::Failure;
 
@@ -21,11 +28,13 @@ use crate::failure::Failure;
 const MARGIN: Duration = Duration::from_secs(5);
 /// Time for a killed process to die.
 const DEATH: Duration = Duration::from_secs(5);
+/// Longer than any PID, in bytes.
+const PID_MAX: u64 = 32;
 
 /// Workers without a supervisor.
 #[derive(Debug)]
 pub struct Orphaned {
-    directory: PathBuf,
+    directory: Directory,
     /// Whose word the state is: of another user than root it counts for that user's processes and files alone.
     owner: u32,
     state: LeftState,
@@ -41,7 +50,8 @@ pub fn find(socket: Option<&Path>, name: Option<&str>) -> Option<Orphaned> {
             let paths = &one.state.paths;
             [&paths.control, &paths.status].into_iter().flatten().any(|path| path == socket)
         };
-        return look(socket.parent()?).or_else(|| all().into_iter().find(has));
+        let beside = Directory::of_file(socket).ok().and_then(|(directory, _)| look(directory));
+        return beside.or_else(|| all().into_iter().find(has));
     }
     let mut found: Vec<Orphaned> =
         all().into_iter().filter(|one| name.is_none_or(|name| one.state.instance == name)).collect();
@@ -51,42 +61,40 @@ pub fn find(socket: Option<&Path>, name: Option<&str>) -> Option<Orphaned> {
 /// All that can be seen from here.
 #[must_use]
 pub fn all() -> Vec<Orphaned> {
-    let parents = Surroundings::from_env().parents();
-    let directories = parents.iter().filter_map(|parent| std::fs::read_dir(parent).ok()).flatten().flatten();
-    directories.filter_map(|entry| look(&entry.path())).collect()
+    crate::instance::directories().0.into_iter().filter_map(look).collect()
 }
 
 /// Remembers for [`Orphaned::was_to_stop`] that a service manager stops the instance.
 pub fn mark_stopping(socket: Option<&Path>, name: Option<&str>) {
     let directory = match (socket, name) {
-        (Some(socket), _) => socket.parent().map(Path::to_owned),
-        (None, name) => crate::instance::find(None, name).ok().and_then(|one| one.status.parent().map(Path::to_owned)),
+        (Some(socket), _) => Directory::of_file(socket).ok(),
+        (None, name) => {
+            crate::instance::find(None, name).ok().and_then(|instance| Directory::of_file(&instance.status).ok())
+        }
     };
     // Without it a stop that takes too long leaves workers to gin-ctl stop.
-    let _ = directory.map(|directory| File::create(directory.join(STOPPING)));
+    let _ = directory.map(|(directory, _)| directory.create(OsStr::new(STOPPING), 0o644));
 }
 
-fn look(directory: &Path) -> Option<Orphaned> {
-    let (file, owner) = open_state(directory)?;
+fn look(directory: Directory) -> Option<Orphaned> {
+    let (file, owner) = open_state(&directory)?;
     let left: Left = serde_json::from_slice(&state::read(&file).ok()??.bytes).ok()?;
-    let state = left.state;
+    let state = LeftState { instance: plain(&left.state.instance).into_owned(), ..left.state };
     if left.boot_id != boot_id() || ProcessId::of(state.master.pid) == Some(state.master) {
         return None;
     }
     let open = |worker: &LeftWorker| Some((worker.clone(), open(worker.process, owner)?));
     let alive: Vec<(LeftWorker, Pidfd)> = state.workers.iter().filter_map(open).collect();
-    (!alive.is_empty()).then(|| Orphaned { directory: directory.to_owned(), owner, state, alive })
+    (!alive.is_empty()).then_some(Orphaned { directory, owner, state, alive })
 }
 
-/// The state, and whose it is: a file of the directory's owner or root's, that nobody else can have written.
-fn open_state(directory: &Path) -> Option<(File, u32)> {
-    let there = std::fs::symlink_metadata(directory).ok()?;
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).bits();
-    let file = File::options().read(true).custom_flags(flags).open(directory.join(state::FILE)).ok()?;
+/// The state, and whose it is: root's, ours, or that of the user whom root has given the directory to; and nobody else can
+/// have written it.
+fn open_state(directory: &Directory) -> Option<(File, u32)> {
+    let file = directory.read(OsStr::new(state::FILE)).ok()?;
     let metadata = file.metadata().ok()?;
-    let owner = metadata.uid();
-    let directory_is_safe = there.is_dir() && there.mode() & 0o022 == 0 && [0, owner].contains(&there.uid());
-    (directory_is_safe && metadata.is_file() && metadata.mode() & 0o077 == 0).then_some((file, owner))
+    let is_believed = metadata.is_file() && metadata.mode() & 0o077 == 0 && directory.believes(metadata.uid());
+    is_believed.then(|| (file, metadata.uid()))
 }
 
 /// Opens a process of a state, unless it is gone, or the state's owner cannot speak of it.
@@ -115,7 +123,7 @@ impl Orphaned {
     /// True if its service manager had begun to stop it.
     #[must_use]
     pub fn was_to_stop(&self) -> bool {
-        self.directory.join(STOPPING).exists()
+        self.directory.look(OsStr::new(STOPPING)).is_ok()
     }
 
     /// In a sentence.
@@ -155,9 +163,10 @@ impl Orphaned {
     /// If a supervisor is starting, or one cannot be ended.
     pub fn stop(&self, fast: bool) -> Result<usize, Failure> {
         // With the lock held no supervisor can adopt them meanwhile.
-        let lock = self.directory.join("instance.lock");
-        let file = File::options().write(true).open(&lock);
-        let file = file.map_err(|error| Failure::new(exit::REFUSED, format!("{}: {error}", lock.display())))?;
+        let lock = "instance.lock";
+        let path = self.directory.path().join(lock);
+        let file = self.directory.write(OsStr::new(lock));
+        let file = file.map_err(|error| Failure::new(exit::REFUSED, format!("{}: {error}", path.display())))?;
         let _lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
             .map_err(|_| Failure::new(exit::BUSY, "a supervisor is starting, and adopts them; try again".to_owned()))?;
         // To many a server a second signal means that it is to hurry.
@@ -196,7 +205,7 @@ impl Orphaned {
 
     /// Kills the processes that workers have left, known by the notify socket in their environment.
     fn end_strays(&self) {
-        let mark = [b"NOTIFY_SOCKET=", self.directory.as_os_str().as_bytes(), b"/"].concat();
+        let mark = [b"NOTIFY_SOCKET=", self.directory.path().as_os_str().as_bytes(), b"/"].concat();
         let is_notify = |rest: &[u8]| rest.ends_with(b".notify") && !rest.contains(&b'/');
         let is_marked = |entry: &Vec<u8>| entry.strip_prefix(mark.as_slice()).is_some_and(is_notify);
         let is_stray = |pid: i32| process::environment(pid).iter().any(is_marked) && is_of(pid, self.owner);
@@ -218,33 +227,52 @@ impl Orphaned {
                 || name.starts_with("generation-")
                 || [".notify", ".channel", ".private"].iter().any(|end| name.ends_with(end))
         };
-        for entry in std::fs::read_dir(&self.directory).into_iter().flatten().flatten() {
-            if entry.file_name().to_str().is_some_and(ours) {
-                let _ = std::fs::remove_file(entry.path());
+        for name in self.directory.names().unwrap_or_default() {
+            if name.to_str().is_some_and(ours) {
+                let _ = self.directory.remove(&name);
             }
         }
         let paths = &self.state.paths;
-        let pid_file = paths.pid_file.clone().unwrap_or_else(|| self.directory.join(PID_FILE));
-        let pid = std::fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse().ok());
-        if pid == Some(self.state.master.pid) && self.may_remove(&pid_file, |_| true) {
-            let _ = std::fs::remove_file(pid_file);
+        let pid_file = paths.pid_file.clone().unwrap_or_else(|| self.directory.path().join(PID_FILE));
+        if let Ok((directory, name)) = Directory::of_file(&pid_file)
+            && pid_in(&directory, &name) == Some(self.state.master.pid)
+        {
+            self.remove(&directory, &name, |_, _| true);
         }
         for path in [&paths.control, &paths.status].into_iter().flatten() {
-            let dead = UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
-            if dead && self.may_remove(path, |file| file.file_type().is_socket()) {
-                let _ = std::fs::remove_file(path);
+            if let Ok((directory, name)) = Directory::of_file(path) {
+                self.remove(&directory, &name, |file, metadata| metadata.file_type().is_socket() && is_dead(file));
             }
         }
         for socket in &self.state.sockets {
             if let (Address::Unix(path), Some(id)) = (&socket.address, socket.file)
-                && self.may_remove(path, |file| file.file_type().is_socket() && (file.dev(), file.ino()) == id)
+                && let Ok((directory, name)) = Directory::of_file_in_shared(path)
             {
-                let _ = std::fs::remove_file(path);
+                let is_it = |_: &File, file: &Metadata| file.file_type().is_socket() && (file.dev(), file.ino()) == id;
+                self.remove(&directory, &name, is_it);
             }
         }
     }
 
-    fn may_remove(&self, path: &Path, is_it: impl Fn(&Metadata) -> bool) -> bool {
-        std::fs::symlink_metadata(path).is_ok_and(|file| is_it(&file) && (self.owner == 0 || file.uid() == self.owner))
+    /// Removes a file that the state names, if it is the one that is meant, and one that the state's owner can speak of.
+    fn remove(&self, directory: &Directory, name: &OsStr, is_it: impl Fn(&File, &Metadata) -> bool) {
+        let Ok(file) = directory.look(name) else { return };
+        let Ok(metadata) = file.metadata() else { return };
+        if is_it(&file, &metadata) && (self.owner == 0 || metadata.uid() == self.owner) {
+            let _ = directory.remove(name);
+        }
     }
+}
+
+/// The PID in a file.
+fn pid_in(directory: &Directory, name: &OsStr) -> Option<i32> {
+    let mut text = String::new();
+    directory.read(name).ok()?.take(PID_MAX).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// True if nobody listens at a socket.
+fn is_dead(socket: &File) -> bool {
+    let connected = UnixStream::connect(format!("/proc/self/fd/{}", socket.as_raw_fd()));
+    connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }

@@ -8,6 +8,7 @@ mod instance;
 mod left;
 mod output;
 mod render;
+mod socket;
 
 use std::process::ExitCode;
 

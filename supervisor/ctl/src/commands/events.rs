@@ -4,7 +4,7 @@ use gin_shared::control::EventLine;
 use gin_shared::exit;
 use gin_shared::status::Status;
 
-use crate::client::{Client, Lines};
+use crate::client::{Client, Lines, plainly};
 use crate::failure::Failure;
 use crate::render::{DIM, PLAIN, time};
 
@@ -25,7 +25,7 @@ pub(super) async fn follow(client: &Client, json: bool) -> Result<u8, Failure> {
             continue;
         };
         let Some(data) = line.strip_prefix("data: ") else { continue };
-        match serde_json::from_str::<EventLine>(data) {
+        match plainly::<EventLine>(data.as_bytes()) {
             Ok(event) if !json => print(&event),
             _ => crate::say!("{data}"),
         }

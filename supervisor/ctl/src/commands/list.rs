@@ -8,14 +8,18 @@ use gin_shared::status::Status;
 use super::print_json;
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::instance::{Instance, all};
+use crate::instance::{Instance, directories, of};
 use crate::left;
 use crate::render::{print_table, table};
 
 /// All instances that answer, or the one of `socket`; those that cannot be asked are named, too.
 pub(super) async fn list(socket: Option<&Path>, json: bool) -> Result<u8, Failure> {
     let (mut found, mut rows) = (Vec::new(), table(&["NAME", "STATE", "MASTER", "GEN", "WORKERS", "LISTENING"]));
-    let instances = socket.map_or_else(all, |socket| vec![Instance::from_socket(socket)]);
+    let (directories, doubts) = if socket.is_none() { directories() } else { Default::default() };
+    for doubt in &doubts {
+        crate::complain!("passed over: {doubt}");
+    }
+    let instances = socket.map_or_else(|| of(&directories), |socket| vec![Instance::from_socket(socket)]);
     for instance in instances {
         match Client::new(&instance).get::<Status>("/v1/status").await {
             Ok(status) => {

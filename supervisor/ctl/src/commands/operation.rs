@@ -9,7 +9,7 @@ use gin_shared::status::{Drained, Role, Status};
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::client::{Client, Lines};
+use crate::client::{Client, Lines, plainly};
 use crate::failure::Failure;
 use crate::instance::{Instance, find};
 use crate::render::progress::Progress;
@@ -136,7 +136,7 @@ impl Operation {
     }
 
     fn step(&mut self, line: &str) -> Result<Option<u8>, Failure> {
-        let step: Step = serde_json::from_str(line)
+        let step: Step = plainly(line.as_bytes())
             .map_err(|e| Failure::new(exit::FAILED, format!("the supervisor speaks another version: {e}")))?;
         self.progress.step(&step, line);
         Ok(match step {

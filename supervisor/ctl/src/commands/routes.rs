@@ -20,7 +20,7 @@ pub(super) async fn show(client: &Client, json: bool, tree: bool) -> Result<u8, 
     let path = format!("/v1/workers/{}/{}/routes", generation.generation, worker.slot);
     if tree {
         let text = client.text(&format!("{path}?tree")).await.map_err(silent)?;
-        crate::show!("{}", plain(&text, &['\n']));
+        crate::show!("{text}");
         return Ok(exit::DONE);
     }
     let routes: Value = client.get(&path).await.map_err(silent)?;
@@ -28,24 +28,21 @@ pub(super) async fn show(client: &Client, json: bool, tree: bool) -> Result<u8, 
         print_json(&routes);
         return Ok(exit::DONE);
     }
-    let text = |record: &Value, key: &str| plain(record[key].as_str().unwrap_or_default(), &[]);
+    // A row of the table is a line.
+    let one_line = |text: &str| text.replace(['\n', '\t'], " ");
+    let text = |record: &Value, key: &str| one_line(record[key].as_str().unwrap_or_default());
     let mut all: Vec<&Value> = routes["routes"].as_object().into_iter().flatten().map(|(_, record)| record).collect();
     all.sort_by_key(|record| (text(record, "path"), text(record, "method")));
     let mut rows = table(&["METHOD", "PATH", "HANDLER", "TAGS", "DESCRIPTION"]);
     for record in all {
         let tags =
-            record["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+            record["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).map(one_line).collect::<Vec<_>>();
         let [method, path, handler, description] =
             ["method", "path", "handler", "description"].map(|key| text(record, key));
-        rows.add_row([method, path, handler, tags, description]);
+        rows.add_row([method, path, handler, tags.join(" "), description]);
     }
     crate::say!("{rows}");
     Ok(exit::DONE)
-}
-
-/// What a worker says is not to move a terminal's cursor.
-fn plain(text: &str, allowed: &[char]) -> String {
-    text.chars().map(|c| if c.is_control() && !allowed.contains(&c) { ' ' } else { c }).collect()
 }
 
 /// A worker that has no such endpoint, or another one there, is not of ours.

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use gin_shared::plain_text::is_plain;
 use gin_shared::process::Pidfd;
 
 /// How long the journal may take to answer.
@@ -21,7 +22,7 @@ pub fn last_lines(pid: Option<i32>) -> Vec<String> {
     // What was written last may not be filed yet.
     let _ = output(&["--sync"]);
     let found = output(&["--quiet", "--boot", "--output=cat", "--lines", LINES, &format!("_PID={pid}")]);
-    let printable = |line: &str| line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(240).collect();
+    let printable = |line: &str| line.chars().map(|c| if is_plain(c) { c } else { ' ' }).take(240).collect();
     found.unwrap_or_default().lines().filter(|line| !line.trim().is_empty()).map(printable).collect()
 }
 

@@ -1,0 +1,319 @@
+//! Nobody else's directory, socket, state or text is believed by gin-ctl, nor by a supervisor that starts.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use gin_shared::process::ProcessId;
+use gin_shared::state::{Slot, write};
+use harness::{Ctl, binary};
+use serde_json::json;
+
+/// Anybody else.
+const NOBODY: u32 = 65534;
+
+fn directory(path: &Path, mode: u32, owner: u32) {
+    std::fs::create_dir_all(path).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    chown(path, Some(owner), None).unwrap();
+}
+
+fn temporary() -> tempfile::TempDir {
+    assert!(nix::unistd::Uid::effective().is_root(), "only root can give files to another user");
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    directory(dir.path(), 0o755, 0);
+    dir
+}
+
+fn as_user(uid: u32, program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".to_owned(), "--".to_owned()]);
+    command.arg(binary(program)).args(args).stdin(Stdio::null());
+    for name in ["XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY", "NOTIFY_SOCKET"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+/// A directory at a fixed place, removed at the end.
+struct Planted(PathBuf);
+
+impl Planted {
+    fn at(path: String, owner: u32) -> Self {
+        let planted = Self(PathBuf::from(path));
+        let _ = std::fs::remove_dir_all(&planted.0);
+        directory(&planted.0, 0o755, owner);
+        planted
+    }
+}
+
+impl Drop for Planted {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn heard_nothing(listener: &UnixListener) {
+    listener.set_nonblocking(true).unwrap();
+    let heard = listener.accept();
+    assert!(heard.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "{heard:?}");
+}
+
+#[test]
+fn a_directory_that_somebody_made_first_is_passed_over_and_its_socket_is_not_asked() {
+    const USER: u32 = 54_321;
+    let _dir = temporary();
+    let planted = Planted::at(format!("/tmp/gin-{USER}"), NOBODY);
+    directory(&planted.0.join("planted"), 0o755, NOBODY);
+    let listener = UnixListener::bind(planted.0.join("planted/control.sock")).unwrap();
+    std::fs::set_permissions(planted.0.join("planted/control.sock"), std::fs::Permissions::from_mode(0o666)).unwrap();
+    for args in [&["restart", "planted"][..], &["status"], &["stop", "planted"]] {
+        let output = as_user(USER, "gin-ctl", args).output().unwrap();
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(3), "{args:?}: {said}");
+        assert!(said.contains(&format!("/tmp/gin-{USER} is not safe: it belongs to uid {NOBODY}")), "{said}");
+    }
+    let list = as_user(USER, "gin-ctl", &["list"]).output().unwrap();
+    let said = text(&list);
+    assert!(list.status.success() && said.contains("passed over: /tmp/gin-54321 is not safe"), "{said}");
+    assert!(!said.contains("planted"), "{said}");
+    heard_nothing(&listener);
+}
+
+#[test]
+fn a_supervisor_takes_another_place_than_one_that_somebody_made_first() {
+    const USER: u32 = 54_322;
+    let dir = temporary();
+    let planted = Planted::at(format!("/tmp/gin-{USER}"), NOBODY);
+    let _other = Planted::at(format!("/dev/shm/gin-{USER}"), USER);
+    let notify = dir.path().join("notify");
+    let told = harness::Notifications::listen(&notify);
+    chown(&notify, Some(USER), None).unwrap();
+    let server = binary("gin-server");
+    let args = ["--instance", "shop", "--listen", "127.0.0.1:0", "--", server.to_str().unwrap()];
+    let mut child = as_user(USER, "gin-supervisor", &args).env("NOTIFY_SOCKET", &notify).spawn().unwrap();
+    let ready = told.ready(0, &child);
+    assert!(ready.is_ok(), "{ready:?}");
+    assert_eq!(std::fs::read_dir(&planted.0).unwrap().count(), 0, "nothing was put there");
+    let stop = as_user(USER, "gin-ctl", &["stop", "shop"]).output().unwrap();
+    assert!(stop.status.success(), "{}", text(&stop));
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn root_looks_for_no_instance_in_tmp() {
+    let output = Command::new(binary("gin-ctl")).args(["status", "no-such-instance"]).output().unwrap();
+    let said = text(&output);
+    assert!(output.status.code() == Some(3) && said.contains("/run/gin/no-such-instance"), "{said}");
+    assert!(!said.contains("/tmp/"), "{said}");
+}
+
+#[test]
+fn a_socket_below_a_directory_that_others_can_change_is_not_asked() {
+    let dir = temporary();
+    let (theirs, open) = (dir.path().join("theirs"), dir.path().join("open"));
+    directory(&theirs.join("shop"), 0o755, NOBODY);
+    directory(&theirs, 0o755, NOBODY);
+    directory(&open, 0o777, 0);
+    for place in [theirs.join("shop"), open] {
+        let socket = place.join("control.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        Ctl::run(&socket, &["restart"]).assert(5, &["is not safe", "so it is not asked"]);
+        heard_nothing(&listener);
+    }
+    // A link to a socket that would be believed is not that socket.
+    let real = dir.path().join("real.sock");
+    let listener = UnixListener::bind(&real).unwrap();
+    let link = dir.path().join("link.sock");
+    symlink(&real, &link).unwrap();
+    Ctl::run(&link, &["restart"]).assert(3, &[]);
+    heard_nothing(&listener);
+}
+
+#[test]
+fn a_process_of_another_user_that_listens_is_told_nothing() {
+    let dir = temporary();
+    let (run, socket) = (dir.path().join("run"), dir.path().join("run/control.sock"));
+    directory(&run, 0o755, NOBODY);
+    let program = format!(
+        "import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.bind({:?})\ns.listen()\nprint('listens', flush=True)\n\
+         print(len(s.accept()[0].recv(99)))",
+        socket.display().to_string()
+    );
+    let mut stranger = Command::new("setpriv")
+        .args([format!("--reuid={NOBODY}").as_str(), "--clear-groups", "--", "/usr/bin/python3", "-c", &program])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = stranger.stdout.take().unwrap();
+    let mut line = [0; 8];
+    said.read_exact(&mut line).unwrap();
+    // The directory is root's again, as if they had been let in for a moment.
+    chown(&run, Some(0), None).unwrap();
+    Ctl::run(&socket, &["restart"]).assert(5, &[&format!("a process of uid {NOBODY} listens there")]);
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "0\n", "it was told something");
+    assert!(stranger.wait().unwrap().success());
+}
+
+#[test]
+fn a_socket_of_the_user_whom_root_has_given_the_directory_to_is_asked() {
+    const USER: u32 = 54_323;
+    let dir = temporary();
+    // As RuntimeDirectory= with User= makes it.
+    let run = dir.path().join("run");
+    directory(&run, 0o755, USER);
+    let notify = dir.path().join("notify");
+    let told = harness::Notifications::listen(&notify);
+    chown(&notify, Some(USER), None).unwrap();
+    let server = binary("gin-server");
+    let args = ["--listen", "127.0.0.1:0", "--", server.to_str().unwrap()];
+    let mut command = as_user(USER, "gin-supervisor", &args);
+    let mut child = command.env("RUNTIME_DIRECTORY", &run).env("NOTIFY_SOCKET", &notify).spawn().unwrap();
+    let ready = told.ready(0, &child);
+    assert!(ready.is_ok(), "{ready:?}");
+    let socket = run.join("control.sock");
+    Ctl::run(&socket, &["status"]).assert(0, &["serving"]);
+    Ctl::run(&socket, &["stop"]).assert(0, &["stopped"]);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn what_a_supervisor_says_moves_no_cursor() {
+    let dir = temporary();
+    let socket = dir.path().join("control.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let said = "\u{1b}[2J\u{9b}31m\u{202e}evil\u{7}";
+    let answers = [
+        json!({ "error": said, "exit": 5 }).to_string(),
+        // As raw bytes in what is no JSON at all.
+        format!("{said} is no JSON"),
+    ];
+    let server = std::thread::spawn(move || {
+        for answer in answers {
+            let mut stream = listener.accept().unwrap().0;
+            let mut seen = Vec::new();
+            while !seen.ends_with(b"}") {
+                let mut some = [0; 512];
+                let count = stream.read(&mut some).unwrap();
+                assert!(count > 0, "{}", String::from_utf8_lossy(&seen));
+                seen.extend_from_slice(&some[..count]);
+            }
+            let head =
+                format!("HTTP/1.1 409 Conflict\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
+            stream.write_all((head + &answer).as_bytes()).unwrap();
+        }
+    });
+    for words in ["evil", "409"] {
+        let ctl = Ctl::run(&socket, &["restart"]);
+        let all = format!("{}{}", ctl.out, ctl.err);
+        assert!(all.contains(words), "{all:?}");
+        let spoils = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!all.contains(spoils), "{all:?}");
+    }
+    server.join().unwrap();
+}
+
+/// A state in `run` that names this process as a worker.
+fn leave(run: &Path, process: ProcessId, owner: u32) {
+    let state = json!({ "version": 1, "boot_id": gin_shared::state::boot_id(), "state": {
+        "instance": "shop", "master": { "pid": 1, "started": 1 }, "paths": {},
+        "workers": [{ "id": { "generation": 1, "slot": 0, "attempt": 0 }, "process": process, "stop_signal": 15 }],
+    } });
+    let file = std::fs::File::create(run.join("state")).unwrap();
+    write(&file, &Slot { sequence: 1, bytes: serde_json::to_vec(&state).unwrap() }).unwrap();
+    std::fs::set_permissions(run.join("state"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    chown(run.join("state"), Some(owner), None).unwrap();
+    std::fs::write(run.join("instance.lock"), "").unwrap();
+}
+
+#[test]
+fn a_state_of_somebody_else_has_not_even_their_own_process_ended_by_root() {
+    let dir = temporary();
+    let run = dir.path().join("run");
+    directory(&run, 0o755, 0);
+    let mut sleep = Command::new("setpriv");
+    sleep.args([format!("--reuid={NOBODY}").as_str(), "--clear-groups", "--", "sleep", "600"]).stdin(Stdio::null());
+    let mut theirs = sleep.spawn().unwrap();
+    let pid = i32::try_from(theirs.id()).unwrap();
+    let user = || gin_shared::process::user(pid);
+    harness::eventually("setpriv has changed its user", user, |uid| *uid == Some(NOBODY));
+    leave(&run, ProcessId::of(pid).unwrap(), NOBODY);
+    let stop = || Ctl::run(&run.join("control.sock"), &["stop"]);
+    stop().assert(3, &["no supervisor there"]);
+    assert!(theirs.try_wait().unwrap().is_none());
+    // Nor is one that they have put into a directory of theirs inside of one that they can write.
+    let inner = dir.path().join("theirs/run");
+    directory(&inner, 0o755, 0);
+    directory(&dir.path().join("theirs"), 0o755, NOBODY);
+    leave(&inner, ProcessId::of(pid).unwrap(), 0);
+    assert_ne!(Ctl::run(&inner.join("control.sock"), &["stop"]).code, 0);
+    assert!(theirs.try_wait().unwrap().is_none());
+    theirs.kill().unwrap();
+    let _ = theirs.wait();
+}
+
+#[test]
+fn a_link_in_the_place_of_a_lock_is_not_followed_and_what_is_removed_is_the_link() {
+    let dir = temporary();
+    let (run, precious) = (dir.path().join("run"), dir.path().join("precious"));
+    directory(&run, 0o755, 0);
+    std::fs::write(&precious, "x").unwrap();
+    let mut worker = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
+    leave(&run, ProcessId::of(i32::try_from(worker.id()).unwrap()).unwrap(), 0);
+    std::fs::remove_file(run.join("instance.lock")).unwrap();
+    symlink(&precious, run.join("instance.lock")).unwrap();
+    let stop = || Ctl::run(&run.join("control.sock"), &["stop", "--fast"]);
+    stop().assert(5, &["instance.lock"]);
+    assert!(worker.try_wait().unwrap().is_none());
+    std::fs::remove_file(run.join("instance.lock")).unwrap();
+    std::fs::write(run.join("instance.lock"), "").unwrap();
+    symlink(&precious, run.join("generation-1.toml")).unwrap();
+    // A child of ours is a zombie until it is waited for, and has ended all the same.
+    stop().assert(0, &["stopped"]);
+    let _ = worker.wait();
+    let left: Vec<_> = std::fs::read_dir(&run).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["instance.lock"]);
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "x");
+}
+
+#[test]
+fn a_pid_file_where_others_could_put_one_is_an_error_at_a_check_and_at_a_start() {
+    let dir = temporary();
+    let (run, file) = (dir.path().join("run"), dir.path().join("shop.toml"));
+    directory(&run, 0o755, 0);
+    let (open, theirs, ours) = (dir.path().join("open"), dir.path().join("theirs"), dir.path().join("ours"));
+    directory(&open, 0o1777, 0);
+    directory(&theirs, 0o755, NOBODY);
+    directory(&ours, 0o755, 0);
+    let supervisor = |args: &[&str], pid_file: &Path| {
+        std::fs::write(&file, format!("[supervisor]\npid_file = {pid_file:?}\n")).unwrap();
+        let mut command = Command::new(binary("gin-supervisor"));
+        command.args(args).arg("-c").arg(&file).env("RUNTIME_DIRECTORY", &run).env_remove("NOTIFY_SOCKET");
+        command.output().unwrap()
+    };
+    // A lock that somebody holds there is not the reason.
+    let planted = std::fs::File::create(open.join("pid.lock")).unwrap();
+    let _held = nix::fcntl::Flock::lock(planted, nix::fcntl::FlockArg::LockExclusive).unwrap();
+    let why_theirs = format!("theirs is not safe for a PID file: it belongs to uid {NOBODY}");
+    for (place, why) in [(&open, "open is not safe for a PID file: its mode is 1777"), (&theirs, why_theirs.as_str())] {
+        for args in [&["-t"][..], &[]] {
+            let output = supervisor(args, &place.join("pid"));
+            let said = text(&output);
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            assert!(said.contains("shop.toml:2: supervisor.pid_file: ") && said.contains(why), "{said}");
+        }
+    }
+    // What is made before the start, as RuntimeDirectory= is, need not be there at a check.
+    for place in [ours.join("pid"), ours.join("later/pid")] {
+        let output = supervisor(&["-t"], &place);
+        assert!(output.status.success(), "{}", text(&output));
+    }
+}
