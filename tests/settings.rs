@@ -71,7 +71,7 @@ fn effective_values_are_shown_with_their_sources_and_without_secrets() {
     let config = dir.path().join("server.yaml");
     std::fs::write(
         &config,
-        "server: { port: 1 }\ndatabase: { password: hunter2 }\napp: { api_key: hunter2, colour: red }\n",
+        "server: { port: 1 }\ndatabase: { password: hunter2 }\napp: { api_key: hunter2, jwt: hunter2, smtp: { login: hunter2 } }\n",
     )
     .unwrap();
     let show = |args: &[&str]| {
@@ -91,7 +91,8 @@ fn effective_values_are_shown_with_their_sources_and_without_secrets() {
         ("database.password", "********", "server.yaml:2"),
         ("redis.password", "********", "REDIS_PASSWORD"),
         ("timeouts.idle", "60s", "default"),
-        ("app.colour", "red", "server.yaml:3"),
+        ("app.jwt", "********", "server.yaml:3"),
+        ("app.smtp.login", "********", "server.yaml:3"),
         ("app.api_key", "********", "server.yaml:3"),
     ] {
         assert!(line(key).contains(value) && line(key).contains(source), "{}", line(key));

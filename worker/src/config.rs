@@ -14,6 +14,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`show`] tells what is in force, without secrets; of `[app]` it shows the values that [`show_public`] is told are public.
 
 mod data;
 mod flags;
@@ -36,7 +38,7 @@ pub use sections::{Cors, Features, Mode, Origin, RateLimit, Security, Server, St
 pub(crate) use show::difference;
 #[cfg(test)]
 pub(crate) use show::samples;
-pub use show::{Shown, show};
+pub use show::{Shown, show, show_public};
 use source::Read;
 pub use source::{Invalid, Overrides};
 

@@ -48,7 +48,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Each setting in force, and where it is from; secrets are masked
+    /// Each setting in force, and where it is from; secrets and `[app]` are masked
     Show {
         /// As JSON
         #[arg(long)]

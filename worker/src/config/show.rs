@@ -11,7 +11,7 @@ use super::{Config, source};
 pub struct Shown {
     /// `section.key`
     pub key: String,
-    /// As TOML writes it; of a secret only whether there is one; empty: unset.
+    /// As TOML writes it; of a secret, and of what the application has not declared public, only that there is one; empty: unset.
     pub value: String,
     /// `default`, or the file and line, the variable or the flag.
     pub source: String,
@@ -28,9 +28,31 @@ struct Setting<'a> {
     place: Option<&'a Place>,
 }
 
-/// Every setting of a worker, in the order of the reference, then the application's own.
+/// Every setting of a worker, in the order of the reference, then the application's own, of which only the names are shown: see
+/// [`show_public`].
 #[must_use]
 pub fn show<A>(config: &Config<A>) -> Vec<Shown> {
+    show_public(config, &[])
+}
+
+/// As [`show`], with the values of those keys of `[app]` that are public. What any other key of it means is not known here, so
+/// its value is masked as a secret's is. A key below a table is named with the table: `smtp.host`.
+///
+/// ```
+/// use gin_worker::{Config, config};
+///
+/// const PUBLIC: [&str; 2] = ["greeting", "smtp.host"];
+///
+/// let text = "[app]\ngreeting = \"hello\"\nsalt = \"x7\"\n[app.smtp]\nhost = \"mail\"\nlogin = \"shop\"\n";
+/// let config = Config::<()>::from_text("shop.toml".as_ref(), text)?;
+/// let shown = config::show_public(&config, &PUBLIC);
+/// let value = |key: &str| shown.iter().find(|shown| shown.key == key).map(|shown| shown.value.as_str());
+/// assert_eq!((value("app.greeting"), value("app.smtp.host")), (Some("\"hello\""), Some("\"mail\"")));
+/// assert_eq!((value("app.salt"), value("app.smtp.login")), (Some("\"********\""), Some("\"********\"")));
+/// # Ok::<(), gin_worker::config::Invalid>(())
+/// ```
+#[must_use]
+pub fn show_public<A>(config: &Config<A>, public: &[&str]) -> Vec<Shown> {
     let source::Origins { file, entries, .. } = &config.origin;
     let file = file.as_ref().map(|(file, _)| file.display().to_string()).unwrap_or_default();
     let shown = |Setting { name, key, value, place }: Setting<'_>| {
@@ -38,35 +60,20 @@ pub fn show<A>(config: &Config<A>) -> Vec<Shown> {
         Shown { key: name, value, source: place.map_or_else(|| "default".to_owned(), |place| place.of(&file)) }
     };
     let mut all: Vec<Shown> = settings(entries).into_iter().map(shown).collect();
-    application("app", table(entries, sections::APP), &file, &mut all);
+    application("", table(entries, sections::APP), &file, public, &mut all);
     all
 }
 
-/// The application's own, table by table. What a key of it means is not known here: its name has to do.
-fn application(prefix: &str, entries: &[Entry], file: &str, all: &mut Vec<Shown>) {
-    const SECRET: [&str; 12] = [
-        "password",
-        "passwd",
-        "pass",
-        "secret",
-        "token",
-        "key",
-        "credential",
-        "auth",
-        "dsn",
-        "url",
-        "uri",
-        "connection",
-    ];
+/// The application's own, table by table.
+fn application(prefix: &str, entries: &[Entry], file: &str, public: &[&str], all: &mut Vec<Shown>) {
     for entry in entries {
-        let key = format!("{prefix}.{}", entry.key);
-        let name = entry.key.to_lowercase();
-        let is_secret = SECRET.iter().any(|word| name.contains(word));
+        let own = format!("{prefix}{}", entry.key);
         match &entry.node.value {
-            Value::Table(inner) if !is_secret => application(&key, inner, file, all),
+            Value::Table(inner) => application(&format!("{own}."), inner, file, public, all),
             value => {
-                let value = if is_secret { MASK.to_owned() } else { source::json(value).to_string() };
-                all.push(Shown { key, value, source: entry.place.of(file) });
+                let is_public = public.contains(&own.as_str());
+                let value = if is_public { source::json(value).to_string() } else { MASK.to_owned() };
+                all.push(Shown { key: format!("{}.{own}", sections::APP), value, source: entry.place.of(file) });
             }
         }
     }

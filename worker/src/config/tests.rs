@@ -155,6 +155,25 @@ fn secrets_are_shown_to_nobody() {
 }
 
 #[test]
+fn of_the_applications_own_only_what_is_declared_public_is_shown() {
+    let text = "[app]\njwt = \"hunter2\"\nsalt = 7\nlist = [\"hunter2\"]\ncolour = \"red\"\n\
+                [app.smtp]\nlogin = \"hunter2\"\nhost = \"mail\"\n";
+    let config = read(text).unwrap();
+    let own = |public: &[&str]| {
+        let all = show_public(&config, public).into_iter().filter(|shown| shown.key.starts_with("app."));
+        all.map(|shown| (shown.key, shown.value)).collect::<Vec<_>>()
+    };
+    assert_eq!(own(&[]).len(), 6);
+    // A table's name declares nothing of what is in it.
+    for public in [&["smtp"][..], &[], &["host", "app.colour"]] {
+        assert!(own(public).iter().all(|(_, value)| value == "\"********\""), "{:?}", own(public));
+    }
+    let shown: Vec<_> = own(&["colour", "smtp.host"]).into_iter().filter(|(_, value)| !value.contains('*')).collect();
+    let expected = [("app.colour", "\"red\""), ("app.smtp.host", "\"mail\"")];
+    assert_eq!(shown, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+}
+
+#[test]
 fn the_applications_own_section_is_its_own_type() {
     let name = Path::new("shop.toml");
     let config = Config::<Settings>::from_text(name, "[app]\ngreeting = \"hi\"\ntries = 3\n").unwrap();
