@@ -101,6 +101,8 @@ fn a_supervisor_takes_another_place_than_one_that_somebody_made_first() {
     let ready = told.ready(0, &child);
     assert!(ready.is_ok(), "{ready:?}");
     assert_eq!(std::fs::read_dir(&planted.0).unwrap().count(), 0, "nothing was put there");
+    let made = std::fs::metadata(format!("/dev/shm/gin-{USER}/shop")).unwrap();
+    assert_eq!(made.permissions().mode() & 0o777, 0o700);
     let stop = as_user(USER, "gin-ctl", &["stop", "shop"]).output().unwrap();
     assert!(stop.status.success(), "{}", text(&stop));
     assert!(child.wait().unwrap().success());

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking: that is its verdict")]
 
 mod arrows;
-mod bounds;
 mod believed;
+mod bounds;
 mod chat;
 mod container;
 mod docs;
@@ -24,6 +24,7 @@ mod listing;
 mod logs;
 mod notify;
 mod operator;
+mod promises;
 mod readiness;
 mod recipes;
 mod reconfigure;
