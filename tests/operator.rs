@@ -87,6 +87,41 @@ fn stop_ends_everything_and_says_when() {
 }
 
 #[test]
+fn a_stop_that_is_asked_for_again_joins_the_first_and_cuts_nobody() {
+    let mut gin = supervisor().ours("one", "ok").start();
+    let hold = gin.hold();
+    let mut client = Client::asking(&gin.tcp(), &hold.request()).unwrap();
+    let request = hold.arrived();
+    let mut events = gin.events();
+    let first = gin.ctl_in_background(&["stop"]);
+    events.until("draining");
+    let second = gin.ctl_in_background(&["stop"]);
+    events.until("a command waits");
+    // The first signal joins a command's stop; a second one would cut.
+    gin.signal(Signal::SIGTERM);
+    events.until("a command waits");
+    request.release();
+    assert_eq!(client.response().unwrap().body, b"held\n");
+    drop(client);
+    Ctl::from(first.wait_with_output().unwrap()).assert(0, &["stopped"]);
+    Ctl::from(second.wait_with_output().unwrap()).assert(0, &["a stop is under way already", "stopped"]);
+    gin.assert_gone(0);
+}
+
+#[test]
+fn a_fast_stop_cuts_the_one_under_way() {
+    let mut gin = supervisor().ours("one", "ok").start();
+    let hold = gin.hold();
+    let _client = Client::asking(&gin.tcp(), &hold.request()).unwrap();
+    let _request = hold.arrived();
+    let mut events = gin.events();
+    gin.signal(Signal::SIGTERM);
+    events.until("draining");
+    gin.ctl(&["stop", "--fast"]).assert(0, &["stopped"]);
+    gin.assert_gone(0);
+}
+
+#[test]
 fn status_list_history_and_events_tell_what_is() {
     let gin = supervisor().workers(2).ours("one", "ok").and_unix().set("soak = \"0s\"").start();
     let mut kept = Client::connect(&gin.tcp()).unwrap();

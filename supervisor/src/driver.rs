@@ -37,7 +37,7 @@ use crate::inbox::{Handle, Message, ReloadRequest};
 use crate::instance_files::InstanceFiles;
 use crate::machine::Machine;
 use crate::machine::action::Action;
-use crate::machine::event::{Event, Queue, ScaleTo, Speed, WorkerEvent};
+use crate::machine::event::{Event, Queue, ScaleTo, StopBy, WorkerEvent};
 use crate::moment::Moment;
 use crate::os::identity::user_name;
 use crate::os::listener::{Listener, ListenerSpec};
@@ -290,7 +290,7 @@ impl Driver {
             }
             signal if live.shutdown_signals.contains(&signal) => {
                 tracing::info!("{asked_by}: stop");
-                Some(Event::Stop { operation: None, speed: Speed::Graceful })
+                Some(Event::Stop { operation: None, by: StopBy::Signal })
             }
             Signal::SIGHUP => self.reload(ReloadRequest { operation: None, asked_by, queue: Queue::Wait }),
             Signal::SIGTTIN => Some(Event::Scale { operation: None, to: ScaleTo::More }),

@@ -81,6 +81,9 @@ pub struct Machine {
     /// Operations waiting for the stop to finish.
     #[serde(default)]
     stopping: Vec<OperationId>,
+    /// True if a signal has asked for the stop: the next signal cuts it short.
+    #[serde(default)]
+    stop_signalled: bool,
     /// The number of workers that was asked for.
     #[serde(default)]
     scaled: Option<Scaled>,
@@ -112,6 +115,7 @@ impl Machine {
             waiting: Waiting::default(),
             scaling: Vec::new(),
             stopping: Vec::new(),
+            stop_signalled: false,
             scaled: None,
             configured: 0,
             next: Generation(1),
@@ -186,7 +190,7 @@ impl Machine {
                 self.handle_cancel(now, operation, target, &because, &mut out);
             }
             Event::Scale { operation, to } => self.handle_scale(now, operation, to, &mut out),
-            Event::Stop { operation, speed } => self.handle_stop(now, operation, speed, &mut out),
+            Event::Stop { operation, by } => self.handle_stop(now, operation, by, &mut out),
             Event::Prepared { generation, plan } => self.handle_prepared(now, generation, plan, &mut out),
             Event::Worker { worker, what } => self.handle_worker(now, worker, what, &mut out),
             Event::Rollback { operation, asked_by } => self.handle_rollback(now, operation, asked_by, &mut out),

@@ -103,9 +103,10 @@ pub enum Command {
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
-    /// Drain all workers and end the supervisor; without a supervisor: end the workers that one has left
+    /// Drain all workers and end the supervisor; without a supervisor: end the workers that one has left. A second stop
+    /// joins the one under way
     Stop {
-        /// Do not wait for requests in flight
+        /// Do not wait for requests in flight, also in a stop that is under way
         #[arg(long)]
         fast: bool,
         /// For ExecStopPost=: ends what a stop has left; nothing, if the service is to be started again ($SERVICE_RESULT)

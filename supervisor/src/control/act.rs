@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Caller, error};
 use crate::inbox::{Handle, Message, ReloadRequest};
-use crate::machine::event::{Event, Queue, ScaleTo, Speed};
+use crate::machine::event::{Event, Queue, ScaleTo, StopBy};
 use crate::os::time;
 
 /// `POST /v1/restart`
@@ -91,8 +91,8 @@ pub(super) async fn stop(
     Extension(caller): Extension<Caller>,
     JsonBody(request): JsonBody<StopRequest>,
 ) -> Response {
-    let speed = if request.fast { Speed::Fast } else { Speed::Graceful };
-    ask(&handle, &caller, "stop", |operation| Event::Stop { operation, speed }).await
+    let by = if request.fast { StopBy::FastCommand } else { StopBy::Command };
+    ask(&handle, &caller, "stop", |operation| Event::Stop { operation, by }).await
 }
 
 async fn ask(

@@ -69,8 +69,8 @@ pub enum Event {
     Stop {
         /// The operation to answer.
         operation: Option<OperationId>,
-        /// The speed.
-        speed: Speed,
+        /// The way in which it was asked for.
+        by: StopBy,
     },
     /// The driver has frozen a generation, or could not.
     Prepared {
@@ -110,10 +110,21 @@ pub enum ScaleTo {
     Fewer,
 }
 
+/// The way in which a stop is asked for. It decides what becomes of a stop that is under way already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopBy {
+    /// A command: drains. It joins a stop that is under way, so that a command typed twice cuts nobody.
+    Command,
+    /// A command that waits for no request: kills.
+    FastCommand,
+    /// A signal: drains. The second signal kills.
+    Signal,
+}
+
 /// The speed of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speed {
-    /// Drain; asked for twice it is fast.
+    /// Drain.
     Graceful,
     /// Kill.
     Fast,

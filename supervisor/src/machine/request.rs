@@ -5,12 +5,16 @@ use gin_shared::control::{OperationId, WORKERS_MAX};
 use gin_shared::exit;
 
 use super::action::{Action, Answer, GenerationAction, Report};
-use super::event::{Queue, ScaleTo, Speed};
+use super::event::{Queue, ScaleTo, Speed, StopBy};
 use super::failure::Failure;
 use super::fleet::{Fleet, Restart, Scale, Scaled, Waiting};
 use super::generation::{Run, Stage};
 use super::{Machine, OPERATIONS_MAX, answer, answer_all};
 use crate::moment::Moment;
+
+/// The text for a stop that joins the one under way.
+const JOINED: &str = "a stop is under way already, and this one joins it; gin-ctl stop --fast, or a second signal, cuts \
+                      what still drains";
 
 impl Machine {
     pub(super) fn handle_restart(
@@ -163,28 +167,43 @@ impl Machine {
         &mut self,
         now: Moment,
         operation: Option<OperationId>,
-        speed: Speed,
+        by: StopBy,
         out: &mut Vec<Action>,
     ) {
-        match self.fleet {
+        let under_way = match self.fleet {
             Fleet::Stopped => return answer(operation, &Answer::Stopped, out),
             Fleet::Stopping { .. } if self.stopping.len() >= OPERATIONS_MAX => {
                 return answer(operation, &busy(), out);
             }
-            Fleet::Stopping { .. } => {
-                self.stopping.extend(operation);
-                out.push(Action::Report(Report::Stopping(Speed::Fast)));
-                self.leaving.iter_mut().for_each(|run| run.kill(now, out));
+            Fleet::Stopping { .. } => true,
+            Fleet::Idle | Fleet::Booting(_) | Fleet::Serving(_) | Fleet::Upgrading { .. } => false,
+        };
+        self.stopping.extend(operation);
+        let signalled = self.stop_signalled;
+        self.stop_signalled |= by == StopBy::Signal;
+        let speed = match by {
+            StopBy::FastCommand => Speed::Fast,
+            StopBy::Signal if under_way && signalled => Speed::Fast,
+            StopBy::Signal | StopBy::Command if under_way => {
+                let operations = operation.into_iter().collect();
+                out.push(Action::Report(Report::Waiting { operations, text: JOINED.to_owned() }));
                 return;
             }
-            Fleet::Idle | Fleet::Booting(_) | Fleet::Serving(_) | Fleet::Upgrading { .. } => {}
-        }
-        self.stopping.extend(operation);
+            StopBy::Signal | StopBy::Command => Speed::Graceful,
+        };
         out.push(Action::Report(Report::Stopping(speed)));
-        self.stop(now, exit::DONE, out);
+        if !under_way {
+            self.stop(now, exit::DONE, out);
+        }
         if speed == Speed::Fast {
             self.leaving.iter_mut().for_each(|run| run.kill(now, out));
         }
+    }
+
+    /// The operations that wait for the stop to finish.
+    #[must_use]
+    pub fn stop_operations(&self) -> &[OperationId] {
+        &self.stopping
     }
 
     /// Sends everything on its way out.

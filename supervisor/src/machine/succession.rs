@@ -143,6 +143,7 @@ impl Machine {
         self.end_reexec(&Answer::Died, out);
         self.good.retain(|good| kept.contains(good));
         answer_all(std::mem::take(&mut self.stopping), &Answer::Died, out);
+        self.stop_signalled = false;
         for run in self.runs_mut() {
             run.adopt_processes(alive);
         }

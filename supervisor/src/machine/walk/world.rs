@@ -7,7 +7,7 @@ mod driver;
 mod fingerprint;
 mod invariants;
 
-use super::super::event::{Queue, ScaleTo, Speed, WorkerEvent};
+use super::super::event::{Queue, ScaleTo, StopBy, WorkerEvent};
 use super::super::failure::{CommandError, ProbeError};
 use super::super::generation::{Occupant, Stage};
 use super::super::plan::{Plan, Readiness};
@@ -103,7 +103,7 @@ pub(super) enum Step {
     Restart,
     Cancel,
     Scale(u32),
-    Stop,
+    Stop(StopBy),
     Time,
     Rollback,
     Reexec,
@@ -249,7 +249,12 @@ impl World {
             if b.scales > 0 {
                 steps.extend([Step::Scale(1), Step::Scale(2)]);
             }
-            steps.extend((b.stops > 0).then_some(Step::Stop));
+            if b.stops > 0 {
+                steps.push(Step::Stop(StopBy::Signal));
+                // Only in a stop that is under way the two differ.
+                let stopping = matches!(self.machine.fleet, Fleet::Stopping { .. });
+                steps.extend(stopping.then_some(Step::Stop(StopBy::Command)));
+            }
             steps.extend((b.rollbacks > 0).then_some(Step::Rollback));
             steps.extend((b.reexecs > 0).then_some(Step::Reexec));
             if self.checking {
@@ -305,9 +310,9 @@ impl World {
                 self.budget.scales -= 1;
                 Event::Scale { operation: self.operation(), to: ScaleTo::Exactly(*workers) }
             }
-            Step::Stop => {
+            Step::Stop(by) => {
                 self.budget.stops -= 1;
-                Event::Stop { operation: self.operation(), speed: Speed::Graceful }
+                Event::Stop { operation: self.operation(), by: *by }
             }
             Step::Time => {
                 self.budget.lapses -= u8::from(self.is_lapse());
