@@ -1,8 +1,11 @@
 //! The master is killed, or hangs: clients do not notice, and the next one is in full command.
 
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout};
+
 use gin_shared::generation::Generation;
 use gin_shared::process::Pidfd;
-use harness::{Address, Ctl, Load, PATIENCE, Report, Supervisor, points, supervisor, times};
+use harness::{Address, Client, Ctl, Load, PATIENCE, Report, Supervisor, points, supervisor, times};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -21,6 +24,70 @@ fn a_restart_under_way_is_followed_over_a_death_and_an_upgrade_waits_for_it() {
     let restart = Ctl::from(restart.wait_with_output().unwrap());
     restart.assert(6, &["the supervisor died", "generation 1 serves"]);
     assert_eq!(gin.generation(), Generation(1));
+    gin.stop();
+}
+
+/// Reads what a gin-ctl says until it has said `part`; gives what it is still to say.
+fn until_said(ctl: &mut Child, part: &str) -> BufReader<ChildStdout> {
+    let (mut out, mut seen) = (BufReader::new(ctl.stdout.take().unwrap()), String::new());
+    while !seen.contains(part) {
+        assert!(out.read_line(&mut seen).unwrap() > 0, "no {part:?} in {seen:?}");
+    }
+    out
+}
+
+/// The rest of what it says, and its exit code.
+fn to_its_end(ctl: Child, mut out: BufReader<ChildStdout>) -> Ctl {
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    Ctl { out: rest, ..Ctl::from(ctl.wait_with_output().unwrap()) }
+}
+
+#[test]
+fn a_command_whose_last_step_the_dead_master_had_not_saved_is_followed_to_its_end() {
+    let mut gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    gin.configure(|text| text.replace("soak = \"0s\"", "soak = \"60s\""));
+    let mut events = gin.events();
+    let restart = gin.ctl_in_background(&["restart"]);
+    events.until("generation 2 serving");
+    let mut scale = gin.ctl_in_background(&["scale", "2"]);
+    let out = until_said(&mut scale, "step=waiting");
+    gin.kill();
+    gin.start_again();
+    to_its_end(scale, out).assert(0, &["2 workers serve"]);
+    Ctl::from(restart.wait_with_output().unwrap()).assert(6, &["the supervisor died"]);
+    gin.stop();
+}
+
+#[test]
+fn who_waits_for_the_old_generation_waits_over_an_upgrade_in_place_and_a_death() {
+    let mut gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[timeouts]\nshutdown = \"40s\"").start();
+    let hold = gin.hold();
+    let mut client = Client::asking(&gin.tcp(), &hold.request()).unwrap();
+    let request = hold.arrived();
+    let mut restart = gin.ctl_in_background(&["restart", "--wait-drained"]);
+    let out = until_said(&mut restart, "step=ended");
+    gin.ctl(&["upgrade-supervisor"]).assert(0, &["is the master now"]);
+    gin.kill();
+    gin.start_again();
+    request.release();
+    assert_eq!(client.response().unwrap().body, b"held\n");
+    drop(client);
+    to_its_end(restart, out).assert(0, &["step=drained"]);
+    gin.stop();
+}
+
+#[test]
+fn the_time_of_a_command_runs_out_while_there_is_no_master() {
+    let mut gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    gin.configure(|text| text.replace("soak = \"0s\"", "soak = \"60s\""));
+    let mut events = gin.events();
+    let restart = gin.ctl_in_background(&["restart", "--timeout", "5s"]);
+    events.until("generation 2 serving");
+    gin.kill();
+    gin.wait_dead();
+    Ctl::from(restart.wait_with_output().unwrap()).assert(6, &["not done within 5s"]);
+    gin.start_again();
     gin.stop();
 }
 

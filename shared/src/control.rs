@@ -4,7 +4,7 @@
 //! [`LogLevel`].
 //!
 //! `POST /v1/restart|reload|rollback|cancel|scale|stop|upgrade-supervisor` answers 202 with an [`Accepted`]; `GET /v1/operations/{id}` streams a
-//! [`Step`] a line until the operation has ended. A refusal is an [`ErrorBody`].
+//! [`NumberedStep`] a line until the operation has ended. A refusal is an [`ErrorBody`].
 //!
 //! Version 1 is the first. Fields are only ever added; readers ignore what they do not know.
 
@@ -129,7 +129,19 @@ impl Phase {
     }
 }
 
-/// A line of an operation's stream, and an event's text.
+/// A line of an operation's stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NumberedStep {
+    /// Rises from step to step, also from one master to the next: a caller that comes back knows what it has seen. A step
+    /// of a version before this field has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    /// The step.
+    #[serde(flatten)]
+    pub step: Step,
+}
+
+/// A step of an operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
@@ -242,4 +254,29 @@ pub struct EventLine {
     /// Whose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<i32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> NumberedStep {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_step_with_a_number_a_version_without_numbers_and_a_later_step_are_all_read() {
+        let waiting = Step::Waiting { text: "for another".to_owned() };
+        let numbered = NumberedStep { number: Some(7), step: waiting.clone() };
+        let text = serde_json::to_string(&numbered).unwrap();
+        assert_eq!(text, r#"{"number":7,"step":"waiting","text":"for another"}"#);
+        assert_eq!(read(&text), numbered);
+        // As an older gin-ctl reads it.
+        assert_eq!(serde_json::from_str::<Step>(&text).unwrap(), waiting);
+        assert_eq!(read(r#"{"step":"waiting","text":"for another"}"#), NumberedStep { number: None, step: waiting });
+        assert_eq!(read(r#"{"number":8,"step":"danced","with":1}"#).step, Step::Other);
+        let ended = Step::Ended(Outcome { exit: 0, text: "stopped".to_owned(), took_ms: 1.5 });
+        let ended = NumberedStep { number: Some(9), step: ended };
+        assert_eq!(read(&serde_json::to_string(&ended).unwrap()), ended);
+    }
 }

@@ -240,7 +240,7 @@ pub struct Restart {
     /// Exit with 4 rather than wait for another upgrade
     #[arg(long)]
     pub no_queue: bool,
-    /// Call it off if the new generation does not serve by then, such as 90s
+    /// Wait for so long, such as 90s; a new generation that does not serve by then is called off
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "no_wait")]
     pub timeout: Option<Duration>,
     /// Which instance; may be left out when one runs

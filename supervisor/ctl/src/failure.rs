@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use gin_shared::exit;
 
@@ -43,6 +44,17 @@ impl Failure {
             ),
             _ => Self::new(exit::NO_SUPERVISOR, format!("{path}: {error}")),
         }
+    }
+
+    /// The supervisor is gone for longer than it may be.
+    #[must_use]
+    pub fn absent(time: Duration) -> Self {
+        let text = format!(
+            "the supervisor cannot be reached, for {} s now; the command may go on with the next one: gin-ctl status tells \
+             what serves",
+            time.as_secs()
+        );
+        Self::new(exit::NO_SUPERVISOR, text)
     }
 
     /// The supervisor went away in mid-sentence.

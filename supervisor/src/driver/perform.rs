@@ -5,6 +5,7 @@ use crate::machine::action::{Action, GenerationAction, MasterAction, Report, Wor
 use crate::moment::Moment;
 use crate::view::View;
 use crate::workers::gate::GateCommand;
+use gin_shared::channel::Fates;
 use gin_shared::control::Phase;
 use gin_shared::generation::{Generation, WorkerId};
 
@@ -54,6 +55,11 @@ impl Driver {
         }
         // It has no worker left.
         let fates = self.workers.handle_generation_gone(generation);
+        self.tell_drained(fates);
+    }
+
+    /// Tells those who wait for the generations before theirs to be gone, if these are.
+    pub(super) fn tell_drained(&self, fates: Option<Fates>) {
         let leaving = &self.machine.leaving;
         self.reporter.operations.drained(fates, |later| leaving.iter().any(|run| run.id < later));
     }

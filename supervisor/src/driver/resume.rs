@@ -99,6 +99,8 @@ impl Driver {
         let _ = self.perform(now, actions);
         let current = self.machine.current().map(|run| run.id);
         self.reporter.operations.abandon(now, |operation| self.machine.awaits(operation), current);
+        // The last generation may have gone when the master before this one had no time to tell it.
+        self.tell_drained(None);
         if self.machine.is_idle() {
             self.boot();
         } else if current.is_some() {

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gin_shared::channel::Fates;
-use gin_shared::control::{OperationId, Outcome, Step};
+use gin_shared::control::{NumberedStep, OperationId, Outcome, Step};
 use gin_shared::exit;
 use gin_shared::generation::Generation;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::moment::Moment;
+use crate::os::time;
 
 /// Operations that have ended and are kept, for callers that ask late.
 const KEPT: usize = 128;
@@ -40,7 +41,7 @@ pub struct OperationsRecord {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Operation {
     began: Moment,
-    steps: Vec<Step>,
+    steps: Vec<NumberedStep>,
     generation: Option<Generation>,
     ended: bool,
     drained: bool,
@@ -50,14 +51,21 @@ struct Operation {
 #[derive(Debug, Clone, PartialEq)]
 pub struct News {
     /// New steps.
-    pub steps: Vec<Step>,
+    pub steps: Vec<NumberedStep>,
     /// True if there will be no more.
     pub over: bool,
 }
 
 impl Operation {
+    /// Adds a step. Its number follows the clock: so it is higher than those that a dead master has told and never saved.
+    fn add(&mut self, step: Step) {
+        let (micros, last) = (time::now().0 / 1000, self.steps.iter().rev().find_map(|told| told.number));
+        let number = last.map_or(micros, |last| micros.max(last.saturating_add(1)));
+        self.steps.push(NumberedStep { number: Some(number), step });
+    }
+
     fn before_drained(&self) -> usize {
-        self.steps.iter().position(|step| matches!(step, Step::Drained { .. })).unwrap_or(self.steps.len())
+        self.steps.iter().position(|told| matches!(told.step, Step::Drained { .. })).unwrap_or(self.steps.len())
     }
 }
 
@@ -132,7 +140,7 @@ impl Operations {
                 if let Step::Generation { generation, .. } = step {
                     operation.generation = Some(*generation);
                 }
-                operation.steps.push(step.clone());
+                operation.add(step.clone());
             }
         });
     }
@@ -141,7 +149,7 @@ impl Operations {
     pub fn step_of(&self, generation: Generation, step: &Step) {
         self.each(|_, operation| {
             if operation.generation == Some(generation) && !operation.ended {
-                operation.steps.push(step.clone());
+                operation.add(step.clone());
             }
         });
     }
@@ -159,8 +167,8 @@ impl Operations {
     /// Names the release and directory of a generation, once they are known, to those who wait for it.
     pub fn name(&self, generation: Generation, release: Option<&String>, directory: Option<&String>) {
         self.each(|_, operation| {
-            for step in &mut operation.steps {
-                if let Step::Generation { generation: of, release: to, directory: at } = step
+            for told in &mut operation.steps {
+                if let Step::Generation { generation: of, release: to, directory: at } = &mut told.step
                     && *of == generation
                     && at.is_none()
                 {
@@ -175,7 +183,7 @@ impl Operations {
         self.each(|known, operation| {
             if *known == id && !operation.ended {
                 let took_ms = millis(now.since(operation.began));
-                operation.steps.push(Step::Ended(Outcome { exit, text: text.clone(), took_ms }));
+                operation.add(Step::Ended(Outcome { exit, text: text.clone(), took_ms }));
                 operation.ended = true;
             }
         });
@@ -187,7 +195,7 @@ impl Operations {
             let waits = operation.ended && !operation.drained;
             if waits && operation.generation.is_none_or(|generation| !is_left(generation)) {
                 operation.drained = true;
-                operation.steps.push(Step::Drained { connections });
+                operation.add(Step::Drained { connections });
             }
         });
     }
@@ -198,8 +206,9 @@ impl Operations {
         self.with(|inner| {
             let operation = inner.known.get(&id)?;
             let last = if until_drained { operation.steps.len() } else { operation.before_drained() };
-            let steps: Vec<Step> = operation.steps[..last].iter().skip(seen).cloned().collect();
-            let failed = operation.steps.iter().any(|step| matches!(step, Step::Ended(outcome) if outcome.exit != 0));
+            let steps = operation.steps[..last].iter().skip(seen).cloned().collect();
+            let failed = |told: &NumberedStep| matches!(&told.step, Step::Ended(outcome) if outcome.exit != 0);
+            let failed = operation.steps.iter().any(failed);
             let over = operation.ended && (!until_drained || failed || operation.drained);
             Some(News { steps, over })
         })
@@ -210,7 +219,7 @@ impl Operations {
     pub fn failed_generation(&self, id: OperationId) -> Option<Generation> {
         self.with(|inner| {
             let operation = inner.known.get(&id)?;
-            let told = operation.steps.iter().any(|step| matches!(step, Step::Failed { .. }));
+            let told = operation.steps.iter().any(|told| matches!(told.step, Step::Failed { .. }));
             operation.generation.filter(|_| told)
         })
     }
@@ -237,4 +246,48 @@ impl Operations {
 #[must_use]
 pub fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(text: &str) -> Step {
+        Step::Waiting { text: text.to_owned() }
+    }
+
+    fn numbers(operations: &Operations, id: OperationId) -> Vec<u64> {
+        let steps = operations.news(id, 0, false).unwrap().steps;
+        steps.into_iter().map(|step| step.number.expect("a number")).collect()
+    }
+
+    #[test]
+    fn a_successor_that_knows_fewer_steps_numbers_its_own_above_all_that_were_told() {
+        let dead = Operations::default();
+        let id = dead.begin(time::now());
+        dead.step(&[id], &waiting("saved"));
+        let saved = dead.record();
+        (0..5).for_each(|_| dead.step(&[id], &waiting("told, and never saved")));
+        let told = numbers(&dead, id);
+        assert!(told.is_sorted_by(|a, b| a < b), "{told:?}");
+
+        let successor = Operations::default();
+        successor.restore(saved);
+        // A start takes longer than the microseconds in which steps follow one another.
+        while time::now().0 / 1000 <= told[5] {}
+        successor.end(time::now(), id, exit::DONE, "done".to_owned());
+        let now = numbers(&successor, id);
+        assert_eq!(now[0], told[0]);
+        assert!(now.len() == 2 && now[1] > told[5], "{now:?} after {told:?}");
+    }
+
+    #[test]
+    fn steps_of_an_older_version_are_read_and_go_before_those_that_follow() {
+        let text =
+            r#"{"began":1,"steps":[{"step":"waiting","text":"x"}],"generation":null,"ended":false,"drained":false}"#;
+        let mut operation: Operation = serde_json::from_str(text).unwrap();
+        operation.add(waiting("y"));
+        let numbered: Vec<bool> = operation.steps.iter().map(|step| step.number.is_some()).collect();
+        assert_eq!(numbered, [false, true]);
+    }
 }

@@ -1,23 +1,24 @@
 //! A command that takes its time: asks, follows the steps, and exits as the operation did.
 
+mod steps;
+
 use std::path::Path;
 use std::time::Duration;
 
-use gin_shared::control::{Accepted, CancelRequest, OperationId, Step};
+use gin_shared::control::{Accepted, CancelRequest, OperationId};
 use gin_shared::exit;
 use gin_shared::status::{Drained, Role, Status};
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::client::{Client, Lines, plainly};
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::instance::{Instance, find};
 use crate::render::progress::Progress;
+use steps::Steps;
 
-/// How long a supervisor may be gone: another program takes its place, or a service manager starts it again.
-const ABSENCE: Duration = Duration::from_secs(10);
-/// Between two tries to reach it.
-const RETRY: Duration = Duration::from_millis(50);
+/// Time for a supervisor to hear that an operation is called off, and again to tell how it ended.
+const CALL_OFF: Duration = Duration::from_secs(5);
 /// What is awaited is shown anew after this.
 const REFRESH: Duration = Duration::from_millis(100);
 /// How long somebody at a terminal waits to see what becomes of connections.
@@ -30,8 +31,38 @@ pub(super) struct Patience {
     pub(super) no_wait: bool,
     /// Until the old generations are gone.
     pub(super) until_drained: bool,
-    /// Then it is called off.
+    /// Then the wait ends; what does not serve yet is called off.
     pub(super) timeout: Option<Duration>,
+}
+
+/// The end of a caller's patience.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    /// The time that the caller gave.
+    timeout: Duration,
+    /// The moment when it is over.
+    at: Instant,
+    /// True if the operation was called off, and its end is awaited for a moment more.
+    called_off: bool,
+}
+
+impl Limit {
+    fn of(timeout: Duration) -> Self {
+        Self { timeout, at: Instant::now() + timeout, called_off: false }
+    }
+
+    /// The failure of a command whose time is over.
+    fn failure(self, why: &str) -> Failure {
+        Failure::new(exit::TIMED_OUT, format!("not done within {}; {why}", humantime::format_duration(self.timeout)))
+    }
+}
+
+/// Waits until a limit is reached; for ever without one.
+async fn reached(limit: Option<Limit>) {
+    match limit {
+        Some(limit) => tokio::time::sleep_until(limit.at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// An operation on one instance.
@@ -54,12 +85,12 @@ impl Operation {
 
     /// Asks for it and follows it; gives its exit code.
     pub(super) async fn run(mut self, path: &str, request: &impl Serialize, patience: Patience) -> Result<u8, Failure> {
-        let deadline = patience.timeout.map(|timeout| Instant::now() + timeout);
+        let limit = patience.timeout.map(Limit::of);
         let asked = self.client.post(path, request);
-        let Accepted { operation } = match deadline {
-            Some(at) => tokio::time::timeout_at(at, asked).await.map_err(|_| {
-                let text = "the supervisor did not answer in time; it may carry it out all the same: gin-ctl status";
-                Failure::new(exit::TIMED_OUT, text)
+        let Accepted { operation } = match limit {
+            Some(limit) => tokio::time::timeout_at(limit.at, asked).await.map_err(|_| {
+                limit
+                    .failure("the supervisor did not answer in time, and may carry it out all the same: gin-ctl status")
             })??,
             None => asked.await?,
         };
@@ -67,10 +98,8 @@ impl Operation {
             crate::say!("operation {operation} accepted");
             return Ok(exit::DONE);
         }
-        let until = if patience.until_drained { "?drained=true" } else { "" };
-        let path = format!("/v1/operations/{operation}{until}");
-        let mut steps = Steps::new(path);
-        let code = self.follow(operation, &mut steps, deadline, patience.timeout).await?;
+        let mut steps = Steps::new(&format!("/v1/operations/{operation}"), patience.until_drained);
+        let code = self.follow(operation, &mut steps, limit).await?;
         if code == exit::DONE && !patience.until_drained && self.progress.is_live() {
             self.tell_drain().await;
         }
@@ -103,56 +132,53 @@ impl Operation {
         &mut self,
         operation: OperationId,
         steps: &mut Steps,
-        mut deadline: Option<Instant>,
-        timeout: Option<Duration>,
+        mut limit: Option<Limit>,
     ) -> Result<u8, Failure> {
-        let (mut code, client) = (None, self.client.clone());
+        let client = self.client.clone();
         let mut refresh = tokio::time::interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            let late = async {
-                match deadline {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
-                line = steps.next(&client, code.is_some()) => match line? {
-                    Some(line) => code = self.step(&line)?.or(code),
-                    None => return code.ok_or_else(Failure::gone),
+                told = steps.next(&client) => match told? {
+                    Some(told) => self.progress.step(&told.step, &told.line),
+                    None => return steps.code().ok_or_else(Failure::gone),
                 },
                 _ = tokio::signal::ctrl_c() => return Ok(self.detach(operation)),
-                () = late, if code.is_none() => {
-                    deadline = None;
-                    let because = format!("not done within {}", humantime::format_duration(timeout.unwrap_or_default()));
-                    let request = CancelRequest { operation: Some(operation), because: Some(because) };
-                    // The outcome comes by the stream; if it was done meanwhile, it is done.
-                    let _: Accepted = self.client.post("/v1/cancel", &request).await?;
-                }
-                _ = refresh.tick(), if self.progress.is_live() && code.is_none() => self.progress.wait(),
+                () = reached(limit) => limit = self.time_is_over(operation, steps, limit).await?,
+                _ = refresh.tick(), if self.progress.is_live() && steps.code().is_none() => self.progress.wait(),
             }
         }
     }
 
-    fn step(&mut self, line: &str) -> Result<Option<u8>, Failure> {
-        let step: Step = plainly(line.as_bytes())
-            .map_err(|e| Failure::new(exit::FAILED, format!("the supervisor speaks another version: {e}")))?;
-        self.progress.step(&step, line);
-        Ok(match step {
-            Step::Ended(outcome) => Some(outcome.exit),
-            Step::Waiting { .. }
-            | Step::Generation { .. }
-            | Step::Phase { .. }
-            | Step::Probe { .. }
-            | Step::Replaced { .. }
-            | Step::Hook { .. }
-            | Step::Failed { .. }
-            | Step::Warning { .. }
-            | Step::Checked { .. }
-            | Step::Other
-            | Step::Drained { .. } => None,
-        })
+    /// The caller's time is over: what is not done is called off, once. Gives the time until which its end is awaited.
+    async fn time_is_over(
+        &self,
+        operation: OperationId,
+        steps: &Steps,
+        limit: Option<Limit>,
+    ) -> Result<Option<Limit>, Failure> {
+        let Some(limit) = limit else { return Ok(None) };
+        if steps.code().is_some() {
+            return Err(
+                limit.failure("the operation is done, and old generations still drain: gin-ctl status shows them")
+            );
+        }
+        if limit.called_off {
+            return Err(
+                limit.failure("it was called off, and nothing was heard of its end: gin-ctl status tells what serves")
+            );
+        }
+        let because = format!("not done within {}", humantime::format_duration(limit.timeout));
+        let request = CancelRequest { operation: Some(operation), because: Some(because) };
+        let asked = self.client.post::<Accepted>("/v1/cancel", &request);
+        let why = match tokio::time::timeout(CALL_OFF, asked).await {
+            // The outcome comes with the steps. If it was done meanwhile, it is done.
+            Ok(Ok(_)) => return Ok(Some(Limit { at: Instant::now() + CALL_OFF, called_off: true, ..limit })),
+            Ok(Err(failure)) => failure.text,
+            Err(_) => "the supervisor does not answer".to_owned(),
+        };
+        Err(limit.failure(&format!("it could not be called off, and may go on: {why}")))
     }
 
     fn detach(&self, operation: OperationId) -> u8 {
@@ -160,51 +186,5 @@ impl Operation {
             "\nDetached: operation {operation} goes on without you; gin-ctl status shows it, gin-ctl cancel calls it off."
         );
         exit::TIMED_OUT
-    }
-}
-
-/// The steps of one operation, from one supervisor and from the next.
-#[derive(Debug)]
-struct Steps {
-    path: String,
-    lines: Option<Lines>,
-    seen: usize,
-    /// Of those before, so many are told again.
-    skip: usize,
-    lost: Option<Instant>,
-}
-
-impl Steps {
-    fn new(path: String) -> Self {
-        Self { path, lines: None, seen: 0, skip: 0, lost: None }
-    }
-
-    /// The next one that was not seen yet; `None` if there will be no more. May be dropped and called again.
-    async fn next(&mut self, client: &Client, over: bool) -> Result<Option<String>, Failure> {
-        loop {
-            if let Some(lines) = &mut self.lines {
-                match lines.next().await {
-                    Some(_) if self.skip > 0 => self.skip -= 1,
-                    Some(line) => {
-                        (self.seen, self.lost) = (self.seen + 1, None);
-                        return Ok(Some(line));
-                    }
-                    None if over => return Ok(None),
-                    None => self.lines = None,
-                }
-                continue;
-            }
-            let lost = *self.lost.get_or_insert_with(Instant::now);
-            match client.stream(&self.path).await {
-                Ok(response) => (self.lines, self.skip) = (Some(Lines::new(response)), self.seen),
-                // It knows nothing of it: it is another one.
-                Err(failure) if failure.exit == exit::USAGE => return Err(Failure::gone()),
-                Err(failure) if failure.exit != exit::NO_SUPERVISOR => return Err(failure),
-                Err(_) if lost.elapsed() < ABSENCE => {}
-                Err(_) => return Err(Failure::gone()),
-            }
-            // A stream that ends at once is tried again, too, but not at once.
-            tokio::time::sleep(RETRY).await;
-        }
     }
 }
