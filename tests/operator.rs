@@ -66,9 +66,27 @@ fn scale_changes_the_number_and_waits_for_it() {
     gin.ctl(&["scale", "3"]).assert(0, &["3 workers serve"]);
     assert_eq!(gin.workers().len(), 3);
     let mut events = gin.events();
-    gin.ctl(&["scale", "1"]).assert(0, &["1 workers serve"]);
+    gin.ctl(&["scale", "1"]).assert(0, &["1 worker serves"]);
     events.until("exited with status 0");
     events.until("exited with status 0");
+    assert_eq!(gin.workers().len(), 1);
+    gin.stop();
+}
+
+#[test]
+fn scale_with_a_sign_is_relative_and_two_at_once_both_count() {
+    let gin = supervisor().workers(2).ours("one", "ok").set("soak = \"0s\"").start();
+    let both = [gin.ctl_in_background(&["scale", "+1"]), gin.ctl_in_background(&["scale", "+1"])];
+    for ctl in both {
+        Ctl::from(ctl.wait_with_output().unwrap()).assert(0, &["workers serve"]);
+    }
+    assert_eq!(gin.workers().len(), 4);
+    let mut events = gin.events();
+    gin.ctl(&["scale", "-3"]).assert(0, &["1 worker serves"]);
+    (0..3).for_each(|_| drop(events.until("exited with status 0")));
+    assert_eq!(gin.workers().len(), 1);
+    gin.ctl(&["scale", "-1"]).assert(5, &["cannot run 0 workers (1 and -1); it must be 1 to 1024"]);
+    gin.ctl(&["scale", "shop", "3"]).assert(2, &["the number comes before the instance: gin-ctl scale 4 shop"]);
     assert_eq!(gin.workers().len(), 1);
     gin.stop();
 }

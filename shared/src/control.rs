@@ -47,12 +47,16 @@ pub struct CancelRequest {
     pub because: Option<String>,
 }
 
-/// Body of `POST /v1/scale`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Body of `POST /v1/scale`: one of the two.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ScaleRequest {
-    /// How many workers there shall be, 1 to [`WORKERS_MAX`].
-    pub workers: u32,
+    /// The number of workers that there shall be, 1 to [`WORKERS_MAX`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
+    /// So many workers more than when everything under way is done; fewer, if it is negative.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<i32>,
 }
 
 /// The most workers that one instance runs.

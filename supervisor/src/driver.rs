@@ -293,8 +293,8 @@ impl Driver {
                 Some(Event::Stop { operation: None, by: StopBy::Signal })
             }
             Signal::SIGHUP => self.reload(ReloadRequest { operation: None, asked_by, queue: Queue::Wait }),
-            Signal::SIGTTIN => Some(Event::Scale { operation: None, to: ScaleTo::More }),
-            Signal::SIGTTOU => Some(Event::Scale { operation: None, to: ScaleTo::Fewer }),
+            Signal::SIGTTIN => Some(Event::Scale { operation: None, to: ScaleTo::By(1) }),
+            Signal::SIGTTOU => Some(Event::Scale { operation: None, to: ScaleTo::By(-1) }),
             Signal::SIGUSR1 => {
                 let told = self.workers.send_about_logs(&FromMaster::Reopen);
                 tracing::info!(

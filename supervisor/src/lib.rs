@@ -43,6 +43,7 @@ pub mod store;
 mod task;
 mod telemetry;
 pub mod view;
+pub mod worker_count;
 pub mod workers;
 
 use std::process::ExitCode;

@@ -25,6 +25,7 @@ use crate::moment::Moment;
 use crate::os::time;
 use crate::state::Paths;
 use crate::view::View;
+use crate::worker_count::workers as workers_text;
 use service_manager::ServiceManager;
 pub use status::history;
 
@@ -214,7 +215,11 @@ impl Reporter {
         let operation = self.asked.get(&generation).and_then(|asked| asked.operation);
         tracing::info!(generation = number, operation, release, workers, took_ms, "generation {number} {word}");
         self.operations.step_of(generation, &Step::Phase { phase, workers, took_ms });
-        self.event(format!("generation {number} {word}, {workers} workers, {took_ms} ms"), Some(generation), None);
+        self.event(
+            format!("generation {number} {word}, {}, {took_ms} ms", workers_text(workers)),
+            Some(generation),
+            None,
+        );
     }
 
     fn report_withdrawn(

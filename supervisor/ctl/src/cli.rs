@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use gin_shared::control::{ScaleRequest, WORKERS_MAX};
 
 /// Asks a gin-supervisor to do something, or how it is.
 ///
@@ -97,9 +98,9 @@ pub enum Command {
     },
     /// Change the number of workers
     Scale {
-        /// How many
-        #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
-        workers: u32,
+        /// How many: 4; or so many more or fewer: +1, -1
+        #[arg(allow_negative_numbers = true, value_parser = scale)]
+        workers: ScaleRequest,
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
@@ -245,4 +246,48 @@ pub struct Restart {
     pub timeout: Option<Duration>,
     /// Which instance; may be left out when one runs
     pub instance: Option<String>,
+}
+
+/// Reads a number of workers: `4`, `+1`, `-1`. Relative numbers are reckoned by the supervisor, so that two of them at once
+/// both count.
+fn scale(text: &str) -> Result<ScaleRequest, String> {
+    let Ok(number) = text.parse::<i32>() else {
+        return Err(format!(
+            "it is no number of workers, such as 4, +1 or -1; the number comes before the instance: gin-ctl scale 4 {text}"
+        ));
+    };
+    if text.starts_with(['+', '-']) {
+        return Ok(ScaleRequest { by: Some(number), ..ScaleRequest::default() });
+    }
+    let workers = u32::try_from(number).ok().filter(|workers| (1..=WORKERS_MAX).contains(workers));
+    let workers = workers.ok_or_else(|| format!("it must be 1 to {WORKERS_MAX}"))?;
+    Ok(ScaleRequest { workers: Some(workers), ..ScaleRequest::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str]) -> Result<ScaleRequest, String> {
+        let cli = Cli::try_parse_from(["gin-ctl", "scale"].iter().chain(args));
+        match cli.map_err(|error| error.to_string())?.command {
+            Command::Scale { workers, .. } => Ok(workers),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_number_with_a_sign_is_relative() {
+        let request = |workers, by| Ok(ScaleRequest { workers, by });
+        assert_eq!(read(&["4", "shop"]), request(Some(4), None));
+        assert_eq!(read(&["+1"]), request(None, Some(1)));
+        assert_eq!(read(&["-2", "shop"]), request(None, Some(-2)));
+        assert!(read(&["0"]).unwrap_err().contains("1 to 1024"));
+        assert!(read(&["1025"]).unwrap_err().contains("1 to 1024"));
+    }
+
+    #[test]
+    fn an_instance_in_the_place_of_the_number_is_told_where_it_belongs() {
+        assert!(read(&["shop", "3"]).unwrap_err().contains("gin-ctl scale 4 shop"));
+    }
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::CommandFactory;
-use gin_shared::control::{CancelRequest, Nothing, RestartRequest, ScaleRequest, StopRequest};
+use gin_shared::control::{CancelRequest, Nothing, RestartRequest, StopRequest};
 use gin_shared::exit;
 use gin_shared::process::Pidfd;
 use gin_shared::status::{Status, Upgrade};
@@ -79,7 +79,7 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         }
         Command::Scale { workers, instance } => {
             let operation = Operation::new(socket, instance.as_deref(), json)?;
-            operation.run("/v1/scale", &ScaleRequest { workers }, Patience::default()).await
+            operation.run("/v1/scale", &workers, Patience::default()).await
         }
         Command::Stop { left_over: true, instance, .. } => stop_left_over(socket, instance.as_deref()),
         Command::Stop { fast, instance, .. } => {

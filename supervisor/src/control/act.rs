@@ -77,11 +77,18 @@ pub(super) async fn scale(
     Extension(caller): Extension<Caller>,
     JsonBody(request): JsonBody<ScaleRequest>,
 ) -> Response {
-    if !(1..=WORKERS_MAX).contains(&request.workers) {
-        let text = format!("workers: {} is out of range; it must be 1 to {WORKERS_MAX}", request.workers);
-        return error(StatusCode::BAD_REQUEST, exit::USAGE, text);
-    }
-    let to = ScaleTo::Exactly(request.workers);
+    let to = match (request.workers, request.by) {
+        (Some(workers), None) if (1..=WORKERS_MAX).contains(&workers) => ScaleTo::Exactly(workers),
+        (Some(workers), None) => {
+            let text = format!("workers: {workers} is out of range; it must be 1 to {WORKERS_MAX}");
+            return error(StatusCode::BAD_REQUEST, exit::USAGE, text);
+        }
+        (None, Some(by)) => ScaleTo::By(by),
+        (None, None) | (Some(_), Some(_)) => {
+            let text = "name the number of \"workers\", or \"by\" how many it changes";
+            return error(StatusCode::BAD_REQUEST, exit::USAGE, text);
+        }
+    };
     ask(&handle, &caller, "scale", |operation| Event::Scale { operation, to }).await
 }
 

@@ -18,6 +18,7 @@ use crate::os::runtime::sweep;
 use crate::os::{orphan, time};
 use crate::socket_record::SocketRecord;
 use crate::state::GenerationRecord;
+use crate::worker_count::workers as workers_text;
 
 /// The workers that live, with their PIDs.
 type Alive = HashMap<WorkerId, i32>;
@@ -64,8 +65,8 @@ impl Driver {
             self.go_on(&pids);
         } else {
             let workers = pids.len();
-            let noun = if workers == 1 { "worker" } else { "workers" };
-            tracing::info!(workers, "adopted {workers} {noun} of the supervisor that was pid {}", before.pid);
+            let text = workers_text(workers);
+            tracing::info!(workers, "adopted {text} of the supervisor that was pid {}", before.pid);
             self.adopted(now, pids, kept, before.pid);
         }
         Ok(())

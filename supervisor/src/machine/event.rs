@@ -104,10 +104,8 @@ pub enum Queue {
 pub enum ScaleTo {
     /// This number.
     Exactly(u32),
-    /// One more (TTIN).
-    More,
-    /// One fewer, but one at least (TTOU).
-    Fewer,
+    /// So many more than when everything under way is done; fewer, if it is negative (TTIN, TTOU: one).
+    By(i32),
 }
 
 /// The way in which a stop is asked for. It decides what becomes of a stop that is under way already.

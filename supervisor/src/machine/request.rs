@@ -118,16 +118,15 @@ impl Machine {
                 return answer(operation, &Answer::Refused("the supervisor is stopping".to_owned()), out);
             }
         };
-        let workers = match to {
-            ScaleTo::Exactly(workers) => workers,
-            ScaleTo::More => from + 1,
-            ScaleTo::Fewer => from.saturating_sub(1),
+        let (workers, change) = match to {
+            ScaleTo::Exactly(workers) => (i64::from(workers), String::new()),
+            ScaleTo::By(by) => (i64::from(from) + i64::from(by), format!(" ({from} and {by:+})")),
         };
-        if !(1..=WORKERS_MAX).contains(&workers) {
-            let text = format!("cannot run {workers} workers; it must be 1 to {WORKERS_MAX}");
+        let Some(workers) = u32::try_from(workers).ok().filter(|workers| (1..=WORKERS_MAX).contains(workers)) else {
+            let text = format!("cannot run {workers} workers{change}; it must be 1 to {WORKERS_MAX}");
             out.push(Action::Report(Report::Ignored(text.clone())));
             return answer(operation, &Answer::Refused(text), out);
-        }
+        };
         if self.scaling.len() >= OPERATIONS_MAX {
             answer(operation, &busy(), out);
         } else if let Fleet::Serving(_) = self.fleet {

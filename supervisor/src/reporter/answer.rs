@@ -8,6 +8,7 @@ use crate::machine::Machine;
 use crate::machine::action::Answer;
 use crate::machine::failure::Failure;
 use crate::view::View;
+use crate::worker_count::workers as workers_text;
 
 /// The exit code and the text of an answer.
 pub(super) fn text(view: View<'_>, operations: &Operations, operation: OperationId, answer: &Answer) -> (u8, String) {
@@ -21,7 +22,10 @@ pub(super) fn text(view: View<'_>, operations: &Operations, operation: Operation
             let elsewhere = elsewhere.map(|text| format!("; but {text}")).unwrap_or_default();
             (exit::DONE, format!("generation {generation} serves; generation {previous} drains{elsewhere}"))
         }
-        Answer::Scaled(workers) => (exit::DONE, format!("{workers} workers serve")),
+        Answer::Scaled(workers) => {
+            let verb = if *workers == 1 { "serves" } else { "serve" };
+            (exit::DONE, format!("{} {verb}", workers_text(*workers)))
+        }
         Answer::Incomplete { failure, workers } => {
             (exit::FAILED, format!("scaling to {workers} is incomplete: a worker failed and is restarted: {failure}"))
         }
@@ -54,11 +58,7 @@ pub(super) fn text(view: View<'_>, operations: &Operations, operation: Operation
 }
 
 fn upgraded(workers: usize) -> String {
-    let workers = match workers {
-        1 => "1 worker".to_owned(),
-        count => format!("{count} workers"),
-    };
-    let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+    let (workers, version, pid) = (workers_text(workers), env!("CARGO_PKG_VERSION"), std::process::id());
     format!("gin-supervisor {version} is the master now, pid {pid} as before; {workers} went on")
 }
 

@@ -13,6 +13,7 @@ use crate::machine::generation::Run;
 use crate::machine::worker::Worker;
 use crate::moment::Moment;
 use crate::os::sd_notify::{Notification, Notifier, SHUTDOWN_GRACE};
+use crate::worker_count::workers as workers_text;
 
 /// Added to each extension, so that our own deadline comes first.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -268,7 +269,8 @@ fn status_text(machine: &Machine) -> String {
         }
         Fleet::Stopping { .. } => {
             let left = machine.leaving.iter().flat_map(Run::workers).count();
-            format!("{}stopping: {left} workers drain", failed().unwrap_or_default())
+            let verb = if left == 1 { "drains" } else { "drain" };
+            format!("{}stopping: {} {verb}", failed().unwrap_or_default(), workers_text(left))
         }
     };
     let one_line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
