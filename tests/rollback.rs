@@ -35,7 +35,7 @@ fn who(gin: &Supervisor) -> (String, String) {
 fn a_program_that_was_deleted_comes_back_under_load_and_the_link_is_warned_of() {
     let gin = start();
     let load = Load::new().keep_alive(&gin.tcp(), 4).one_shot(&gin.tcp(), 4);
-    gin.ctl(&["rollback"]).assert(5, &["no generation before this one"]);
+    gin.ctl(&["rollback"]).assert(5, &["no generation before this one", "this is the oldest"]);
     load.flows(20);
     release(&gin, "two", "ok");
     gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
@@ -73,7 +73,8 @@ fn each_rollback_goes_one_further_back_and_never_to_what_was_left() {
     assert_eq!(who(&gin), ("two".into(), "4".into()));
     gin.ctl(&["rollback"]).assert(0, &[]);
     assert_eq!(who(&gin), ("one".into(), "5".into()));
-    gin.ctl(&["rollback"]).assert(5, &["no generation before this one"]);
+    let why = "this one brought generation 1 back, which is the oldest";
+    gin.ctl(&["rollback"]).assert(5, &["no generation before this one", why]);
     // A restart that fails changes nothing of what is good.
     release(&gin, "bad", "exit");
     gin.ctl(&["restart"]).assert(1, &["nothing changed"]);
@@ -81,6 +82,30 @@ fn each_rollback_goes_one_further_back_and_never_to_what_was_left() {
     gin.restart();
     gin.ctl(&["rollback"]).assert(0, &[]);
     assert_eq!(who(&gin).0, "one");
+    gin.stop();
+}
+
+#[test]
+fn after_an_upgrade_that_failed_a_rollback_must_be_meant() {
+    let gin = start();
+    release(&gin, "two", "ok");
+    gin.restart();
+    release(&gin, "bad", "exit");
+    gin.ctl(&["restart"]).assert(1, &["nothing changed"]);
+    // As in `gin-ctl restart || gin-ctl rollback`.
+    gin.ctl(&["rollback"]).assert(5, &["generation 3 did not come to serve", "rollback --to 1", "rollback --force"]);
+    for (to, why) in [("2", "it serves"), ("3", "it was never good"), ("9", "the history does not know it")] {
+        gin.ctl(&["rollback", "--to", to]).assert(5, &[why, "those that can: 1"]);
+    }
+    assert_eq!(who(&gin), ("two".into(), "2".into()));
+    gin.ctl(&["rollback", "--to", "1"]).assert(0, &["generation 4 serves"]);
+    assert_eq!(who(&gin), ("one".into(), "4".into()));
+    gin.releases().point_to("two");
+    gin.restart();
+    gin.releases().point_to("bad");
+    gin.ctl(&["restart"]).assert(1, &["nothing changed"]);
+    gin.ctl(&["rollback", "--force"]).assert(0, &["generation 7 serves"]);
+    assert_eq!(who(&gin), ("one".into(), "7".into()));
     gin.stop();
 }
 

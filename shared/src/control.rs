@@ -35,7 +35,14 @@ pub struct RestartRequest {
 /// Body of `POST /v1/rollback`; may be empty.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Nothing {}
+pub struct RollbackRequest {
+    /// The generation to bring back, instead of the last good one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Generation>,
+    /// Bring the last good one back even though an upgrade has failed since, so that a better one serves.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+}
 
 /// Body of `POST /v1/cancel`; may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

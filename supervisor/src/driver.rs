@@ -311,7 +311,7 @@ impl Driver {
 
     /// Handles the part of an event that the machine does not know of. `None`: the configuration forbids the event.
     fn admit(&mut self, now: Moment, event: Event) -> Option<Event> {
-        if let Event::Restart { operation, asked_by, .. } | Event::Rollback { operation, asked_by } = &event
+        if let Event::Restart { operation, asked_by, .. } | Event::Rollback { operation, asked_by, .. } = &event
             && !self.generations.allow_restart(&self.machine)
         {
             let text = "features.hot_restart = false: a restart is refused".to_owned();

@@ -97,6 +97,9 @@ pub struct Machine {
     /// Generations that served before this one, oldest first: a rollback can bring them back.
     #[serde(default)]
     good: Vec<Generation>,
+    /// Generations that were good, and whose program an adoption could not open any more, oldest first: the last few.
+    #[serde(default)]
+    lost: Vec<Generation>,
     /// The upgrade in place that was asked for.
     #[serde(default)]
     reexec: Option<Reexec>,
@@ -121,6 +124,7 @@ impl Machine {
             next: Generation(1),
             max_draining,
             good: Vec::new(),
+            lost: Vec::new(),
             reexec: None,
             history: History::default(),
         }
@@ -193,7 +197,7 @@ impl Machine {
             Event::Stop { operation, by } => self.handle_stop(now, operation, by, &mut out),
             Event::Prepared { generation, plan } => self.handle_prepared(now, generation, plan, &mut out),
             Event::Worker { worker, what } => self.handle_worker(now, worker, what, &mut out),
-            Event::Rollback { operation, asked_by } => self.handle_rollback(now, operation, asked_by, &mut out),
+            Event::Rollback { operation, asked_by, to } => self.handle_rollback(now, operation, asked_by, to, &mut out),
             Event::Reexec { operation, queue } => self.handle_reexec(operation, queue, &mut out),
             Event::ReexecChecked(result) => self.handle_reexec_checked(result, &mut out),
             Event::ReexecFailed(why) => self.handle_reexec_failed(why, &mut out),

@@ -81,7 +81,15 @@ pub enum Command {
     },
     /// Bring the last generation back that was good, as it was frozen then: its program, though replaced or deleted, its
     /// release, its configuration
+    ///
+    /// After an upgrade that failed it refuses, for what serves then is the last good one already.
     Rollback {
+        /// Bring this generation back, one of those that gin-ctl history names
+        #[arg(long, value_name = "GENERATION")]
+        to: Option<u64>,
+        /// Bring the last good one back also after an upgrade that failed
+        #[arg(long)]
+        force: bool,
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },

@@ -13,8 +13,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::CommandFactory;
-use gin_shared::control::{CancelRequest, Nothing, RestartRequest, StopRequest};
+use gin_shared::control::{CancelRequest, RestartRequest, RollbackRequest, StopRequest};
 use gin_shared::exit;
+use gin_shared::generation::Generation;
 use gin_shared::process::Pidfd;
 use gin_shared::status::{Status, Upgrade};
 
@@ -70,9 +71,10 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
             let operation = Operation::new(socket, instance.as_deref(), json)?;
             operation.run("/v1/cancel", &CancelRequest::default(), Patience::default()).await
         }
-        Command::Rollback { instance } => {
+        Command::Rollback { to, force, instance } => {
             let operation = Operation::new(socket, instance.as_deref(), json)?;
-            operation.run("/v1/rollback", &Nothing {}, Patience::default()).await
+            let request = RollbackRequest { to: to.map(Generation), force };
+            operation.run("/v1/rollback", &request, Patience::default()).await
         }
         Command::UpgradeSupervisor { no_queue, all, instance } => {
             upgrade_supervisor(socket, json, no_queue, all, instance.as_deref()).await

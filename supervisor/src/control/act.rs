@@ -6,14 +6,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use gin_shared::control::{
-    Accepted, CancelRequest, Nothing, OperationId, RestartRequest, ScaleRequest, StopRequest, WORKERS_MAX,
+    Accepted, CancelRequest, OperationId, RestartRequest, RollbackRequest, ScaleRequest, StopRequest, WORKERS_MAX,
 };
 use gin_shared::exit;
 use serde::de::DeserializeOwned;
 
 use super::{Caller, error};
 use crate::inbox::{Handle, Message, ReloadRequest};
-use crate::machine::event::{Event, Queue, ScaleTo, StopBy};
+use crate::machine::event::{Event, Queue, RollbackTo, ScaleTo, StopBy};
 use crate::os::time;
 
 /// `POST /v1/restart`
@@ -43,10 +43,15 @@ pub(super) async fn reload(
 pub(super) async fn rollback(
     State(handle): State<Handle>,
     Extension(caller): Extension<Caller>,
-    JsonBody(Nothing {}): JsonBody<Nothing>,
+    JsonBody(request): JsonBody<RollbackRequest>,
 ) -> Response {
     let asked_by = caller.user.clone();
-    ask(&handle, &caller, "rollback", |operation| Event::Rollback { operation, asked_by }).await
+    let to = match (request.to, request.force) {
+        (Some(generation), _) => RollbackTo::Exactly(generation),
+        (None, true) => RollbackTo::LastForced,
+        (None, false) => RollbackTo::Last,
+    };
+    ask(&handle, &caller, "rollback", |operation| Event::Rollback { operation, asked_by, to }).await
 }
 
 /// `POST /v1/upgrade-supervisor`

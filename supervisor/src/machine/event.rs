@@ -22,12 +22,14 @@ pub enum Event {
         /// The choice between waiting and refusing while another upgrade is under way.
         queue: Queue,
     },
-    /// A request to bring the last good generation back.
+    /// A request to bring a good generation back.
     Rollback {
         /// The operation to answer.
         operation: Option<OperationId>,
         /// The name for the history.
         asked_by: String,
+        /// The generation to bring back.
+        to: RollbackTo,
     },
     /// A request to upgrade the master itself in place.
     Reexec {
@@ -97,6 +99,17 @@ pub enum Queue {
     Wait,
     /// Is answered `busy`.
     Refuse,
+}
+
+/// The generation that a rollback is to bring back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RollbackTo {
+    /// The last good one. Refused if an upgrade has failed since: what serves is what `restart || rollback` wants.
+    Last,
+    /// The last good one, also after an upgrade that failed.
+    LastForced,
+    /// This one.
+    Exactly(Generation),
 }
 
 /// The number of workers to scale to.

@@ -141,7 +141,7 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         self.end_reexec(&Answer::Died, out);
-        self.good.retain(|good| kept.contains(good));
+        self.keep_alone(kept);
         answer_all(std::mem::take(&mut self.stopping), &Answer::Died, out);
         self.stop_signalled = false;
         for run in self.runs_mut() {

@@ -7,7 +7,7 @@ mod driver;
 mod fingerprint;
 mod invariants;
 
-use super::super::event::{Queue, ScaleTo, StopBy, WorkerEvent};
+use super::super::event::{Queue, RollbackTo, ScaleTo, StopBy, WorkerEvent};
 use super::super::failure::{CommandError, ProbeError};
 use super::super::generation::{Occupant, Stage};
 use super::super::plan::{Plan, Readiness};
@@ -105,7 +105,7 @@ pub(super) enum Step {
     Scale(u32),
     Stop(StopBy),
     Time,
-    Rollback,
+    Rollback(RollbackTo),
     Reexec,
     ReexecChecked(bool),
     /// The driver executes the new program, if nothing is on its way; else it tells so.
@@ -255,7 +255,11 @@ impl World {
                 let stopping = matches!(self.machine.fleet, Fleet::Stopping { .. });
                 steps.extend(stopping.then_some(Step::Stop(StopBy::Command)));
             }
-            steps.extend((b.rollbacks > 0).then_some(Step::Rollback));
+            if b.rollbacks > 0 {
+                steps.push(Step::Rollback(RollbackTo::LastForced));
+                let oldest = self.machine.good.first().filter(|_| self.machine.good.len() > 1);
+                steps.extend(oldest.map(|to| Step::Rollback(RollbackTo::Exactly(*to))));
+            }
             steps.extend((b.reexecs > 0).then_some(Step::Reexec));
             if self.checking {
                 steps.push(Step::ReexecChecked(true));
@@ -319,9 +323,9 @@ impl World {
                 self.now = self.machine.deadline().expect("only offered with a deadline");
                 Event::Time
             }
-            Step::Rollback => {
+            Step::Rollback(to) => {
                 self.budget.rollbacks -= 1;
-                Event::Rollback { operation: self.operation(), asked_by: "walk".into() }
+                Event::Rollback { operation: self.operation(), asked_by: "walk".into(), to: *to }
             }
             Step::Reexec => {
                 self.budget.reexecs -= 1;
