@@ -38,7 +38,7 @@ fn every_restart_ends_with_ready_whatever_came_of_it() {
     gin.ctl(&["restart", "--no-wait"]).assert(0, &[]);
     events.until_of(4, "started");
     gin.ctl(&["cancel"]).assert(0, &[]);
-    cycle(&gin, &mut after, "generation 4 failed: by ");
+    cycle(&gin, &mut after, "generation 4 was cancelled: by ");
     gin.configure(|text| text + "\nwrong = 1\n");
     gin.ctl(&["restart"]).assert(2, &[]);
     cycle(&gin, &mut after, "generation 5 failed: ");

@@ -32,6 +32,15 @@ fn a_restart_that_takes_too_long_or_is_cancelled_changes_nothing() {
     gin.ctl(&["cancel"]).assert(0, &["cancelled"]);
     waiting.join().unwrap().assert(6, &["cancelled: by root"]);
     gin.ctl(&["cancel"]).assert(5, &["no upgrade is under way"]);
+    // Nothing was wrong with it.
+    for command in ["status", "history"] {
+        let told = gin.ctl(&[command]);
+        told.assert(0, &["3 cancelled in", "by root"]);
+        assert!(!told.out.contains("failed"), "{told:?}");
+    }
+    let history: serde_json::Value = serde_json::from_str(&gin.ctl(&["--json", "history"]).out).unwrap();
+    assert_eq!((&history[0]["cancelled"], &history[0]["done"]), (&true.into(), &false.into()));
+    assert_eq!(history[2]["cancelled"], false);
     assert_eq!(gin.generation().0, 1);
     gin.stop();
 }

@@ -138,7 +138,10 @@ pub struct Upgrade {
     pub release: Option<String>,
     /// Whether that became current.
     pub done: bool,
-    /// Why not.
+    /// Whether somebody called it off: then it is neither done nor failed.
+    #[serde(default)]
+    pub cancelled: bool,
+    /// Why it did not become current.
     pub reason: Option<String>,
     /// Who asked for it.
     pub asked_by: String,

@@ -233,19 +233,20 @@ impl Reporter {
         let said = worker.map(|worker| view.workers.last_words(worker)).unwrap_or_default();
         let (number, missing, reason) = (generation.0, phase.word(), failure.to_string());
         let operation = self.asked.get(&generation).and_then(|asked| asked.operation);
-        tracing::error!(
-            generation = number,
-            operation,
-            missing,
-            said = said.join(" | "),
-            "generation {number} failed: {reason}"
-        );
+        let text = match failure.is_cancelled() {
+            true => format!("generation {number} was cancelled: {reason}"),
+            false => format!("generation {number} failed: {reason}"),
+        };
+        if failure.is_cancelled() {
+            tracing::warn!(generation = number, operation, missing, "{text}");
+        } else {
+            tracing::error!(generation = number, operation, missing, said = said.join(" | "), "{text}");
+        }
         if self.service_manager.is_reloading() {
             self.service_manager.ready(view.machine);
         }
-        let step = Step::Failed { phase, reason: reason.clone(), said, pid: failure.pid() };
-        self.operations.step_of(generation, &step);
-        self.event(format!("generation {number} failed: {reason}"), Some(generation), worker);
+        self.operations.step_of(generation, &Step::Failed { phase, reason, said, pid: failure.pid() });
+        self.event(text, Some(generation), worker);
     }
 
     fn report_worker(&self, worker: WorkerId, pid: Option<i32>, what: &WorkerReport, took_ms: f64) {

@@ -148,6 +148,12 @@ impl Failure {
         }
     }
 
+    /// True if nothing was wrong: somebody called it off.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled(_))
+    }
+
     /// The process to look for in logs.
     #[must_use]
     pub fn pid(&self) -> Option<i32> {

@@ -248,7 +248,8 @@ fn status_text(machine: &Machine) -> String {
     let failed = || {
         let last = machine.history.iter().next_back()?;
         let reason = last.failure.as_ref()?;
-        Some(format!("generation {} failed: {reason}; ", last.generation))
+        let what = if reason.is_cancelled() { "was cancelled" } else { "failed" };
+        Some(format!("generation {} {what}: {reason}; ", last.generation))
     };
     let text = match &machine.fleet {
         Fleet::Idle | Fleet::Stopped => String::new(),

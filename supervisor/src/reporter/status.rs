@@ -6,6 +6,7 @@ use gin_shared::status::{GenerationStatus, Listener, PhaseTook, Role, State, Sta
 
 use super::Reporter;
 use crate::machine::Machine;
+use crate::machine::failure::Failure;
 use crate::machine::fleet::Fleet;
 use crate::machine::generation::{Occupant, Run, SlotRun};
 use crate::machine::history::Record;
@@ -135,6 +136,7 @@ fn upgrade(record: &Record) -> Upgrade {
         generation: record.generation,
         release: record.release.clone(),
         done: record.failure.is_none(),
+        cancelled: record.failure.as_ref().is_some_and(Failure::is_cancelled),
         reason: record.failure.as_ref().map(ToString::to_string),
         asked_by: record.asked_by.clone(),
         rollback: record.rollback,

@@ -92,8 +92,9 @@ fn print_generation(generation: &GenerationStatus, wanted: u32) {
 pub fn upgrade_line(upgrade: &Upgrade) -> String {
     let took = took(upgrade.took_ms as f64);
     let outcome = match &upgrade.reason {
-        None => "done".to_owned(),
-        Some(_) => "failed".to_owned(),
+        None => "done",
+        Some(_) if upgrade.cancelled => "cancelled",
+        Some(_) => "failed",
     };
     let reason = upgrade.reason.as_ref().map(|reason| format!(": {}", reason.replace('\n', "; "))).unwrap_or_default();
     let back = upgrade.rollback.map(|to| format!(" (rollback to {to})")).unwrap_or_default();
