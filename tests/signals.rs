@@ -162,7 +162,10 @@ fn a_crash_loop_backs_off_and_the_listener_stays_open() {
     }
     assert!(waits[4] >= 800 && waits.iter().all(|wait| *wait <= 37_500), "{waits:?}");
     let status = gin.ctl(&["status"]);
-    status.assert(1, &["degraded", "backoff"]);
+    status.assert(1, &["down", "backoff"]);
+    let json: serde_json::Value = serde_json::from_str(&gin.ctl(&["--json", "status"]).out).unwrap();
+    assert_eq!((&json["state"], &json["degraded"]), (&"down".into(), &true.into()));
+    gin.ctl(&["metrics"]).assert(0, &["gin_down{instance=\"shop\"} 1"]);
     let address = gin.tcp();
     // Clients wait in the queue and are not refused; they are answered when the cause is gone.
     let waiting = std::thread::spawn(move || get(&address, "/"));

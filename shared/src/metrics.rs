@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::status::{Role, Status};
+use crate::status::{Role, State, Status};
 
 /// The media type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -26,6 +26,7 @@ pub fn text(status: &Status) -> String {
     family("gin_up_seconds", "gauge", "Since the supervisor started.", plain(status.uptime_ms / 1000));
     family("gin_generation", "gauge", "The current generation.", plain(current.map_or(0, |c| c.generation.0)));
     family("gin_degraded", "gauge", "1 if fewer workers serve than should.", plain(status.degraded.into()));
+    family("gin_down", "gauge", "1 if no worker serves.", plain((status.state == State::Down).into()));
     family("gin_workers_wanted", "gauge", "Workers that there should be.", plain(status.workers.into()));
     family("gin_workers_serving", "gauge", "Workers of the current generation that serve.", plain(serving as u64));
     let queues = status.listeners.iter().filter_map(|listener| {

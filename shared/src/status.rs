@@ -65,6 +65,11 @@ pub enum State {
     Upgrading,
     /// All are on their way out.
     Stopping,
+    /// A generation is current, and no worker serves.
+    Down,
+    /// A state that a later version has.
+    #[serde(other)]
+    Other,
 }
 
 /// A socket that clients connect to.

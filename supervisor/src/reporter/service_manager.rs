@@ -244,7 +244,10 @@ fn status_text(machine: &Machine) -> String {
         Some(release) => format!("generation {} ({release})", run.id),
         None => format!("generation {}", run.id),
     };
-    let serves = |run: &Run| format!("{} serves, {}/{}", named(run), run.serving(), run.wanted());
+    let serves = |run: &Run| {
+        let word = if run.serving() == 0 && run.is_degraded() { "is down" } else { "serves" };
+        format!("{} {word}, {}/{}", named(run), run.serving(), run.wanted())
+    };
     let failed = || {
         let last = machine.history.iter().next_back()?;
         let reason = last.failure.as_ref()?;
@@ -257,7 +260,7 @@ fn status_text(machine: &Machine) -> String {
             Some(run) => format!("{} on its way: not {} yet", named(run), run.missing().word()),
             None => "preparing the first generation".to_owned(),
         },
-        Fleet::Serving(run) if run.is_degraded() => {
+        Fleet::Serving(run) if run.is_degraded() && run.serving() > 0 => {
             format!("{}{}, degraded", failed().unwrap_or_default(), serves(run))
         }
         Fleet::Serving(run) => format!("{}{}", failed().unwrap_or_default(), serves(run)),

@@ -22,7 +22,9 @@ impl Reporter {
     #[must_use]
     pub fn status(&self, now: Moment, view: View<'_>) -> Status {
         let View { machine, workers, generations } = view;
+        let nobody_serves = !machine.runs().flat_map(Run::workers).any(Worker::is_serving);
         let state = match machine.fleet {
+            Fleet::Serving(_) | Fleet::Upgrading { .. } if nobody_serves => State::Down,
             Fleet::Idle | Fleet::Booting(_) => State::Booting,
             Fleet::Serving(_) => State::Serving,
             Fleet::Upgrading { .. } => State::Upgrading,

@@ -10,6 +10,7 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::instance::{Instance, directories, of};
 use crate::left;
+use crate::render::status::state;
 use crate::render::{print_table, table};
 
 /// All instances that answer, or the one of `socket`; those that cannot be asked are named, too.
@@ -28,7 +29,7 @@ pub(super) async fn list(socket: Option<&Path>, json: bool) -> Result<u8, Failur
                 let addresses: Vec<&str> = status.listeners.iter().map(|l| l.address.as_str()).collect();
                 rows.add_row(vec![
                     status.instance.clone(),
-                    if status.degraded { "degraded".to_owned() } else { format!("{:?}", status.state).to_lowercase() },
+                    state(&status).1.to_owned(),
                     status.pid.to_string(),
                     generation.map_or_else(|| "-".to_owned(), |g| g.generation.to_string()),
                     format!("{serving}/{}", status.workers),

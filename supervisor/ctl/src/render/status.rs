@@ -1,5 +1,6 @@
 //! An instance at a glance.
 
+use anstyle::Style;
 use gin_shared::status::{GenerationStatus, Role, State, Status, Upgrade, WorkerStatus};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
@@ -42,13 +43,7 @@ impl Processes {
 /// Prints it.
 pub fn print(status: &Status, processes: &mut Processes) {
     processes.refresh(status);
-    let (style, word) = match status.state {
-        State::Serving if status.degraded => (BAD, "degraded"),
-        State::Serving => (GOOD, "serving"),
-        State::Upgrading => (WARN, "upgrading"),
-        State::Booting => (WARN, "booting"),
-        State::Stopping => (WARN, "stopping"),
-    };
+    let (style, word) = state(status);
     crate::say!(
         "{style}●{PLAIN} {}  {style}{word}{PLAIN}   up {}   master {}   gin-supervisor {}",
         status.instance,
@@ -73,6 +68,20 @@ pub fn print(status: &Status, processes: &mut Processes) {
         crate::say!("  last upgrade   {}{back}", upgrade_line(upgrade));
     }
     print_workers(status, processes);
+}
+
+/// The state in a word, with its colour.
+#[must_use]
+pub fn state(status: &Status) -> (Style, &'static str) {
+    match status.state {
+        State::Serving if status.degraded => (BAD, "degraded"),
+        State::Serving => (GOOD, "serving"),
+        State::Upgrading => (WARN, "upgrading"),
+        State::Booting => (WARN, "booting"),
+        State::Stopping => (WARN, "stopping"),
+        State::Down => (BAD, "down"),
+        State::Other => (WARN, "in a state that this gin-ctl does not know"),
+    }
 }
 
 fn print_generation(generation: &GenerationStatus, wanted: u32) {
