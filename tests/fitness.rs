@@ -111,7 +111,7 @@ fn one_that_hangs_does_not_wait_for_a_slot_that_crashes() {
     let mut events = gin.events();
     kill(Pid::from_raw(workers[1]), Signal::SIGKILL).unwrap();
     // A tenth of a second, and up to a quarter more.
-    events.until("respawned in 1");
+    events.until("respawns in 1");
     kill(Pid::from_raw(workers[0]), Signal::SIGSTOP).unwrap();
     assert_eq!(events.until("sent SIGABRT").pid, Some(workers[0]));
     gin.stop();

@@ -153,7 +153,7 @@ fn a_crash_loop_backs_off_and_the_listener_stays_open() {
     // At once, then after 100, 200, 400 ms ...: five crashes are a second, twelve more than a minute.
     let mut waits: Vec<u64> = Vec::new();
     for _ in 0..times(5, 12) {
-        let text = events.until("respawned in ").text;
+        let text = events.until("respawns in ").text;
         let wait: u64 = text.split(' ').nth(3).unwrap().parse().unwrap();
         // At the most the jitter may make one shorter than the one before.
         let least = waits.last().copied().unwrap_or(0).min(25_000);
@@ -162,9 +162,12 @@ fn a_crash_loop_backs_off_and_the_listener_stays_open() {
     }
     assert!(waits[4] >= 800 && waits.iter().all(|wait| *wait <= 37_500), "{waits:?}");
     let status = gin.ctl(&["status"]);
-    status.assert(1, &["down", "backoff"]);
+    status.assert(1, &["down", "backoff", "1.0 failed ", " ago: slot 0 (pid ", "exited with status 3 after"]);
     let json: serde_json::Value = serde_json::from_str(&gin.ctl(&["--json", "status"]).out).unwrap();
     assert_eq!((&json["state"], &json["degraded"]), (&"down".into(), &true.into()));
+    let failure = &json["generations"][0]["workers"][0]["last_failure"];
+    assert!(failure["reason"].as_str().unwrap().contains("exited with status 3"), "{json}");
+    assert!(failure["at_ms"].as_u64().unwrap() > 0, "{json}");
     gin.ctl(&["metrics"]).assert(0, &["gin_down{instance=\"shop\"} 1"]);
     let address = gin.tcp();
     // Clients wait in the queue and are not refused; they are answered when the cause is gone.

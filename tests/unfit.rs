@@ -26,6 +26,27 @@ fn ours_that_is_unfit_is_not_let_in() {
 }
 
 #[test]
+fn the_last_words_of_what_failed_stand_in_status_and_history_and_survive_the_master() {
+    let mut gin = supervisor().ours("good", "ok").set("soak = \"0s\"").start();
+    gin.releases().release("broken", "exit");
+    gin.ctl(&["restart"]).assert(1, &["fixture: this release is broken"]);
+    let tell = |gin: &harness::Supervisor| {
+        for command in ["status", "history"] {
+            gin.ctl(&[command]).assert(0, &["2 failed in", "said", "fixture: this release is broken"]);
+        }
+        let status = gin.status();
+        let said = status.last_upgrade.expect("one has failed").said;
+        assert!(said.iter().any(|line| line.contains("this release is broken")), "{said:?}");
+    };
+    tell(&gin);
+    gin.ctl(&["upgrade-supervisor"]).assert(0, &[]);
+    tell(&gin);
+    gin.die_and_adopt();
+    tell(&gin);
+    gin.stop();
+}
+
+#[test]
 fn ours_that_crashes_while_it_soaks_is_withdrawn() {
     let gin = supervisor().workers(2).ours("good", "ok").set("soak = \"2s\"").start();
     gin.releases().release("weak", "crash 300");

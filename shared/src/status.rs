@@ -132,6 +132,18 @@ pub struct WorkerStatus {
     pub deadline_ms: Option<u64>,
     /// What it last said by STATUS=.
     pub said: Option<String>,
+    /// How the last worker of its slot failed.
+    #[serde(default)]
+    pub last_failure: Option<LastFailure>,
+}
+
+/// The last failure of a worker in a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastFailure {
+    /// In a sentence, with slot, PID and exit status where they are known.
+    pub reason: String,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 /// One upgrade that ended.
@@ -153,6 +165,12 @@ pub struct Upgrade {
     /// The generation that it was to bring back, if it was a rollback.
     #[serde(default)]
     pub rollback: Option<Generation>,
+    /// The last lines of the worker that it failed by, where the supervisor could read them.
+    #[serde(default)]
+    pub said: Vec<String>,
+    /// The PID of that worker, to find more in the log.
+    #[serde(default)]
+    pub pid: Option<i32>,
     /// What it reached.
     #[serde(default)]
     pub phases: Vec<PhaseTook>,

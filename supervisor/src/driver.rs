@@ -36,7 +36,7 @@ use crate::generations::Generations;
 use crate::inbox::{Handle, Message, ReloadRequest};
 use crate::instance_files::InstanceFiles;
 use crate::machine::Machine;
-use crate::machine::action::Action;
+use crate::machine::action::{Action, Report};
 use crate::machine::event::{Event, Queue, ScaleTo, StopBy, WorkerEvent};
 use crate::moment::Moment;
 use crate::os::identity::user_name;
@@ -181,6 +181,7 @@ impl Driver {
         let event = self.admit(now, event)?;
         let telling = store::is_telling(&event);
         let actions = self.machine.handle(now, event);
+        self.quote_withdrawn(&actions);
         let _ = fault::at("loop.handled");
         if telling || actions.iter().any(|action| !matches!(action, Action::Report(_))) {
             self.save();
@@ -196,6 +197,15 @@ impl Driver {
         self.machine.set_max_draining(self.generations.live().max_draining);
         self.reporter.service_manager.update(now, &self.machine);
         code
+    }
+
+    /// Keeps the last lines of a worker that a candidate was withdrawn for, so that they are saved with the history.
+    fn quote_withdrawn(&mut self, actions: &[Action]) {
+        for action in actions {
+            if let Action::Report(Report::Withdrawn { generation, worker: Some(worker), .. }) = action {
+                self.machine.history.quote(*generation, self.workers.last_words(*worker));
+            }
+        }
     }
 
     /// Asks for the first generation.

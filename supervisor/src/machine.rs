@@ -373,6 +373,7 @@ fn record(now: Moment, candidate: &Candidate, failure: Option<Failure>) -> Recor
         generation: candidate.generation,
         release: run.and_then(|run| run.plan.release.clone()),
         failure,
+        said: Vec::new(),
         asked_by: candidate.request.asked_by.clone(),
         rollback: candidate.request.rollback,
         phases: run.map(|run| run.phases.clone()).unwrap_or_default(),

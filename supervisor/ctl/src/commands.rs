@@ -24,12 +24,14 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::instance::find;
 use crate::left::{self, Orphaned};
-use crate::render::status::{phases_line, upgrade_line};
-use crate::render::{man, reference};
+use crate::render::status::{phases_line, print_said, upgrade_line};
+use crate::render::{journal, man, reference};
 use operation::{Operation, Patience};
 
 /// Time for a supervisor that has answered its last caller to end.
 const LAST_LINES: Duration = Duration::from_secs(10);
+/// The most failed upgrades for which the journal is asked.
+const QUOTED: usize = 5;
 /// Set by systemd for `ExecStop=` and `ExecStopPost=`: how the service has fared (systemd.exec(5)).
 const SERVICE_RESULT: &str = "SERVICE_RESULT";
 
@@ -215,7 +217,8 @@ async fn upgrade_supervisor(
 }
 
 async fn history(client: &Client, json: bool) -> Result<u8, Failure> {
-    let history: Vec<Upgrade> = client.get("/v1/history").await?;
+    let mut history: Vec<Upgrade> = client.get("/v1/history").await?;
+    history.iter_mut().filter(|upgrade| !upgrade.done).take(QUOTED).for_each(journal::complete);
     if json {
         print_json(&history);
     } else {
@@ -224,6 +227,7 @@ async fn history(client: &Client, json: bool) -> Result<u8, Failure> {
             if !upgrade.phases.is_empty() {
                 crate::say!("  {}", phases_line(upgrade));
             }
+            print_said(upgrade, usize::MAX);
         }
     }
     Ok(exit::DONE)

@@ -24,7 +24,7 @@ use super::backoff;
 use super::event::WorkerEvent;
 use super::failure::{Failure, Unfit};
 use super::plan::{Plan, Strategy};
-pub use super::slot::{Occupant, SlotRun};
+pub use super::slot::{LastFailure, Occupant, SlotRun};
 use super::worker::{Progress, Worker, WorkerOutcome};
 use crate::moment::Moment;
 
@@ -261,7 +261,7 @@ impl Run {
     ) -> Option<(WorkerId, Failure)> {
         let (worker, _) = self.at(place)?;
         let (id, pid) = (worker.id, worker.pid);
-        let failed = worker.failure.is_some();
+        let told = worker.failure.clone();
         let stable = worker.served.is_some_and(|since| now.since(since) >= backoff::STABLE);
         match (place, outcome) {
             (Place::Slot(_) | Place::Retiring(_), WorkerOutcome::Continues) => None,
@@ -292,7 +292,11 @@ impl Run {
             (Place::Slot(index), WorkerOutcome::Gone(failure)) => {
                 let slot = &mut self.slots[index];
                 let wanted = self.stage == Stage::Current && slot.slot.0 < self.plan.workers && !slot.yielded;
-                let failed = failed || failure.is_some();
+                let last = failure.clone().or(told);
+                let failed = last.is_some();
+                if let Some(failure) = last {
+                    slot.last_failure = Some(LastFailure { failure, at: now });
+                }
                 slot.failures = if !failed || stable { u32::from(failed) } else { slot.failures + 1 };
                 slot.unfit = None;
                 // One that was to take its place does so now.

@@ -21,6 +21,9 @@ pub struct Record {
     pub release: Option<String>,
     /// The reason why it did not become current; `None` if it did.
     pub failure: Option<Failure>,
+    /// The last lines of the worker that it failed by, where they could be read.
+    #[serde(default)]
+    pub said: Vec<String>,
     /// The name of whoever asked.
     pub asked_by: String,
     /// The generation that it was to bring back.
@@ -45,6 +48,13 @@ impl History {
         self.0.push(record);
         // There may be more of them: another version has kept them.
         self.0.drain(..self.0.len().saturating_sub(LENGTH));
+    }
+
+    /// Keeps the last lines of the worker that the upgrade to `generation` failed by.
+    pub fn quote(&mut self, generation: Generation, said: Vec<String>) {
+        if let Some(record) = self.0.iter_mut().rev().find(|record| record.generation == generation) {
+            record.said = said;
+        }
     }
 
     /// Oldest first.

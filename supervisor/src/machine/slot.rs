@@ -6,7 +6,7 @@ use gin_shared::generation::{Generation, Slot, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
-use super::failure::Unfit;
+use super::failure::{Failure, Unfit};
 use super::worker::Worker;
 use crate::moment::Moment;
 
@@ -33,6 +33,18 @@ pub struct SlotRun {
     pub attempts: u32,
     /// The number of workers that failed in a row.
     pub failures: u32,
+    /// The last failure of a worker in it, for people.
+    #[serde(default)]
+    pub last_failure: Option<LastFailure>,
+}
+
+/// The last failure of a worker in a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LastFailure {
+    /// The failure.
+    pub failure: Failure,
+    /// The moment when the worker was gone.
+    pub at: Moment,
 }
 
 /// The occupant of a slot.
@@ -85,6 +97,7 @@ impl SlotRun {
             yielded: false,
             attempts: 0,
             failures: 0,
+            last_failure: None,
         }
     }
 

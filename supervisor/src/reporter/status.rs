@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use gin_shared::status::{GenerationStatus, Listener, PhaseTook, Role, State, Status, Upgrade, WorkerStatus};
+use gin_shared::status::{
+    GenerationStatus, LastFailure, Listener, PhaseTook, Role, State, Status, Upgrade, WorkerStatus,
+};
 
 use super::Reporter;
 use crate::machine::Machine;
@@ -102,11 +104,13 @@ impl Generations<'_> {
             // A worker that serves has a deadline only for its age, which nobody waits for.
             deadline_ms: worker.deadline().filter(|_| !worker.is_serving()).map(left),
             said: self.workers.get(worker.id).and_then(|process| process.said.borrow().clone()),
+            last_failure: None,
         }
     }
 
     fn in_slot(self, worker: &Worker, slot: &SlotRun) -> WorkerStatus {
-        WorkerStatus { restarts: slot.attempts.saturating_sub(1), ..self.worker(worker) }
+        let (restarts, last_failure) = (slot.attempts.saturating_sub(1), last_failure(slot));
+        WorkerStatus { restarts, last_failure, ..self.worker(worker) }
     }
 
     fn slot(self, slot: &SlotRun) -> WorkerStatus {
@@ -118,6 +122,7 @@ impl Generations<'_> {
             restarts: slot.attempts.saturating_sub(1),
             deadline_ms,
             said: None,
+            last_failure: last_failure(slot),
         };
         match &slot.occupant {
             Occupant::Worker(worker) => self.in_slot(worker, slot),
@@ -125,6 +130,11 @@ impl Generations<'_> {
             Occupant::Vacant => empty("exited", None),
         }
     }
+}
+
+fn last_failure(slot: &SlotRun) -> Option<LastFailure> {
+    let last = slot.last_failure.as_ref()?;
+    Some(LastFailure { reason: last.failure.to_string(), at_ms: time::wall_ms_at(last.at) })
 }
 
 /// The upgrades that ended, newest first.
@@ -142,6 +152,8 @@ fn upgrade(record: &Record) -> Upgrade {
         reason: record.failure.as_ref().map(ToString::to_string),
         asked_by: record.asked_by.clone(),
         rollback: record.rollback,
+        said: record.said.clone(),
+        pid: record.failure.as_ref().and_then(Failure::pid),
         phases: record.phases.iter().map(|(phase, took)| PhaseTook { phase: *phase, took_ms: millis(*took) }).collect(),
         at_ms: time::wall_ms_at(record.ended),
         took_ms: millis(record.took),

@@ -11,14 +11,15 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::left;
 use crate::render::status::{Processes, print};
-use crate::render::{BAD, PLAIN};
+use crate::render::{BAD, PLAIN, journal};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// One look.
 pub(super) async fn once(client: &Client, json: bool) -> Result<u8, Failure> {
-    let status: Status = client.get("/v1/status").await?;
+    let mut status: Status = client.get("/v1/status").await?;
+    status.last_upgrade.iter_mut().for_each(journal::complete);
     if json {
         print_json(&status);
     } else {

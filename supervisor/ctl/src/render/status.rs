@@ -1,11 +1,16 @@
 //! An instance at a glance.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anstyle::Style;
-use gin_shared::status::{GenerationStatus, Role, State, Status, Upgrade, WorkerStatus};
+use gin_shared::status::{GenerationStatus, LastFailure, Role, State, Status, Upgrade, WorkerStatus};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 use super::connections::Connections;
 use super::{BAD, DIM, GOOD, PLAIN, WARN, age, print_table, size, table, time, took};
+
+/// The most lines of a worker's last words in a status.
+const SAID: usize = 2;
 
 /// Memory and CPU of processes; asked repeatedly it tells the CPU between two times.
 #[derive(Debug)]
@@ -66,6 +71,7 @@ pub fn print(status: &Status, processes: &mut Processes) {
     if let Some(upgrade) = &status.last_upgrade {
         let back = status.rollback.map(|to| format!("     rollback: {to}")).unwrap_or_default();
         crate::say!("  last upgrade   {}{back}", upgrade_line(upgrade));
+        print_said(upgrade, SAID);
     }
     print_workers(status, processes);
 }
@@ -115,6 +121,14 @@ pub fn upgrade_line(upgrade: &Upgrade) -> String {
     )
 }
 
+/// Prints the last lines of the worker that an upgrade has failed by, `most` at most.
+pub fn print_said(upgrade: &Upgrade, most: usize) {
+    let last = &upgrade.said[upgrade.said.len().saturating_sub(most)..];
+    for (index, line) in last.iter().enumerate() {
+        crate::say!("    {:<7} {line}", if index == 0 { "said" } else { "" });
+    }
+}
+
 /// What an upgrade reached, in a line.
 #[must_use]
 pub fn phases_line(upgrade: &Upgrade) -> String {
@@ -147,9 +161,24 @@ fn print_workers(status: &Status, processes: &Processes) {
         }
     }
     print_table(&rows);
+    print_failures(status);
     for worker in status.generations.iter().flat_map(|generation| &generation.workers) {
         if let (Some(said), Some(pid)) = (&worker.said, worker.pid) {
             crate::say!("  {DIM}{pid} says: {said}{PLAIN}");
+        }
+    }
+}
+
+/// Prints how the slots failed last in which nobody serves.
+fn print_failures(status: &Status) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    for generation in status.generations.iter().filter(|generation| generation.role != Role::Leaving) {
+        for worker in generation.workers.iter().filter(|worker| worker.state != "serving") {
+            if let Some(LastFailure { reason, at_ms }) = &worker.last_failure {
+                let ago = age(now.saturating_sub(*at_ms));
+                crate::say!("  {WARN}{}.{} failed {ago} ago: {reason}{PLAIN}", generation.generation, worker.slot);
+            }
         }
     }
 }

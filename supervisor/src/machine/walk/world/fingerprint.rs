@@ -45,6 +45,7 @@ impl World {
                 }
             };
             run.retiring.iter_mut().for_each(settle_worker);
+            run.slots.iter_mut().for_each(|slot| slot.last_failure = None);
             for occupant in run.slots.iter_mut().flat_map(|slot| [&mut slot.occupant, &mut slot.successor]) {
                 match occupant {
                     Occupant::Backoff(until) => still(until),
