@@ -1,5 +1,10 @@
 //! What an operator asks for, and what the exit code says.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use harness::{Client, Ctl, supervisor};
 use nix::sys::signal::Signal;
 
@@ -208,6 +213,35 @@ fn instances_are_found_by_name() {
     assert_eq!(text(&["stop"]).0, Some(0));
     assert!(b.wait().unwrap().success());
     assert_eq!(text(&["status", "a"]).0, Some(3));
+}
+
+/// Runs gin-ctl at a terminal; gives all that it wrote there.
+fn at_a_terminal(socket: &Path, args: &[&str]) -> String {
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let slave = File::from(terminal.slave);
+    let mut command = Command::new(harness::binary("gin-ctl"));
+    command.arg("-s").arg(socket).args(args).stdin(Stdio::null());
+    let mut child = command.stdout(slave.try_clone().unwrap()).stderr(slave).spawn().unwrap();
+    drop(command);
+    let mut bytes = Vec::new();
+    // The terminal hangs up with an error when its last process has gone.
+    let _ = File::from(terminal.master).read_to_end(&mut bytes);
+    child.wait().unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn at_a_terminal_nothing_stale_is_shown() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
+    let scaled = at_a_terminal(&gin.socket(), &["scale", "2"]);
+    assert!(scaled.contains("2 workers serve"), "{scaled:?}");
+    assert!(!scaled.contains("is gone"), "it tells of an earlier restart: {scaled:?}");
+    let refused = at_a_terminal(&gin.socket(), &["cancel"]);
+    let (before, _) = refused.split_once("error:").expect("there is nothing to cancel");
+    let awaited = before.rfind('…').map_or("", |at| &before[at..]);
+    assert!(awaited.is_empty() || awaited.contains("\r\u{1b}[K"), "the error stands in the line before: {refused:?}");
+    gin.stop();
 }
 
 #[test]

@@ -169,6 +169,9 @@ pub enum Step {
         release: Option<String>,
         /// Where that lies.
         directory: Option<String>,
+        /// The generation that served when it was made.
+        #[serde(default)]
+        replaces: Option<Generation>,
     },
     /// The generation has reached something.
     Phase {

@@ -202,7 +202,8 @@ impl Reporter {
         let previous = machine.current().map(|run| run.id);
         self.asked.insert(generation, Asked { operation, previous });
         tracing::info!(generation = number, operation, asked_by, "generation {number} begins");
-        self.operations.step(operations, &Step::Generation { generation, release: None, directory: None });
+        let step = Step::Generation { generation, release: None, directory: None, replaces: previous };
+        self.operations.step(operations, &step);
         self.event(format!("generation {number} begins, asked for by {asked_by}"), Some(generation), None);
         if self.booted {
             self.service_manager.reloading(machine);

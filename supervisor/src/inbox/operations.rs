@@ -168,7 +168,7 @@ impl Operations {
     pub fn name(&self, generation: Generation, release: Option<&String>, directory: Option<&String>) {
         self.each(|_, operation| {
             for told in &mut operation.steps {
-                if let Step::Generation { generation: of, release: to, directory: at } = &mut told.step
+                if let Step::Generation { generation: of, release: to, directory: at, .. } = &mut told.step
                     && *of == generation
                     && at.is_none()
                 {

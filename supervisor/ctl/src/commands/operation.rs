@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use gin_shared::control::{Accepted, CancelRequest, OperationId};
 use gin_shared::exit;
+use gin_shared::generation::Generation;
 use gin_shared::status::{Drained, Role, Status};
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -99,31 +100,31 @@ impl Operation {
             return Ok(exit::DONE);
         }
         let mut steps = Steps::new(&format!("/v1/operations/{operation}"), patience.until_drained);
-        let code = self.follow(operation, &mut steps, limit).await?;
-        if code == exit::DONE && !patience.until_drained && self.progress.is_live() {
-            self.tell_drain().await;
+        let outcome = self.follow(operation, &mut steps, limit).await;
+        self.progress.clear();
+        let code = outcome?;
+        if let (exit::DONE, false, true, Some(replaced)) =
+            (code, patience.until_drained, self.progress.is_live(), steps.replaced())
+        {
+            self.tell_drain(replaced).await;
         }
         Ok(code)
     }
 
-    /// For a person: what becomes of the connections of the generation before, as soon as that is known.
-    async fn tell_drain(&self) {
+    /// For a person: what becomes of the connections of the generation that was replaced, as soon as that is known.
+    async fn tell_drain(&self, replaced: Generation) {
         let until = Instant::now() + DRAIN_SEEN;
         while Instant::now() < until {
             let Ok(status) = self.client.get::<Status>("/v1/status").await else { return };
-            let mut leaving = status.generations.iter().filter(|generation| generation.role == Role::Leaving);
-            let Some(last) = leaving.next() else {
-                if let Some(Drained { generation, connections }) = status.drained {
-                    crate::say!("Generation {generation} is gone ({connections}).");
+            let leaving = status.generations.iter().find(|run| run.generation == replaced && run.role == Role::Leaving);
+            match (leaving.map(|run| run.connections), status.drained) {
+                (Some(Some(fates)), _) => return crate::say!("Generation {replaced} drains ({fates})."),
+                (Some(None), _) => tokio::time::sleep(REFRESH).await,
+                (None, Some(Drained { generation, connections })) if generation == replaced => {
+                    return crate::say!("Generation {replaced} is gone ({connections}).");
                 }
-                return;
-            };
-            match last.connections {
-                Some(fates) => {
-                    crate::say!("Generation {} drains ({fates}).", last.generation);
-                    return;
-                }
-                None => tokio::time::sleep(REFRESH).await,
+                // Nothing is known of it, or a later one has gone since.
+                (None, _) => return,
             }
         }
     }

@@ -51,15 +51,22 @@ impl Progress {
         let _ = std::io::stdout().flush();
     }
 
+    /// Takes the line away that tells what is awaited.
+    pub fn clear(&self) {
+        if self.is_live() {
+            crate::show!("\r\x1b[K");
+            // What follows may go to stderr, which waits for nobody.
+            let _ = std::io::stdout().flush();
+        }
+    }
+
     /// A step.
     pub fn step(&mut self, step: &Step, line: &str) {
+        self.clear();
         match self.style {
             Style::Json => crate::say!("{line}"),
             Style::Lines => crate::say!("{} {}", now(), plain(step)),
-            Style::Terminal => {
-                crate::show!("\r\x1b[K");
-                self.tick(step);
-            }
+            Style::Terminal => self.tick(step),
         }
         self.since = Instant::now();
     }
@@ -141,7 +148,7 @@ impl Progress {
 fn plain(step: &Step) -> String {
     match step {
         Step::Waiting { text } => format!("step=waiting text={text:?}"),
-        Step::Generation { generation, release, directory } => {
+        Step::Generation { generation, release, directory, replaces: _ } => {
             let optional =
                 |key: &str, value: &Option<String>| value.as_ref().map(|v| format!(" {key}={v:?}")).unwrap_or_default();
             format!(

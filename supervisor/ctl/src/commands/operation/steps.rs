@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use gin_shared::control::{NumberedStep, Step};
 use gin_shared::exit;
+use gin_shared::generation::Generation;
 use tokio::time::Instant;
 
 use crate::client::{Client, Lines, plainly};
@@ -41,6 +42,8 @@ struct Seen {
     code: Option<u8>,
     /// True if the generations before it are gone, too.
     drained: bool,
+    /// The generation that was replaced.
+    replaced: Option<Generation>,
 }
 
 impl Seen {
@@ -77,8 +80,8 @@ impl Seen {
         match &told.step {
             Step::Ended(outcome) => self.code = Some(outcome.exit),
             Step::Drained { .. } => self.drained = true,
+            Step::Generation { replaces, .. } => self.replaced = *replaces,
             Step::Waiting { .. }
-            | Step::Generation { .. }
             | Step::Phase { .. }
             | Step::Probe { .. }
             | Step::Replaced { .. }
@@ -130,6 +133,11 @@ impl Steps {
     /// The exit code, once the operation has ended.
     pub(super) fn code(&self) -> Option<u8> {
         self.seen.code
+    }
+
+    /// The generation that the operation has replaced.
+    pub(super) fn replaced(&self) -> Option<Generation> {
+        self.seen.replaced
     }
 
     /// The next step that was not seen yet; `None` if nothing more is awaited. May be dropped and called again.
