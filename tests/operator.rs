@@ -135,7 +135,7 @@ fn a_stop_that_is_asked_for_again_joins_the_first_and_cuts_nobody() {
     request.release();
     assert_eq!(client.response().unwrap().body, b"held\n");
     drop(client);
-    Ctl::from(first.wait_with_output().unwrap()).assert(0, &["stopped"]);
+    Ctl::from(first.wait_with_output().unwrap()).assert(0, &["1 worker drains, for 60 s at most", "stopped"]);
     Ctl::from(second.wait_with_output().unwrap()).assert(0, &["a stop is under way already", "stopped"]);
     gin.assert_gone(0);
 }
@@ -178,7 +178,7 @@ fn instances_are_found_by_name() {
     let home = tempfile::tempdir_in("/tmp").unwrap();
     // Another user's view: no root, so the runtime directories are below XDG_RUNTIME_DIR.
     let run = |program: &str, args: &[&str]| {
-        let mut command = std::process::Command::new("setpriv");
+        let mut command = Command::new("setpriv");
         command.args(["--reuid=1", "--regid=1", "--clear-groups", "--"]).arg(harness::binary(program)).args(args);
         command.env("XDG_RUNTIME_DIR", home.path()).env_remove("RUNTIME_DIRECTORY").env_remove("NOTIFY_SOCKET");
         command
@@ -262,7 +262,7 @@ fn who_closes_its_end_still_hears_the_exit_code() {
     let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
     let ctl = |command: &str| {
         let script = format!("set -o pipefail; \"$0\" -s \"$1\" {command} | true");
-        let mut bash = std::process::Command::new("bash");
+        let mut bash = Command::new("bash");
         bash.args(["-c", &script]).arg(harness::binary("gin-ctl")).arg(gin.socket()).status().unwrap().code()
     };
     assert_eq!(ctl("restart"), Some(0));

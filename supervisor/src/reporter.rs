@@ -21,6 +21,8 @@ use crate::inbox::operations::{Operations, millis};
 use crate::machine::Machine;
 use crate::machine::action::{Answer, Report, Speed, WorkerReport};
 use crate::machine::failure::{CommandError, Failure};
+use crate::machine::generation::Run;
+use crate::machine::worker::Worker;
 use crate::moment::Moment;
 use crate::os::time;
 use crate::state::Paths;
@@ -179,6 +181,9 @@ impl Reporter {
                 tracing::info!("{text}");
                 self.service_manager.stopping(view.machine);
                 self.event(text.to_owned(), None, None);
+                if *speed == Speed::Graceful {
+                    self.tell_stop(view.machine);
+                }
             }
             Report::Scaled { from, to } => {
                 tracing::info!(from, to, "workers: {from} to {to}");
@@ -208,6 +213,16 @@ impl Reporter {
         if self.booted {
             self.service_manager.reloading(machine);
         }
+    }
+
+    /// Tells those who wait for a stop what it waits for.
+    fn tell_stop(&self, machine: &Machine) {
+        let workers: Vec<&Worker> = machine.leaving.iter().flat_map(Run::workers).collect();
+        let Some(latest) = workers.iter().filter_map(|worker| worker.deadline()).max() else { return };
+        let verb = if workers.len() == 1 { "drains" } else { "drain" };
+        let seconds = latest.since(time::now()).as_secs_f64();
+        let text = format!("{} {verb}, for {seconds:.0} s at most", workers_text(workers.len()));
+        self.operations.step(machine.stop_operations(), &Step::Waiting { text });
     }
 
     fn report_phase(&mut self, view: View<'_>, generation: Generation, phase: Phase, workers: u32, took: Duration) {
