@@ -178,6 +178,41 @@ pub const PROBE: &[Key] = &[
     key("timeout", Kind::Duration, "\"2s\"", "For one of them."),
 ];
 
+/// `supervisor.sandbox`
+pub const SANDBOX: &[Key] = &[
+    unset(
+        "enable",
+        Kind::Boolean,
+        "true",
+        "Switches on no_new_privs, capabilities and seccomp, each of which can be set alone, too. Default: true for gin-server, else false.",
+    ),
+    unset(
+        "no_new_privs",
+        Kind::Boolean,
+        "true",
+        "No program that a worker starts gains rights: setuid and setgid bits, file capabilities and sudo have no effect. Default: as enable.",
+    ),
+    unset(
+        "capabilities",
+        Kind::Texts,
+        "[\"CAP_NET_BIND_SERVICE\"]",
+        "The most capabilities that a worker and its children can ever have (bounding set), root's too; those of supervisor.capabilities are among them. Default: none with enable, else the supervisor's.",
+    ),
+    unset(
+        "seccomp",
+        Kind::Boolean,
+        "true",
+        "System calls that no web worker makes are answered EPERM: mounts, namespaces, ptrace, bpf, perf, io_uring, keyrings, kernel modules, clocks, swap, reboot. Needs no_new_privs. Default: as enable.",
+    ),
+    unset(
+        "read",
+        Kind::Texts,
+        "[\"/srv/shop/static\"]",
+        "Files and directories that a worker may read and execute, beside the system's own (/usr, /etc, /proc, /sys, /dev), its directory, its program and its configuration (Landlock). With read or write set it opens no others. Needs no_new_privs.",
+    ),
+    unset("write", Kind::Texts, "[\"/var/log/shop\", \"/tmp\"]", "Files and directories that it may change, too."),
+];
+
 /// `supervisor.hooks`
 pub const HOOKS: &[Key] = &[
     unset(
@@ -308,8 +343,26 @@ pub const SUPERVISOR: &[Key] = &[
         "[\"CAP_NET_BIND_SERVICE\"]",
         "Capabilities that a worker of another user keeps, also over execve (ambient); it has no others.",
     ),
+    unset(
+        "sandbox",
+        Kind::Table(SANDBOX),
+        "{ enable = true }",
+        "What is taken from each worker before its program runs. Checks, warm-ups and hooks keep it: they may have to use sudo.",
+    ),
     unset("limits", Kind::Table(WORKER_LIMITS), "{ nofile = 65536 }", "Limits of each worker."),
     unset("env", Kind::Map, "{ RAILS_ENV = \"production\" }", "Added to the supervisor's environment."),
+    unset(
+        "env_clear",
+        Kind::Boolean,
+        "true",
+        "Of the supervisor's environment, workers and commands get the variables of env_pass alone; those that the supervisor sets, env and env_file are added. Default: true for gin-server and with env_pass, else false.",
+    ),
+    unset(
+        "env_pass",
+        Kind::Texts,
+        "[\"PATH\", \"LC_*\"]",
+        "The variables that env_clear lets through; a * at the end stands for any rest. Default: PATH, HOME, USER, LOGNAME, SHELL, LANG, LANGUAGE, LC_*, TZ, TMPDIR, TERM, NO_COLOR, RUST_BACKTRACE, RUST_LOG, SSL_CERT_*, CREDENTIALS_DIRECTORY, and those that name a key of the configuration.",
+    ),
     unset(
         "env_file",
         Kind::Path,

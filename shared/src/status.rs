@@ -29,6 +29,9 @@ pub struct Status {
     pub workers: u32,
     /// What clients connect to.
     pub listeners: Vec<Listener>,
+    /// The steps that contain the current generation's workers, and what of them cannot be had here.
+    #[serde(default)]
+    pub sandbox: Option<String>,
     /// The current one first, then the candidate, then those that drain.
     pub generations: Vec<GenerationStatus>,
     /// The generation that a rollback would bring back.

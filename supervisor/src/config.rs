@@ -5,6 +5,7 @@
 
 mod env_file;
 mod listeners;
+mod sandbox;
 #[cfg(test)]
 mod tests;
 mod worker;

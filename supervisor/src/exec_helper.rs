@@ -3,6 +3,8 @@
 //! It runs before any argument parser or runtime starts, and ends by becoming the worker. Each step that fails is
 //! named to the master: "user deploy: unknown", "command /srv/x/bin/y: no such file or directory".
 
+mod containment;
+
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io::{self, Read, Seek};
@@ -24,6 +26,7 @@ use rustix::thread::{
 };
 
 use crate::os::exec::{self, Orders};
+use crate::os::file_access::FileAccessError;
 use crate::os::identity::{LookupError, lookup};
 use crate::os::spawn::{ERROR_MAX, HELPER, Spec};
 
@@ -39,6 +42,9 @@ enum StepError {
     /// The user or group is unknown.
     #[error(transparent)]
     Identity(#[from] LookupError),
+    /// The worker's files cannot be restricted.
+    #[error(transparent)]
+    Files(#[from] FileAccessError),
     /// A text cannot be passed to the kernel.
     #[error("{0}: NUL in it")]
     Nul(&'static str),
@@ -101,6 +107,7 @@ fn become_worker(orders: Orders) -> Result<Infallible, StepError> {
             setrlimit(resource, limit, limit).map_err(step(name))?;
         }
     }
+    containment::bound(&spec.sandbox)?;
     if spec.capabilities.is_some() {
         set_keep_capabilities(true).map_err(step("capabilities"))?;
     }
@@ -112,6 +119,7 @@ fn become_worker(orders: Orders) -> Result<Infallible, StepError> {
         let name = format!("directory {}", directory.display());
         chdir(directory.as_path()).map_err(step(&name))?;
     }
+    containment::reduce(&spec.sandbox)?;
     if spec.dies_with_master {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("on_master_death"))?;
         if getppid().as_raw() != spec.master {
@@ -119,6 +127,7 @@ fn become_worker(orders: Orders) -> Result<Infallible, StepError> {
         }
     }
     crate::os::signal::reset().map_err(step("signals"))?;
+    containment::close(&spec.sandbox, &executable)?;
     execute(&spec, &executable, script)
 }
 

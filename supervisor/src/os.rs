@@ -4,6 +4,8 @@
 //!
 //! - *rustix*: pidfds and poll (by way of [`gin_shared::process`]), memfds, clocks, capabilities, CPU sets.
 //! - *nix*: users and groups, signals and signalfd, waitid, sockets and their options, stat, locks, limits, execve.
+//!
+//! Two more make the rules of a worker's sandbox known to the kernel: *landlock* (files), *seccompiler* (system calls).
 
 pub mod activation;
 pub mod adopt_error;
@@ -12,6 +14,7 @@ pub mod child;
 pub mod control_socket;
 pub mod exec;
 pub use gin_shared::fault;
+pub mod file_access;
 pub mod identity;
 pub mod limits;
 pub mod listener;
@@ -23,7 +26,9 @@ pub mod pidfile;
 pub mod private;
 pub mod proc_net;
 pub mod runtime;
+pub mod sandbox;
 pub mod sd_notify;
+pub mod seccomp;
 pub mod shared_memory;
 pub mod signal;
 pub mod socket_file;

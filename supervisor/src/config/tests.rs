@@ -8,6 +8,9 @@ use gin_shared::reference::{Key, Kind};
 
 use super::*;
 use crate::machine::plan::Readiness;
+use crate::os::file_access::Files;
+use crate::os::sandbox::Sandbox;
+use crate::os::seccomp;
 
 fn load(text: &str) -> Result<Config, Vec<String>> {
     load_as("toml", text, &[])
@@ -36,8 +39,7 @@ fn names(prefix: &str, keys: &[Key], into: &mut BTreeSet<String>) {
 
 #[test]
 fn the_reference_has_every_key_that_is_read_and_no_other() {
-    let text =
-        "[supervisor]\ncommand = [\"/bin/app\"]\nready = {}\nprobe = {}\nlimits = {}\nhooks = {}\nlisten = [{}]\n";
+    let text = "[supervisor]\ncommand = [\"/bin/app\"]\nready = {}\nprobe = {}\nlimits = {}\nhooks = {}\nsandbox = {}\nlisten = [{}]\n";
     let path = Path::new("shop.toml");
     let entries = tree::parse(path, text).unwrap();
     let problems = Problems::new(path);
@@ -241,6 +243,46 @@ fn defaults_depend_on_whose_worker_it_is() {
     assert_eq!(foreign.worker.ready, Readiness::After(Duration::from_secs(2)));
     assert_eq!(foreign.listeners[0].address.to_string(), "127.0.0.1:8080");
     assert!(load("[supervisor]\nlisten = []\n").unwrap().listeners.is_empty());
+}
+
+#[test]
+fn gin_server_is_contained_and_a_foreign_program_where_it_is_asked_for() {
+    let on = Sandbox { no_new_privs: true, capabilities: Some(0), seccomp: seccomp::IS_KNOWN, files: None };
+    let ours = load("").unwrap().worker;
+    assert_eq!(ours.sandbox, on);
+    let passed = ours.env_pass.unwrap();
+    for name in ["PATH", "LC_*", "PORT", "GIN_*", "SERVER_*", "REDIS_*", "APP_*"] {
+        assert!(passed.iter().any(|other| other == name), "no {name} in {passed:?}");
+    }
+    assert!(!passed.iter().any(|name| name == "SUPERVISOR_*"), "{passed:?}");
+
+    let with = |text: &str| load(&format!("[supervisor]\ncommand = [\"/bin/app\"]\n{text}")).unwrap().worker;
+    let foreign = with("");
+    assert_eq!((foreign.sandbox, foreign.env_pass), (Sandbox::default(), None));
+    assert_eq!(with("sandbox = { enable = true }").sandbox, on);
+    assert_eq!(with("sandbox = { no_new_privs = true }").sandbox, Sandbox { no_new_privs: true, ..Sandbox::default() });
+    let kept = "user = \"nobody\"\ncapabilities = [\"CAP_NET_RAW\"]\nsandbox = { capabilities = [\"cap_chown\"] }";
+    assert_eq!(with(kept).sandbox.capabilities, Some(1 << 13 | 1));
+    let files = Files { read: vec!["/srv".into()], write: vec!["/tmp".into()] };
+    let sandbox = with("sandbox = { enable = true, read = [\"/srv\"], write = [\"/tmp\"] }").sandbox;
+    assert_eq!(sandbox, Sandbox { files: Some(files), ..on.clone() });
+    let off = load("[supervisor]\nenv_clear = false\nsandbox = { enable = false }\n").unwrap().worker;
+    assert_eq!((off.sandbox, off.env_pass), (Sandbox::default(), None));
+    assert_eq!(with("env_pass = [\"LANG\"]").env_pass, Some(vec!["LANG".to_owned()]));
+}
+
+#[test]
+fn a_sandbox_that_cannot_be_is_named() {
+    let error = |line: &str| load(&format!("[supervisor]\n{line}\n")).unwrap_err().join("; ");
+    let no_rights = "sandbox = { no_new_privs = false, seccomp = true }";
+    assert!(error(no_rights).contains("supervisor.sandbox.seccomp: it needs no_new_privs = true"));
+    let files = "sandbox = { no_new_privs = false, seccomp = false, read = [\"/srv\"] }";
+    assert!(error(files).contains("supervisor.sandbox.no_new_privs: read and write need it"));
+    assert!(error("sandbox = { read = [\"srv\"] }").contains("\"srv\" is not absolute"));
+    assert!(error("sandbox = { capabilities = [\"CAP_NONE\"] }").contains("is not a capability"));
+    assert!(error("sandbox = { seccmp = true }").contains("did you mean \"seccomp\"?"));
+    assert!(error("env_pass = [\"L*C\"]").contains("\"L*C\" cannot name variables"));
+    assert!(error("env_clear = false\nenv_pass = [\"LANG\"]").contains("it counts with env_clear = true alone"));
 }
 
 #[test]

@@ -9,9 +9,10 @@ use rustix::thread::CapabilitySet;
 
 use serde::{Deserialize, Serialize};
 
-use super::parse_signal;
+use super::{parse_signal, sandbox};
 use crate::cli::Cli;
 use crate::machine::plan::{Readiness, Strategy};
+use crate::os::sandbox::Sandbox;
 use gin_shared::config::Section;
 
 /// The highest core that can be named: what the kernel's usual mask holds.
@@ -70,12 +71,16 @@ pub struct WorkerConfig {
     pub oom_score_adjust: Option<i32>,
     /// The capabilities that it keeps, as bits.
     pub capabilities: Option<u64>,
+    /// The steps that contain it.
+    pub sandbox: Sandbox,
     /// The limits.
     pub limits: Limits,
     /// Variables that are added to the master's environment, those of `env_file` first.
     pub env: Vec<(String, String)>,
     /// The file with more variables.
     pub env_file: Option<PathBuf>,
+    /// The variables of the master's environment that it gets, by name or by their start and `*`; `None`: all.
+    pub env_pass: Option<Vec<String>>,
     /// Commands around a restart.
     pub hooks: Hooks,
     /// `features.hot_restart`: false refuses a restart.
@@ -181,9 +186,11 @@ impl Default for WorkerConfig {
             cores: None,
             oom_score_adjust: None,
             capabilities: None,
+            sandbox: Sandbox::default(),
             limits: Limits::default(),
             env: Vec::new(),
             env_file: None,
+            env_pass: None,
             hooks: Hooks::default(),
             hot_restart: true,
         }
@@ -211,6 +218,7 @@ pub(super) fn read(section: &Section<'_>, features: &Section<'_>, cli: &Cli) -> 
     }
     let channel = section.boolean("channel").unwrap_or(!foreign);
     let private_listener = section.boolean("private_listener").unwrap_or(channel);
+    let capabilities = read_capabilities(section);
     let probe = read_probe(section);
     if probe.is_some() && !private_listener {
         section.problem(
@@ -246,10 +254,12 @@ pub(super) fn read(section: &Section<'_>, features: &Section<'_>, cli: &Cli) -> 
         nice: section.integer("nice", -20..=19).and_then(|nice| i32::try_from(nice).ok()),
         cores: read_cores(section),
         oom_score_adjust: section.integer("oom_score_adjust", -1000..=1000).and_then(|n| i32::try_from(n).ok()),
-        capabilities: read_capabilities(section),
+        capabilities,
+        sandbox: sandbox::read(section, foreign, capabilities),
         limits: read_limits(section),
         env: section.map("env").unwrap_or_default(),
         env_file: section.path("env_file"),
+        env_pass: sandbox::read_env_pass(section, foreign),
         hooks: read_hooks(section),
         hot_restart: features.boolean("hot_restart").unwrap_or(true),
     }
@@ -353,7 +363,8 @@ fn read_cores(section: &Section<'_>) -> Option<Vec<usize>> {
     Some(cores)
 }
 
-fn read_capabilities(section: &Section<'_>) -> Option<u64> {
+/// Reads the key `capabilities`, of workers or of their sandbox.
+pub(super) fn read_capabilities(section: &Section<'_>) -> Option<u64> {
     let mut set = CapabilitySet::empty();
     for name in section.list("capabilities")? {
         let upper = name.to_uppercase();

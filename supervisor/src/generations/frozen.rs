@@ -21,6 +21,7 @@ use crate::machine::plan::Plan;
 use crate::os::identity::{LookupError, lookup};
 use crate::os::limits::inherited_nofile;
 use crate::os::listener::{ListenError, Listening};
+use crate::os::sandbox::Sandbox;
 use crate::os::spawn::Spec;
 use crate::os::succession::Descriptors;
 use crate::state::{Commands, GenerationRecord};
@@ -298,11 +299,21 @@ impl Frozen {
             set(inherit::WATCHDOG_USEC, patience.as_micros().to_string().into());
         }
         let watched = self.config.watchdog.is_some();
-        Spec { passes_descriptors, watched, ..self.spec(&self.program, environment) }
+        Spec { passes_descriptors, watched, sandbox: self.sandbox(), ..self.spec(&self.program, environment) }
+    }
+
+    /// The sandbox of a worker. If its files are restricted, it may read its directory and its configuration, too.
+    fn sandbox(&self) -> Sandbox {
+        let mut sandbox = self.config.sandbox.clone();
+        if let Some(files) = &mut sandbox.files {
+            files.read.extend(self.directory.clone());
+            files.read.extend(self.snapshot.as_ref().map(|snapshot| snapshot.path().to_owned()));
+        }
+        sandbox
     }
 
     /// The orders for the helper that becomes one of the operator's commands. A command inherits no descriptor; it knows
-    /// `more` beside the workers' environment.
+    /// `more` beside the workers' environment. It is not contained: a hook may have to send mail or use sudo.
     #[must_use]
     pub fn command_spec(&self, program: &Program, more: Vec<(&str, String)>) -> Spec {
         let mut environment = self.environment.clone();
@@ -328,6 +339,7 @@ impl Frozen {
             cores: self.config.cores.clone(),
             oom_score_adjust: self.config.oom_score_adjust,
             capabilities: self.config.capabilities,
+            sandbox: Sandbox::default(),
             nofile: self.config.limits.nofile.map_or((inherited_nofile(), false), |nofile| (nofile, true)),
             dies_with_master: self.config.on_master_death == OnMasterDeath::Exit,
             master: i32::try_from(std::process::id()).unwrap_or_default(),

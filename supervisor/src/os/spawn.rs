@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 
 use super::child::Child;
+use super::sandbox::Sandbox;
 use super::{fault, memfd};
 
 /// The helper's `argv[0]`: how the program knows that it is one.
@@ -61,6 +62,9 @@ pub struct Spec {
     pub oom_score_adjust: Option<i32>,
     /// The capabilities that it keeps, as bits; `None`: what the change of user leaves.
     pub capabilities: Option<u64>,
+    /// The steps that contain it.
+    #[serde(default)]
+    pub sandbox: Sandbox,
     /// True if it is killed when the master dies.
     pub dies_with_master: bool,
     /// The master, to notice that it died before that was arranged.

@@ -37,7 +37,7 @@ impl Reporter {
         let candidate = machine.candidate().and_then(|candidate| candidate.run.as_ref());
         let leaving = machine.leaving.iter().rev().map(|run| of.generation(run, Role::Leaving));
         let config = generations.config();
-        let listeners = machine.current().or(candidate).and_then(|run| generations.get(run.id));
+        let frozen = machine.current().or(candidate).and_then(|run| generations.get(run.id));
         Status {
             instance: config.instance.clone(),
             state,
@@ -49,9 +49,8 @@ impl Reporter {
             control: self.paths.control.display().to_string(),
             rollback: machine.rollback_target(),
             workers: machine.current().map_or(config.worker.workers, |run| run.plan.workers),
-            listeners: listeners
-                .map(|frozen| frozen.listeners.open().iter().map(listener).collect())
-                .unwrap_or_default(),
+            listeners: frozen.map(|frozen| frozen.listeners.open().iter().map(listener).collect()).unwrap_or_default(),
+            sandbox: frozen.and_then(|frozen| frozen.config.sandbox.line()),
             generations: current
                 .into_iter()
                 .chain(candidate.map(|run| of.generation(run, Role::Candidate)))

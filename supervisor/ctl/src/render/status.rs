@@ -68,6 +68,9 @@ pub fn print(status: &Status, processes: &mut Processes) {
         let queue = listener.queue.map(|queue| format!("  queue {queue}/{}", listener.backlog)).unwrap_or_default();
         crate::say!("  listening      {} {}{queue}", listener.name, listener.address);
     }
+    if let Some(sandbox) = &status.sandbox {
+        crate::say!("  sandbox        {sandbox}");
+    }
     if let Some(upgrade) = &status.last_upgrade {
         let back = status.rollback.map(|to| format!("     rollback: {to}")).unwrap_or_default();
         crate::say!("  last upgrade   {}{back}", upgrade_line(upgrade));
