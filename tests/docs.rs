@@ -169,9 +169,13 @@ fn units_follow_their_configuration() {
         "ListenStream=[::1]:80\nBindIPv6Only=ipv6-only\n",
         "ListenStream=/run/a b%%.sock\nRemoveOnStop=yes\nBacklog=4096\nSocketMode=0660\nFileDescriptorName=unix\n",
         "# any listens at a port that is chosen at each start",
+        // Proposed, and switched off.
+        "\n#NoNewPrivileges=yes\n",
+        "\n#SystemCallErrorNumber=EPERM\n\n[Install]\n",
     ] {
         assert!(units.contains(part), "no {part:?} in {units}");
     }
+    assert!(!units.contains("\nNoNewPrivileges="), "{units}");
 }
 
 #[test]

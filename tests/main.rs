@@ -31,6 +31,7 @@ mod reconfigure;
 mod release;
 mod restart;
 mod rollback;
+mod sandbox;
 mod service;
 mod settings;
 mod signals;

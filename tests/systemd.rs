@@ -272,6 +272,18 @@ fn the_shipped_units_work_and_gin_server_is_hardened() {
     lab.ok(&["systemctl", "reload", "gin@shop"]);
     let uid = lab.ok(&["ps", "-o", "uid=", "-p", &lab.property("gin-server", "MainPID")]);
     assert_ne!(uid.trim(), "0");
+    // Contained by the supervisor, whose filter comes on top of the unit's; the unit must allow its steps.
+    let of_worker = |unit: &str| lab.ok(&["cat", &format!("/proc/{}/status", pids(&lab, unit)[0])]);
+    let filters = |status: &str| -> u32 {
+        let line = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:\t")).expect("Linux 5.9");
+        line.parse().unwrap()
+    };
+    let contained = of_worker("gin-server");
+    let master = lab.ok(&["cat", &format!("/proc/{}/status", lab.property("gin-server", "MainPID"))]);
+    assert_eq!(filters(&contained), filters(&master) + 1, "{contained}");
+    assert!(contained.contains("CapPrm:\t0000000000000000\n"), "{contained}");
+    // A program of somebody else's may need sudo, a setgid sendmail, or file capabilities.
+    assert!(of_worker("shop").contains("NoNewPrivs:\t0\n"), "{}", of_worker("shop"));
     let (code, said) = lab.run(&["systemd-analyze", "security", "--threshold=30", "gin-server.service"]);
     println!("{}", said.lines().last().unwrap_or_default());
     assert_eq!(code, 0, "{said}");

@@ -262,7 +262,7 @@ fn gin_server_is_contained_and_a_foreign_program_where_it_is_asked_for() {
     assert_eq!(with("sandbox = { enable = true }").sandbox, on);
     assert_eq!(with("sandbox = { no_new_privs = true }").sandbox, Sandbox { no_new_privs: true, ..Sandbox::default() });
     let kept = "user = \"nobody\"\ncapabilities = [\"CAP_NET_RAW\"]\nsandbox = { capabilities = [\"cap_chown\"] }";
-    assert_eq!(with(kept).sandbox.capabilities, Some(1 << 13 | 1));
+    assert_eq!(with(kept).sandbox.capabilities, Some((1 << 13) | 1));
     let files = Files { read: vec!["/srv".into()], write: vec!["/tmp".into()] };
     let sandbox = with("sandbox = { enable = true, read = [\"/srv\"], write = [\"/tmp\"] }").sandbox;
     assert_eq!(sandbox, Sandbox { files: Some(files), ..on.clone() });

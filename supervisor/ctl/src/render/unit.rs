@@ -1,4 +1,4 @@
-//! Units for systemd: what a configuration needs, and no hardening that a foreign program might not bear.
+//! Units for systemd: what a configuration needs. Hardening that a foreign program might not bear is proposed, as comments.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -30,6 +30,42 @@ fn literal(path: &Path) -> String {
 fn seconds(ms: u64) -> u64 {
     ms.div_ceil(1000)
 }
+
+/// Hardening for an operator to try, each line with what it takes from a program.
+const PROPOSED: &str = "\
+# Proposed: what most programs bear. Remove the # of one line after the other, and try what your program does.
+# Nothing the program starts gains rights: no sudo, no setgid sendmail, no file capabilities.
+#NoNewPrivileges=yes
+# /usr, /boot and /etc cannot be written; strict: nothing can, but for ReadWritePaths=, /run/gin and the sockets' directories.
+#ProtectSystem=full
+# No /home and /root.
+#ProtectHome=yes
+# A /tmp of its own: no files and sockets there are shared with others.
+#PrivateTmp=yes
+# No devices but /dev/null and the like.
+#PrivateDevices=yes
+# Other users' processes are not seen.
+#ProtectProc=invisible
+#ProtectClock=yes
+#ProtectHostname=yes
+#ProtectKernelLogs=yes
+#ProtectKernelModules=yes
+#ProtectKernelTunables=yes
+#ProtectControlGroups=yes
+#RestrictRealtime=yes
+#LockPersonality=yes
+# No files with setuid or setgid bits are made; directories, neither.
+#RestrictSUIDSGID=yes
+# No containers, and no browsers with a sandbox of their own.
+#RestrictNamespaces=yes
+#RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+# No code is made at run time: no Node.js, Java, LuaJIT or PCRE with a JIT.
+#MemoryDenyWriteExecute=yes
+# No 32 bit programs.
+#SystemCallArchitectures=native
+#SystemCallFilter=~@clock @cpu-emulation @module @mount @obsolete @raw-io @reboot @swap
+#SystemCallErrorNumber=EPERM
+";
 
 /// NAME.service
 #[must_use]
@@ -71,6 +107,7 @@ FileDescriptorStoreMax=4096
 OOMPolicy=continue
 LimitNOFILE=1048576
 
+{PROPOSED}
 [Install]
 WantedBy=multi-user.target
 "
