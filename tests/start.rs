@@ -134,5 +134,5 @@ fn without_a_supervisor_gin_ctl_says_so() {
     drop(UnixListener::bind(&socket).unwrap());
     Ctl::run(&socket, &["restart"]).assert(3, &["nobody listens"]);
     Ctl::run(&socket, &["restrat"]).assert(2, &["restart"]);
-    Ctl::run(&socket, &["scale", "0"]).assert(2, &["0 is not in"]);
+    Ctl::run(&socket, &["scale", "0"]).assert(2, &["it must be 1 to 1024"]);
 }

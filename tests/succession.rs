@@ -320,7 +320,7 @@ fn a_task_that_panics_takes_the_master_with_it_and_the_next_one_adopts() {
 #[test]
 fn workers_of_a_master_that_is_to_take_them_along_end_with_it() {
     let mut gin = supervisor().workers(2).ours("one", "ok").set("on_master_death = \"exit\"\nsoak = \"0s\"").start();
-    gin.restart();
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
     gin.ctl(&["upgrade-supervisor"]).assert(0, &["2 workers went on"]);
     let workers = gin.workers();
     let processes: Vec<Pidfd> = workers.iter().map(|pid| Pidfd::open(*pid).unwrap().expect("it serves")).collect();

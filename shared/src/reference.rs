@@ -533,6 +533,24 @@ pub const LIMITS: &[Key] = &[
     .at(Applies::Live),
 ];
 
+/// `[websocket]`
+pub const WEBSOCKET: &[Key] = &[
+    key("message", Kind::Size, "\"1MiB\"", "A message; a longer one ends the connection, with code 1009."),
+    key("frame", Kind::Size, "\"1MiB\"", "A frame of a message; a longer one ends the connection, with code 1009."),
+    unset(
+        "rate",
+        Kind::Integer(1, 4_294_967_295),
+        "100",
+        "Frames a second of one connection; more wait in the socket.",
+    ),
+    key(
+        "allow_origins",
+        Kind::Words,
+        "[]",
+        "Whose pages may open one, beside those of the host itself: \"https://example.org\", \"https://*.example.org\" or \"*\".",
+    ),
+];
+
 /// `[static]`
 pub const STATIC: &[Key] = &[
     unset(
@@ -709,6 +727,11 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "features", doc: "Switches.", keys: FEATURES },
     Section { name: "timeouts", doc: "Of workers built on gin-worker.", keys: TIMEOUTS },
     Section { name: "limits", doc: "Of workers built on gin-worker.", keys: LIMITS },
+    Section {
+        name: "websocket",
+        doc: "WebSockets of `gin_worker::websocket`. Each kind of them may have its own by the program.",
+        keys: WEBSOCKET,
+    },
     Section { name: "static", doc: "Files, of workers built on gin-worker.", keys: STATIC },
     Section {
         name: "cors",

@@ -21,6 +21,7 @@ pub const ALL: &[&str] = &[
     APP,
     "timeouts",
     "limits",
+    "websocket",
     "static",
     "cors",
     RATE_LIMIT,

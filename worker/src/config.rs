@@ -32,7 +32,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 pub use data::{Database, Driver, Redis};
-pub use limits::{Limits, Timeouts};
+pub use limits::{Limits, Timeouts, WebSocket};
 pub use observability::{Format, Level, Logging, Monitoring, Output};
 pub use sections::{Cors, Features, Mode, Origin, RateLimit, Security, Server, Static, WithoutAddress};
 pub(crate) use show::difference;
@@ -53,6 +53,8 @@ pub struct Config<A = ()> {
     pub timeouts: Timeouts,
     /// `[limits]`
     pub limits: Limits,
+    /// `[websocket]`
+    pub websocket: WebSocket,
     /// `[static]`
     pub files: Static,
     /// `[cors]`
@@ -96,13 +98,14 @@ impl<A> Config<A> {
 impl<A: Clone> Config<A> {
     /// Without the application's own.
     pub(crate) fn settings(&self) -> Config {
-        let Self { server, features, timeouts, limits, files, cors, rate_limit, logging, .. } = self.clone();
+        let Self { server, features, timeouts, limits, websocket, files, cors, rate_limit, logging, .. } = self.clone();
         let Self { monitoring, security, database, redis, warnings, origin, .. } = self.clone();
         Config {
             server,
             features,
             timeouts,
             limits,
+            websocket,
             files,
             cors,
             rate_limit,
@@ -183,6 +186,7 @@ impl<A: DeserializeOwned + Default> Config<A> {
             features: sections.read("features", Features::read),
             timeouts: sections.read("timeouts", Timeouts::read),
             limits: sections.read("limits", Limits::read),
+            websocket: sections.read("websocket", WebSocket::read),
             files: sections.read("static", Static::read),
             cors: sections.read("cors", Cors::read),
             rate_limit: sections.read("rate_limit", RateLimit::read),

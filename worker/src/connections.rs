@@ -17,7 +17,7 @@
 //! connection
 //! io
 //! activity                             machine    streams
-//! websocket_closer -> websocket_frame  room                  listener
+//! websocket_closer -> websocket_frame  room -> clients       listener
 //! transport  bounds  held  pace  progress
 //! ```
 //!
@@ -27,6 +27,7 @@
 pub(crate) mod accept;
 mod activity;
 mod bounds;
+mod clients;
 mod connection;
 mod context;
 mod drain_state;
@@ -47,7 +48,6 @@ mod websocket_closer;
 mod websocket_frame;
 
 pub(crate) use activity::Activity;
-pub(crate) use bounds::Bounds;
 pub(crate) use connection::{ActiveConnection, ConnectionInfo, IdleConnection, WebSocketSession};
 pub use context::Connection;
 pub(crate) use context::Context;

@@ -51,6 +51,8 @@ struct Inner {
     over: AtomicBool,
     accepted: AtomicU64,
     taken_over: AtomicU64,
+    closed_for_room: AtomicU64,
+    refused: AtomicU64,
     tally: Tally,
 }
 
@@ -90,6 +92,8 @@ impl Default for Life {
             over: AtomicBool::new(false),
             accepted: AtomicU64::new(0),
             taken_over: AtomicU64::new(0),
+            closed_for_room: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             tally: Tally::default(),
         }))
     }
@@ -118,6 +122,26 @@ impl Life {
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.0.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Number of idle connections that were closed before their time to make room for new ones.
+    #[must_use]
+    pub fn closed_for_room(&self) -> u64 {
+        self.0.closed_for_room.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_closed_for_room(&self, count: usize) {
+        self.0.closed_for_room.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Number of connections that were closed as they came, because their client had as many as it may have.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_refused(&self) {
+        self.0.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Number of connections that another worker had before.

@@ -30,7 +30,7 @@
 
 mod access_log;
 mod body_limit;
-mod client_ip;
+pub(crate) mod client_ip;
 mod compression;
 mod conditional;
 mod cors;

@@ -41,8 +41,12 @@
 //! A WebSocket that is served by other means (axum's, say) is not handed over: its client gets the close frame in a drain.
 
 mod frames;
+mod limits;
 mod message;
+mod origin;
+mod rate;
 mod sessions;
+mod silence;
 mod socket;
 mod upgrade;
 

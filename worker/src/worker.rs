@@ -25,7 +25,7 @@ use axum::Router;
 use gin_shared::inherit::{Inheritance, Inherited};
 use tokio::task::JoinSet;
 
-use crate::connections::{Bounds, Hub, Listener, accept::accept, is_stream};
+use crate::connections::{Hub, Listener, accept::accept, is_stream};
 use crate::graceful::{Background, Hook, Life, Phase, run_hooks};
 use crate::live::Settings;
 use crate::system::{self, About};
@@ -121,8 +121,7 @@ impl Worker {
     /// Starts the hub of this worker's connections.
     fn hub(&mut self, places: usize) -> Result<Arc<Hub>, StartError> {
         let (router, sessions) = (std::mem::take(&mut self.router), std::mem::take(&mut self.websockets));
-        let bounds = Bounds { timeouts: self.config.timeouts, limits: self.config.limits };
-        Hub::start(bounds, self.life.clone(), router, Arc::new(sessions), places).map_err(StartError::Inherit)
+        Hub::start(&self.config, self.life.clone(), router, Arc::new(sessions), places).map_err(StartError::Inherit)
     }
 
     /// Serves on a port of this machine, until its life is over. Returns the address.

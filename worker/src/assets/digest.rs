@@ -10,7 +10,7 @@ pub(super) fn digest(bytes: &[u8]) -> u64 {
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
     let words = words.iter().chain(std::iter::once(&last)).map(|word| u64::from_le_bytes(*word));
-    words.fold(STEP ^ bytes.len() as u64, |state, word| mix(state ^ word).wrapping_add(STEP))
+    words.fold(mix(STEP ^ bytes.len() as u64), |state, word| mix(state ^ word).wrapping_add(STEP))
 }
 
 /// Each bit of the result depends on each bit of the value, and no two values have the same result (MurmurHash3's finalizer).

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use gin_shared::config::Section;
 
+use super::sections::Origin;
+
 /// `[timeouts]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -134,6 +136,46 @@ impl Limits {
             streams: whole("streams", 1, 10_000).unwrap_or(base.streams),
             min_rate: section.size("min_rate").unwrap_or(base.min_rate),
             memory: section.size("memory"),
+        }
+    }
+}
+
+/// `[websocket]`: of [`crate::websocket`]. A kind of sessions may have its own: see [`crate::websocket::WebSockets`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebSocket {
+    /// A message, in bytes: 1 MiB. A longer one ends the connection, with code 1009.
+    pub message: u64,
+    /// A frame of a message, in bytes: 1 MiB. A longer one ends the connection, with code 1009.
+    pub frame: u64,
+    /// Frames a second, on average over a second; more wait in the socket. None: no limit.
+    pub rate: Option<u32>,
+    /// Whose pages may open one, beside those of the host itself.
+    pub allow_origins: Vec<Origin>,
+}
+
+impl Default for WebSocket {
+    fn default() -> Self {
+        Self { message: 1 << 20, frame: 1 << 20, rate: None, allow_origins: Vec::new() }
+    }
+}
+
+impl WebSocket {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let base = Self::default();
+        let origins = section.texts("allow_origins").unwrap_or_default();
+        let origin = |text: &String| Origin::parse(text).map_err(|error| section.problem("allow_origins", &error)).ok();
+        let size = |key| {
+            let size = section.size(key)?;
+            if size == 0 {
+                section.problem(key, "it must be more than 0");
+            }
+            Some(size)
+        };
+        Self {
+            message: size("message").unwrap_or(base.message),
+            frame: size("frame").unwrap_or(base.frame),
+            rate: section.integer("rate", 1..=i64::from(u32::MAX)).and_then(|rate| u32::try_from(rate).ok()),
+            allow_origins: origins.iter().filter_map(origin).collect(),
         }
     }
 }

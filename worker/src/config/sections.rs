@@ -273,7 +273,11 @@ impl Cors {
 }
 
 impl Origin {
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads an origin as a browser writes it, `https://*.example.org`, or `*`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let wrong =
             || format!("\"{text}\" is no origin; write it as \"https://example.org\", without a path, or \"*\"");
         if text == "*" {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::connections::connection::ActiveConnection;
 use crate::connections::hub::Hub;
 use crate::connections::listener::Listener;
+use crate::connections::room::Slot;
 use crate::graceful::Phase;
 
 /// Pause after an error such as too many open files: some may be closed meanwhile.
@@ -22,15 +23,21 @@ pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
             biased;
             _ = phases.wait_for(|phase| *phase >= Phase::Draining) => return,
             accepted = async {
-                let slot = hub.room().slot().await;
+                let slot = slot(&hub).await;
                 (listener.accept().await, slot)
             } => accepted,
         };
         match accepted {
             (Ok(stream), slot) => {
                 is_failing = false;
-                let place = hub.room().place(slot);
-                Arc::clone(&hub).serve(ActiveConnection::accepted(stream, place, Arc::clone(&name)));
+                let peer = stream.peer();
+                match hub.room().place(slot, peer.map(|peer| peer.ip())) {
+                    Some(place) => {
+                        Arc::clone(&hub).serve(ActiveConnection::accepted(stream, peer, place, Arc::clone(&name)));
+                    }
+                    // It has as many as one client may have.
+                    None => hub.life().count_refused(),
+                }
             }
             (Err(error), _) => {
                 if !std::mem::replace(&mut is_failing, true) {
@@ -38,6 +45,22 @@ pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
                 }
                 tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+}
+
+/// A slot for the next connection. Where there is none, the longest idle connections make room.
+async fn slot(hub: &Hub) -> Slot {
+    if let Some(slot) = hub.room().free_slot() {
+        return slot;
+    }
+    loop {
+        hub.make_room();
+        tokio::select! {
+            biased;
+            slot = hub.room().slot() => return slot,
+            // All may have been busy: look again.
+            () = tokio::time::sleep(PAUSE) => {}
         }
     }
 }

@@ -190,6 +190,11 @@ impl Activity {
         self.state().writing.waits_since()
     }
 
+    /// The moment at which the client has taken too little for too long. `None` while it is not waited for.
+    pub(crate) fn write_deadline(&self, bounds: &Bounds) -> Option<Instant> {
+        self.state().writing.deadline(bounds.timeouts.write, bounds.limits.min_rate)
+    }
+
     /// Records that a request is being answered. Returns its number.
     pub(crate) fn begin(&self) -> u64 {
         let mut state = self.state();

@@ -71,10 +71,10 @@ pub(crate) struct WebSocketSession {
 }
 
 impl ActiveConnection {
-    /// A connection that the kernel gave to a listener of this name.
-    pub(crate) fn accepted(stream: Stream, place: Place, listener: Arc<str>) -> Self {
+    /// A connection that the kernel gave to a listener of this name, from this address.
+    pub(crate) fn accepted(stream: Stream, peer: Option<SocketAddr>, place: Place, listener: Arc<str>) -> Self {
         let progress = Progress::fresh();
-        let (opened, peer) = (progress.since, stream.peer());
+        let opened = progress.since;
         let info = ConnectionInfo { listener, opened, peer, is_taken_over: false, hold: HandoverHold::None };
         Self { stream, place, info, progress, ahead: Bytes::new() }
     }

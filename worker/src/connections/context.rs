@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use axum::Router;
 
+use crate::config;
 use crate::connections::connection::{ConnectionInfo, IdleConnection};
 use crate::connections::drain_state::DrainState;
 use crate::connections::machine::State;
@@ -27,12 +28,18 @@ pub(crate) trait Dispatch: Send + Sync + 'static {
 pub(crate) struct Context {
     pub(crate) drain: DrainState,
     pub(crate) router: Router,
+    pub(crate) websocket: config::WebSocket,
     hub: Weak<dyn Dispatch>,
 }
 
 impl Context {
-    pub(crate) fn new(drain: DrainState, router: Router, hub: Weak<dyn Dispatch>) -> Self {
-        Self { drain, router, hub }
+    pub(crate) fn new(
+        drain: DrainState,
+        router: Router,
+        websocket: config::WebSocket,
+        hub: Weak<dyn Dispatch>,
+    ) -> Self {
+        Self { drain, router, websocket, hub }
     }
 
     /// Gives back a connection whose handler has left it.

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use axum::Router;
 
+use crate::config::Config;
 use crate::connections::activity::Activity;
 use crate::connections::bounds::Bounds;
 use crate::connections::connection::{ActiveConnection, IdleConnection, WebSocketSession};
@@ -43,16 +44,18 @@ pub(crate) struct Hub {
 impl Hub {
     /// Starts a hub with room for so many connections. Its first task runs until the cut.
     pub(crate) fn start(
-        bounds: Bounds,
+        config: &Config,
         life: Life,
         router: Router,
         sessions: Arc<dyn Sessions>,
         places: usize,
     ) -> io::Result<Arc<Self>> {
         let parked = Arc::new(ParkedConnections::new()?);
-        let room = Room::new(life.clone(), places);
+        let room = Room::new(life.clone(), places, config.limits.connections_per_client);
+        let bounds = Bounds { timeouts: config.timeouts, limits: config.limits };
+        let websocket = config.websocket.clone();
         let hub = Arc::new_cyclic(|hub: &Weak<Self>| {
-            let context = Arc::new(Context::new(DrainState::new(life, bounds), router, hub.clone()));
+            let context = Arc::new(Context::new(DrainState::new(life, bounds), router, websocket, hub.clone()));
             Self { context, room, parked, sessions }
         });
         tokio::spawn(parking::run(Arc::clone(&hub.parked), Arc::clone(&hub)));
@@ -66,6 +69,11 @@ impl Hub {
     /// Room for connections.
     pub(crate) fn room(&self) -> &Room {
         &self.room
+    }
+
+    /// Closes some of the longest idle connections, as at the end of their time: new ones come, and there is no room.
+    pub(crate) fn make_room(&self) {
+        self.parked.make_room();
     }
 
     /// Begins the drain: nothing is accepted any more, and all connections hear of it.

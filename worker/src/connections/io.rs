@@ -70,11 +70,6 @@ impl Io {
         &self.activity
     }
 
-    /// Number of requests served on it.
-    pub(crate) fn requests(&self) -> u64 {
-        self.activity.requests()
-    }
-
     /// Takes it apart: the connection, its place, and the bytes that nobody has read yet.
     pub(crate) fn into_parts(self) -> (Stream, Place, Bytes) {
         (self.stream, self.place, self.ahead)

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ use crate::graceful::Phase;
 
 /// Number of connections that are woken before other tasks have their turn.
 const BATCH: usize = 256;
+/// Number of connections that are closed at once to make room.
+const ROOM: usize = 32;
 /// The heap is trimmed after this many parkings, once none has come for [`QUIET`].
 const MANY: usize = 1000;
 const QUIET: Duration = Duration::from_millis(500);
@@ -36,7 +39,9 @@ const QUIET: Duration = Duration::from_millis(500);
 pub(crate) struct ParkedConnections {
     epoll: AsyncFd<Watch>,
     entries: Mutex<Entries>,
-    /// Wakes [`run`]: the first deadline is another one, or others take.
+    /// True if some of the longest idle connections are to be closed before their time.
+    makes_room: AtomicBool,
+    /// Wakes [`run`]: the first deadline is another one, others take, or room is to be made.
     changed: Notify,
 }
 
@@ -72,7 +77,7 @@ impl ParkedConnections {
         let watch = Watch(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
         // SAFETY: `Watch` owns its descriptor and never exchanges it, and the AsyncFd deregisters it before it drops it.
         let epoll = unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }?;
-        Ok(Self { epoll, entries: Mutex::default(), changed: Notify::new() })
+        Ok(Self { epoll, entries: Mutex::default(), makes_room: AtomicBool::new(false), changed: Notify::new() })
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -101,6 +106,12 @@ impl ParkedConnections {
             self.changed.notify_one();
         }
         None
+    }
+
+    /// Has [`run`] close some of the longest idle connections.
+    pub(crate) fn make_room(&self) {
+        self.makes_room.store(true, Ordering::Release);
+        self.changed.notify_one();
     }
 
     /// Has [`run`] look whether others take what is parked.
@@ -165,6 +176,15 @@ impl ParkedConnections {
                 next => return (late, next.map(|(deadline, _)| deadline)),
             }
         }
+    }
+
+    /// Takes out the longest idle connections, if room is to be made: those whose deadline is next.
+    fn longest_idle(&self) -> Vec<IdleConnection> {
+        if !self.makes_room.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        let keys: Vec<usize> = self.entries().deadlines.iter().take(ROOM).map(|(_, key)| *key).collect();
+        keys.into_iter().filter_map(|key| self.take(key)).collect()
     }
 
     /// The moment at which the heap is to be trimmed.
@@ -238,7 +258,10 @@ pub(crate) async fn run<H: Dispatch>(parked: Arc<ParkedConnections>, hub: Arc<H>
         if is_draining && drain.is_giving() {
             moved(&hub, parked.clear(), WorkerEvent::Changed);
         }
-        let (late, first) = parked.late(now);
+        let for_room = parked.longest_idle();
+        drain.life.count_closed_for_room(for_room.len());
+        let (mut late, first) = parked.late(now);
+        late.extend(for_room);
         let mut quiet = parked.quiet();
         if quiet.is_some_and(|quiet| quiet <= now) {
             quiet = None;

@@ -17,6 +17,7 @@ mod request;
 mod response;
 mod sniff;
 mod timer;
+mod well_formed;
 
 use std::sync::Arc;
 

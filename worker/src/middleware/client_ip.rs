@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::FromRequestParts;
+use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue};
 use ipnet::IpNet;
@@ -37,6 +38,13 @@ pub(super) fn speaks_tls(extensions: &Extensions, headers: &HeaderMap) -> bool {
     let last = told.to_str().ok().and_then(|told| told.rsplit(',').next());
     last.is_some_and(|last| last.trim().eq_ignore_ascii_case("https"))
         && is_trusted_proxy(peer(extensions), trusted(extensions))
+}
+
+/// The host that the client has asked, with its port if that is told: `X-Forwarded-Host` of a trusted proxy, else `Host`.
+pub(crate) fn host(extensions: &Extensions, headers: &HeaderMap) -> Option<String> {
+    let told = headers.get("x-forwarded-host").filter(|_| is_trusted_proxy(peer(extensions), trusted(extensions)));
+    let host = told.or_else(|| headers.get(HOST))?.to_str().ok()?;
+    host.rsplit(',').next().map(|host| host.trim().to_owned())
 }
 
 fn peer(extensions: &Extensions) -> Option<SocketAddr> {

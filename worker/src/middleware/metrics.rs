@@ -13,6 +13,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -153,6 +154,10 @@ impl Metrics {
         registry.register_collector(Box::new(Shown(Arc::clone(&self.routes))));
         let gauge = |number: u64| ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
         registry.register("connections", "Connections that are open", gauge(life.connections() as u64));
+        let help = "Idle connections that were closed before their time to make room for new ones";
+        registry.register("connections_closed_for_room", help, ConstCounter::new(life.closed_for_room()));
+        let help = "Connections that were closed as they came, because their client had as many as it may have";
+        registry.register("connections_refused", help, ConstCounter::new(life.refused()));
         registry.register("connections_accepted", "Connections that there have been", gauge(life.accepted()));
         let help = "Of them, those that another worker had before";
         registry.register("connections_taken_over", help, gauge(life.taken_over()));

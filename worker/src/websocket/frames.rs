@@ -6,6 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -27,11 +28,18 @@ pub(crate) struct Frames<T> {
     left: u64,
     /// True if a message has begun whose last frame has not come.
     in_message: bool,
+    /// The moment at which bytes came last.
+    heard: Instant,
 }
 
 impl<T> Frames<T> {
     pub(crate) fn new(io: T, ahead: &[u8]) -> Self {
-        Self { io, ahead: ahead.into(), left: 0, in_message: false }
+        Self { io, ahead: ahead.into(), left: 0, in_message: false, heard: Instant::now() }
+    }
+
+    /// The moment at which bytes came last.
+    pub(crate) fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// True if the client is between two messages, as far as they were passed on.
@@ -77,6 +85,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Frames<T> {
             if read.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
+            this.heard = Instant::now();
             this.ahead.extend_from_slice(read.filled());
         }
     }

@@ -11,20 +11,23 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::config::Origin;
 use crate::connections::{ActiveConnection, Context, Sessions, WebSocketSession};
+use crate::websocket::limits::OwnLimits;
 use crate::websocket::socket::Socket;
 
 /// A kind of session: its name, which the next worker must know, too, and the function that serves it.
 pub struct WebSockets<S> {
     pub(super) name: Arc<str>,
     pub(super) serve: Arc<dyn Fn(Socket, S) -> Served + Send + Sync>,
+    pub(super) limits: OwnLimits,
 }
 
 type Served = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl<S> Clone for WebSockets<S> {
     fn clone(&self) -> Self {
-        Self { name: Arc::clone(&self.name), serve: Arc::clone(&self.serve) }
+        Self { name: Arc::clone(&self.name), serve: Arc::clone(&self.serve), limits: self.limits.clone() }
     }
 }
 
@@ -41,7 +44,37 @@ impl<S: Serialize + DeserializeOwned + Send + 'static> WebSockets<S> {
         F: Fn(Socket, S) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        Self { name: name.into(), serve: Arc::new(move |socket, session| Box::pin(serve(socket, session))) }
+        let serve = Arc::new(move |socket, session| -> Served { Box::pin(serve(socket, session)) });
+        Self { name: name.into(), serve, limits: OwnLimits::default() }
+    }
+
+    /// Longest message, in bytes, in place of `websocket.message`. A longer one ends the connection, with code 1009.
+    #[must_use]
+    pub fn message_max(mut self, bytes: u64) -> Self {
+        self.limits.message = Some(bytes);
+        self
+    }
+
+    /// Longest frame, in bytes, in place of `websocket.frame`. A longer one ends the connection, with code 1009.
+    #[must_use]
+    pub fn frame_max(mut self, bytes: u64) -> Self {
+        self.limits.frame = Some(bytes);
+        self
+    }
+
+    /// Most frames a second (1 at least), in place of `websocket.rate`. More wait in the socket: the client is slowed down, and loses
+    /// nothing.
+    #[must_use]
+    pub fn rate_max(mut self, frames: u32) -> Self {
+        self.limits.rate = Some(frames.max(1));
+        self
+    }
+
+    /// Whose pages may open one beside those of the host itself, in place of `websocket.allow_origins`.
+    #[must_use]
+    pub fn allow_origins(mut self, origins: impl IntoIterator<Item = Origin>) -> Self {
+        self.limits.allow_origins = Some(origins.into_iter().collect());
+        self
     }
 }
 
@@ -53,6 +86,8 @@ pub(crate) struct KnownSessions(HashMap<Arc<str>, Arc<dyn Kind>>);
 trait Kind: Send + Sync + fmt::Debug {
     /// Goes on with a session that another worker has serialised. Gives the socket back if the session cannot be read.
     fn resume(&self, socket: Socket, session: &[u8]) -> Result<Served, (Box<Socket>, serde_json::Error)>;
+    /// Limits that it has for itself.
+    fn limits(&self) -> &OwnLimits;
 }
 
 impl<S: Serialize + DeserializeOwned + Send + 'static> Kind for WebSockets<S> {
@@ -61,6 +96,10 @@ impl<S: Serialize + DeserializeOwned + Send + 'static> Kind for WebSockets<S> {
             Ok(session) => Ok((self.serve)(socket, session)),
             Err(error) => Err((Box::new(socket), error)),
         }
+    }
+
+    fn limits(&self) -> &OwnLimits {
+        &self.limits
     }
 }
 
@@ -76,7 +115,9 @@ impl Sessions for KnownSessions {
         let WebSocketSession { name, state } = session;
         let (kind, context) = (self.0.get(&name).cloned(), Arc::clone(context));
         tokio::spawn(async move {
-            let mut socket = Socket::resumed(connection, Arc::clone(&name), context).await;
+            let own = kind.as_ref().map(|kind| kind.limits().clone()).unwrap_or_default();
+            let limits = own.or(&context.websocket);
+            let mut socket = Socket::resumed(connection, Arc::clone(&name), context, limits).await;
             match kind {
                 Some(kind) => match kind.resume(socket, &state) {
                     Ok(served) => served.await,

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, Stream, StreamExt};
 use gin_shared::handover::Doing;
 use serde::Serialize;
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
@@ -25,24 +26,29 @@ use crate::connections::{
 };
 use crate::graceful::Phase;
 use crate::websocket::frames::Frames;
+use crate::websocket::limits::SocketLimits;
 use crate::websocket::message::{Message, Received};
+use crate::websocket::rate::Rate;
+use crate::websocket::silence::{Due, Silence};
 
 /// Pause before [`Received::Leaving`] is reported again to a handler that has put it off.
 const AGAIN: Duration = Duration::from_millis(100);
 /// Time for what is still to be sent, for a close frame, and for the client's.
 const FLUSH: Duration = Duration::from_secs(5);
+/// Time between the two looks after which a client counts as late: see `Timer`.
+const LATE_LOOK: Duration = Duration::from_millis(100);
 
 /// A WebSocket.
 pub struct Socket {
     stream: WebSocketStream<Frames<Io>>,
     name: Arc<str>,
     info: ConnectionInfo,
-    requests: u64,
     activity: Arc<Activity>,
     context: Arc<Context>,
-    /// Ends when the worker drains.
-    drains: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
-    is_draining: bool,
+    /// Ends when the worker drains. `None` once that was heard.
+    drains: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+    silence: Silence,
+    rate: Option<Rate>,
     /// The time at which `Leaving` is reported once more.
     again: Option<Pin<Box<tokio::time::Sleep>>>,
     /// The time at which the connection is looked at again, in the middle of a message.
@@ -60,17 +66,27 @@ impl fmt::Debug for Socket {
 
 impl Socket {
     /// Takes up a connection whose session another handler has left.
-    pub(super) async fn resumed(connection: ActiveConnection, name: Arc<str>, context: Arc<Context>) -> Self {
+    pub(super) async fn resumed(
+        connection: ActiveConnection,
+        name: Arc<str>,
+        context: Arc<Context>,
+        limits: SocketLimits,
+    ) -> Self {
         let ActiveConnection { stream, place, info, progress, ahead } = connection;
         let io = Io::new(stream, place, Bytes::new(), Arc::new(Activity::resume(&progress)));
-        Self::new(io, &ahead, name, info, progress.requests, context).await
+        Self::new(io, &ahead, name, info, context, limits).await
     }
 
     /// Takes up a connection that was upgraded by a request.
-    pub(super) async fn upgraded(io: Io, ahead: &[u8], name: Arc<str>, connection: &Connection) -> Self {
+    pub(super) async fn upgraded(
+        io: Io,
+        ahead: &[u8],
+        name: Arc<str>,
+        connection: &Connection,
+        limits: SocketLimits,
+    ) -> Self {
         let (info, context) = (connection.info().clone(), Arc::clone(connection.context()));
-        let requests = io.requests();
-        Self::new(io, ahead, name, info, requests, context).await
+        Self::new(io, ahead, name, info, context, limits).await
     }
 
     async fn new(
@@ -78,23 +94,26 @@ impl Socket {
         ahead: &[u8],
         name: Arc<str>,
         info: ConnectionInfo,
-        requests: u64,
         context: Arc<Context>,
+        limits: SocketLimits,
     ) -> Self {
         let activity = Arc::clone(io.activity());
-        let stream = WebSocketStream::from_raw_socket(Frames::new(io, ahead), Role::Server, None).await;
+        let config = Some(limits.for_tungstenite());
+        let stream = WebSocketStream::from_raw_socket(Frames::new(io, ahead), Role::Server, config).await;
+        let silence = Silence::new(context.drain.bounds.timeouts.idle);
         let life = context.drain.life.clone();
-        let drains = Box::pin(async move { life.draining().await });
+        let drains: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>> =
+            Some(Box::pin(async move { life.draining().await }));
         let again = (info.hold != HandoverHold::None).then(|| Box::pin(tokio::time::sleep(AGAIN)));
         Self {
             stream,
             name,
             info,
-            requests,
             activity,
             context,
             drains,
-            is_draining: false,
+            silence,
+            rate: limits.rate.map(Rate::new),
             again,
             mid_message: None,
             away: None,
@@ -113,10 +132,13 @@ impl Socket {
                 Next::Frame(Ok(Frame::Binary(bytes))) => return Received::Message(Message::Binary(bytes)),
                 // tungstenite answers a ping, and a close, by itself.
                 Next::Frame(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_))) => {}
-                Next::Frame(Ok(Frame::Close(_)) | Err(_)) | Next::End => {
+                Next::Frame(Ok(Frame::Close(_))) | Next::End => {
                     let _ = tokio::time::timeout(FLUSH, self.stream.flush()).await;
                     self.is_closed = true;
                 }
+                Next::Frame(Err(error)) => self.fail(&error).await,
+                Next::Silent(Due::Ping) => drop(self.send_frame(Frame::Ping(Bytes::new())).await),
+                Next::Silent(Due::Close) => self.close(CloseCode::Away, "nothing was heard of you").await,
                 Next::Leaving => return Received::Leaving,
                 Next::Away => {
                     self.context.drain.life.tally().closes();
@@ -127,16 +149,18 @@ impl Socket {
     }
 
     fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Next> {
-        match Pin::new(&mut self.stream).poll_next(cx) {
+        match self.poll_frame(cx) {
             Poll::Ready(Some(frame)) => return Poll::Ready(Next::Frame(frame)),
             Poll::Ready(None) => return Poll::Ready(Next::End),
             Poll::Pending => {}
         }
-        if !self.is_draining {
-            if self.drains.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            self.is_draining = true;
+        let heard = self.stream.get_ref().heard();
+        if let Poll::Ready(due) = self.silence.poll(cx, heard) {
+            return Poll::Ready(Next::Silent(due));
+        }
+        if let Some(drains) = &mut self.drains {
+            std::task::ready!(drains.as_mut().poll(cx));
+            self.drains = None;
         }
         while self.info.hold != HandoverHold::Always && self.context.drain.is_giving() {
             let is_between = self.stream.get_ref().is_between_messages();
@@ -155,15 +179,31 @@ impl Socket {
         away.as_mut().poll(cx).map(|()| Next::Away)
     }
 
+    /// The next frame or message, at the rate that is allowed.
+    fn poll_frame(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Option<Result<Frame, tungstenite::Error>>> {
+        if let Some(rate) = &mut self.rate {
+            std::task::ready!(rate.poll_ready(cx));
+        }
+        let next = Pin::new(&mut self.stream).poll_next(cx);
+        if let (Some(rate), Poll::Ready(_)) = (&mut self.rate, &next) {
+            rate.count();
+        }
+        next
+    }
+
     /// Sends a message.
     ///
     /// # Errors
-    /// If the connection is closed, or the worker drains and the client has taken nothing for 5 s.
+    /// If the connection is closed, or the client has taken nothing for `timeouts.write`; in a drain for 5 s.
     pub async fn send(&mut self, message: Message) -> Result<(), SendError> {
         let frame = match message {
             Message::Text(text) => Frame::Text(text.into()),
             Message::Binary(bytes) => Frame::Binary(bytes),
         };
+        self.send_frame(frame).await
+    }
+
+    async fn send_frame(&mut self, frame: Frame) -> Result<(), SendError> {
         tokio::select! {
             sent = self.stream.send(frame) => sent.map_err(SendError),
             () = stuck(&self.context, &self.activity) => {
@@ -181,6 +221,23 @@ impl Socket {
     /// Closes the connection because this worker ends, with code 1001.
     pub(super) async fn close_away(&mut self) {
         self.close(CloseCode::Away, "the server ends").await;
+    }
+
+    /// Ends a connection whose client has broken the protocol or a limit, with the code that says which (RFC 6455, section 7.4.1).
+    async fn fail(&mut self, error: &tungstenite::Error) {
+        if std::mem::replace(&mut self.is_closed, true) {
+            return;
+        }
+        tracing::debug!("WebSocket {:?}: {error}", self.name);
+        let Some((code, reason)) = code_of(error) else { return };
+        let frame = CloseFrame { code, reason: reason.into() };
+        // What comes behind the mistake means nothing: it is thrown away, so that the code is not lost by a reset.
+        let close = async {
+            if self.stream.close(Some(frame)).await.is_ok() {
+                let _ = self.stream.get_mut().shutdown().await;
+            }
+        };
+        let _ = tokio::time::timeout(FLUSH, close).await;
     }
 
     async fn close(&mut self, code: CloseCode, reason: &'static str) {
@@ -218,13 +275,13 @@ impl Socket {
                 return;
             }
         };
-        let Self { stream, name, mut info, requests, context, .. } = self;
+        let Self { stream, name, mut info, activity, context, .. } = self;
         let (io, read) = stream.into_inner().into_parts();
         let (stream, place, unread) = io.into_parts();
         let ahead: Bytes = [read, unread].concat().into();
         let now = Instant::now();
         info.hold = HandoverHold::of_session(state.len(), ahead.len(), now);
-        let progress = Progress { doing: Doing::Idle, since: now, requests };
+        let progress = Progress { doing: Doing::Idle, since: now, requests: activity.requests() };
         match stream.into_raw() {
             Ok(raw) => {
                 let session = Some(Box::new(WebSocketSession { name, state }));
@@ -243,17 +300,44 @@ enum Next {
     End,
     Leaving,
     Away,
+    Silent(Due),
 }
 
-/// Waits until the worker drains and the client has taken nothing for too long.
+/// The close code for a client's mistake. `None` if the connection is gone.
+fn code_of(error: &tungstenite::Error) -> Option<(CloseCode, &'static str)> {
+    use tungstenite::Error;
+    use tungstenite::error::ProtocolError;
+    match error {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some((CloseCode::Protocol, "the frame is malformed")),
+        Error::Utf8(_) => Some((CloseCode::Invalid, "the text is not UTF-8")),
+        Error::Capacity(_) => Some((CloseCode::Size, "the message is too long")),
+        _ => None,
+    }
+}
+
+/// Waits until the client has taken nothing, or too little, for too long. In a drain that is a shorter time.
 async fn stuck(context: &Context, activity: &Activity) {
-    context.drain.life.draining().await;
+    let bounds = &context.drain.bounds;
+    let mut found_late = false;
     loop {
-        let since = activity.stalled_since();
-        if since.is_some_and(|since| since.elapsed() >= FLUSH) {
-            return;
+        let now = Instant::now();
+        let is_draining = context.drain.life.phase() >= Phase::Draining;
+        let late = activity.stalled_since().zip(activity.write_deadline(bounds));
+        let at = match late {
+            Some((since, at)) if is_draining => at.min(since + FLUSH),
+            Some((_, at)) => at,
+            None => now + FLUSH.min(bounds.timeouts.write),
+        };
+        found_late = match (late.is_some() && now >= at, found_late) {
+            (true, true) => return,
+            (is_late, _) => is_late,
+        };
+        let look = if found_late { now + LATE_LOOK } else { at };
+        tokio::select! {
+            () = tokio::time::sleep_until(look.into()) => {}
+            () = context.drain.life.draining(), if !is_draining => {}
         }
-        tokio::time::sleep_until((since.unwrap_or_else(Instant::now) + FLUSH).into()).await;
     }
 }
 

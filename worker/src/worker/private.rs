@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::Router;
 use gin_shared::inherit::{Inherited, PRIVATE};
 
-use crate::connections::{Bounds, Hub, Listener, accept::accept};
+use crate::connections::{Hub, Listener, accept::accept};
 use crate::graceful::{Life, Phase};
 use crate::websocket::KnownSessions;
 use crate::{Config, StartError};
@@ -25,8 +25,7 @@ pub(super) fn serve(fd: OwnedFd, config: &Config, endpoints: Router, router: &Ro
     own.reach(Phase::Serving);
     let router = endpoints.fallback_service(router.clone());
     let sessions = Arc::new(KnownSessions::default());
-    let bounds = Bounds { timeouts: config.timeouts, limits: config.limits };
-    let hub = Hub::start(bounds, own, router, sessions, CONNECTIONS).map_err(StartError::Inherit)?;
+    let hub = Hub::start(config, own, router, sessions, CONNECTIONS).map_err(StartError::Inherit)?;
     tokio::spawn(accept(listener, hub));
     Ok(())
 }

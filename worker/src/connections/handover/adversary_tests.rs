@@ -21,7 +21,6 @@ use std::sync::Arc;
 use axum::Router;
 
 use super::{link, taker};
-use crate::connections::bounds::Bounds;
 use crate::connections::connection::ActiveConnection;
 use crate::connections::context::Dispatch;
 use crate::connections::hub::Hub;
@@ -35,7 +34,7 @@ fn worker() -> Arc<Hub> {
     let router = Router::new().route("/", get(async || "served"));
     let life = Life::default();
     life.reach(Phase::Serving);
-    Hub::start(Bounds::default(), life, router, Arc::new(KnownSessions::default()), ROOM).unwrap()
+    Hub::start(&crate::Config::default(), life, router, Arc::new(KnownSessions::default()), ROOM).unwrap()
 }
 
 fn pair() -> (OwnedFd, OwnedFd) {
@@ -51,8 +50,8 @@ async fn connection() -> (TcpStream, TcpStream) {
 
 async fn served_by(hub: &Arc<Hub>) -> TcpStream {
     let (client, accepted) = connection().await;
-    let place = hub.room().place(hub.room().slot().await);
-    Arc::clone(hub).serve(ActiveConnection::accepted(Stream::Tcp(accepted), place, "http".into()));
+    let place = hub.room().place(hub.room().slot().await, None).unwrap();
+    Arc::clone(hub).serve(ActiveConnection::accepted(Stream::Tcp(accepted), None, place, "http".into()));
     client
 }
 

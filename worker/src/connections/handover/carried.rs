@@ -1,5 +1,6 @@
 //! A connection as it travels between two workers: its description, its bytes, its descriptor.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -68,6 +69,11 @@ impl Received {
         let (session, tail) = tail.split_at_checked(length).ok_or(Malformed::Short)?;
         let (ahead, session) = (Bytes::copy_from_slice(ahead), Bytes::copy_from_slice(session));
         Ok((Self { description, raw, ahead, session }, tail))
+    }
+
+    /// The client's address, over TCP.
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        self.raw.peer().map(|peer| peer.ip())
     }
 
     /// Makes it a connection of this worker.

@@ -122,7 +122,10 @@ impl<H: Dispatch> Taking<H> {
         let mut places = places.into_iter();
         for received in batch.connections {
             match places.next() {
-                Some(place) => Arc::clone(&self.hub).dispatch(next, received.into_idle(place)),
+                Some(mut place) => {
+                    self.room.count(&mut place, received.peer());
+                    Arc::clone(&self.hub).dispatch(next, received.into_idle(place));
+                }
                 // The giver keeps it.
                 None => debug_assert_eq!(without_room.owner(), Owner::Nobody),
             }

@@ -10,13 +10,16 @@ use futures_util::FutureExt;
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
+use crate::Error;
 use crate::connections::activity::Activity;
 use crate::connections::context::{Connection, Context};
 use crate::connections::protocol::events::Events;
 use crate::connections::protocol::request::{RequestBody, Verdict};
 use crate::connections::protocol::response::{Answering, ResponseBody};
+use crate::connections::protocol::well_formed::{self, Malformed};
 use crate::connections::streams::{Stream, Streams};
 use crate::request_path;
+use axum::response::IntoResponse;
 use http_body::Body as _;
 
 /// Has the application answer. The request counts from this call on, not from the first poll: hyper may have parsed a request that it
@@ -28,23 +31,37 @@ pub(super) fn answer(
 ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + use<> {
     let (answering, number) = Answering::begin(activity);
     let context = Arc::clone(connection.context());
+    let malformed = well_formed::check(&request).and_then(|()| {
+        if request.body().is_end_stream() { Ok(()) } else { well_formed::check_codings(request.headers()) }
+    });
+    let refused = malformed.err().map(|malformed| refuse(&request, malformed));
     // Before the router looks at it.
     request_path::normalize(&mut request);
     let stream = connection.streams().map(Streams::begin);
     let asked = Asked { is_http1: stream.is_none(), is_get: request.method() == Method::GET };
     let (request, verdict) = with_body(request, connection, activity, number);
     async move {
-        let response = match context.router.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
+        let is_refused = refused.is_some();
+        let response = match refused {
+            Some(refused) => refused,
+            None => context.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
         };
-        let is_ended = verdict.as_ref().is_some_and(Verdict::is_out);
+        let is_ended = is_refused || verdict.as_ref().is_some_and(Verdict::is_out);
         let response = match verdict {
             Some(verdict) if is_ended => verdict.on(response),
             Some(_) | None => response,
         };
         Ok(finish(response, &context, answering, stream, asked, is_ended))
     }
+}
+
+/// The answer to a malformed request: the application does not see it.
+fn refuse(request: &Request<Incoming>, malformed: Malformed) -> Response<Body> {
+    let Malformed { status, text } = malformed;
+    let (method, path, status_code) = (request.method().as_str(), request.uri().path(), status.as_u16());
+    // A line as that of any request.
+    tracing::info!(target: "gin_worker::access", method, path, status = status_code, error = text, "{method} {path} {status_code}");
+    Error::new(status, text).into_response()
 }
 
 /// What of a request counts for its response.

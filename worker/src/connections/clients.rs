@@ -1,0 +1,96 @@
+//! Connections of each client: an address of IPv4, or a /64 of IPv6, which is what one household or one server has.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Counts of all clients, with the most that one may have.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    most: u32,
+    counts: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// One connection of a client, for as long as it is open.
+#[derive(Debug)]
+pub(crate) struct ClientConnection {
+    clients: Arc<Clients>,
+    client: IpAddr,
+}
+
+impl Clients {
+    pub(crate) fn new(most: u32) -> Arc<Self> {
+        Arc::new(Self { most, counts: Mutex::default() })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a connection that came. `None` if its client has as many as it may have.
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<ClientConnection> {
+        self.count(address, self.most)
+    }
+
+    /// Counts a connection that another worker had: it is here already.
+    pub(crate) fn take_over(self: &Arc<Self>, address: IpAddr) -> Option<ClientConnection> {
+        self.count(address, u32::MAX)
+    }
+
+    fn count(self: &Arc<Self>, address: IpAddr, most: u32) -> Option<ClientConnection> {
+        let client = client(address);
+        let mut counts = self.counts();
+        let count = counts.entry(client).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(ClientConnection { clients: Arc::clone(self), client })
+    }
+}
+
+impl Drop for ClientConnection {
+    fn drop(&mut self) {
+        let mut counts = self.clients.counts();
+        if let Some(count) = counts.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// The client to which an address belongs.
+fn client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_so_many_connections_and_no_more() {
+        let clients = Clients::new(2);
+        let from = |text: &str| clients.admit(text.parse().unwrap());
+        let (first, second) = (from("192.0.2.1"), from("::ffff:192.0.2.1"));
+        assert!(first.is_some() && second.is_some() && from("192.0.2.1").is_none());
+        assert!(from("192.0.2.2").is_some(), "another one");
+        drop(first);
+        let again = from("192.0.2.1");
+        assert!(again.is_some());
+        // One that is handed over is there already.
+        let over = clients.take_over("192.0.2.1".parse().unwrap());
+        assert!(over.is_some());
+        drop((second, again, over));
+        let networks = ["2001:db8::1", "2001:db8::ffff:1"].map(from);
+        assert!(networks.iter().all(Option::is_some) && from("2001:db8::2").is_none());
+        assert!(from("2001:db8:0:1::1").is_some(), "another network");
+        drop(networks);
+        assert!(clients.counts().is_empty());
+    }
+}
