@@ -25,6 +25,7 @@ mod logs;
 mod notify;
 mod operator;
 mod promises;
+mod pauses;
 mod readiness;
 mod recipes;
 mod reconfigure;

@@ -168,6 +168,10 @@ impl Driver {
             }
             self.reporter.service_manager.ping(time::now());
             self.follow_file();
+            if let Some(read) = self.workers.read_for(time::now(), self.machine.deadline()) {
+                self.pending.push_back(Event::Time(read));
+                continue;
+            }
             if let Some(event) = self.next().await? {
                 self.pending.push_back(event);
             }
@@ -237,11 +241,14 @@ impl Driver {
     /// Waits for the next thing that happens; gives it, if the machine is to know of it.
     async fn next(&mut self) -> io::Result<Option<Event>> {
         let weighing = self.next_weighing();
+        // A deadline that is due waits for what has not been read yet, however long this process was stopped.
+        let deadline = self.machine.deadline().filter(|_| !self.workers.is_reading());
         tokio::select! {
             biased;
             received = self.signals.next() => Ok(self.handle_signal(received?)),
             message = self.inbox.recv() => Ok(message.and_then(|message| self.handle_message(message))),
-            () = sleep_until(self.machine.deadline()) => Ok(Some(Event::Time)),
+            () = self.workers.has_read() => Ok(None),
+            () = sleep_until(deadline) => Ok(None),
             () = sleep_until(self.reporter.service_manager.next_ping()) => Ok(None),
             () = sleep_until(weighing) => {
                 self.weigh();
@@ -282,6 +289,8 @@ impl Driver {
             // The caller may have left meanwhile.
             Message::Private(generation, slot, answer) => drop(answer.send(self.workers.private(generation, slot))),
             Message::Status(answer) => drop(answer.send(self.reporter.status(time::now(), self.view()))),
+            // Behind everything that its task has read: the round is over when all copies are dropped.
+            Message::Read(round) => drop(round),
             Message::History(answer) => drop(answer.send(reporter::history(&self.machine))),
         }
         None

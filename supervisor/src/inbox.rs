@@ -3,6 +3,7 @@
 //! Tasks beside the loop and the control API know this module and nothing of the driver.
 
 pub mod operations;
+pub mod reading;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use crate::machine::event::{Event, Queue};
 use crate::machine::failure::Failure;
 use operations::Operations;
+use reading::Round;
 
 /// Messages on their way to the loop; more make their senders wait.
 const INBOX: usize = 256;
@@ -46,6 +48,8 @@ pub enum Message {
     LogLevel(String, oneshot::Sender<usize>),
     /// The notice that the configuration file has changed.
     FileChanged,
+    /// The notice that a task has read everything that had come. What it read stands before it.
+    Read(Round),
 }
 
 /// A request to read the configuration anew.

@@ -16,7 +16,8 @@
 //! 2. There is one candidate at most.
 //! 3. Every operation is answered exactly once.
 //! 4. Every process that was made is watched until its exit was seen.
-//! 5. `deadline()` lies in the future, and something is always awaited: an exit, an answer or a deadline.
+//! 5. Something is always awaited: an exit, an answer or a deadline. Only `Time` judges deadlines, and it says up to which
+//!    moment everything was read: a master that was stopped punishes nobody for what it has not heard yet.
 //! 6. `snapshot` and back changes nothing.
 //! 7. After any of it the master may die: what serves goes on, nothing else is left, and who waited is answered.
 
@@ -176,7 +177,7 @@ impl Machine {
         self.current().into_iter().chain(self.candidate().and_then(|c| c.run.as_ref())).chain(&self.leaving)
     }
 
-    /// The moment when `handle` wants to be called with [`Event::Time`], if nothing else happens.
+    /// The moment from which on `handle` wants to be called with [`Event::Time`].
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         self.runs().filter_map(Run::deadline).min()
@@ -186,6 +187,7 @@ impl Machine {
     #[must_use]
     pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Action> {
         let mut out = Vec::new();
+        let read = if let Event::Time(read) = &event { Some(*read) } else { None };
         match event {
             Event::Restart { operation, asked_by, queue } => {
                 self.handle_restart(now, operation, asked_by, queue, &mut out);
@@ -203,12 +205,14 @@ impl Machine {
             Event::ReexecFailed(why) => self.handle_reexec_failed(why, &mut out),
             Event::Reexeced => self.end_reexec(&Answer::Reexeced, &mut out),
             Event::Adopted { alive, kept } => self.handle_adopted(now, &alive, &kept, &mut out),
-            Event::Time => {}
+            Event::Time(_) => {}
         }
-        self.settle(now, &mut out);
-        while self.deadline().is_some_and(|at| at <= now) {
-            self.handle_time(now, &mut out);
-            self.settle(now, &mut out);
+        self.settle(now, read, &mut out);
+        while let Some(read) = read
+            && self.deadline().is_some_and(|at| at <= read)
+        {
+            self.handle_time(now, read, &mut out);
+            self.settle(now, Some(read), &mut out);
         }
         out
     }
@@ -264,17 +268,17 @@ impl Machine {
         }
     }
 
-    fn handle_time(&mut self, now: Moment, out: &mut Vec<Action>) {
+    fn handle_time(&mut self, now: Moment, read: Moment, out: &mut Vec<Action>) {
         let (current, candidate) = match &mut self.fleet {
             Fleet::Serving(current) => (Some(current), None),
             Fleet::Upgrading { current, candidate } => (Some(current), Some(candidate)),
             Fleet::Booting(candidate) => (None, Some(candidate)),
             Fleet::Idle | Fleet::Stopping { .. } | Fleet::Stopped => (None, None),
         };
-        let current = current.and_then(|run| run.handle_time(now, out));
-        let candidate = candidate.and_then(|c| c.run.as_mut()).and_then(|run| run.handle_time(now, out));
+        let current = current.and_then(|run| run.handle_time(now, read, out));
+        let candidate = candidate.and_then(|c| c.run.as_mut()).and_then(|run| run.handle_time(now, read, out));
         for run in &mut self.leaving {
-            run.handle_time(now, out);
+            run.handle_time(now, read, out);
         }
         self.current_failed(current, out);
         if let Some((worker, failure)) = candidate {

@@ -9,6 +9,7 @@ pub mod gate;
 pub mod owned_children;
 pub mod probe;
 pub mod process;
+mod reading;
 pub mod start;
 pub mod tally;
 mod watch;
@@ -25,10 +26,12 @@ use tokio::sync::mpsc;
 
 use crate::descriptor_name;
 use crate::inbox::Message;
+use crate::inbox::reading::Round;
 use crate::machine::Machine;
 use crate::machine::event::{Event, WorkerEvent};
 use crate::machine::generation::Run;
 use crate::machine::worker::Worker;
+use crate::moment::Moment;
 use crate::os::child::Child;
 use crate::os::memory;
 use crate::os::runtime::{remove_file, worker_file};
@@ -55,6 +58,8 @@ pub struct Workers {
     /// The last words of a worker that was told to finish or is gone, until its generation is gone.
     last_words: HashMap<WorkerId, Vec<String>>,
     tally: Tally,
+    /// The round of reading that is under way, and the moment when it began.
+    reading: Option<(Round, Moment)>,
     /// The memory that workers share.
     memory: SharedMemory,
     runtime: PathBuf,
@@ -72,6 +77,7 @@ impl Workers {
             hooks: HashMap::new(),
             last_words: HashMap::new(),
             tally: Tally::default(),
+            reading: None,
             memory,
             runtime,
             inbox,

@@ -9,6 +9,7 @@ use gin_shared::generation::{Generation, WorkerId};
 use super::failure::{CommandError, Failure, ProbeError};
 use super::plan::Plan;
 use crate::exit_status::Exit;
+use crate::moment::Moment;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +89,8 @@ pub enum Event {
         /// The event.
         what: WorkerEvent,
     },
-    /// The deadline that was asked for has come.
-    Time,
+    /// Everything that came before this moment has been read, so deadlines up to it can be judged.
+    Time(Moment),
 }
 
 /// The choice of a restart while another upgrade is under way.

@@ -234,19 +234,19 @@ impl Run {
         self.settle_worker(now, place, outcome, jitter, out)
     }
 
-    /// Handles the time: deadlines of it may have come.
-    pub fn handle_time(&mut self, now: Moment, out: &mut Vec<Action>) -> Option<(WorkerId, Failure)> {
+    /// Handles the time: deadlines up to `read` have come.
+    pub fn handle_time(&mut self, now: Moment, read: Moment, out: &mut Vec<Action>) -> Option<(WorkerId, Failure)> {
         let mut first = None;
         let slots = (0..self.slots.len()).flat_map(|index| [Place::Slot(index), Place::Successor(index)]);
         let places: Vec<Place> = slots.chain((0..self.retiring.len()).map(Place::Retiring)).collect();
         for place in places {
             if let Some((worker, plan)) = self.at(place) {
-                let outcome = worker.handle_time(now, plan, out);
+                let outcome = worker.handle_time(now, read, plan, out);
                 first = first.or(self.settle_worker(now, place, outcome, 0, out));
             }
         }
         for slot in &mut self.slots {
-            slot.end_backoff(now, self.id, out);
+            slot.end_backoff(now, read, self.id, out);
         }
         first
     }
@@ -303,9 +303,9 @@ impl Run {
                 slot.occupant = std::mem::take(&mut slot.successor);
                 if wanted && slot.occupant == Occupant::Vacant {
                     let wait = backoff::delay(slot.failures, jitter);
-                    slot.occupant = Occupant::Backoff(now + wait);
                     let what = WorkerReport::Respawn(wait);
                     out.push(Action::Report(Report::Worker { worker: id, pid, what, took: Duration::ZERO }));
+                    slot.spawn_after(now, wait, self.id, out);
                 }
                 self.trim();
                 failure.map(|failure| (id, failure))
@@ -321,8 +321,10 @@ impl Run {
         }
     }
 
-    /// Moves a candidate on as far as its workers have come.
-    pub fn advance(&mut self, now: Moment, out: &mut Vec<Action>) -> Advance {
+    /// Moves a candidate on as far as its workers have come. Its soak is over only at a moment up to which everything was
+    /// `read`: the news of a crash may be on its way.
+    pub fn advance(&mut self, now: Moment, read: Option<Moment>, out: &mut Vec<Action>) -> Advance {
+        let is_over = |until: Moment| read.is_some_and(|read| until <= read);
         match self.stage {
             Stage::Starting => {
                 let least = self.fronts().map(|worker| worker.state.progress()).min().unwrap_or(Progress::None);
@@ -336,14 +338,14 @@ impl Run {
                 }
                 self.stage = Stage::Going;
                 self.promote_ready(now, out);
-                self.advance(now, out)
+                self.advance(now, read, out)
             }
             Stage::Going if self.fronts().all(Worker::is_serving) => {
                 self.reach(now, Phase::Serving, out);
                 self.stage = Stage::Soaking(now + self.plan.soak);
-                self.advance(now, out)
+                self.advance(now, read, out)
             }
-            Stage::Soaking(until) if until <= now => {
+            Stage::Soaking(until) if is_over(until) => {
                 self.reach(now, Phase::Soaked, out);
                 Advance::Whole
             }
@@ -354,9 +356,9 @@ impl Run {
                     return Advance::None;
                 }
                 self.stage = Stage::Rolling { slot, until: Some(now + self.plan.soak) };
-                self.advance(now, out)
+                self.advance(now, read, out)
             }
-            Stage::Rolling { slot, until: Some(until) } if until <= now => self.next_slot(now, slot, out),
+            Stage::Rolling { slot, until: Some(until) } if is_over(until) => self.next_slot(now, slot, out),
             Stage::Rolling { .. }
             | Stage::Going
             | Stage::Soaking(_)

@@ -9,9 +9,9 @@ use super::{Machine, answer_all, record};
 use crate::moment::Moment;
 
 impl Machine {
-    /// Moves everything on that can move.
-    pub(super) fn settle(&mut self, now: Moment, out: &mut Vec<Action>) {
-        self.settle_candidate(now, out);
+    /// Moves everything on that can move. `read`: the moment up to which deadlines are judged, if they are.
+    pub(super) fn settle(&mut self, now: Moment, read: Option<Moment>, out: &mut Vec<Action>) {
+        self.settle_candidate(now, read, out);
         let upgrading = matches!(self.fleet, Fleet::Upgrading { .. });
         if let Fleet::Serving(current) | Fleet::Upgrading { current, .. } = &mut self.fleet {
             current.promote_ready(now, out);
@@ -31,10 +31,10 @@ impl Machine {
         }
     }
 
-    fn settle_candidate(&mut self, now: Moment, out: &mut Vec<Action>) {
+    fn settle_candidate(&mut self, now: Moment, read: Option<Moment>, out: &mut Vec<Action>) {
         loop {
             let (Fleet::Booting(candidate) | Fleet::Upgrading { candidate, .. }) = &mut self.fleet else { return };
-            let advance = candidate.run.as_mut().map_or(Advance::None, |run| run.advance(now, out));
+            let advance = candidate.run.as_mut().map_or(Advance::None, |run| run.advance(now, read, out));
             match (advance, &mut self.fleet) {
                 (Advance::None, _) => return,
                 (Advance::Whole, _) => break,

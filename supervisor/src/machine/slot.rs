@@ -134,16 +134,25 @@ impl SlotRun {
         self.occupant = self.next(now, generation, out);
     }
 
+    /// Orders its next worker once `wait` is over.
+    pub(super) fn spawn_after(&mut self, now: Moment, wait: Duration, generation: Generation, out: &mut Vec<Action>) {
+        if wait.is_zero() {
+            self.spawn(now, generation, out);
+        } else {
+            self.occupant = Occupant::Backoff(now + wait);
+        }
+    }
+
     pub(super) fn spawn_successor(&mut self, now: Moment, generation: Generation, out: &mut Vec<Action>) {
         self.successor = self.next(now, generation, out);
     }
 
-    /// Orders the worker whose backoff is over.
-    pub(super) fn end_backoff(&mut self, now: Moment, generation: Generation, out: &mut Vec<Action>) {
-        if matches!(self.occupant, Occupant::Backoff(until) if until <= now) {
+    /// Orders the worker whose backoff was over at `read`.
+    pub(super) fn end_backoff(&mut self, now: Moment, read: Moment, generation: Generation, out: &mut Vec<Action>) {
+        if matches!(self.occupant, Occupant::Backoff(until) if until <= read) {
             self.spawn(now, generation, out);
         }
-        if matches!(self.successor, Occupant::Backoff(until) if until <= now) {
+        if matches!(self.successor, Occupant::Backoff(until) if until <= read) {
             self.spawn_successor(now, generation, out);
         }
     }

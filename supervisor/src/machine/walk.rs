@@ -148,6 +148,16 @@ fn a_death_of_the_master_between_any_two_steps_keeps_the_invariants() {
     }
 }
 
+#[test]
+fn a_pause_of_the_master_before_any_event_blames_nobody() {
+    walks("pause", 1, OURS, Budget { upgrades: 1, pauses: 2, ..CALM });
+    walks("pause, gated", 2, GATED, Budget { upgrades: 1, pauses: 1, ..CALM });
+    walks("pause, rolling", 2, ROLLING, Budget { upgrades: 1, pauses: 1, ..CALM });
+    walks("pause, scale", 1, FOREIGN, Budget { upgrades: 1, pauses: 1, scales: 1, ..CALM });
+    walks("pause, trouble", 1, GATED, Budget { upgrades: 1, pauses: 1, crashes: 1, stops: 1, ..CALM });
+    walks("pause, death", 1, OURS, Budget { upgrades: 1, pauses: 1, kills: 1, ..CALM });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: if soak() { 20_000 } else { 400 }, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
@@ -169,6 +179,7 @@ proptest! {
             rollbacks: 3,
             reexecs: 3,
             kills: 4,
+            pauses: 6,
         };
         let ways = Ways { channel: ways.0, gated: ways.1, rolling: ways.2 };
         let mut world = World::new(slots, ways, budget);
@@ -221,4 +232,25 @@ fn a_crash_while_it_soaks_withdraws_the_candidate() {
     assert_eq!(world.machine.current().map(Run::serving), Some(1));
     let failure = world.machine.history.iter().next_back().and_then(|r| r.failure.clone()).unwrap();
     assert_eq!(failure.to_string(), "slot 0 (pid 1) exited with status 3 after 0.00 s");
+}
+
+#[test]
+fn a_soak_is_over_only_when_everything_was_read() {
+    let mut world = World::new(1, FOREIGN, Budget { upgrades: 1, ..CALM });
+    let id = |generation| WorkerId { generation: Generation(generation), slot: Slot(0), attempt: 0 };
+    for generation in [1, 2] {
+        world.take(&Step::Prepared(true));
+        for what in [WorkerEvent::Spawned { pid: 1 }, WorkerEvent::Executed, WorkerEvent::Ready] {
+            world.take(&Step::Worker(id(generation), what));
+        }
+        if generation == 1 {
+            world.take(&Step::Time);
+            world.take(&Step::Restart);
+        }
+    }
+    let late = world.now + std::time::Duration::from_secs(60);
+    let mut hear = |worker, what| drop(world.machine.handle(late, Event::Worker { worker, what }));
+    hear(id(1), WorkerEvent::Alive);
+    hear(id(2), WorkerEvent::Exited { exit: Exit::Code(3), jitter: 0 });
+    assert_eq!(world.machine.current().map(|run| run.id), Some(Generation(1)));
 }

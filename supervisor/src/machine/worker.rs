@@ -344,13 +344,13 @@ impl Worker {
         self.gone(now, Some(Failure::Exited { slot: self.id.slot.0, pid: self.pid, exit, after }), out)
     }
 
-    /// Handles the time: a deadline of it may have come.
-    pub fn handle_time(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) -> WorkerOutcome {
-        if self.deadline().is_none_or(|at| at > now) {
+    /// Handles the time: a deadline up to `read` may have come.
+    pub fn handle_time(&mut self, now: Moment, read: Moment, plan: &Plan, out: &mut Vec<Action>) -> WorkerOutcome {
+        if self.deadline().is_none_or(|at| at > read) {
             return WorkerOutcome::Continues;
         }
         match &mut self.state {
-            WorkerState::Starting { deadline, next } if deadline.at > now => {
+            WorkerState::Starting { deadline, next } if deadline.at > read => {
                 *next = None;
                 match plan.ready {
                     Readiness::After(_) => self.handle_ready(now, plan, &plan.ready, out),
@@ -378,7 +378,7 @@ impl Worker {
             }
             WorkerState::Serving => {
                 // Cleared: it has fired.
-                if self.silent_at.is_some_and(|at| at <= now) {
+                if self.silent_at.is_some_and(|at| at <= read) {
                     self.silent_at = None;
                     return WorkerOutcome::Unfit(Unfit::Hangs(plan.watchdog.unwrap_or_default()));
                 }

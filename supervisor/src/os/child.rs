@@ -95,6 +95,12 @@ impl Child {
         Ok(())
     }
 
+    /// True if it has exited, which is looked up: [`Self::exited`] may not have heard of it yet.
+    #[must_use]
+    pub fn has_exited(&self) -> bool {
+        is_readable(self.fd(), Duration::ZERO)
+    }
+
     /// Sends it a signal. One that has exited already is not an error.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tokio::task::AbortHandle;
 
 use crate::generations::program::Program;
+use crate::inbox::reading::Reader;
 use crate::machine::event::WorkerEvent;
 use crate::machine::failure::CommandError;
 use crate::os::child::Child;
@@ -12,20 +13,41 @@ use crate::state::Commands;
 
 /// A step of the gate that is under way for a worker; dropped, it ends.
 #[derive(Debug)]
-pub enum Gate {
+pub struct Gate {
+    step: Step,
+    reader: Rc<Reader>,
+}
+
+/// A step of the gate.
+#[derive(Debug)]
+pub enum Step {
     /// A command runs.
     Command(Rc<Child>),
     /// A probe is under way.
     Probe(AbortHandle),
 }
 
+impl Gate {
+    /// A step whose task is asked to read at `reader`.
+    #[must_use]
+    pub fn new(step: Step, reader: Rc<Reader>) -> Self {
+        Self { step, reader }
+    }
+
+    /// The place at which its task is asked to read.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+}
+
 impl Drop for Gate {
     fn drop(&mut self) {
-        match self {
-            Self::Command(child) => {
+        match &self.step {
+            Step::Command(child) => {
                 let _ = child.kill_group();
             }
-            Self::Probe(task) => task.abort(),
+            Step::Probe(task) => task.abort(),
         }
     }
 }

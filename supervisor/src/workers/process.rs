@@ -12,6 +12,7 @@ use gin_shared::process::ProcessId;
 use nix::sys::signal::Signal;
 
 use crate::descriptor_name;
+use crate::inbox::reading::Reader;
 use crate::os::channel::{Channel, ChannelListener, between_workers};
 use crate::os::child::Child;
 use crate::os::notify::NotifySocket;
@@ -40,6 +41,8 @@ pub struct Process {
     pub said: RefCell<Option<String>>,
     /// The version that it speaks on its channel, once it has said so.
     pub version: Cell<Option<u32>>,
+    /// The place at which the task that watches it is asked to read.
+    pub reader: Reader,
     stop_signal: Signal,
     drain: Drain,
 }
@@ -78,7 +81,8 @@ impl Process {
         stop_signal: Signal,
     ) -> Self {
         let (said, version, drain) = (RefCell::default(), Cell::default(), Drain::default());
-        Self { id, identity, child, sockets, output, said, version, stop_signal, drain }
+        let reader = Reader::default();
+        Self { id, identity, child, sockets, output, said, version, reader, stop_signal, drain }
     }
 
     /// Restores what a master before this one knew of the worker.

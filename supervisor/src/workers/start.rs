@@ -12,12 +12,13 @@ use nix::sys::signal::Signal;
 
 use super::Workers;
 use super::command::Command;
-use super::gate::{Gate, GateCommand};
+use super::gate::{Gate, GateCommand, Step};
 use super::owned_children::Purpose;
 use super::probe;
 use super::process::{Process, Sockets};
 use crate::generations::frozen::Frozen;
 use crate::inbox::Message;
+use crate::inbox::reading::Reader;
 use crate::machine::event::{Event, WorkerEvent};
 use crate::machine::failure::ProbeError;
 use crate::os::channel::ChannelListener;
@@ -133,12 +134,13 @@ impl Workers {
             more.push((inherit::GIN_PRIVATE_SOCKET, private.path().display().to_string()));
         }
         command.start(&frozen.command_spec(program, more), program)?;
-        self.gates.insert(id, Gate::Command(command.child()));
+        let reader = Rc::new(Reader::default());
+        self.gates.insert(id, Gate::new(Step::Command(command.child()), Rc::clone(&reader)));
         // The machine's own deadline, which the worker may extend, comes first.
         let timeout = frozen.config.ready_timeout.saturating_mul(LONGEST);
         let inbox = self.inbox.clone();
         task::spawn(async move {
-            let what = which.event(command.end(timeout).await);
+            let what = which.event(reader.beside(&inbox, command.end(timeout)).await);
             // The inbox is closed only when the driver has left.
             let _ = inbox.send(Message::Event(Event::Worker { worker: id, what })).await;
         });
@@ -153,11 +155,13 @@ impl Workers {
         let settings = frozen.and_then(|frozen| frozen.config.probe.clone()).ok_or(ProbeError::NoListener)?;
         let private = self.processes.get(&id).and_then(|process| process.private()).ok_or(ProbeError::NoListener)?;
         let (inbox, socket) = (self.inbox.clone(), private.path().to_owned());
+        let reader = Rc::new(Reader::default());
+        let own = Rc::clone(&reader);
         let task = task::spawn(async move {
-            let what = WorkerEvent::Probed(probe::probe(&socket, &settings).await);
+            let what = WorkerEvent::Probed(own.beside(&inbox, probe::probe(&socket, &settings)).await);
             let _ = inbox.send(Message::Event(Event::Worker { worker: id, what })).await;
         });
-        self.gates.insert(id, Gate::Probe(task.abort_handle()));
+        self.gates.insert(id, Gate::new(Step::Probe(task.abort_handle()), reader));
         Ok(())
     }
 }

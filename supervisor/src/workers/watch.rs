@@ -1,7 +1,8 @@
 //! The task that looks after one worker: it turns what the worker's sockets and its process tell into events.
 //!
 //! The exit is the last event: everything that the worker said before is read first. Then its process group and its orphans
-//! are killed, while its PID is still its own, and only then is it reaped.
+//! are killed, while its PID is still its own, and only then is it reaped. Before a deadline is judged, the task is asked
+//! to read until nothing is left: by system calls, for what tokio knows of the sockets may be older.
 
 use std::io;
 use std::rc::Rc;
@@ -14,26 +15,36 @@ use super::owned_children::OwnedChildren;
 use super::process::Process;
 use crate::exit_status::Exit;
 use crate::inbox::Message;
+use crate::inbox::reading::Round;
 use crate::machine::event::{Event, WorkerEvent};
 use crate::os::spawn::Link;
 use crate::os::{fault, orphan};
 
-/// Bursts of messages read from a worker that has died: those that it wrote itself are the first.
-const LAST_BURSTS: usize = 16;
+/// Bursts of messages that are read at once: more than the queue of a socket holds. Other processes may write without end.
+const BURSTS: usize = 16;
 
 impl Process {
     /// Sends the worker's events to `inbox`, until its process has exited. `link` leads to the exec helper.
     pub async fn watch(self: Rc<Self>, mut link: Option<Link>, inbox: mpsc::Sender<Message>, children: OwnedChildren) {
         let mut channel = self.sockets.channel.is_some();
-        loop {
+        let asked = loop {
             let events = tokio::select! {
                 biased;
+                round = self.reader.asked() => {
+                    let unread = self.unread(&mut link);
+                    self.tell(&inbox, unread).await;
+                    if self.child.has_exited() {
+                        break Some(round);
+                    }
+                    confirm(&inbox, Some(round)).await;
+                    continue;
+                }
                 outcome = outcome(link.as_ref()) => {
                     link = None;
                     vec![executed(outcome)]
                 }
                 // What it said before is read then, too; other processes may go on writing without end.
-                _ = self.child.exited() => break,
+                _ = self.child.exited() => break None,
                 message = self.message(), if channel => match message {
                     Some(message) => self.handle_message(&message).into_iter().collect(),
                     None => { channel = false; Vec::new() }
@@ -46,12 +57,13 @@ impl Process {
             self.tell(&inbox, events).await;
             // However fast this worker writes, others get their turn.
             tokio::task::yield_now().await;
-        }
-        let last = self.last_events(link.as_ref());
+        };
+        let last = self.unread(&mut link);
         self.tell(&inbox, last).await;
         let exit = self.end(&children);
         let event = WorkerEvent::Exited { exit, jitter: jitter() };
         self.tell(&inbox, vec![event]).await;
+        confirm(&inbox, asked.or_else(|| self.reader.take())).await;
     }
 
     /// The next message on its channel; `None` if there will be no more.
@@ -108,16 +120,18 @@ impl Process {
         }
     }
 
-    /// The events that it caused before it died, and that nobody has read yet.
-    fn last_events(&self, link: Option<&Link>) -> Vec<WorkerEvent> {
-        let mut events: Vec<WorkerEvent> =
-            link.and_then(|link| link.read().ok()).map(|o| executed(Ok(o))).into_iter().collect();
-        // Other processes may write there without end.
-        for _ in 0..LAST_BURSTS {
+    /// The events that it has caused, and that nobody has read yet.
+    fn unread(&self, link: &mut Option<Link>) -> Vec<WorkerEvent> {
+        let mut events = Vec::new();
+        if let Some(Ok(outcome)) = link.as_ref().map(Link::read) {
+            *link = None;
+            events.push(executed(Ok(outcome)));
+        }
+        for _ in 0..BURSTS {
             let Ok(Some(notices)) = self.sockets.notify.drain(&|pid| self.is_of(pid)) else { break };
             events.extend(self.handle_notices(&notices));
         }
-        for _ in 0..LAST_BURSTS {
+        for _ in 0..BURSTS {
             let Some(Ok(Some(message))) = self.sockets.channel.as_ref().map(|(_, channel)| channel.try_receive())
             else {
                 break;
@@ -141,6 +155,14 @@ impl Process {
         // Orphans that died meanwhile were hidden behind it.
         children.reap_orphans();
         exit
+    }
+}
+
+/// Tells the loop that everything that had come was read, if it has asked.
+async fn confirm(inbox: &mpsc::Sender<Message>, asked: Option<Round>) {
+    if let Some(round) = asked {
+        // The inbox is closed only when the driver has left.
+        let _ = inbox.send(Message::Read(round)).await;
     }
 }
 

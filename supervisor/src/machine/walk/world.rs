@@ -27,6 +27,7 @@ pub(super) const CALM: Budget = Budget {
     rollbacks: 0,
     reexecs: 0,
     kills: 0,
+    pauses: 0,
 };
 
 /// What is left of each kind of trouble.
@@ -47,6 +48,15 @@ pub(super) struct Budget {
     pub(super) reexecs: u8,
     /// Deaths of the master.
     pub(super) kills: u8,
+    /// Times at which the master stands still until a deadline has passed, and processes do not.
+    pub(super) pauses: u8,
+}
+
+impl Budget {
+    /// True if no process fails, nobody is slow and nothing is called off.
+    fn is_spotless(self) -> bool {
+        [self.crashes, self.failures, self.cancels, self.lapses, self.unfits, self.kills] == [0; 6]
+    }
 }
 
 /// Which ways a generation goes.
@@ -78,6 +88,8 @@ enum Process {
     Going,
     /// It said that it accepts.
     Accepting,
+    /// It has exited, which nobody has read yet.
+    Gone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,6 +117,10 @@ pub(super) enum Step {
     Scale(u32),
     Stop(StopBy),
     Time,
+    /// The master stands still until its next deadline has passed.
+    Pause,
+    /// A message that came while the master stood still is read.
+    Read(usize),
     Rollback(RollbackTo),
     Reexec,
     ReexecChecked(bool),
@@ -131,6 +147,12 @@ pub(super) struct World {
     checking: bool,
     executing: bool,
     frozen: BTreeSet<Generation>,
+    /// Messages that came while the master stood still.
+    queued: Vec<(WorkerId, WorkerEvent)>,
+    /// True while a deadline has passed that the master has not judged.
+    late: bool,
+    /// True if nothing goes wrong, so nobody may be told that it has failed.
+    spotless: bool,
     /// What was there before the last actions, and those.
     last: (BTreeMap<WorkerId, Life>, Vec<Action>),
 }
@@ -165,6 +187,9 @@ impl World {
             checking: false,
             executing: false,
             frozen: BTreeSet::new(),
+            queued: Vec::new(),
+            late: false,
+            spotless: budget.is_spotless(),
             last: (BTreeMap::new(), Vec::new()),
         };
         world.budget.upgrades += 1;
@@ -197,7 +222,10 @@ impl World {
             steps.push(Step::Prepared(true));
             steps.extend((b.failures > 0).then_some(Step::Prepared(false)));
         }
-        for (id, life) in &self.processes {
+        let has_said = |id: &WorkerId| self.queued.iter().any(|(who, _)| who == id);
+        let is_first = |index: usize| !self.queued[..index].iter().any(|(who, _)| *who == self.queued[index].0);
+        steps.extend((0..self.queued.len()).filter(|index| is_first(*index)).map(Step::Read));
+        for (id, life) in self.processes.iter().filter(|(id, _)| !has_said(*id)) {
             let mut add = |what| steps.push(Step::Worker(*id, what));
             let exited = WorkerEvent::Exited { exit: Exit::Code(0), jitter: 0 };
             match life.process {
@@ -234,14 +262,16 @@ impl World {
                         add(WorkerEvent::Hangs);
                     }
                 }
-                Process::Broken | Process::Ready | Process::Accepting => {}
+                Process::Broken | Process::Ready | Process::Accepting | Process::Gone => {}
             }
             if life.told_to_end || life.process == Process::Broken || b.crashes > 0 {
                 add(exited);
             }
         }
-        if self.machine.deadline().is_some() && (b.lapses > 0 || !self.is_lapse()) {
-            steps.push(Step::Time);
+        // The driver has everything read before it judges a deadline.
+        if self.queued.is_empty() && self.machine.deadline().is_some() {
+            steps.extend((b.lapses > 0 || !self.is_lapse()).then_some(Step::Time));
+            steps.extend((b.pauses > 0).then_some(Step::Pause));
         }
         if !self.exited {
             steps.extend((b.upgrades > 0).then_some(Step::Restart));
@@ -320,8 +350,17 @@ impl World {
             }
             Step::Time => {
                 self.budget.lapses -= u8::from(self.is_lapse());
-                self.now = self.machine.deadline().expect("only offered with a deadline");
-                Event::Time
+                self.now = self.now.max(self.machine.deadline().expect("only offered with a deadline"));
+                self.late = false;
+                Event::Time(self.now)
+            }
+            Step::Pause => return self.pause(),
+            Step::Read(index) => {
+                let (worker, what) = self.queued.remove(*index);
+                if matches!(what, WorkerEvent::Exited { .. }) {
+                    self.processes.remove(&worker);
+                }
+                Event::Worker { worker, what }
             }
             Step::Rollback(to) => {
                 self.budget.rollbacks -= 1;
@@ -356,6 +395,9 @@ impl World {
         let actions = self.machine.handle(self.now, event);
         if adopts {
             self.check_adopted(&before, &actions);
+        }
+        if self.spotless {
+            Self::check_spotless(&actions);
         }
         self.last = (self.processes.clone(), actions.clone());
         self.perform(&before, actions);

@@ -6,6 +6,7 @@ use super::super::super::action::{GenerationAction, MasterAction, WorkerAction};
 use super::super::super::event::WorkerEvent;
 use super::super::super::*;
 use super::{Life, Process, Survive, World, pid};
+use crate::exit_status::Exit;
 
 impl World {
     /// The master dies after `actions` of its last ones, and its successor adopts who survives.
@@ -34,7 +35,9 @@ impl World {
             Survive::None => false,
             Survive::AllBut(generation) => id.generation != generation,
         };
-        self.processes.retain(|id, life| survives(id) && life.process != Process::Ordered);
+        let is_there = |life: &Life| !matches!(life.process, Process::Ordered | Process::Gone);
+        self.processes.retain(|id, life| survives(id) && is_there(life));
+        self.queued.clear();
         (self.preparing, self.checking, self.executing) = (None, false, false);
         self.machine = snapshot::read(&snapshot::write(&self.machine, "walk").unwrap(), "walk").unwrap();
         // The driver answers those that the machine does not know any more.
@@ -45,6 +48,45 @@ impl World {
         let known: HashSet<WorkerId> = self.machine.runs().flat_map(Run::workers).map(|worker| worker.id).collect();
         assert!(alive.keys().all(|id| known.contains(id)), "a worker that no state knows: {alive:?} {known:?}");
         Event::Adopted { alive, kept: self.frozen.iter().copied().collect() }
+    }
+
+    /// The master stands still until its next deadline has passed. Processes go on, and do everything in time.
+    pub(super) fn pause(&mut self) {
+        self.budget.pauses -= 1;
+        let ids: Vec<WorkerId> = self.processes.keys().copied().collect();
+        for id in ids {
+            while let Some(what) = self.timely(id) {
+                if matches!(what, WorkerEvent::Exited { .. }) {
+                    self.processes.entry(id).and_modify(|life| life.process = Process::Gone);
+                } else {
+                    self.live(id, &what);
+                }
+                self.queued.push((id, what));
+            }
+        }
+        let deadline = self.machine.deadline().expect("only offered with a deadline");
+        (self.now, self.late) = (self.now.max(deadline), true);
+        self.last = (self.processes.clone(), Vec::new());
+        self.check();
+    }
+
+    /// What a process does next by itself, if nobody orders anything.
+    fn timely(&self, id: WorkerId) -> Option<WorkerEvent> {
+        let life = self.processes.get(&id)?;
+        let is_alive = !matches!(life.process, Process::Ordered | Process::Gone);
+        if is_alive && (life.told_to_end || life.process == Process::Broken) {
+            return Some(WorkerEvent::Exited { exit: Exit::Code(0), jitter: 0 });
+        }
+        let is_watched = self.plan.watchdog.is_some() && !self.queued.contains(&(id, WorkerEvent::Alive));
+        match life.process {
+            Process::Helper => Some(WorkerEvent::Executed),
+            Process::Program => Some(WorkerEvent::Ready),
+            Process::WarmingUp => Some(WorkerEvent::WarmedUp(Ok(()))),
+            Process::Probing => Some(WorkerEvent::Probed(Ok("200".into()))),
+            Process::Going => Some(WorkerEvent::Accepting),
+            Process::Accepting => is_watched.then_some(WorkerEvent::Alive),
+            Process::Ordered | Process::Broken | Process::Ready | Process::Gone => None,
+        }
     }
 
     /// A process does `what`.

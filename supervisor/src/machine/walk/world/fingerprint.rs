@@ -71,6 +71,7 @@ impl World {
         let mut hasher = DefaultHasher::new();
         (machine, &self.processes, self.preparing, &self.unanswered, self.budget).hash(&mut hasher);
         (self.checking, self.executing, &self.frozen).hash(&mut hasher);
+        (self.late, format!("{:?}", self.queued)).hash(&mut hasher);
         if self.budget.kills > 0 {
             // What may be left undone when the master dies now.
             format!("{:?}", self.last).hash(&mut hasher);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::super::super::action::WorkerAction;
+use super::super::super::action::{WorkerAction, WorkerReport};
 use super::super::super::generation::Stage;
 use super::super::super::worker::{Worker, WorkerState};
 use super::super::super::*;
@@ -55,9 +55,22 @@ impl World {
         assert!(serve(&self.machine) >= wanted, "{id} was told to drain, and too few serve");
     }
 
+    /// Where nothing goes wrong, nobody is told to have failed.
+    pub(super) fn check_spotless(actions: &[Action]) {
+        let is_blame = |action: &&Action| match action {
+            Action::Report(Report::Worker { what, .. }) => {
+                matches!(what, WorkerReport::Failed(_) | WorkerReport::Unfit(_) | WorkerReport::Aborted)
+            }
+            Action::Report(report) => matches!(report, Report::Withdrawn { .. }),
+            Action::Worker(..) | Action::Generation(..) | Action::Master(_) | Action::Answer(..) => false,
+        };
+        let blames: Vec<&Action> = actions.iter().filter(is_blame).collect();
+        assert!(blames.is_empty(), "somebody was blamed for nothing: {blames:?}");
+    }
+
     pub(super) fn check(&self) {
         let machine = &self.machine;
-        assert!(machine.deadline().is_none_or(|at| at > self.now), "a deadline has passed");
+        assert!(self.late || machine.deadline().is_none_or(|at| at > self.now), "a deadline has passed");
         let known: Vec<WorkerId> = machine.runs().flat_map(Run::workers).map(|w| w.id).collect();
         let alive: Vec<WorkerId> = self.processes.keys().copied().collect();
         assert_eq!(
