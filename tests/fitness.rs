@@ -118,6 +118,32 @@ fn one_that_hangs_does_not_wait_for_a_slot_that_crashes() {
 }
 
 #[test]
+fn fewer_workers_are_those_that_serve() {
+    let gin = supervisor().ours("one", "ok").workers(2).set("soak = \"0s\"").start();
+    let status = gin.status();
+    let workers: Vec<i32> = status.generations[0].workers.iter().filter_map(|worker| worker.pid).collect();
+    // From now on slot 0 does not come up again.
+    std::fs::write(gin.releases().path("one").join("mode"), "exit-slot 0").unwrap();
+    let load = Load::new().keep_alive(&gin.tcp(), 4).one_shot(&gin.tcp(), 4);
+    load.flows(50);
+    let mut events = gin.events();
+    kill(Pid::from_raw(workers[0]), Signal::SIGTERM).unwrap();
+    // A tenth of a second, and up to a quarter more.
+    events.until("respawned in 1");
+    gin.ctl(&["scale", "1"]).assert(0, &["1 workers serve"]);
+    load.flows(50);
+    assert_eq!(gin.workers(), [workers[1]], "{}", gin.log());
+    load.finish().assert_unhurt();
+    // The slot that is left has another number than that of the next generation.
+    std::fs::write(gin.releases().path("one").join("mode"), "ok").unwrap();
+    gin.ctl(&["upgrade-supervisor"]).assert(0, &[]);
+    assert_eq!(gin.workers(), [workers[1]], "{}", gin.log());
+    gin.configure(|text| text.replace("soak =", "strategy = \"rolling\"\nsoak ="));
+    gin.restart();
+    gin.ends_sound();
+}
+
+#[test]
 fn a_limit_that_every_worker_exceeds_does_not_fill_the_machine_with_them() {
     let gin = supervisor()
         .foreign("one", "ignore-term")

@@ -23,7 +23,7 @@ impl fmt::Display for Generation {
     }
 }
 
-/// The place of one worker within its generation, 0 to N-1.
+/// The place of one worker within its generation: 0 to N-1. After a change to fewer workers there may be gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Slot(pub u32);

@@ -160,12 +160,13 @@ impl Machine {
         }
     }
 
-    /// The workers that get the connections of `leaver`: the one that serves in its slot, or else all that serve. Only workers
-    /// that satisfy `takes` can be given any.
+    /// The workers that get the connections of `leaver`: the one that serves in its slot, or else all that serve. Every
+    /// generation that serves counts, also one that stands by. Only workers that satisfy `takes` can be given any.
     pub fn takers(&self, leaver: WorkerId, takes: impl Fn(&WorkerId) -> bool) -> Vec<WorkerId> {
         let candidate = self.candidate().and_then(|candidate| candidate.run.as_ref());
-        let runs = || candidate.into_iter().chain(self.current());
-        let serving = runs().flat_map(Run::workers).filter(|worker| worker.is_serving() && worker.id != leaver);
+        let standby = self.leaving.iter().filter(|run| run.stage == Stage::Standby);
+        let runs = candidate.into_iter().chain(self.current()).chain(standby);
+        let serving = runs.flat_map(Run::workers).filter(|worker| worker.is_serving() && worker.id != leaver);
         let serving = serving.filter(|worker| takes(&worker.id));
         let all: Vec<WorkerId> = serving.map(|worker| worker.id).collect();
         let heir = all.iter().find(|worker| worker.slot == leaver.slot).copied();
@@ -203,7 +204,7 @@ impl Machine {
             Event::Reexec { operation, queue } => self.handle_reexec(operation, queue, &mut out),
             Event::ReexecChecked(result) => self.handle_reexec_checked(result, &mut out),
             Event::ReexecFailed(why) => self.handle_reexec_failed(why, &mut out),
-            Event::Reexeced => self.end_reexec(&Answer::Reexeced, &mut out),
+            Event::Reexeced => self.handle_reexeced(&mut out),
             Event::Adopted { alive, kept } => self.handle_adopted(now, &alive, &kept, &mut out),
             Event::Time(_) => {}
         }

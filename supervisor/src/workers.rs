@@ -264,9 +264,6 @@ impl Workers {
 
     /// Gives new takers to draining workers that lack them. `leaver` takes none any more.
     pub fn redirect(&self, leaver: Option<WorkerId>, machine: &Machine) {
-        if machine.current().is_none() {
-            return;
-        }
         let takes = |id: &WorkerId| self.takes(*id, leaver);
         for process in self.processes.values().filter(|process| process.lacks_takers(takes)) {
             process.redirect(&self.takers(process.id, leaver, machine));

@@ -12,6 +12,7 @@
 //!
 //! A failure of any worker before `Current` is the generation's failure; from `Current` on it is the slot's alone.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use gin_shared::channel::DrainReason;
@@ -39,7 +40,7 @@ pub struct Run {
     pub stage: Stage,
     /// The moment when the stage began.
     pub since: Moment,
-    /// By number; a slot above `plan.workers` is on its way out.
+    /// By number. There may be gaps: see [`Self::scale`].
     pub slots: Vec<SlotRun>,
     /// Workers that others have taken the place of.
     #[serde(default)]
@@ -136,8 +137,7 @@ impl Run {
     /// The number of its workers that should serve: all but those whose place a rolling candidate has taken.
     #[must_use]
     pub fn wanted(&self) -> u32 {
-        let yielded = self.slots.iter().filter(|slot| slot.yielded && slot.slot.0 < self.plan.workers).count();
-        self.plan.workers.saturating_sub(u32::try_from(yielded).unwrap_or(u32::MAX))
+        u32::try_from(self.slots.iter().filter(|slot| slot.is_wanted()).count()).unwrap_or(u32::MAX)
     }
 
     /// True if fewer workers serve than should.
@@ -274,6 +274,7 @@ impl Run {
             (Place::Successor(_) | Place::Retiring(_), WorkerOutcome::Unfit(_)) => None,
             (Place::Retiring(index), WorkerOutcome::Gone(_)) => {
                 self.retiring.remove(index);
+                self.trim();
                 None
             }
             (Place::Successor(index), WorkerOutcome::Gone(failure)) => {
@@ -291,7 +292,7 @@ impl Run {
             }
             (Place::Slot(index), WorkerOutcome::Gone(failure)) => {
                 let slot = &mut self.slots[index];
-                let wanted = self.stage == Stage::Current && slot.slot.0 < self.plan.workers && !slot.yielded;
+                let wanted = self.stage == Stage::Current && slot.is_wanted();
                 let last = failure.clone().or(told);
                 let failed = last.is_some();
                 if let Some(failure) = last {
@@ -313,11 +314,13 @@ impl Run {
         }
     }
 
-    /// Drops slots above `plan.workers` that nobody is in.
+    /// Drops surplus slots that nobody is in, or has left and not ended: the next one of that number would begin to count its
+    /// workers anew.
     fn trim(&mut self) {
         if self.stage == Stage::Current {
-            let workers = self.plan.workers;
-            self.slots.retain(|slot| slot.slot.0 < workers || !slot.is_empty());
+            let retiring = &self.retiring;
+            let is_left = |slot: &SlotRun| retiring.iter().all(|worker| worker.id.slot != slot.slot);
+            self.slots.retain(|slot| !(slot.surplus && slot.is_empty() && is_left(slot)));
         }
     }
 
@@ -395,23 +398,55 @@ impl Run {
         }
     }
 
-    /// Changes the number of slots of the current generation.
+    /// Changes the number of slots of the current generation. Fewer: the slots go first that serve least, and of equal ones
+    /// those with the highest numbers. More: the lowest numbers that are free.
     pub fn scale(&mut self, now: Moment, workers: u32, out: &mut Vec<Action>) {
         self.plan.workers = workers;
-        for index in 0..self.slots.len() {
-            if self.slots[index].slot.0 >= workers {
-                self.vacate(now, index, out);
-            }
+        while self.kept() > workers
+            && let Some(index) = self.least()
+        {
+            self.slots[index].surplus = true;
+            self.vacate(now, index, out);
         }
         self.trim();
-        for number in (0..workers).map(Slot) {
-            if !self.slots.iter().any(|slot| slot.slot == number) {
-                let mut slot = SlotRun::new(number);
-                slot.spawn(now, self.id, out);
-                self.slots.push(slot);
-            }
+        while self.kept() < workers {
+            self.add_slot(now, out);
         }
         self.slots.sort_by_key(|slot| slot.slot);
+    }
+
+    /// The number of slots that belong to it for longer.
+    fn kept(&self) -> u32 {
+        u32::try_from(self.slots.iter().filter(|slot| !slot.surplus).count()).unwrap_or(u32::MAX)
+    }
+
+    /// The slot that serves least.
+    fn least(&self) -> Option<usize> {
+        let kept = self.slots.iter().enumerate().filter(|(_, slot)| !slot.surplus);
+        kept.min_by_key(|(_, slot)| (slot.service(), Reverse(slot.slot))).map(|(index, _)| index)
+    }
+
+    /// Adds a slot with the lowest free number, and orders a worker for it. A surplus slot's worker may still drain.
+    fn add_slot(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let is_free = |number: &Slot| !self.slots.iter().any(|slot| slot.slot == *number && !slot.surplus);
+        let Some(number) = (0..u32::MAX).map(Slot).find(is_free) else { return };
+        let index = self.slots.iter().position(|slot| slot.slot == number).unwrap_or_else(|| {
+            self.slots.push(SlotRun::new(number));
+            self.slots.len() - 1
+        });
+        let slot = &mut self.slots[index];
+        slot.surplus = false;
+        if let Occupant::Worker(before) = std::mem::take(&mut slot.occupant) {
+            self.retiring.push(before);
+        }
+        slot.spawn(now, self.id, out);
+    }
+
+    /// Marks what an earlier build, which knows no surplus slots, has left of a change to fewer workers: the highest numbers.
+    pub(super) fn mark_surplus(&mut self) {
+        let more = self.kept().saturating_sub(self.plan.workers);
+        let highest = self.slots.iter_mut().rev().filter(|slot| !slot.surplus);
+        highest.take(more as usize).for_each(|slot| slot.surplus = true);
     }
 
     /// Tells whoever is in a slot to end, and wants nobody in it.

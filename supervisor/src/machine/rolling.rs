@@ -5,7 +5,7 @@ use gin_shared::generation::Slot;
 
 use super::action::{Action, Report};
 use super::generation::{Advance, Run, Stage};
-use super::slot::Occupant;
+use super::slot::{Occupant, SlotRun};
 use crate::moment::Moment;
 
 impl Run {
@@ -25,9 +25,11 @@ impl Run {
         Advance::Slot(Slot(done))
     }
 
-    /// A rolling candidate serves in this slot: the worker here drains and is not replaced.
+    /// A rolling candidate serves in this slot: the worker here drains and is not replaced. If there is no slot of that number,
+    /// the highest one yields.
     pub fn yield_slot(&mut self, now: Moment, number: Slot, out: &mut Vec<Action>) {
-        if let Some(index) = self.slots.iter().position(|slot| slot.slot == number) {
+        let same = self.slots.iter().position(|slot| slot.slot == number && slot.is_wanted());
+        if let Some(index) = same.or_else(|| self.slots.iter().rposition(SlotRun::is_wanted)) {
             self.slots[index].yielded = true;
             self.vacate(now, index, out);
         }
@@ -37,7 +39,7 @@ impl Run {
     pub fn reclaim(&mut self, now: Moment, out: &mut Vec<Action>) {
         for slot in self.slots.iter_mut().filter(|slot| slot.yielded) {
             slot.yielded = false;
-            if slot.slot.0 >= self.plan.workers {
+            if slot.surplus {
                 continue;
             }
             if let Occupant::Worker(worker) = std::mem::take(&mut slot.occupant) {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::failure::{Failure, Unfit};
-use super::worker::Worker;
+use super::worker::{Progress, Worker};
 use crate::moment::Moment;
 
 /// One slot.
@@ -29,6 +29,9 @@ pub struct SlotRun {
     /// True if a rolling candidate has taken its place.
     #[serde(default)]
     pub yielded: bool,
+    /// True if a change of the number of workers has taken it away: nobody else comes into it.
+    #[serde(default)]
+    pub surplus: bool,
     /// The number of workers that it has had.
     pub attempts: u32,
     /// The number of workers that failed in a row.
@@ -95,6 +98,7 @@ impl SlotRun {
             unfit: None,
             quick: 0,
             yielded: false,
+            surplus: false,
             attempts: 0,
             failures: 0,
             last_failure: None,
@@ -105,6 +109,18 @@ impl SlotRun {
     #[must_use]
     pub fn worker(&self) -> Option<&Worker> {
         self.occupant.worker()
+    }
+
+    /// True if a worker is to be in it.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        !self.surplus && !self.yielded
+    }
+
+    /// How far its worker has come on its way to serve; nothing if it has none. A worker that hangs serves nobody.
+    pub(super) fn service(&self) -> Option<Progress> {
+        let hangs = matches!(self.unfit, Some(Unfit::Hangs(_)));
+        self.worker().map(|worker| if hangs { Progress::None } else { worker.state.progress() })
     }
 
     /// True if nobody is in it, nor to come.

@@ -95,6 +95,18 @@ impl Machine {
         }
     }
 
+    /// This program is the master now.
+    pub(super) fn handle_reexeced(&mut self, out: &mut Vec<Action>) {
+        self.mark_surplus();
+        self.end_reexec(&Answer::Reexeced, out);
+    }
+
+    fn mark_surplus(&mut self) {
+        if let Fleet::Serving(current) | Fleet::Upgrading { current, .. } = &mut self.fleet {
+            current.mark_surplus();
+        }
+    }
+
     pub(super) fn end_reexec(&mut self, with: &Answer, out: &mut Vec<Action>) {
         if let Some(reexec) = self.reexec.take() {
             answer_all(reexec.operations, with, out);
@@ -140,6 +152,7 @@ impl Machine {
         kept: &[Generation],
         out: &mut Vec<Action>,
     ) {
+        self.mark_surplus();
         self.end_reexec(&Answer::Died, out);
         self.keep_alone(kept);
         answer_all(std::mem::take(&mut self.stopping), &Answer::Died, out);
@@ -262,7 +275,7 @@ impl Run {
         self.repeat_orders(now, out);
         let (id, plan) = (self.id, &self.plan);
         for slot in &mut self.slots {
-            let wanted = slot.slot.0 < plan.workers && !slot.yielded;
+            let wanted = slot.is_wanted();
             for front in [true, false] {
                 let occupant = if front { &mut slot.occupant } else { &mut slot.successor };
                 let Some(worker) = occupant.worker_mut() else { continue };

@@ -67,6 +67,16 @@ fn every_interleaving_of_one_slot_and_two_upgrades_keeps_the_invariants() {
 #[test]
 fn every_interleaving_with_scaling_keeps_the_invariants() {
     walks("scaling", 1, FOREIGN, Budget { upgrades: 1, crashes: 1, scales: 1, ..CALM });
+    // Whatever does not serve goes first, so a slot of a lower number may be missing from then on.
+    walks("scaling, gaps", 2, FOREIGN, Budget { crashes: 1, scales: 2, ..CALM });
+    walks("scaling, gaps, death", 2, FOREIGN, Budget { crashes: 1, scales: 1, kills: 1, ..CALM });
+    walks("scaling, gaps, in place", 2, FOREIGN, Budget { crashes: 1, scales: 1, reexecs: 1, ..CALM });
+    if soak() {
+        let gaps = Budget { crashes: 1, scales: 1, ..CALM };
+        walks("scaling, gaps, upgrade", 2, OURS, Budget { upgrades: 1, ..gaps });
+        walks("scaling, gaps, rolling", 2, ROLLING, Budget { upgrades: 1, ..gaps });
+        walks("scaling, gaps, rollback", 2, FOREIGN, Budget { upgrades: 1, rollbacks: 1, ..gaps });
+    }
 }
 
 #[test]
@@ -253,4 +263,56 @@ fn a_soak_is_over_only_when_everything_was_read() {
     hear(id(1), WorkerEvent::Alive);
     hear(id(2), WorkerEvent::Exited { exit: Exit::Code(3), jitter: 0 });
     assert_eq!(world.machine.current().map(|run| run.id), Some(Generation(1)));
+}
+
+#[test]
+fn fewer_workers_are_those_that_serve() {
+    let mut world = World::new(2, FOREIGN, Budget { crashes: 2, scales: 2, ..CALM });
+    let id = |slot, attempt| WorkerId { generation: Generation(1), slot: Slot(slot), attempt };
+    let start = |world: &mut World, id| {
+        for what in [WorkerEvent::Spawned { pid: 1 }, WorkerEvent::Executed, WorkerEvent::Ready] {
+            world.take(&Step::Worker(id, what));
+        }
+    };
+    let slots =
+        |world: &World| world.machine.current().map(|run| run.slots.iter().map(|s| s.slot.0).collect::<Vec<_>>());
+    world.take(&Step::Prepared(true));
+    start(&mut world, id(0, 0));
+    start(&mut world, id(1, 0));
+    world.take(&Step::Time);
+    let crashed = WorkerEvent::Exited { exit: Exit::Code(3), jitter: 0 };
+    world.take(&Step::Worker(id(0, 0), crashed.clone()));
+    world.take(&Step::Worker(id(0, 1), WorkerEvent::Spawned { pid: 1 }));
+    world.take(&Step::Worker(id(0, 1), crashed));
+    // Slot 0 waits for its next try.
+    world.take(&Step::Scale(1));
+    assert_eq!((slots(&world), world.unanswered.len()), (Some(vec![1]), 0));
+    assert_eq!(world.machine.current().map(Run::serving), Some(1));
+    // The lowest free number comes back.
+    world.take(&Step::Scale(2));
+    assert_eq!(slots(&world), Some(vec![0, 1]));
+    world.settles();
+}
+
+#[test]
+fn a_generation_that_stands_by_takes_connections() {
+    let mut world = World::new(2, ROLLING, Budget { upgrades: 1, cancels: 1, ..CALM });
+    let id = |generation, slot| WorkerId { generation: Generation(generation), slot: Slot(slot), attempt: 0 };
+    let start = |world: &mut World, id| {
+        for what in [WorkerEvent::Spawned { pid: 1 }, WorkerEvent::Executed, WorkerEvent::Ready] {
+            world.take(&Step::Worker(id, what));
+        }
+    };
+    world.take(&Step::Prepared(true));
+    start(&mut world, id(1, 0));
+    start(&mut world, id(1, 1));
+    world.take(&Step::Time);
+    world.take(&Step::Restart);
+    world.take(&Step::Prepared(true));
+    start(&mut world, id(2, 0));
+    // It has soaked, and the old one's slot 0 drains.
+    world.take(&Step::Time);
+    world.take(&Step::Cancel);
+    assert_eq!(world.machine.leaving.iter().map(|run| run.stage).collect::<Vec<_>>(), [Stage::Standby]);
+    assert_eq!(world.machine.takers(id(1, 0), |_| true), [id(2, 0)]);
 }

@@ -85,6 +85,7 @@ impl Generations<'_> {
             workers: run
                 .slots
                 .iter()
+                .filter(|slot| !(slot.surplus && slot.is_empty()))
                 .flat_map(in_slot)
                 .flatten()
                 .chain(run.retiring.iter().map(|worker| self.worker(worker)))

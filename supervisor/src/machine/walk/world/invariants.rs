@@ -46,10 +46,6 @@ impl World {
         let counts = |run: &Run| run.serving() + hangs(run);
         let serve = |machine: &Machine| machine.runs().filter(|r| r.stage != Stage::Leaving).map(counts).sum::<u32>();
         let now = self.machine.current().expect("an upgrade leaves a current generation");
-        if now.id == id.generation && id.slot.0 >= now.plan.workers {
-            // Fewer are wanted: whether the others serve is another matter.
-            return;
-        }
         // Beside the current generation's, those of a candidate count only where they have taken a place.
         let wanted = run.serving().min(now.plan.workers);
         assert!(serve(&self.machine) >= wanted, "{id} was told to drain, and too few serve");
@@ -81,6 +77,10 @@ impl World {
         let fronts = machine.runs().filter(|run| !matches!(run.stage, Stage::Leaving | Stage::Standby)).count();
         assert!(fronts <= 2, "{fronts} generations that are not on their way out");
         if let Some(run) = machine.current() {
+            let kept = run.slots.iter().filter(|slot| !slot.surplus).count();
+            assert_eq!(kept, run.plan.workers as usize, "another number of slots than was asked for: {:?}", run.slots);
+            let numbers: HashSet<u32> = run.slots.iter().map(|slot| slot.slot.0).collect();
+            assert_eq!(numbers.len(), run.slots.len(), "two slots of one number: {:?}", run.slots);
             assert!(self.frozen.contains(&run.id), "what serves was forgotten");
         }
         let candidate = machine.candidate().map(|candidate| candidate.generation);
