@@ -3,6 +3,8 @@
 use std::thread;
 
 use harness::{Client, Load, Supervisor, eventually, supervisor, times};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Each client is on the connection that it opened at first.
 fn assert_kept(load: Load, gin: &Supervisor) {
@@ -222,6 +224,38 @@ fn replacement_rollback_upgrade_in_place_and_adoption_close_nothing_either() {
     assert_kept(load, &gin);
     gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
     gin.assert_sound();
+    gin.stop();
+}
+
+#[test]
+fn a_worker_that_a_stranger_ends_is_replaced_at_once_and_hands_over_what_it_has() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let victim = gin.workers()[0];
+    let mut idle = Client::connect(&gin.tcp()).unwrap();
+    asks(&mut idle);
+    let hold = gin.hold();
+    let mut busy = Client::asking(&gin.tcp(), &hold.request()).unwrap();
+    let request = hold.arrived();
+    let mut events = gin.events();
+    kill(Pid::from_raw(victim), Signal::SIGTERM).unwrap();
+    events.until("stops, and nobody here has told it to");
+    events.until("worker draining");
+    events.until("worker serving");
+    let status = gin.status();
+    let states: Vec<_> =
+        status.generations[0].workers.iter().map(|one| (one.pid == Some(victim), &*one.state)).collect();
+    assert_eq!(states, [(false, "serving"), (true, "draining")]);
+    // Nobody waits for the one that ends.
+    assert_ne!(gin.get("/").json()["pid"], victim);
+    // The worker tells how many now and then.
+    let handed_over = || gin.status().generations[0].connections.map(|fates| fates.handed_over);
+    eventually("the idle connection is handed over", handed_over, |count| *count == Some(1));
+    assert_ne!(i32::try_from(asks(&mut idle)), Ok(victim));
+    request.release();
+    assert_eq!(busy.response().unwrap().body, b"held\n");
+    events.until("exited with status 0");
+    assert_ne!(i32::try_from(asks(&mut busy)), Ok(victim));
+    drop((idle, busy));
     gin.stop();
 }
 

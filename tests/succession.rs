@@ -120,8 +120,9 @@ fn an_adopted_worker_of_any_language_is_respawned_drained_and_stopped() {
     let victim = gin.workers()[0];
     let mut events = gin.events();
     kill(Pid::from_raw(victim), Signal::SIGTERM).unwrap();
-    events.until("ended with a status unknown");
-    events.until("serving");
+    events.until("stops, and nobody here has told it to");
+    events.until("worker serving");
+    gin.until_log("ended with a status unknown");
     assert_eq!(gin.workers().len(), 2);
     load.flows(20);
     gin.restart();

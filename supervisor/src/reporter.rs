@@ -328,6 +328,7 @@ fn worker_line(what: &WorkerReport) -> (Severity, String) {
         WorkerReport::Probed(said) => (Info, format!("probed: {said}")),
         WorkerReport::Serving => (Info, "serving".to_owned()),
         WorkerReport::Draining => (Info, "draining".to_owned()),
+        WorkerReport::Stopping => (Warn, "stops, and nobody here has told it to".to_owned()),
         WorkerReport::Exited(exit) => (Info, exit.to_string()),
         WorkerReport::Unfit(unfit) => (Warn, format!("is to be replaced: {unfit}")),
         WorkerReport::Aborted => (Warn, "sent SIGABRT".to_owned()),

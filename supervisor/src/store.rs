@@ -151,6 +151,7 @@ pub fn is_telling(event: &Event) -> bool {
         | WorkerEvent::ExecFailed { .. }
         | WorkerEvent::Hangs
         | WorkerEvent::Accepting
+        | WorkerEvent::Stopping
         | WorkerEvent::Extend(_)
         | WorkerEvent::Exited { .. } => true,
     }

@@ -249,17 +249,30 @@ impl Workers {
 
     /// Tells a worker to finish. In an upgrade its connections go to others.
     pub fn drain(&mut self, worker: WorkerId, reason: DrainReason, machine: &Machine) {
-        self.gates.remove(&worker);
-        let Some(process) = self.processes.get(&worker).cloned() else { return self.redirect(Some(worker), machine) };
-        // The lines that it writes while it drains do not tell what was wrong with it.
-        self.last_words.insert(worker, process.last_words());
+        let Some(process) = self.leaves(worker, machine) else { return };
         let takers = match reason {
             DrainReason::Upgrade => self.takers(worker, Some(worker), machine),
             DrainReason::Stop => Vec::new(),
         };
-        // First the workers whose connections it would have been given.
-        self.redirect(Some(worker), machine);
         process.drain(reason, &takers);
+    }
+
+    /// Has a worker that ends by itself give its connections to others.
+    pub fn hand_over(&mut self, worker: WorkerId, machine: &Machine) {
+        let Some(process) = self.leaves(worker, machine) else { return };
+        process.leave(&self.takers(worker, Some(worker), machine));
+    }
+
+    /// Prepares for the end of a worker: whose connections it would have been given get other takers first.
+    fn leaves(&mut self, worker: WorkerId, machine: &Machine) -> Option<Rc<Process>> {
+        self.gates.remove(&worker);
+        let process = self.processes.get(&worker).cloned();
+        if let Some(process) = &process {
+            // The lines that it writes while it drains do not tell what was wrong with it.
+            self.last_words.insert(worker, process.last_words());
+        }
+        self.redirect(Some(worker), machine);
+        process
     }
 
     /// Gives new takers to draining workers that lack them. `leaver` takes none any more.

@@ -39,6 +39,8 @@ pub enum WorkerAction {
     Go,
     /// Ask it to finish and exit.
     Drain(DrainReason),
+    /// It ends by itself, so it gets no order to finish: have it give its connections to others.
+    HandOver,
     /// Send SIGABRT, because it hangs.
     Abort,
     /// Send SIGKILL to its process group.
@@ -80,7 +82,7 @@ impl Action {
     /// True if it tells a worker to end in a way that must not be repeated.
     #[must_use]
     pub fn is_order_to_end(&self) -> bool {
-        matches!(self, Self::Worker(_, WorkerAction::Drain(_) | WorkerAction::Abort))
+        matches!(self, Self::Worker(_, WorkerAction::Drain(_) | WorkerAction::HandOver | WorkerAction::Abort))
     }
 }
 
@@ -225,6 +227,8 @@ pub enum WorkerReport {
     Serving,
     /// It drains.
     Draining,
+    /// It said itself that it ends: somebody else has told it to.
+    Stopping,
     /// It is to be replaced.
     Unfit(Unfit),
     /// It was sent SIGABRT.

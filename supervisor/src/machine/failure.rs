@@ -73,7 +73,7 @@ pub enum Failure {
     Prepare(String),
     /// No process could be made.
     Spawn(String),
-    /// The program could not be started: the text names the step.
+    /// The program could not be started, or stops by itself: the text names the step.
     Exec(String),
     /// It ended when it should not.
     Exited {

@@ -1,5 +1,5 @@
 //! Workers that serve and should not for much longer: they hang, are too large or too old. Each is replaced, one slot at a
-//! time.
+//! time. A worker that somebody else has told to end is replaced at once.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use gin_shared::channel::DrainReason;
 use gin_shared::generation::{Slot, WorkerId};
 
 use super::action::{Action, Report, WorkerReport};
+use super::backoff;
 use super::failure::{Failure, Unfit};
 use super::generation::{Run, Stage};
 use super::plan::Plan;
@@ -60,6 +61,29 @@ impl Run {
         if let Occupant::Worker(mut before) = before {
             before.drain(now, &self.plan, DrainReason::Upgrade, out);
             self.retiring.push(before);
+        }
+    }
+
+    /// Workers that somebody else has told to end drain like any other, and others take their places at once.
+    pub(super) fn settle_stopping(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if self.stage != Stage::Current {
+            return;
+        }
+        let stops = |slot: &SlotRun| slot.worker().is_some_and(|worker| worker.is_serving() && worker.stopping);
+        for slot in self.slots.iter_mut().filter(|slot| stops(slot)) {
+            let Occupant::Worker(mut worker) = std::mem::take(&mut slot.occupant) else { continue };
+            worker.drain(now, &self.plan, DrainReason::Upgrade, out);
+            slot.unfit = None;
+            // Told to end again and again soon after it was started, it is waited for as if it had crashed.
+            slot.failures = if worker.is_stable(now) { 1 } else { slot.failures + 1 };
+            slot.occupant = std::mem::take(&mut slot.successor);
+            if slot.occupant == Occupant::Vacant {
+                let wait = backoff::delay(slot.failures, 0);
+                let (worker, pid, what) = (worker.id, worker.pid, WorkerReport::Respawn(wait));
+                out.push(Action::Report(Report::Worker { worker, pid, what, took: Duration::ZERO }));
+                slot.spawn_after(now, wait, self.id, out);
+            }
+            self.retiring.push(worker);
         }
     }
 

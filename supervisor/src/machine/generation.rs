@@ -76,6 +76,17 @@ pub enum Stage {
     Leaving,
 }
 
+impl Stage {
+    /// True if the generation is on its way to serve.
+    #[must_use]
+    pub fn is_candidate(self) -> bool {
+        match self {
+            Self::Starting | Self::Going | Self::Soaking(_) | Self::Rolling { .. } => true,
+            Self::Current | Self::Standby | Self::Leaving => false,
+        }
+    }
+}
+
 /// The progress of a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advance {
@@ -262,7 +273,7 @@ impl Run {
         let (worker, _) = self.at(place)?;
         let (id, pid) = (worker.id, worker.pid);
         let told = worker.failure.clone();
-        let stable = worker.served.is_some_and(|since| now.since(since) >= backoff::STABLE);
+        let stable = worker.is_stable(now);
         match (place, outcome) {
             (Place::Slot(_) | Place::Retiring(_), WorkerOutcome::Continues) => None,
             (Place::Successor(index), WorkerOutcome::Continues) => {
@@ -272,6 +283,13 @@ impl Run {
             (_, WorkerOutcome::Failed(failure)) => Some((id, failure)),
             (Place::Slot(index), WorkerOutcome::Unfit(unfit)) => self.settle_unfit(now, index, unfit, out),
             (Place::Successor(_) | Place::Retiring(_), WorkerOutcome::Unfit(_)) => None,
+            (Place::Slot(_), WorkerOutcome::Stops) if self.stage.is_candidate() => {
+                let (slot, pid) = (id.slot, pid.unwrap_or_default());
+                let text = format!("slot {slot} (pid {pid}) stops, and nobody here has told it to");
+                Some((id, Failure::Exec(text)))
+            }
+            // Of the current generation it is replaced when it serves.
+            (Place::Slot(_) | Place::Successor(_) | Place::Retiring(_), WorkerOutcome::Stops) => None,
             (Place::Retiring(index), WorkerOutcome::Gone(_)) => {
                 self.retiring.remove(index);
                 self.trim();

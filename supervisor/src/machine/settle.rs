@@ -15,6 +15,7 @@ impl Machine {
         let upgrading = matches!(self.fleet, Fleet::Upgrading { .. });
         if let Fleet::Serving(current) | Fleet::Upgrading { current, .. } = &mut self.fleet {
             current.promote_ready(now, out);
+            current.settle_stopping(now, out);
             current.settle_fitness(now, upgrading, out);
         }
         self.settle_standby(now, out);

@@ -313,7 +313,7 @@ impl Worker {
         if let WorkerState::Draining(deadline) = &mut self.state {
             // It may hear it only now.
             deadline.at = deadline.at.max(now + LATE);
-            out.push(Action::Worker(self.id, WorkerAction::Drain(reason)));
+            out.push(Action::Worker(self.id, self.order_to_end(reason)));
         } else if let WorkerState::Aborting(_) = self.state {
             out.push(Action::Worker(self.id, WorkerAction::Abort));
         } else if matches!(self.state, WorkerState::Doomed | WorkerState::Killed) && self.pid.is_some() {

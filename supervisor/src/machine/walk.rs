@@ -159,6 +159,16 @@ fn a_death_of_the_master_between_any_two_steps_keeps_the_invariants() {
 }
 
 #[test]
+fn every_interleaving_of_a_worker_that_a_stranger_ends_keeps_the_invariants() {
+    walks("stranger", 2, FOREIGN, Budget { strangers: 2, crashes: 1, ..CALM });
+    walks("stranger, upgrade", 1, OURS, Budget { strangers: 1, upgrades: 1, crashes: 1, ..CALM });
+    walks("stranger, unfit", 2, FOREIGN, Budget { strangers: 1, unfits: 1, scales: 1, ..CALM });
+    walks("stranger, rolling", 2, ROLLING, Budget { strangers: 1, upgrades: 1, ..CALM });
+    walks("stranger, death", 1, FOREIGN, Budget { strangers: 1, upgrades: 1, kills: 1, ..CALM });
+    walks("stranger, pause, stop", 1, OURS, Budget { strangers: 1, pauses: 1, stops: 1, ..CALM });
+}
+
+#[test]
 fn a_pause_of_the_master_before_any_event_blames_nobody() {
     walks("pause", 1, OURS, Budget { upgrades: 1, pauses: 2, ..CALM });
     walks("pause, gated", 2, GATED, Budget { upgrades: 1, pauses: 1, ..CALM });
@@ -190,6 +200,7 @@ proptest! {
             reexecs: 3,
             kills: 4,
             pauses: 6,
+            strangers: 4,
         };
         let ways = Ways { channel: ways.0, gated: ways.1, rolling: ways.2 };
         let mut world = World::new(slots, ways, budget);
@@ -315,4 +326,25 @@ fn a_generation_that_stands_by_takes_connections() {
     world.take(&Step::Cancel);
     assert_eq!(world.machine.leaving.iter().map(|run| run.stage).collect::<Vec<_>>(), [Stage::Standby]);
     assert_eq!(world.machine.takers(id(1, 0), |_| true), [id(2, 0)]);
+}
+
+#[test]
+fn a_worker_that_a_stranger_ends_is_replaced_at_once() {
+    let mut world = World::new(1, FOREIGN, Budget { strangers: 1, ..CALM });
+    let id = |attempt| WorkerId { generation: Generation(1), slot: Slot(0), attempt };
+    world.take(&Step::Prepared(true));
+    for what in [WorkerEvent::Spawned { pid: 1 }, WorkerEvent::Executed, WorkerEvent::Ready] {
+        world.take(&Step::Worker(id(0), what));
+    }
+    world.take(&Step::Time);
+    world.take(&Step::Worker(id(0), WorkerEvent::Stopping));
+    let run = world.machine.current().unwrap();
+    let states: Vec<_> = run.workers().map(|worker| (worker.id, worker.state.word())).collect();
+    assert_eq!(states, [(id(1), "spawning"), (id(0), "draining")]);
+    assert!(run.is_degraded());
+    for what in [WorkerEvent::Spawned { pid: 2 }, WorkerEvent::Executed, WorkerEvent::Ready] {
+        world.take(&Step::Worker(id(1), what));
+    }
+    assert_eq!(world.machine.takers(id(0), |_| true), [id(1)]);
+    world.settles();
 }

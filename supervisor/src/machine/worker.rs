@@ -10,7 +10,7 @@
 //! | | Probing | it is probed over its private listener | Probed, or its deadline |
 //! | | Ready | fit to serve, not told to | `go` |
 //! | | Going | told to accept, has not said so | Accepting, or its deadline |
-//! | Serving | Serving | accepts | `drain` |
+//! | Serving | Serving | accepts | `drain`; STOPPING=1 that nobody here has asked for |
 //! | Ending | Aborting | it hangs: sent SIGABRT | its exit, or its deadline |
 //! | | Draining | told to end | its exit, or its deadline |
 //! | | Killed | sent SIGKILL | its exit |
@@ -24,6 +24,7 @@ use gin_shared::generation::WorkerId;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Report, WorkerAction, WorkerReport};
+use super::backoff;
 use super::event::WorkerEvent;
 use super::failure::{Failure, Unfit};
 use super::plan::{CHECK_INTERVAL, Plan, Readiness};
@@ -50,6 +51,9 @@ pub struct Worker {
     pub failure: Option<Failure>,
     /// The text of the last check.
     pub check: Option<String>,
+    /// True if it said that it ends before it was told to.
+    #[serde(default)]
+    pub stopping: bool,
     /// The moment when it began to serve.
     #[serde(default)]
     pub served: Option<Moment>,
@@ -157,6 +161,8 @@ impl WorkerState {
             WorkerEvent::Probed(_) => matches!(self, Self::Probing(_)),
             WorkerEvent::Accepting => matches!(self, Self::Going(_)),
             WorkerEvent::Alive | WorkerEvent::Hangs | WorkerEvent::Overweight(_) => part == Part::Serving,
+            // A worker that was told to end says it, too.
+            WorkerEvent::Stopping => part == Part::Gated || part == Part::Serving,
             WorkerEvent::Extend(_) => (part == Part::Gated && self != Self::Ready) || matches!(self, Self::Draining(_)),
             // Before that no process was made known.
             WorkerEvent::Exited { .. } => part != Part::Ordered,
@@ -219,6 +225,8 @@ pub enum WorkerOutcome {
     Failed(Failure),
     /// It serves, but is to be replaced.
     Unfit(Unfit),
+    /// It ends by itself.
+    Stops,
     /// It is gone; `Some` if that was a failure not told before.
     Gone(Option<Failure>),
 }
@@ -235,6 +243,7 @@ impl Worker {
             born: now,
             failure: None,
             check: None,
+            stopping: false,
             served: None,
             silent_at: None,
             old_at: None,
@@ -304,6 +313,11 @@ impl Worker {
             }
             WorkerEvent::Overweight(bytes) => return WorkerOutcome::Unfit(Unfit::Memory(bytes)),
             WorkerEvent::Accepting => self.serve(now, plan, out),
+            WorkerEvent::Stopping => {
+                self.stopping = true;
+                self.report(now, WorkerReport::Stopping, out);
+                return WorkerOutcome::Stops;
+            }
             WorkerEvent::Extend(by) => {
                 if let Some(deadline) = self.state.deadline_mut() {
                     deadline.extend(now, by);
@@ -424,12 +438,23 @@ impl Worker {
             Part::Ordered | Part::Executing => self.kill(now, out),
             Part::Gated | Part::Serving => {
                 let patience = if has_accepted { plan.drain_timeout } else { plan.drain_timeout.min(UNSERVED_STOP) };
-                out.push(Action::Worker(self.id, WorkerAction::Drain(reason)));
+                out.push(Action::Worker(self.id, self.order_to_end(reason)));
                 let deadline = Deadline::after(now, patience);
                 self.become_state(now, WorkerState::Draining(deadline), Some(WorkerReport::Draining), out);
             }
             Part::Ending => {}
         }
+    }
+
+    /// The order to end: a worker that ends by itself needs none, and to many servers a second signal means that they are to
+    /// hurry.
+    pub(super) fn order_to_end(&self, reason: DrainReason) -> WorkerAction {
+        if self.stopping { WorkerAction::HandOver } else { WorkerAction::Drain(reason) }
+    }
+
+    /// True if it has served for so long that its slot starts with a clean record.
+    pub(super) fn is_stable(&self, now: Moment) -> bool {
+        self.served.is_some_and(|since| now.since(since) >= backoff::STABLE)
     }
 
     /// Kills it.

@@ -204,6 +204,13 @@ impl Process {
         }
     }
 
+    /// Notes that it finishes though nobody here has told it to. Its connections go to `takers`, if they can.
+    pub fn leave(&self, takers: &[Rc<Self>]) {
+        if !self.drain.sent.replace(true) {
+            self.redirect(takers);
+        }
+    }
+
     /// Gives a draining worker other takers.
     pub fn redirect(&self, takers: &[Rc<Self>]) {
         if !takers.is_empty() {

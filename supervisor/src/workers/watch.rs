@@ -101,7 +101,8 @@ impl Process {
                 }
                 Notice::Watchdog => events.push(WorkerEvent::Alive),
                 Notice::WatchdogTrigger => events.push(WorkerEvent::Hangs),
-                Notice::Reloading | Notice::Stopping | Notice::Errno(_) | Notice::Barrier => {}
+                Notice::Stopping => events.push(WorkerEvent::Stopping),
+                Notice::Reloading | Notice::Errno(_) | Notice::Barrier => {}
             }
         }
         events.dedup();

@@ -28,6 +28,7 @@ pub(super) const CALM: Budget = Budget {
     reexecs: 0,
     kills: 0,
     pauses: 0,
+    strangers: 0,
 };
 
 /// What is left of each kind of trouble.
@@ -50,12 +51,15 @@ pub(super) struct Budget {
     pub(super) kills: u8,
     /// Times at which the master stands still until a deadline has passed, and processes do not.
     pub(super) pauses: u8,
+    /// Workers that somebody else tells to end.
+    pub(super) strangers: u8,
 }
 
 impl Budget {
     /// True if no process fails, nobody is slow and nothing is called off.
     fn is_spotless(self) -> bool {
-        [self.crashes, self.failures, self.cancels, self.lapses, self.unfits, self.kills] == [0; 6]
+        let trouble = [self.crashes, self.failures, self.cancels, self.lapses, self.unfits, self.kills, self.strangers];
+        trouble.iter().all(|left| *left == 0)
     }
 }
 
@@ -256,10 +260,15 @@ impl World {
                     }
                 }
                 Process::Going => add(WorkerEvent::Accepting),
-                Process::Accepting if b.unfits > 0 && !life.told_to_end => {
-                    add(WorkerEvent::Overweight(1));
-                    if self.plan.watchdog.is_some() {
+                Process::Accepting if !life.told_to_end => {
+                    if b.unfits > 0 {
+                        add(WorkerEvent::Overweight(1));
+                    }
+                    if b.unfits > 0 && self.plan.watchdog.is_some() {
                         add(WorkerEvent::Hangs);
+                    }
+                    if b.strangers > 0 {
+                        add(WorkerEvent::Stopping);
                     }
                 }
                 Process::Broken | Process::Ready | Process::Accepting | Process::Gone => {}

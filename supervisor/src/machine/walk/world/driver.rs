@@ -20,7 +20,7 @@ impl World {
                 WorkerAction::Spawn => {
                     self.processes.insert(*id, Life { process: Process::Helper, told_to_end: false });
                 }
-                WorkerAction::Drain(_) | WorkerAction::Kill | WorkerAction::Abort => {
+                WorkerAction::Drain(_) | WorkerAction::HandOver | WorkerAction::Kill | WorkerAction::Abort => {
                     self.processes.entry(*id).and_modify(|life| life.told_to_end = true);
                 }
                 WorkerAction::Go => {
@@ -106,6 +106,10 @@ impl World {
             }
             WorkerEvent::Overweight(_) | WorkerEvent::Hangs => self.budget.unfits -= 1,
             WorkerEvent::Accepting => life.process = Process::Accepting,
+            WorkerEvent::Stopping => {
+                life.told_to_end = true;
+                self.budget.strangers -= 1;
+            }
             WorkerEvent::ExecFailed { .. } => {
                 life.process = Process::Broken;
                 self.budget.failures -= 1;
@@ -159,6 +163,10 @@ impl World {
             WorkerAction::WarmUp => self.step_to(id, Process::WarmingUp),
             WorkerAction::Probe => self.step_to(id, Process::Probing),
             WorkerAction::Abort => self.processes.get_mut(&id).expect("abort nobody").told_to_end = true,
+            WorkerAction::HandOver => {
+                let life = self.processes.get(&id).expect("nobody has connections");
+                assert!(life.told_to_end, "it does not end by itself");
+            }
             WorkerAction::Go => {
                 let life = self.processes.get_mut(&id).expect("go to nobody");
                 assert_eq!(life.process, Process::Ready, "go before ready");
