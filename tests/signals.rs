@@ -1,10 +1,12 @@
 //! Signals at bad moments, and workers that behave badly.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use harness::{Client, Load, binary, get, supervisor, times};
+use harness::{Client, Load, binary, eventually, get, supervisor, times};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -49,6 +51,26 @@ fn usr2_during_a_stop_does_not_keep_it_from_stopping() {
     events.until("stopping");
     gin.signal(Signal::SIGUSR2);
     gin.ctl(&["restart"]).assert(5, &["stopping"]);
+    request.release();
+    assert_eq!(client.response().unwrap().body, b"held\n");
+    gin.assert_gone(0);
+}
+
+#[test]
+fn a_stop_refuses_new_connections_while_old_ones_are_finished() {
+    let mut gin = supervisor().ours("one", "ok").and_unix().start();
+    let (tcp, unix) = (gin.known_tcp(), gin.dir().join("http.sock"));
+    let hold = gin.hold();
+    let mut client = Client::asking(&gin.tcp(), &hold.request()).unwrap();
+    let request = hold.arrived();
+    let mut events = gin.events();
+    gin.signal(Signal::SIGTERM);
+    events.until("worker draining");
+    // The worker does not tell when it has closed its listeners, so they are tried.
+    let kind = |error: std::io::Error| error.kind();
+    let refused = || (TcpStream::connect(&tcp).map_err(kind).err(), UnixStream::connect(&unix).map_err(kind).err());
+    let both = (Some(ErrorKind::ConnectionRefused), Some(ErrorKind::ConnectionRefused));
+    eventually("nobody is let in to wait for nothing", refused, |kinds| *kinds == both);
     request.release();
     assert_eq!(client.response().unwrap().body, b"held\n");
     gin.assert_gone(0);

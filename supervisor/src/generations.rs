@@ -23,7 +23,7 @@ use crate::config::{Config, Fixed, Live};
 use crate::machine::Machine;
 use crate::machine::failure::Failure;
 use crate::machine::plan::Plan;
-use crate::os::listener::{Existing, ListenError, Listener, ListenerSpec, Listening, gather};
+use crate::os::listener::{BoundFile, Existing, ListenError, Listener, ListenerSpec, Listening, gather};
 use crate::os::succession::Descriptors;
 use crate::socket_record::SocketRecord;
 use crate::state::GenerationRecord;
@@ -39,6 +39,8 @@ pub struct Generations {
     sockets: Vec<Weak<Listener>>,
     /// The sockets that were opened at the start, until the first generation has them.
     opened: Vec<Rc<Listener>>,
+    /// The files of sockets that were closed before the end: workers may accept there still.
+    left: Vec<BoundFile>,
     /// The configuration in force.
     config: Config,
     /// The keys that count from a new start alone, as the configuration named them last.
@@ -68,6 +70,7 @@ impl Generations {
             candidates: HashMap::new(),
             sockets: Vec::new(),
             opened,
+            left: Vec::new(),
             fixed_on_disk: config.fixed.clone(),
             config,
             cli,
@@ -307,6 +310,17 @@ impl Generations {
         if let Some(frozen) = self.frozen.get_mut(&generation) {
             frozen.listeners.close();
         }
+    }
+
+    /// Closes all listeners that were bound here, because nobody is to serve any more.
+    pub fn close_own_listeners(&mut self) {
+        let (passed, mut own): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.opened).into_iter().partition(|socket| socket.is_passed());
+        self.opened = passed;
+        own.extend(self.frozen.values_mut().flat_map(|frozen| frozen.listeners.take_own()));
+        // Generations share sockets: the last one of each takes the file along.
+        let files = own.into_iter().filter_map(Rc::into_inner).filter_map(Listener::into_file);
+        self.left.extend(files);
     }
 
     /// Drops a generation.

@@ -19,6 +19,7 @@ impl Driver {
                 Action::Generation(generation, action) => self.perform_on_generation(now, generation, action),
                 Action::Master(MasterAction::CheckReexec) => self.check_reexec(),
                 Action::Master(MasterAction::Reexec) => self.pause_for_reexec(),
+                Action::Master(MasterAction::CloseListeners) => self.generations.close_own_listeners(),
                 Action::Master(MasterAction::Exit(with)) => {
                     self.store.remove();
                     code = Some(with);

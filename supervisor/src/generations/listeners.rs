@@ -50,6 +50,15 @@ impl Listeners {
         *self = Self::Closed(self.records().into_iter().map(without).collect());
     }
 
+    /// Takes the sockets out that were bound here. Those that a service manager passed stay: they are its own.
+    pub fn take_own(&mut self) -> Vec<Rc<Listener>> {
+        let Self::Open(open) = self else { return Vec::new() };
+        let (passed, own): (Vec<_>, Vec<_>) =
+            std::mem::take(open).into_iter().partition(|listening| listening.socket.is_passed());
+        *open = passed;
+        own.into_iter().map(|listening| listening.socket).collect()
+    }
+
     /// Takes those of `sockets` that the generation had.
     pub fn reopen(&mut self, sockets: &HashMap<u64, Rc<Listener>>) {
         if let Self::Closed(records) = self {

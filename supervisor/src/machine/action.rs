@@ -68,6 +68,9 @@ pub enum MasterAction {
     CheckReexec,
     /// Become it; answer with `Reexeced` there, or `ReexecFailed` here.
     Reexec,
+    /// Everybody was told to end: close the listeners. Workers have their own copies, so clients are refused as soon as the last
+    /// worker accepts no more.
+    CloseListeners,
     /// Nothing is left: leave with this code.
     Exit(u8),
 }

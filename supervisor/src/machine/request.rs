@@ -4,7 +4,7 @@ use gin_shared::channel::DrainReason;
 use gin_shared::control::{OperationId, WORKERS_MAX};
 use gin_shared::exit;
 
-use super::action::{Action, Answer, GenerationAction, Report};
+use super::action::{Action, Answer, GenerationAction, MasterAction, Report};
 use super::event::{Queue, ScaleTo, Speed, StopBy};
 use super::failure::Failure;
 use super::fleet::{Fleet, Restart, Scale, Scaled, Waiting};
@@ -228,6 +228,7 @@ impl Machine {
         answer_all(std::mem::take(&mut self.scaling), &because, out);
         self.end_reexec(&because, out);
         self.leaving.iter_mut().for_each(|run| run.leave(now, DrainReason::Stop, out));
+        out.push(Action::Master(MasterAction::CloseListeners));
     }
 
     pub(super) fn is_crowded(&self) -> bool {

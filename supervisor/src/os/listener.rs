@@ -72,7 +72,7 @@ mod ids {
     by_number!(gid, Gid);
 }
 
-/// A socket that clients connect to. A Unix socket's file that was made for it goes with it.
+/// A socket that clients connect to. The file of a Unix socket goes with it.
 #[derive(Debug)]
 pub struct Listener {
     /// The configured address: port 0 stays 0.
@@ -85,8 +85,29 @@ pub struct Listener {
     inode: u64,
     /// True if the service manager passed it.
     passed: bool,
-    /// With its device and inode, for another may lie there by now.
-    file: Option<(PathBuf, (u64, u64))>,
+    file: Option<BoundFile>,
+}
+
+/// The file of a Unix socket that was bound here. It is removed with this value.
+#[derive(Debug)]
+pub struct BoundFile {
+    path: PathBuf,
+    /// Its device and inode, for another may lie there by now.
+    id: (u64, u64),
+}
+
+impl BoundFile {
+    fn is_there(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.id)
+    }
+}
+
+impl Drop for BoundFile {
+    fn drop(&mut self) {
+        if self.is_there() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// A listener that cannot be opened.
@@ -164,7 +185,7 @@ impl Listener {
                 let unix = UnixAddr::new(path.as_path()).map_err(failed("address"))?;
                 bind(fd.as_raw_fd(), &unix).map_err(|error| in_use(&asked, error))?;
                 let id = std::fs::symlink_metadata(&*path).map_or((0, 0), |file| (file.dev(), file.ino()));
-                file = Some((path.clone(), id));
+                file = Some(BoundFile { path: path.clone(), id });
             }
         }
         let inode = succession::inode(&fd).map_err(|_| failed("fstat")(Errno::last()))?;
@@ -191,7 +212,7 @@ impl Listener {
     #[must_use]
     pub fn resume(socket: SocketRecord, fd: OwnedFd) -> Self {
         let path = if let Address::Unix(path) = &socket.address { Some(path.clone()) } else { None };
-        let file = path.zip(socket.file);
+        let file = path.zip(socket.file).map(|(path, id)| BoundFile { path, id });
         let SocketRecord { inode, asked, address, backlog, passed, .. } = socket;
         Self { asked, address, backlog: Cell::new(backlog), fd, inode, passed, file }
     }
@@ -203,12 +224,22 @@ impl Listener {
         self
     }
 
+    /// True if a service manager passed it.
+    #[must_use]
+    pub fn is_passed(&self) -> bool {
+        self.passed
+    }
+
+    /// Closes it. Its file stays for as long as the value that is given: another process may listen there.
+    #[must_use]
+    pub fn into_file(self) -> Option<BoundFile> {
+        self.file
+    }
+
     /// True if clients can connect: the file of a Unix socket may have been removed, or another lies there.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
-        self.file
-            .as_ref()
-            .is_none_or(|(path, id)| std::fs::symlink_metadata(path).is_ok_and(|file| (file.dev(), file.ino()) == *id))
+        self.file.as_ref().is_none_or(BoundFile::is_there)
     }
 
     /// True if it takes connections still: a process that has it may have shut it down, for all that have it (shutdown(2)).
@@ -259,7 +290,7 @@ impl Listener {
             address: self.address.clone(),
             backlog: self.backlog.get(),
             passed: self.passed,
-            file: self.file.as_ref().map(|(_, id)| *id),
+            file: self.file.as_ref().map(|file| file.id),
         }
     }
 
@@ -282,7 +313,7 @@ impl Listener {
     }
 
     fn apply_permissions(&self, spec: &ListenerSpec) -> io::Result<()> {
-        let Some((path, id)) = &self.file else { return Ok(()) };
+        let Some(BoundFile { path, id }) = &self.file else { return Ok(()) };
         socket_file::permit(path, *id, Access { owner: spec.owner, group: spec.group, mode: spec.mode })
     }
 
@@ -338,16 +369,6 @@ fn accept_queue(fd: &OwnedFd) -> Option<u32> {
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Some((path, id)) = &self.file
-            && std::fs::symlink_metadata(path).is_ok_and(|file| (file.dev(), file.ino()) == *id)
-        {
-            let _ = std::fs::remove_file(path);
-        }
     }
 }
 

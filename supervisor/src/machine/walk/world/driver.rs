@@ -140,6 +140,10 @@ impl World {
                 Action::Master(MasterAction::Reexec) => {
                     assert!(!std::mem::replace(&mut self.executing, true), "executed twice at once");
                 }
+                Action::Master(MasterAction::CloseListeners) => {
+                    let stops = matches!(self.machine.fleet, Fleet::Stopping { .. } | Fleet::Stopped);
+                    assert!(stops, "no listener, and something is to serve");
+                }
                 Action::Master(MasterAction::Exit(_)) => {
                     assert!(self.processes.is_empty(), "left behind: {:?}", self.processes);
                     assert!(!std::mem::replace(&mut self.exited, true), "exited twice");
