@@ -199,3 +199,14 @@ fn a_full_disk_under_state_pid_file_and_snapshots_changes_nothing() {
     gin.ctl(&["stop"]).assert(0, &[]);
     drop(disk);
 }
+
+#[test]
+fn a_full_disk_leaves_no_half_of_a_configuration() {
+    let gin = supervisor().faulty().ours("one", "ok").set("soak = \"0s\"").start();
+    gin.order("snapshot.fill ENOSPC");
+    gin.ctl(&["restart"]).assert(1, &["No space left on device"]);
+    assert!(!gin.dir().join("run/generation-2.toml").exists());
+    gin.order("");
+    gin.restart();
+    gin.stop();
+}

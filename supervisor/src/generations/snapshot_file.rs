@@ -34,11 +34,14 @@ impl SnapshotFile {
         remove_file(&path);
         fault::at("snapshot.write")?;
         let mut file = OpenOptions::new().create_new(true).write(true).mode(0o400).open(&path)?;
+        // From here on a failure removes the file: half of a configuration is none.
+        let snapshot = Self { path, is_ours: true };
+        fault::at("snapshot.fill")?;
         file.write_all(text.as_bytes())?;
         if let Some((uid, gid)) = owner {
             fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         }
-        Ok(Self { path, is_ours: true })
+        Ok(snapshot)
     }
 
     /// Writes the same for another generation.
