@@ -4,7 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output};
 
-use harness::{Ctl, binary, get, supervisor};
+use harness::{Ctl, binary, get, supervisor, write_program};
+use nix::sys::signal::Signal;
 
 fn supervise(args: &[&str], runtime: &std::path::Path) -> Output {
     std::fs::create_dir_all(runtime).unwrap();
@@ -17,6 +18,37 @@ fn assert_says(output: &Output, code: i32, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
+}
+
+/// As some service managers and job runners start programs: with signals ignored and blocked.
+#[test]
+fn what_whoever_starts_it_does_with_signals_does_not_count() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"\nhooks = { before_restart = [\"/bin/true\"] }");
+    let program = gin.dir().join("start");
+    let script = format!(
+        "#!/usr/bin/python3\n\
+         import os, signal, sys\n\
+         signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n\
+         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM, signal.SIGRTMAX])\n\
+         os.execv({0:?}, [{0:?}] + sys.argv[1:])\n",
+        binary("gin-supervisor").display().to_string()
+    );
+    write_program(&program, &script);
+    let gin = gin.program(&program).start();
+    // The hook's exit status is heard.
+    gin.restart();
+    for pid in [gin.pid().as_raw(), gin.workers()[0]] {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let set = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            u64::from_str_radix(line.trim(), 16).unwrap()
+        };
+        let has = |set: u64, signal: i32| set >> (signal - 1) & 1 == 1;
+        assert!(!has(set("SigIgn:"), Signal::SIGCHLD as i32), "{status}");
+        assert!(!has(set("SigBlk:"), Signal::SIGALRM as i32) && !has(set("SigBlk:"), 64), "{status}");
+    }
+    gin.ctl(&["upgrade-supervisor"]).assert(0, &[]);
+    gin.stop();
 }
 
 #[test]

@@ -58,6 +58,7 @@ pub fn run() -> ExitCode {
     if exec_helper::is_helper() {
         return exec_helper::run();
     }
+    os::signal::forget_ignored();
     let cli = Cli::parse();
     let outcome = if cli.config_check { start::check(&cli) } else { start::run(cli) };
     outcome.unwrap_or_else(|error| {

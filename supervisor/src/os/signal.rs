@@ -1,10 +1,15 @@
 //! Signals as events: blocked in every thread, read from a signalfd, so that none is lost across an exec.
 
-#![allow(unsafe_code, reason = "nix leaves sigaction unsafe, for a handler could do anything; here there is none")]
+#![allow(
+    unsafe_code,
+    reason = "nix leaves sigaction unsafe, and knows no real-time signals; no handler is installed here"
+)]
 
+use std::ffi::c_int;
 use std::io;
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::Ready;
 use tokio::io::unix::AsyncFd;
@@ -36,14 +41,15 @@ pub const TAKEN: &[Signal] = &[
     Signal::SIGWINCH,
 ];
 
-/// Blocks them: before any thread is made, for threads inherit the mask.
+/// Blocks them, and no others: before any thread is made, for threads inherit the mask. The mask that this process has
+/// inherited does not count.
 ///
 /// # Errors
 /// Those of `sigprocmask(2)`.
 pub fn block() -> io::Result<()> {
     // A file that may not grow is an error of the write that tried (EFBIG), not the end.
     let set: SigSet = TAKEN.iter().copied().chain([Signal::SIGXFSZ]).collect();
-    Ok(sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?)
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), None)?)
 }
 
 /// The blocked signals, to be awaited.
@@ -81,6 +87,15 @@ impl Signals {
     }
 }
 
+/// Gives every signal that is ignored its default action, but SIGPIPE, which Rust programs ignore.
+///
+/// Whoever starts the master may ignore signals (`nohup`, a program that ignores SIGCHLD), and execve keeps that. With SIGCHLD
+/// ignored the kernel keeps no exit status. A signal that is not ignored is left alone: to set it would drop one that waits
+/// over an upgrade in place.
+pub fn forget_ignored() {
+    all().filter(|signal| *signal != libc::SIGPIPE && is_ignored(*signal)).for_each(set_default);
+}
+
 /// Gives every signal its default action and unblocks all: for a process about to become another program.
 ///
 /// Handlers go at execve by themselves, but ignored signals stay ignored and the mask survives (signal(7)).
@@ -88,10 +103,44 @@ impl Signals {
 /// # Errors
 /// Those of `sigprocmask(2)`.
 pub fn reset() -> io::Result<()> {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
-        // SAFETY: SIG_DFL installs no handler, so no code of ours can run in a signal's context.
-        unsafe { sigaction(signal, &default) }?;
-    }
+    all().for_each(set_default);
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
+}
+
+/// The numbers of all signals whose action can be set, real-time signals too. The C library keeps some for itself.
+fn all() -> impl Iterator<Item = c_int> {
+    let usual = (1..32).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal));
+    usual.chain(libc::SIGRTMIN()..=libc::SIGRTMAX())
+}
+
+fn is_ignored(signal: c_int) -> bool {
+    // SAFETY: a structure of integers and pointers, for which zeros are fine.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action the call only writes the present one, to a structure that lives here.
+    let result = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    result == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+fn set_default(signal: c_int) {
+    // SAFETY: as above; zeros are SIG_DFL, no flags and an empty mask.
+    let action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: SIG_DFL installs no handler, so no code of ours can run in a signal's context. No signal of `all` is refused.
+    let _ = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_found_and_forgotten() {
+        let signal = libc::SIGRTMAX();
+        assert!(!is_ignored(signal) && all().any(|one| one == signal));
+        // SAFETY: see `set_default`; SIG_IGN installs no handler, either.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+        assert!(is_ignored(signal));
+        forget_ignored();
+        assert!(!is_ignored(signal));
+        assert!(is_ignored(libc::SIGPIPE), "a Rust program hears of a closed pipe by EPIPE");
+    }
 }
