@@ -20,6 +20,26 @@ fn assert_says(output: &Output, code: i32, parts: &[&str]) {
     }
 }
 
+#[test]
+fn files_that_somebody_has_removed_come_back_and_no_second_master_starts_meanwhile() {
+    let mut gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let (pid, workers, run) = (gin.pid(), gin.workers(), gin.dir().join("run"));
+    for name in ["control.sock", "status.sock", "pid", "pid.lock", "instance.lock", "state"] {
+        std::fs::remove_file(run.join(name)).unwrap();
+    }
+    let config = gin.dir().join("shop.toml");
+    let said = format!("already running as pid {pid}");
+    assert_says(&supervise(&["-c", config.to_str().unwrap()], &run), 1, &[&said]);
+    gin.signal(Signal::SIGHUP);
+    gin.until_log("status.sock: somebody has removed the socket");
+    assert_eq!((gin.pid(), gin.workers()), (pid, workers));
+    assert_says(&supervise(&["-c", config.to_str().unwrap()], &run), 1, &[&said]);
+    gin.restart();
+    gin.die_and_adopt();
+    gin.ctl(&["upgrade-supervisor"]).assert(0, &[]);
+    gin.ends_sound();
+}
+
 /// As some service managers and job runners start programs: with signals ignored and blocked.
 #[test]
 fn what_whoever_starts_it_does_with_signals_does_not_count() {

@@ -330,6 +330,9 @@ impl Driver {
 
     /// Handles the part of an event that the machine does not know of. `None`: the configuration forbids the event.
     fn admit(&mut self, now: Moment, event: Event) -> Option<Event> {
+        if let Event::Restart { .. } | Event::Rollback { .. } = &event {
+            self.store.renew_files(self.generations.config());
+        }
         if let Event::Restart { operation, asked_by, .. } | Event::Rollback { operation, asked_by, .. } = &event
             && !self.generations.allow_restart(&self.machine)
         {

@@ -16,6 +16,8 @@ use crate::os::pidfile::{Lock, PidFile, PidFileError};
 use crate::os::succession::Descriptors;
 use crate::state::{Paths, State};
 
+/// The file of the instance's lock.
+const LOCK: &str = "instance.lock";
 const INSTANCE_LOCK: &str = "lock/instance";
 const PID_LOCK: &str = "lock/pid";
 const PID_FILE: &str = "pid";
@@ -73,8 +75,10 @@ impl InstanceFilesError {
 pub struct InstanceFiles {
     instance: Lock,
     pid_file: PidFile,
-    /// Copies: the API serves the originals.
-    sockets: [OwnedFd; 2],
+    /// The API serves copies.
+    sockets: [ControlSocket; 2],
+    /// Their descriptors, for a program that takes over.
+    descriptors: [OwnedFd; 2],
 }
 
 /// Finds the places of an instance's files, and makes the runtime directory.
@@ -98,7 +102,7 @@ pub fn paths(config: &Config) -> Result<Paths, InstanceFilesError> {
 /// # Errors
 /// If there is another master, or a place is not safe.
 pub fn lock(paths: &Paths) -> Result<(Lock, PidFile), InstanceFilesError> {
-    let instance = Lock::take(&paths.runtime.join("instance.lock"), &paths.pid_file)?;
+    let instance = Lock::take(&paths.runtime.join(LOCK), &paths.pid_file)?;
     let pid_file = PidFile::create(&paths.pid_file)?;
     Ok((instance, pid_file))
 }
@@ -166,17 +170,44 @@ impl InstanceFiles {
     ) -> Result<(Self, [ControlSocket; 2]), InstanceFilesError> {
         let copy = |socket: &ControlSocket| {
             let failed = |error| InstanceFilesError::Resume { what: "control socket", error };
-            socket.as_fd().try_clone_to_owned().map_err(failed)
+            socket.descriptor().map_err(failed)
         };
-        let copies = [copy(&sockets[0])?, copy(&sockets[1])?];
-        Ok((Self { instance, pid_file, sockets: copies }, sockets))
+        let descriptors = [copy(&sockets[0])?, copy(&sockets[1])?];
+        Ok((Self { instance, pid_file, sockets: sockets.clone(), descriptors }, sockets))
+    }
+
+    /// Makes files anew that somebody has removed: without them nobody finds this master, and another one would start beside
+    /// it. What cannot be made is told, and tried again the next time.
+    pub fn renew(&mut self, paths: &Paths, config: &Config) {
+        if let Err(error) = self.instance.renew(&paths.runtime.join(LOCK), &paths.pid_file) {
+            tracing::error!("{error}");
+        }
+        match self.pid_file.renew() {
+            Ok(true) => tracing::warn!("{}: somebody has removed it; it is there again", paths.pid_file.display()),
+            Ok(false) => {}
+            Err(error) => tracing::error!("{error}"),
+        }
+        let groups = [&config.fixed.control_group, &config.fixed.status_group];
+        for ((socket, kept), group) in self.sockets.iter().zip(&mut self.descriptors).zip(groups) {
+            let path = socket.path();
+            match socket.renew(group.as_deref()) {
+                Ok(true) => {
+                    tracing::warn!("{}: somebody has removed the socket; it is there again", path.display());
+                    if let Ok(descriptor) = socket.descriptor() {
+                        *kept = descriptor;
+                    }
+                }
+                Ok(false) => {}
+                Err(error) => tracing::error!("{}: the socket is gone: {error}", path.display()),
+            }
+        }
     }
 
     /// The descriptors that a program that takes over needs, by name.
     pub fn descriptors(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
         let [file, lock] = self.pid_file.fds();
         let fixed = [(INSTANCE_LOCK, self.instance.as_fd()), (PID_FILE, file), (PID_LOCK, lock)];
-        let sockets = SOCKETS.into_iter().zip(self.sockets.iter().map(AsFd::as_fd));
+        let sockets = SOCKETS.into_iter().zip(self.descriptors.iter().map(AsFd::as_fd));
         fixed.into_iter().chain(sockets).map(|(name, fd)| (name.to_owned(), fd))
     }
 }

@@ -13,6 +13,7 @@ use gin_shared::generation::Generation;
 use gin_shared::process::ProcessId;
 use gin_shared::state::boot_id;
 
+use crate::config::Config;
 use crate::descriptor_name;
 use crate::inbox::operations::Operations;
 use crate::instance_files::InstanceFiles;
@@ -118,6 +119,11 @@ impl Store {
     #[must_use]
     pub fn paths(&self) -> &Paths {
         &self.paths
+    }
+
+    /// Makes files of the instance anew that somebody has removed. The state file is looked at whenever it is saved.
+    pub fn renew_files(&mut self, config: &Config) {
+        self.files.renew(&self.paths, config);
     }
 
     /// Removes the state file: nothing is left to be found.

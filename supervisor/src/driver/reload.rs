@@ -24,6 +24,7 @@ pub(super) enum FileWatch {
 impl Driver {
     /// Reads the configuration anew.
     pub(super) fn reload(&mut self, request: ReloadRequest) -> Option<Event> {
+        self.store.renew_files(self.generations.config());
         let ReloadRequest { operation, asked_by, queue } = request;
         let end = |exit: u8, text: String| {
             if let Some(id) = operation {

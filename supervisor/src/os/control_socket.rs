@@ -1,12 +1,15 @@
 //! The Unix sockets of the control API: bound by the master, and passed on over an upgrade in place.
 
+use std::cell::RefCell;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::sys::stat::{Mode, umask};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 
 use super::identity::{self, LookupError};
 use super::listener::{ListenError, remove_stale};
@@ -26,9 +29,16 @@ pub enum ControlSocketError {
     System(#[from] io::Error),
 }
 
-/// A socket of the control API. Its file is removed with it.
-#[derive(Debug)]
+/// A socket of the control API. Its file is removed with the last copy.
+#[derive(Debug, Clone)]
 pub struct ControlSocket {
+    bound: Rc<RefCell<Rc<Bound>>>,
+    renewed: Rc<Notify>,
+}
+
+/// The socket as it is bound now.
+#[derive(Debug)]
+struct Bound {
     listener: UnixListener,
     path: PathBuf,
     file: (u64, u64),
@@ -43,18 +53,7 @@ impl ControlSocket {
     /// # Errors
     /// The errors of `bind(2)` and `chown(2)`; an unknown group; a file in its place.
     pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, ControlSocketError> {
-        remove_stale(path)?;
-        let before = umask(Mode::from_bits_truncate(0o177));
-        let listener = UnixListener::bind(path);
-        umask(before);
-        let listener = listener?;
-        let metadata = std::fs::symlink_metadata(path)?;
-        let socket = Self { listener, path: path.to_owned(), file: (metadata.dev(), metadata.ino()) };
-        if let Some(name) = group {
-            let (_, gid) = identity::lookup(None, Some(name))?;
-            permit(path, socket.file, Access { owner: None, group: gid, mode: Some(0o660) })?;
-        }
-        Ok(socket)
+        Ok(Self::new(Bound::bind(path, group)?))
     }
 
     /// Resumes a socket that the program before this one bound.
@@ -72,7 +71,39 @@ impl ControlSocket {
         let listener = UnixListener::from_std(fd.into())?;
         // A file that lies there instead is not ours to remove.
         let file = there.map_or((0, 0), |there| (there.dev(), there.ino()));
-        Ok(Self { listener, path: path.to_owned(), file })
+        Ok(Self::new(Bound { listener, path: path.to_owned(), file }))
+    }
+
+    fn new(bound: Bound) -> Self {
+        Self { bound: Rc::new(RefCell::new(Rc::new(bound))), renewed: Rc::default() }
+    }
+
+    /// Binds the socket anew if somebody has removed its file; gives whether it was so. All copies accept there.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn renew(&self, group: Option<&str>) -> Result<bool, ControlSocketError> {
+        let before = Rc::clone(&self.bound.borrow());
+        if before.is_there() {
+            return Ok(false);
+        }
+        *self.bound.borrow_mut() = Rc::new(Bound::bind(&before.path, group)?);
+        self.renewed.notify_one();
+        Ok(true)
+    }
+
+    /// The path of its file.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.bound.borrow().path.clone()
+    }
+
+    /// A copy of its descriptor.
+    ///
+    /// # Errors
+    /// The errors of `dup(2)`.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.bound.borrow().listener.as_fd().try_clone_to_owned()
     }
 
     /// Waits for the next caller.
@@ -80,19 +111,40 @@ impl ControlSocket {
     /// # Errors
     /// The errors of `accept(2)`.
     pub async fn accept(&self) -> io::Result<UnixStream> {
-        Ok(self.listener.accept().await?.0)
+        loop {
+            let bound = Rc::clone(&self.bound.borrow());
+            tokio::select! {
+                accepted = bound.listener.accept() => return Ok(accepted?.0),
+                () = self.renewed.notified() => {}
+            }
+        }
     }
 }
 
-impl AsFd for ControlSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+impl Bound {
+    fn bind(path: &Path, group: Option<&str>) -> Result<Self, ControlSocketError> {
+        remove_stale(path)?;
+        let before = umask(Mode::from_bits_truncate(0o177));
+        let listener = UnixListener::bind(path);
+        umask(before);
+        let listener = listener?;
+        let metadata = std::fs::symlink_metadata(path)?;
+        let socket = Self { listener, path: path.to_owned(), file: (metadata.dev(), metadata.ino()) };
+        if let Some(name) = group {
+            let (_, gid) = identity::lookup(None, Some(name))?;
+            permit(path, socket.file, Access { owner: None, group: gid, mode: Some(0o660) })?;
+        }
+        Ok(socket)
+    }
+
+    fn is_there(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == self.file)
     }
 }
 
-impl Drop for ControlSocket {
+impl Drop for Bound {
     fn drop(&mut self) {
-        if std::fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == self.file) {
+        if self.is_there() {
             let _ = std::fs::remove_file(&self.path);
         }
     }

@@ -3,14 +3,15 @@
 //! Locking a file that is renamed into place locks nothing, for the next one is another file. So the lock has a file of
 //! its own that is never renamed nor removed, and no worker inherits it.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use gin_shared::directory::{Directory, Doubt, Why};
+use gin_shared::process::{self, ProcessId};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -24,6 +25,16 @@ pub enum PidFileError {
     Running {
         /// Whose.
         pid: String,
+        /// The lock.
+        path: PathBuf,
+    },
+    /// It is held by a command that ends what a master has left.
+    #[error("{} is locked by pid {pid} ({name}), which ends what a supervisor has left; try again when it is done", path.display())]
+    Held {
+        /// Whose.
+        pid: i32,
+        /// The name of its program.
+        name: String,
         /// The lock.
         path: PathBuf,
     },
@@ -104,15 +115,35 @@ impl Lock {
         let (directory, name) = directory(path)?;
         let failed = |error| PidFileError::Io { path: path.to_owned(), error };
         fault::at("lock.open").map_err(|error| failed(error.into()))?;
-        let file = directory.create(&name, 0o600).map_err(failed)?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self(lock)),
-            Err((_, Errno::EAGAIN)) => {
-                let pid = read(pid_file).map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
-                Err(PidFileError::Running { pid, path: path.to_owned() })
+        let (file, is_new) = match directory.create_new(&name, 0o600) {
+            Ok(file) => (file, true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                (directory.create(&name, 0o600).map_err(failed)?, false)
             }
-            Err((_, error)) => Err(failed(error.into())),
+            Err(error) => return Err(failed(error)),
+        };
+        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Self(lock),
+            Err((file, Errno::EAGAIN)) => return Err(held(&file, path, pid_file)),
+            Err((_, error)) => return Err(failed(error.into())),
+        };
+        // A lock that was removed is held still, and another file locks nothing.
+        if is_new && let Some(pid) = holder_of_removed(path) {
+            let _ = directory.remove(&name);
+            return Err(PidFileError::Running { pid: pid.to_string(), path: path.to_owned() });
         }
+        Ok(lock)
+    }
+
+    /// Takes the lock anew if somebody has removed its file.
+    ///
+    /// # Errors
+    /// See [`PidFileError`].
+    pub fn renew(&mut self, path: &Path, pid_file: &Path) -> Result<(), PidFileError> {
+        if is_missing(path) {
+            *self = Self::take(path, pid_file)?;
+        }
+        Ok(())
     }
 }
 
@@ -135,18 +166,45 @@ impl PidFile {
     pub fn create(path: &Path) -> Result<Self, PidFileError> {
         let (directory, name) = directory(path)?;
         let lock = Lock::take(&beside(path, "lock"), path)?;
+        let file = Self::write(path, &directory, &name)?;
+        Ok(Self { path: path.to_owned(), file, lock, place: Some((directory, name)) })
+    }
+
+    /// Writes our PID into a new file at `path`.
+    fn write(path: &Path, directory: &Directory, name: &OsStr) -> Result<File, PidFileError> {
         let failed = |error| PidFileError::Io { path: path.to_owned(), error };
-        let mut temporary = name.clone();
+        let mut temporary = name.to_owned();
         temporary.push(".new");
         // Left by a master that was killed between the two steps; we hold the lock, so it is nobody's.
         let _ = directory.remove(&temporary);
         fault::at("pid.open").map_err(|error| failed(error.into()))?;
         let mut file = directory.create_new(&temporary, 0o644).map_err(failed)?;
-        write(&mut file).and_then(|()| directory.rename(&temporary, &name)).map_err(|error| {
+        write(&mut file).and_then(|()| directory.rename(&temporary, name)).map_err(|error| {
             let _ = directory.remove(&temporary);
             failed(error)
         })?;
-        Ok(Self { path: path.to_owned(), file, lock, place: Some((directory, name)) })
+        Ok(file)
+    }
+
+    /// Writes the file anew if somebody has removed or replaced it; gives whether it was so.
+    ///
+    /// # Errors
+    /// See [`PidFileError`].
+    pub fn renew(&mut self) -> Result<bool, PidFileError> {
+        self.lock.renew(&beside(&self.path, "lock"), &self.path)?;
+        if self.is_there() {
+            return Ok(false);
+        }
+        let (directory, name) = directory(&self.path)?;
+        self.file = Self::write(&self.path, &directory, &name)?;
+        self.place = Some((directory, name));
+        Ok(true)
+    }
+
+    fn is_there(&self) -> bool {
+        let Some((directory, name)) = &self.place else { return false };
+        let there = directory.look(name).and_then(|file| file.metadata());
+        there.is_ok_and(|there| self.file.metadata().is_ok_and(|ours| is_same(&there, &ours)))
     }
 }
 
@@ -177,10 +235,8 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let Some((directory, name)) = &self.place else { return };
-        let there = directory.look(name).and_then(|file| file.metadata());
-        if let (Ok(there), Ok(ours)) = (there, self.file.metadata())
-            && (there.dev(), there.ino()) == (ours.dev(), ours.ino())
+        if self.is_there()
+            && let Some((directory, name)) = &self.place
         {
             let _ = directory.remove(name);
         }
@@ -191,6 +247,51 @@ impl Drop for PidFile {
 #[must_use]
 pub fn read(path: &Path) -> Option<i32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+fn is_missing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Says who holds the lock in `file`. The PID file may be a dead master's.
+fn held(file: &File, path: &Path, pid_file: &Path) -> PidFileError {
+    let (known, lock, path) = (read(pid_file), file.metadata(), path.to_owned());
+    let has_it = |pid: &i32| lock.as_ref().is_ok_and(|lock| has_open(*pid, lock));
+    let holder = known.filter(has_it).or_else(|| others().find(has_it));
+    // What cannot be looked into is another user's.
+    let pid = holder.or(known.filter(|pid| ProcessId::of(*pid).is_some()));
+    match pid.map(|pid| (pid, process::name(pid))) {
+        Some((pid, name)) if name.starts_with("gin-ctl") => PidFileError::Held { pid, name, path },
+        Some((pid, _)) => PidFileError::Running { pid: pid.to_string(), path },
+        None => PidFileError::Running { pid: "unknown".to_owned(), path },
+    }
+}
+
+/// The process that holds a lock whose file was removed from `path`, as far as it can be seen.
+fn holder_of_removed(path: &Path) -> Option<i32> {
+    let path = fs::canonicalize(path).ok()?;
+    let mut removed = path.into_os_string();
+    removed.push(" (deleted)");
+    let has_it = |pid: &i32| {
+        process::open_files(*pid).is_ok_and(|mut files| files.any(|file| file.target.as_os_str() == removed))
+    };
+    others().find(has_it)
+}
+
+fn has_open(pid: i32, wanted: &Metadata) -> bool {
+    let is_it =
+        |number: i32| fs::metadata(format!("/proc/{pid}/fd/{number}")).is_ok_and(|there| is_same(&there, wanted));
+    process::open_files(pid).is_ok_and(|mut files| files.any(|file| is_it(file.number)))
+}
+
+/// All processes but this one.
+fn others() -> impl Iterator<Item = i32> {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    process::all().filter(move |pid| *pid != own)
 }
 
 fn beside(path: &Path, extension: &str) -> PathBuf {
@@ -226,6 +327,41 @@ mod tests {
         let _first = PidFile::create(&path).unwrap();
         let error = PidFile::create(&path).unwrap_err().to_string();
         assert!(error.starts_with(&format!("already running as pid {}", std::process::id())), "{error}");
+    }
+
+    #[test]
+    fn a_dead_master_does_not_hold_the_lock() {
+        use std::io::{BufRead, BufReader};
+        use std::process::{Command, Stdio};
+
+        let dir = tempfile::tempdir().unwrap();
+        let (lock, pid_file) = (dir.path().join("instance.lock"), dir.path().join("pid"));
+        // Greater than any PID that the kernel gives.
+        fs::write(&pid_file, "4194305\n").unwrap();
+        let mut holder = Command::new("flock");
+        holder.arg(&lock).args(["sh", "-c", "echo locked; read end"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = holder.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let error = Lock::take(&lock, &pid_file).unwrap_err().to_string();
+        assert!(!error.contains("4194305") && !error.contains("unknown"), "{error}");
+        drop(holder.stdin.take());
+        holder.wait().unwrap();
+        assert!(Lock::take(&lock, &pid_file).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_was_removed_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let mut file = PidFile::create(&path).unwrap();
+        assert!(!file.renew().unwrap());
+        for entry in fs::read_dir(dir.path()).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        assert!(file.renew().unwrap());
+        assert_eq!(read(&path), i32::try_from(std::process::id()).ok());
+        assert!(PidFile::create(&path).is_err(), "it is locked again");
     }
 
     #[test]

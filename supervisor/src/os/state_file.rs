@@ -81,6 +81,10 @@ impl StateFile {
     /// Writes a state, if it is another one than the last. One that cannot be written is told, and what was written before
     /// stands.
     pub fn save(&mut self, bytes: Vec<u8>) {
+        let is_missing = fs::symlink_metadata(&self.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if is_missing {
+            self.make_anew();
+        }
         if bytes == self.last.bytes && !self.failed {
             return;
         }
@@ -101,6 +105,20 @@ impl StateFile {
                     "{path}: the state cannot be written: {error}; if this supervisor dies, the next one finds an older one"
                 );
             }
+        }
+    }
+
+    /// Makes the file anew, because somebody has removed it. A successor could not find the one that is still open.
+    fn make_anew(&mut self) {
+        match Self::create(&self.path) {
+            Ok(mut anew) => {
+                tracing::warn!("{}: somebody has removed the state; it is there again", self.path.display());
+                (anew.last.sequence, anew.failed) = (self.last.sequence, self.failed);
+                // Dropped, a file that nothing was written to is removed: by its path.
+                self.last.sequence = self.last.sequence.max(1);
+                *self = anew;
+            }
+            Err(error) => tracing::debug!("{}: {error}", self.path.display()),
         }
     }
 
