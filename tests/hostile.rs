@@ -111,6 +111,24 @@ fn who_has_said_all_hears_the_answer_and_who_has_left_frees_its_place() {
 }
 
 #[test]
+fn however_many_follow_the_events_a_command_hears_its_outcome() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let follow = |_| {
+        let mut follower = UnixStream::connect(gin.socket()).unwrap();
+        follower.set_read_timeout(Some(PATIENCE)).unwrap();
+        follower.write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut head = [0; 12];
+        follower.read_exact(&mut head).unwrap();
+        (head == *b"HTTP/1.1 200", follower)
+    };
+    let followers: Vec<(bool, UnixStream)> = (0..192).map(follow).collect();
+    assert!(followers.iter().any(|(followed, _)| !followed), "none was refused");
+    gin.restart();
+    drop(followers);
+    gin.stop();
+}
+
+#[test]
 fn an_output_that_nobody_reads_stops_nothing() {
     let dir = tempfile::tempdir_in("/tmp").unwrap();
     let told = harness::Notifications::listen(&dir.path().join("notify"));

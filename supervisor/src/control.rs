@@ -161,7 +161,7 @@ pub fn acting(handle: Handle) -> Router {
 /// What changes nothing.
 pub fn looking(handle: Handle) -> Router {
     // Who may only look cannot take the places of those who act.
-    let handle = handle.with_own_streams();
+    let handle = handle.with_own_followers();
     let refused = |Extension(caller): Extension<Caller>, uri: Uri| async move {
         let command = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
         tracing::warn!(

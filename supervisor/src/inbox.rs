@@ -22,8 +22,10 @@ use reading::Round;
 const INBOX: usize = 256;
 /// Transitions kept for a follower that is slow; a slower one misses some.
 const EVENTS: usize = 256;
-/// Callers that follow an operation or the events at once.
-const STREAMS: usize = 192;
+/// Callers that follow the events at once.
+const EVENT_FOLLOWERS: usize = 128;
+/// Callers that follow an operation at once. Who follows events takes no place of these.
+const OPERATION_FOLLOWERS: usize = 96;
 /// Connections at once to each socket of the control API; more wait in the socket's queue.
 pub const CONNECTIONS: u32 = 256;
 
@@ -72,12 +74,29 @@ pub struct Handle {
     pub operations: Operations,
     /// The transitions, as they happen.
     pub events: broadcast::Sender<EventLine>,
-    /// Places for callers that follow something: fewer than there are connections, so that a command is always heard.
-    pub streams: Arc<Semaphore>,
+    /// Places for callers that follow something.
+    pub followers: Followers,
     /// True while callers are to leave, because another program is about to take over.
     pub paused: watch::Sender<bool>,
     /// A place for each connection of the control socket, and of the status socket.
     pub connections: [Arc<Semaphore>; 2],
+}
+
+/// Places for callers that follow something: all together fewer than there are connections, so that a command is always
+/// heard, and its outcome, too.
+#[derive(Debug, Clone)]
+pub struct Followers {
+    /// Places for those that follow the events.
+    pub of_events: Arc<Semaphore>,
+    /// Places for those that follow an operation.
+    pub of_operations: Arc<Semaphore>,
+}
+
+impl Followers {
+    fn new() -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        Self { of_events: places(EVENT_FOLLOWERS), of_operations: places(OPERATION_FOLLOWERS) }
+    }
 }
 
 impl Handle {
@@ -89,7 +108,7 @@ impl Handle {
             inbox: sender,
             operations: Operations::default(),
             events: broadcast::Sender::new(EVENTS),
-            streams: Arc::new(Semaphore::new(STREAMS)),
+            followers: Followers::new(),
             paused: watch::Sender::new(false),
             connections: std::array::from_fn(|_| Arc::new(Semaphore::new(CONNECTIONS as usize))),
         };
@@ -98,7 +117,7 @@ impl Handle {
 
     /// The same handle, with its own places for followers.
     #[must_use]
-    pub fn with_own_streams(self) -> Self {
-        Self { streams: Arc::new(Semaphore::new(STREAMS)), ..self }
+    pub fn with_own_followers(self) -> Self {
+        Self { followers: Followers::new(), ..self }
     }
 }

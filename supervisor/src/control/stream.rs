@@ -14,9 +14,8 @@ use gin_shared::control::OperationId;
 use gin_shared::exit;
 use http_body::Frame;
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::error;
 use crate::inbox::Handle;
@@ -43,7 +42,9 @@ pub(super) async fn operation(
         let text = format!("there is no operation {id}, or it ended long ago");
         return error(StatusCode::NOT_FOUND, exit::USAGE, text);
     }
-    stream(&handle.clone(), "application/x-ndjson", |sender| follow_operation(handle, id, until.drained, sender))
+    let places = Arc::clone(&handle.followers.of_operations);
+    let write = |sender| follow_operation(handle.clone(), id, until.drained, sender);
+    stream(&handle, places, "application/x-ndjson", write)
 }
 
 async fn follow_operation(handle: Handle, id: OperationId, until_drained: bool, sender: mpsc::Sender<Bytes>) {
@@ -65,7 +66,8 @@ async fn follow_operation(handle: Handle, id: OperationId, until_drained: bool, 
 /// `GET /v1/events`: server-sent events. A caller that is too slow is told how many it missed.
 pub(super) async fn events(State(handle): State<Handle>) -> Response {
     let mut events = handle.events.subscribe();
-    stream(&handle, "text/event-stream", |sender| async move {
+    let places = Arc::clone(&handle.followers.of_events);
+    stream(&handle, places, "text/event-stream", |sender| async move {
         loop {
             let chunk = match events.recv().await {
                 Ok(event) => [b"data: ", line(&event).as_ref(), b"\n"].concat().into(),
@@ -80,11 +82,16 @@ pub(super) async fn events(State(handle): State<Handle>) -> Response {
 }
 
 /// An answer that `write` goes on with, until it returns, the caller leaves, or callers are to leave.
-fn stream<F>(handle: &Handle, content: &'static str, write: impl FnOnce(mpsc::Sender<Bytes>) -> F) -> Response
+fn stream<F>(
+    handle: &Handle,
+    places: Arc<Semaphore>,
+    content: &'static str,
+    write: impl FnOnce(mpsc::Sender<Bytes>) -> F,
+) -> Response
 where
     F: Future<Output = ()> + 'static,
 {
-    let Ok(place) = Arc::clone(&handle.streams).try_acquire_owned() else {
+    let Ok(place) = places.try_acquire_owned() else {
         let text = "too many callers follow something already";
         return error(StatusCode::SERVICE_UNAVAILABLE, exit::BUSY, text);
     };

@@ -75,7 +75,7 @@ impl From<Doubt> for PidFileError {
 pub fn check(path: &Path) -> Result<(), PidFileError> {
     match directory(path) {
         Err(error @ PidFileError::Unsafe { .. }) => Err(error),
-        Ok(_) | Err(PidFileError::Io { .. } | PidFileError::Running { .. }) => Ok(()),
+        Ok(_) | Err(PidFileError::Io { .. } | PidFileError::Running { .. } | PidFileError::Held { .. }) => Ok(()),
     }
 }
 

@@ -81,7 +81,8 @@ impl StateFile {
     /// Writes a state, if it is another one than the last. One that cannot be written is told, and what was written before
     /// stands.
     pub fn save(&mut self, bytes: Vec<u8>) {
-        let is_missing = fs::symlink_metadata(&self.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let is_missing =
+            std::fs::symlink_metadata(&self.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         if is_missing {
             self.make_anew();
         }

@@ -171,6 +171,8 @@ impl Steps {
                 }
                 // It knows nothing of it: it is another one.
                 Err(failure) if failure.exit == exit::USAGE => return Err(Failure::gone()),
+                // It is there. Too many follow something, and a place comes free.
+                Err(failure) if failure.exit == exit::BUSY => self.lost = Some(Instant::now()),
                 Err(failure) if failure.exit != exit::NO_SUPERVISOR => return Err(failure),
                 Err(_) => {}
             }
