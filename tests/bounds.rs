@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use harness::{Address, Alone, Client, Failure, alone, alone_in, eventually, ours_alone};
+use harness::{Address, Alone, Client, Failure, WebSocket, alone, alone_in, eventually, ours_alone, supervisor};
 
 /// Short enough for a test, long enough for a busy machine.
 const TIMEOUTS: &str = "[timeouts]\nread = \"1s\"\nwrite = \"1s\"\nidle = \"20s\"\n";
@@ -307,4 +307,217 @@ fn a_server_by_itself_has_a_long_queue() {
     let text = String::from_utf8(output.stdout).unwrap();
     let most: u32 = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
     assert_eq!(text.split_whitespace().nth(2), Some(&*most.min(4096).to_string()), "{text}");
+}
+
+/// A server whose WebSockets have small limits.
+fn small() -> Alone {
+    ours_alone("ok", "[websocket]\nmessage = \"2KiB\"\nframe = \"1KiB\"\n[timeouts]\nwrite = \"1s\"\nidle = \"1s\"\n")
+}
+
+#[test]
+fn a_websockets_messages_and_frames_have_a_length() {
+    let server = small();
+    let mut socket = WebSocket::open(server.address(), "/count");
+    socket.send(0x82, &[b'x'; 1024]);
+    assert!(socket.text().starts_with("1 1024 "));
+    // Two frames of a message.
+    socket.send(0x02, &[b'x'; 1024]);
+    socket.send(0x80, &[b'x'; 1024]);
+    assert!(socket.text().starts_with("2 2048 "));
+    socket.send(0x02, &[b'x'; 1024]);
+    socket.send(0x00, &[b'x'; 1024]);
+    socket.send(0x80, b"x");
+    assert_eq!(socket.close_code(), 1009);
+    assert_eq!(socket.0.exactly(1).unwrap_err(), Failure::Truncated, "then it is closed, and not reset");
+    let mut socket = WebSocket::open(server.address(), "/count");
+    // Its head alone is enough.
+    socket.0.send(&WebSocket::head(0x82, 1025)).unwrap();
+    assert_eq!(socket.close_code(), 1009);
+    // A kind of its own.
+    let mut socket = WebSocket::open(server.address(), "/large");
+    socket.send(0x82, &[b'x'; 60_000]);
+    assert!(socket.text().starts_with("1 60000 "));
+    socket.0.send(&WebSocket::head(0x82, 65_537)).unwrap();
+    assert_eq!(socket.close_code(), 1009);
+}
+
+#[test]
+fn a_mistake_ends_a_websocket_with_the_code_that_says_which() {
+    let server = ours_alone("ok", "");
+    let frames: [(&str, Vec<u8>, u16); 9] = [
+        ("a reserved bit", WebSocket::frame(0xc1, b"hi"), 1002),
+        ("a reserved opcode", WebSocket::frame(0x83, b"hi"), 1002),
+        ("a reserved control opcode", WebSocket::frame(0x8b, b""), 1002),
+        ("no mask", vec![0x81, 2, b'h', b'i'], 1002),
+        ("a continuation of nothing", WebSocket::frame(0x80, b"hi"), 1002),
+        ("a message within a message", [WebSocket::frame(0x01, b"a"), WebSocket::frame(0x01, b"b")].concat(), 1002),
+        ("a long ping", WebSocket::frame(0x89, &[0; 126]), 1002),
+        ("a ping in pieces", WebSocket::frame(0x09, b""), 1002),
+        ("no UTF-8", WebSocket::frame(0x81, b"\xff\xfe"), 1007),
+    ];
+    for (what, bytes, code) in frames {
+        let mut socket = WebSocket::open(server.address(), "/count");
+        socket.0.send(&bytes).unwrap();
+        assert_eq!(socket.close_code(), code, "{what}");
+        assert_eq!(socket.0.exactly(1).unwrap_err(), Failure::Truncated, "{what}");
+    }
+}
+
+#[test]
+fn a_silent_websocket_is_asked_and_then_closed() {
+    let server = small();
+    let mut socket = WebSocket::open(server.address(), "/count");
+    for _ in 0..3 {
+        assert_eq!(socket.next(), (0x89, Vec::new()), "a ping");
+        socket.send(0x8a, b"");
+    }
+    assert_eq!(socket.next(), (0x89, Vec::new()));
+    assert_eq!(socket.close_code(), 1001, "it has not answered");
+}
+
+#[test]
+fn a_websocket_that_takes_nothing_is_ended() {
+    let server = ours_alone("ok", "[timeouts]\nwrite = \"1s\"\n[websocket]\nmessage = \"64KiB\"\n");
+    for path in ["/flood", "/raw-flood"] {
+        let socket = WebSocket::open(server.address(), path);
+        let ended = server.until("nobody takes it");
+        println!("{path}: {ended}");
+        drop(socket);
+    }
+}
+
+#[test]
+fn frames_come_at_the_rate_that_is_allowed_and_none_is_lost() {
+    let server = ours_alone("ok", "[websocket]\nrate = 50\n");
+    let mut socket = WebSocket::open(server.address(), "/count");
+    let began = Instant::now();
+    let frames: Vec<u8> = (0..100).flat_map(|_| WebSocket::frame(0x82, b"x")).collect();
+    socket.0.send(&frames).unwrap();
+    for number in 1..=100 {
+        assert!(socket.text().starts_with(&format!("{number} 1 ")));
+    }
+    // Fifty at once, and fifty in a second; it can only be slower.
+    assert!(began.elapsed() > Duration::from_millis(900), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_websocket_is_for_the_hosts_own_pages_and_for_those_that_are_listed() {
+    let server = ours_alone("ok", "[websocket]\nallow_origins = [\"https://friend.test\"]\n");
+    let ask = |fields: &str| match WebSocket::ask(server.address(), "/count", fields) {
+        Ok(_) => 101,
+        Err(answer) => answer.status,
+    };
+    for (fields, status) in [
+        ("", 101),
+        ("Origin: http://x\r\n", 101),
+        ("Origin: https://x\r\n", 101),
+        ("Origin: https://friend.test\r\n", 101),
+        ("Origin: https://evil.test\r\n", 403),
+        ("Origin: null\r\n", 403),
+        ("Sec-WebSocket-Key: abc\r\n", 400),
+        ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ\r\n", 400),
+        ("Sec-WebSocket-Version: 12\r\n", 426),
+    ] {
+        assert_eq!(ask(fields), status, "{fields:?}");
+    }
+}
+
+#[test]
+fn what_is_malformed_is_refused_and_the_application_does_not_see_it() {
+    let server = alone("");
+    let status = |request: &str| {
+        let mut client = Client::asking(server.address(), request).unwrap();
+        let answer = client.response().unwrap();
+        (answer.status, answer.closes())
+    };
+    let get = |fields: &str| status(&format!("GET /livez HTTP/1.1\r\n{fields}\r\n"));
+    assert_eq!(get("Host: x\r\n"), (200, false));
+    for fields in ["", "Host: x\r\nHost: x\r\n", "Host: a b\r\n", "Host: a/../b\r\n", "Host: a, b\r\n", "Host:\r\n"] {
+        assert_eq!(get(fields), (400, true), "{fields:?}");
+    }
+    assert_eq!(status("GET /livez HTTP/1.0\r\n\r\n").0, 200);
+    assert_eq!(status("GET http://y/livez HTTP/1.1\r\nHost: x\r\n\r\n"), (200, false));
+    assert_eq!(server.until("GET /livez 400")["status"], 400, "it has its line in the log");
+    let post = |codings: &str| status(&format!("POST /livez HTTP/1.1\r\nHost: x\r\n{codings}\r\n0\r\n\r\n"));
+    assert_eq!(post("Transfer-Encoding: chunked\r\n").0, 405);
+    assert_eq!(post("Transfer-Encoding: gzip, chunked\r\n"), (501, true));
+    assert_eq!(post("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n"), (501, true));
+    assert_eq!(post("Transfer-Encoding: chunked, chunked\r\n"), (400, true));
+    let mut http2 = Http2::connect(&server, 65_535);
+    for (host, code) in [(None, 200), (Some("x"), 200), (Some("y"), 400)] {
+        let mut request = http::Request::get("http://x/livez");
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let answer = http2.ask(request.body(()).unwrap(), true).0;
+        assert_eq!(http2.runtime.block_on(answer).unwrap().status(), code, "{host:?}");
+    }
+}
+
+#[test]
+fn a_client_has_so_many_connections_and_no_more() {
+    let server = ours_alone("ok", "[limits]\nconnections_per_client = 3\n");
+    let mut all: Vec<_> = (0..3).map(|_| Client::connect(server.address()).unwrap()).collect();
+    for client in &mut all {
+        assert_eq!(client.get("/").unwrap().status, 200);
+    }
+    let mut fourth = Client::connect(server.address()).unwrap();
+    assert!(fourth.get("/").is_err(), "closed as it came");
+    for client in &mut all {
+        assert_eq!(client.get("/").unwrap().status, 200, "the others go on");
+    }
+    drop(all.pop());
+    // The server hears of the end when it reads it.
+    let again = || Client::connect(server.address()).unwrap().get("/").map(|answer| answer.status);
+    let _ = eventually("a place is free", again, |answer| *answer == Ok(200));
+}
+
+#[test]
+fn idle_connections_make_room_for_new_clients() {
+    let server = ours_alone("ok", "[limits]\nconnections = 100\n[timeouts]\nidle = \"300s\"\npark_after = \"10ms\"\n");
+    let mut idle: Vec<_> = (0..100).map(|_| Client::connect(server.address()).unwrap()).collect();
+    for client in &mut idle {
+        assert_eq!(client.get("/").unwrap().status, 200);
+    }
+    let began = Instant::now();
+    let mut new: Vec<_> = (0..20).map(|_| Client::connect(server.address()).unwrap()).collect();
+    for client in &mut new {
+        assert_eq!(client.get("/").unwrap().status, 200);
+    }
+    println!("20 new clients beside 100 idle ones: {:?}", began.elapsed());
+    let (mut kept, mut closed) = (0, 0);
+    for client in &mut idle {
+        match client.get("/") {
+            Ok(answer) if answer.status == 200 => kept += 1,
+            Ok(answer) => panic!("{answer:?}"),
+            Err(Failure::ClosedEarly | Failure::Reset) => closed += 1,
+            Err(failure) => panic!("{failure:?}"),
+        }
+    }
+    println!("{kept} kept, {closed} closed");
+    assert!((20..=64).contains(&closed), "the longest idle ones, a few at a time");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn near_its_memory_a_worker_takes_no_new_work_and_keeps_what_it_was_handed() {
+    let gin = supervisor()
+        .workers(1)
+        .ours("one", "service")
+        .set("soak = \"0s\"")
+        .section("[limits]\nmemory = \"150MiB\"")
+        .start();
+    let mut handed = Client::connect(&gin.tcp()).unwrap();
+    assert_eq!(handed.get("/").unwrap().status, 200);
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
+    let mut own = Client::connect(&gin.tcp()).unwrap();
+    assert_eq!(own.get("/").unwrap().status, 200);
+    assert_eq!(handed.get("/grow?mb=140").unwrap().status, 200);
+    // It looks ten times a second, and says so in its log alone.
+    let answer = eventually("it is full", || own.get("/").unwrap(), |answer| answer.status == 503);
+    assert_eq!((answer.headers["retry-after"].as_str(), answer.json()["code"].as_str()), ("1", Some("MEMORY")));
+    assert_eq!(own.get("/livez").unwrap().status, 200, "it is alive");
+    assert_eq!(handed.get("/").unwrap().status, 200);
+    assert_eq!(Client::connect(&gin.tcp()).unwrap().get("/").unwrap().status, 503);
+    gin.stop();
 }

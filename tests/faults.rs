@@ -10,7 +10,7 @@ use harness::{Load, points, soak, supervisor};
 const ERRORS: [(&str, &str); 6] = [
     ("EMFILE", "Too many open files"),
     ("ENOMEM", "Cannot allocate memory"),
-    ("ENOSPC", "No space left on device"),
+    ("ENOSPC", "no space left on device"),
     ("EACCES", "Permission denied"),
     ("EINTR", "Interrupted system call"),
     ("EAGAIN", "Resource temporarily unavailable"),
@@ -204,7 +204,7 @@ fn a_full_disk_under_state_pid_file_and_snapshots_changes_nothing() {
 fn a_full_disk_leaves_no_half_of_a_configuration() {
     let gin = supervisor().faulty().ours("one", "ok").set("soak = \"0s\"").start();
     gin.order("snapshot.fill ENOSPC");
-    gin.ctl(&["restart"]).assert(1, &["No space left on device"]);
+    gin.ctl(&["restart"]).assert(1, &["no space left on device"]);
     assert!(!gin.dir().join("run/generation-2.toml").exists());
     gin.order("");
     gin.restart();

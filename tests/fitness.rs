@@ -129,8 +129,8 @@ fn fewer_workers_are_those_that_serve() {
     let mut events = gin.events();
     kill(Pid::from_raw(workers[0]), Signal::SIGTERM).unwrap();
     // A tenth of a second, and up to a quarter more.
-    events.until("respawned in 1");
-    gin.ctl(&["scale", "1"]).assert(0, &["1 workers serve"]);
+    events.until("respawns in 1");
+    gin.ctl(&["scale", "1"]).assert(0, &["1 worker serves"]);
     load.flows(50);
     assert_eq!(gin.workers(), [workers[1]], "{}", gin.log());
     load.finish().assert_unhurt();

@@ -4,49 +4,14 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use harness::{Address, Client, Supervisor, eventually, supervisor, times};
-
-/// A client's WebSocket.
-struct WebSocket(Client);
-
-impl WebSocket {
-    fn open(gin: &Supervisor, path: &str) -> Self {
-        let mut client = Client::connect(&gin.tcp()).unwrap();
-        let key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
-        let head =
-            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{key}\r\n\r\n");
-        client.send(head.as_bytes()).unwrap();
-        let answer = client.head().unwrap();
-        assert_eq!(answer.status, 101, "{answer:?}");
-        Self(client)
-    }
-
-    /// A masked frame: a mask of zeros changes nothing.
-    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(payload.len()).unwrap();
-        [&[first, 0xfe][..], &length.to_be_bytes(), &[0; 4], payload].concat()
-    }
-
-    /// A frame of the server's: its first byte and its payload.
-    fn next(&mut self) -> (u8, Vec<u8>) {
-        let head = self.0.exactly(2).unwrap();
-        assert!(head[1] < 126, "a short one");
-        (head[0], self.0.exactly(head[1].into()).unwrap())
-    }
-
-    fn text(&mut self) -> String {
-        let (first, payload) = self.next();
-        assert_eq!(first, 0x81, "{payload:?}");
-        String::from_utf8(payload).unwrap()
-    }
-}
+use harness::{Address, Client, WebSocket, eventually, supervisor, times};
 
 #[test]
 fn a_websocket_goes_over_between_two_messages_and_not_within_one() {
     let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[timeouts]\nidle_grace = \"200ms\"").start();
-    let mut idle = WebSocket::open(&gin, "/count");
-    let mut slow = WebSocket::open(&gin, "/count");
-    let mut parts = WebSocket::open(&gin, "/count");
+    let mut idle = WebSocket::open(&gin.tcp(), "/count");
+    let mut slow = WebSocket::open(&gin.tcp(), "/count");
+    let mut parts = WebSocket::open(&gin.tcp(), "/count");
     let message = [WebSocket::frame(0x81, &[b'x'; 300]), WebSocket::frame(0x89, b"ping")].concat();
     let mut said = 0;
     for round in 1..=times(4, 20) {
@@ -86,7 +51,7 @@ fn a_websocket_goes_over_between_two_messages_and_not_within_one() {
 #[test]
 fn a_websocket_that_nobody_registered_hears_1001_between_two_frames() {
     let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[timeouts]\nidle_grace = \"100ms\"").start();
-    let mut sockets: Vec<WebSocket> = (0..20).map(|_| WebSocket::open(&gin, "/raw")).collect();
+    let mut sockets: Vec<WebSocket> = (0..20).map(|_| WebSocket::open(&gin.tcp(), "/raw")).collect();
     gin.restart();
     for socket in &mut sockets {
         let last = loop {
@@ -112,7 +77,7 @@ fn clients_that_are_not_there_any_more_do_not_hold_a_drain_up() {
     let mut http2 = Client::connect(&gin.tcp()).unwrap();
     http2.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
     assert_eq!(http2.exactly(9).unwrap()[3], 4, "SETTINGS");
-    let raw = WebSocket::open(&gin, "/raw");
+    let raw = WebSocket::open(&gin.tcp(), "/raw");
     gin.ctl(&["restart", "--wait-drained"]).assert(0, &["handed_over=0 finished=0 closed=2 cut=0"]);
     drop((http2, raw));
     gin.stop();

@@ -18,6 +18,7 @@ mod place;
 mod releases;
 mod supervisor;
 mod waiting;
+mod websocket;
 
 pub use alone::{Alone, alone, alone_in, ours_alone};
 pub use builder::{Builder, supervisor};
@@ -31,3 +32,4 @@ pub use place::{binary, fake_clock, fixture, points, soak, times, write_program}
 pub use releases::Releases;
 pub use supervisor::Supervisor;
 pub use waiting::{PATIENCE, eventually, on_change};
+pub use websocket::WebSocket;

@@ -18,7 +18,7 @@
 //! io
 //! activity                             machine    streams
 //! websocket_closer -> websocket_frame  room -> clients       listener
-//! transport  bounds  held  pace  progress
+//! transport  alarm  bounds  held  pace  progress
 //! ```
 //!
 //! Below all of them: `graceful`, `config`, `gin_shared`. WebSockets stand above ([`crate::websocket`]): the hub knows their
@@ -26,6 +26,7 @@
 
 pub(crate) mod accept;
 mod activity;
+mod alarm;
 mod bounds;
 mod clients;
 mod connection;
@@ -48,6 +49,7 @@ mod websocket_closer;
 mod websocket_frame;
 
 pub(crate) use activity::Activity;
+pub(crate) use alarm::{Alarm, LATE_LOOK};
 pub(crate) use connection::{ActiveConnection, ConnectionInfo, IdleConnection, WebSocketSession};
 pub use context::Connection;
 pub(crate) use context::Context;

@@ -42,6 +42,7 @@ mod connections;
 mod error;
 pub mod files;
 pub mod graceful;
+mod heap;
 mod live;
 pub mod logging;
 pub mod middleware;

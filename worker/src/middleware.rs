@@ -35,6 +35,7 @@ mod compression;
 mod conditional;
 mod cors;
 mod error_handler;
+pub(crate) mod memory_pressure;
 mod metrics;
 mod rate_limit;
 mod recover;

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! drain -> orders -> channel, stop_signals
-//! private, changes, drain_report, descriptor_limit, service_manager
+//! private, changes, drain_report, descriptor_limit, memory, service_manager
 //! ```
 
 mod changes;
@@ -13,6 +13,7 @@ mod channel;
 mod descriptor_limit;
 mod drain;
 mod drain_report;
+mod memory;
 mod orders;
 mod private;
 mod service_manager;
@@ -57,6 +58,7 @@ impl Worker {
         let mut stop = StopSignals::new().map_err(StartError::Signals)?;
         descriptor_limit::raise();
         let _watch = changes::follow(&self.config, &self.settings)?;
+        tokio::spawn(memory::watch(Arc::clone(&self.settings)));
         let is_alone = inherited.channel.is_none() && inherited.private.is_none();
         let listeners = self.listeners(inherited.listeners, is_alone)?;
         if let Some(unix) = listeners.iter().find(|listener| listener.is_unix()) {

@@ -1,7 +1,7 @@
 //! Accepts connections of one listener, as long as there is room for them and until the worker drains.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::connections::connection::ActiveConnection;
 use crate::connections::hub::Hub;
@@ -12,18 +12,21 @@ use crate::graceful::Phase;
 /// Pause after an error such as too many open files: some may be closed meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Time for idle connections to make room before more of them are asked: all may have been busy.
+const MAKE_ROOM: Duration = Duration::from_millis(250);
+
 /// Accepts until the worker drains.
 pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
     let name: Arc<str> = Arc::from(listener.name.as_str());
     let mut phases = hub.life().phases();
-    let mut is_failing = false;
+    let (mut is_failing, mut asked) = (false, None);
     loop {
         // Room first: a connection that there is no room for waits in the queue, where another worker may take it.
         let accepted = tokio::select! {
             biased;
             _ = phases.wait_for(|phase| *phase >= Phase::Draining) => return,
             accepted = async {
-                let slot = slot(&hub).await;
+                let slot = slot(&listener, &hub, &mut asked).await;
                 (listener.accept().await, slot)
             } => accepted,
         };
@@ -49,17 +52,21 @@ pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
     }
 }
 
-/// A slot for the next connection. Where there is none, the longest idle connections make room.
-async fn slot(hub: &Hub) -> Slot {
+/// A slot for the next connection. Where there is none, and somebody waits, the longest idle connections make room.
+/// `asked`: when that was last.
+async fn slot(listener: &Listener, hub: &Hub, asked: &mut Option<Instant>) -> Slot {
     if let Some(slot) = hub.room().free_slot() {
         return slot;
     }
     loop {
-        hub.make_room();
+        // Nothing wakes a task whose listener is not accepted from.
+        if asked.is_none_or(|asked| asked.elapsed() >= MAKE_ROOM) && listener.has_waiting() {
+            hub.make_room();
+            *asked = Some(Instant::now());
+        }
         tokio::select! {
             biased;
             slot = hub.room().slot() => return slot,
-            // All may have been busy: look again.
             () = tokio::time::sleep(PAUSE) => {}
         }
     }

@@ -191,8 +191,9 @@ impl Activity {
     }
 
     /// The moment at which the client has taken too little for too long. `None` while it is not waited for.
-    pub(crate) fn write_deadline(&self, bounds: &Bounds) -> Option<Instant> {
-        self.state().writing.deadline(bounds.timeouts.write, bounds.limits.min_rate)
+    /// See [`Pace::deadline`].
+    pub(crate) fn write_deadline(&self, patience: Duration, min_rate: u64) -> Option<Instant> {
+        self.state().writing.deadline(patience, min_rate)
     }
 
     /// Records that a request is being answered. Returns its number.

@@ -16,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::connections::activity::Activity;
+use crate::connections::alarm::Alarm;
+use crate::connections::bounds::Bounds;
 use crate::connections::room::Place;
 use crate::connections::transport::{Probe, Stream};
 use crate::connections::websocket_closer::{Half, WebSocketCloser};
@@ -34,6 +36,16 @@ pub(crate) struct Io {
     activity: Arc<Activity>,
     closer: Option<Box<WebSocketCloser>>,
     closing: Closing,
+    /// For an upgraded connection, which no protocol's timer looks after.
+    writing: Writing,
+}
+
+/// Time that a client has to take what is written.
+#[derive(Debug)]
+struct Writing {
+    patience: Duration,
+    min_rate: u64,
+    alarm: Alarm,
 }
 
 #[derive(Debug)]
@@ -44,8 +56,18 @@ enum Closing {
 }
 
 impl Io {
-    pub(crate) fn new(stream: Stream, place: Place, ahead: Bytes, activity: Arc<Activity>) -> Self {
-        Self { stream, place, ahead, activity, closer: None, closing: Closing::Open }
+    pub(crate) fn new(stream: Stream, place: Place, ahead: Bytes, activity: Arc<Activity>, bounds: &Bounds) -> Self {
+        let (patience, min_rate) = (bounds.timeouts.write, bounds.limits.min_rate);
+        let writing = Writing { patience, min_rate, alarm: Alarm::default() };
+        Self { stream, place, ahead, activity, closer: None, closing: Closing::Open, writing }
+    }
+
+    /// True if the client of an upgraded connection takes nothing, or too little.
+    fn is_stuck(&mut self, cx: &mut Context<'_>) -> bool {
+        let Writing { patience, min_rate, alarm } = &mut self.writing;
+        let deadline =
+            self.activity.is_upgraded().then(|| self.activity.write_deadline(*patience, *min_rate)).flatten();
+        deadline.is_some_and(|deadline| alarm.is_late(cx, deadline))
     }
 
     /// Sends no close frame: the handler does so itself.
@@ -137,6 +159,9 @@ impl AsyncWrite for Io {
         this.activity.wrote(&written);
         if written.is_pending() && this.closer.as_mut().is_some_and(|closer| closer.is_stuck(cx)) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if written.is_pending() && this.is_stuck(cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if let (Some(closer), Poll::Ready(Ok(count))) = (&mut this.closer, &written) {
             let mut left = *count;

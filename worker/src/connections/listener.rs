@@ -57,6 +57,11 @@ impl Listener {
         matches!(self.acceptor, Acceptor::Unix(_))
     }
 
+    /// True if a connection waits to be accepted.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.acceptor.has_waiting()
+    }
+
     /// Accepts the next connection.
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
         self.acceptor.accept().await

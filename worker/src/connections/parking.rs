@@ -266,7 +266,7 @@ pub(crate) async fn run<H: Dispatch>(parked: Arc<ParkedConnections>, hub: Arc<H>
         if quiet.is_some_and(|quiet| quiet <= now) {
             quiet = None;
             parked.entries().parked = None;
-            tokio::task::spawn_blocking(trim_heap);
+            tokio::task::spawn_blocking(crate::heap::trim);
         }
         next = [first, quiet].into_iter().flatten().min();
         for connection in late {
@@ -282,16 +282,6 @@ fn moved<H: Dispatch>(hub: &Arc<H>, all: Vec<IdleConnection>, event: WorkerEvent
     let state = State::Parked.after(Instant::now(), Event::Worker(event), hub.drain().surroundings());
     for connection in all {
         Arc::clone(hub).dispatch(state, connection);
-    }
-}
-
-/// Trims the heap: glibc keeps memory of the system otherwise.
-#[allow(unsafe_code, reason = "a call into the C library")]
-fn trim_heap() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim(3) takes no pointer and may be called by any thread at any time.
-    unsafe {
-        nix::libc::malloc_trim(0);
     }
 }
 

@@ -36,7 +36,7 @@ use timer::Timer;
 pub(crate) async fn serve(connection: ActiveConnection, context: &Arc<Context>) -> Left {
     let ActiveConnection { stream, place, info, progress, ahead } = connection;
     let activity = Arc::new(Activity::resume(&progress));
-    let mut io = Io::new(stream, place, ahead, Arc::clone(&activity));
+    let mut io = Io::new(stream, place, ahead, Arc::clone(&activity), &context.drain.bounds);
     // A later request says nothing new of the protocol.
     if progress.requests > 0 {
         let timer = Timer::new(&context.drain, &activity, State::Active(info.hold));

@@ -43,11 +43,18 @@ impl Drop for HeldSlot {
 
 /// A connection's place. It may live longer than the HTTP part of the connection, after an upgrade.
 #[derive(Debug)]
-#[expect(dead_code, reason = "given back when dropped")]
 pub(crate) struct Place {
+    #[expect(dead_code, reason = "given back when dropped")]
     open: OpenConnection,
     slot: Option<HeldSlot>,
     client: Option<Box<ClientConnection>>,
+}
+
+impl Place {
+    /// Gives the slot back: the connection is being closed, and what is left is to hear of the client's end.
+    pub(crate) fn free_slot(&mut self) {
+        self.slot = None;
+    }
 }
 
 impl Room {

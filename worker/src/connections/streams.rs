@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use tokio::task::AbortHandle;
 
+use crate::connections::alarm::LATE_LOOK;
 use crate::connections::bounds::Bounds;
 use crate::connections::held::Held;
 use crate::connections::pace::Pace;
@@ -68,9 +69,6 @@ pub(crate) enum Verdict {
     /// A response is stuck for which no task waits: only the connection can be ended.
     EndConnection,
 }
-
-/// Time between the two looks after which a client counts as late.
-const LATE_LOOK: Duration = Duration::from_millis(100);
 
 impl Streams {
     /// Begins a response. Its task is the next one that is spawned.

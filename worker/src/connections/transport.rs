@@ -33,6 +33,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gin_shared::inherit::set_nonblocking;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, recv, setsockopt,
     sockopt,
@@ -113,6 +114,15 @@ impl Acceptor {
                 format!("unix:{}", path.unwrap_or_default())
             }
         })
+    }
+
+    /// True if a connection waits to be accepted.
+    pub(crate) fn has_waiting(&self) -> bool {
+        let fd = match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        };
+        poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Accepts the next connection.

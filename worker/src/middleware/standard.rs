@@ -17,7 +17,7 @@ use super::access_log::{End, Line};
 use super::cors::{self, Added, Verdict};
 use super::metrics::{Counted, Metrics};
 use super::rate_limit::{self, Client, Standing};
-use super::{client_ip, recover, security_headers, timeout};
+use super::{client_ip, memory_pressure, recover, security_headers, timeout};
 use crate::Config;
 use crate::connections::BodyVerdict;
 use crate::live::{Settings, Snapshot};
@@ -90,7 +90,9 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         let refusal = standing.as_ref().and_then(Standing::refusal);
         let (added, ready) = match verdict {
             Verdict::Answer(response) => (Added::default(), Some(response)),
-            Verdict::GoOn(added) => (added, refusal),
+            Verdict::GoOn(added) => {
+                (added, refusal.or_else(|| memory_pressure::refusal(&request).filter(|_| !is_probe(&request))))
+            }
         };
         let verdict = request.extensions().get::<BodyVerdict>().cloned();
         let limit = settings.timeouts.request.filter(|_| ready.is_none());
@@ -187,11 +189,16 @@ impl Last {
     }
 }
 
+/// True for a request by which a load balancer or an orchestrator looks whether we are well.
+fn is_probe(request: &Request) -> bool {
+    PROBES.contains(&request.uri().path())
+}
+
 /// Judges a request by CORS and by the rate limit. A preflight counts for no limit, or pages could not know that they are limited;
 /// nor does a probe of a load balancer or an orchestrator, or it would end a worker that is well.
 fn judge(buckets: &Buckets, settings: &Config, request: &Request) -> (Verdict, Option<Standing>) {
     let verdict = cors::before(&settings.cors, request.method(), request.headers());
-    if !settings.rate_limit.enable || matches!(verdict, Verdict::Answer(_)) || PROBES.contains(&request.uri().path()) {
+    if !settings.rate_limit.enable || matches!(verdict, Verdict::Answer(_)) || is_probe(request) {
         return (verdict, None);
     }
     let client = Client::of(request, settings.rate_limit.without_address);

@@ -21,8 +21,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
 
 use crate::connections::{
-    ActiveConnection, Activity, Connection, ConnectionInfo, Context, HandoverHold, IdleConnection, Io, Progress,
-    WebSocketSession,
+    ActiveConnection, Activity, Connection, ConnectionInfo, Context, HandoverHold, IdleConnection, Io, LATE_LOOK,
+    Progress, WebSocketSession,
 };
 use crate::graceful::Phase;
 use crate::websocket::frames::Frames;
@@ -35,8 +35,6 @@ use crate::websocket::silence::{Due, Silence};
 const AGAIN: Duration = Duration::from_millis(100);
 /// Time for what is still to be sent, for a close frame, and for the client's.
 const FLUSH: Duration = Duration::from_secs(5);
-/// Time between the two looks after which a client counts as late: see `Timer`.
-const LATE_LOOK: Duration = Duration::from_millis(100);
 
 /// A WebSocket.
 pub struct Socket {
@@ -73,7 +71,9 @@ impl Socket {
         limits: SocketLimits,
     ) -> Self {
         let ActiveConnection { stream, place, info, progress, ahead } = connection;
-        let io = Io::new(stream, place, Bytes::new(), Arc::new(Activity::resume(&progress)));
+        let activity = Arc::new(Activity::resume(&progress));
+        activity.upgrade();
+        let io = Io::new(stream, place, Bytes::new(), activity, &context.drain.bounds);
         Self::new(io, &ahead, name, info, context, limits).await
     }
 
@@ -323,7 +323,7 @@ async fn stuck(context: &Context, activity: &Activity) {
     loop {
         let now = Instant::now();
         let is_draining = context.drain.life.phase() >= Phase::Draining;
-        let late = activity.stalled_since().zip(activity.write_deadline(bounds));
+        let late = activity.stalled_since().zip(activity.write_deadline(bounds.timeouts.write, bounds.limits.min_rate));
         let at = match late {
             Some((since, at)) if is_draining => at.min(since + FLUSH),
             Some((_, at)) => at,

@@ -10,15 +10,13 @@ use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 use crate::connections::activity::{Activity, Due};
+use crate::connections::alarm::LATE_LOOK;
 use crate::connections::drain_state::DrainState;
 use crate::connections::machine::{Event, HandoverHold, Owner, ProtocolEvent, State};
 use crate::graceful::Phase;
 
 /// Time for hyper to see bytes that have come in the very moment of closing.
 pub(super) const SECOND_LOOK: Duration = Duration::from_millis(10);
-
-/// Time between the two looks after which a client counts as late.
-pub(super) const LATE_LOOK: Duration = Duration::from_millis(100);
 
 /// Timer of one connection.
 pub(super) struct Timer<'a> {
@@ -59,7 +57,6 @@ impl<'a> Timer<'a> {
         let was_late = std::mem::replace(&mut self.found_late, matches!(due, Due::Abort(_)));
         match due {
             Due::Wait(until) => self.sleep.as_mut().reset(hold(self.state).next_look(until, now).into()),
-            // After a pause of the whole process the timer can come before the bytes that came in time.
             Due::Abort(_) if !was_late => {
                 self.look(LATE_LOOK);
                 return Due::Wait(now + LATE_LOOK);

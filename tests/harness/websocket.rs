@@ -1,0 +1,91 @@
+//! A client's WebSocket, frame by frame.
+
+use crate::{Address, Client, Response};
+
+/// A WebSocket that is open.
+#[derive(Debug)]
+pub struct WebSocket(pub Client);
+
+impl WebSocket {
+    /// Opens one.
+    ///
+    /// # Panics
+    /// If the server does not answer with 101.
+    #[must_use]
+    pub fn open(address: &Address, path: &str) -> Self {
+        Self::ask(address, path, "").unwrap_or_else(|answer| panic!("{answer:?}"))
+    }
+
+    /// Asks for one, with these fields beside the usual ones. Gives the answer if that is not 101.
+    ///
+    /// # Errors
+    /// The answer.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn ask(address: &Address, path: &str, fields: &str) -> Result<Self, Response> {
+        let mut usual = vec!["Host: x", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="];
+        usual.retain(|field| !fields.contains(field.split_once(':').map_or("", |(name, _)| name)));
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{}\r\n{fields}\r\n",
+            usual.join("\r\n")
+        );
+        let mut client = Client::asking(address, &head).unwrap();
+        let answer = client.head().unwrap();
+        if answer.status == 101 { Ok(Self(client)) } else { Err(answer) }
+    }
+
+    /// A masked frame: a mask of zeros changes nothing.
+    #[must_use]
+    pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        [Self::head(first, payload.len()), payload.to_vec()].concat()
+    }
+
+    /// The head of a frame of this length, with its mask.
+    #[must_use]
+    pub fn head(first: u8, length: usize) -> Vec<u8> {
+        let length = match u16::try_from(length) {
+            Ok(short) => [&[0xfe][..], &short.to_be_bytes()].concat(),
+            Err(_) => [&[0xff][..], &(length as u64).to_be_bytes()].concat(),
+        };
+        [&[first][..], &length, &[0; 4]].concat()
+    }
+
+    /// Sends a frame.
+    ///
+    /// # Panics
+    /// If it cannot be sent.
+    pub fn send(&mut self, first: u8, payload: &[u8]) {
+        self.0.send(&Self::frame(first, payload)).unwrap();
+    }
+
+    /// A frame of the server's: its first byte and its payload.
+    ///
+    /// # Panics
+    /// If none comes, or a long one.
+    pub fn next(&mut self) -> (u8, Vec<u8>) {
+        let head = self.0.exactly(2).unwrap();
+        assert!(head[1] < 126, "a short one");
+        (head[0], self.0.exactly(head[1].into()).unwrap())
+    }
+
+    /// The text of the server's next frame.
+    ///
+    /// # Panics
+    /// If it is none.
+    pub fn text(&mut self) -> String {
+        let (first, payload) = self.next();
+        assert_eq!(first, 0x81, "{payload:?}");
+        String::from_utf8(payload).unwrap()
+    }
+
+    /// The code of the server's close frame, which comes next.
+    ///
+    /// # Panics
+    /// If another frame comes.
+    pub fn close_code(&mut self) -> u16 {
+        let (first, payload) = self.next();
+        assert_eq!(first, 0x88, "{payload:?}");
+        u16::from_be_bytes([payload[0], payload[1]])
+    }
+}
