@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use nix::sys::signal::Signal;
+
 use harness::{Address, Alone, Client, Failure, WebSocket, alone, alone_in, eventually, ours_alone, supervisor};
 
 /// Short enough for a test, long enough for a busy machine.
@@ -520,4 +522,101 @@ fn near_its_memory_a_worker_takes_no_new_work_and_keeps_what_it_was_handed() {
     assert_eq!(handed.get("/").unwrap().status, 200);
     assert_eq!(Client::connect(&gin.tcp()).unwrap().get("/").unwrap().status, 503);
     gin.stop();
+}
+
+#[test]
+fn bounds_hold_after_a_handover_as_before() {
+    let sections = format!("{TIMEOUTS}[limits]\nhead = \"16KiB\"\n[websocket]\nmessage = \"2KiB\"\n");
+    let gin = supervisor().workers(1).ours("one", "ok").set("soak = \"0s\"").section(&sections).start();
+    let open = || Client::connect(&gin.tcp()).unwrap();
+    let (mut body, mut head, mut drip) = (open(), open(), open());
+    for client in [&mut body, &mut head, &mut drip] {
+        assert_eq!(client.get("/").unwrap().status, 200);
+    }
+    let mut large = WebSocket::open(&gin.tcp(), "/count");
+    let mut wrong = WebSocket::open(&gin.tcp(), "/count");
+    let old = gin.workers()[0];
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
+    let new = gin.workers()[0];
+    large.send(0x82, &[b'x'; 2048]);
+    assert_eq!(large.text(), format!("1 2048 {new}"), "it was handed over by {old}");
+    large.0.send(&WebSocket::head(0x82, 2049)).unwrap();
+    assert_eq!(large.close_code(), 1009);
+    wrong.send(0xc1, b"hi");
+    assert_eq!(wrong.close_code(), 1002);
+    body.send(b"POST /gather HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\na part").unwrap();
+    assert_eq!(body.response().unwrap().status, 408);
+    let _ = head.send(format!("GET /?{} HTTP/1.1\r\nHost: x\r\n\r\n", "q".repeat(33 << 10)).as_bytes());
+    assert_eq!(head.response().unwrap().status, 431);
+    drip.send(b"GET / HT").unwrap();
+    assert_eq!(drip.response().unwrap_err(), Failure::ClosedEarly, "a head that does not end");
+    gin.stop();
+}
+
+#[test]
+fn a_worker_that_was_paused_reads_what_came_in_time() {
+    let server = ours_alone("ok", "[timeouts]\nread = \"1s\"\nwrite = \"1s\"\n");
+    // Another one tells when the time of a head is over: it drops one.
+    let clock = ours_alone("ok", "[timeouts]\nread = \"2s\"\n");
+    let start = |request: &str| Client::asking(server.address(), request).unwrap();
+    let mut heads: Vec<_> = (0..20).map(|_| start("GET / HT")).collect();
+    let mut bodies: Vec<_> =
+        (0..20).map(|_| start("POST /gather HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc")).collect();
+    // Their clients take nothing for now: the server waits for them.
+    let download = || {
+        let mut stream = TcpStream::connect(tcp(&server)).unwrap();
+        stream.write_all(b"GET /download?mb=20 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream
+    };
+    let mut downloads: Vec<_> = (0..5).map(|_| download()).collect();
+    // All of them are under way once a later request is answered.
+    assert_eq!(Client::connect(server.address()).unwrap().get("/").unwrap().status, 200);
+    for download in &mut downloads {
+        download.read_exact(&mut [0; 1000]).unwrap();
+    }
+    server.signal(Signal::SIGSTOP);
+    let mut timer = Client::asking(clock.address(), "GET / HT").unwrap();
+    for head in &mut heads {
+        head.send(b"TP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    }
+    for body in &mut bodies {
+        body.send(b"def").unwrap();
+    }
+    for download in &mut downloads {
+        download.read_exact(&mut [0; 100_000]).unwrap();
+    }
+    assert_eq!(timer.response().unwrap_err(), Failure::ClosedEarly);
+    server.signal(Signal::SIGCONT);
+    for client in &mut heads {
+        assert_eq!(client.response().unwrap().status, 200);
+    }
+    for client in &mut bodies {
+        assert_eq!(client.response().unwrap().body, b"6");
+    }
+    for download in &mut downloads {
+        download.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let (mut last, mut bytes) = (Vec::new(), vec![0; 1 << 16]);
+        while !last.ends_with(b"\r\n0\r\n\r\n") {
+            let count = download.read(&mut bytes).unwrap();
+            assert!(count > 0, "cut");
+            last.extend_from_slice(&bytes[count.saturating_sub(7)..count]);
+            last.drain(..last.len().saturating_sub(7));
+        }
+    }
+}
+
+#[test]
+fn a_message_that_does_not_end_ends_its_websocket() {
+    let server = ours_alone("ok", "[timeouts]\nread = \"1s\"\nidle = \"60s\"\n");
+    let mut socket = WebSocket::open(server.address(), "/count");
+    socket.0.send(&WebSocket::head(0x82, 1000)).unwrap();
+    socket.0.send(b"a part").unwrap();
+    assert_eq!(socket.close_code(), 1008);
+    // Whoever is between two messages may be silent.
+    let mut quiet = WebSocket::open(server.address(), "/count");
+    let mut parts = WebSocket::open(server.address(), "/count");
+    parts.send(0x01, b"the first of two");
+    assert_eq!(parts.close_code(), 1008);
+    quiet.send(0x82, b"abc");
+    assert!(quiet.text().starts_with("1 3 "));
 }

@@ -57,6 +57,7 @@ pub(crate) use hub::{Hub, Sessions};
 pub(crate) use io::Io;
 pub(crate) use listener::{Listener, is_stream};
 pub(crate) use machine::HandoverHold;
+pub(crate) use pace::Pace;
 pub(crate) use progress::Progress;
 pub(crate) use protocol::BodyVerdict;
 pub(crate) use websocket_frame::FrameHead;

@@ -4,10 +4,14 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::IpNet;
+
 /// Counts of all clients, with the most that one may have.
 #[derive(Debug)]
 pub(crate) struct Clients {
     most: u32,
+    /// Their connections are those of many clients.
+    proxies: Vec<IpNet>,
     counts: Mutex<HashMap<IpAddr, u32>>,
 }
 
@@ -19,8 +23,9 @@ pub(crate) struct ClientConnection {
 }
 
 impl Clients {
-    pub(crate) fn new(most: u32) -> Arc<Self> {
-        Arc::new(Self { most, counts: Mutex::default() })
+    /// `proxies` may have any number.
+    pub(crate) fn new(most: u32, proxies: Vec<IpNet>) -> Arc<Self> {
+        Arc::new(Self { most, proxies, counts: Mutex::default() })
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
@@ -39,6 +44,8 @@ impl Clients {
 
     fn count(self: &Arc<Self>, address: IpAddr, most: u32) -> Option<ClientConnection> {
         let client = client(address);
+        let is_proxy = self.proxies.iter().any(|proxies| proxies.contains(&address.to_canonical()));
+        let most = if is_proxy { u32::MAX } else { most };
         let mut counts = self.counts();
         let count = counts.entry(client).or_default();
         if *count >= most {
@@ -75,11 +82,14 @@ mod tests {
 
     #[test]
     fn a_client_has_so_many_connections_and_no_more() {
-        let clients = Clients::new(2);
+        let clients = Clients::new(2, vec!["10.0.0.0/8".parse().unwrap()]);
         let from = |text: &str| clients.admit(text.parse().unwrap());
         let (first, second) = (from("192.0.2.1"), from("::ffff:192.0.2.1"));
         assert!(first.is_some() && second.is_some() && from("192.0.2.1").is_none());
         assert!(from("192.0.2.2").is_some(), "another one");
+        let proxy = [(); 3].map(|()| from("10.0.0.1"));
+        assert!(proxy.iter().all(Option::is_some), "it speaks for many");
+        drop(proxy);
         drop(first);
         let again = from("192.0.2.1");
         assert!(again.is_some());

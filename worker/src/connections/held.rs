@@ -1,40 +1,44 @@
 //! Memory of request bodies that were passed on and are still held: gathered by an extractor, say. A handler that drops what it has
 //! read holds nothing.
 //!
-//! Pieces that count are [`Kept`]: they tell when they are dropped. On HTTP/2, where many bodies share a connection, one body at
-//! a time goes on once they hold more than [`SHARED_MAX`] together: so a connection holds no more than that and one body.
+//! Pieces that count are [`Kept`]: they tell when they are dropped. On HTTP/2, where many bodies share a connection, one body at a
+//! time goes on once they hold a share together: so a client that leaves all of them half done holds little more than that. A turn
+//! passes on when its body stands still, so that nobody waits for another's client, or for a handler that waits for him.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as Task, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-/// Memory that the bodies of a connection may hold together before one at a time goes on, in bytes.
-const SHARED_MAX: usize = 64 << 10;
+use crate::connections::alarm::Alarm;
+
 /// A piece of fewer bytes is tiny.
 pub(crate) const TINY: usize = 256;
 /// Memory that a kept piece costs beside its bytes: its owner, two allocations, an entry in a list.
 const OVERHEAD: usize = 160;
-/// Tiny pieces that may be held at once: 128 KiB beside their bytes.
-const TINY_MAX: usize = (128 << 10) / OVERHEAD;
+/// Tiny pieces of one body that may be held at once: 256 KiB beside their bytes.
+const TINY_MAX: usize = (256 << 10) / OVERHEAD;
+/// Time for which a body may stand still and keep its turn while others wait.
+const LEASE: Duration = Duration::from_secs(1);
 
 /// Memory that the bodies of one connection hold.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Held {
     /// Bytes, with what each piece costs beside them.
     cost: AtomicUsize,
-    /// Number of tiny pieces.
-    tiny: AtomicUsize,
+    /// Memory that they may hold together before one at a time goes on.
+    share: usize,
     turns: Mutex<Turns>,
 }
 
 #[derive(Debug, Default)]
 struct Turns {
-    /// True if a body has the turn.
-    is_taken: bool,
-    /// Number of bodies that had the turn, and whose client gave nothing.
-    stalled: u64,
+    /// The body that has the turn, and the moment at which it went on last.
+    holder: Option<(u64, Instant)>,
+    /// Number of bodies that there have been.
+    bodies: u64,
     waiting: Vec<Waker>,
 }
 
@@ -43,6 +47,8 @@ struct Kept {
     bytes: Bytes,
     cost: usize,
     held: Arc<Held>,
+    /// Counts the tiny pieces of its body, if it is one.
+    tiny: Option<Arc<AtomicUsize>>,
 }
 
 impl AsRef<[u8]> for Kept {
@@ -54,38 +60,23 @@ impl AsRef<[u8]> for Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         let before = self.held.cost.fetch_sub(self.cost, Ordering::AcqRel);
-        if self.bytes.len() < TINY {
-            self.held.tiny.fetch_sub(1, Ordering::AcqRel);
+        if let Some(tiny) = &self.tiny {
+            tiny.fetch_sub(1, Ordering::AcqRel);
         }
-        if before > SHARED_MAX && before - self.cost <= SHARED_MAX {
+        if before > self.held.share && before - self.cost <= self.held.share {
             self.held.wake();
         }
     }
 }
 
 impl Held {
-    /// Counts a piece until it is dropped.
-    pub(crate) fn keep(self: &Arc<Self>, bytes: Bytes) -> Bytes {
-        let cost = bytes.len() + OVERHEAD;
-        self.cost.fetch_add(cost, Ordering::AcqRel);
-        // A piece of a buffer keeps all of the buffer: a tiny one is copied.
-        let bytes = if bytes.len() < TINY {
-            self.tiny.fetch_add(1, Ordering::AcqRel);
-            Bytes::copy_from_slice(&bytes)
-        } else {
-            bytes
-        };
-        Bytes::from_owner(Kept { bytes, cost, held: Arc::clone(self) })
+    /// Bodies that may hold so many bytes together before one at a time goes on.
+    pub(crate) fn new(share: usize) -> Arc<Self> {
+        Arc::new(Self { cost: AtomicUsize::new(0), share, turns: Mutex::default() })
     }
 
-    /// True if the tiny pieces that are held cost too much.
-    pub(crate) fn has_too_many(&self) -> bool {
-        self.tiny.load(Ordering::Acquire) > TINY_MAX
-    }
-
-    /// What is held, in bytes.
-    fn cost(&self) -> usize {
-        self.cost.load(Ordering::Acquire)
+    fn is_beyond_share(&self) -> bool {
+        self.cost.load(Ordering::Acquire) > self.share
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
@@ -98,73 +89,130 @@ impl Held {
     }
 }
 
-/// A body's turn to go on.
-pub(crate) struct Turn {
+/// One body among those of its connection.
+pub(crate) struct HeldBody {
     held: Arc<Held>,
-    has_it: bool,
-    /// [`Turns::stalled`] when it began to wait.
-    waits: Option<u64>,
+    number: u64,
+    has_turn: bool,
+    /// Tiny pieces of it that are held.
+    tiny: Arc<AtomicUsize>,
+    /// Rings when the turn of another may be taken.
+    lease: Alarm,
 }
 
-/// What a body may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum May {
-    GoOn,
-    /// Wait: its task is woken when there is reason to ask again.
-    Wait,
-    /// End: the client has let the body before it stall, and this one behind it.
-    End,
-}
-
-impl Turn {
+impl HeldBody {
     pub(crate) fn new(held: Arc<Held>) -> Self {
-        Self { held, has_it: false, waits: None }
-    }
-
-    /// Asks for the turn.
-    pub(crate) fn poll(&mut self, cx: &mut Task<'_>) -> May {
-        if self.held.cost() <= SHARED_MAX {
-            self.give_back();
-            self.waits = None;
-            return May::GoOn;
-        }
-        if self.has_it {
-            return May::GoOn;
-        }
-        let mut turns = self.held.turns();
-        if self.waits.is_some_and(|stalled| stalled != turns.stalled) {
-            return May::End;
-        }
-        if !std::mem::replace(&mut turns.is_taken, true) {
-            (self.has_it, self.waits) = (true, None);
-            return May::GoOn;
-        }
-        self.waits = Some(turns.stalled);
-        turns.waiting.push(cx.waker().clone());
+        let mut turns = held.turns();
+        turns.bodies += 1;
+        let number = turns.bodies;
         drop(turns);
-        // Pieces may have been dropped just before.
-        if self.held.cost() <= SHARED_MAX { May::GoOn } else { May::Wait }
+        Self { held, number, has_turn: false, tiny: Arc::default(), lease: Alarm::default() }
     }
 
-    /// Records that the client gives nothing of this body. Bodies that wait for this one's turn end with it.
-    pub(crate) fn stalled(&mut self) {
-        if self.has_it {
-            self.held.turns().stalled += 1;
+    /// Counts a piece until it is dropped.
+    pub(crate) fn keep(&self, bytes: Bytes) -> Bytes {
+        let cost = bytes.len() + OVERHEAD;
+        self.held.cost.fetch_add(cost, Ordering::AcqRel);
+        let tiny = (bytes.len() < TINY).then(|| Arc::clone(&self.tiny));
+        if let Some(tiny) = &tiny {
+            tiny.fetch_add(1, Ordering::AcqRel);
         }
-        self.give_back();
+        Bytes::from_owner(Kept { bytes, cost, held: Arc::clone(&self.held), tiny })
+    }
+
+    /// True if the tiny pieces of this body that are held cost too much.
+    pub(crate) fn has_too_many(&self) -> bool {
+        self.tiny.load(Ordering::Acquire) > TINY_MAX
+    }
+
+    /// True if the body may go on. Else its task is woken when there is reason to ask again.
+    pub(crate) fn may_go_on(&mut self, cx: &mut Task<'_>) -> bool {
+        if !self.held.is_beyond_share() {
+            self.give_back();
+            return true;
+        }
+        let (mut turns, now) = (self.held.turns(), Instant::now());
+        let expires = match turns.holder {
+            Some((holder, _)) if holder == self.number => return true,
+            Some((_, went_on)) if now < went_on + LEASE => went_on + LEASE,
+            Some(_) | None => {
+                (turns.holder, self.has_turn) = (Some((self.number, now)), true);
+                return true;
+            }
+        };
+        if !turns.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            turns.waiting.push(cx.waker().clone());
+        }
+        drop(turns);
+        if self.lease.is_late(cx, expires) {
+            cx.waker().wake_by_ref();
+        }
+        // Pieces may have been dropped just before.
+        !self.held.is_beyond_share()
+    }
+
+    /// Records that it has gone on.
+    pub(crate) fn went_on(&mut self) {
+        if self.has_turn {
+            let mut turns = self.held.turns();
+            if turns.holder.is_some_and(|(holder, _)| holder == self.number) {
+                turns.holder = Some((self.number, Instant::now()));
+            }
+        }
     }
 
     /// Lets another body go on.
     pub(crate) fn give_back(&mut self) {
-        if std::mem::take(&mut self.has_it) {
-            self.held.turns().is_taken = false;
+        if std::mem::take(&mut self.has_turn) {
+            let mut turns = self.held.turns();
+            if turns.holder.is_some_and(|(holder, _)| holder == self.number) {
+                turns.holder = None;
+            }
+            drop(turns);
             self.held.wake();
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for HeldBody {
     fn drop(&mut self) {
         self.give_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cx() -> Task<'static> {
+        Task::from_waker(Waker::noop())
+    }
+
+    #[tokio::test]
+    async fn beyond_their_share_one_body_at_a_time_goes_on() {
+        let held = Held::new(1000);
+        let (mut one, mut other) = (HeldBody::new(Arc::clone(&held)), HeldBody::new(Arc::clone(&held)));
+        assert!(one.may_go_on(&mut cx()) && other.may_go_on(&mut cx()));
+        let piece = one.keep(Bytes::from(vec![0; 2000]));
+        assert!(one.may_go_on(&mut cx()) && !other.may_go_on(&mut cx()));
+        one.give_back();
+        assert!(other.may_go_on(&mut cx()) && !one.may_go_on(&mut cx()));
+        drop(piece);
+        assert!(one.may_go_on(&mut cx()), "nothing is held");
+    }
+
+    #[tokio::test]
+    async fn a_turn_passes_on_when_its_body_stands_still() {
+        let held = Held::new(1000);
+        let (mut one, mut other) = (HeldBody::new(Arc::clone(&held)), HeldBody::new(Arc::clone(&held)));
+        let _piece = one.keep(Bytes::from(vec![0; 2000]));
+        assert!(one.may_go_on(&mut cx()) && !other.may_go_on(&mut cx()));
+        // Time does not pass by itself here.
+        let still = Instant::now().checked_sub(LEASE).unwrap();
+        let holder = held.turns().holder;
+        held.turns().holder = holder.map(|(number, _)| (number, still));
+        assert!(other.may_go_on(&mut cx()) && !one.may_go_on(&mut cx()));
+        one.went_on();
+        assert!(other.may_go_on(&mut cx()), "the turn is not the first one's any more");
     }
 }

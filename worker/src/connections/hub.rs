@@ -15,6 +15,7 @@ use axum::Router;
 use crate::config::Config;
 use crate::connections::activity::Activity;
 use crate::connections::bounds::Bounds;
+use crate::connections::clients::Clients;
 use crate::connections::connection::{ActiveConnection, IdleConnection, WebSocketSession};
 use crate::connections::context::{Context, Dispatch};
 use crate::connections::drain_state::DrainState;
@@ -51,7 +52,9 @@ impl Hub {
         places: usize,
     ) -> io::Result<Arc<Self>> {
         let parked = Arc::new(ParkedConnections::new()?);
-        let room = Room::new(life.clone(), places, config.limits.connections_per_client);
+        let proxies = &config.server.trusted_proxies;
+        let clients = config.limits.connections_per_client.map(|most| Clients::new(most, proxies.clone()));
+        let room = Room::new(life.clone(), places, clients);
         let bounds = Bounds { timeouts: config.timeouts, limits: config.limits };
         let websocket = config.websocket.clone();
         let hub = Arc::new_cyclic(|hub: &Weak<Self>| {

@@ -58,9 +58,9 @@ impl Place {
 }
 
 impl Room {
-    /// Makes room for `count` connections, of which one client may have so many.
-    pub(crate) fn new(life: Life, count: usize, per_client: Option<u32>) -> Self {
-        Self { life, slots: Arc::new(Semaphore::new(count)), clients: per_client.map(Clients::new) }
+    /// Makes room for `count` connections.
+    pub(crate) fn new(life: Life, count: usize, clients: Option<Arc<Clients>>) -> Self {
+        Self { life, slots: Arc::new(Semaphore::new(count)), clients }
     }
 
     /// A free slot, if there is one.

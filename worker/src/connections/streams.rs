@@ -2,10 +2,11 @@
 //!
 //! The window of a stream is its client's, and hyper waits for it without end. So what a response gives to hyper is a [`Piece`],
 //! which tells its stream when bytes of it are written. A stream of which the client takes nothing for `timeouts.write`, or less than
-//! `limits.min_rate`, is reset; if only its last piece is left, for which nobody waits any more, the connection ends.
+//! `limits.min_rate`, is reset. If only the end of a short response is left, for which no task waits any more, the connection ends.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
@@ -23,10 +24,13 @@ const ROUND: u64 = 32 << 10;
 const WAITING_MAX: usize = 512 << 10;
 /// Bytes that are read ahead for a stream: usually, and once so many wait.
 const READ_AHEAD: u64 = 64 << 10;
-const READ_AHEAD_LEAST: u64 = 4 << 10;
+const READ_AHEAD_LEAST: u64 = 8 << 10;
+/// A longer body keeps its end back until all of it is taken. The usual window (RFC 9113, section 6.9.2) covers a shorter one: its
+/// client need not open it, and the end must come with the last bytes.
+const LONG: u64 = 65_535;
 
 /// The streams of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Streams {
     all: Mutex<Vec<Weak<Stream>>>,
     /// The stream that began last: its task is still to be spawned.
@@ -51,8 +55,14 @@ pub(crate) struct Stream {
 #[derive(Debug, Default)]
 struct Taking {
     pace: Pace,
-    /// Bytes that were given and not taken.
+    /// Bytes that were given.
+    given: u64,
+    /// Bytes of these that were not taken.
     waiting: usize,
+    /// Woken when all are taken.
+    taken: Option<Waker>,
+    /// Bytes that this stream has taken since it began to wait.
+    own: u64,
     /// Bytes that the whole connection had taken when this stream began to wait.
     moved_before: u64,
     /// The last look at which it had had no turn, and the bytes that the whole connection had taken then.
@@ -71,6 +81,22 @@ pub(crate) enum Verdict {
 }
 
 impl Streams {
+    /// Streams whose requests' bodies may hold so many bytes together before one at a time goes on.
+    pub(crate) fn new(share: usize) -> Arc<Self> {
+        Arc::new(Self {
+            all: Mutex::default(),
+            newest: Mutex::default(),
+            moved: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            held: Held::new(share),
+        })
+    }
+
+    /// True if bytes wait for the client.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// Begins a response. Its task is the next one that is spawned.
     pub(crate) fn begin(self: &Arc<Self>) -> Arc<Stream> {
         let stream = Arc::new(Stream { streams: Arc::clone(self), taking: Mutex::default(), task: OnceLock::new() });
@@ -108,6 +134,8 @@ impl Streams {
                     Some(task) if !task.is_finished() => {
                         tracing::debug!("stream reset: the client takes nothing of the response, or too little");
                         task.abort();
+                        // What it holds is dropped when the connection can write again.
+                        stream.begin_anew(now);
                     }
                     Some(_) | None => return Verdict::EndConnection,
                 },
@@ -135,38 +163,67 @@ impl Stream {
         let mut taking = self.taking();
         if taking.waiting == 0 && !bytes.is_empty() {
             self.wait(&mut taking, Instant::now());
+            (taking.moved_before, taking.own) = (self.streams.moved.load(Ordering::Relaxed), 0);
         }
         taking.waiting += bytes.len();
+        taking.given += bytes.len() as u64;
         drop(taking);
         Piece { bytes, stream: Some(Arc::clone(self)) }
     }
 
+    /// True if the end of this body is kept back until all of it is taken.
+    pub(crate) fn is_long(&self) -> bool {
+        self.taking().given > LONG
+    }
+
+    /// Waits until all that was given is taken.
+    pub(crate) fn poll_taken(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut taking = self.taking();
+        if taking.waiting == 0 {
+            return Poll::Ready(());
+        }
+        taking.taken = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     fn wait(&self, taking: &mut Taking, now: Instant) {
         taking.pace.wait(now);
-        taking.moved_before = self.streams.moved.load(Ordering::Relaxed);
         taking.passed_over = None;
+    }
+
+    fn begin_anew(&self, now: Instant) {
+        let mut taking = self.taking();
+        (taking.pace, taking.found_late) = (Pace::default(), false);
+        self.wait(&mut taking, now);
     }
 
     /// Records that the client has taken bytes.
     fn took(&self, count: usize) {
         self.streams.moved.fetch_add(count as u64, Ordering::Relaxed);
-        self.streams.waiting.fetch_sub(count, Ordering::Relaxed);
         let (mut taking, now) = (self.taking(), Instant::now());
         taking.pace.moved(count, || now);
-        taking.waiting -= count;
+        taking.own += count as u64;
         taking.found_late = false;
-        if taking.waiting > 0 {
-            self.wait(&mut taking, now);
-        }
+        self.less(taking, count, now);
     }
 
     /// Records that bytes were dropped: nobody will take them.
     fn dropped(&self, count: usize) {
+        self.less(self.taking(), count, Instant::now());
+    }
+
+    /// Records that fewer bytes wait.
+    fn less(&self, mut taking: MutexGuard<'_, Taking>, count: usize, now: Instant) {
         self.streams.waiting.fetch_sub(count, Ordering::Relaxed);
-        let mut taking = self.taking();
         taking.waiting -= count;
-        if taking.waiting == 0 {
-            taking.pace.rest(Instant::now());
+        if taking.waiting > 0 {
+            return self.wait(&mut taking, now);
+        }
+        taking.pace.rest(now);
+        let taken = taking.taken.take();
+        drop(taking);
+        if let Some(taken) = taken {
+            taken.wake();
         }
     }
 
@@ -182,6 +239,7 @@ impl Stream {
         let (looked, before) = taking.passed_over.unwrap_or((since, taking.moved_before));
         let crowd = Crowd {
             streams: streams as u64,
+            own: taking.own,
             all: moved - taking.moved_before,
             lately: moved - before,
             time: now.saturating_duration_since(looked),
@@ -198,7 +256,8 @@ impl Stream {
 #[derive(Debug, Clone, Copy)]
 struct Crowd {
     streams: u64,
-    /// Bytes that the whole connection took since this one waits.
+    /// Bytes that this one took since it waits, and those of the whole connection.
+    own: u64,
     all: u64,
     /// Bytes of these since the last look, and the time since then.
     lately: u64,
@@ -209,7 +268,7 @@ impl Crowd {
     /// True if a stream may have had no turn yet: the connection as a whole goes on at its pace, and all its streams share that.
     fn explains_the_wait(self, min_rate: u64) -> bool {
         let goes_on = self.lately >= min_rate.max(1).saturating_mul(self.time.as_secs().max(1));
-        goes_on && self.all <= ROUND.saturating_mul(self.streams)
+        goes_on && self.all <= ROUND.saturating_add(self.own).saturating_mul(self.streams)
     }
 }
 
@@ -277,12 +336,12 @@ mod tests {
     }
 
     fn is_reset(stream: &Stream) -> bool {
-        stream.taking().found_late && stream.task.get().is_some_and(AbortHandle::is_finished)
+        stream.task.get().is_some_and(AbortHandle::is_finished)
     }
 
     #[tokio::test]
     async fn a_stream_that_nobody_takes_is_reset_and_its_neighbours_are_not() {
-        let (streams, bounds) = (Arc::<Streams>::default(), Bounds::default());
+        let (streams, bounds) = (Streams::new(0), Bounds::default());
         let (stuck, moving) = (stream(&streams), stream(&streams));
         let _stuck_piece = stuck.give(Bytes::from_static(&[0; 1000]));
         let mut piece = moving.give(Bytes::from(vec![0; 1 << 20]));
@@ -300,7 +359,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stuck_rest_that_no_task_waits_for_ends_the_connection() {
-        let (streams, bounds) = (Arc::<Streams>::default(), Bounds::default());
+        let (streams, bounds) = (Streams::new(0), Bounds::default());
         let stuck = stream(&streams);
         let piece = stuck.give(Bytes::from_static(b"the end"));
         stuck.task.get().unwrap().abort();
@@ -314,7 +373,7 @@ mod tests {
 
     #[test]
     fn streams_that_share_a_slow_link_wait_for_their_turn() {
-        let crowd = Crowd { streams: 100, all: 600_000, lately: 300_000, time: Duration::from_secs(30) };
+        let crowd = Crowd { streams: 100, own: 0, all: 600_000, lately: 300_000, time: Duration::from_secs(30) };
         assert!(crowd.explains_the_wait(240));
         assert!(!Crowd { streams: 10, ..crowd }.explains_the_wait(240), "it had its turns");
         assert!(!Crowd { lately: 5_000, ..crowd }.explains_the_wait(240), "all of them are slow");

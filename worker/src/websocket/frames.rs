@@ -11,7 +11,8 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connections::FrameHead;
+use crate::connections::{FrameHead, Pace};
+use crate::websocket::rate::Rate;
 
 /// Bytes read at once.
 const CHUNK: usize = 4096;
@@ -30,11 +31,26 @@ pub(crate) struct Frames<T> {
     in_message: bool,
     /// The moment at which bytes came last.
     heard: Instant,
+    /// Pace of the client with the message that is under way.
+    pace: Pace,
+    rate: Option<Rate>,
 }
 
 impl<T> Frames<T> {
-    pub(crate) fn new(io: T, ahead: &[u8]) -> Self {
-        Self { io, ahead: ahead.into(), left: 0, in_message: false, heard: Instant::now() }
+    /// Frames of a client, of which so many may come a second.
+    pub(crate) fn new(io: T, ahead: &[u8], rate: Option<u32>) -> Self {
+        let (heard, rate) = (Instant::now(), rate.map(Rate::new));
+        Self { io, ahead: ahead.into(), left: 0, in_message: false, heard, pace: Pace::default(), rate }
+    }
+
+    /// Pace of the client with the message that is under way, if one is.
+    pub(crate) fn pace(&self) -> Option<&Pace> {
+        (!self.is_between_messages()).then_some(&self.pace)
+    }
+
+    /// True if frames wait because too many have come.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.rate.as_ref().is_some_and(Rate::is_waiting)
     }
 
     /// The moment at which bytes came last.
@@ -60,6 +76,9 @@ impl<T> Frames<T> {
             return false;
         }
         if !head.is_control() {
+            if !self.in_message {
+                self.pace = Pace::default();
+            }
             self.in_message = !head.is_last();
         }
         self.left = head.payload.saturating_add(length as u64);
@@ -71,7 +90,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for Frames<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
+            if this.left == 0
+                && !this.ahead.is_empty()
+                && let Some(rate) = &mut this.rate
+            {
+                ready!(rate.poll_ready(cx));
+            }
+            let is_new = this.left == 0;
             if (this.left > 0 || this.begin()) && !this.ahead.is_empty() {
+                if let (Some(rate), true) = (&mut this.rate, is_new) {
+                    rate.count();
+                }
                 let left = usize::try_from(this.left).unwrap_or(usize::MAX);
                 let count = left.min(this.ahead.len()).min(buffer.remaining());
                 buffer.put_slice(&this.ahead[..count]);
@@ -81,11 +110,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for Frames<T> {
             }
             let mut chunk = [0; CHUNK];
             let mut read = ReadBuf::new(&mut chunk);
-            ready!(Pin::new(&mut this.io).poll_read(cx, &mut read))?;
+            if Pin::new(&mut this.io).poll_read(cx, &mut read)?.is_pending() {
+                this.pace.wait(Instant::now());
+                return Poll::Pending;
+            }
             if read.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
             this.heard = Instant::now();
+            this.pace.moved(read.filled().len(), Instant::now);
             this.ahead.extend_from_slice(read.filled());
         }
     }
@@ -134,7 +167,7 @@ mod tests {
         let all = sent.concat();
         for chunk in [1, 7, 4096, all.len()] {
             let mut reader = tokio_test_reader(&all, chunk);
-            let mut frames = Frames::new(&mut reader, b"");
+            let mut frames = Frames::new(&mut reader, b"", None);
             for (frame, between) in sent.iter().zip(between) {
                 let mut read = Vec::new();
                 while read.len() < frame.len() {

@@ -41,10 +41,10 @@ impl OwnLimits {
 impl SocketLimits {
     pub(super) fn for_tungstenite(self) -> WebSocketConfig {
         let size = |bytes| Some(usize::try_from(bytes).unwrap_or(usize::MAX));
-        // Each message is written at once: nothing gathers.
+        // No frame can be longer than its message. Each message is written at once: nothing gathers.
         WebSocketConfig::default()
             .max_message_size(size(self.message))
-            .max_frame_size(size(self.frame))
+            .max_frame_size(size(self.frame.min(self.message)))
             .read_buffer_size(READ)
             .write_buffer_size(0)
     }

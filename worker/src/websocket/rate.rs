@@ -40,6 +40,11 @@ impl Rate {
         polled
     }
 
+    /// True if a frame waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.sleep.is_some()
+    }
+
     /// Counts a frame that has come.
     pub(super) fn count(&mut self) {
         self.even = self.even.max(Instant::now()) + self.each;

@@ -21,14 +21,13 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
 
 use crate::connections::{
-    ActiveConnection, Activity, Connection, ConnectionInfo, Context, HandoverHold, IdleConnection, Io, LATE_LOOK,
-    Progress, WebSocketSession,
+    ActiveConnection, Activity, Alarm, Connection, ConnectionInfo, Context, HandoverHold, IdleConnection, Io,
+    LATE_LOOK, Progress, WebSocketSession,
 };
 use crate::graceful::Phase;
 use crate::websocket::frames::Frames;
 use crate::websocket::limits::SocketLimits;
 use crate::websocket::message::{Message, Received};
-use crate::websocket::rate::Rate;
 use crate::websocket::silence::{Due, Silence};
 
 /// Pause before [`Received::Leaving`] is reported again to a handler that has put it off.
@@ -46,7 +45,8 @@ pub struct Socket {
     /// Ends when the worker drains. `None` once that was heard.
     drains: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
     silence: Silence,
-    rate: Option<Rate>,
+    /// Rings when a message that is under way has taken too long.
+    unfinished: Alarm,
     /// The time at which `Leaving` is reported once more.
     again: Option<Pin<Box<tokio::time::Sleep>>>,
     /// The time at which the connection is looked at again, in the middle of a message.
@@ -99,7 +99,7 @@ impl Socket {
     ) -> Self {
         let activity = Arc::clone(io.activity());
         let config = Some(limits.for_tungstenite());
-        let stream = WebSocketStream::from_raw_socket(Frames::new(io, ahead), Role::Server, config).await;
+        let stream = WebSocketStream::from_raw_socket(Frames::new(io, ahead, limits.rate), Role::Server, config).await;
         let silence = Silence::new(context.drain.bounds.timeouts.idle);
         let life = context.drain.life.clone();
         let drains: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>> =
@@ -113,7 +113,7 @@ impl Socket {
             context,
             drains,
             silence,
-            rate: limits.rate.map(Rate::new),
+            unfinished: Alarm::default(),
             again,
             mid_message: None,
             away: None,
@@ -138,6 +138,7 @@ impl Socket {
                 }
                 Next::Frame(Err(error)) => self.fail(&error).await,
                 Next::Silent(Due::Ping) => drop(self.send_frame(Frame::Ping(Bytes::new())).await),
+                Next::Unfinished => self.close(CloseCode::Policy, "the message came too slowly").await,
                 Next::Silent(Due::Close) => self.close(CloseCode::Away, "nothing was heard of you").await,
                 Next::Leaving => return Received::Leaving,
                 Next::Away => {
@@ -149,14 +150,13 @@ impl Socket {
     }
 
     fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Next> {
-        match self.poll_frame(cx) {
+        match Pin::new(&mut self.stream).poll_next(cx) {
             Poll::Ready(Some(frame)) => return Poll::Ready(Next::Frame(frame)),
             Poll::Ready(None) => return Poll::Ready(Next::End),
             Poll::Pending => {}
         }
-        let heard = self.stream.get_ref().heard();
-        if let Poll::Ready(due) = self.silence.poll(cx, heard) {
-            return Poll::Ready(Next::Silent(due));
+        if let Poll::Ready(due) = self.poll_silence(cx) {
+            return Poll::Ready(due);
         }
         if let Some(drains) = &mut self.drains {
             std::task::ready!(drains.as_mut().poll(cx));
@@ -179,16 +179,21 @@ impl Socket {
         away.as_mut().poll(cx).map(|()| Next::Away)
     }
 
-    /// The next frame or message, at the rate that is allowed.
-    fn poll_frame(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Option<Result<Frame, tungstenite::Error>>> {
-        if let Some(rate) = &mut self.rate {
-            std::task::ready!(rate.poll_ready(cx));
+    /// What is due because the client says nothing, or goes on too slowly with a message.
+    fn poll_silence(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Next> {
+        let frames = self.stream.get_ref();
+        if frames.is_held_back() {
+            // It has said more than may come.
+            return Poll::Pending;
         }
-        let next = Pin::new(&mut self.stream).poll_next(cx);
-        if let (Some(rate), Poll::Ready(_)) = (&mut self.rate, &next) {
-            rate.count();
+        let bounds = &self.context.drain.bounds;
+        let deadline = frames.pace().and_then(|pace| pace.deadline(bounds.timeouts.read, bounds.limits.min_rate));
+        match deadline {
+            Some(deadline) if self.unfinished.is_late(cx, deadline) => return Poll::Ready(Next::Unfinished),
+            Some(_) => {}
+            None => self.unfinished = Alarm::default(),
         }
-        next
+        self.silence.poll(cx, frames.heard()).map(Next::Silent)
     }
 
     /// Sends a message.
@@ -205,6 +210,7 @@ impl Socket {
 
     async fn send_frame(&mut self, frame: Frame) -> Result<(), SendError> {
         tokio::select! {
+            biased;
             sent = self.stream.send(frame) => sent.map_err(SendError),
             () = stuck(&self.context, &self.activity) => {
                 self.is_closed = true;
@@ -301,6 +307,8 @@ enum Next {
     Leaving,
     Away,
     Silent(Due),
+    /// A message that has begun does not come to its end.
+    Unfinished,
 }
 
 /// The close code for a client's mistake. `None` if the connection is gone.

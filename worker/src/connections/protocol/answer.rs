@@ -15,9 +15,9 @@ use crate::connections::activity::Activity;
 use crate::connections::context::{Connection, Context};
 use crate::connections::protocol::events::Events;
 use crate::connections::protocol::request::{RequestBody, Verdict};
-use crate::connections::protocol::response::{Answering, ResponseBody};
+use crate::connections::protocol::response::{Answering, Parts, ResponseBody};
 use crate::connections::protocol::well_formed::{self, Malformed};
-use crate::connections::streams::{Stream, Streams};
+use crate::connections::streams::Streams;
 use crate::request_path;
 use axum::response::IntoResponse;
 use http_body::Body as _;
@@ -31,7 +31,7 @@ pub(super) fn answer(
 ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + use<> {
     let (answering, number) = Answering::begin(activity);
     let context = Arc::clone(connection.context());
-    let malformed = well_formed::check(&request).and_then(|()| {
+    let malformed = well_formed::check(&request, &context.drain.bounds.limits).and_then(|()| {
         if request.body().is_end_stream() { Ok(()) } else { well_formed::check_codings(request.headers()) }
     });
     let refused = malformed.err().map(|malformed| refuse(&request, malformed));
@@ -47,11 +47,12 @@ pub(super) fn answer(
             None => context.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
         };
         let is_ended = is_refused || verdict.as_ref().is_some_and(Verdict::is_out);
-        let response = match verdict {
+        let response = match &verdict {
             Some(verdict) if is_ended => verdict.on(response),
             Some(_) | None => response,
         };
-        Ok(finish(response, &context, answering, stream, asked, is_ended))
+        let parts = Parts { answering, stream, answers: verdict.map(Verdict::answers) };
+        Ok(finish(response, &context, parts, asked, is_ended))
     }
 }
 
@@ -84,8 +85,8 @@ fn with_body(
     } else {
         let bounds = connection.context().drain.bounds;
         let body = match connection.streams() {
-            Some(streams) => RequestBody::new(body, None, &streams.held, bounds),
-            None => RequestBody::new(body, Some((activity, number)), &Arc::default(), bounds),
+            Some(streams) => RequestBody::of_http2(body, &streams.held, bounds),
+            None => RequestBody::of_http1(body, activity, number, bounds),
         };
         let verdict = body.verdict();
         parts.extensions.insert(verdict.clone());
@@ -99,17 +100,16 @@ fn with_body(
 fn finish(
     mut response: Response<Body>,
     context: &Arc<Context>,
-    answering: Answering,
-    stream: Option<Arc<Stream>>,
+    parts: Parts,
     asked: Asked,
     is_ended: bool,
 ) -> Response<ResponseBody> {
     let Asked { is_http1, is_get } = asked;
     if is_http1 && response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        answering.activity().upgrade();
+        parts.answering.activity().upgrade();
         let protocol = response.headers().get(header::UPGRADE);
         if protocol.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-            answering.activity().speak_websocket(close_time(Arc::clone(context)).boxed().shared());
+            parts.answering.activity().speak_websocket(close_time(Arc::clone(context)).boxed().shared());
         }
     } else if is_http1 && context.drain.ends_connections() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -125,7 +125,7 @@ fn finish(
         && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
         && ![header::CONTENT_ENCODING, header::CONTENT_LENGTH].iter().any(|name| response.headers().contains_key(name));
     let events = is_stream.then(|| Box::new(Events::until_drain(&context.drain.life)));
-    response.map(|body| ResponseBody::new(body, stream, events, answering))
+    response.map(|body| ResponseBody::new(body, events, parts))
 }
 
 /// Ends when the client of a WebSocket is to be told that the worker ends: one client after the other.

@@ -22,7 +22,9 @@ use crate::connections::streams::{Streams, Verdict};
 use crate::graceful::Phase;
 
 /// Bytes of a body that a client may send before they are read.
-const WINDOW: u32 = 128 << 10;
+const WINDOW: u32 = 64 << 10;
+/// Time for the answer to a PING, in `timeouts.read`: it may have to wait behind a slow download.
+const PONG: u32 = 4;
 /// Largest window of a connection (RFC 9113, section 6.9.1).
 const WINDOW_MAX: u32 = (1 << 31) - 1;
 /// Bytes of a response that hyper takes before the client has taken them.
@@ -33,10 +35,10 @@ pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, 
     let activity = timer.activity;
     let probe = io.probe();
     activity.speak_http2();
-    let streams = Arc::<Streams>::default();
+    let bounds = &context.drain.bounds;
+    let streams = Streams::new(usize::try_from(bounds.limits.body).unwrap_or(usize::MAX));
     let (known, own) = (Arc::clone(activity), Connection::new(info, context, Some(Arc::clone(&streams))));
     let service = service_fn(move |request| answer(request, own.clone(), &known));
-    let bounds = &context.drain.bounds;
     let connection = builder(&streams, bounds).serve_connection(TokioIo::new(io), service);
     let mut connection = std::pin::pin!(connection);
     let mut closing: Option<Instant> = None;
@@ -56,7 +58,8 @@ pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, 
             (Due::Abort(why), _) => return tracing::debug!("connection dropped: {why}"),
             // A client that is there has answered (h2 asks it by a PING), and closed.
             (_, Some(began)) => match activity.idle_since() {
-                Some(since) if since.max(began).elapsed() >= grace => return,
+                // What it has not taken yet is looked after by its stream.
+                Some(since) if since.max(began).elapsed() >= grace && !streams.has_waiting() => return,
                 Some(_) | None => {
                     timer.look(grace);
                     false
@@ -64,6 +67,10 @@ pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, 
             },
             (Due::Wait(_) | Due::CloseIdle, None) if timer.is_draining() => true,
             (Due::Wait(_) | Due::Park, None) => false,
+            (Due::CloseIdle, None) if streams.has_waiting() => {
+                timer.look(grace);
+                false
+            }
             (Due::CloseIdle, None) => timer.closes(probe.has_bytes()),
         };
         if closes {
@@ -91,7 +98,7 @@ fn builder(streams: &Arc<Streams>, bounds: &Bounds) -> http2::Builder<StreamTask
         .max_send_buf_size(SEND_MAX)
         // A client that is gone, while its requests are answered, is noticed by a PING without an answer.
         .keep_alive_interval(Some(timeouts.idle))
-        .keep_alive_timeout(timeouts.read);
+        .keep_alive_timeout(timeouts.read * PONG);
     builder
 }
 

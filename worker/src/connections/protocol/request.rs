@@ -23,8 +23,9 @@ use hyper::body::Incoming;
 
 use crate::connections::activity::Activity;
 use crate::connections::bounds::Bounds;
-use crate::connections::held::{Held, May, Turn};
+use crate::connections::held::{Held, HeldBody};
 use tiny::TinyPieces;
+pub(super) use verdict::Answers;
 pub(crate) use verdict::Verdict;
 use verdict::{Ended, Reason};
 use wait::Wait;
@@ -34,10 +35,8 @@ pub(super) struct RequestBody {
     pieces: TinyPieces<Incoming>,
     /// `None` once the body has been read, and over HTTP/2.
     reader: Option<Reader>,
-    turn: Turn,
     wait: Wait,
     verdict: Verdict,
-    held: Arc<Held>,
     bounds: Bounds,
 }
 
@@ -48,15 +47,22 @@ struct Reader {
 }
 
 impl RequestBody {
-    /// Body of the request of this number over HTTP/1.1, or `None` over HTTP/2.
-    pub(super) fn new(body: Incoming, of: Option<(&Arc<Activity>, u64)>, held: &Arc<Held>, bounds: Bounds) -> Self {
-        let reader = of.map(|(activity, number)| {
-            activity.reading(number);
-            Reader { activity: Arc::clone(activity), number }
-        });
-        let pieces = TinyPieces::new(body, Arc::clone(held), reader.is_none());
-        let (turn, wait, verdict) = (Turn::new(Arc::clone(held)), Wait::default(), Verdict::default());
-        Self { pieces, reader, turn, wait, verdict, held: Arc::clone(held), bounds }
+    /// Body of the request of this number over HTTP/1.1.
+    pub(super) fn of_http1(body: Incoming, activity: &Arc<Activity>, number: u64, bounds: Bounds) -> Self {
+        activity.reading(number);
+        let reader = Reader { activity: Arc::clone(activity), number };
+        // The connection has no other body meanwhile.
+        Self::new(body, Some(reader), Held::new(usize::MAX), bounds)
+    }
+
+    /// Body of a stream of HTTP/2, among those of its connection.
+    pub(super) fn of_http2(body: Incoming, held: &Arc<Held>, bounds: Bounds) -> Self {
+        Self::new(body, None, Arc::clone(held), bounds)
+    }
+
+    fn new(body: Incoming, reader: Option<Reader>, held: Arc<Held>, bounds: Bounds) -> Self {
+        let pieces = TinyPieces::new(body, HeldBody::new(held), reader.is_none());
+        Self { pieces, reader, wait: Wait::default(), verdict: Verdict::default(), bounds }
     }
 
     /// The verdict on this body, for whoever answers.
@@ -64,9 +70,22 @@ impl RequestBody {
         self.verdict.clone()
     }
 
-    fn ended(&self, reason: Reason) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    /// Ends the body with an error.
+    fn end(&mut self, reason: Reason) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.pieces.held().give_back();
         self.verdict.pronounce(reason);
         Poll::Ready(Some(Err(Box::new(Ended(reason)))))
+    }
+
+    fn poll_late(&mut self, cx: &mut Task<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        while self.wait.is_late(cx, &self.bounds) {
+            // A client may be silent for as long as it is being answered: both talk, or it watches.
+            if !self.verdict.is_answering() {
+                return self.end(Reason::Late(self.bounds.timeouts.read));
+            }
+            self.wait.begin_anew();
+        }
+        Poll::Pending
     }
 }
 
@@ -76,36 +95,33 @@ impl HttpBody for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        match this.turn.poll(cx) {
-            May::GoOn => {}
-            May::Wait => {
-                // It is not the client that is waited for.
-                this.wait.rest();
-                return Poll::Pending;
-            }
-            May::End => return this.ended(Reason::Late(this.bounds.timeouts.read)),
+        if !this.pieces.held().may_go_on(cx) {
+            // It is not the client that is waited for.
+            this.wait.rest();
+            return Poll::Pending;
         }
-        match this.pieces.poll_frame(cx) {
-            Poll::Pending if this.wait.is_late(cx, &this.bounds) => {
-                this.turn.stalled();
-                this.ended(Reason::Late(this.bounds.timeouts.read))
-            }
-            Poll::Pending => Poll::Pending,
+        let Self { wait, pieces, .. } = this;
+        match wait.poll(cx, |cx| pieces.poll_frame(cx)) {
+            Poll::Pending => this.poll_late(cx),
             Poll::Ready(Some(Ok(frame))) => {
                 this.wait.moved(frame.data_ref().map_or(0, Bytes::len));
-                if this.held.has_too_many() {
-                    return this.ended(Reason::Costly);
+                this.pieces.held().went_on();
+                if this.pieces.held().has_too_many() {
+                    return this.end(Reason::Costly);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => {
-                this.turn.give_back();
+                this.pieces.held().give_back();
                 if let Some(reader) = this.reader.take() {
                     reader.activity.has_read(reader.number);
                 }
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(Some(Err(error))) => {
+                this.pieces.held().give_back();
+                Poll::Ready(Some(Err(error.into())))
+            }
         }
     }
 

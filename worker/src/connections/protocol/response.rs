@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::connections::activity::Activity;
 use crate::connections::protocol::events::Events;
+use crate::connections::protocol::request::Answers;
 use crate::connections::streams::{Piece, Stream};
 
 /// Counts a request as being answered, for as long as it lives.
@@ -33,34 +34,47 @@ impl Drop for Answering {
     }
 }
 
+/// What lives as long as a response.
+pub(super) struct Parts {
+    pub(super) answering: Answering,
+    /// Of HTTP/2.
+    pub(super) stream: Option<Arc<Stream>>,
+    /// For the request's body, if it has one.
+    #[expect(dead_code, reason = "given back when dropped")]
+    pub(super) answers: Option<Answers>,
+}
+
 /// Body of a response.
 pub(super) struct ResponseBody {
     body: Body,
-    /// Of HTTP/2.
-    stream: Option<Arc<Stream>>,
     /// What is left of a frame that is given in pieces.
     rest: Bytes,
+    /// True once the body has ended: it may not be polled any more.
+    has_ended: bool,
     events: Option<Box<Events>>,
-    _answering: Answering,
+    parts: Parts,
 }
 
 impl ResponseBody {
-    pub(super) fn new(
-        body: Body,
-        stream: Option<Arc<Stream>>,
-        events: Option<Box<Events>>,
-        answering: Answering,
-    ) -> Self {
-        Self { body, stream, rest: Bytes::new(), events, _answering: answering }
+    pub(super) fn new(body: Body, events: Option<Box<Events>>, parts: Parts) -> Self {
+        Self { body, rest: Bytes::new(), has_ended: false, events, parts }
     }
 
     /// Bytes as a piece that tells when it is taken. A long frame is given in pieces, so that progress with it is seen.
     fn piece(&mut self, mut bytes: Bytes) -> Piece {
-        let Some(stream) = &self.stream else { return bytes.into() };
+        let Some(stream) = &self.parts.stream else { return bytes.into() };
         if bytes.len() > PIECE {
             self.rest = bytes.split_off(PIECE);
         }
         stream.give(bytes)
+    }
+
+    /// Waits with the end of a long body until all of it is taken: so long its stream can be reset, and nothing else.
+    fn poll_end(&self, cx: &mut Task<'_>) -> Poll<()> {
+        match &self.parts.stream {
+            Some(stream) if stream.is_long() => stream.poll_taken(cx),
+            Some(_) | None => Poll::Ready(()),
+        }
     }
 }
 
@@ -73,6 +87,9 @@ impl HttpBody for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Option<Result<Frame<Piece>, axum::Error>>> {
         let this = self.get_mut();
+        if this.has_ended {
+            return this.poll_end(cx).map(|()| None);
+        }
         if !this.rest.is_empty() {
             let rest = std::mem::take(&mut this.rest);
             return Poll::Ready(Some(Ok(Frame::data(this.piece(rest)))));
@@ -80,7 +97,8 @@ impl HttpBody for ResponseBody {
         if let Some(events) = &mut this.events
             && events.are_over(cx)
         {
-            return Poll::Ready(None);
+            this.has_ended = true;
+            return this.poll_end(cx).map(|()| None);
         }
         let frame = Pin::new(&mut this.body).poll_frame(cx);
         if let (Some(events), Poll::Ready(Some(Ok(frame)))) = (&mut this.events, &frame)
@@ -88,11 +106,19 @@ impl HttpBody for ResponseBody {
         {
             events.sent(data);
         }
-        frame.map(|frame| frame.map(|frame| frame.map(|frame| frame.map_data(|data| this.piece(data)))))
+        match frame {
+            Poll::Ready(None) => {
+                this.has_ended = true;
+                this.poll_end(cx).map(|()| None)
+            }
+            Poll::Ready(Some(frame)) => Poll::Ready(Some(frame.map(|frame| frame.map_data(|data| this.piece(data))))),
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        let is_long = self.parts.stream.as_ref().is_some_and(|stream| stream.is_long());
+        self.rest.is_empty() && !is_long && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,6 +1,7 @@
 //! What hyper lets through and the standards do not: requests whose host is unclear, or whose body is in a coding that nobody asked for.
 //! Caches and proxies in front of us may see another request in them than we do.
 
+use crate::config::Limits;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 
 /// A reason to refuse a request.
@@ -15,9 +16,17 @@ const fn bad(text: &'static str) -> Malformed {
 }
 
 /// Looks at the head of a request.
-pub(super) fn check<B>(request: &Request<B>) -> Result<(), Malformed> {
+pub(super) fn check<B>(request: &Request<B>, limits: &Limits) -> Result<(), Malformed> {
     if request.version() == Version::HTTP_2 {
-        if request.uri().path_and_query().is_none() && request.method() != Method::CONNECT {
+        // hyper counts the fields of HTTP/1.1 alone.
+        if request.headers().len() > limits.head_fields as usize {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Err(Malformed { status, text: "the head has too many fields" });
+        }
+        if request.method() == Method::CONNECT {
+            return Err(Malformed { status: StatusCode::NOT_IMPLEMENTED, text: "CONNECT is for proxies" });
+        }
+        if request.uri().path_and_query().is_none() {
             return Err(bad("the pseudo-header :path is missing"));
         }
         return check_authority(request);
@@ -113,7 +122,7 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        check(&request.body(()).unwrap()).map_err(|malformed| malformed.text)
+        check(&request.body(()).unwrap(), &Limits::default()).map_err(|malformed| malformed.text)
     }
 
     #[test]

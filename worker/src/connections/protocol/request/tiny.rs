@@ -1,29 +1,28 @@
-//! Tiny pieces of a body, joined: a body in pieces of one byte would cost seventy times its size to whoever gathers it.
+//! Small pieces of a body, joined: a body in pieces of one byte would cost seventy times its size to whoever gathers it.
 //!
-//! Pieces that come together are passed on together, and wait for nothing. Tiny ones that come one by one are passed on one by one,
-//! but count for as long as they are held.
+//! Pieces that come together are passed on together, and wait for nothing. Small ones are copied: a piece keeps all of the buffer that it
+//! came in. Tiny ones that come one by one are passed on one by one, but count for as long as they are held.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::connections::held::{Held, TINY};
+use crate::connections::held::{HeldBody, TINY};
 
-/// So many tiny pieces of a body are passed on as they come: most bodies have no more.
+/// So many small pieces of a body are passed on as they come: most bodies have no more.
 const FREE: u32 = 64;
-/// Pieces are joined up to this length.
+/// Pieces below this length are small, and are joined up to it.
 const JOINED: usize = 4096;
 
 /// A body whose tiny pieces are joined.
 pub(super) struct TinyPieces<B> {
     body: B,
-    held: Arc<Held>,
+    held: HeldBody,
     /// True if every piece counts for as long as it is held, not only tiny ones.
     counts_all: bool,
-    /// Number of tiny pieces, up to [`FREE`].
+    /// Number of small pieces, up to [`FREE`].
     passed: u32,
     joined: BytesMut,
     /// What came behind the joined ones.
@@ -33,8 +32,13 @@ pub(super) struct TinyPieces<B> {
 }
 
 impl<B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin> TinyPieces<B> {
-    pub(super) fn new(body: B, held: Arc<Held>, counts_all: bool) -> Self {
+    pub(super) fn new(body: B, held: HeldBody, counts_all: bool) -> Self {
         Self { body, held, counts_all, passed: 0, joined: BytesMut::new(), behind: None, has_waited: false }
+    }
+
+    /// The body among those of its connection.
+    pub(super) fn held(&mut self) -> &mut HeldBody {
+        &mut self.held
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
@@ -86,12 +90,12 @@ impl<B: HttpBody<Data = Bytes, Error = hyper::Error> + Unpin> TinyPieces<B> {
 
     /// True for a piece that is to be joined with others.
     fn joins(&mut self, frame: &Frame<Bytes>) -> bool {
-        let is_tiny = frame.data_ref().is_some_and(|data| data.len() < TINY);
-        if is_tiny && self.passed < FREE {
+        let is_small = frame.data_ref().is_some_and(|data| data.len() < JOINED);
+        if is_small && self.passed < FREE {
             self.passed += 1;
             return false;
         }
-        is_tiny
+        is_small
     }
 
     fn pass_joined(&mut self) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
@@ -112,7 +116,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use super::*;
-    use crate::connections::held::{May, Turn};
+    use crate::connections::held::Held;
 
     /// A body that gives these pieces; `None` is a pause.
     struct Script(VecDeque<Option<Bytes>>);
@@ -130,13 +134,12 @@ mod tests {
         }
     }
 
-    fn pieces(script: Vec<Option<Bytes>>, counts_all: bool) -> (TinyPieces<Script>, Arc<Held>) {
-        let held = Arc::<Held>::default();
-        (TinyPieces::new(Script(script.into()), Arc::clone(&held), counts_all), held)
+    fn pieces(script: Vec<Option<Bytes>>) -> TinyPieces<Script> {
+        TinyPieces::new(Script(script.into()), HeldBody::new(Held::new(usize::MAX)), false)
     }
 
     /// All that is passed on: the pieces, and how often nothing came.
-    fn read(mut body: TinyPieces<Script>) -> (Vec<Bytes>, usize) {
+    fn read(body: &mut TinyPieces<Script>) -> (Vec<Bytes>, usize) {
         let (mut passed, mut pauses) = (Vec::new(), 0);
         loop {
             match body.poll_frame(&mut Task::from_waker(std::task::Waker::noop())) {
@@ -154,10 +157,10 @@ mod tests {
     #[test]
     fn pieces_that_come_together_are_passed_on_together() {
         let free = FREE as usize;
-        let script = (0..10_000).map(byte).chain([Some(Bytes::from(vec![7; 300])), None]).chain((0..5).map(byte));
+        let script = (0..10_000).map(byte).chain([Some(Bytes::from(vec![7; 5000])), None]).chain((0..5).map(byte));
         let script: Vec<_> = script.collect();
         let whole: Vec<u8> = script.iter().flatten().flatten().copied().collect();
-        let (passed, _) = read(pieces(script, false).0);
+        let (passed, _) = read(&mut pieces(script));
         assert_eq!(passed.concat(), whole);
         assert!(passed[..free].iter().all(|piece| piece.len() == 1));
         // 9,936 bytes in pieces of 4,096, the longer piece, and the last five.
@@ -168,32 +171,21 @@ mod tests {
     fn pieces_that_come_one_by_one_wait_for_nothing_and_count_while_they_are_held() {
         // hyper gives nothing before its task had a turn: each piece is behind two pauses.
         let script = (0..3000).flat_map(|number| [byte(number), None, None]).collect();
-        let (body, held) = pieces(script, false);
-        let (passed, _) = read(body);
+        let mut body = pieces(script);
+        let (passed, _) = read(&mut body);
         assert_eq!(passed.len(), 3000);
-        assert!(held.has_too_many());
+        assert!(body.held.has_too_many());
         drop(passed);
-        assert!(!held.has_too_many());
+        assert!(!body.held.has_too_many());
     }
 
     #[test]
-    fn a_long_body_does_not_count_over_http1_and_does_over_http2() {
-        for counts_all in [false, true] {
-            let (mut body, held) = pieces(vec![Some(Bytes::from(vec![0; 100_000])), byte(0)], counts_all);
-            let mut cx = Task::from_waker(std::task::Waker::noop());
-            let Poll::Ready(Some(Ok(first))) = body.poll_frame(&mut cx) else { panic!("a piece") };
-            let (mut one, mut other) = (Turn::new(Arc::clone(&held)), Turn::new(Arc::clone(&held)));
-            let asked = [one.poll(&mut cx), other.poll(&mut cx)];
-            assert_eq!(asked, if counts_all { [May::GoOn, May::Wait] } else { [May::GoOn; 2] });
-            one.give_back();
-            assert_eq!(other.poll(&mut cx), May::GoOn);
-            assert!(!counts_all || one.poll(&mut cx) == May::Wait);
-            if counts_all {
-                other.stalled();
-                assert_eq!(one.poll(&mut cx), May::End, "it would wait for the same client");
-            }
-            drop(first);
-            assert_eq!(one.poll(&mut cx), May::GoOn);
-        }
+    fn a_small_piece_keeps_no_buffer() {
+        let buffer = Bytes::from(vec![0; 1 << 20]);
+        let script = (0..100).map(|at| Some(buffer.slice(at * 300..(at + 1) * 300))).collect();
+        let (passed, _) = read(&mut pieces(script));
+        let within = |piece: &Bytes| buffer.as_ptr_range().contains(&piece.as_ptr());
+        assert_eq!(passed.iter().filter(|piece| within(piece)).count(), FREE as usize);
+        assert_eq!(passed.concat().len(), 30_000);
     }
 }

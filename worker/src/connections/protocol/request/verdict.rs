@@ -1,5 +1,6 @@
 //! Verdict on a request's body, which its response has to tell.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,7 +11,14 @@ use crate::Error;
 
 /// Verdict on a body, as an extension of its request: whoever answers looks at it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Verdict(Arc<OnceLock<Reason>>);
+pub(crate) struct Verdict(Arc<Judged>);
+
+#[derive(Debug, Default)]
+struct Judged {
+    reason: OnceLock<Reason>,
+    /// True from the response's head to its end.
+    is_answering: AtomicBool,
+}
 
 /// A reason to end a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,23 +52,44 @@ impl Reason {
 
 impl Verdict {
     pub(super) fn pronounce(&self, reason: Reason) {
-        self.0.get_or_init(|| reason);
+        self.0.reason.get_or_init(|| reason);
     }
 
     /// True if the body was ended by us.
     pub(crate) fn is_out(&self) -> bool {
-        self.0.get().is_some()
+        self.0.reason.get().is_some()
+    }
+
+    /// Records that the response begins.
+    pub(in crate::connections::protocol) fn answers(self) -> Answers {
+        self.0.is_answering.store(true, Ordering::Relaxed);
+        Answers(self)
+    }
+
+    /// True while the response is on its way.
+    pub(super) fn is_answering(&self) -> bool {
+        self.0.is_answering.load(Ordering::Relaxed)
     }
 
     /// The response: the handler's, if it did without the body, else what the verdict says. A handler cannot know what the error of a
     /// body means: axum's extractors say 400.
     pub(crate) fn on(&self, response: Response) -> Response {
-        let Some(reason) = self.0.get().filter(|_| is_error(response.status())) else { return response };
+        let Some(reason) = self.0.reason.get().filter(|_| is_error(response.status())) else { return response };
         let (status, code) = reason.status();
         if response.status() == status {
             return response;
         }
         Error::new(status, reason.in_words()).code(code).into_response()
+    }
+}
+
+/// A response that is on its way, for as long as it lives.
+#[derive(Debug)]
+pub(in crate::connections::protocol) struct Answers(Verdict);
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.0.0.is_answering.store(false, Ordering::Relaxed);
     }
 }
 
