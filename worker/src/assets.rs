@@ -134,6 +134,15 @@ fn read_on(
     })
 }
 
+/// The file or directory to which the path of a request leads, below the directory `root`: its path there, true for a directory,
+/// and the open file.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn look_up(root: &Path, path: &str) -> Option<(PathBuf, bool, io::Result<std::os::fd::OwnedFd>)> {
+    let Wanted { path, is_directory } = resolve::wanted(path)?;
+    let found = Root::open(root).and_then(|root| root.at(&path));
+    Some((path, is_directory, found))
+}
+
 impl Files {
     /// # Errors
     /// If there is no such directory.

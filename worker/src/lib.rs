@@ -41,6 +41,9 @@ pub mod config;
 mod connections;
 mod error;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod graceful;
 mod heap;
 mod live;

@@ -130,16 +130,24 @@ impl Worker {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub(crate) fn serve_for_test(mut self) -> Result<SocketAddr, StartError> {
+    pub(crate) fn serve_for_test(self) -> Result<SocketAddr, StartError> {
         let port = Listener::bind(&crate::config::Server {
             host: "127.0.0.1".to_owned(),
             port: 0,
             ..self.config.server.clone()
         })?;
         let address = port.address.parse().map_err(|error| StartError::Inherit(std::io::Error::other(error)))?;
+        tokio::spawn(accept(port, self.hub_for_test()?));
+        Ok(address)
+    }
+
+    /// Starts the hub alone: without a listener, a master or hooks.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) fn hub_for_test(mut self) -> Result<Arc<Hub>, StartError> {
         let hub = self.hub(self.config.limits.connections as usize)?;
         self.life.reach(Phase::Serving);
-        tokio::spawn(accept(port, hub));
-        Ok(address)
+        Ok(hub)
     }
 }

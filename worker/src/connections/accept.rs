@@ -52,6 +52,19 @@ pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
     }
 }
 
+/// Serves a connection that no listener has accepted: one end of a socket pair.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn serve_pair(hub: &Arc<Hub>, stream: std::os::unix::net::UnixStream) -> std::io::Result<()> {
+    use crate::connections::transport::RawStream;
+
+    let full = || std::io::Error::other("there is no room for one more connection");
+    let slot = hub.room().free_slot().ok_or_else(full)?;
+    let place = hub.room().place(slot, None).ok_or_else(full)?;
+    let stream = RawStream::Unix(stream).into_stream()?;
+    Arc::clone(hub).serve(ActiveConnection::accepted(stream, None, place, Arc::from("pair")));
+    Ok(())
+}
+
 /// A slot for the next connection. Where there is none, and somebody waits, the longest idle connections make room.
 /// `asked`: when that was last.
 async fn slot(listener: &Listener, hub: &Hub, asked: &mut Option<Instant>) -> Slot {

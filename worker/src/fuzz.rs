@@ -1,0 +1,121 @@
+//! Ways for the fuzz targets of `tests/fuzz` into private code: a worker that is reached over socket pairs, and the paths of requests.
+//!
+//! It is built by `cargo fuzz`, and for the tests of this crate, so that it is not forgotten. No other build has it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::http::{Request, Uri};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use crate::connections::Hub;
+use crate::connections::accept::serve_pair;
+use crate::{Server, StartError, assets, request_path};
+
+/// A worker without a listener: everything between the socket and the application is as in any worker.
+#[derive(Debug)]
+pub struct Hosted(Arc<Hub>);
+
+impl Hosted {
+    /// Starts it on the current runtime. Hooks and background tasks do not run.
+    ///
+    /// # Errors
+    /// As a worker's start.
+    pub fn start(server: Server) -> Result<Self, StartError> {
+        server.worker(None)?.hub_for_test().map(Self)
+    }
+
+    /// Opens a connection. Returns the client's end; it does not block.
+    ///
+    /// # Errors
+    /// Those of `socketpair(2)`; no room for one more connection.
+    pub fn connect(&self) -> io::Result<UnixStream> {
+        let (client, worker) = UnixStream::pair()?;
+        client.set_nonblocking(true)?;
+        worker.set_nonblocking(true)?;
+        serve_pair(&self.0, worker)?;
+        Ok(client)
+    }
+
+    /// Opens a handover to this worker. Returns the giver's end.
+    ///
+    /// # Errors
+    /// Those of `socketpair(2)`.
+    pub fn take_over(&self) -> io::Result<OwnedFd> {
+        let (giver, taker) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        self.0.take_over(taker);
+        Ok(giver)
+    }
+
+    /// Number of open connections.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.life().connections()
+    }
+}
+
+/// A path of a request below a directory of static files.
+#[derive(Debug)]
+pub struct Lookup {
+    /// The path below the directory.
+    pub path: PathBuf,
+    /// True if the request asks for a directory.
+    pub is_directory: bool,
+    /// The file.
+    pub found: io::Result<OwnedFd>,
+}
+
+/// Looks up the file for the path of a request, as it came. `None`: there can be no such file.
+#[must_use]
+pub fn look_up(root: &Path, path: &str) -> Option<Lookup> {
+    let (path, is_directory, found) = assets::look_up(root, path)?;
+    Some(Lookup { path, is_directory, found })
+}
+
+/// The URI as routes, guards and files see it.
+#[must_use]
+pub fn normalize(uri: &Uri) -> Uri {
+    let mut request = Request::new(());
+    *request.uri_mut() = uri.clone();
+    request_path::normalize(&mut request);
+    request.uri().clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::Config;
+
+    #[tokio::test]
+    async fn a_connection_over_a_pair_is_served_like_any_other() {
+        let hosted = Hosted::start(Server::new(&Config::<()>::default()).get("/", || async { "hello" })).unwrap();
+        let mut client = tokio::net::UnixStream::from_std(hosted.connect().unwrap()).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"), "{answer}");
+        drop(client);
+        while hosted.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(hosted.take_over().is_ok());
+    }
+
+    #[test]
+    fn a_path_and_its_normal_form_lead_to_the_same_file() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a b"), "text").unwrap();
+        for sent in ["/a%20b", "/%61%20b"] {
+            let uri: Uri = sent.parse().unwrap();
+            assert_eq!(normalize(&uri).path(), "/a%20b");
+            let found = look_up(dir.path(), uri.path()).unwrap();
+            assert!(found.path == Path::new("a b") && !found.is_directory && found.found.is_ok(), "{found:?}");
+        }
+        assert!(look_up(dir.path(), "/%2e%2e/x").is_none());
+    }
+}
