@@ -7,56 +7,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use nix::sys::signal::Signal;
 
-use harness::{Address, Alone, Client, Failure, WebSocket, alone, alone_in, eventually, ours_alone, supervisor};
+use harness::{Alone, Client, Failure, Http2, WebSocket, alone, alone_in, eventually, ours_alone, supervisor};
 
 /// Short enough for a test, long enough for a busy machine.
 const TIMEOUTS: &str = "[timeouts]\nread = \"1s\"\nwrite = \"1s\"\nidle = \"20s\"\n";
-
-fn tcp(server: &Alone) -> std::net::SocketAddr {
-    let Address::Tcp(address) = server.address() else { panic!("no TCP") };
-    *address
-}
-
-/// A field of `/proc/PID/status`, in KiB.
-fn memory(pid: u32, field: &str) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
-}
-
-/// A connection of HTTP/2 whose client grants so much window, on a runtime of its own.
-struct Http2 {
-    runtime: tokio::runtime::Runtime,
-    client: h2::client::SendRequest<Bytes>,
-    ended: tokio::task::JoinHandle<Result<(), h2::Error>>,
-}
-
-impl Http2 {
-    fn connect(server: &Alone, window: u32) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (client, ended) = runtime.block_on(async {
-            let stream = tokio::net::TcpStream::connect(tcp(server)).await.unwrap();
-            let mut builder = h2::client::Builder::new();
-            builder.initial_window_size(window).initial_connection_window_size(16 << 20);
-            let (client, connection) = builder.handshake(stream).await.unwrap();
-            let ended = tokio::spawn(connection);
-            (client.ready().await.unwrap(), ended)
-        });
-        Self { runtime, client, ended }
-    }
-
-    fn ask(&mut self, request: http::Request<()>, ends: bool) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
-        self.runtime.block_on(async {
-            self.client = self.client.clone().ready().await.unwrap();
-            self.client.send_request(request, ends).unwrap()
-        })
-    }
-
-    fn get(&mut self, path: &str) -> h2::client::ResponseFuture {
-        let request = http::Request::get(format!("http://x{path}")).body(()).unwrap();
-        self.ask(request, true).0
-    }
-}
 
 #[test]
 fn a_body_that_makes_no_progress_is_answered_with_408() {
@@ -84,7 +38,7 @@ fn a_body_of_a_byte_now_and_then_is_ended_and_a_slow_one_is_not() {
     let server = ours_alone("ok", "[timeouts]\nread = \"1s\"\n[limits]\nmin_rate = \"1KiB\"\n");
     // A piece every 100 ms: 10 bytes a second, and 50 KiB a second, for much longer than a second.
     for (piece, pieces, status) in [(1, 1000, 408), (5 << 10, 40, 200)] {
-        let mut stream = TcpStream::connect(tcp(&server)).unwrap();
+        let mut stream = TcpStream::connect(server.tcp()).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let length = piece * pieces;
         stream
@@ -111,7 +65,7 @@ fn a_body_costs_what_it_carries_in_however_many_pieces_it_comes() {
     let server = ours_alone("ok", "[limits]\nmin_rate = \"0\"\n");
     let mut client = Client::connect(server.address()).unwrap();
     assert_eq!(client.get("/").unwrap().status, 200);
-    let before = memory(server.pid(), "VmRSS");
+    let before = server.memory("VmRSS");
     for path in ["/gather", "/bind"] {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n\
@@ -127,7 +81,7 @@ fn a_body_costs_what_it_carries_in_however_many_pieces_it_comes() {
         assert_eq!(answer.status, 200, "{answer:?}");
         assert!(String::from_utf8(answer.body).unwrap().starts_with("30000"));
     }
-    let grown = memory(server.pid(), "VmHWM").saturating_sub(before);
+    let grown = server.memory("VmHWM").saturating_sub(before);
     // At 32 bytes a piece alone they would be 9,400 KiB.
     assert!(grown < 4_000, "{grown} KiB for 300,000 bytes");
 }
@@ -145,32 +99,13 @@ fn a_client_that_grants_no_window_holds_little_and_not_for_long() {
     assert_eq!(honest.get("/static/small").unwrap().body.len(), 100_000);
     for (window, path) in [(1, "/static/large"), (1, "/static/small"), (0, "/static/large"), (20_000, "/static/large")]
     {
-        let before = memory(server.pid(), "VmRSS");
-        let mut http2 = Http2::connect(&server, window);
+        let before = server.memory("VmRSS");
+        let mut http2 = Http2::connect(server.tcp(), window);
         let began = Instant::now();
         let asked: Vec<_> = (0..100).map(|_| http2.get(path)).collect();
         // What is reset is reset by a stream's error, or the connection ends.
-        let ends = http2.runtime.block_on(async {
-            let mut ends = Vec::new();
-            let mut bodies = Vec::new();
-            for one in asked {
-                match one.await {
-                    Ok(answer) => bodies.push(answer.into_body()),
-                    Err(error) => ends.push(error),
-                }
-            }
-            for mut body in bodies {
-                // Without a release of its capacity the window stays closed.
-                while let Some(data) = body.data().await {
-                    if let Err(error) = data {
-                        ends.push(error);
-                        break;
-                    }
-                }
-            }
-            ends
-        });
-        let grown = memory(server.pid(), "VmHWM").saturating_sub(before);
+        let ends = http2.ends_of(asked);
+        let grown = server.memory("VmHWM").saturating_sub(before);
         println!("window {window}, {path}: {grown} KiB more, all reset after {:?}", began.elapsed());
         assert_eq!(ends.len(), 100, "every stream is ended");
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
@@ -187,7 +122,7 @@ fn a_stream_that_nobody_takes_does_not_end_its_neighbours() {
     std::fs::write(dir.path().join("static/large"), vec![b'x'; 3 << 20]).unwrap();
     let sections = format!("{TIMEOUTS}[static]\ndir = \"{}/static\"\nmemory = \"0\"\n", dir.path().display());
     let server = alone_in(dir, &sections);
-    let mut http2 = Http2::connect(&server, 60_000);
+    let mut http2 = Http2::connect(server.tcp(), 60_000);
     let (stuck, taken) = (http2.get("/static/large"), http2.get("/static/large"));
     http2.runtime.block_on(async {
         let mut stuck = stuck.await.unwrap().into_body();
@@ -210,13 +145,13 @@ fn a_stream_that_nobody_takes_does_not_end_its_neighbours() {
     });
     let answer = http2.get("/livez");
     assert_eq!(http2.runtime.block_on(answer).unwrap().status(), 200, "the connection goes on");
-    assert!(!http2.ended.is_finished());
+    assert!(!http2.has_ended());
 }
 
 #[test]
 fn a_body_over_http2_that_makes_no_progress_is_answered_with_408() {
     let server = ours_alone("ok", TIMEOUTS);
-    let mut http2 = Http2::connect(&server, 65_535);
+    let mut http2 = Http2::connect(server.tcp(), 65_535);
     let request = http::Request::post("http://x/gather").body(()).unwrap();
     let (answer, mut body) = http2.ask(request, false);
     let status = http2.runtime.block_on(async {
@@ -231,8 +166,8 @@ fn a_body_over_http2_that_makes_no_progress_is_answered_with_408() {
 #[test]
 fn many_bodies_on_one_connection_are_read_one_after_the_other() {
     let server = ours_alone("ok", "");
-    let mut http2 = Http2::connect(&server, 65_535);
-    let before = memory(server.pid(), "VmRSS");
+    let mut http2 = Http2::connect(server.tcp(), 65_535);
+    let before = server.memory("VmRSS");
     let bodies: Vec<_> =
         (0..50).map(|_| http2.ask(http::Request::post("http://x/gather").body(()).unwrap(), false)).collect();
     let all = http2.runtime.block_on(async {
@@ -253,7 +188,7 @@ fn many_bodies_on_one_connection_are_read_one_after_the_other() {
         }
         tasks.join_all().await.len()
     });
-    let grown = memory(server.pid(), "VmHWM").saturating_sub(before);
+    let grown = server.memory("VmHWM").saturating_sub(before);
     println!("{all} bodies of 1 MiB: {grown} KiB more");
     // What waits for its turn is 128 KiB each; gathered at once they would be 50 MiB.
     assert!(grown < 12 << 10, "{grown} KiB for {all} bodies of 1 MiB");
@@ -273,7 +208,7 @@ fn a_head_has_a_size_and_a_number_of_fields() {
     assert_eq!(ask(15 << 10, 20), 200);
     assert_eq!(ask(33 << 10, 1), 431);
     assert_eq!(ask(10, 21), 431);
-    let mut http2 = Http2::connect(&server, 65_535);
+    let mut http2 = Http2::connect(server.tcp(), 65_535);
     for (size, status) in [(10 << 10, 200), (33 << 10, 431)] {
         let request = http::Request::get("http://x/livez").header("x-long", "v".repeat(size)).body(()).unwrap();
         let answer = http2.ask(request, true).0;
@@ -284,7 +219,7 @@ fn a_head_has_a_size_and_a_number_of_fields() {
 #[test]
 fn tcp_asks_whether_a_silent_client_is_there() {
     let timer = |server: &Alone| {
-        let stream = TcpStream::connect(tcp(server)).unwrap();
+        let stream = TcpStream::connect(server.tcp()).unwrap();
         let (ours, theirs) = (stream.local_addr().unwrap().port(), stream.peer_addr().unwrap().port());
         let ends = format!("0100007F:{theirs:04X} 0100007F:{ours:04X}");
         // The kernel's table: nothing says when the server has accepted.
@@ -303,7 +238,7 @@ fn tcp_asks_whether_a_silent_client_is_there() {
 fn a_server_by_itself_has_a_long_queue() {
     let server = alone("");
     let output = std::process::Command::new("ss")
-        .args(["-Hltn", &format!("sport = :{}", tcp(&server).port())])
+        .args(["-Hltn", &format!("sport = :{}", server.tcp().port())])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

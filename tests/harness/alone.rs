@@ -1,6 +1,7 @@
 //! gin-server, or the worker of the tests, by itself.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -45,7 +46,15 @@ pub fn alone_in(dir: TempDir, sections: &str) -> Alone {
 /// If it does not start.
 #[must_use]
 pub fn ours_alone(mode: &str, sections: &str) -> Alone {
-    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    ours_alone_in(tempfile::tempdir_in("/tmp").unwrap(), mode, sections)
+}
+
+/// The same in a directory that has something already.
+///
+/// # Panics
+/// If it does not start.
+#[must_use]
+pub fn ours_alone_in(dir: TempDir, mode: &str, sections: &str) -> Alone {
     std::fs::write(dir.path().join("mode"), mode).unwrap();
     start("fixture-worker", dir, sections)
 }
@@ -80,6 +89,40 @@ impl Alone {
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// The same, over TCP.
+    ///
+    /// # Panics
+    /// If it listens to something else.
+    #[must_use]
+    pub fn tcp(&self) -> SocketAddr {
+        let Address::Tcp(address) = &self.address else { panic!("no TCP: {:?}", self.address) };
+        *address
+    }
+
+    /// A field of `/proc/PID/status`, in KiB.
+    ///
+    /// # Panics
+    /// If there is none of this name.
+    #[must_use]
+    pub fn memory(&self, field: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Number of its open sockets, and of all its descriptors.
+    ///
+    /// # Panics
+    /// If it is gone.
+    #[must_use]
+    pub fn descriptors(&self) -> (usize, usize) {
+        let all = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        // One that was closed meanwhile leads nowhere.
+        let leads: Vec<PathBuf> = all.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
+        let sockets = leads.iter().filter(|path| path.to_string_lossy().starts_with("socket:")).count();
+        (sockets, leads.len())
     }
 
     /// Its directory.

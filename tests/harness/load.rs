@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::{Address, Client, Failure, PATIENCE, Response};
+use crate::{Address, Client, Failure, Latencies, PATIENCE, Response};
 
 /// Clients at work.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub struct Report {
     pub closed_with_notice: u64,
     /// Requests answered, by the PID that answered.
     pub by_pid: BTreeMap<u64, u64>,
+    /// How long each exchange took: a connection, if there was none, and one request or several at once.
+    pub latencies: Latencies,
 }
 
 impl Load {
@@ -128,6 +130,7 @@ impl Report {
         self.closed_idle += other.closed_idle;
         self.closed_with_notice += other.closed_with_notice;
         other.hurt.into_iter().for_each(|(failure, count)| *self.hurt.entry(failure).or_default() += count);
+        self.latencies.join(other.latencies);
         other.by_pid.into_iter().for_each(|(pid, count)| *self.by_pid.entry(pid).or_default() += count);
         self
     }
@@ -163,8 +166,10 @@ fn run(address: &Address, stop: &AtomicBool, answered: &Answered, style: Style, 
     while !stop.load(Ordering::Relaxed) {
         // A multiplicative congruence: any spread will do.
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let began = Instant::now();
         match exchange(address, &mut client, &mut report, style, random >> 33) {
             Ok(pids) => {
+                report.latencies.add(began.elapsed());
                 report.requests += pids.len() as u64;
                 answered.add(pids.len() as u64);
                 pids.into_iter().for_each(|pid| *report.by_pid.entry(pid).or_default() += 1);
