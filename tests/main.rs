@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking: that is its verdict")]
 
 mod arrows;
+mod attacks;
 mod believed;
 mod bounds;
 mod chat;
