@@ -244,7 +244,7 @@ fn an_unfinished_message(target: &Target) -> Option<TcpStream> {
 }
 
 fn takes_nothing(target: &Target) -> Option<TcpStream> {
-    Some(target.sending(handshake("/pour").as_bytes()))
+    Some(target.sending(handshake("/flood").as_bytes()))
 }
 
 /// WebSockets that break the protocol, one after the other: each hears which rule it broke.

@@ -380,7 +380,7 @@ fn what_is_malformed_is_refused_and_the_application_does_not_see_it() {
     assert_eq!(post("Transfer-Encoding: gzip, chunked\r\n"), (501, true));
     assert_eq!(post("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n"), (501, true));
     assert_eq!(post("Transfer-Encoding: chunked, chunked\r\n"), (400, true));
-    let mut http2 = Http2::connect(&server, 65_535);
+    let mut http2 = Http2::connect(server.tcp(), 65_535);
     for (host, code) in [(None, 200), (Some("x"), 200), (Some("y"), 400)] {
         let mut request = http::Request::get("http://x/livez");
         if let Some(host) = host {
@@ -499,7 +499,7 @@ fn a_worker_that_was_paused_reads_what_came_in_time() {
         (0..20).map(|_| start("POST /gather HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc")).collect();
     // Their clients take nothing for now: the server waits for them.
     let download = || {
-        let mut stream = TcpStream::connect(tcp(&server)).unwrap();
+        let mut stream = TcpStream::connect(server.tcp()).unwrap();
         stream.write_all(b"GET /download?mb=20 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         stream
     };

@@ -1,6 +1,8 @@
 //! Every key of the configuration, once: what the schema, the commented default file, the reference page and gin.toml(5)
 //! are made of, how the environment is read, and what the reader is tested against.
 
+pub mod peers;
+
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use gin_shared::reference::peers::{PEERS, Peer};
 use gin_shared::reference::{Key, Kind, SECTIONS};
 use serde_json::{Map, Value, json};
 
@@ -219,6 +220,23 @@ pub fn page() -> String {
                 key.applies.words()
             );
         }
+    }
+    text.push_str(&peers());
+    text
+}
+
+/// The limits of a connection, beside those of nginx and Go.
+fn peers() -> String {
+    let mut text = String::from(
+        "\n## Time and size of a connection\n\n\
+         The defaults, beside those of nginx (its documentation) and of Go (`http.Server{}`; gorilla/websocket for WebSockets).\n\n\
+         | key | default | nginx | Go |\n|---|---|---|---|\n",
+    );
+    for Peer { section, key, nginx, go } in PEERS {
+        let of_section = SECTIONS.iter().find(|other| other.name == *section).map_or(&[][..], |section| section.keys);
+        let default = of_section.iter().find(|other| other.name == *key).map_or("", |key| key.default);
+        let default = if default.is_empty() { "none".to_owned() } else { format!("`{default}`") };
+        let _ = writeln!(text, "| `{section}.{key}` | {default} | {nginx} | {go} |");
     }
     text
 }
