@@ -12,6 +12,9 @@
 //! master  take + 1 fd  ---------->  worker     version 2: connections will come over this socket, see [`crate::handover`]
 //! master  reopen  --------------->  worker     version 3: go on in new log files
 //! master  log{level}  ----------->  worker     version 3: log that much from now on
+//! master  <------------------  full  worker     version 4: it has no room for new connections
+//! master  relieve + fds  -------->  worker     version 4: the answer, with sockets to workers that may have room; without any, nobody has
+//! master  <------------------  room  worker     version 4: it has room again
 //! master  drain{reason} + fds  -->  worker     instead of the stop signal; since version 2 with sockets to workers that take
 //! master  <--------  drained{...}  worker     version 2: what became of its connections, now and then, and at the end
 //! ```
@@ -19,11 +22,13 @@
 use serde::{Deserialize, Serialize};
 
 /// The version spoken here.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The first version that speaks of handing connections over.
 pub const HANDOVER: u32 = 2;
 /// The first version that speaks of logs.
 pub const LOGS: u32 = 3;
+/// The first version that speaks of room for connections.
+pub const ROOM: u32 = 4;
 /// Descriptors a packet at most.
 pub const FDS_MAX: usize = 64;
 /// The longest packet, in bytes.
@@ -54,6 +59,9 @@ pub enum FromMaster {
         /// trace, debug, info, warn or error.
         level: String,
     },
+    /// The answer to `Full`: hand the longest idle connections to other workers, by the sockets that come along, and serve on. If none
+    /// comes along, no other worker has room.
+    Relieve,
 }
 
 /// From the worker.
@@ -69,6 +77,10 @@ pub enum FromWorker {
     Serving,
     /// What has become of its connections since it drains.
     Drained(Fates),
+    /// The worker has as many connections as it may have: it takes none over, and asks which workers could take some of its own.
+    Full,
+    /// The worker has room again.
+    Room,
 }
 
 /// What became of the connections of a worker that drains.
@@ -167,5 +179,7 @@ mod tests {
         let hello = br#"{"type":"hello","version":7,"colour":"red"}"#;
         assert_eq!(decode::<FromWorker>(hello).unwrap(), FromWorker::Hello { version: 7 });
         assert!(decode::<FromWorker>(br#"{"type":"sing"}"#).is_err());
+        assert_eq!(decode::<FromWorker>(br#"{"type":"full","connections":7}"#).unwrap(), FromWorker::Full);
+        assert_eq!(encode(&FromMaster::Relieve), br#"{"type":"relieve"}"#);
     }
 }

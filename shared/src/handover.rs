@@ -1,10 +1,10 @@
 //! Messages of two workers when one hands its connections to the other, and the rules by which neither loses one.
 //!
-//! The master makes a SEQPACKET socket pair and gives one end to the worker that drains (the *giver*) and the other to one
-//! that serves (the *taker*). The connections themselves do not pass through the master, and it may die meanwhile.
+//! The master makes a SEQPACKET socket pair and gives one end to the worker that drains, or has no room (the *giver*), and the
+//! other to one that serves (the *taker*). The connections themselves do not pass through the master, and it may die meanwhile.
 //!
 //! ```text
-//! giver  hello{version}  ------------------>  taker
+//! giver  hello{version, serves_on}  ------->  taker
 //! giver  <---------------  hello{version}     taker     so far there is one version: neither reads it
 //! giver  give{batch, connections} + fds --->  taker     the giver keeps its copies
 //! giver  <---------  took{batch, count}       taker     those are the taker's now, the others stay the giver's
@@ -35,7 +35,7 @@ pub const WINDOW: usize = 4;
 /// Largest number of bytes that a connection carries; one with more stays.
 pub const BYTES_MAX: usize = 32 * 1024;
 
-/// Messages of the worker that drains.
+/// Messages of the worker that drains, or has no room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromGiver {
@@ -43,6 +43,10 @@ pub enum FromGiver {
     Hello {
         /// Highest version of the protocol that the sender speaks.
         version: u32,
+        /// True if the giver does not drain, but has no room for new connections: the taker then keeps some room for its own. A
+        /// taker of an earlier build passes it over.
+        #[serde(default, skip_serializing_if = "is_false")]
+        serves_on: bool,
     },
     /// Connections, in the order of the packet's descriptors.
     Give {
@@ -153,6 +157,11 @@ fn first_version() -> u32 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 fn is_first_version(version: &u32) -> bool {
     *version == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl From<OnTheWire> for Carried {
@@ -366,6 +375,15 @@ mod tests {
     fn a_later_version_may_say_more() {
         let hello = encode(&serde_json::json!({ "type": "hello", "version": 7, "colour": "red" }), b"");
         assert_eq!(decode::<FromTaker>(&hello).unwrap().0, FromTaker::Hello { version: 7 });
+    }
+
+    #[test]
+    fn a_giver_that_drains_greets_as_older_builds_do() {
+        let hello = |serves_on| FromGiver::Hello { version: 1, serves_on };
+        assert_eq!(serde_json::to_string(&hello(false)).unwrap(), r#"{"type":"hello","version":1}"#);
+        for serves_on in [false, true] {
+            assert_eq!(decode::<FromGiver>(&encode(&hello(serves_on), b"")).unwrap().0, hello(serves_on));
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@
 //! connection
 //! io
 //! activity                             machine    streams
-//! websocket_closer -> websocket_frame  room -> clients       listener
+//! websocket_closer -> websocket_frame  room -> clients       listener  relief
 //! transport  alarm  bounds  held  pace  progress
 //! ```
 //!
@@ -42,6 +42,7 @@ mod pace;
 mod parking;
 mod progress;
 mod protocol;
+mod relief;
 mod room;
 mod streams;
 mod transport;
@@ -60,4 +61,5 @@ pub(crate) use machine::HandoverHold;
 pub(crate) use pace::Pace;
 pub(crate) use progress::Progress;
 pub(crate) use protocol::BodyVerdict;
+pub(crate) use relief::Neighbours;
 pub(crate) use websocket_frame::FrameHead;

@@ -52,6 +52,7 @@ struct Inner {
     accepted: AtomicU64,
     taken_over: AtomicU64,
     closed_for_room: AtomicU64,
+    handed_over_for_room: AtomicU64,
     refused: AtomicU64,
     tally: Tally,
 }
@@ -93,6 +94,7 @@ impl Default for Life {
             accepted: AtomicU64::new(0),
             taken_over: AtomicU64::new(0),
             closed_for_room: AtomicU64::new(0),
+            handed_over_for_room: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             tally: Tally::default(),
         }))
@@ -132,6 +134,16 @@ impl Life {
 
     pub(crate) fn count_closed_for_room(&self, count: usize) {
         self.0.closed_for_room.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Number of idle connections that other workers got to make room for new ones.
+    #[must_use]
+    pub fn handed_over_for_room(&self) -> u64 {
+        self.0.handed_over_for_room.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_handed_over_for_room(&self, count: usize) {
+        self.0.handed_over_for_room.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     /// Number of connections that were closed as they came, because their client had as many as it may have.
@@ -187,6 +199,12 @@ impl Life {
             // The sender lives as long as `self`.
             let _ = connections.wait_for(|open| *open == 0).await;
         }
+    }
+
+    /// Waits until fewer connections than this are open.
+    pub(crate) async fn fewer_than(&self, count: usize) {
+        // The sender lives as long as `self`.
+        let _ = self.0.connections.subscribe().wait_for(|open| *open < count).await;
     }
 
     pub(crate) fn phases(&self) -> watch::Receiver<Phase> {

@@ -76,6 +76,9 @@ impl Worker {
         // Each listener holds a slot while it waits for a connection.
         let places = self.config.limits.connections as usize + listeners.len().saturating_sub(1);
         let hub = self.hub(places)?;
+        if let Some(channel) = &channel {
+            hub.set_neighbours(Arc::new(channel.clone()));
+        }
         let background = Background::start(std::mem::take(&mut self.background), &self.life);
         let mut accepting = JoinSet::new();
         let request = if let Some(request) = stopped_early {

@@ -86,6 +86,7 @@ impl Process {
                 self.set_fates(*fates);
                 None
             }
+            FromWorker::Full | FromWorker::Room => None,
         }
     }
 

@@ -12,9 +12,6 @@ use crate::graceful::Phase;
 /// Pause after an error such as too many open files: some may be closed meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Time for idle connections to make room before more of them are asked: all may have been busy.
-const MAKE_ROOM: Duration = Duration::from_millis(250);
-
 /// Accepts until the worker drains.
 pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
     let name: Arc<str> = Arc::from(listener.name.as_str());
@@ -73,7 +70,7 @@ async fn slot(listener: &Listener, hub: &Hub, asked: &mut Option<Instant>) -> Sl
     }
     loop {
         // Nothing wakes a task whose listener is not accepted from.
-        if asked.is_none_or(|asked| asked.elapsed() >= MAKE_ROOM) && listener.has_waiting() {
+        if asked.is_none_or(|asked| asked.elapsed() >= PAUSE) && listener.has_waiting() {
             hub.make_room();
             *asked = Some(Instant::now());
         }

@@ -21,11 +21,15 @@ use crate::connections::context::{Context, Dispatch};
 use crate::connections::drain_state::DrainState;
 use crate::connections::handover::{giver, taker};
 use crate::connections::io::Io;
-use crate::connections::machine::{Event, HandoverHold, HubEvent, Owner, State};
+use crate::connections::machine::{Event, HandoverHold, HubEvent, Owner, State, WorkerEvent};
 use crate::connections::parking::{self, ParkedConnections};
 use crate::connections::protocol::{self, Left};
+use crate::connections::relief::{Neighbours, Relief, Step};
 use crate::connections::room::Room;
 use crate::graceful::{Life, Phase};
+
+/// Largest number of connections that are closed at once to make room.
+const CLOSED_MAX: usize = 32;
 
 /// Takes up sessions of upgraded connections.
 pub(crate) trait Sessions: Send + Sync + fmt::Debug + 'static {
@@ -39,6 +43,7 @@ pub(crate) struct Hub {
     context: Arc<Context>,
     room: Room,
     parked: Arc<ParkedConnections>,
+    relief: Arc<Relief>,
     sessions: Arc<dyn Sessions>,
 }
 
@@ -59,7 +64,7 @@ impl Hub {
         let websocket = config.websocket.clone();
         let hub = Arc::new_cyclic(|hub: &Weak<Self>| {
             let context = Arc::new(Context::new(DrainState::new(life, bounds), router, websocket, hub.clone()));
-            Self { context, room, parked, sessions }
+            Self { context, room, parked, relief: Arc::default(), sessions }
         });
         tokio::spawn(parking::run(Arc::clone(&hub.parked), Arc::clone(&hub)));
         Ok(hub)
@@ -74,9 +79,63 @@ impl Hub {
         &self.room
     }
 
-    /// Closes some of the longest idle connections, as at the end of their time: new ones come, and there is no room.
+    /// Sets the way to other workers, which may have room when this one has none.
+    pub(crate) fn set_neighbours(&self, neighbours: Arc<dyn Neighbours>) {
+        self.relief.set_neighbours(neighbours);
+    }
+
+    /// Makes room for a new connection: some of the longest idle ones go to other workers with room, or are closed as at the end of
+    /// their time.
     pub(crate) fn make_room(&self) {
-        self.parked.make_room();
+        if self.parked.count() == 0 {
+            // All are busy: the new one waits.
+            return;
+        }
+        match self.relief.next(Instant::now()) {
+            Step::Ask if self.relief.ask(self.life(), self.room.roomy_below()) => {}
+            Step::Ask => self.relieved(0),
+            Step::Wait => {}
+            Step::Close => self.close_longest_idle(),
+        }
+    }
+
+    /// Hands some of the longest idle connections to workers that may have room, by these sockets to them. Without a socket nobody has
+    /// room, and the connections are closed.
+    pub(crate) fn relieve(self: &Arc<Self>, sockets: Vec<OwnedFd>) {
+        let now = Instant::now();
+        let event = Event::Worker(WorkerEvent::NoRoom);
+        let next = State::Parked.after(now, event, self.context.drain.surroundings());
+        if next.owner() != Owner::Giver {
+            return;
+        }
+        if sockets.is_empty() {
+            return self.relieved(0);
+        }
+        self.relief.gives(now);
+        let (hub, connections) = (Arc::clone(self), self.parked.longest_idle(self.room.share()));
+        tokio::spawn(async move {
+            let given = giver::relieve(Arc::clone(&hub) as Arc<dyn Dispatch>, sockets, connections).await;
+            tracing::debug!(given, "idle connections handed to other workers: there is no room for new ones");
+            hub.relieved(given);
+        });
+    }
+
+    /// Notes how many connections other workers have taken. If there are none, and still no room, some are closed here.
+    fn relieved(&self, given: u64) {
+        self.relief.ends(given > 0, Instant::now());
+        if given == 0 && self.room.free() == 0 {
+            self.close_longest_idle();
+        }
+    }
+
+    fn close_longest_idle(&self) {
+        self.parked.close_longest_idle(self.room.share().min(CLOSED_MAX));
+    }
+
+    /// Number of parked connections.
+    #[cfg(test)]
+    pub(crate) fn parked(&self) -> usize {
+        self.parked.count()
     }
 
     /// Begins the drain: nothing is accepted any more, and all connections hear of it.
@@ -160,7 +219,9 @@ impl Hub {
     }
 
     /// Closes a connection on which nothing has come in its time.
-    fn close(&self, connection: IdleConnection) {
+    fn close(&self, mut connection: IdleConnection) {
+        // New connections do not wait until its client has left, too.
+        self.room.let_go(&mut connection.place);
         let context = Arc::clone(&self.context);
         tokio::spawn(async move {
             let Ok(connection) = connection.into_active() else { return };

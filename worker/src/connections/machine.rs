@@ -5,7 +5,7 @@
 //! | Accepted | new, or nothing has come yet; its first bytes are awaited | protocol | its first bytes, a pause, its deadline |
 //! | Active | a protocol serves it, or the handler to which it was upgraded | protocol | a pause, its end, its deadline |
 //! | Resting | its protocol has given it back; the hub decides at once | hub | `Arrived` |
-//! | Parked | idle: a descriptor in one epoll, and some counters | parking | bytes, the client's end, its deadline, takers that come |
+//! | Parked | idle: a descriptor in one epoll, and some counters | parking | bytes, the client's end, its deadline, takers that come, a worker without room |
 //! | Queued | waits for a taker with room | giver | sent, served after all, or no taker is left |
 //! | Offered | sent to a taker, without an answer; nobody touches it | giver | the commit, a refusal, the loss of the taker |
 //! | Received | offered to this worker; nobody touches it | taker | the commit, or the loss of the giver |
@@ -19,6 +19,7 @@
 //! Received -> Resting                        taken over from another worker
 //! Parked -> Active, Queued -> Active         bytes came, and no taker had room
 //! Parked -> Resting                          takers came
+//! Parked -> Queued                           this worker has no room, and another one may have some
 //! Offered -> Queued, Queued -> Resting       this taker does not take it; none is left
 //! ```
 //!
@@ -145,6 +146,8 @@ pub(crate) struct Idle {
 pub(crate) enum WorkerEvent {
     /// The drain begins, takers came, or the last one is gone: [`Surroundings`] say which.
     Changed,
+    /// The worker has no room for new connections, and this one is among the longest idle: other workers may take it.
+    NoRoom,
     /// The time of the drain is over.
     Cut,
 }
@@ -184,7 +187,8 @@ pub(crate) enum TakerEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Surroundings {
     pub(crate) drain: Drain,
-    /// True if other workers take connections.
+    /// True if other workers take all connections that pause. A worker without room that serves on gives some away, and no others:
+    /// for it this is false.
     pub(crate) has_takers: bool,
 }
 
@@ -241,8 +245,8 @@ impl State {
             Event::Protocol(ProtocolEvent::Ended) | Event::Worker(WorkerEvent::Cut) => Self::Closed,
             Event::Deadline { has_bytes: true } => self,
             Event::Deadline { has_bytes: false } => Self::Closing,
-            // The protocol reads the end, and hears of a drain at its next pause.
-            Event::Client(ClientEvent::Left) | Event::Worker(WorkerEvent::Changed) => self,
+            // The protocol reads the end, and hears of a drain at its next pause. Room is made by idle connections alone.
+            Event::Client(ClientEvent::Left) | Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom) => self,
             // It is neither at the hub nor between two workers.
             Event::Hub(..) | Event::Giver(_) | Event::Taker(_) => self,
         }
@@ -261,7 +265,8 @@ impl State {
             }
             Event::Hub(HubEvent::CannotPark, idle) => Self::Active(idle.hold),
             // Nobody watches it in this moment.
-            Event::Client(_) | Event::Deadline { .. } | Event::Worker(WorkerEvent::Changed) => Self::Resting,
+            Event::Client(_) | Event::Deadline { .. } => Self::Resting,
+            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom) => Self::Resting,
             Event::Protocol(_) | Event::Giver(_) | Event::Taker(_) => Self::Resting,
         }
     }
@@ -275,6 +280,14 @@ impl State {
             Event::Worker(WorkerEvent::Changed) => {
                 let leaves = around.drain != Drain::No && around.has_takers;
                 if leaves { Self::Resting } else { Self::Parked }
+            }
+            // A worker that drains needs no room.
+            Event::Worker(WorkerEvent::NoRoom) => {
+                if around.drain == Drain::No {
+                    Self::Queued
+                } else {
+                    Self::Parked
+                }
             }
             Event::Protocol(_) | Event::Hub(..) | Event::Giver(_) | Event::Taker(_) => Self::Parked,
         }
@@ -291,7 +304,8 @@ impl State {
             Event::Worker(WorkerEvent::Cut) => Self::Closed,
             // Answers are about what was sent. The giver hears of the worker's takers itself, and looks at the client now and then.
             Event::Giver(GiverEvent::Taken | GiverEvent::Refused | GiverEvent::TakerLost) => Self::Queued,
-            Event::Client(_) | Event::Deadline { .. } | Event::Worker(WorkerEvent::Changed) => Self::Queued,
+            Event::Client(_) | Event::Deadline { .. } => Self::Queued,
+            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom) => Self::Queued,
             Event::Protocol(_) | Event::Hub(..) | Event::Taker(_) => Self::Queued,
         }
     }
@@ -305,7 +319,8 @@ impl State {
             Event::Giver(GiverEvent::Sent | GiverEvent::TooLarge | GiverEvent::Waited { .. } | GiverEvent::NoTaker) => {
                 Self::Offered
             }
-            Event::Client(_) | Event::Deadline { .. } | Event::Worker(WorkerEvent::Changed) => Self::Offered,
+            Event::Client(_) | Event::Deadline { .. } => Self::Offered,
+            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom) => Self::Offered,
             Event::Protocol(_) | Event::Hub(..) | Event::Taker(_) => Self::Offered,
         }
     }
@@ -316,7 +331,8 @@ impl State {
             Event::Taker(TakerEvent::NoRoom | TakerEvent::GiverLost { is_orphan: false }) => Self::Closed,
             Event::Worker(WorkerEvent::Cut) => Self::Closed,
             // It is the giver's until the commit.
-            Event::Client(_) | Event::Deadline { .. } | Event::Worker(WorkerEvent::Changed) => Self::Received,
+            Event::Client(_) | Event::Deadline { .. } => Self::Received,
+            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom) => Self::Received,
             Event::Protocol(_) | Event::Hub(..) | Event::Giver(_) => Self::Received,
         }
     }
@@ -326,7 +342,8 @@ impl State {
             Event::Client(ClientEvent::Left) | Event::Deadline { .. } => Self::Closed,
             Event::Protocol(ProtocolEvent::Ended) | Event::Worker(WorkerEvent::Cut) => Self::Closed,
             // What still comes is read and thrown away: our side is closed.
-            Event::Client(ClientEvent::Readable) | Event::Worker(WorkerEvent::Changed) => Self::Closing,
+            Event::Client(ClientEvent::Readable) => Self::Closing,
+            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom) => Self::Closing,
             Event::Protocol(ProtocolEvent::Paused { .. } | ProtocolEvent::Idle) => Self::Closing,
             Event::Hub(..) | Event::Giver(_) | Event::Taker(_) => Self::Closing,
         }

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,13 +23,11 @@ use crate::config::Timeouts;
 use crate::connections::connection::IdleConnection;
 use crate::connections::context::Dispatch;
 use crate::connections::drain_state::DrainState;
-use crate::connections::machine::{ClientEvent, Event, State, Surroundings, WorkerEvent, parked_until};
+use crate::connections::machine::{ClientEvent, Event, Owner, State, Surroundings, WorkerEvent, parked_until};
 use crate::graceful::Phase;
 
 /// Number of connections that are woken before other tasks have their turn.
 const BATCH: usize = 256;
-/// Number of connections that are closed at once to make room.
-const ROOM: usize = 32;
 /// The heap is trimmed after this many parkings, once none has come for [`QUIET`].
 const MANY: usize = 1000;
 const QUIET: Duration = Duration::from_millis(500);
@@ -39,8 +37,8 @@ const QUIET: Duration = Duration::from_millis(500);
 pub(crate) struct ParkedConnections {
     epoll: AsyncFd<Watch>,
     entries: Mutex<Entries>,
-    /// True if some of the longest idle connections are to be closed before their time.
-    makes_room: AtomicBool,
+    /// Number of the longest idle connections that are to be closed before their time.
+    closes: AtomicUsize,
     /// Wakes [`run`]: the first deadline is another one, others take, or room is to be made.
     changed: Notify,
 }
@@ -65,6 +63,20 @@ struct Entries {
     parked: Option<(usize, Instant)>,
 }
 
+impl Entries {
+    /// Takes out the connections whose deadlines are next, as long as `wanted` holds for the number of those before and the deadline.
+    fn pop_while(&mut self, wanted: impl Fn(usize, Instant) -> bool) -> Vec<IdleConnection> {
+        let mut taken = Vec::new();
+        while let Some((deadline, key)) = self.deadlines.first().copied()
+            && wanted(taken.len(), deadline)
+        {
+            self.deadlines.pop_first();
+            taken.extend(self.all.try_remove(key).map(|parked| parked.connection));
+        }
+        taken
+    }
+}
+
 #[derive(Debug)]
 struct Parked {
     connection: IdleConnection,
@@ -77,7 +89,7 @@ impl ParkedConnections {
         let watch = Watch(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
         // SAFETY: `Watch` owns its descriptor and never exchanges it, and the AsyncFd deregisters it before it drops it.
         let epoll = unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }?;
-        Ok(Self { epoll, entries: Mutex::default(), makes_room: AtomicBool::new(false), changed: Notify::new() })
+        Ok(Self { epoll, entries: Mutex::default(), closes: AtomicUsize::new(0), changed: Notify::new() })
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -108,10 +120,22 @@ impl ParkedConnections {
         None
     }
 
-    /// Has [`run`] close some of the longest idle connections.
-    pub(crate) fn make_room(&self) {
-        self.makes_room.store(true, Ordering::Release);
+    /// Has [`run`] close so many of the longest idle connections.
+    pub(crate) fn close_longest_idle(&self, count: usize) {
+        self.closes.store(count, Ordering::Release);
         self.changed.notify_one();
+    }
+
+    /// Takes out so many of the longest idle connections, or all: those whose deadline is next.
+    pub(crate) fn longest_idle(&self, count: usize) -> Vec<IdleConnection> {
+        let taken = self.entries().pop_while(|taken, _| taken < count);
+        taken.iter().for_each(|connection| self.forget(connection));
+        taken
+    }
+
+    /// Number of parked connections.
+    pub(crate) fn count(&self) -> usize {
+        self.entries().all.len()
     }
 
     /// Has [`run`] look whether others take what is parked.
@@ -147,7 +171,8 @@ impl ParkedConnections {
         Some(connection)
     }
 
-    /// Takes out the connections whose client has sent something or left.
+    /// Takes out the connections whose client has sent something or left. If the hub has just taken one of them out, another may
+    /// have been parked under its key: that is served, has nothing to read, and is parked again.
     fn woken(&self) -> Vec<(ClientEvent, IdleConnection)> {
         let mut events = vec![EpollEvent::empty(); BATCH];
         let count = match self.epoll.get_ref().0.wait(&mut events, EpollTimeout::ZERO) {
@@ -168,23 +193,12 @@ impl ParkedConnections {
 
     /// Takes out the connections whose deadline has come. Returns the next deadline, too.
     fn late(&self, now: Instant) -> (Vec<IdleConnection>, Option<Instant>) {
-        let mut late = Vec::new();
-        loop {
-            let first = self.entries().deadlines.first().copied();
-            match first {
-                Some((deadline, key)) if deadline <= now => late.extend(self.take(key)),
-                next => return (late, next.map(|(deadline, _)| deadline)),
-            }
-        }
-    }
-
-    /// Takes out the longest idle connections, if room is to be made: those whose deadline is next.
-    fn longest_idle(&self) -> Vec<IdleConnection> {
-        if !self.makes_room.swap(false, Ordering::AcqRel) {
-            return Vec::new();
-        }
-        let keys: Vec<usize> = self.entries().deadlines.iter().take(ROOM).map(|(_, key)| *key).collect();
-        keys.into_iter().filter_map(|key| self.take(key)).collect()
+        let mut entries = self.entries();
+        let late = entries.pop_while(|_, deadline| deadline <= now);
+        let next = entries.deadlines.first().map(|(deadline, _)| *deadline);
+        drop(entries);
+        late.iter().for_each(|connection| self.forget(connection));
+        (late, next)
     }
 
     /// The moment at which the heap is to be trimmed.
@@ -258,10 +272,8 @@ pub(crate) async fn run<H: Dispatch>(parked: Arc<ParkedConnections>, hub: Arc<H>
         if is_draining && drain.is_giving() {
             moved(&hub, parked.clear(), WorkerEvent::Changed);
         }
-        let for_room = parked.longest_idle();
-        drain.life.count_closed_for_room(for_room.len());
-        let (mut late, first) = parked.late(now);
-        late.extend(for_room);
+        let for_room = parked.longest_idle(parked.closes.swap(0, Ordering::AcqRel));
+        let (late, first) = parked.late(now);
         let mut quiet = parked.quiet();
         if quiet.is_some_and(|quiet| quiet <= now) {
             quiet = None;
@@ -269,10 +281,13 @@ pub(crate) async fn run<H: Dispatch>(parked: Arc<ParkedConnections>, hub: Arc<H>
             tokio::task::spawn_blocking(crate::heap::trim);
         }
         next = [first, quiet].into_iter().flatten().min();
-        for connection in late {
+        let all = late.into_iter().map(|late| (late, false)).chain(for_room.into_iter().map(|idle| (idle, true)));
+        for (connection, is_for_room) in all {
             // Bytes may have come in this very moment.
             let event = Event::Deadline { has_bytes: connection.has_bytes() };
-            Arc::clone(&hub).dispatch(State::Parked.after(now, event, around), connection);
+            let next = State::Parked.after(now, event, around);
+            drain.life.count_closed_for_room(usize::from(is_for_room && next.owner() == Owner::Closer));
+            Arc::clone(&hub).dispatch(next, connection);
         }
     }
 }

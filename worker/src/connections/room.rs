@@ -11,11 +11,20 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::connections::clients::{ClientConnection, Clients};
 use crate::graceful::{Life, OpenConnection};
 
+/// Connections that are being closed and take no slot, at most.
+const CLOSING: usize = 256;
+/// Connections that go to other workers at once, at most.
+const SHARE_MAX: usize = 256;
+
 /// Slots for connections of one worker. A clone shares them.
 #[derive(Debug, Clone)]
 pub(crate) struct Room {
     life: Life,
+    /// Number of slots.
+    count: usize,
     slots: Arc<Semaphore>,
+    /// Slots of connections that are being closed: new ones do not wait for the clients of these.
+    closing: Arc<Semaphore>,
     /// `None` if a client may have as many as there is room for.
     clients: Option<Arc<Clients>>,
 }
@@ -50,17 +59,22 @@ pub(crate) struct Place {
     client: Option<Box<ClientConnection>>,
 }
 
-impl Place {
-    /// Gives the slot back: the connection is being closed, and what is left is to hear of the client's end.
-    pub(crate) fn free_slot(&mut self) {
-        self.slot = None;
-    }
-}
-
 impl Room {
     /// Makes room for `count` connections.
     pub(crate) fn new(life: Life, count: usize, clients: Option<Arc<Clients>>) -> Self {
-        Self { life, slots: Arc::new(Semaphore::new(count)), clients }
+        let (slots, closing) = (Arc::new(Semaphore::new(count)), Arc::new(Semaphore::new(CLOSING)));
+        Self { life, count, slots, closing, clients }
+    }
+
+    /// Number of connections that make room at once: an eighth of all. A worker with no more free slots than these takes nothing
+    /// from one that has none, or the two would fill one another.
+    pub(crate) fn share(&self) -> usize {
+        (self.count / 8).clamp(1, SHARE_MAX)
+    }
+
+    /// Number of connections below which the worker has room for those of others.
+    pub(crate) fn roomy_below(&self) -> usize {
+        self.count.saturating_sub(2 * self.share()).max(1)
     }
 
     /// A free slot, if there is one.
@@ -88,6 +102,13 @@ impl Room {
         Some(Place { open: self.life.take_over()?, slot: Some(slot), client: None })
     }
 
+    /// Frees the slot of a connection that is being closed, unless many such connections have none already.
+    pub(crate) fn let_go(&self, place: &mut Place) {
+        if let Ok(permit) = self.closing.try_acquire() {
+            place.slot = Some(HeldSlot::of(&self.closing, permit));
+        }
+    }
+
     /// Counts a connection that another worker had as its client's.
     pub(crate) fn count(&self, place: &mut Place, peer: Option<IpAddr>) {
         if let (Some(clients), Some(peer)) = (&self.clients, peer) {
@@ -96,8 +117,32 @@ impl Room {
     }
 
     /// Number of free slots.
-    #[cfg(test)]
     pub(crate) fn free(&self) -> usize {
         self.slots.available_permits()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_is_being_closed_takes_no_slot() {
+        let room = Room::new(Life::default(), 1, None);
+        let mut place = room.place(room.slot().await, None).unwrap();
+        assert!(room.free_slot().is_none());
+        room.let_go(&mut place);
+        let next = room.free_slot();
+        assert!(next.is_some() && room.free_slot().is_none());
+        drop((place, next));
+        assert_eq!((room.free(), room.closing.available_permits()), (1, CLOSING));
+    }
+
+    #[test]
+    fn a_share_is_an_eighth_and_never_nothing() {
+        let share = |count| Room::new(Life::default(), count, None).share();
+        assert_eq!([1, 20, 800, 10_000].map(share), [1, 2, 100, SHARE_MAX]);
+        let roomy = |count| Room::new(Life::default(), count, None).roomy_below();
+        assert_eq!([1, 20, 800].map(roomy), [1, 16, 600]);
     }
 }

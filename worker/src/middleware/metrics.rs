@@ -156,6 +156,8 @@ impl Metrics {
         registry.register("connections", "Connections that are open", gauge(life.connections() as u64));
         let help = "Idle connections that were closed before their time to make room for new ones";
         registry.register("connections_closed_for_room", help, ConstCounter::new(life.closed_for_room()));
+        let help = "Idle connections that other workers got to make room for new ones";
+        registry.register("connections_handed_over_for_room", help, ConstCounter::new(life.handed_over_for_room()));
         let help = "Connections that were closed as they came, because their client had as many as it may have";
         registry.register("connections_refused", help, ConstCounter::new(life.refused()));
         registry.register("connections_accepted", "Connections that there have been", gauge(life.accepted()));

@@ -7,7 +7,9 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gin_shared::channel::{DrainReason, Fates, FromMaster, FromWorker, HANDOVER, MESSAGE_MAX, VERSION, decode, encode};
+use gin_shared::channel::{
+    DrainReason, Fates, FromMaster, FromWorker, HANDOVER, MESSAGE_MAX, ROOM, VERSION, decode, encode,
+};
 use gin_shared::descriptors::{self, Waiting};
 use gin_shared::inherit::set_nonblocking;
 use nix::errno::Errno;
@@ -16,6 +18,7 @@ use nix::sys::socket::{MsgFlags, SockFlag, accept4, getsockopt, send};
 use nix::unistd::Uid;
 use tokio::sync::mpsc;
 
+use crate::connections::Neighbours;
 use crate::logging;
 
 /// Order of the master.
@@ -27,6 +30,8 @@ pub(super) enum Order {
     Take(OwnedFd),
     /// Drain, and hand over connections over these sockets.
     Drain(DrainReason, Vec<OwnedFd>),
+    /// Hand over idle connections over these sockets, and serve on.
+    Relieve(Vec<OwnedFd>),
 }
 
 /// The channel, for sending.
@@ -39,6 +44,8 @@ struct State {
     /// Version of the protocol that the master speaks.
     version: u32,
     serving: bool,
+    /// True if the worker has said that it has no room.
+    full: bool,
 }
 
 impl Channel {
@@ -90,11 +97,12 @@ impl Channel {
                 Ok((0, _)) => break,
                 Ok((length, mut fds)) => match decode::<FromMaster>(&bytes[..length]) {
                     Ok(FromMaster::Hello { version }) => {
-                        self.0.lock().unwrap_or_else(PoisonError::into_inner).version = version;
+                        self.0.lock().unwrap_or_else(PoisonError::into_inner).heard_hello(version);
                         continue;
                     }
                     Ok(FromMaster::Go) => Order::Go,
                     Ok(FromMaster::Drain { reason }) => Order::Drain(reason, fds),
+                    Ok(FromMaster::Relieve) => Order::Relieve(fds),
                     // Without its descriptor there is nothing to take: this process may have too many open files.
                     Ok(FromMaster::Take) => match fds.pop() {
                         Some(socket) => Order::Take(socket),
@@ -123,7 +131,9 @@ impl Channel {
                 break;
             }
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).connection = None;
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The next master may speak an earlier version.
+        (state.connection, state.version) = (None, 0);
     }
 
     fn greet(&self, connection: &OwnedFd) -> io::Result<()> {
@@ -137,14 +147,41 @@ impl Channel {
     }
 }
 
-impl State {
-    fn say(&self, message: &FromWorker) {
-        if let Some(connection) = &self.connection {
-            let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-            if let Err(error) = send(connection.as_raw_fd(), &encode(message), flags) {
-                tracing::warn!("channel: {}", error.desc());
-            }
+impl Neighbours for Channel {
+    fn ask(&self) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_said = state.version >= ROOM && state.say(&FromWorker::Full);
+        state.full |= is_said;
+        is_said
+    }
+
+    fn has_room_again(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.full = false;
+        if state.version >= ROOM {
+            state.say(&FromWorker::Room);
         }
+    }
+}
+
+impl State {
+    /// Notes the version of a master, and tells it what its predecessor knew.
+    fn heard_hello(&mut self, version: u32) {
+        self.version = version;
+        if self.full && version >= ROOM {
+            self.say(&FromWorker::Full);
+        }
+    }
+
+    /// Sends a message, if there is a master. Returns true if it was sent.
+    fn say(&self, message: &FromWorker) -> bool {
+        let Some(connection) = &self.connection else { return false };
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        let sent = send(connection.as_raw_fd(), &encode(message), flags);
+        if let Err(error) = sent {
+            tracing::warn!("channel: {}", error.desc());
+        }
+        sent.is_ok()
     }
 }
 

@@ -37,8 +37,8 @@ impl Orders {
             tokio::select! {
                 order = self.0.recv() => match order {
                     Some(Order::Go) => return None,
-                    // Nothing is taken over before it serves.
-                    Some(Order::Take(_)) => {}
+                    // Nothing is taken over before it serves, and there is nothing to give.
+                    Some(Order::Take(_) | Order::Relieve(_)) => {}
                     Some(Order::Drain(reason, takers)) => return Some(DrainRequest::ByMaster(reason, takers)),
                     None => return Some(DrainRequest::BySignal),
                 },
@@ -54,6 +54,7 @@ impl Orders {
                 order = self.0.recv() => match order {
                     Some(Order::Drain(reason, takers)) => return DrainRequest::ByMaster(reason, takers),
                     Some(Order::Take(socket)) => hub.take_over(socket),
+                    Some(Order::Relieve(sockets)) => hub.relieve(sockets),
                     Some(Order::Go) => {}
                     None => { stop.next().await; return DrainRequest::BySignal }
                 },
@@ -70,7 +71,8 @@ impl Orders {
                 Some(Order::Take(socket)) => hub.take_over(socket),
                 // The earlier takers are to end themselves.
                 Some(Order::Drain(_, takers)) => hub.hand_over(takers),
-                Some(Order::Go) => {}
+                // A worker that drains needs no room.
+                Some(Order::Go | Order::Relieve(_)) => {}
                 None => std::future::pending().await,
             }
         }

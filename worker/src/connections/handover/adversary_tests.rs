@@ -2,6 +2,8 @@
 //!
 //! The other side is written by hand, packet by packet; what is tested is a whole hub.
 
+mod relief;
+
 use std::io::{PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -88,7 +90,13 @@ fn say(link: &OwnedFd, packet: &[u8], fds: &[BorrowedFd<'_>]) {
 /// Sends the hello of a giver with this pidfd, which has, or has not, taken back what had no answer.
 fn greet(link: &OwnedFd, giver: &OwnedFd, is_withdrawn: bool) {
     let withdrawn = eventfd(u32::from(is_withdrawn), EventfdFlags::CLOEXEC).unwrap();
-    say(link, &encode(&FromGiver::Hello { version: VERSION }, b""), &[giver.as_fd(), withdrawn.as_fd()]);
+    greet_as(link, giver, &withdrawn, false);
+}
+
+/// Sends the hello of a giver; `serves_on`: it does not drain.
+fn greet_as(link: &OwnedFd, giver: &OwnedFd, withdrawn: &OwnedFd, serves_on: bool) {
+    let hello = encode(&FromGiver::Hello { version: VERSION, serves_on }, b"");
+    say(link, &hello, &[giver.as_fd(), withdrawn.as_fd()]);
 }
 
 /// Drains, with this socket to a taker.

@@ -1,4 +1,4 @@
-//! The giver: hands the connections of a draining worker to the workers that take them.
+//! The giver: hands the connections of a draining worker, or some of a worker without room, to the workers that take them.
 //!
 //! The giver has the connections that are queued or offered, and no others. If a taker refuses a connection, or is lost before its commit,
 //! the connection is queued again. What no taker has room for while the client waits, and everything that is left when there is no taker any more,
@@ -28,6 +28,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const LOOK: Duration = Duration::from_millis(50);
 /// Time to wait for a replacement when no taker is left: the master finds out which worker takes next.
 const TAKER_WAIT: Duration = Duration::from_secs(1);
+/// Time for the takers of a worker without room: after it, whatever has no answer is served on here.
+const RELIEF: Duration = Duration::from_secs(1);
 
 /// Hands over what pauses, from now on to the workers at the other ends.
 pub(crate) fn give(hub: &Arc<impl Dispatch>, sockets: Vec<OwnedFd>) {
@@ -35,11 +37,7 @@ pub(crate) fn give(hub: &Arc<impl Dispatch>, sockets: Vec<OwnedFd>) {
         return;
     }
     // A taker that is gone has a successor. If all are gone, the giver waits for replacements.
-    let greeted = sockets.into_iter().filter_map(|socket| {
-        let recipient = Recipient::greet(socket);
-        recipient.inspect_err(|error| tracing::debug!("cannot greet a taker: {error}")).ok()
-    });
-    let recipients: Vec<Recipient> = greeted.collect();
+    let recipients = greet(sockets, false);
     hub.drain().queue().send_modify(|open| {
         let unheard = match open {
             Some(queue) => queue.replace(recipients).err(),
@@ -54,10 +52,31 @@ pub(crate) fn give(hub: &Arc<impl Dispatch>, sockets: Vec<OwnedFd>) {
     });
 }
 
+/// Hands these connections over, while this worker serves on. Those that nobody takes go back to the hub. Returns the number of
+/// those that were taken.
+pub(crate) async fn relieve(hub: Arc<dyn Dispatch>, sockets: Vec<OwnedFd>, connections: Vec<IdleConnection>) -> u64 {
+    // Nobody else queues anything here, nor sends further takers.
+    let (_open, end) = queue();
+    let mut giver = Giver::new(hub, greet(sockets, true), end);
+    giver.serves_on = true;
+    giver.queue.extend(connections);
+    giver.relieve().await
+}
+
+fn greet(sockets: Vec<OwnedFd>, serves_on: bool) -> Vec<Recipient> {
+    let greeted = sockets.into_iter().filter_map(|socket| {
+        let recipient = Recipient::greet(socket, serves_on);
+        recipient.inspect_err(|error| tracing::debug!("cannot greet a taker: {error}")).ok()
+    });
+    greeted.collect()
+}
+
 struct Giver {
     hub: Arc<dyn Dispatch>,
     recipients: Vec<Recipient>,
     end: QueueEnd,
+    /// True if this worker does not drain, but has no room.
+    serves_on: bool,
     queue: VecDeque<IdleConnection>,
     /// The moment since which the queue is never empty.
     queued: Option<Instant>,
@@ -71,7 +90,7 @@ struct Giver {
 impl Giver {
     fn new(hub: Arc<dyn Dispatch>, recipients: Vec<Recipient>, end: QueueEnd) -> Self {
         let (queue, buffer) = (VecDeque::new(), vec![0; PACKET_MAX]);
-        Self { hub, recipients, end, queue, queued: None, looked: None, alone: None, buffer }
+        Self { hub, recipients, end, serves_on: false, queue, queued: None, looked: None, alone: None, buffer }
     }
 
     async fn run(mut self) {
@@ -104,6 +123,36 @@ impl Giver {
                 }
             }
         }
+    }
+
+    /// Hands over what is queued, until all of it has an answer or the time for it is over. Returns the number of those that were taken.
+    async fn relieve(mut self) -> u64 {
+        let life = self.hub.drain().life.clone();
+        let end = Instant::now() + RELIEF;
+        while self.may_be_taken() && Instant::now() < end {
+            let pause = self.offer();
+            let alarm = pause.map_or(end, |pause| end.min(Instant::now() + pause));
+            tokio::select! {
+                biased;
+                () = life.reached(Phase::Cut) => return self.given(),
+                number = readable(&self.recipients) => self.hear(number),
+                () = tokio::time::sleep_until(alarm.into()) => {}
+            }
+        }
+        (0..self.recipients.len()).for_each(|number| self.withdraw(number));
+        self.give_back();
+        self.given()
+    }
+
+    /// True if something is offered, or can still be.
+    fn may_be_taken(&self) -> bool {
+        let can_be_offered = !self.queue.is_empty() && self.recipients.iter().any(Recipient::is_of_use);
+        can_be_offered || self.recipients.iter().any(Recipient::has_offers)
+    }
+
+    /// Number of connections that were taken.
+    fn given(&self) -> u64 {
+        self.recipients.iter().map(Recipient::given).sum()
     }
 
     /// The end of the wait for a replacement, if no taker is left.
@@ -222,7 +271,12 @@ impl Giver {
 
     /// Lets go of what is taken, and keeps what is not.
     fn answered(&mut self, taken: Vec<IdleConnection>, stay: Vec<IdleConnection>, why: GiverEvent) {
-        self.hub.drain().life.tally().handed_over(taken.len());
+        let life = &self.hub.drain().life;
+        if self.serves_on && life.phase() < Phase::Draining {
+            life.count_handed_over_for_room(taken.len());
+        } else {
+            life.tally().handed_over(taken.len());
+        }
         for connection in taken {
             self.after(State::Offered, GiverEvent::Taken, connection);
         }
@@ -243,7 +297,7 @@ impl Giver {
 
     /// Ends the handover: nobody takes any more.
     async fn give_up(mut self) {
-        let given: u64 = self.recipients.iter().map(Recipient::given).sum();
+        let given = self.given();
         tracing::info!(given, "no other worker takes connections any more: what is left is drained here");
         // Unless others have come in this very moment.
         let mut more = None;

@@ -41,12 +41,12 @@ enum Standing {
 }
 
 impl Recipient {
-    /// Greets the taker at the other end.
-    pub(crate) fn greet(socket: OwnedFd) -> io::Result<Self> {
+    /// Greets the taker at the other end. `serves_on`: the giver does not drain.
+    pub(crate) fn greet(socket: OwnedFd, serves_on: bool) -> io::Result<Self> {
         let link = Link::new(socket)?;
         let own = Pidfd::own()?;
         let withdrawn = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let hello = encode(&FromGiver::Hello { version: VERSION }, b"");
+        let hello = encode(&FromGiver::Hello { version: VERSION, serves_on }, b"");
         link.send_first(&hello, &[own.as_fd(), withdrawn.as_fd()])?;
         let (rules, waiting) = (Rules::default(), Some(Instant::now()));
         Ok(Self { link, withdrawn, rules, waiting, standing: Standing::Takes })
@@ -92,6 +92,11 @@ impl Recipient {
     /// Number of connections that it has, or is offered.
     pub(crate) fn load(&self) -> u64 {
         self.rules.load()
+    }
+
+    /// True if connections are on their way to it.
+    pub(crate) fn has_offers(&self) -> bool {
+        self.rules.load() > self.rules.given()
     }
 
     /// Number of connections that it has taken.

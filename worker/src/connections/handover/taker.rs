@@ -1,4 +1,4 @@
-//! The taker: receives connections of a worker that drains, and gives them to the hub.
+//! The taker: receives connections of a worker that drains, or has no room, and gives them to the hub.
 //!
 //! A connection is the giver's until the commit is sent; nothing is done with its copy before. If the commit cannot be sent, the
 //! giver has the connection back, or is dead and nobody has it: see [`gin_shared::handover`].
@@ -28,14 +28,24 @@ const RESETS: u32 = 8;
 /// Takes what comes, until the giver has no more.
 pub(crate) async fn take(socket: OwnedFd, hub: Arc<impl Dispatch>, room: Room) {
     let outcome = match Link::new(socket) {
-        Ok(link) => Taking { link, hub, room, giver: None, taken: 0 }.run().await,
+        Ok(link) => Taking { link, hub, room, giver: None, keeps_room: false, taken: 0 }.run().await,
         Err(error) => Err(error),
     };
     match outcome {
-        Ok(0) => {}
-        Ok(taken) => tracing::info!(taken, "connections taken over"),
+        Ok(Taken { count: 0, .. }) => {}
+        Ok(Taken { count, for_room: true }) => {
+            tracing::debug!(taken = count, "connections of a full worker taken over");
+        }
+        Ok(Taken { count, for_room: false }) => tracing::info!(taken = count, "connections taken over"),
         Err(error) => tracing::warn!("connections cannot be taken over: {error}"),
     }
+}
+
+/// Connections that were taken over.
+struct Taken {
+    count: usize,
+    /// True if their worker had no room, and serves on.
+    for_room: bool,
 }
 
 struct Taking<H> {
@@ -43,6 +53,8 @@ struct Taking<H> {
     hub: Arc<H>,
     room: Room,
     giver: Option<GiverProcess>,
+    /// True if the giver serves on: then some room is kept for new connections.
+    keeps_room: bool,
     taken: usize,
 }
 
@@ -60,13 +72,13 @@ struct Batch {
 }
 
 impl<H: Dispatch> Taking<H> {
-    async fn run(mut self) -> io::Result<usize> {
+    async fn run(mut self) -> io::Result<Taken> {
         self.link.send_all(&encode(&FromTaker::Hello { version: VERSION }, b"")).await?;
         let mut buffer = vec![0; PACKET_MAX];
         let mut resets = 0;
         loop {
             let (length, fds) = match self.link.receive(&mut buffer).await {
-                Ok((0, _)) => return Ok(self.taken),
+                Ok((0, _)) => return Ok(self.taken()),
                 Ok(received) => received,
                 // The giver died with packets of ours unread. Linux reports that before what it had sent: that comes next, then the end.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset && resets < RESETS => {
@@ -76,7 +88,8 @@ impl<H: Dispatch> Taking<H> {
                 Err(error) => return Err(error),
             };
             let understood = decode::<FromGiver>(&buffer[..length]).and_then(|(message, tail)| match message {
-                FromGiver::Hello { .. } => {
+                FromGiver::Hello { serves_on, .. } => {
+                    self.keeps_room = serves_on;
                     let mut fds = fds.into_iter();
                     self.giver = fds.next().map(|pidfd| GiverProcess { pidfd: pidfd.into(), withdrawn: fds.next() });
                     Ok(None)
@@ -87,12 +100,16 @@ impl<H: Dispatch> Taking<H> {
                 Ok(None) => {}
                 Ok(Some(batch)) => {
                     if !self.accept(batch).await? {
-                        return Ok(self.taken);
+                        return Ok(self.taken());
                     }
                 }
                 Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
             }
         }
+    }
+
+    fn taken(&self) -> Taken {
+        Taken { count: self.taken, for_room: self.keeps_room }
     }
 
     /// Takes as many as there is room for. Returns false if the giver has them back.
@@ -141,7 +158,9 @@ impl<H: Dispatch> Taking<H> {
         if phase >= Phase::Cut || (phase >= Phase::Draining && !drain.is_giving()) {
             return Vec::new();
         }
-        std::iter::repeat_with(|| self.room.take_over()).take(wanted).map_while(|place| place).collect()
+        let spare = self.room.free().saturating_sub(self.room.share());
+        let most = if self.keeps_room { wanted.min(spare) } else { wanted };
+        std::iter::repeat_with(|| self.room.take_over()).take(most).map_while(|place| place).collect()
     }
 
     async fn nobody_else_has_them(&mut self) -> bool {

@@ -39,6 +39,20 @@ fn the_deadline_of_a_parked_connection_is_the_earliest_that_counts() {
     assert_eq!(until(Doing::Fresh, Some(since + Duration::from_secs(40))), since + timeouts.read);
 }
 
+#[test]
+fn a_worker_without_room_gives_away_what_is_parked_unless_it_drains() {
+    let now = Instant::now();
+    let after = |state: State, drain| {
+        state.after(now, Event::Worker(WorkerEvent::NoRoom), Surroundings { drain, has_takers: false })
+    };
+    assert_eq!(after(State::Parked, Drain::No), State::Queued);
+    assert_eq!(after(State::Parked, Drain::Draining), State::Parked);
+    let active = State::Active(HandoverHold::None);
+    for state in [active, State::Resting, State::Queued, State::Offered, State::Received, State::Closing] {
+        assert_eq!(after(state, Drain::No), state);
+    }
+}
+
 /// Follows a connection through the hub when nothing that the hub tries works out.
 fn through_the_hub(idle: Idle, around: Surroundings, now: Instant) -> Vec<State> {
     let (mut event, mut states) = (HubEvent::Arrived, Vec::new());

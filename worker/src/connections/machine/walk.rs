@@ -82,6 +82,30 @@ fn a_cut_or_a_silence_between_any_two_steps_keeps_the_invariants() {
 }
 
 #[test]
+fn every_order_of_a_handover_that_makes_room_keeps_the_invariants() {
+    walks("room", false, Budget { requests: 1, reliefs: 1, ..CALM }, 150);
+    walks("room, trouble", false, Budget { requests: 1, departures: 1, reliefs: 1, refusals: 1, ..CALM }, 150);
+    walks("room, death", false, Budget { requests: 1, reliefs: 1, deaths: 1, ..CALM }, 150);
+    walks("room, silence and death", false, Budget { reliefs: 1, silences: 1, deaths: 1, ..CALM }, 150);
+    walks("room, then a drain", false, Budget { reliefs: 1, takers: 1, refusals: 1, deaths: 1, ..CALM }, 150);
+    walks("room, cut", false, Budget { requests: 1, reliefs: 1, cuts: 1, ..CALM }, 150);
+}
+
+#[test]
+fn a_connection_that_makes_room_is_with_the_taker_and_the_giver_serves_on() {
+    let mut world = World::new(false, Budget { requests: 1, reliefs: 1, ..CALM });
+    world.take(&Step::Time);
+    for step in [Step::Alarm(0), Step::Relieves(1), Step::Sends(1), Step::Receives(1), Step::Commits(1)] {
+        world.take(&step);
+    }
+    for step in [Step::GiverHears(1), Step::Request, Step::Wakes(1)] {
+        world.take(&step);
+    }
+    assert_eq!((world.owner(), world.workers[0].drain), (Some(1), super::Drain::No));
+    world.settles();
+}
+
+#[test]
 fn a_calm_handover_ends_at_the_taker() {
     let mut world = World::new(false, Budget { requests: 1, takers: 1, ..CALM });
     for step in [Step::Alarm(0), Step::Drains(0), Step::TakerComes(1), Step::Hears(0), Step::Sends(1)] {

@@ -44,6 +44,7 @@ impl World {
                 self.workers[worker].is_stale = true;
             }
             Step::Cut => self.cut(),
+            Step::Relieves(taker) => self.relieves(taker),
             Step::TakerComes(taker) => self.taker_comes(taker),
             Step::Sends(taker) => self.sends(taker),
             Step::TooLarge => self.happens(GIVER, Event::Giver(GiverEvent::TooLarge)),
@@ -61,8 +62,7 @@ impl World {
             Step::Alarm(worker) => self.fires(worker),
             Step::Time => self.now = (0..3).filter_map(|worker| self.alarm(worker)).min().expect("offered with one"),
         }
-        let is_alone = self.is_giving && !(1..3).any(|taker| self.is_of_use(taker));
-        self.alone = is_alone.then(|| self.alone.unwrap_or(self.now));
+        self.alone = self.is_alone().then(|| self.alone.unwrap_or(self.now));
         self.check();
     }
 
@@ -94,6 +94,9 @@ impl World {
             State::Accepted(_) | State::Active(_) | State::Resting | State::Parked | State::Queued => {}
             State::Received | State::HandedOver | State::Closed => {}
         }
+        if worker == GIVER && !matches!(state, State::Queued | State::Offered) {
+            self.end_relief();
+        }
         copy.state = state;
         self.check_step(worker, &before, &copy, event);
         let is_gone = state.owner() == Owner::Nobody;
@@ -123,9 +126,25 @@ impl World {
         self.is_over |= self.owner().is_none() && !(1..3).any(|taker| self.has_it(taker));
     }
 
+    /// As `Hub::relieve`.
+    fn relieves(&mut self, taker: usize) {
+        self.budget.reliefs -= 1;
+        self.links[taker] = Link { is_open: true, ..Link::default() };
+        self.reliever = Some(taker);
+        self.happens(GIVER, Event::Worker(WorkerEvent::NoRoom));
+    }
+
+    /// The giver has nothing left for the taker that was to make room, and closes the socket to it.
+    fn end_relief(&mut self) {
+        if let Some(taker) = self.reliever.take() {
+            self.links[taker].is_shut = true;
+        }
+    }
+
     fn taker_comes(&mut self, taker: usize) {
         self.budget.takers -= 1;
-        (1..3).for_each(|other| self.links[other].is_full = true);
+        let reliever = self.reliever;
+        (1..3).filter(|other| Some(*other) != reliever).for_each(|other| self.links[other].is_full = true);
         self.links[taker] = Link { is_open: true, ..Link::default() };
         self.is_giving = true;
         self.workers[GIVER].is_stale = true;
@@ -192,13 +211,19 @@ impl World {
                 self.happens(GIVER, Event::Giver(GiverEvent::TakerLost));
                 self.without_taker();
             }
-            (None, false) => {}
+            (None, false) => self.without_taker(),
         }
     }
 
-    /// A giver that has given up queues nothing.
+    /// A giver that has given up queues nothing, nor does one that was to make room and has no taker for it any more.
     fn without_taker(&mut self) {
-        if !self.is_giving && self.copy(GIVER).is_some_and(|copy| copy.state == State::Queued) {
+        let is_queued = self.copy(GIVER).is_some_and(|copy| copy.state == State::Queued);
+        let is_open = match self.reliever {
+            Some(taker) => self.is_of_use(taker),
+            None => self.is_giving,
+        };
+        if is_queued && !is_open {
+            self.end_relief();
             self.happens(GIVER, Event::Giver(GiverEvent::NoTaker));
         }
     }

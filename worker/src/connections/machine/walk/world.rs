@@ -5,18 +5,28 @@ use std::time::{Duration, Instant};
 use super::super::*;
 
 const PARK_AFTER: Duration = Duration::from_millis(100);
-/// The giver's looks at its queue, its wait for a replacement, its patience with a taker; the closer's.
+/// The giver's looks at its queue, its wait for a replacement, its patience with a taker, in a drain and for room; the closer's.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
 pub(super) const TAKER_WAIT: Duration = Duration::from_secs(1);
 const STALL: Duration = Duration::from_secs(5);
+const RELIEF: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(1);
 /// The longest time of which anything depends.
 const LONG: Duration = Duration::from_secs(61);
 pub(super) const GIVER: usize = 0;
 
 /// No trouble at all, and no taker.
-pub(super) const CALM: Budget =
-    Budget { requests: 0, departures: 0, takers: 0, refusals: 0, silences: 0, drains: 0, deaths: 0, cuts: 0 };
+pub(super) const CALM: Budget = Budget {
+    requests: 0,
+    departures: 0,
+    takers: 0,
+    refusals: 0,
+    silences: 0,
+    drains: 0,
+    deaths: 0,
+    cuts: 0,
+    reliefs: 0,
+};
 
 /// Number of each kind of trouble that is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,6 +44,8 @@ pub(super) struct Budget {
     pub(super) drains: u8,
     pub(super) deaths: u8,
     pub(super) cuts: u8,
+    /// Times when the giver has no room, and the master sends it a taker though it does not drain.
+    pub(super) reliefs: u8,
 }
 
 /// A worker's copy of the connection.
@@ -102,6 +114,8 @@ pub(super) enum Step {
     Hears(usize),
     Drains(usize),
     Cut,
+    /// The giver has no room, and gives the connection to this taker.
+    Relieves(usize),
     /// The master sends a taker to the giver.
     TakerComes(usize),
     Sends(usize),
@@ -127,6 +141,8 @@ pub(super) struct World {
     /// The giver's queue is open: it has takers, or waits for one.
     pub(super) is_giving: bool,
     pub(super) alone: Option<Instant>,
+    /// The taker to which the connection goes to make room, and no other one, while it is queued or offered.
+    pub(super) reliever: Option<usize>,
     pub(super) has_unread: bool,
     pub(super) client_left: bool,
     /// The connection was closed by its owner, or lost with it.
@@ -147,6 +163,7 @@ impl World {
             links: [Link::default(); 3],
             is_giving: false,
             alone: None,
+            reliever: None,
             has_unread: false,
             client_left: false,
             is_over: false,
@@ -170,6 +187,21 @@ impl World {
         link.is_open && !link.is_full && !link.is_shut
     }
 
+    /// True if a queued connection can be sent to this taker.
+    pub(super) fn can_be_sent(&self, taker: usize) -> bool {
+        self.is_of_use(taker) && self.reliever.is_none_or(|reliever| reliever == taker)
+    }
+
+    /// True if the giver's queue in a drain is open, and nobody takes what is in it.
+    pub(super) fn is_alone(&self) -> bool {
+        self.is_giving && !(1..3).any(|taker| self.is_of_use(taker) && self.reliever != Some(taker))
+    }
+
+    /// The giver's patience with a taker that owes an answer.
+    fn stall(&self) -> Duration {
+        if self.reliever.is_some() { RELIEF } else { STALL }
+    }
+
     /// The next deadline of a worker.
     pub(super) fn alarm(&self, worker: usize) -> Option<Instant> {
         let own = self.copy(worker).and_then(|copy| match copy.state {
@@ -184,7 +216,7 @@ impl World {
                 Some(parked_until(copy.doing, copy.since, &self.timeouts, self.workers[worker].grace_from))
             }
             State::Queued => Some(copy.look),
-            State::Offered => Some(copy.since + STALL),
+            State::Offered => Some(copy.since + self.stall()),
             State::Closing => Some(copy.since + LINGER),
             State::Resting | State::Received | State::HandedOver | State::Closed => None,
         });
@@ -219,10 +251,15 @@ impl World {
                     add(live.drain != Drain::No && self.around(worker).has_takers, Step::Pauses(worker));
                     add(self.client_left && !self.has_unread && !copy.has_read, Step::Ends(worker));
                 }
-                State::Parked => add(self.has_unread || self.client_left, Step::Wakes(worker)),
+                State::Parked => {
+                    add(self.has_unread || self.client_left, Step::Wakes(worker));
+                    let may_relieve = b.reliefs > 0 && worker == GIVER && live.drain == Drain::No;
+                    let fits = |taker: usize| may_relieve && self.workers[taker].lives && !self.links[taker].is_open;
+                    (1..3).for_each(|taker| add(fits(taker), Step::Relieves(taker)));
+                }
                 State::Queued => {
                     add(copy.has_read, Step::TooLarge);
-                    (1..3).for_each(|taker| add(self.is_of_use(taker), Step::Sends(taker)));
+                    (1..3).for_each(|taker| add(self.can_be_sent(taker), Step::Sends(taker)));
                 }
                 State::Received => {
                     add(live.drain == Drain::No, Step::Commits(worker));
@@ -259,7 +296,7 @@ impl World {
                 State::Received => true,
                 State::Closing => self.client_left,
                 // A giver may have no room on its socket for a while, not for good.
-                State::Queued => copy.has_looked && (1..3).any(|taker| self.is_of_use(taker)),
+                State::Queued => copy.has_looked && (1..3).any(|taker| self.can_be_sent(taker)),
                 State::Resting | State::Offered | State::HandedOver | State::Closed => false,
             })
     }
@@ -267,7 +304,7 @@ impl World {
     /// An answer that is late is a silence, which the budget limits.
     pub(super) fn may_fire(&self, worker: usize) -> bool {
         let stalls =
-            self.copy(worker).is_some_and(|copy| copy.state == State::Offered && self.now >= copy.since + STALL);
+            self.copy(worker).is_some_and(|copy| copy.state == State::Offered && self.now >= copy.since + self.stall());
         let answers = (1..3).any(|taker| self.links[taker].offers && self.workers[taker].lives);
         !stalls || !answers || self.budget.silences > 0
     }
@@ -279,6 +316,7 @@ impl World {
         let flags = [self.is_giving, self.has_unread, self.client_left, self.is_over];
         let mut numbers: Vec<u64> = flags.into_iter().map(u64::from).collect();
         numbers.push(self.alone.map_or(0, ago));
+        numbers.push(self.reliever.map_or(0, |taker| taker as u64));
         let mut states = Vec::new();
         for worker in &self.workers {
             numbers.extend([u64::from(worker.lives), worker.drain as u64, u64::from(worker.is_stale)]);
