@@ -33,6 +33,7 @@ mod reconfigure;
 mod release;
 mod restart;
 mod rollback;
+mod room;
 mod sandbox;
 mod service;
 mod settings;

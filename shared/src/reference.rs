@@ -508,7 +508,7 @@ pub const LIMITS: &[Key] = &[
         "connections",
         Kind::Integer(1, 4_294_967_295),
         "10000",
-        "Connections at once, a worker; more wait in the queue.",
+        "Connections at once, a worker. At the limit the longest idle go to a worker with room, or are closed.",
     ),
     unset(
         "connections_per_client",

@@ -187,7 +187,7 @@ impl Driver {
         let actions = self.machine.handle(now, event);
         self.quote_withdrawn(&actions);
         let _ = fault::at("loop.handled");
-        if telling || actions.iter().any(|action| !matches!(action, Action::Report(_))) {
+        if telling || actions.iter().any(Action::is_saved_ahead) {
             self.save();
         }
         let ordered = actions.iter().any(Action::is_order_to_end);

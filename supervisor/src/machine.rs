@@ -173,6 +173,14 @@ impl Machine {
         heir.map_or_else(|| all.into_iter().take(TAKERS_MAX).collect(), |heir| vec![heir])
     }
 
+    /// The workers that may get idle connections of `full`, which serves on and has no room: the others of the current generation
+    /// that serve, and satisfy `takes`.
+    pub fn relievers(&self, full: WorkerId, takes: impl Fn(&WorkerId) -> bool) -> Vec<WorkerId> {
+        let others = self.current().into_iter().flat_map(Run::workers).filter(|worker| worker.id != full);
+        let serving = others.filter(|worker| worker.is_serving() && takes(&worker.id));
+        serving.map(|worker| worker.id).take(TAKERS_MAX).collect()
+    }
+
     /// All generations that have workers: current, candidate, leaving.
     pub fn runs(&self) -> impl Iterator<Item = &Run> {
         self.current().into_iter().chain(self.candidate().and_then(|c| c.run.as_ref())).chain(&self.leaving)

@@ -146,6 +146,7 @@ pub fn is_telling(event: &Event) -> bool {
     let Event::Worker { what, .. } = event else { return true };
     match what {
         WorkerEvent::Alive
+        | WorkerEvent::Full
         | WorkerEvent::Overweight(_)
         | WorkerEvent::Spawned { .. }
         | WorkerEvent::Executed

@@ -263,6 +263,15 @@ impl Workers {
         process.leave(&self.takers(worker, Some(worker), machine));
     }
 
+    /// Tells a worker without room which others may take idle connections of it.
+    pub fn relieve(&self, worker: WorkerId, machine: &Machine) {
+        let Some(process) = self.processes.get(&worker) else { return };
+        let takes = |id: &WorkerId| self.processes.get(id).is_some_and(|other| other.takes() && !other.is_full());
+        let relievers = machine.relievers(worker, takes);
+        let relievers: Vec<_> = relievers.iter().filter_map(|other| self.processes.get(other).cloned()).collect();
+        process.relieve(&relievers);
+    }
+
     /// Prepares for the end of a worker: whose connections it would have been given get other takers first.
     fn leaves(&mut self, worker: WorkerId, machine: &Machine) -> Option<Rc<Process>> {
         self.gates.remove(&worker);

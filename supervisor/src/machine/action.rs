@@ -41,6 +41,8 @@ pub enum WorkerAction {
     Drain(DrainReason),
     /// It ends by itself, so it gets no order to finish: have it give its connections to others.
     HandOver,
+    /// It has no room for new connections: have it give idle ones to others that have.
+    Relieve,
     /// Send SIGABRT, because it hangs.
     Abort,
     /// Send SIGKILL to its process group.
@@ -80,6 +82,12 @@ impl Action {
     #[must_use]
     pub fn worker(&self) -> Option<WorkerId> {
         if let Self::Worker(id, _) = self { Some(*id) } else { None }
+    }
+
+    /// True if the state is written before it is done. After a relief everything is as it was, for whoever comes next.
+    #[must_use]
+    pub fn is_saved_ahead(&self) -> bool {
+        !matches!(self, Self::Report(_) | Self::Worker(_, WorkerAction::Relieve))
     }
 
     /// True if it tells a worker to end in a way that must not be repeated.

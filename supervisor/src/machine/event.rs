@@ -178,6 +178,8 @@ pub enum WorkerEvent {
     Overweight(u64),
     /// It said over the channel that it accepts.
     Accepting,
+    /// It said over the channel that it has no room for new connections.
+    Full,
     /// It said STOPPING=1: it ends, whoever has told it to.
     Stopping,
     /// It asked for time (EXTEND_TIMEOUT_USEC).

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use gin_shared::generation::Slot;
 use proptest::prelude::*;
 
+use super::action::WorkerAction;
 use super::event::WorkerEvent;
 use super::*;
 use crate::exit_status::Exit;
@@ -169,6 +170,33 @@ fn every_interleaving_of_a_worker_that_a_stranger_ends_keeps_the_invariants() {
 }
 
 #[test]
+fn every_interleaving_of_a_worker_without_room_keeps_the_invariants() {
+    walks("full", 2, OURS, Budget { fulls: 2, upgrades: 1, ..CALM });
+    walks("full, crash", 2, FOREIGN, Budget { fulls: 1, crashes: 2, ..CALM });
+    walks("full, rolling", 2, ROLLING, Budget { fulls: 1, upgrades: 1, ..CALM });
+    walks("full, stranger, scale", 2, FOREIGN, Budget { fulls: 1, strangers: 1, scales: 1, ..CALM });
+    walks("full, death", 1, OURS, Budget { fulls: 1, upgrades: 1, kills: 1, ..CALM });
+}
+
+#[test]
+fn a_worker_without_room_gives_to_its_neighbours_that_serve() {
+    let mut world = World::new(2, FOREIGN, Budget { fulls: 2, ..CALM });
+    let id = |slot| WorkerId { generation: Generation(1), slot: Slot(slot), attempt: 0 };
+    world.take(&Step::Prepared(true));
+    for slot in [0, 1] {
+        for what in [WorkerEvent::Spawned { pid: 1 }, WorkerEvent::Executed, WorkerEvent::Ready] {
+            world.take(&Step::Worker(id(slot), what));
+        }
+    }
+    world.take(&Step::Time);
+    let ordered = world.machine.handle(world.now, Event::Worker { worker: id(0), what: WorkerEvent::Full });
+    assert_eq!(ordered, [Action::Worker(id(0), WorkerAction::Relieve)]);
+    assert_eq!(world.machine.relievers(id(0), |_| true), [id(1)]);
+    // The other one has said that it has no room either.
+    assert_eq!(world.machine.relievers(id(0), |other| *other != id(1)), []);
+}
+
+#[test]
 fn a_pause_of_the_master_before_any_event_blames_nobody() {
     walks("pause", 1, OURS, Budget { upgrades: 1, pauses: 2, ..CALM });
     walks("pause, gated", 2, GATED, Budget { upgrades: 1, pauses: 1, ..CALM });
@@ -201,6 +229,7 @@ proptest! {
             kills: 4,
             pauses: 6,
             strangers: 4,
+            fulls: 4,
         };
         let ways = Ways { channel: ways.0, gated: ways.1, rolling: ways.2 };
         let mut world = World::new(slots, ways, budget);

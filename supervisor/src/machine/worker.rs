@@ -160,7 +160,9 @@ impl WorkerState {
             WorkerEvent::WarmedUp(_) => matches!(self, Self::WarmingUp(_)),
             WorkerEvent::Probed(_) => matches!(self, Self::Probing(_)),
             WorkerEvent::Accepting => matches!(self, Self::Going(_)),
-            WorkerEvent::Alive | WorkerEvent::Hangs | WorkerEvent::Overweight(_) => part == Part::Serving,
+            WorkerEvent::Alive | WorkerEvent::Hangs | WorkerEvent::Overweight(_) | WorkerEvent::Full => {
+                part == Part::Serving
+            }
             // A worker that was told to end says it, too.
             WorkerEvent::Stopping => part == Part::Gated || part == Part::Serving,
             WorkerEvent::Extend(_) => (part == Part::Gated && self != Self::Ready) || matches!(self, Self::Draining(_)),
@@ -313,6 +315,7 @@ impl Worker {
             }
             WorkerEvent::Overweight(bytes) => return WorkerOutcome::Unfit(Unfit::Memory(bytes)),
             WorkerEvent::Accepting => self.serve(now, plan, out),
+            WorkerEvent::Full => out.push(Action::Worker(self.id, WorkerAction::Relieve)),
             WorkerEvent::Stopping => {
                 self.stopping = true;
                 self.report(now, WorkerReport::Stopping, out);

@@ -13,16 +13,20 @@ use nix::sys::signal::Signal;
 
 use crate::descriptor_name;
 use crate::inbox::reading::Reader;
+use crate::moment::Moment;
 use crate::os::channel::{Channel, ChannelListener, between_workers};
 use crate::os::child::Child;
 use crate::os::notify::NotifySocket;
 use crate::os::private::PrivateListener;
+use crate::os::time;
 use crate::os::words::LastWords;
 use crate::state::WorkerRecord;
 
 /// Pause before a kill that failed is tried again, and the number of tries.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRIES: u32 = 60;
+/// Shortest time between two answers to a worker without room: each is work for other workers, too.
+const RELIEF_PAUSE: Duration = Duration::from_millis(50);
 
 /// A worker that has a process.
 #[derive(Debug)]
@@ -45,6 +49,7 @@ pub struct Process {
     pub reader: Reader,
     stop_signal: Signal,
     drain: Drain,
+    room: Room,
 }
 
 /// The sockets between a worker and the master.
@@ -69,6 +74,15 @@ struct Drain {
     fates: Cell<Option<Fates>>,
 }
 
+/// Room of a worker for connections, as it says. A successor of this master is told anew.
+#[derive(Debug, Default)]
+struct Room {
+    /// True if there is none.
+    is_full: Cell<bool>,
+    /// The moment when it was last told of workers with room.
+    relieved: Cell<Option<Moment>>,
+}
+
 impl Process {
     /// A worker with a new process.
     #[must_use]
@@ -81,8 +95,8 @@ impl Process {
         stop_signal: Signal,
     ) -> Self {
         let (said, version, drain) = (RefCell::default(), Cell::default(), Drain::default());
-        let reader = Reader::default();
-        Self { id, identity, child, sockets, output, said, version, reader, stop_signal, drain }
+        let (reader, room) = (Reader::default(), Room::default());
+        Self { id, identity, child, sockets, output, said, version, reader, stop_signal, drain, room }
     }
 
     /// Restores what a master before this one knew of the worker.
@@ -153,6 +167,12 @@ impl Process {
         self.hands_over() && !self.drain.sent.get()
     }
 
+    /// True if it has said that it has no room for connections.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.room.is_full.get()
+    }
+
     /// The course of its connections since it drains.
     #[must_use]
     pub fn fates(&self) -> Option<Fates> {
@@ -218,6 +238,22 @@ impl Process {
         }
     }
 
+    /// Tells it that it has no room and these may have some: it gives them idle connections. Without any of them it is told that nobody
+    /// has room.
+    pub fn relieve(&self, others: &[Rc<Self>]) {
+        let now = time::now();
+        let is_early = self.room.relieved.get().is_some_and(|last| now.since(last) < RELIEF_PAUSE);
+        // A worker that was told to finish needs no room.
+        if is_early || self.drain.sent.get() || self.version.get().is_none_or(|version| version < channel::ROOM) {
+            return;
+        }
+        self.room.relieved.set(Some(now));
+        let sockets: Vec<OwnedFd> = others.iter().filter_map(|other| other.take()).collect();
+        let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
+        tracing::debug!(worker = %self.id, pid = self.pid(), others = fds.len(), "the worker has no room for connections");
+        self.send(&FromMaster::Relieve, &fds);
+    }
+
     fn send_drain(&self, reason: DrainReason, takers: &[Rc<Self>]) -> bool {
         let sockets: Vec<(WorkerId, OwnedFd)> = if self.hands_over() {
             takers.iter().filter_map(|taker| Some((taker.id, taker.take()?))).collect()
@@ -264,6 +300,11 @@ impl Process {
     /// Sends it a message about its log; gives whether it understands that.
     pub fn send_about_log(&self, message: &FromMaster) -> bool {
         self.version.get().is_some_and(|version| version >= channel::LOGS) && self.send(message, &[])
+    }
+
+    /// Notes whether it has room for connections.
+    pub fn set_full(&self, is_full: bool) {
+        self.room.is_full.set(is_full);
     }
 
     /// Notes what has become of its connections.

@@ -86,7 +86,14 @@ impl Process {
                 self.set_fates(*fates);
                 None
             }
-            FromWorker::Full | FromWorker::Room => None,
+            FromWorker::Full => {
+                self.set_full(true);
+                Some(WorkerEvent::Full)
+            }
+            FromWorker::Room => {
+                self.set_full(false);
+                None
+            }
         }
     }
 

@@ -225,8 +225,7 @@ impl Hub {
         let context = Arc::clone(&self.context);
         tokio::spawn(async move {
             let Ok(connection) = connection.into_active() else { return };
-            let ActiveConnection { stream, mut place, progress, ahead, .. } = connection;
-            place.free_slot();
+            let ActiveConnection { stream, place, progress, ahead, .. } = connection;
             let io = Io::new(stream, place, ahead, Arc::new(Activity::resume(&progress)), &context.drain.bounds);
             if context.drain.life.phase() >= Phase::Draining {
                 context.drain.life.tally().closes();

@@ -29,6 +29,7 @@ pub(super) const CALM: Budget = Budget {
     kills: 0,
     pauses: 0,
     strangers: 0,
+    fulls: 0,
 };
 
 /// What is left of each kind of trouble.
@@ -53,6 +54,8 @@ pub(super) struct Budget {
     pub(super) pauses: u8,
     /// Workers that somebody else tells to end.
     pub(super) strangers: u8,
+    /// Workers that have no room for connections.
+    pub(super) fulls: u8,
 }
 
 impl Budget {
@@ -267,8 +270,10 @@ impl World {
                     if b.unfits > 0 && self.plan.watchdog.is_some() {
                         add(WorkerEvent::Hangs);
                     }
-                    if b.strangers > 0 {
-                        add(WorkerEvent::Stopping);
+                    for (left, what) in [(b.strangers, WorkerEvent::Stopping), (b.fulls, WorkerEvent::Full)] {
+                        if left > 0 {
+                            add(what);
+                        }
                     }
                 }
                 Process::Broken | Process::Ready | Process::Accepting | Process::Gone => {}

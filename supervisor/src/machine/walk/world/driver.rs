@@ -26,7 +26,7 @@ impl World {
                 WorkerAction::Go => {
                     self.processes.entry(*id).and_modify(|life| life.process = Process::Accepting);
                 }
-                WorkerAction::Check | WorkerAction::WarmUp | WorkerAction::Probe => {}
+                WorkerAction::Check | WorkerAction::WarmUp | WorkerAction::Probe | WorkerAction::Relieve => {}
             }
         }
         // Without its orders a helper ends.
@@ -105,6 +105,7 @@ impl World {
                 self.budget.failures -= u8::from(result.is_err());
             }
             WorkerEvent::Overweight(_) | WorkerEvent::Hangs => self.budget.unfits -= 1,
+            WorkerEvent::Full => self.budget.fulls -= 1,
             WorkerEvent::Accepting => life.process = Process::Accepting,
             WorkerEvent::Stopping => {
                 life.told_to_end = true;
@@ -171,6 +172,7 @@ impl World {
                 let life = self.processes.get(&id).expect("nobody has connections");
                 assert!(life.told_to_end, "it does not end by itself");
             }
+            WorkerAction::Relieve => self.check_relief(id),
             WorkerAction::Go => {
                 let life = self.processes.get_mut(&id).expect("go to nobody");
                 assert_eq!(life.process, Process::Ready, "go before ready");

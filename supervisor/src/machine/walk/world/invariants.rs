@@ -6,7 +6,7 @@ use super::super::super::action::{WorkerAction, WorkerReport};
 use super::super::super::generation::Stage;
 use super::super::super::worker::{Worker, WorkerState};
 use super::super::super::*;
-use super::World;
+use super::{Process, World};
 
 impl World {
     /// What served goes on serving: an adoption ends nobody of the current generation, nor the last who serve at all.
@@ -49,6 +49,16 @@ impl World {
         // Beside the current generation's, those of a candidate count only where they have taken a place.
         let wanted = run.serving().min(now.plan.workers);
         assert!(serve(&self.machine) >= wanted, "{id} was told to drain, and too few serve");
+    }
+
+    /// A worker without room serves, and gives to others that serve in its stead: none that is on its way in or out.
+    pub(super) fn check_relief(&self, id: WorkerId) {
+        let accepts = |id: &WorkerId| self.processes.get(id).is_some_and(|life| life.process == Process::Accepting);
+        assert!(accepts(&id), "{id} has no connections");
+        let current = self.machine.current().map(|run| run.id);
+        for other in self.machine.relievers(id, accepts) {
+            assert!(other != id && Some(other.generation) == current, "{id} gives to {other}");
+        }
     }
 
     /// Where nothing goes wrong, nobody is told to have failed.
