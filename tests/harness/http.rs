@@ -164,6 +164,15 @@ impl Client {
         Ok(client)
     }
 
+    /// The port of this end, by which the server knows the connection; none over a Unix socket.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.local_addr().ok().map(|address| address.port()),
+            Stream::Unix(_) => None,
+        }
+    }
+
     /// Sends bytes as they are.
     ///
     /// # Errors

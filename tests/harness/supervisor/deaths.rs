@@ -45,6 +45,33 @@ impl Supervisor {
         self.until_ready(after);
     }
 
+    /// Starts it twice at once, when it is dead, and waits until one of the two serves. The other one is refused.
+    ///
+    /// # Panics
+    /// If both go on, the refused one exits with another code than 1, or the other one does not serve.
+    pub fn start_twice(&mut self) {
+        self.until_dead();
+        let after = self.told.settle();
+        let [mut first, second] = [(); 2].map(|()| self.command().process_group(0).spawn().unwrap());
+        let both = [&first, &second].map(|child| open(Pid::from_child(child)));
+        assert!(one_ends(&both), "both go on: {}", self.log());
+        let is_first = first.try_wait().unwrap().is_some();
+        let (mut refused, master) = if is_first { (first, second) } else { (second, first) };
+        assert_eq!(refused.wait().unwrap().code(), Some(1), "{}", self.log());
+        self.child = master;
+        self.until_ready(after);
+    }
+
+    /// Starts a second one beside the master, which is to be refused; gives its exit code.
+    ///
+    /// # Panics
+    /// If it does not end.
+    #[must_use]
+    pub fn start_beside(&self) -> i32 {
+        let mut second = self.command().process_group(0).spawn().unwrap();
+        end_of(&mut second, || self.log()).code().unwrap_or(-1)
+    }
+
     /// Starts it once more, to its end: it is to die.
     ///
     /// # Panics
