@@ -6,6 +6,7 @@ mod arrows;
 mod attacks;
 mod believed;
 mod bounds;
+mod chaos;
 mod chat;
 mod container;
 mod docs;
