@@ -171,7 +171,7 @@ fn every_interleaving_of_a_worker_that_a_stranger_ends_keeps_the_invariants() {
 
 #[test]
 fn every_interleaving_of_a_worker_without_room_keeps_the_invariants() {
-    walks("full", 2, OURS, Budget { fulls: 2, upgrades: 1, ..CALM });
+    walks("full, twice", 2, OURS, Budget { fulls: 2, upgrades: 1, crashes: 1, ..CALM });
     walks("full, crash", 2, FOREIGN, Budget { fulls: 1, crashes: 2, ..CALM });
     walks("full, rolling", 2, ROLLING, Budget { fulls: 1, upgrades: 1, ..CALM });
     walks("full, stranger, scale", 2, FOREIGN, Budget { fulls: 1, strangers: 1, scales: 1, ..CALM });
