@@ -52,6 +52,58 @@ fn every_restart_ends_with_ready_whatever_came_of_it() {
     assert!(last.iter().any(|line| line.starts_with("STATUS=stopping")), "{last:?}");
 }
 
+/// Everything that was told behind the first `after` messages, line by line.
+fn lines(told: &Notifications, after: usize) -> Vec<String> {
+    let _ = told.settle();
+    told.all().iter().skip(after).flat_map(|message| message.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// Makes the row of starts that failed so long that the next one waits for seconds.
+fn lengthen_row(gin: &Supervisor) {
+    let file = gin.dir().join("run/failed-start");
+    let mut row: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    row["failures"] = 40.into();
+    std::fs::write(&file, row.to_string()).unwrap();
+}
+
+#[test]
+fn a_start_that_fails_again_and_again_tells_its_reason_and_waits_for_a_person_or_its_time() {
+    let mut gin = supervisor().ours("broken", "exit").set("soak = \"0s\"").spawn();
+    let told = gin.told().clone();
+    gin.assert_gone(1);
+    let is_reason = |line: &String, start: &str| line.starts_with(start) && line.contains("exited with status 3");
+    let first = lines(&told, 0);
+    assert!(first.iter().any(|line| is_reason(line, "STATUS=generation 1 failed: slot 0")), "{first:#?}");
+    // The second one comes at once, and says what was.
+    assert_eq!(gin.fails_again(), 1);
+    let start = "STATUS=preparing the first generation; the last start failed: slot 0";
+    let second = lines(&told, 0);
+    assert!(second.iter().any(|line| is_reason(line, start)), "{second:#?}");
+    assert!(!gin.log().contains("the next try is in"), "{}", gin.log());
+
+    // A stop ends the wait, and the row.
+    lengthen_row(&gin);
+    gin.spawn_again();
+    gin.until_log("the last 40 starts failed: slot 0");
+    gin.ctl(&["scale", "2"]).assert(5, &["gin-ctl restart tries at once"]);
+    let waits = lines(&told, 0);
+    assert!(waits.iter().any(|line| is_reason(line, "STATUS=tries again at 2")), "{waits:#?}");
+    assert!(!gin.log().rsplit("the last 40").next().unwrap_or_default().contains("listening on"), "{}", gin.log());
+    gin.signal(nix::sys::signal::Signal::SIGTERM);
+    gin.assert_gone(0);
+    assert!(!gin.dir().join("run/failed-start").exists());
+
+    // So does a restart; what serves ends the row, too.
+    assert_eq!(gin.fails_again(), 1);
+    lengthen_row(&gin);
+    gin.spawn_again();
+    gin.until_log_again("the last 40 starts failed: slot 0", 2);
+    gin.releases().release("good", "ok");
+    gin.ctl(&["restart"]).assert(0, &["serves"]);
+    assert!(!gin.dir().join("run/failed-start").exists());
+    gin.stop();
+}
+
 #[test]
 fn the_status_follows_each_step_and_time_is_asked_for() {
     let gin = supervisor().ours("one", "ok").workers(2).set("soak = \"200ms\"").start();

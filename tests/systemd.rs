@@ -116,6 +116,9 @@ fn a_start_that_fails_ends_at_once_with_the_reason() {
     let said = |part: &str| lab.journal("shop").iter().any(|line| line["MESSAGE"].to_string().contains(part));
     assert!(said("generation 1 failed: slot 0"), "{:#?}", lab.journal("shop"));
     assert!(said("fixture: this release is broken"));
+    // It is tried again, later and later; the reason stands beside it. systemd tells a test nothing, so its view is polled.
+    let is_told = |text: &String| text.contains(" starts failed: slot 0") && text.contains("exited with status 3");
+    eventually("the reason is in the status", || lab.property("shop", "StatusText"), is_told);
     lab.ok(&["systemctl", "stop", "shop"]);
     // A configuration that cannot be used is not tried again.
     lab.ok(&["sh", "-c", "echo 'wrong = 1' > /etc/gin/shop.toml"]);

@@ -11,6 +11,7 @@
 //!
 //! Each turn takes one event: the machine decides, the state is saved, the actions are performed.
 
+mod boot;
 mod hooks;
 mod perform;
 mod reexec;
@@ -32,6 +33,7 @@ use tokio::sync::mpsc;
 use crate::adopt::Succession;
 use crate::cli::Cli;
 use crate::config::Config;
+use crate::failed_start::FailedStart;
 use crate::generations::Generations;
 use crate::inbox::{Handle, Message, ReloadRequest};
 use crate::instance_files::InstanceFiles;
@@ -79,6 +81,8 @@ pub struct Parts {
     pub started: Moment,
     /// The names of the descriptors that the service manager keeps for us.
     pub stored: BTreeSet<String>,
+    /// The start before this one, if it failed.
+    pub failed: Option<FailedStart>,
     /// Called once, when the first generation serves.
     pub on_boot: fn(&Status, Boot),
 }
@@ -121,12 +125,12 @@ impl Driver {
     /// The errors of `signalfd(2)`.
     pub fn new(parts: Parts) -> io::Result<Self> {
         let (handle, inbox) = Handle::new();
-        let Parts { cli, config, listeners, passed, paths, files, state_file, memory, started, stored, on_boot } =
-            parts;
+        let Parts { cli, config, listeners, passed, paths, files, state_file, memory, started, .. } = parts;
+        let Parts { stored, failed, on_boot, .. } = parts;
         let runtime = paths.runtime.clone();
         Ok(Self {
             machine: Machine::new(config.live.max_draining),
-            reporter: Reporter::new(&handle, stored, on_boot, started, paths.clone()),
+            reporter: Reporter::new(&handle, stored, failed, on_boot, started, paths.clone()),
             store: Store::new(state_file, files, paths, started),
             workers: Workers::new(memory, runtime.clone(), handle.inbox.clone()),
             generations: Generations::new(cli, config, listeners, passed, runtime),
@@ -159,6 +163,7 @@ impl Driver {
             while let Some(event) = self.pending.pop_front() {
                 if let Some(code) = self.turn(event) {
                     orphan::kill_all();
+                    self.note_end(code);
                     return Ok(code);
                 }
             }
@@ -212,12 +217,6 @@ impl Driver {
         }
     }
 
-    /// Asks for the first generation.
-    fn boot(&mut self) {
-        let boot = Event::Restart { operation: None, asked_by: "start".to_owned(), queue: Queue::Wait };
-        self.pending.push_back(boot);
-    }
-
     /// Everything that is, to be told or written down.
     fn view(&self) -> View<'_> {
         View { machine: &self.machine, workers: &self.workers, generations: &self.generations }
@@ -240,7 +239,7 @@ impl Driver {
 impl Driver {
     /// Waits for the next thing that happens; gives it, if the machine is to know of it.
     async fn next(&mut self) -> io::Result<Option<Event>> {
-        let weighing = self.next_weighing();
+        let (weighing, first_try) = (self.next_weighing(), self.first_try());
         // A deadline that is due waits for what has not been read yet, however long this process was stopped.
         let deadline = self.machine.deadline().filter(|_| !self.workers.is_reading());
         tokio::select! {
@@ -249,6 +248,7 @@ impl Driver {
             message = self.inbox.recv() => Ok(message.and_then(|message| self.handle_message(message))),
             () = self.workers.has_read() => Ok(None),
             () = sleep_until(deadline) => Ok(None),
+            () = sleep_until(first_try) => Ok(Some(boot::first_generation())),
             () = sleep_until(self.reporter.service_manager.next_ping()) => Ok(None),
             () = sleep_until(weighing) => {
                 self.weigh();

@@ -26,6 +26,7 @@ pub mod driver;
 pub mod error_text;
 pub mod exec_helper;
 pub mod exit_status;
+pub mod failed_start;
 pub mod generations;
 pub mod inbox;
 pub mod instance_files;
@@ -60,10 +61,14 @@ pub fn run() -> ExitCode {
     }
     os::signal::forget_ignored();
     let cli = Cli::parse();
-    let outcome = if cli.config_check { start::check(&cli) } else { start::run(cli) };
+    let is_check = cli.config_check;
+    let outcome = if is_check { start::check(&cli) } else { start::run(cli) };
     outcome.unwrap_or_else(|error| {
         // Straight to stderr: it is the last word and must not be lost.
         error.print();
+        if !is_check {
+            os::sd_notify::tell_last_words(&error.to_string());
+        }
         ExitCode::from(error.exit())
     })
 }

@@ -16,6 +16,7 @@ use gin_shared::generation::{Generation, WorkerId};
 use gin_shared::status::Status;
 use tokio::sync::broadcast;
 
+use crate::failed_start::FailedStart;
 use crate::inbox::Handle;
 use crate::inbox::operations::{Operations, millis};
 use crate::machine::Machine;
@@ -78,18 +79,20 @@ pub struct Reporter {
 
 // Getters and small steps.
 impl Reporter {
-    /// A reporter that has told nothing. `stored`: the names that are in the service manager's store already.
+    /// A reporter that has told nothing. `stored`: the names that are in the service manager's store already; `failed`: the
+    /// start before this one, if it failed.
     #[must_use]
     pub fn new(
         handle: &Handle,
         stored: BTreeSet<String>,
+        failed: Option<FailedStart>,
         on_boot: fn(&Status, Boot),
         started: Moment,
         paths: Paths,
     ) -> Self {
         Self {
             operations: handle.operations.clone(),
-            service_manager: ServiceManager::from_env(stored),
+            service_manager: ServiceManager::from_env(stored, failed),
             events: handle.events.clone(),
             asked: HashMap::new(),
             booted: false,
@@ -108,6 +111,20 @@ impl Reporter {
     /// Notes that a generation serves; gives whether one did before.
     pub fn set_booted(&mut self, booted: bool) -> bool {
         std::mem::replace(&mut self.booted, booted)
+    }
+
+    /// The moment before which the first generation is not tried, because the starts before this one failed.
+    #[must_use]
+    pub fn held_back_until(&self, now: Moment) -> Option<Moment> {
+        self.service_manager.failed_start()?.next_try(now)
+    }
+
+    /// Tells that the first generation waits until `until`.
+    pub fn hold_back(&mut self, now: Moment, until: Moment, machine: &Machine) {
+        let reason = self.service_manager.failed_start().map(FailedStart::text).unwrap_or_default();
+        let seconds = until.since(now).as_secs_f64();
+        tracing::warn!("{reason}; the next try is in {seconds:.1} s, gin-ctl restart tries at once");
+        self.service_manager.hold_back(now, until, machine);
     }
 
     /// The generation that served when `generation` was asked for.

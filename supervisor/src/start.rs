@@ -30,10 +30,11 @@ use crate::config::Config;
 use crate::control;
 use crate::descriptor_name::PREFIX;
 use crate::driver::{Driver, DriverError, Parts};
+use crate::failed_start::FailedStart;
 use crate::generations::worker_program;
 use crate::instance_files::{self, InstanceFiles};
 use crate::os::control_socket::ControlSocket;
-use crate::os::listener::{Existing, Listener, gather};
+use crate::os::listener::{Existing, ListenError, Listener, gather};
 use crate::os::shared_memory::SharedMemory;
 use crate::os::state_file::StateFile;
 use crate::os::succession::Descriptors;
@@ -170,7 +171,10 @@ fn start(cli: Cli, mut config: Config, greeting: Greeting, runtime: &Runtime) ->
     let asked_for = config.listeners_asked_for;
     let passed_any = !passed.is_empty();
     let passed = activation::assign(passed, &mut config.listeners, !asked_for)?;
-    let listeners = open_listeners(&config, passed, succession.as_mut())?;
+    let failed = FailedStart::read(&paths.runtime);
+    let waits = failed.as_ref().is_some_and(|failed| failed.next_try(time::now()).is_some());
+    let listeners = open_listeners(&config, passed, succession.as_mut(), waits)
+        .inspect_err(|error| FailedStart::after(failed.as_ref(), error.to_string()).keep(&paths.runtime))?;
     let before = succession.as_ref().and_then(|succession| succession.state.passed.clone());
     let passed = (passed_any && !asked_for).then(|| config.listeners.clone());
     let passed = passed.or(before.map(Cow::into_owned));
@@ -180,17 +184,20 @@ fn start(cli: Cli, mut config: Config, greeting: Greeting, runtime: &Runtime) ->
     };
     let memory = shared_memory(succession.as_mut(), &config)?;
     let (started, on_boot) = (time::now(), greeting.on_boot());
-    let parts = Parts { cli, config, listeners, passed, paths, files, state_file, memory, started, stored, on_boot };
+    let parts =
+        Parts { cli, config, listeners, passed, paths, files, state_file, memory, started, stored, failed, on_boot };
     Ok(Standing { parts, sockets, succession })
 }
 
 /// Opens the sockets for the first generation. Sockets that adopted workers have are taken up with them; what is new is for
-/// the next generation.
+/// the next generation. If the first generation `waits`, nothing is bound before it: clients are refused meanwhile, and need
+/// not wait for a program that may not come.
 fn open_listeners(
     config: &Config,
     passed: Vec<Rc<Listener>>,
     succession: Option<&mut Succession>,
-) -> Result<Vec<Rc<Listener>>, StartError> {
+    waits: bool,
+) -> Result<Vec<Rc<Listener>>, ListenError> {
     let kept = match succession {
         Some(succession) if !succession.alive.is_empty() => return Ok(passed),
         // Sockets that a service manager has kept of dead workers are better than new ones: clients wait there.
@@ -198,6 +205,9 @@ fn open_listeners(
     };
     let all = passed.into_iter().chain(kept.into_iter().map(Rc::new));
     let existing: Vec<Existing> = all.map(|socket| Existing { socket, names: Vec::new() }).collect();
+    if waits {
+        return Ok(existing.into_iter().map(|existing| existing.socket).collect());
+    }
     let gathered = gather(&config.listeners, &existing)?;
     Ok(gathered.into_iter().map(|listening| listening.socket).collect())
 }
@@ -224,8 +234,9 @@ fn take_over_in_place(
     let passed = passed.map(Cow::into_owned);
     let mut succession = in_place::take_up(state, descriptors)?;
     let memory = shared_memory(Some(&mut succession), &config)?;
-    let (listeners, on_boot) = (Vec::new(), greeting.on_boot());
-    let parts = Parts { cli, config, listeners, passed, paths, files, state_file, memory, started, stored, on_boot };
+    let (listeners, failed, on_boot) = (Vec::new(), None, greeting.on_boot());
+    let parts =
+        Parts { cli, config, listeners, passed, paths, files, state_file, memory, started, stored, failed, on_boot };
     Ok(Standing { parts, sockets, succession: Some(succession) })
 }
 

@@ -214,7 +214,10 @@ impl Builder {
         let status = command.status().unwrap();
         let left: Vec<_> =
             std::fs::read_dir(dir.path().join("run")).unwrap().flatten().map(|e| e.file_name()).collect();
-        assert!(left.iter().all(|name| name.to_string_lossy().ends_with(".lock")), "left behind: {left:?}");
+        assert!(
+            left.iter().all(|name| name == "failed-start" || name.to_string_lossy().ends_with(".lock")),
+            "left behind: {left:?}"
+        );
         (status.code().expect("it exits"), std::fs::read_to_string(dir.path().join("log")).unwrap())
     }
 }

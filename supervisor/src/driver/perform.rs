@@ -1,6 +1,7 @@
 //! Actions become steps of the four owners.
 
 use super::Driver;
+use crate::failed_start;
 use crate::machine::action::{Action, GenerationAction, MasterAction, Report, WorkerAction, WorkerReport};
 use crate::moment::Moment;
 use crate::view::View;
@@ -98,6 +99,7 @@ impl Driver {
         if self.reporter.set_booted(true) {
             self.run_after_restart(generation);
         } else {
+            failed_start::forget(&self.store.paths().runtime);
             self.reporter.greet_served(now, self.view());
         }
     }

@@ -20,9 +20,11 @@ impl Driver {
     /// Freezes a generation; then the operator's command may still object.
     pub(super) fn prepare(&mut self, now: Moment, generation: Generation, from: Option<Generation>) {
         let booting = matches!(self.machine.fleet, Fleet::Booting(_));
+        // After a wait the configuration may be another one.
+        let is_fresh = self.reporter.service_manager.failed_start().is_none();
         let plan = match from {
             Some(from) => self.freeze_again(generation, from),
-            None if booting => self.generations.freeze_first(generation),
+            None if booting && is_fresh => self.generations.freeze_first(generation),
             None => self.generations.freeze(generation),
         };
         match plan {

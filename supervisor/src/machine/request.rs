@@ -114,7 +114,11 @@ impl Machine {
         let from = match &self.fleet {
             Fleet::Serving(current) => current.plan.workers,
             Fleet::Booting(_) | Fleet::Upgrading { .. } => self.target(),
-            Fleet::Idle | Fleet::Stopping { .. } | Fleet::Stopped => {
+            Fleet::Idle => {
+                let text = "the first generation waits, because the last start failed; gin-ctl restart tries at once";
+                return answer(operation, &Answer::Refused(text.to_owned()), out);
+            }
+            Fleet::Stopping { .. } | Fleet::Stopped => {
                 return answer(operation, &Answer::Refused("the supervisor is stopping".to_owned()), out);
             }
         };

@@ -15,6 +15,29 @@ const QUEUE: usize = 64;
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 /// The longest wait for the service manager to close descriptors.
 const BARRIER: Duration = Duration::from_secs(5);
+/// The longest STATUS, in characters.
+const STATUS_MAX: usize = 400;
+
+/// True if there is a service manager.
+#[must_use]
+pub fn is_there() -> bool {
+    std::env::var_os(NOTIFY_SOCKET).is_some()
+}
+
+/// `text` as a STATUS: one line, and not too long.
+#[must_use]
+pub fn status_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(STATUS_MAX).collect()
+}
+
+/// Tells the service manager why this process ends, if there is one.
+pub fn tell_last_words(text: &str) {
+    if let Some(notifier) = Notifier::start() {
+        let status = NotifyState::Status(&status_line(text)).to_string();
+        let _ = notifier.queue(Notification { states: vec![status], fds: Vec::new() });
+        notifier.end();
+    }
+}
 
 /// A message, and the descriptors that go with it.
 #[derive(Debug, Default)]
@@ -36,7 +59,9 @@ impl Notifier {
     /// Starts the thread; `None` without a service manager.
     #[must_use]
     pub fn start() -> Option<Self> {
-        std::env::var_os(NOTIFY_SOCKET)?;
+        if !is_there() {
+            return None;
+        }
         let (sender, messages) = std::sync::mpsc::sync_channel::<Notification>(QUEUE);
         let (ends, all_sent) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name("notify".to_owned()).spawn(move || {

@@ -3,22 +3,22 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use sd_notify::NotifyState;
 
+use crate::failed_start::FailedStart;
 use crate::machine::Machine;
 use crate::machine::fleet::Fleet;
 use crate::machine::generation::Run;
 use crate::machine::worker::Worker;
 use crate::moment::Moment;
-use crate::os::sd_notify::{Notification, Notifier, SHUTDOWN_GRACE};
+use crate::os::sd_notify::{Notification, Notifier, SHUTDOWN_GRACE, status_line};
+use crate::os::time;
 use crate::worker_count::workers as workers_text;
 
 /// Added to each extension, so that our own deadline comes first.
 const MARGIN: Duration = Duration::from_secs(10);
-/// The longest STATUS, in characters.
-const STATUS_MAX: usize = 400;
 /// Pause between two tries to queue what is pending, before another program takes over.
 const RETRY: Duration = Duration::from_millis(5);
 
@@ -36,19 +36,23 @@ pub struct ServiceManager {
     is_reloading: bool,
     /// The names of the descriptors in the service manager's store.
     stored: BTreeSet<String>,
+    /// The start before this one, if it failed and nothing has served since.
+    failed: Option<FailedStart>,
 }
 
 // Getters.
 impl ServiceManager {
-    /// Connects as the environment says. `stored`: the names that are in the store already.
+    /// Connects as the environment says. `stored`: the names that are in the store already; `failed`: the start before this
+    /// one, if it failed.
     #[must_use]
-    pub fn from_env(stored: BTreeSet<String>) -> Self {
+    pub fn from_env(stored: BTreeSet<String>, failed: Option<FailedStart>) -> Self {
         // WATCHDOG_PID names another process if a shell of the service started us.
         // 0 is no interval (sd_watchdog_enabled(3)).
         let watchdog = sd_notify::watchdog_enabled().filter(|interval| !interval.is_zero());
         let watchdog = watchdog.map(|interval| interval / 2);
         let mut own = Self::default();
-        (own.watchdog, own.notifier, own.stored) = (watchdog, Notifier::start(), stored);
+        (own.watchdog, own.notifier) = (watchdog, Notifier::start());
+        (own.stored, own.failed) = (stored, failed);
         own
     }
 
@@ -64,6 +68,12 @@ impl ServiceManager {
         self.is_reloading
     }
 
+    /// The start before this one, if it failed and nothing has served since.
+    #[must_use]
+    pub fn failed_start(&self) -> Option<&FailedStart> {
+        self.failed.as_ref()
+    }
+
     /// The moment when the next ping is due.
     #[must_use]
     pub fn next_ping(&self) -> Option<Moment> {
@@ -75,8 +85,8 @@ impl ServiceManager {
 impl ServiceManager {
     /// Reports that the first generation serves, or that an upgrade has ended, well or badly.
     pub fn ready(&mut self, machine: &Machine) {
-        (self.is_reloading, self.extended_until) = (false, None);
-        self.status = status_text(machine);
+        (self.is_reloading, self.extended_until, self.failed) = (false, None, None);
+        self.status = self.status_text(machine);
         let status = self.status.clone();
         self.send(&[NotifyState::Ready, NotifyState::Status(&status)]);
     }
@@ -84,7 +94,7 @@ impl ServiceManager {
     /// Reports that a new generation is on its way.
     pub fn reloading(&mut self, machine: &Machine) {
         self.extended_until = None;
-        self.status = status_text(machine);
+        self.status = self.status_text(machine);
         match NotifyState::monotonic_usec_now() {
             Ok(at) => {
                 let status = self.status.clone();
@@ -102,25 +112,29 @@ impl ServiceManager {
             self.send(&[NotifyState::Ready]);
         }
         self.extended_until = None;
-        self.status = status_text(machine);
+        self.status = self.status_text(machine);
         let status = self.status.clone();
         self.send(&[NotifyState::Stopping, NotifyState::Status(&status)]);
     }
 
     /// Reports the state after an event, and how much longer what is under way may take.
     pub fn update(&mut self, now: Moment, machine: &Machine) {
-        if matches!(machine.fleet, Fleet::Stopped) {
-            return;
-        }
         self.send_pending();
-        let status = status_text(machine);
-        if status != self.status {
+        let status = self.status_text(machine);
+        // Nothing better is known of one that has stopped.
+        if status != self.status && !status.is_empty() {
             self.send(&[NotifyState::Status(&status)]);
             self.status = status;
         }
         if let Some(until) = latest_deadline(machine) {
             self.extend(now, until);
         }
+    }
+
+    /// Reports that the first generation waits until `until`, because the starts before it failed.
+    pub fn hold_back(&mut self, now: Moment, until: Moment, machine: &Machine) {
+        self.update(now, machine);
+        self.extend(now, until);
     }
 
     /// Asks for time until `until`, if more than before is needed.
@@ -193,6 +207,21 @@ impl ServiceManager {
         self.notifier = Notifier::start();
     }
 
+    /// The state in an operator's words, with the failure of the start before this one until something serves.
+    fn status_text(&self, machine: &Machine) -> String {
+        let text = fleet_text(machine);
+        let text = match (&self.failed, &machine.fleet) {
+            (Some(failed), Fleet::Idle) => {
+                let at = SystemTime::now() + failed.allowed_at().since(time::now());
+                format!("tries again at {}; {}", humantime::format_rfc3339_seconds(at), failed.text())
+            }
+            (Some(failed), Fleet::Booting(_)) => format!("{text}; {}", failed.text()),
+            (None, Fleet::Idle | Fleet::Booting(_))
+            | (_, Fleet::Serving(_) | Fleet::Upgrading { .. } | Fleet::Stopping { .. } | Fleet::Stopped) => text,
+        };
+        status_line(&text)
+    }
+
     fn send(&mut self, states: &[NotifyState<'_>]) {
         // A full queue means that the service manager has taken nothing for long. What changes its view of us is kept until
         // there is room, in order; the rest would be outdated by then.
@@ -239,7 +268,7 @@ fn latest_deadline(machine: &Machine) -> Option<Moment> {
 }
 
 /// The state of the fleet in an operator's words.
-fn status_text(machine: &Machine) -> String {
+fn fleet_text(machine: &Machine) -> String {
     let named = |run: &Run| match &run.plan.release {
         Some(release) => format!("generation {} ({release})", run.id),
         None => format!("generation {}", run.id),
@@ -254,8 +283,10 @@ fn status_text(machine: &Machine) -> String {
         let what = if reason.is_cancelled() { "was cancelled" } else { "failed" };
         Some(format!("generation {} {what}: {reason}; ", last.generation))
     };
-    let text = match &machine.fleet {
-        Fleet::Idle | Fleet::Stopped => String::new(),
+    match &machine.fleet {
+        Fleet::Idle => String::new(),
+        // The last word of a first generation that failed.
+        Fleet::Stopped => failed().map(|text| text.trim_end_matches("; ").to_owned()).unwrap_or_default(),
         Fleet::Booting(candidate) => match &candidate.run {
             Some(run) => format!("{} on its way: not {} yet", named(run), run.missing().word()),
             None => "preparing the first generation".to_owned(),
@@ -276,9 +307,7 @@ fn status_text(machine: &Machine) -> String {
             let verb = if left == 1 { "drains" } else { "drain" };
             format!("{}stopping: {} {verb}", failed().unwrap_or_default(), workers_text(left))
         }
-    };
-    let one_line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    one_line.take(STATUS_MAX).collect()
+    }
 }
 
 impl Drop for ServiceManager {

@@ -72,6 +72,15 @@ impl Supervisor {
         end_of(&mut second, || self.log()).code().unwrap_or(-1)
     }
 
+    /// Starts it once more, when it is dead, and does not wait.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn spawn_again(&mut self) {
+        self.until_dead();
+        self.child = self.command().process_group(0).spawn().unwrap();
+    }
+
     /// Starts it once more, to its end: it is to die.
     ///
     /// # Panics

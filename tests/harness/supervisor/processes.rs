@@ -27,7 +27,7 @@ impl Supervisor {
             .unwrap()
             .flatten()
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .filter(|name| !name.ends_with(".lock"))
+            .filter(|name| !name.ends_with(".lock") && name != "failed-start")
             .collect();
         assert!(left.is_empty(), "left behind: {left:?}");
         assert!(!self.dir.path().join("http.sock").exists(), "the listener's socket was left behind");
