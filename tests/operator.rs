@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use harness::{Client, Ctl, supervisor};
+use harness::{Client, Ctl, eventually, supervisor};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -169,6 +169,21 @@ fn status_list_history_and_events_tell_what_is() {
     assert_eq!((json["instance"].as_str(), json["state"].as_str()), (Some("shop"), Some("serving")));
     gin.ctl(&["history"]).assert(0, &["done in", "SIGUSR2 from root (pid"]);
     // A stop waits for idle clients.
+    drop(kept);
+    gin.stop();
+}
+
+#[test]
+fn a_worker_is_all_its_processes() {
+    let gin = supervisor().foreign("one", "prefork").set("soak = \"0s\"").start();
+    let worker = gin.workers()[0];
+    let kept = Client::connect(&gin.tcp()).unwrap();
+    let row = || {
+        let status = gin.ctl(&["status"]).out;
+        status.lines().find(|line| line.split_whitespace().any(|word| word == worker.to_string())).unwrap().to_owned()
+    };
+    // The child accepts when it gets round to it, and tells nobody.
+    eventually("its child's connection counts", row, |row| row.split_whitespace().nth_back(1) == Some("1"));
     drop(kept);
     gin.stop();
 }

@@ -5,6 +5,7 @@ pub mod journal;
 pub mod man;
 pub mod progress;
 pub mod reference;
+pub mod sessions;
 pub mod status;
 pub mod unit;
 

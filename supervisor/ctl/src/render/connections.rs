@@ -23,11 +23,13 @@ impl Connections {
         Self(inodes)
     }
 
-    /// How many of them a process has; `None` if it cannot be looked into.
+    /// How many of them the processes of a worker have, each once; `None` if none of these can be looked into.
     #[must_use]
-    pub fn of(&self, pid: i32) -> Option<usize> {
-        let sockets = process::open_files(pid).ok()?.filter_map(|file| file.socket());
-        Some(sockets.filter(|inode| self.0.contains(inode)).count())
+    pub fn of(&self, pids: &[i32]) -> Option<usize> {
+        let mut looked: Vec<_> = pids.iter().filter_map(|pid| process::open_files(*pid).ok()).collect();
+        let sockets = looked.iter_mut().flatten().filter_map(|file| file.socket());
+        let ours: HashSet<u64> = sockets.filter(|inode| self.0.contains(inode)).collect();
+        (!looked.is_empty()).then_some(ours.len())
     }
 }
 

@@ -7,41 +7,47 @@ use gin_shared::status::{GenerationStatus, LastFailure, Role, State, Status, Upg
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 use super::connections::Connections;
+use super::sessions::Sessions;
 use super::{BAD, DIM, GOOD, PLAIN, WARN, age, print_table, size, table, time, took};
 
 /// The most lines of a worker's last words in a status.
 const SAID: usize = 2;
 
-/// Memory and CPU of processes; asked repeatedly it tells the CPU between two times.
+/// Memory and CPU of workers, with their children; asked repeatedly it tells the CPU between two times.
 #[derive(Debug)]
-pub struct Processes(Option<System>);
+pub struct Processes {
+    system: Option<System>,
+    sessions: Sessions,
+}
 
 impl Processes {
     /// Nothing is known yet.
     #[must_use]
     pub fn new() -> Self {
-        Self(System::new().ok())
+        Self { system: System::new().ok(), sessions: Sessions::default() }
     }
 
     fn refresh(&mut self, status: &Status) {
+        self.sessions = Sessions::now();
         let workers = status.generations.iter().flat_map(|generation| &generation.workers);
-        let pids: Vec<Pid> = workers
-            .filter_map(|worker| worker.pid)
-            .filter_map(|pid| u32::try_from(pid).ok())
-            .map(Pid::from_u32)
-            .collect();
+        let pids = workers.filter_map(|worker| worker.pid).flat_map(|pid| self.sessions.of(pid));
+        let pids: Vec<Pid> = pids.filter_map(|pid| u32::try_from(pid).ok()).map(Pid::from_u32).collect();
         let kind = ProcessRefreshKind::nothing().with_cpu().with_memory();
-        if let Some(system) = &mut self.0 {
+        if let Some(system) = &mut self.system {
             system.refresh_processes_specifics(ProcessesToUpdate::Some(&pids), true, kind);
         }
     }
 
-    /// CPU since the last look, or, at the first, over the process's whole life; and resident memory.
-    fn of(&self, pid: i32, age_ms: u64) -> Option<(f64, u64)> {
-        let process = self.0.as_ref()?.process(Pid::from_u32(u32::try_from(pid).ok()?))?;
-        let recent = f64::from(process.cpu_usage());
-        let life = if age_ms == 0 { 0.0 } else { process.accumulated_cpu_time() as f64 * 100.0 / age_ms as f64 };
-        Some((if recent > 0.0 { recent } else { life }, process.memory()))
+    /// CPU since the last look, or, at the first, over the worker's whole life; and resident memory.
+    fn of(&self, leader: i32, age_ms: u64) -> Option<(f64, u64)> {
+        let system = self.system.as_ref()?;
+        let pids = self.sessions.of(leader).into_iter().filter_map(|pid| u32::try_from(pid).ok());
+        let processes: Vec<_> = pids.filter_map(|pid| system.process(Pid::from_u32(pid))).collect();
+        let recent: f64 = processes.iter().map(|process| f64::from(process.cpu_usage())).sum();
+        let whole: u64 = processes.iter().map(|process| process.accumulated_cpu_time()).sum();
+        let life = if age_ms == 0 { 0.0 } else { whole as f64 * 100.0 / age_ms as f64 };
+        let memory = processes.iter().map(|process| process.memory()).sum();
+        (!processes.is_empty()).then_some((if recent > 0.0 { recent } else { life }, memory))
     }
 }
 
@@ -147,7 +153,7 @@ fn print_workers(status: &Status, processes: &Processes) {
     for generation in &status.generations {
         for worker in &generation.workers {
             let usage = worker.pid.and_then(|pid| processes.of(pid, worker.age_ms));
-            let conns = worker.pid.and_then(|pid| connections.of(pid));
+            let conns = worker.pid.and_then(|pid| connections.of(&processes.sessions.of(pid)));
             let dash = || "-".to_owned();
             rows.add_row(vec![
                 generation.generation.to_string(),
