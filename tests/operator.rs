@@ -1,9 +1,11 @@
 //! What an operator asks for, and what the exit code says.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use harness::{Client, Ctl, eventually, supervisor};
 use nix::sys::signal::Signal;
@@ -151,6 +153,55 @@ fn a_fast_stop_cuts_the_one_under_way() {
     events.until("draining");
     gin.ctl(&["stop", "--fast"]).assert(0, &["stopped"]);
     gin.assert_gone(0);
+}
+
+/// A supervisor that has the pid of `process`, takes a stop, and is gone before it can be asked how that goes.
+fn hasty(socket: &Path, status: String, mut process: Child) -> std::thread::JoinHandle<()> {
+    let (listener, socket) = (UnixListener::bind(socket).unwrap(), socket.to_owned());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut request) = (stream.unwrap(), Vec::new());
+            let is_whole = |request: &[u8]| {
+                let text = String::from_utf8_lossy(request);
+                let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+                body.is_some_and(|body| text.starts_with("GET") || body.ends_with('}'))
+            };
+            while !is_whole(&request) {
+                let mut bytes = [0; 1024];
+                match stream.read(&mut bytes).unwrap() {
+                    0 => break,
+                    length => request.extend_from_slice(&bytes[..length]),
+                }
+            }
+            let is_stop = request.starts_with(b"POST /v1/stop");
+            let body = if is_stop { "{\"operation\":1}" } else { &status };
+            let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json";
+            let _ = write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            if is_stop {
+                break;
+            }
+        }
+        std::fs::remove_file(&socket).unwrap();
+        drop(listener);
+        process.kill().unwrap();
+        process.wait().unwrap();
+    })
+}
+
+#[test]
+fn a_stop_is_over_when_the_supervisor_is_gone() {
+    let gin = supervisor().foreign("one", "ok").set("soak = \"0s\"").start();
+    let mut status: serde_json::Value = serde_json::from_str(&gin.ctl(&["--json", "status"]).out).unwrap();
+    let process = Command::new("sleep").arg("1000").spawn().unwrap();
+    status["pid"] = process.id().into();
+    let socket = gin.dir().join("hasty.sock");
+    let hasty = hasty(&socket, status.to_string(), process);
+    let began = Instant::now();
+    Ctl::run(&socket, &["stop", "--fast"]).assert(0, &["stopped"]);
+    // It would wait for a successor for 10 s.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    hasty.join().unwrap();
+    gin.stop();
 }
 
 #[test]

@@ -42,6 +42,12 @@ impl Client {
         Self { control: instance.control.clone(), status: instance.status.clone() }
     }
 
+    /// True if both sockets are gone: their supervisor has ended as it should.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        [&self.control, &self.status].iter().all(|path| path.symlink_metadata().is_err())
+    }
+
     /// Looks: over the status socket if the control socket is not ours.
     ///
     /// # Errors

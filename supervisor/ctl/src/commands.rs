@@ -141,7 +141,7 @@ async fn stop(socket: Option<&Path>, json: bool, fast: bool, instance: Option<&s
     }
     let status: Status = client(socket, instance)?.get("/v1/status").await?;
     let process = Pidfd::open(status.pid).ok().flatten();
-    let operation = Operation::new(socket, instance, json)?;
+    let operation = Operation::new(socket, instance, json)?.ending_with(process.as_ref());
     let outcome = operation.run("/v1/stop", &StopRequest { fast }, Patience::default()).await;
     // It may have ended before it could be asked how it goes: its end is the answer, too.
     let over = matches!(&outcome, Ok(exit::DONE) | Err(Failure { exit: exit::NO_SUPERVISOR, .. }));

@@ -2,14 +2,18 @@
 
 mod steps;
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use gin_shared::control::{Accepted, CancelRequest, OperationId};
 use gin_shared::exit;
 use gin_shared::generation::Generation;
+use gin_shared::process::Pidfd;
 use gin_shared::status::{Drained, Role, Status};
 use serde::Serialize;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::client::Client;
@@ -22,6 +26,8 @@ use steps::Steps;
 const CALL_OFF: Duration = Duration::from_secs(5);
 /// What is awaited is shown anew after this.
 const REFRESH: Duration = Duration::from_millis(100);
+/// Time for the last steps of a supervisor that has ended to be read.
+const LAST_STEPS: Duration = Duration::from_millis(200);
 /// How long somebody at a terminal waits to see what becomes of connections.
 const DRAIN_SEEN: Duration = Duration::from_millis(500);
 
@@ -66,11 +72,23 @@ async fn reached(limit: Option<Limit>) {
     }
 }
 
+/// Waits for the orderly end of a supervisor's process, which takes its sockets along. One that died is succeeded, and followed.
+async fn orderly_end(process: Option<&AsyncFd<OwnedFd>>, client: &Client) {
+    let Some(process) = process else { return std::future::pending().await };
+    if process.readable().await.is_err() || !client.is_removed() {
+        return std::future::pending().await;
+    }
+    // What it said last may not have been read yet.
+    tokio::time::sleep(LAST_STEPS).await;
+}
+
 /// An operation on one instance.
 #[derive(Debug)]
 pub(super) struct Operation {
     client: Client,
     progress: Progress,
+    /// The supervisor's process, if its end is the operation's.
+    process: Option<AsyncFd<OwnedFd>>,
 }
 
 impl Operation {
@@ -81,7 +99,13 @@ impl Operation {
 
     /// The same on an instance that was found.
     pub(super) fn of(instance: &Instance, json: bool) -> Self {
-        Self { client: Client::new(instance), progress: Progress::new(&instance.name, json) }
+        Self { client: Client::new(instance), progress: Progress::new(&instance.name, json), process: None }
+    }
+
+    /// The same; it has ended when this process has, which is the supervisor's.
+    pub(super) fn ending_with(self, process: Option<&Pidfd>) -> Self {
+        let copy = process.and_then(|process| process.as_fd().try_clone_to_owned().ok());
+        Self { process: copy.and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE).ok()), ..self }
     }
 
     /// Asks for it and follows it; gives its exit code.
@@ -136,6 +160,8 @@ impl Operation {
         mut limit: Option<Limit>,
     ) -> Result<u8, Failure> {
         let client = self.client.clone();
+        let process = self.process.take();
+        let mut ended = std::pin::pin!(orderly_end(process.as_ref(), &client));
         let mut refresh = tokio::time::interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -146,6 +172,7 @@ impl Operation {
                     None => return steps.code().ok_or_else(Failure::gone),
                 },
                 _ = tokio::signal::ctrl_c() => return Ok(self.detach(operation)),
+                () = &mut ended => return steps.code().ok_or_else(Failure::gone),
                 () = reached(limit) => limit = self.time_is_over(operation, steps, limit).await?,
                 _ = refresh.tick(), if self.progress.is_live() && steps.code().is_none() => self.progress.wait(),
             }
