@@ -176,6 +176,23 @@ async fn a_taker_keeps_of_a_lost_giver_only_what_nobody_else_has() {
 }
 
 #[tokio::test]
+async fn a_giver_that_is_gone_before_the_taker_comes_has_left_what_it_sent() {
+    for (giver, is_kept) in [(dead(), true), (own(), false)] {
+        let ((own_end, taker), hub) = (pair(), worker());
+        let (mut client, accepted) = connection().await;
+        greet(&own_end, &giver, false);
+        say(&own_end, &give(0, vec![carried(0)]), &[accepted.as_fd()]);
+        drop((own_end, accepted));
+        // The hello finds nobody.
+        taker::take(taker, Arc::clone(&hub), hub.room().clone()).await;
+        assert_eq!(hub.life().taken_over(), u64::from(is_kept));
+        if is_kept {
+            assert!(!asks(&mut client).await.1);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_taker_takes_no_more_than_it_has_room_for() {
     let ((giver, taker), hub) = (pair(), worker());
     let taking = tokio::spawn(taker::take(taker, Arc::clone(&hub), hub.room().clone()));

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use gin_shared::fault;
 use gin_shared::handover::{Carried, FromGiver, FromTaker, Malformed, PACKET_MAX, VERSION, decode, encode};
+use gin_shared::inherit::identity;
 use gin_shared::process::{Pidfd, is_readable};
 
 use crate::connections::context::Dispatch;
@@ -37,8 +38,16 @@ pub(crate) async fn take(socket: OwnedFd, hub: Arc<impl Dispatch>, room: Room) {
             tracing::debug!(taken = count, "connections of a full worker taken over");
         }
         Ok(Taken { count, for_room: false }) => tracing::info!(taken = count, "connections taken over"),
-        Err(error) => tracing::warn!("connections cannot be taken over: {error}"),
+        Err(error) => {
+            let slot = identity().map(|identity| identity.slot.0);
+            tracing::warn!(slot, pid = std::process::id(), "connections cannot be taken over: {error}");
+        }
     }
+}
+
+/// True if the other end is gone. What it sent before can still be received.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Connections that were taken over.
@@ -73,7 +82,11 @@ struct Batch {
 
 impl<H: Dispatch> Taking<H> {
     async fn run(mut self) -> io::Result<Taken> {
-        self.link.send_all(&encode(&FromTaker::Hello { version: VERSION }, b"")).await?;
+        match self.link.send_all(&encode(&FromTaker::Hello { version: VERSION }, b"")).await {
+            // A giver that had nothing to give is done and gone. One that died may have left something.
+            Err(error) if !is_gone(&error) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         let mut buffer = vec![0; PACKET_MAX];
         let mut resets = 0;
         loop {
