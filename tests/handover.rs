@@ -48,6 +48,20 @@ fn restarts_close_no_connection_of_clients_that_send_all_kinds_of_requests() {
 }
 
 #[test]
+fn a_worker_whose_log_fails_still_hears_its_orders() {
+    let gin = supervisor().ours("one", "ok").faulty_workers().set("soak = \"0s\"").start();
+    let mut client = Client::connect(&gin.tcp()).unwrap();
+    asks(&mut client);
+    gin.order_workers("channel.log panic");
+    gin.ctl(&["log-level", "debug"]).assert(0, &[]);
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &["serves"]);
+    until_new(&gin, &mut client);
+    gin.order_workers("");
+    drop(client);
+    gin.stop();
+}
+
+#[test]
 fn connections_that_rest_go_to_the_next_generation_and_gin_ctl_counts_them() {
     let room = "[limits]\nconnections = 12000";
     let gin = supervisor().ours("one", "ok").and_unix().set("soak = \"0s\"").section(room).start();

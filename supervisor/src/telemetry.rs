@@ -73,7 +73,8 @@ pub fn start(format: Option<&str>, level: &str, instance: &str) -> io::Result<Gu
     let colour = !json && terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let form = if json { Form::Json } else { Form::Text { has_colours: colour } };
     let remembering = Remembering { writer, shape: Shape { form, length_max: LENGTH_MAX } };
-    let base = tracing_subscriber::fmt::layer().with_target(false).with_writer(remembering);
+    // It tells its own errors by a macro that panics where stderr is on a full disk.
+    let base = tracing_subscriber::fmt::layer().with_target(false).with_writer(remembering).log_internal_errors(false);
     if json {
         tracing_subscriber::registry().with(base.json().flatten_event(true).with_filter(filter)).init();
     } else {

@@ -113,7 +113,8 @@ fn written(
     let shape = Shape { form, length_max: usize::try_from(config.max_line).unwrap_or(usize::MAX) };
     let (queue, flusher) = Queue::start(output, piece, shape)?;
     let lines = (format == Format::Json).then(|| queue.clone());
-    let base = tracing_subscriber::fmt::layer().with_writer(queue);
+    // It tells its own errors by a macro that panics where stderr is on a full disk.
+    let base = tracing_subscriber::fmt::layer().with_writer(queue).log_internal_errors(false);
     let output: Box<dyn Layer<Leveled> + Send + Sync> = match format {
         Format::Json => Box::new(base.fmt_fields(line::fields()).event_format(JsonLine)),
         Format::Text => Box::new(base.with_target(false).with_ansi(has_colours)),

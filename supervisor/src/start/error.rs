@@ -1,6 +1,6 @@
 //! Reasons why the master does not start. One variant, one message, one exit code.
 
-use std::io;
+use std::io::{self, Write};
 
 use gin_shared::config::Problem;
 use gin_shared::exit;
@@ -81,15 +81,16 @@ impl StartError {
         }
     }
 
-    /// Writes the error to stderr.
+    /// Writes the error to stderr, which may take nothing: the exit code tells as much.
     pub fn print(&self) {
+        let mut stderr = io::stderr().lock();
         match self {
             Self::Config(problems) | Self::ConfigInPlace(problems) => {
-                problems.iter().for_each(|problem| eprintln!("error: {problem}"));
+                problems.iter().for_each(|problem| drop(writeln!(stderr, "error: {problem}")));
             }
             // gin-server has written "error:" itself.
-            Self::GinServer(error) => eprintln!("{}", error.to_string().trim_end()),
-            other => eprintln!("error: {other}"),
+            Self::GinServer(error) => drop(writeln!(stderr, "{}", error.to_string().trim_end())),
+            other => drop(writeln!(stderr, "error: {other}")),
         }
     }
 }

@@ -229,7 +229,8 @@ impl Write for LogFile {
         {
             // Better too long than lost.
             state.stuck = Some(Instant::now());
-            eprintln!("{}: cannot be put aside, and grows: {error}", self.0.path.display());
+            // A panic here would end the thread that writes: stderr may be full, too.
+            let _ = writeln!(io::stderr(), "{}: cannot be put aside, and grows: {error}", self.0.path.display());
         }
         if state.torn {
             state.file.write_all(b"\n")?;

@@ -5,12 +5,14 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gin_shared::channel::{
     DrainReason, Fates, FromMaster, FromWorker, HANDOVER, MESSAGE_MAX, ROOM, VERSION, decode, encode,
 };
 use gin_shared::descriptors::{self, Waiting};
+use gin_shared::fault;
 use gin_shared::inherit::set_nonblocking;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
@@ -53,8 +55,8 @@ impl Channel {
     pub(super) fn serve(listener: OwnedFd, orders: mpsc::Sender<Order>) -> io::Result<Self> {
         set_nonblocking(&listener, false)?;
         let channel = Self(Arc::default());
-        let own = channel.clone();
-        std::thread::Builder::new().name("channel".to_owned()).spawn(move || own.listen(&listener, &orders))?;
+        let own = Listening(channel.clone());
+        std::thread::Builder::new().name("channel".to_owned()).spawn(move || own.0.listen(&listener, &orders))?;
         Ok(channel)
     }
 
@@ -79,7 +81,7 @@ impl Channel {
                 Ok(connection) => self.converse(&connection, orders),
                 Err(Errno::EINTR | Errno::ECONNABORTED) => {}
                 Err(error) => {
-                    tracing::error!("channel: {}", error.desc());
+                    logs(|| tracing::error!("channel: {}", error.desc()));
                     return;
                 }
             }
@@ -88,7 +90,7 @@ impl Channel {
 
     fn converse(&self, connection: &OwnedFd, orders: &mpsc::Sender<Order>) {
         if let Err(error) = check_peer(connection).and_then(|()| self.greet(connection)) {
-            tracing::warn!("channel: {error}");
+            logs(|| tracing::warn!("channel: {error}"));
             return;
         }
         let mut bytes = vec![0; MESSAGE_MAX];
@@ -109,18 +111,18 @@ impl Channel {
                         None => continue,
                     },
                     Ok(FromMaster::Reopen) => {
-                        logging::reopen();
+                        logs(logging::reopen);
                         continue;
                     }
                     Ok(FromMaster::Log { level }) => {
-                        match logging::named(&level) {
+                        logs(|| match logging::named(&level) {
                             Some(level) => logging::set_level(level),
                             None => tracing::warn!("the supervisor asks for an unknown log level: {level}"),
-                        }
+                        });
                         continue;
                     }
                     Err(error) => {
-                        tracing::warn!("channel closed: {error}");
+                        logs(|| tracing::warn!("channel closed: {error}"));
                         break;
                     }
                 },
@@ -131,6 +133,10 @@ impl Channel {
                 break;
             }
         }
+        self.close();
+    }
+
+    fn close(&self) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // The next master may speak an earlier version.
         (state.connection, state.version) = (None, 0);
@@ -179,10 +185,27 @@ impl State {
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         let sent = send(connection.as_raw_fd(), &encode(message), flags);
         if let Err(error) = sent {
-            tracing::warn!("channel: {}", error.desc());
+            logs(|| tracing::warn!("channel: {}", error.desc()));
         }
         sent.is_ok()
     }
+}
+
+/// The channel in its thread. However that ends, the master sees that nobody listens any more, and tells this worker by signals.
+struct Listening(Channel);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Does what logs. The application's subscriber may panic, on a full disk for one; a worker that is deaf to its orders would be worse.
+fn logs(what: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        let _ = fault::at("channel.log");
+        what();
+    }));
 }
 
 #[allow(unsafe_code, reason = "nix gives an accepted connection as a number")]
