@@ -138,6 +138,52 @@ fn where_a_listener_cannot_be_taken_the_condition_is_told_and_the_start_is_sound
     gin.stop();
 }
 
+/// The inode of the socket that listens at a TCP port.
+fn inode_at(port: u16) -> String {
+    let text = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let rows = text.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let at = format!("0100007F:{port:04X}");
+    let mut listening = rows.filter(|row| row[1] == at && row[3] == "0A");
+    listening.next().expect("it listens")[9].to_owned()
+}
+
+#[test]
+fn what_a_service_manager_has_kept_in_part_it_keeps_no_more_when_nothing_is_adopted() {
+    let builder = supervisor().faulty().ours("one", "ok").and_unix().set("soak = \"0s\"");
+    // Passes a socket under the name in the file `kept`, as a service manager does that has lost all others.
+    let script = format!(
+        "#!/usr/bin/python3\n\
+         import os, socket, sys\n\
+         kept = os.path.join(os.environ['RUNTIME_DIRECTORY'], '../kept')\n\
+         if os.path.exists(kept):\n    \
+             s = socket.create_server(('127.0.0.1', 0))\n    \
+             s.set_inheritable(True)\n    \
+             os.dup2(s.fileno(), 3)\n    \
+             os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES=open(kept).read())\n\
+         os.execv({0:?}, [{0:?}] + sys.argv[1:])\n",
+        harness::binary("gin-supervisor").display().to_string()
+    );
+    let program = builder.dir().join("start");
+    harness::write_program(&program, &script);
+    let mut gin = builder.program(&program).start();
+    let harness::Address::Tcp(address) = gin.tcp() else { panic!("TCP") };
+    let name = format!("gin/listener/{}", inode_at(address.port()));
+    let names = |name: &str, message: &String| message.lines().any(|line| line.strip_prefix("FDNAME=") == Some(name));
+    assert!(gin.told().store().iter().any(|message| names(&name, message)), "{name}: {:#?}", gin.told().store());
+    std::fs::write(gin.dir().join("kept"), &name).unwrap();
+    gin.kill();
+    gin.order("adopt.pidfd_getfd EACCES");
+    let before = gin.told().store().len();
+    gin.start_again();
+    gin.order("");
+    assert!(gin.log().contains("nothing is adopted"), "{}", gin.log());
+    let told = gin.told().store().split_off(before);
+    let removes = |message: &String| message.starts_with("FDSTOREREMOVE=1") && names(&name, message);
+    assert!(told.iter().any(removes), "{name} is kept on: {told:#?}");
+    gin.assert_sound();
+    gin.stop();
+}
+
 /// A file system of its own for the runtime directory, which fills up.
 struct Full(std::path::PathBuf);
 
