@@ -13,6 +13,25 @@ fn line<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
 }
 
 #[test]
+fn who_is_not_root_hears_that_user_needs_it() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let file = dir.path().join("shop.toml");
+    std::fs::write(&file, "[supervisor]\nuser = \"nobody\"\n").unwrap();
+    for path in [dir.path(), &file] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for args in [&["-t"][..], &[]] {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=1", "--regid=1", "--clear-groups", "--"]).arg(harness::binary("gin-supervisor"));
+        let output = command.args(args).arg("-c").arg(&file).env_remove("NOTIFY_SOCKET").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let why = "shop.toml:2: supervisor.user: only root can give workers another user, and this is uid 1";
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn a_worker_of_another_user_has_its_rights_and_says_ready() {
     assert!(nix::unistd::Uid::effective().is_root(), "only root can start workers as another user");
     let builder = supervisor().ours("one", "ok");

@@ -173,6 +173,44 @@ fn bad_input_is_told_with_its_place() {
 }
 
 #[test]
+fn a_check_finds_what_is_not_there_to_be_run() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let (run, path) = (dir.path().join("run"), dir.path().join("shop.toml"));
+    let check = |text: &str| {
+        std::fs::write(&path, format!("[supervisor]\n{text}\n")).unwrap();
+        supervise(&["-t", "-c", path.to_str().unwrap()], &run)
+    };
+    assert_says(&check("command = [\"/srv/none/app\"]"), 2, &["command /srv/none/app: no such file or directory"]);
+    assert_says(&check("command = [\"no-such-program\"]"), 2, &["command no-such-program: not found in PATH"]);
+    assert_says(&check("directory = \"/srv/none\""), 2, &["directory /srv/none: no such file or directory"]);
+    assert_says(&check("warm_up = [\"/srv/none/warm\"]"), 2, &["command /srv/none/warm: "]);
+    std::fs::write(dir.path().join("app"), "#!/bin/sh\n").unwrap();
+    let inside = format!("command = [\"./app\"]\ndirectory = {:?}", dir.path());
+    assert_says(&check(&inside), 2, &["not executable"]);
+    std::fs::set_permissions(dir.path().join("app"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    // As the worker would find it: from its directory.
+    assert_says(&check(&inside), 0, &[]);
+}
+
+#[test]
+fn a_variable_that_goes_before_the_file_is_told() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let path = dir.path().join("shop.toml");
+    std::fs::write(&path, "[server]\nport = 8080\n").unwrap();
+    let check = |port: &str| {
+        let mut command = Command::new(binary("gin-supervisor"));
+        command.arg("-t").arg("-c").arg(&path).env("PORT", port).output().unwrap()
+    };
+    let said = format!("note: PORT=21999 of the environment goes before server.port ({}:2)", path.display());
+    assert_says(&check("21999"), 0, &[&said]);
+    assert!(check("8080").stderr.is_empty(), "it says the same");
+    let gin = supervisor().ours("one", "ok").section("[features]\nhot_restart = true");
+    let gin = gin.env("FEATURES_HOT_RESTART", "false").start();
+    gin.until_log("FEATURES_HOT_RESTART of the environment goes before features.hot_restart");
+    gin.stop();
+}
+
+#[test]
 fn under_a_service_manager_a_demo_is_refused() {
     let output = Command::new(binary("gin-supervisor")).env("NOTIFY_SOCKET", "/dev/null").output().unwrap();
     assert_says(&output, 2, &["give a configuration (-c FILE) or a command"]);

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::Cli;
 use crate::error_text::without_code;
 use crate::machine::plan;
-use crate::os::identity::{Database, lookup};
+use crate::os::identity::{Database, is_other, lookup, may_change_identity};
 use crate::os::listener::ListenerSpec;
 use crate::os::pidfile;
 use listeners::read_listeners;
@@ -51,6 +51,8 @@ pub struct Config {
     pub worker: WorkerConfig,
     /// Things that work but are likely not meant.
     pub warnings: Vec<String>,
+    /// Settings of the file that variables of the environment go before.
+    pub notes: Vec<String>,
     /// The file's sections, as they were read, and the environment over them.
     pub entries: Vec<Entry>,
 }
@@ -182,6 +184,7 @@ impl Config {
     ) -> Result<Self, Vec<Problem>> {
         problems.check_sections(&entries);
         let keys = Self::from_environment();
+        let overridden = environment::overridden(&entries, &keys, environment);
         let (wrong, mut warnings) = environment::overlay(&mut entries, &keys, environment);
         let section = |name: &str| match entries.iter().find(|entry| entry.key == name).map(|entry| &entry.node.value) {
             Some(Value::Table(entries)) => Section::new(name, entries, &problems),
@@ -223,6 +226,7 @@ impl Config {
                 Err(problems) => found.extend(problems),
             }
         }
+        let notes = overridden.into_iter().map(|one| note(one, &whole)).collect();
         let reserved = |(name, _): &&(String, String)| gin_shared::inherit::STRIPPED.contains(&name.as_str());
         if let Some((name, _)) = worker.env.iter().find(reserved) {
             let text = format!("supervisor.env: {name} is set by the supervisor; choose another name");
@@ -232,7 +236,7 @@ impl Config {
             return Err(found);
         }
         warnings.extend(warn(&listeners, &worker));
-        Ok(Self { file, instance, fixed, live, listeners, listeners_asked_for, worker, warnings, entries })
+        Ok(Self { file, instance, fixed, live, listeners, listeners_asked_for, worker, warnings, notes, entries })
     }
 }
 
@@ -245,6 +249,13 @@ fn check_instance(cli: &Cli, instance: &str, file: &str) -> Option<Problem> {
         Some(_) => Problem { place: "--instance".to_owned(), text },
         None => Problem { place: file.to_owned(), text: format!("{text}; or say --instance NAME") },
     })
+}
+
+/// A variable that goes before a setting of the file, for people.
+fn note(one: environment::Overridden, file: &str) -> String {
+    let environment::Overridden { key, variable, number, place } = one;
+    let value = number.map(|number| format!("={number}")).unwrap_or_default();
+    format!("{variable}{value} of the environment goes before {key} ({})", place.of(file))
 }
 
 /// A directory where nobody else can put a PID file, or the lock beside it.
@@ -272,6 +283,15 @@ fn check_identity(worker: &WorkerConfig, entries: &[Entry], file: &str) -> Optio
         Ok((uid, _)) if worker.capabilities.is_some() && uid.unwrap_or(Uid::effective()).is_root() => {
             let text = "supervisor.capabilities: a worker of root has them all, whatever is said; set user".to_owned();
             Some(Problem { place: at("capabilities"), text })
+        }
+        Ok((uid, gid)) if is_other(uid, gid) && !may_change_identity() => {
+            let key = if worker.user.is_some() { "user" } else { "group" };
+            let own = Uid::effective();
+            let text = format!(
+                "supervisor.{key}: only root can give workers another {key}, and this is uid {own}; run gin-supervisor as \
+                 root, and gin-ctl check, too, or remove {key}"
+            );
+            Some(Problem { place: at(key), text })
         }
         Ok(_) => None,
     }

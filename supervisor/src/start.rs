@@ -31,7 +31,7 @@ use crate::control;
 use crate::descriptor_name::PREFIX;
 use crate::driver::{Driver, DriverError, Parts};
 use crate::failed_start::FailedStart;
-use crate::generations::worker_program;
+use crate::generations::{frozen, worker_program};
 use crate::instance_files::{self, InstanceFiles};
 use crate::os::control_socket::ControlSocket;
 use crate::os::listener::{Existing, ListenError, Listener, gather};
@@ -59,21 +59,28 @@ struct Standing {
     succession: Option<Succession>,
 }
 
-/// Checks the configuration, gin-server's part of it, and a state if one is named.
+/// Checks the configuration, gin-server's part of it, what it runs, and a state if one is named.
+///
+/// A unit can be made before there is a program for it: then what is missing is a warning.
 ///
 /// # Errors
 /// The first fault that is found, with its place.
 pub fn check(cli: &Cli) -> Result<ExitCode, StartError> {
-    let config = load(cli).map_err(StartError::Config)?;
+    let mut config = load(cli).map_err(StartError::Config)?;
     worker_program::check(&config)?;
-    if let Some(state) = &cli.state {
-        in_place::check(cli, state)?;
+    match &cli.state {
+        Some(state) => in_place::check(cli, state)?,
+        None => match frozen::check(&config) {
+            Err(error) if cli.json || error.is_hidden() => config.warnings.push(error.to_string()),
+            found => found?,
+        },
     }
     if cli.json {
         let checked = Checked { state: cli.state.is_some(), ..config.checked() };
         println!("{}", serde_json::to_string_pretty(&checked).unwrap_or_default());
     } else {
         config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        config.notes.iter().for_each(|note| eprintln!("note: {note}"));
         println!("the configuration is fine");
     }
     Ok(ExitCode::from(exit::DONE))
@@ -91,6 +98,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, StartError> {
     let greeting = Greeting::of(&cli, before.is_some());
     let _log = start_log(&cli, &config, before.is_some())?;
     config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    config.notes.iter().for_each(|note| tracing::info!("{note}"));
     if let Some(doubt) = doubt {
         tracing::error!("the configuration cannot be used, so what was in force before goes on: {doubt}");
     }

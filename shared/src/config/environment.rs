@@ -24,6 +24,49 @@ pub fn overlay(
     (overlay.problems, overlay.warnings)
 }
 
+/// A setting of the file that a variable goes before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Overridden {
+    /// The key, with its section: "server.port".
+    pub key: String,
+    /// The variable.
+    pub variable: String,
+    /// The variable's value, where that is a number.
+    pub number: Option<i64>,
+    /// The place of the setting in the file.
+    pub place: Place,
+}
+
+/// The settings of `entries` that [`overlay`] would replace by others.
+#[must_use]
+pub fn overridden(entries: &[Entry], sections: &[(&str, &'static [Key])], lookup: Lookup<'_>) -> Vec<Overridden> {
+    let mut all = Vec::new();
+    for (section, keys) in sections {
+        let there = entries.iter().find(|entry| entry.key == *section).map(|entry| &entry.node.value);
+        if let Some(Value::Table(there)) = there {
+            let mut overlay = Overlay { lookup, problems: Vec::new(), warnings: Vec::new() };
+            compare(section, there, &overlay.keys(&section.to_uppercase(), keys), &mut all);
+        }
+    }
+    all
+}
+
+fn compare(table: &str, there: &[Entry], found: &[Entry], into: &mut Vec<Overridden>) {
+    for entry in found {
+        let Some(old) = there.iter().find(|old| old.key == entry.key) else { continue };
+        let key = format!("{table}.{}", entry.key);
+        match (&old.node.value, &entry.node.value) {
+            (Value::Table(old), Value::Table(new)) => compare(&key, old, new, into),
+            (old_value, new) if old_value != new => {
+                let Place::Variable(variable) = entry.place.clone() else { continue };
+                let number = if let Value::Integer(number) = new { Some(*number) } else { None };
+                into.push(Overridden { key, variable, number, place: old.place.clone() });
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Variables that begin like settings of one of these sections (`GIN_SECTION_`) and are none.
 pub fn unknown(names: impl Iterator<Item = String>, sections: &[(&str, &'static [Key])]) -> Vec<String> {
     fn add(prefix: &str, keys: &[Key], known: &mut Vec<String>) {

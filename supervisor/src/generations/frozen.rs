@@ -60,6 +60,57 @@ pub enum FreezeError {
     Forgotten(Generation),
 }
 
+impl FreezeError {
+    /// True if another user may find what this one cannot look at.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        let (Self::Directory { error, .. } | Self::Program(ProgramError::System { error, .. })) = self else {
+            return false;
+        };
+        error.kind() == io::ErrorKind::PermissionDenied
+    }
+}
+
+/// Finds everything that a generation of `config` would run, and keeps nothing: for a check.
+///
+/// # Errors
+/// See [`FreezeError`].
+pub fn check(config: &Config) -> Result<(), FreezeError> {
+    Resolved::find(Generation(1), config).map(drop)
+}
+
+/// The directory and programs of a configuration, as they lie there now.
+struct Resolved {
+    directory: Option<PathBuf>,
+    environment: Environment,
+    program: Program,
+    commands: Commands<Program>,
+}
+
+impl Resolved {
+    fn find(id: Generation, config: &Config) -> Result<Self, FreezeError> {
+        let worker = &config.worker;
+        let directory = worker.directory.as_deref().map(resolve_directory).transpose()?;
+        let environment = environment::of_generation(config, id, directory.as_deref());
+        let argv = match &worker.command {
+            Some(command) => command.clone(),
+            None => vec![worker_program::find()?.display().to_string()],
+        };
+        let find = |argv: &Vec<String>| Program::find(argv, directory.as_deref(), &environment);
+        let program = find(&argv)?;
+        let hooks = &worker.hooks;
+        let commands = Commands {
+            check: worker.check.as_ref(),
+            warm_up: worker.warm_up.as_ref(),
+            before_restart: hooks.before_restart.as_ref(),
+            after_restart: hooks.after_restart.as_ref(),
+            on_failure: hooks.on_failure.as_ref(),
+        };
+        let commands = commands.try_map(|argv| find(argv))?;
+        Ok(Self { directory, environment, program, commands })
+    }
+}
+
 /// A generation as its workers are started.
 #[derive(Debug)]
 pub struct Frozen {
@@ -98,23 +149,7 @@ impl Frozen {
         runtime: &Path,
     ) -> Result<Self, FreezeError> {
         let worker = config.worker.clone();
-        let directory = worker.directory.as_deref().map(resolve_directory).transpose()?;
-        let environment = environment::of_generation(config, id, directory.as_deref());
-        let argv = match &worker.command {
-            Some(command) => command.clone(),
-            None => vec![worker_program::find()?.display().to_string()],
-        };
-        let find = |argv: &Vec<String>| Program::find(argv, directory.as_deref(), &environment);
-        let program = find(&argv)?;
-        let hooks = &worker.hooks;
-        let commands = Commands {
-            check: worker.check.as_ref(),
-            warm_up: worker.warm_up.as_ref(),
-            before_restart: hooks.before_restart.as_ref(),
-            after_restart: hooks.after_restart.as_ref(),
-            on_failure: hooks.on_failure.as_ref(),
-        };
-        let commands = commands.try_map(|argv| find(argv))?;
+        let Resolved { directory, environment, program, commands } = Resolved::find(id, config)?;
         let (uid, gid) = lookup(worker.user.as_deref(), worker.group.as_deref())?;
         let owner = uid.or(gid.map(|_| Uid::effective())).zip(gid).map(|(uid, gid)| (uid.as_raw(), gid.as_raw()));
         let write = |file: &crate::config::ConfigFile| SnapshotFile::write(runtime, id, &file.path, &file.text, owner);

@@ -6,6 +6,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User};
+use rustix::thread::{CapabilitySet, capabilities};
 
 /// The database that an unknown name was looked up in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,19 @@ pub fn lookup(user: Option<&str>, group: Option<&str>) -> Result<(Option<Uid>, O
         },
     };
     Ok((uid, gid))
+}
+
+/// True if a worker of this user and group is another one than this process.
+#[must_use]
+pub fn is_other(uid: Option<Uid>, gid: Option<Gid>) -> bool {
+    uid.is_some_and(|uid| uid != Uid::effective()) || gid.is_some_and(|gid| gid != Gid::effective())
+}
+
+/// True if this process may start others of another user and group, as root may.
+#[must_use]
+pub fn may_change_identity() -> bool {
+    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID;
+    capabilities(None).map_or(true, |own| own.effective.contains(needed))
 }
 
 /// The name of a user, or "uid N" if the number has no entry.

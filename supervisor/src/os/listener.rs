@@ -133,7 +133,7 @@ pub enum ListenError {
         error: io::Error,
     },
     /// The kernel said no.
-    #[error("cannot listen on {address}: {step}: {error}")]
+    #[error("cannot listen on {address}: {step}: {error}{}", hint(address, step, *error))]
     System {
         /// The address.
         address: Address,
@@ -142,6 +142,17 @@ pub enum ListenError {
         /// The kernel's error.
         error: Errno,
     },
+}
+
+/// Ways to a port that the kernel keeps for root.
+fn hint(address: &Address, step: &str, error: Errno) -> &'static str {
+    let is_low = matches!(address, Address::Tcp(ip) | Address::Udp(ip) if ip.port() < 1024);
+    if is_low && step == "bind" && error == Errno::EACCES {
+        "; a port below 1024 takes root, or CAP_NET_BIND_SERVICE (AmbientCapabilities= of the unit), or a socket unit (gin-ctl \
+         unit NAME --only-socket)"
+    } else {
+        ""
+    }
 }
 
 impl Listener {
@@ -502,6 +513,18 @@ pub fn backlog_warning(spec: &ListenerSpec) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_low_port_that_is_refused_says_what_it_takes() {
+        let refused = |address: &str, step| {
+            let address = address.parse().unwrap();
+            ListenError::System { address, step, error: Errno::EACCES }.to_string()
+        };
+        assert!(refused("127.0.0.1:80", "bind").contains("CAP_NET_BIND_SERVICE"));
+        assert!(!refused("127.0.0.1:8080", "bind").contains("CAP_NET_BIND_SERVICE"));
+        assert!(!refused("unix:/run/shop.sock", "bind").contains("CAP_NET_BIND_SERVICE"));
+        assert!(!refused("127.0.0.1:80", "listen").contains("CAP_NET_BIND_SERVICE"));
+    }
 
     #[test]
     fn what_waits_is_counted() {

@@ -8,6 +8,7 @@ use gin_shared::exit;
 use crate::adopt::TakeUpError;
 use crate::adopt::in_place::{CheckError, InPlaceError};
 use crate::driver::DriverError;
+use crate::generations::frozen::FreezeError;
 use crate::generations::worker_program::GinServerError;
 use crate::instance_files::InstanceFilesError;
 use crate::os::activation::ActivationError;
@@ -25,6 +26,9 @@ pub enum StartError {
     /// gin-server refuses its part of the configuration.
     #[error(transparent)]
     GinServer(#[from] GinServerError),
+    /// What the configuration names is not there.
+    #[error(transparent)]
+    Missing(#[from] FreezeError),
     /// This program cannot go on with the state that it was asked about.
     #[error(transparent)]
     Check(#[from] CheckError),
@@ -72,6 +76,7 @@ impl StartError {
             Self::Files(error) => error.exit(),
             Self::Config(_)
             | Self::GinServer(_)
+            | Self::Missing(_)
             | Self::Activation(_)
             | Self::Listen(ListenError::NotASocket(_))
             | Self::Journal { in_place: false, .. } => exit::USAGE,
