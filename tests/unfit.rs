@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use harness::{supervisor, write_program};
+use harness::{Client, eventually, supervisor, write_program};
 
 #[test]
 fn ours_that_is_unfit_is_not_let_in() {
@@ -134,4 +134,28 @@ fn a_first_generation_that_fails_ends_the_supervisor_with_the_reason() {
     let (code, log) = supervisor().set("command = [\"/srv/x/bin/y\"]").fails();
     assert_eq!(code, 1, "{log}");
     assert!(log.contains("command /srv/x/bin/y: no such file or directory"), "{log}");
+}
+
+#[test]
+fn a_program_that_accepts_elsewhere_is_told_of() {
+    let gin = supervisor().foreign("one", "elsewhere").set("soak = \"0s\"").start();
+    let client = Client::connect(&gin.tcp()).unwrap();
+    // A queue tells nobody that it stands still: it is looked at with each status.
+    let status = eventually("nobody accepts", || gin.status(), |status| status.degraded);
+    let problem = "listener http: nobody has accepted a connection for ";
+    assert!(status.problems[0].starts_with(problem) && status.problems[0].contains("LISTEN_FDS"), "{status:#?}");
+    gin.ctl(&["status"]).assert(1, &["degraded", problem, "1 client waits"]);
+    gin.until_log(problem);
+    drop(client);
+    gin.stop();
+}
+
+#[test]
+fn a_program_that_binds_the_port_that_is_held_for_it_is_advised() {
+    let gin = supervisor().foreign("one", "ok").set("soak = \"0s\"").start();
+    gin.releases().release("binds", "binds");
+    gin.ctl(&["restart"]).assert(1, &["Address already in use", "must take descriptor 3 (LISTEN_FDS)"]);
+    let reason = gin.status().last_upgrade.and_then(|upgrade| upgrade.reason).unwrap();
+    assert!(reason.contains("exited with status 1") && reason.contains("LISTEN_FDS"), "{reason}");
+    gin.stop();
 }

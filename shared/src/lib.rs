@@ -18,10 +18,12 @@
 //! | to open, signal or look at a process | [`process`] |
 //! | to make a line of a log printable, and bounded | [`log_line`] |
 //! | exit codes | [`exit`] |
+//! | to advise a program that binds a port that is held for it | [`address_in_use`] |
 //! | to believe a file or a socket | [`directory`] |
 //! | to show what others have written | [`plain_text`] |
 //! | where sockets and PID files are | [`runtime_dir`] |
 
+pub mod address_in_use;
 pub mod channel;
 pub mod check;
 pub mod config;

@@ -25,7 +25,12 @@ pub fn text(status: &Status) -> String {
     let fate = |name: &str, count| (format!(",fate=\"{name}\""), count);
     family("gin_up_seconds", "gauge", "Since the supervisor started.", plain(status.uptime_ms / 1000));
     family("gin_generation", "gauge", "The current generation.", plain(current.map_or(0, |c| c.generation.0)));
-    family("gin_degraded", "gauge", "1 if fewer workers serve than should.", plain(status.degraded.into()));
+    family(
+        "gin_degraded",
+        "gauge",
+        "1 if fewer workers serve than should, or nobody accepts.",
+        plain(status.degraded.into()),
+    );
     family("gin_down", "gauge", "1 if no worker serves.", plain((status.state == State::Down).into()));
     family("gin_workers_wanted", "gauge", "Workers that there should be.", plain(status.workers.into()));
     family("gin_workers_serving", "gauge", "Workers of the current generation that serve.", plain(serving as u64));

@@ -13,7 +13,7 @@ pub struct Status {
     pub instance: String,
     /// In one word.
     pub state: State,
-    /// Whether fewer workers serve than should.
+    /// Whether fewer workers serve than should, or clients wait and nobody accepts.
     pub degraded: bool,
     /// The master's PID.
     pub pid: i32,
@@ -42,6 +42,9 @@ pub struct Status {
     /// What became of connections in all drains since the master started.
     #[serde(default)]
     pub connections: Fates,
+    /// What is wrong though workers serve, or keeps the first generation waiting: a sentence each, with what to do.
+    #[serde(default)]
+    pub problems: Vec<String>,
     /// The newest generation that drained, and is gone.
     #[serde(default)]
     pub drained: Option<Drained>,

@@ -250,6 +250,10 @@ impl Driver {
             () = sleep_until(deadline) => Ok(None),
             () = sleep_until(first_try) => Ok(Some(boot::first_generation())),
             () = sleep_until(self.reporter.service_manager.next_ping()) => Ok(None),
+            () = sleep_until(self.reporter.next_look()) => {
+                self.look_at_queues();
+                Ok(None)
+            }
             () = sleep_until(weighing) => {
                 self.weigh();
                 Ok(None)
@@ -275,6 +279,11 @@ impl Driver {
         }
     }
 
+    fn look_at_queues(&mut self) {
+        let Self { machine, workers, generations, reporter, .. } = self;
+        reporter.look_at_queues(time::now(), View { machine, workers, generations });
+    }
+
     fn handle_message(&mut self, message: Message) -> Option<Event> {
         match message {
             Message::Event(event) => return Some(event),
@@ -288,7 +297,10 @@ impl Driver {
             }
             // The caller may have left meanwhile.
             Message::Private(generation, slot, answer) => drop(answer.send(self.workers.private(generation, slot))),
-            Message::Status(answer) => drop(answer.send(self.reporter.status(time::now(), self.view()))),
+            Message::Status(answer) => {
+                self.look_at_queues();
+                let _ = answer.send(self.reporter.status(time::now(), self.view()));
+            }
             // Behind everything that its task has read: the round is over when all copies are dropped.
             Message::Read(round) => drop(round),
             Message::History(answer) => drop(answer.send(reporter::history(&self.machine))),

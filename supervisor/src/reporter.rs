@@ -4,8 +4,11 @@
 //! and changes nothing but what it has told.
 
 mod answer;
+mod problems;
+pub mod reason;
 pub mod service_manager;
 mod status;
+mod unaccepted;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -29,8 +32,10 @@ use crate::os::time;
 use crate::state::Paths;
 use crate::view::View;
 use crate::worker_count::workers as workers_text;
+use reason::reason;
 use service_manager::ServiceManager;
 pub use status::history;
+use unaccepted::Unaccepted;
 
 /// The way in which a master came to serve.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +75,8 @@ pub struct Reporter {
     asked: HashMap<Generation, Asked>,
     /// True if a generation has served.
     booted: bool,
+    /// The listeners at which clients wait.
+    unaccepted: Unaccepted,
     /// Called once, when the first generation serves.
     on_boot: fn(&Status, Boot),
     /// The moment when the master was started.
@@ -96,6 +103,7 @@ impl Reporter {
             events: handle.events.clone(),
             asked: HashMap::new(),
             booted: false,
+            unaccepted: Unaccepted::default(),
             on_boot,
             started,
             paths,
@@ -131,6 +139,12 @@ impl Reporter {
     #[must_use]
     pub fn previous(&self, generation: Generation) -> Option<Generation> {
         self.asked.get(&generation).and_then(|asked| asked.previous)
+    }
+
+    /// The moment of the next look at the listeners' queues, if one is to come by itself.
+    #[must_use]
+    pub fn next_look(&self) -> Option<Moment> {
+        self.unaccepted.next_look()
     }
 
     /// Forgets a generation.
@@ -189,7 +203,7 @@ impl Reporter {
                 tracing::info!(generation = number, took_ms, "generation {number} gone{fates}");
                 self.event(format!("generation {number} gone, {took_ms} ms{fates}"), Some(*generation), None);
             }
-            Report::Worker { worker, pid, what, took } => self.report_worker(*worker, *pid, what, millis(*took)),
+            Report::Worker { worker, pid, what, took } => self.report_worker(view, *worker, *pid, what, millis(*took)),
             Report::Stopping(speed) => {
                 let text = match speed {
                     Speed::Graceful => "stopping: all workers drain",
@@ -264,7 +278,7 @@ impl Reporter {
         worker: Option<WorkerId>,
     ) {
         let said = worker.map(|worker| view.workers.last_words(worker)).unwrap_or_default();
-        let (number, missing, reason) = (generation.0, phase.word(), failure.to_string());
+        let (number, missing, reason) = (generation.0, phase.word(), reason(failure, &said));
         let operation = self.asked.get(&generation).and_then(|asked| asked.operation);
         let text = match failure.is_cancelled() {
             true => format!("generation {number} was cancelled: {reason}"),
@@ -282,9 +296,12 @@ impl Reporter {
         self.event(text, Some(generation), worker);
     }
 
-    fn report_worker(&self, worker: WorkerId, pid: Option<i32>, what: &WorkerReport, took_ms: f64) {
+    fn report_worker(&self, view: View<'_>, worker: WorkerId, pid: Option<i32>, what: &WorkerReport, took_ms: f64) {
         let (generation, slot) = (worker.generation.0, worker.slot.0);
-        let (level, text) = worker_line(what);
+        let (level, mut text) = worker_line(what);
+        if let WorkerReport::Failed(failure) = what {
+            text = format!("failed: {}", reason(failure, &view.workers.last_words(worker)));
+        }
         match level {
             Severity::Error => tracing::error!(generation, slot, pid, took_ms, "worker {generation}.{slot} {text}"),
             Severity::Warn => tracing::warn!(generation, slot, pid, took_ms, "worker {generation}.{slot} {text}"),

@@ -141,6 +141,13 @@ impl Workers {
         }
     }
 
+    /// The last lines of the worker of a slot that ended last.
+    #[must_use]
+    pub fn last_words_in(&self, generation: Generation, slot: Slot) -> Vec<String> {
+        let mut ended = self.last_words.iter().filter(|(id, _)| (id.generation, id.slot) == (generation, slot));
+        ended.next().map(|(_, words)| words.clone()).unwrap_or_default()
+    }
+
     /// The path of the private listener of the latest worker in a slot.
     #[must_use]
     pub fn private(&self, generation: Generation, slot: Slot) -> Option<PathBuf> {

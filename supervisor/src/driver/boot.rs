@@ -7,6 +7,7 @@ use crate::failed_start::{self, FailedStart};
 use crate::machine::event::{Event, Queue};
 use crate::moment::Moment;
 use crate::os::time;
+use crate::reporter::reason::reason;
 
 impl Driver {
     /// Asks for the first generation; not before its time, if the starts before this one failed.
@@ -27,11 +28,11 @@ impl Driver {
     /// Keeps the failure of the first generation for the next start, or ends the row of starts that failed.
     pub(super) fn note_end(&self, code: u8) {
         let runtime = &self.store.paths().runtime;
-        let last = self.machine.history.iter().next_back().and_then(|record| record.failure.as_ref());
-        match last {
-            Some(failure) if code == exit::FAILED && !self.reporter.is_booted() => {
+        let last = self.machine.history.iter().next_back();
+        match last.and_then(|record| Some(reason(record.failure.as_ref()?, &record.said))) {
+            Some(reason) if code == exit::FAILED && !self.reporter.is_booted() => {
                 let before = self.reporter.service_manager.failed_start();
-                FailedStart::after(before, failure.to_string()).keep(runtime);
+                FailedStart::after(before, reason).keep(runtime);
             }
             _ => failed_start::forget(runtime),
         }

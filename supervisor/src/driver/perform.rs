@@ -95,6 +95,7 @@ impl Driver {
     /// Puts the settings of a generation into force that serves now.
     fn become_current(&mut self, now: Moment, generation: Generation) {
         self.generations.take_effect(generation);
+        self.reporter.begin_to_look(now);
         self.reporter.service_manager.ready(&self.machine);
         if self.reporter.set_booted(true) {
             self.run_after_restart(generation);

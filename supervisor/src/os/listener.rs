@@ -1,6 +1,7 @@
 //! The sockets that clients connect to: bound once, held as long as the master lives, passed to every worker.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -344,6 +345,15 @@ impl Listener {
     #[must_use]
     pub fn backlog(&self) -> u32 {
         self.backlog.get()
+    }
+
+    /// The clients who wait to be accepted; nobody for Unix sockets and UDP, where that cannot be known.
+    #[must_use]
+    pub fn waiting(&self) -> HashSet<SocketAddr> {
+        match self.address {
+            Address::Tcp(address) if self.queue().is_some_and(|queue| queue > 0) => proc_net::waiting(address),
+            Address::Tcp(_) | Address::Unix(_) | Address::Udp(_) => HashSet::new(),
+        }
     }
 
     /// The number of connections that wait to be accepted; unknown for Unix sockets and UDP.

@@ -1,4 +1,5 @@
-//! `/proc/net`: who holds an address. It may be long, so it is read only when an address is taken.
+//! `/proc/net`: who holds an address, and who waits there. It may be long, so it is read only when an address is taken, or its
+//! queue is not empty.
 
 use std::collections::HashSet;
 use std::fs;
@@ -38,6 +39,24 @@ pub fn holder(address: &Address) -> Option<String> {
     Some(format!("pid {pid} ({})", process::name(pid)))
 }
 
+/// The states of a connection that waits to be accepted: TCP_ESTABLISHED, and TCP_CLOSE_WAIT if its client has hung up.
+const WAITING: [&str; 2] = ["01", "08"];
+
+/// The clients at `address` whom no process has accepted: their connections have no inode yet.
+#[must_use]
+pub fn waiting(address: SocketAddr) -> HashSet<SocketAddr> {
+    let read = |name| fs::read_to_string(name).unwrap_or_default();
+    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(read);
+    tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| parse_waiting(line, address)).collect()
+}
+
+fn parse_waiting(line: &str, address: SocketAddr) -> Option<SocketAddr> {
+    let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+    let is_meant =
+        WAITING.contains(columns.get(3)?) && *columns.get(9)? == "0" && overlaps(parse_address(columns[1])?, address);
+    is_meant.then(|| parse_address(columns[2]))?
+}
+
 fn overlaps(held: SocketAddr, wanted: SocketAddr) -> bool {
     held.port() == wanted.port()
         && (held.ip() == wanted.ip() || held.ip().is_unspecified() || wanted.ip().is_unspecified())
@@ -58,9 +77,12 @@ fn parse_row(line: &str, state: &str) -> Option<Row> {
     if columns.get(3) != Some(&state) {
         return None;
     }
-    let (host, port) = columns[1].split_once(':')?;
-    let local = SocketAddr::new(parse_ip(host)?, u16::from_str_radix(port, 16).ok()?);
-    Some(Row { local, inode: columns.get(9)?.parse().ok()? })
+    Some(Row { local: parse_address(columns[1])?, inode: columns.get(9)?.parse().ok()? })
+}
+
+fn parse_address(hex: &str) -> Option<SocketAddr> {
+    let (host, port) = hex.split_once(':')?;
+    Some(SocketAddr::new(parse_ip(host)?, u16::from_str_radix(port, 16).ok()?))
 }
 
 /// Addresses stand there as 32-bit words in the machine's own byte order.
@@ -92,6 +114,16 @@ fn unix_inodes(path: &Path) -> HashSet<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_waits_until_it_is_accepted() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = std::net::TcpStream::connect(address).unwrap();
+        assert_eq!(waiting(address), HashSet::from([client.local_addr().unwrap()]));
+        let _accepted = listener.accept().unwrap();
+        assert!(waiting(address).is_empty());
+    }
 
     #[test]
     fn who_listens_is_found() {

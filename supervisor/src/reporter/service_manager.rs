@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sd_notify::NotifyState;
 
+use super::reason::reason;
 use crate::failed_start::FailedStart;
 use crate::machine::Machine;
 use crate::machine::fleet::Fleet;
@@ -38,6 +39,8 @@ pub struct ServiceManager {
     stored: BTreeSet<String>,
     /// The start before this one, if it failed and nothing has served since.
     failed: Option<FailedStart>,
+    /// Something that is wrong though workers serve.
+    problem: Option<String>,
 }
 
 // Getters.
@@ -137,6 +140,11 @@ impl ServiceManager {
         self.extend(now, until);
     }
 
+    /// Sets what is wrong though workers serve. It is told with the next update.
+    pub fn set_problem(&mut self, problem: Option<String>) {
+        self.problem = problem;
+    }
+
     /// Asks for time until `until`, if more than before is needed.
     pub fn extend(&mut self, now: Moment, until: Moment) {
         if self.extended_until.is_none_or(|told| told < until) {
@@ -216,8 +224,11 @@ impl ServiceManager {
                 format!("tries again at {}; {}", humantime::format_rfc3339_seconds(at), failed.text())
             }
             (Some(failed), Fleet::Booting(_)) => format!("{text}; {}", failed.text()),
-            (None, Fleet::Idle | Fleet::Booting(_))
-            | (_, Fleet::Serving(_) | Fleet::Upgrading { .. } | Fleet::Stopping { .. } | Fleet::Stopped) => text,
+            (_, Fleet::Serving(_) | Fleet::Upgrading { .. }) => match &self.problem {
+                Some(problem) => format!("{text}, degraded: {problem}"),
+                None => text,
+            },
+            (None, Fleet::Idle | Fleet::Booting(_)) | (_, Fleet::Stopping { .. } | Fleet::Stopped) => text,
         };
         status_line(&text)
     }
@@ -279,8 +290,9 @@ fn fleet_text(machine: &Machine) -> String {
     };
     let failed = || {
         let last = machine.history.iter().next_back()?;
-        let reason = last.failure.as_ref()?;
-        let what = if reason.is_cancelled() { "was cancelled" } else { "failed" };
+        let failure = last.failure.as_ref()?;
+        let what = if failure.is_cancelled() { "was cancelled" } else { "failed" };
+        let reason = reason(failure, &last.said);
         Some(format!("generation {} {what}: {reason}; ", last.generation))
     };
     match &machine.fleet {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use gin_shared::generation::Generation;
 use gin_shared::status::{
     GenerationStatus, LastFailure, Listener, PhaseTook, Role, State, Status, Upgrade, WorkerStatus,
 };
 
 use super::Reporter;
+use super::reason::reason;
 use crate::machine::Machine;
 use crate::machine::failure::Failure;
 use crate::machine::fleet::Fleet;
@@ -37,11 +39,12 @@ impl Reporter {
         let candidate = machine.candidate().and_then(|candidate| candidate.run.as_ref());
         let leaving = machine.leaving.iter().rev().map(|run| of.generation(run, Role::Leaving));
         let config = generations.config();
+        let problems = self.problems(now, view);
         let frozen = machine.current().or(candidate).and_then(|run| generations.get(run.id));
         Status {
             instance: config.instance.clone(),
             state,
-            degraded: machine.current().is_some_and(Run::is_degraded),
+            degraded: machine.current().is_some_and(|run| run.is_degraded() || !problems.is_empty()),
             pid: i32::try_from(std::process::id()).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: millis(now.since(self.started)),
@@ -57,6 +60,7 @@ impl Reporter {
                 .chain(leaving)
                 .collect(),
             last_upgrade: machine.history.iter().next_back().map(upgrade),
+            problems,
             drained: workers.tally().last_drained(),
             connections: workers.all_fates(machine),
         }
@@ -74,7 +78,7 @@ impl Generations<'_> {
     fn generation(self, run: &Run, role: Role) -> GenerationStatus {
         let in_slot = |slot: &SlotRun| {
             let successor = slot.successor.worker().map(|worker| self.in_slot(worker, slot));
-            [Some(self.slot(slot)), successor]
+            [Some(self.slot(run.id, slot)), successor]
         };
         GenerationStatus {
             generation: run.id,
@@ -109,11 +113,17 @@ impl Generations<'_> {
     }
 
     fn in_slot(self, worker: &Worker, slot: &SlotRun) -> WorkerStatus {
-        let (restarts, last_failure) = (slot.attempts.saturating_sub(1), last_failure(slot));
+        let (restarts, last_failure) = (slot.attempts.saturating_sub(1), self.last_failure(worker.id.generation, slot));
         WorkerStatus { restarts, last_failure, ..self.worker(worker) }
     }
 
-    fn slot(self, slot: &SlotRun) -> WorkerStatus {
+    fn last_failure(self, generation: Generation, slot: &SlotRun) -> Option<LastFailure> {
+        let last = slot.last_failure.as_ref()?;
+        let said = self.workers.last_words_in(generation, slot.slot);
+        Some(LastFailure { reason: reason(&last.failure, &said), at_ms: time::wall_ms_at(last.at) })
+    }
+
+    fn slot(self, generation: Generation, slot: &SlotRun) -> WorkerStatus {
         let empty = |state: &str, deadline_ms| WorkerStatus {
             slot: slot.slot.0,
             pid: None,
@@ -122,7 +132,7 @@ impl Generations<'_> {
             restarts: slot.attempts.saturating_sub(1),
             deadline_ms,
             said: None,
-            last_failure: last_failure(slot),
+            last_failure: self.last_failure(generation, slot),
         };
         match &slot.occupant {
             Occupant::Worker(worker) => self.in_slot(worker, slot),
@@ -130,11 +140,6 @@ impl Generations<'_> {
             Occupant::Vacant => empty("exited", None),
         }
     }
-}
-
-fn last_failure(slot: &SlotRun) -> Option<LastFailure> {
-    let last = slot.last_failure.as_ref()?;
-    Some(LastFailure { reason: last.failure.to_string(), at_ms: time::wall_ms_at(last.at) })
 }
 
 /// The upgrades that ended, newest first.
@@ -149,7 +154,7 @@ fn upgrade(record: &Record) -> Upgrade {
         release: record.release.clone(),
         done: record.failure.is_none(),
         cancelled: record.failure.as_ref().is_some_and(Failure::is_cancelled),
-        reason: record.failure.as_ref().map(ToString::to_string),
+        reason: record.failure.as_ref().map(|failure| reason(failure, &record.said)),
         asked_by: record.asked_by.clone(),
         rollback: record.rollback,
         said: record.said.clone(),

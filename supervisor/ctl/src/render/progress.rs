@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Instant, SystemTime};
 
+use gin_shared::address_in_use;
 use gin_shared::channel::Fates;
 use gin_shared::control::{Outcome, Phase, Step};
 use gin_shared::exit;
@@ -123,6 +124,9 @@ impl Progress {
                 crate::say!("  {BAD}✗{PLAIN} {:<9} {reason}", phase.word());
                 for (index, line) in said.iter().enumerate() {
                     crate::say!("    {:<7} {line}", if index == 0 { "said" } else { "" });
+                }
+                if address_in_use::is_told(said) && !reason.contains(address_in_use::HINT) {
+                    crate::say!("    {:<7} {}", "hint", address_in_use::HINT);
                 }
                 if let Some(pid) = pid {
                     crate::say!("    {DIM}more    journalctl _PID={pid}, or the log of the supervisor{PLAIN}");

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anstyle::Style;
+use gin_shared::address_in_use;
 use gin_shared::status::{GenerationStatus, LastFailure, Role, State, Status, Upgrade, WorkerStatus};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
@@ -74,6 +75,9 @@ pub fn print(status: &Status, processes: &mut Processes) {
         let queue = listener.queue.map(|queue| format!("  queue {queue}/{}", listener.backlog)).unwrap_or_default();
         crate::say!("  listening      {} {}{queue}", listener.name, listener.address);
     }
+    for problem in &status.problems {
+        crate::say!("  {BAD}problem        {problem}{PLAIN}");
+    }
     if let Some(sandbox) = &status.sandbox {
         crate::say!("  sandbox        {sandbox}");
     }
@@ -135,6 +139,11 @@ pub fn print_said(upgrade: &Upgrade, most: usize) {
     let last = &upgrade.said[upgrade.said.len().saturating_sub(most)..];
     for (index, line) in last.iter().enumerate() {
         crate::say!("    {:<7} {line}", if index == 0 { "said" } else { "" });
+    }
+    // The supervisor has not read lines that stand in the journal alone.
+    let is_hinted = upgrade.reason.as_ref().is_some_and(|reason| reason.contains(address_in_use::HINT));
+    if address_in_use::is_told(&upgrade.said) && !is_hinted {
+        crate::say!("    {:<7} {}", "hint", address_in_use::HINT);
     }
 }
 
