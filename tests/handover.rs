@@ -48,6 +48,21 @@ fn restarts_close_no_connection_of_clients_that_send_all_kinds_of_requests() {
 }
 
 #[test]
+fn a_worker_that_has_no_descriptor_left_hands_its_connections_over() {
+    let settings = "soak = \"0s\"\nlimits = { nofile = 400 }";
+    let gin = supervisor().ours("one", "ok").set(settings).start();
+    gin.until_log("RLIMIT_NOFILE = 400 has room for ");
+    let mut client = Client::connect(&gin.tcp()).unwrap();
+    asks(&mut client);
+    let mut filler = Client::connect(&gin.tcp()).unwrap();
+    assert_eq!(filler.get("/fill").unwrap().body, b"full\n");
+    gin.restart();
+    until_new(&gin, &mut client);
+    drop((client, filler));
+    gin.stop();
+}
+
+#[test]
 fn a_worker_whose_log_fails_still_hears_its_orders() {
     let gin = supervisor().ours("one", "ok").faulty_workers().set("soak = \"0s\"").start();
     let mut client = Client::connect(&gin.tcp()).unwrap();

@@ -18,6 +18,7 @@
 //! | to open, signal or look at a process | [`process`] |
 //! | to make a line of a log printable, and bounded | [`log_line`] |
 //! | exit codes | [`exit`] |
+//! | to keep descriptors for what must not fail | [`mod@reserve`] |
 //! | to advise a program that binds a port that is held for it | [`address_in_use`] |
 //! | to believe a file or a socket | [`directory`] |
 //! | to show what others have written | [`plain_text`] |
@@ -42,6 +43,7 @@ pub mod notify;
 pub mod plain_text;
 pub mod process;
 pub mod reference;
+pub mod reserve;
 pub mod runtime_dir;
 pub mod sections;
 pub mod state;

@@ -4,8 +4,8 @@
 //! answered was settled by the builder (`server`). `graceful` has the table of phases.
 //!
 //! ```text
-//! drain -> orders -> channel, stop_signals
-//! private, changes, drain_report, descriptor_limit, memory, service_manager
+//! drain -> orders -> channel -> descriptor_limit;  orders -> stop_signals
+//! private, changes, drain_report, memory, service_manager
 //! ```
 
 mod changes;
@@ -75,6 +75,7 @@ impl Worker {
         let stopped_early = if channel.is_some() { ordered.wait_for_go(&mut stop).await } else { None };
         // Each listener holds a slot while it waits for a connection.
         let places = self.config.limits.connections as usize + listeners.len().saturating_sub(1);
+        let places = descriptor_limit::room(places).max(listeners.len());
         let hub = self.hub(places)?;
         if let Some(channel) = &channel {
             hub.set_neighbours(Arc::new(channel.clone()));

@@ -19,6 +19,7 @@ use crate::connections::clients::Clients;
 use crate::connections::connection::{ActiveConnection, IdleConnection, WebSocketSession};
 use crate::connections::context::{Context, Dispatch};
 use crate::connections::drain_state::DrainState;
+use crate::connections::handover::recipient::own_process;
 use crate::connections::handover::{giver, taker};
 use crate::connections::io::Io;
 use crate::connections::machine::{Event, HandoverHold, HubEvent, Owner, State, WorkerEvent};
@@ -57,6 +58,8 @@ impl Hub {
         places: usize,
     ) -> io::Result<Arc<Self>> {
         let parked = Arc::new(ParkedConnections::new()?);
+        // While there are descriptors.
+        own_process()?;
         let proxies = &config.server.trusted_proxies;
         let clients = config.limits.connections_per_client.map(|most| Clients::new(most, proxies.clone()));
         let room = Room::new(life.clone(), places, clients);

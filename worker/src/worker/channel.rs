@@ -14,12 +14,15 @@ use gin_shared::channel::{
 use gin_shared::descriptors::{self, Waiting};
 use gin_shared::fault;
 use gin_shared::inherit::set_nonblocking;
+use gin_shared::reserve::Reserve;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{MsgFlags, SockFlag, accept4, getsockopt, send};
 use nix::unistd::Uid;
+use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::mpsc;
 
+use super::descriptor_limit::RESERVE;
 use crate::connections::Neighbours;
 use crate::logging;
 
@@ -76,9 +79,11 @@ impl Channel {
     }
 
     fn listen(&self, listener: &OwnedFd, orders: &mpsc::Sender<Order>) {
+        let mut reserve = Reserve::new(RESERVE);
         loop {
+            await_with(&mut reserve, listener);
             match accept(listener) {
-                Ok(connection) => self.converse(&connection, orders),
+                Ok(connection) => self.converse(&connection, orders, &mut reserve),
                 Err(Errno::EINTR | Errno::ECONNABORTED) => {}
                 Err(error) => {
                     logs(|| tracing::error!("channel: {}", error.desc()));
@@ -88,13 +93,18 @@ impl Channel {
         }
     }
 
-    fn converse(&self, connection: &OwnedFd, orders: &mpsc::Sender<Order>) {
+    fn converse(&self, connection: &OwnedFd, orders: &mpsc::Sender<Order>, reserve: &mut Reserve) {
         if let Err(error) = check_peer(connection).and_then(|()| self.greet(connection)) {
             logs(|| tracing::warn!("channel: {error}"));
             return;
         }
         let mut bytes = vec![0; MESSAGE_MAX];
+        let mut drains = false;
         loop {
+            // The sockets that come with the order to drain are used soon; so is what was kept for them.
+            if !drains {
+                await_with(reserve, connection);
+            }
             let order = match descriptors::receive(connection, &mut bytes, Waiting::Yes) {
                 Ok((0, _)) => break,
                 Ok((length, mut fds)) => match decode::<FromMaster>(&bytes[..length]) {
@@ -103,7 +113,10 @@ impl Channel {
                         continue;
                     }
                     Ok(FromMaster::Go) => Order::Go,
-                    Ok(FromMaster::Drain { reason }) => Order::Drain(reason, fds),
+                    Ok(FromMaster::Drain { reason }) => {
+                        drains = true;
+                        Order::Drain(reason, fds)
+                    }
                     Ok(FromMaster::Relieve) => Order::Relieve(fds),
                     // Without its descriptor there is nothing to take: this process may have too many open files.
                     Ok(FromMaster::Take) => match fds.pop() {
@@ -206,6 +219,14 @@ fn logs(what: impl FnOnce()) {
         let _ = fault::at("channel.log");
         what();
     }));
+}
+
+/// Waits until something comes. From then on there is room for the descriptors that come with it.
+fn await_with(reserve: &mut Reserve, fd: &OwnedFd) {
+    reserve.fill();
+    // An interrupted wait goes on in the call that follows.
+    let _ = poll(&mut [PollFd::new(fd, PollFlags::IN)], None);
+    reserve.lend();
 }
 
 #[allow(unsafe_code, reason = "nix gives an accepted connection as a number")]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use gin_shared::fault;
@@ -16,6 +17,18 @@ use crate::connections::machine::HOLD;
 
 /// Longest silence of a taker that owes an answer.
 pub(crate) const HANDOVER_STALL: Duration = Duration::from_secs(5);
+
+/// This process, opened once: in a drain there may be no descriptor left.
+pub(crate) fn own_process() -> io::Result<&'static Pidfd> {
+    static OWN: OnceLock<Pidfd> = OnceLock::new();
+    match OWN.get() {
+        Some(own) => Ok(own),
+        None => {
+            let own = Pidfd::own()?;
+            Ok(OWN.get_or_init(|| own))
+        }
+    }
+}
 
 /// A taker, and what is offered to it.
 #[derive(Debug)]
@@ -44,7 +57,7 @@ impl Recipient {
     /// Greets the taker at the other end. `serves_on`: the giver does not drain.
     pub(crate) fn greet(socket: OwnedFd, serves_on: bool) -> io::Result<Self> {
         let link = Link::new(socket)?;
-        let own = Pidfd::own()?;
+        let own = own_process()?;
         let withdrawn = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let hello = encode(&FromGiver::Hello { version: VERSION, serves_on }, b"");
         link.send_first(&hello, &[own.as_fd(), withdrawn.as_fd()])?;
