@@ -222,3 +222,23 @@ fn a_successor_knows_who_hands_over_before_it_says_so() {
     drop(clients);
     gin.stop();
 }
+
+#[test]
+fn a_handover_for_which_the_master_has_no_descriptor_is_tried_again() {
+    // Idle connections wait for so long at most, by chance.
+    let grace = "[timeouts]\nidle_grace = \"10m\"";
+    let gin = supervisor().faulty().ours("one", "ok").set("soak = \"0s\"").section(grace).start();
+    let mut client = Client::connect(&gin.tcp()).unwrap();
+    asks(&mut client);
+    gin.order("handover.socketpair EMFILE");
+    gin.restart();
+    gin.until_log("no connections can be handed to the worker");
+    gin.order("");
+    gin.until_log("the worker's connections can be handed over now");
+    // The worker that took it says so when the old one has gone.
+    gin.until_log("connections taken over");
+    let pid = asks(&mut client);
+    assert!(gin.workers().iter().any(|worker| u64::try_from(*worker) == Ok(pid)), "{pid}: {}", gin.log());
+    drop(client);
+    gin.stop();
+}

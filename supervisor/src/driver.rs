@@ -240,6 +240,7 @@ impl Driver {
     /// Waits for the next thing that happens; gives it, if the machine is to know of it.
     async fn next(&mut self) -> io::Result<Option<Event>> {
         let (weighing, first_try) = (self.next_weighing(), self.first_try());
+        let retry = self.workers.retry_at(time::now());
         // A deadline that is due waits for what has not been read yet, however long this process was stopped.
         let deadline = self.machine.deadline().filter(|_| !self.workers.is_reading());
         tokio::select! {
@@ -250,6 +251,10 @@ impl Driver {
             () = sleep_until(deadline) => Ok(None),
             () = sleep_until(first_try) => Ok(Some(boot::first_generation())),
             () = sleep_until(self.reporter.service_manager.next_ping()) => Ok(None),
+            () = sleep_until(retry) => {
+                self.workers.retry(&self.machine);
+                Ok(None)
+            }
             () = sleep_until(self.reporter.next_look()) => {
                 self.look_at_queues();
                 Ok(None)

@@ -14,6 +14,7 @@ pub mod start;
 pub mod tally;
 mod watch;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use gin_shared::channel::{DrainReason, Fates, FromMaster};
 use gin_shared::generation::{Generation, Slot, WorkerId};
+use gin_shared::reserve::Reserve;
 use tokio::sync::mpsc;
 
 use crate::descriptor_name;
@@ -46,6 +48,11 @@ use tally::Tally;
 /// The files of a worker in the runtime directory.
 const FILES: [&str; 3] = ["notify", "channel", "private"];
 
+/// Descriptors in reserve for a handover: a socket to each of 32 takers, and the other end of one.
+const RESERVE: usize = 40;
+/// Pause before a handover is tried again for which there was no descriptor.
+const RETRY: Duration = Duration::from_millis(500);
+
 /// The workers of all generations.
 #[derive(Debug)]
 pub struct Workers {
@@ -60,6 +67,10 @@ pub struct Workers {
     tally: Tally,
     /// The round of reading that is under way, and the moment when it began.
     reading: Option<(Round, Moment)>,
+    /// Descriptors for the sockets between workers.
+    reserve: RefCell<Reserve>,
+    /// The moment at which a handover is tried again that failed for want of them.
+    retry_at: Option<Moment>,
     /// The memory that workers share.
     memory: SharedMemory,
     runtime: PathBuf,
@@ -78,6 +89,8 @@ impl Workers {
             last_words: HashMap::new(),
             tally: Tally::default(),
             reading: None,
+            reserve: RefCell::new(Reserve::new(RESERVE)),
+            retry_at: None,
             memory,
             runtime,
             inbox,
@@ -261,13 +274,18 @@ impl Workers {
             DrainReason::Upgrade => self.takers(worker, Some(worker), machine),
             DrainReason::Stop => Vec::new(),
         };
+        self.reserve.borrow_mut().lend();
         process.drain(reason, &takers);
+        self.reserve.borrow_mut().fill();
     }
 
     /// Has a worker that ends by itself give its connections to others.
     pub fn hand_over(&mut self, worker: WorkerId, machine: &Machine) {
         let Some(process) = self.leaves(worker, machine) else { return };
-        process.leave(&self.takers(worker, Some(worker), machine));
+        let takers = self.takers(worker, Some(worker), machine);
+        self.reserve.borrow_mut().lend();
+        process.leave(&takers);
+        self.reserve.borrow_mut().fill();
     }
 
     /// Tells a worker without room which others may take idle connections of it.
@@ -294,9 +312,29 @@ impl Workers {
     /// Gives new takers to draining workers that lack them. `leaver` takes none any more.
     pub fn redirect(&self, leaver: Option<WorkerId>, machine: &Machine) {
         let takes = |id: &WorkerId| self.takes(*id, leaver);
-        for process in self.processes.values().filter(|process| process.lacks_takers(takes)) {
+        let lacking: Vec<_> = self.processes.values().filter(|process| process.lacks_takers(takes)).collect();
+        if lacking.is_empty() {
+            return;
+        }
+        self.reserve.borrow_mut().lend();
+        for process in lacking {
             process.redirect(&self.takers(process.id, leaver, machine));
         }
+        self.reserve.borrow_mut().fill();
+    }
+
+    /// The moment at which handovers are tried again for which there was no descriptor; `None` if there are none.
+    #[must_use]
+    pub fn retry_at(&mut self, now: Moment) -> Option<Moment> {
+        let is_short = self.processes.values().any(|process| process.is_short());
+        self.retry_at = is_short.then(|| self.retry_at.unwrap_or(now + RETRY));
+        self.retry_at
+    }
+
+    /// Tries handovers again for which there was no descriptor.
+    pub fn retry(&mut self, machine: &Machine) {
+        self.retry_at = None;
+        self.redirect(None, machine);
     }
 
     /// The workers that get the connections of `worker`. `leaver` is not among them: the machine may not know yet that it

@@ -70,6 +70,8 @@ struct Drain {
     sent: Cell<bool>,
     /// The workers that its connections go to; unknown if an earlier master told it to finish.
     takers: RefCell<Option<Vec<WorkerId>>>,
+    /// True if there was no descriptor for the sockets to its takers.
+    is_short: Cell<bool>,
     /// The course of its connections since then.
     fates: Cell<Option<Fates>>,
 }
@@ -161,6 +163,12 @@ impl Process {
         self.drain.sent.get() && self.hands_over() && !takers.as_ref().is_some_and(|takers| takers.iter().any(takes))
     }
 
+    /// True if it drains without takers because no socket to them could be made: that is to be tried again.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.drain.is_short.get()
+    }
+
     /// True if it can be given connections: it speaks of that, and was not told to finish.
     #[must_use]
     pub fn takes(&self) -> bool {
@@ -248,18 +256,24 @@ impl Process {
             return;
         }
         self.room.relieved.set(Some(now));
-        let sockets: Vec<OwnedFd> = others.iter().filter_map(|other| other.take()).collect();
+        let sockets: Vec<OwnedFd> = others.iter().filter_map(|other| other.take().ok().flatten()).collect();
         let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
         tracing::debug!(worker = %self.id, pid = self.pid(), others = fds.len(), "the worker has no room for connections");
         self.send(&FromMaster::Relieve, &fds);
     }
 
     fn send_drain(&self, reason: DrainReason, takers: &[Rc<Self>]) -> bool {
-        let sockets: Vec<(WorkerId, OwnedFd)> = if self.hands_over() {
-            takers.iter().filter_map(|taker| Some((taker.id, taker.take()?))).collect()
-        } else {
-            Vec::new()
-        };
+        let mut sockets: Vec<(WorkerId, OwnedFd)> = Vec::new();
+        let mut failed = false;
+        for taker in takers.iter().filter(|_| self.hands_over()) {
+            match taker.take() {
+                Ok(socket) => sockets.extend(socket.map(|socket| (taker.id, socket))),
+                Err(_) => failed = true,
+            }
+        }
+        if self.drain.is_short.replace(failed && sockets.is_empty()) && !sockets.is_empty() {
+            tracing::info!(worker = %self.id, pid = self.pid(), "the worker's connections can be handed over now");
+        }
         let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
         let sent = self.send(&FromMaster::Drain { reason }, &fds);
         let takers = if sent { sockets.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
@@ -267,18 +281,18 @@ impl Process {
         sent
     }
 
-    /// Tells it to take connections; gives the other end of the socket that they come over.
-    fn take(&self) -> Option<OwnedFd> {
+    /// Tells it to take connections; gives the other end of the socket that they come over, if it takes any.
+    ///
+    /// # Errors
+    /// The errors of `socketpair(2)`, which are told here.
+    fn take(&self) -> io::Result<Option<OwnedFd>> {
         if !self.takes() {
-            return None;
+            return Ok(None);
         }
-        match between_workers() {
-            Ok((ours, theirs)) => self.send(&FromMaster::Take, &[theirs.as_fd()]).then_some(ours),
-            Err(error) => {
-                tracing::warn!(worker = %self.id, pid = self.pid(), "no connections can be handed to the worker: {error}");
-                None
-            }
-        }
+        let (ours, theirs) = between_workers().inspect_err(|error| {
+            tracing::warn!(worker = %self.id, pid = self.pid(), "no connections can be handed to the worker: {error}");
+        })?;
+        Ok(self.send(&FromMaster::Take, &[theirs.as_fd()]).then_some(ours))
     }
 
     /// Kills the process and its group; tries again for a while, if that fails.

@@ -9,11 +9,10 @@ use std::time::Duration;
 use gin_shared::control::{Accepted, CancelRequest, OperationId};
 use gin_shared::exit;
 use gin_shared::generation::Generation;
-use gin_shared::process::Pidfd;
+use gin_shared::process::{Pidfd, is_readable};
 use gin_shared::status::{Drained, Role, Status};
 use serde::Serialize;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::client::Client;
@@ -73,13 +72,23 @@ async fn reached(limit: Option<Limit>) {
 }
 
 /// Waits for the orderly end of a supervisor's process, which takes its sockets along. One that died is succeeded, and followed.
-async fn orderly_end(process: Option<&AsyncFd<OwnedFd>>, client: &Client) {
+async fn orderly_end(process: Option<oneshot::Receiver<()>>, client: &Client) {
     let Some(process) = process else { return std::future::pending().await };
-    if process.readable().await.is_err() || !client.is_removed() {
+    if process.await.is_err() || !client.is_removed() {
         return std::future::pending().await;
     }
     // What it said last may not have been read yet.
     tokio::time::sleep(LAST_STEPS).await;
+}
+
+/// The end of a process. A thread waits for it, for as long as this command runs.
+fn end_of(pidfd: OwnedFd) -> oneshot::Receiver<()> {
+    let (ended, end) = oneshot::channel();
+    std::thread::spawn(move || {
+        while !is_readable(&pidfd, Duration::from_secs(3600)) {}
+        let _ = ended.send(());
+    });
+    end
 }
 
 /// An operation on one instance.
@@ -87,8 +96,8 @@ async fn orderly_end(process: Option<&AsyncFd<OwnedFd>>, client: &Client) {
 pub(super) struct Operation {
     client: Client,
     progress: Progress,
-    /// The supervisor's process, if its end is the operation's.
-    process: Option<AsyncFd<OwnedFd>>,
+    /// The end of the supervisor's process, if it is the operation's.
+    process: Option<oneshot::Receiver<()>>,
 }
 
 impl Operation {
@@ -105,7 +114,7 @@ impl Operation {
     /// The same; it has ended when this process has, which is the supervisor's.
     pub(super) fn ending_with(self, process: Option<&Pidfd>) -> Self {
         let copy = process.and_then(|process| process.as_fd().try_clone_to_owned().ok());
-        Self { process: copy.and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE).ok()), ..self }
+        Self { process: copy.map(end_of), ..self }
     }
 
     /// Asks for it and follows it; gives its exit code.
@@ -161,7 +170,7 @@ impl Operation {
     ) -> Result<u8, Failure> {
         let client = self.client.clone();
         let process = self.process.take();
-        let mut ended = std::pin::pin!(orderly_end(process.as_ref(), &client));
+        let mut ended = std::pin::pin!(orderly_end(process, &client));
         let mut refresh = tokio::time::interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
