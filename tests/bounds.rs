@@ -72,8 +72,7 @@ fn a_body_costs_what_it_carries_in_however_many_pieces_it_comes() {
              Transfer-Encoding: chunked\r\n\r\n"
         );
         client.send(head.as_bytes()).unwrap();
-        for text in
-            [&"1\r\nt\r\n1\r\ne\r\n1\r\nx\r\n1\r\nt\r\n1\r\n=\r\n", &*"1\r\nx\r\n".repeat(300_000), &"0\r\n\r\n"]
+        for text in ["1\r\nt\r\n1\r\ne\r\n1\r\nx\r\n1\r\nt\r\n1\r\n=\r\n", &*"1\r\nx\r\n".repeat(300_000), "0\r\n\r\n"]
         {
             client.send(text.as_bytes()).unwrap();
         }
@@ -305,10 +304,10 @@ fn a_silent_websocket_is_asked_and_then_closed() {
     let server = small();
     let mut socket = WebSocket::open(server.address(), "/count");
     for _ in 0..3 {
-        assert_eq!(socket.next(), (0x89, Vec::new()), "a ping");
+        assert_eq!(socket.receive(), (0x89, Vec::new()), "a ping");
         socket.send(0x8a, b"");
     }
-    assert_eq!(socket.next(), (0x89, Vec::new()));
+    assert_eq!(socket.receive(), (0x89, Vec::new()));
     assert_eq!(socket.close_code(), 1001, "it has not answered");
 }
 

@@ -174,7 +174,7 @@ fn a_unix_socket_whose_file_is_gone_is_told_of_and_made_anew() {
     gin.wait_dead();
     std::fs::remove_file(&file).unwrap();
     gin.start_again();
-    assert!(gin.log().contains("the socket's file is gone"), "{}", gin.log());
+    gin.until_log("the socket's file is gone");
     gin.restart();
     assert_eq!(harness::get(&unix, "/").unwrap().status, 200);
     gin.stop();

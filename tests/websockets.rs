@@ -20,7 +20,7 @@ fn a_websocket_goes_over_between_two_messages_and_not_within_one() {
         let (first, second) = message.split_at(150);
         slow.0.send(first).unwrap();
         parts.0.send(&[WebSocket::frame(0x01, b"hello"), WebSocket::frame(0x89, b"between")].concat()).unwrap();
-        assert_eq!(parts.next(), (0x8a, b"between".to_vec()));
+        assert_eq!(parts.receive(), (0x8a, b"between".to_vec()));
         gin.restart();
         let new = gin.workers()[0];
         // The old worker may still have the socket at first. Its worker shows in the next message alone.
@@ -34,13 +34,13 @@ fn a_websocket_goes_over_between_two_messages_and_not_within_one() {
         assert_eq!(heard_by, new.to_string());
         slow.0.send(second).unwrap();
         assert_eq!(slow.text(), format!("{round} 300 {old}"));
-        assert_eq!(slow.next(), (0x8a, b"ping".to_vec()));
+        assert_eq!(slow.receive(), (0x8a, b"ping".to_vec()));
         parts.0.send(&WebSocket::frame(0x80, b" world")).unwrap();
         assert_eq!(parts.text(), format!("{round} 11 {old}"));
     }
     let stop = gin.ctl_in_background(&["stop"]);
     for socket in [&mut idle, &mut slow, &mut parts] {
-        let (first, payload) = socket.next();
+        let (first, payload) = socket.receive();
         assert_eq!((first, &payload[..2]), (0x88, &1001_u16.to_be_bytes()[..]));
         socket.0.send(&WebSocket::frame(0x88, &1001_u16.to_be_bytes())).unwrap();
         assert_eq!(socket.0.until_closed().unwrap(), b"");
@@ -55,7 +55,7 @@ fn a_websocket_that_nobody_registered_hears_1001_between_two_frames() {
     gin.restart();
     for socket in &mut sockets {
         let last = loop {
-            let frame = socket.next();
+            let frame = socket.receive();
             if frame.0 != 0x81 {
                 break frame;
             }

@@ -530,9 +530,8 @@ pub const LIMITS: &[Key] = &[
         "memory",
         Kind::Size,
         "\"512MiB\"",
-        "Memory of a worker. Near it new requests are answered with 503 and Retry-After.",
-    )
-    .at(Applies::Live),
+        "Memory of a worker. From nine tenths of it on new requests are answered with 503 and Retry-After.",
+    ),
 ];
 
 /// `[websocket]`

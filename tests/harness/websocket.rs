@@ -63,7 +63,7 @@ impl WebSocket {
     ///
     /// # Panics
     /// If none comes, or a long one.
-    pub fn next(&mut self) -> (u8, Vec<u8>) {
+    pub fn receive(&mut self) -> (u8, Vec<u8>) {
         let head = self.0.exactly(2).unwrap();
         assert!(head[1] < 126, "a short one");
         (head[0], self.0.exactly(head[1].into()).unwrap())
@@ -74,7 +74,7 @@ impl WebSocket {
     /// # Panics
     /// If it is none.
     pub fn text(&mut self) -> String {
-        let (first, payload) = self.next();
+        let (first, payload) = self.receive();
         assert_eq!(first, 0x81, "{payload:?}");
         String::from_utf8(payload).unwrap()
     }
@@ -84,7 +84,7 @@ impl WebSocket {
     /// # Panics
     /// If another frame comes.
     pub fn close_code(&mut self) -> u16 {
-        let (first, payload) = self.next();
+        let (first, payload) = self.receive();
         assert_eq!(first, 0x88, "{payload:?}");
         u16::from_be_bytes([payload[0], payload[1]])
     }

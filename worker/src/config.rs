@@ -128,7 +128,7 @@ impl Config {
         Self {
             server: Server { trusted_proxies: new.server.trusted_proxies, ..self.server },
             timeouts: Timeouts { request: new.timeouts.request, ..self.timeouts },
-            limits: Limits { body: new.limits.body, memory: new.limits.memory, ..self.limits },
+            limits: Limits { body: new.limits.body, ..self.limits },
             files: Static { url_prefix: self.files.url_prefix, ..new.files },
             cors: new.cors,
             rate_limit: RateLimit { clients: self.rate_limit.clients, ..new.rate_limit },

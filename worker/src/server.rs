@@ -29,6 +29,7 @@ use tower::{Layer, Service};
 use crate::config::{Config, Mode};
 use crate::graceful::{Background, Hook, Life};
 use crate::live::{Live, Settings, Snapshot};
+use crate::middleware::memory_pressure;
 use crate::middleware::{Standard, StandardLayer, names, tell_panics, tried};
 use crate::router::{Built, Group, Redirects, Registry, Route, Routes, short_name};
 use crate::shared_memory::Buckets;
@@ -401,6 +402,9 @@ impl Server {
         let mut router = around.into_iter().rev().fold(router, |router, around| around(router));
         let routes = Arc::new(Routes::joined(&routes).within(&outer));
         let buckets = Arc::new(buckets(memory, &own.config, own.is_bare));
+        if own.is_bare && own.config.limits.memory.is_some() {
+            router = router.layer(from_fn(memory_pressure::refuse));
+        }
         let settings: Settings = Arc::new(ArcSwap::from_pointee(Live::open(own.config, buckets)?));
         if !own.is_bare {
             let parts = Standard { settings: Arc::clone(&settings), metrics: about.metrics.clone() };

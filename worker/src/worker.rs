@@ -58,7 +58,9 @@ impl Worker {
         let mut stop = StopSignals::new().map_err(StartError::Signals)?;
         descriptor_limit::raise();
         let _watch = changes::follow(&self.config, &self.settings)?;
-        tokio::spawn(memory::watch(Arc::clone(&self.settings)));
+        if let Some(limit) = self.config.limits.memory {
+            tokio::spawn(memory::watch(limit));
+        }
         let is_alone = inherited.channel.is_none() && inherited.private.is_none();
         let listeners = self.listeners(inherited.listeners, is_alone)?;
         if let Some(unix) = listeners.iter().find(|listener| listener.is_unix()) {

@@ -4,6 +4,7 @@ use super::Driver;
 use crate::failed_start;
 use crate::machine::action::{Action, GenerationAction, MasterAction, Report, WorkerAction, WorkerReport};
 use crate::moment::Moment;
+use crate::os::runtime::sweep;
 use crate::view::View;
 use crate::workers::gate::GateCommand;
 use gin_shared::channel::Fates;
@@ -22,6 +23,8 @@ impl Driver {
                 Action::Master(MasterAction::Reexec) => self.pause_for_reexec(),
                 Action::Master(MasterAction::CloseListeners) => self.generations.close_own_listeners(),
                 Action::Master(MasterAction::Exit(with)) => {
+                    // Some may not have been removed in their time: that takes a descriptor.
+                    sweep(&self.store.paths().runtime, |_| false, |_| false);
                     self.store.remove();
                     code = Some(with);
                 }

@@ -51,6 +51,7 @@ pub struct LastFailure {
 }
 
 /// The occupant of a slot.
+#[expect(clippy::large_enum_variant, reason = "one a slot, and most slots have a worker")]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Occupant {

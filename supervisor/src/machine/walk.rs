@@ -49,7 +49,7 @@ fn soak() -> bool {
 fn walks(name: &str, slots: u32, ways: Ways, budget: Budget) {
     let states = walk(World::new(slots, ways, budget));
     println!("{name}: {states} states");
-    assert!(states > 150, "the walk went nowhere");
+    assert!(states > 100, "the walk went nowhere");
 }
 
 #[test]
@@ -172,8 +172,8 @@ fn every_interleaving_of_a_worker_that_a_stranger_ends_keeps_the_invariants() {
 #[test]
 fn every_interleaving_of_a_worker_without_room_keeps_the_invariants() {
     walks("full, twice", 2, OURS, Budget { fulls: 2, upgrades: 1, crashes: 1, ..CALM });
-    walks("full, crash", 2, FOREIGN, Budget { fulls: 1, crashes: 2, ..CALM });
-    walks("full, rolling", 2, ROLLING, Budget { fulls: 1, upgrades: 1, ..CALM });
+    walks("full, crash", 2, FOREIGN, Budget { fulls: 2, crashes: 2, upgrades: 1, ..CALM });
+    walks("full, rolling", 2, ROLLING, Budget { fulls: 1, upgrades: 1, crashes: 1, ..CALM });
     walks("full, stranger, scale", 2, FOREIGN, Budget { fulls: 1, strangers: 1, scales: 1, ..CALM });
     walks("full, death", 1, OURS, Budget { fulls: 1, upgrades: 1, kills: 1, ..CALM });
 }

@@ -76,7 +76,8 @@ impl Timeouts {
 /// `[limits]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once, 1 at least; more wait in the listener's queue: 10000.
+    /// Connections at once, 1 at least: 10000. For more, the longest idle ones go to other workers, or are closed; if all are busy, the new
+    /// ones wait in the listener's queue.
     pub connections: u32,
     /// Connections of one client at once: an IPv4 address, or a /64 of IPv6. More are closed as they come. None: no limit.
     pub connections_per_client: Option<u32>,
@@ -91,7 +92,7 @@ pub struct Limits {
     /// Least rate of a client that is waited for, in bytes a second, after its first `timeouts.read` or `timeouts.write`: 240.
     /// 0 sets none.
     pub min_rate: u64,
-    /// Memory of the worker, in bytes. Near it new work is answered with 503. None: no limit.
+    /// Memory of the worker, in bytes. From nine tenths of it on, new work is answered with 503. None: no limit.
     pub memory: Option<u64>,
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::{Connection, Error};
@@ -24,6 +25,14 @@ pub(super) fn refusal(request: &Request) -> Option<Response> {
     }
     let is_handed = request.extensions().get::<Connection>().is_some_and(Connection::is_taken_over);
     (!is_handed).then(answer)
+}
+
+/// The same as a layer, for a server that has nothing else around its routes.
+pub(crate) async fn refuse(request: Request, next: Next) -> Response {
+    match refusal(&request) {
+        Some(refusal) => refusal,
+        None => next.run(request).await,
+    }
 }
 
 fn answer() -> Response {

@@ -31,7 +31,7 @@ pub(super) fn room(wanted: usize) -> usize {
     let room = room_of(limit, open);
     if room < wanted {
         tracing::info!(
-            "RLIMIT_NOFILE = {limit} has room for {room} connections at once, and limits.connections is more: others wait in the queue"
+            "RLIMIT_NOFILE = {limit} has room for {room} connections at once, and limits.connections is more: for others the longest idle ones make room"
         );
     }
     room.min(wanted)

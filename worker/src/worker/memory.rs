@@ -1,21 +1,19 @@
-//! Memory of this process: looked at now and then, if `limits.memory` says how much there may be.
+//! Memory of this process: looked at ten times a second, if `limits.memory` says how much there may be.
 
 use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use crate::live::Settings;
 use crate::middleware::memory_pressure;
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Looks for as long as the process lives.
-pub(super) async fn watch(settings: Settings) {
+/// Looks for as long as the process lives. `limit`: in bytes.
+pub(super) async fn watch(limit: u64) {
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok()).unwrap_or(4096);
     loop {
-        let limit = settings.load().config.limits.memory;
-        let is_near = limit.is_some_and(|limit| resident(page).is_some_and(|used| used >= limit / 10 * 9));
+        let is_near = resident(page).is_some_and(|used| used >= limit / 10 * 9);
         if memory_pressure::set(is_near) {
             if is_near {
                 tracing::warn!("near limits.memory: new requests are answered with 503");
@@ -27,7 +25,7 @@ pub(super) async fn watch(settings: Settings) {
             // What is freed stays with the allocator otherwise, and counts.
             let _ = tokio::task::spawn_blocking(crate::heap::trim).await;
         }
-        tokio::time::sleep(if limit.is_some() { LOOK } else { LOOK * 10 }).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
 

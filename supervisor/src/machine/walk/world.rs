@@ -232,7 +232,7 @@ impl World {
         let has_said = |id: &WorkerId| self.queued.iter().any(|(who, _)| who == id);
         let is_first = |index: usize| !self.queued[..index].iter().any(|(who, _)| *who == self.queued[index].0);
         steps.extend((0..self.queued.len()).filter(|index| is_first(*index)).map(Step::Read));
-        for (id, life) in self.processes.iter().filter(|(id, _)| !has_said(*id)) {
+        for (id, life) in self.processes.iter().filter(|(id, _)| !has_said(id)) {
             let mut add = |what| steps.push(Step::Worker(*id, what));
             let exited = WorkerEvent::Exited { exit: Exit::Code(0), jitter: 0 };
             match life.process {
