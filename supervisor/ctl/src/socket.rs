@@ -28,7 +28,7 @@ impl Socket {
     /// # Errors
     /// If it is not there, or its directory cannot be believed.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let (directory, name) = Directory::of_file(path).map_err(|doubt| doubtful(path, doubt))?;
+        let (directory, name) = Directory::of_file_in_shared(path).map_err(|doubt| doubtful(path, doubt))?;
         let file = directory.look(&name).map_err(|error| Failure::connect(path, &error))?;
         Ok(Self { path: path.to_owned(), file, directory })
     }

@@ -55,6 +55,16 @@ impl Run {
         if !slot.successor.worker().is_some_and(Worker::is_serving) {
             return;
         }
+        // Told to end by a stranger before it served, it takes nobody's place.
+        if slot.successor.worker().is_some_and(|worker| worker.stopping) {
+            slot.failures += 1;
+            let again = Occupant::Backoff(now + backoff::delay(slot.failures + 1, 0));
+            if let Occupant::Worker(mut successor) = std::mem::replace(&mut slot.successor, again) {
+                successor.drain(now, &self.plan, DrainReason::Upgrade, out);
+                self.retiring.push(successor);
+            }
+            return;
+        }
         let before = std::mem::replace(&mut slot.occupant, std::mem::take(&mut slot.successor));
         slot.unfit = None;
         slot.failures = 0;

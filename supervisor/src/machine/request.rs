@@ -178,7 +178,11 @@ impl Machine {
             Fleet::Stopping { .. } if self.stopping.len() >= OPERATIONS_MAX => {
                 return answer(operation, &busy(), out);
             }
-            Fleet::Stopping { .. } => true,
+            // It ends as it was asked to, even if it was on its way out for a failure.
+            Fleet::Stopping { ref mut code } => {
+                *code = exit::DONE;
+                true
+            }
             Fleet::Idle | Fleet::Booting(_) | Fleet::Serving(_) | Fleet::Upgrading { .. } => false,
         };
         self.stopping.extend(operation);

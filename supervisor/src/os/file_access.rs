@@ -84,9 +84,10 @@ pub fn restrict(files: &Files, executable: &OwnedFd) -> Result<(), FileAccessErr
             rules = allow(rules, path, file, read)?;
         }
     }
-    let devices = Path::new("/dev");
-    if let Ok(file) = open(devices) {
-        rules = allow(rules, devices, file, read | AccessFs::WriteFile | AccessFs::IoctlDev)?;
+    for path in DEVICES.map(Path::new) {
+        if let Ok(file) = open(path) {
+            rules = allow(rules, path, file, read | AccessFs::WriteFile | AccessFs::IoctlDev)?;
+        }
     }
     for (key, paths, access) in [("read", &files.read, read), ("write", &files.write, all)] {
         for path in paths {
@@ -97,6 +98,19 @@ pub fn restrict(files: &Files, executable: &OwnedFd) -> Result<(), FileAccessErr
     rules.restrict_self()?;
     Ok(())
 }
+
+/// Devices that any program may need. Not all of `/dev`: root's disks are there, too.
+const DEVICES: [&str; 9] = [
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+    "/dev/ptmx",
+    "/dev/pts",
+    "/dev/shm",
+];
 
 /// Names a file or directory, and opens nothing of it.
 fn open(path: &Path) -> io::Result<File> {

@@ -88,10 +88,10 @@ impl NotifySocket {
     ///
     /// # Errors
     /// Those of `recvmsg(2)`.
-    pub async fn receive(&self, is_of: impl Fn(i32) -> bool) -> io::Result<Vec<Notice>> {
+    pub async fn receive(&self, is_of: impl Fn(i32) -> bool, is_main: impl Fn(i32) -> bool) -> io::Result<Vec<Notice>> {
         loop {
             let mut guard = self.fd.readable().await?;
-            let notices = self.drain(&is_of)?;
+            let notices = self.drain(&is_of, &is_main)?;
             match notices {
                 Some(notices) => return Ok(notices),
                 None => guard.clear_ready(),
@@ -99,16 +99,24 @@ impl NotifySocket {
         }
     }
 
-    /// What has come so far, at most a burst of it; `None` if nothing has.
+    /// What has come so far, at most a burst of it; `None` if nothing has. STOPPING=1 counts from the main process alone.
     ///
     /// # Errors
     /// Those of `recvmsg(2)`.
-    pub fn drain(&self, is_of: &impl Fn(i32) -> bool) -> io::Result<Option<Vec<Notice>>> {
+    pub fn drain(
+        &self,
+        is_of: &impl Fn(i32) -> bool,
+        is_main: &impl Fn(i32) -> bool,
+    ) -> io::Result<Option<Vec<Notice>>> {
         let mut notices = Vec::new();
         for count in 0..BURST {
             let mut bytes = [0; MESSAGE_MAX];
             match receive_one(self.fd.get_ref(), &mut bytes) {
-                Ok((length, Some(pid))) if self.is_known(pid, is_of) => notices.extend(parse(&bytes[..length])),
+                Ok((length, Some(pid))) if self.is_known(pid, is_of) => {
+                    // A helper of the worker's says it of itself, if at all: it may have inherited NOTIFY_SOCKET.
+                    let counts = |notice: &Notice| *notice != Notice::Stopping || is_main(pid);
+                    notices.extend(parse(&bytes[..length]).into_iter().filter(counts));
+                }
                 Ok((_, pid)) => self.tell_of_trespasser(pid.unwrap_or_default()),
                 Err(Errno::EAGAIN) if count == 0 => return Ok(None),
                 Err(Errno::EAGAIN) => break,

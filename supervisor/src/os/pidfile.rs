@@ -115,32 +115,30 @@ impl Lock {
         let (directory, name) = directory(path)?;
         let failed = |error| PidFileError::Io { path: path.to_owned(), error };
         fault::at("lock.open").map_err(|error| failed(error.into()))?;
-        let (file, is_new) = match directory.create_new(&name, 0o600) {
-            Ok(file) => (file, true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                (directory.create(&name, 0o600).map_err(failed)?, false)
+        let lock = loop {
+            let file = directory.create(&name, 0o600).map_err(failed)?;
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                // It may have been removed in between: then it locks nothing.
+                Ok(lock) if is_at(&directory, &name, &lock) => break Self(lock),
+                Ok(_) => {}
+                Err((file, Errno::EAGAIN)) => return Err(held(&file, path, pid_file)),
+                Err((_, error)) => return Err(failed(error.into())),
             }
-            Err(error) => return Err(failed(error)),
         };
-        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Self(lock),
-            Err((file, Errno::EAGAIN)) => return Err(held(&file, path, pid_file)),
-            Err((_, error)) => return Err(failed(error.into())),
-        };
-        // A lock that was removed is held still, and another file locks nothing.
-        if is_new && let Some(pid) = holder_of_removed(path) {
-            let _ = directory.remove(&name);
-            return Err(PidFileError::Running { pid: pid.to_string(), path: path.to_owned() });
+        // A lock that was removed is held still.
+        match holder_of_removed(path, &lock.0) {
+            Some(pid) => Err(PidFileError::Running { pid: pid.to_string(), path: path.to_owned() }),
+            None => Ok(lock),
         }
-        Ok(lock)
     }
 
-    /// Takes the lock anew if somebody has removed its file.
+    /// Takes the lock anew if somebody has removed its file, or put another one in its place.
     ///
     /// # Errors
     /// See [`PidFileError`].
     pub fn renew(&mut self, path: &Path, pid_file: &Path) -> Result<(), PidFileError> {
-        if is_missing(path) {
+        let is_there = directory(path).is_ok_and(|(directory, name)| is_at(&directory, &name, &self.0));
+        if !is_there {
             *self = Self::take(path, pid_file)?;
         }
         Ok(())
@@ -202,9 +200,7 @@ impl PidFile {
     }
 
     fn is_there(&self) -> bool {
-        let Some((directory, name)) = &self.place else { return false };
-        let there = directory.look(name).and_then(|file| file.metadata());
-        there.is_ok_and(|there| self.file.metadata().is_ok_and(|ours| is_same(&there, &ours)))
+        self.place.as_ref().is_some_and(|(directory, name)| is_at(directory, name, &self.file))
     }
 }
 
@@ -253,8 +249,10 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-fn is_missing(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+/// True if an open file is the one of this name.
+fn is_at(directory: &Directory, name: &OsStr, file: &File) -> bool {
+    let there = directory.look(name).and_then(|there| there.metadata());
+    there.is_ok_and(|there| file.metadata().is_ok_and(|ours| is_same(&there, &ours)))
 }
 
 /// Says who holds the lock in `file`. The PID file may be a dead master's.
@@ -271,13 +269,17 @@ fn held(file: &File, path: &Path, pid_file: &Path) -> PidFileError {
     }
 }
 
-/// The process that holds a lock whose file was removed from `path`, as far as it can be seen.
-fn holder_of_removed(path: &Path) -> Option<i32> {
-    let path = fs::canonicalize(path).ok()?;
+/// The process that holds a lock whose file was removed from `path`, as far as it can be seen. `lock`: the file that is there now.
+fn holder_of_removed(path: &Path, lock: &File) -> Option<i32> {
+    let (path, device) = (fs::canonicalize(path).ok()?, lock.metadata().ok()?.dev());
     let mut removed = path.into_os_string();
     removed.push(" (deleted)");
+    // In a container another file system may have the same path.
+    let is_here =
+        |pid: i32, number: i32| fs::metadata(format!("/proc/{pid}/fd/{number}")).is_ok_and(|file| file.dev() == device);
     let has_it = |pid: &i32| {
-        process::open_files(*pid).is_ok_and(|mut files| files.any(|file| file.target.as_os_str() == removed))
+        process::open_files(*pid)
+            .is_ok_and(|mut files| files.any(|file| file.target.as_os_str() == removed && is_here(*pid, file.number)))
     };
     others().find(has_it)
 }

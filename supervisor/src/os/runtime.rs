@@ -101,14 +101,18 @@ fn make(path: &Path, uid: Uid) -> io::Result<Directory> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(io::Error::new(error.kind(), format!("cannot make {}: {error}", path.display()))),
     }
-    Directory::open(path).and_then(Directory::ours).map_err(|doubt| io::Error::new(kind(&doubt), doubt.to_string()))
+    Directory::open(path)
+        .and_then(Directory::ours)
+        .map_err(|doubt| io::Error::new(kind(&doubt, path), doubt.to_string()))
 }
 
 /// What is somebody else's is as good as one that we may not write to.
-fn kind(doubt: &Doubt) -> io::ErrorKind {
+fn kind(doubt: &Doubt, path: &Path) -> io::ErrorKind {
     match &doubt.why {
         Why::Io(error) => error.kind(),
         Why::Owner(_) => io::ErrorKind::PermissionDenied,
+        // Of a directory above it, which nobody here can help: an emptyDir of Kubernetes at /tmp, say.
+        Why::Link | Why::NotADirectory | Why::Mode(_) if doubt.path != path => io::ErrorKind::PermissionDenied,
         Why::Link | Why::NotADirectory | Why::Mode(_) => io::ErrorKind::Other,
     }
 }

@@ -49,7 +49,7 @@ impl Process {
                     Some(message) => self.handle_message(&message).into_iter().collect(),
                     None => { channel = false; Vec::new() }
                 },
-                notices = self.sockets.notify.receive(|pid| self.is_of(pid)) => {
+                notices = self.sockets.notify.receive(|pid| self.is_of(pid), |pid| pid == self.pid()) => {
                     self.handle_notices(&notices.unwrap_or_default())
                 }
             };
@@ -137,7 +137,9 @@ impl Process {
             events.push(executed(Ok(outcome)));
         }
         for _ in 0..BURSTS {
-            let Ok(Some(notices)) = self.sockets.notify.drain(&|pid| self.is_of(pid)) else { break };
+            let Ok(Some(notices)) = self.sockets.notify.drain(&|pid| self.is_of(pid), &|pid| pid == self.pid()) else {
+                break;
+            };
             events.extend(self.handle_notices(&notices));
         }
         for _ in 0..BURSTS {

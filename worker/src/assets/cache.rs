@@ -182,7 +182,8 @@ impl Cache {
             .build()
             .expect("all that is needed is said");
         let entries = Quick::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default());
-        let heavy = Arc::new(Semaphore::new(heavy_at_once()));
+        // Of each kind: requests for listings do not keep files from being compressed.
+        let places = || Arc::new(Semaphore::new(heavy_at_once()));
         Self {
             root: ArcSwap::from_pointee(root),
             root_checked: AtomicU64::new(0),
@@ -190,8 +191,8 @@ impl Cache {
             entries: Arc::new(entries),
             // Reads of different files are as many as there are threads for them.
             reads: Flights::new(Arc::new(Semaphore::new(Semaphore::MAX_PERMITS))),
-            compressions: Flights::new(Arc::clone(&heavy)),
-            listings: Flights::new(heavy),
+            compressions: Flights::new(places()),
+            listings: Flights::new(places()),
             began: Instant::now(),
         }
     }

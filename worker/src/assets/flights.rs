@@ -46,7 +46,9 @@ impl<K: Eq + Hash, V: Clone + Send + 'static> Flights<K, V> {
         if let Some(cell) = under_way.get(&key).and_then(Weak::upgrade) {
             return cell;
         }
-        under_way.retain(|_, cell| cell.strong_count() > 0);
+        if under_way.len() == under_way.capacity() {
+            under_way.retain(|_, cell| cell.strong_count() > 0);
+        }
         let cell = Arc::new(OnceCell::new());
         under_way.insert(key, Arc::downgrade(&cell));
         cell

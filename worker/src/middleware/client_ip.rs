@@ -42,7 +42,11 @@ pub(super) fn speaks_tls(extensions: &Extensions, headers: &HeaderMap) -> bool {
 
 /// The host that the client has asked, with its port if that is told: `X-Forwarded-Host` of a trusted proxy, else `Host`.
 pub(crate) fn host(extensions: &Extensions, headers: &HeaderMap) -> Option<String> {
-    let told = headers.get("x-forwarded-host").filter(|_| is_trusted_proxy(peer(extensions), trusted(extensions)));
+    let told = headers
+        .get_all("x-forwarded-host")
+        .iter()
+        .next_back()
+        .filter(|_| is_trusted_proxy(peer(extensions), trusted(extensions)));
     let host = told.or_else(|| headers.get(HOST))?.to_str().ok()?;
     host.rsplit(',').next().map(|host| host.trim().to_owned())
 }

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use tokio::time::Sleep;
 use tower::{Layer, Service};
 
@@ -18,12 +19,12 @@ use super::cors::{self, Added, Verdict};
 use super::metrics::{Counted, Metrics};
 use super::rate_limit::{self, Client, Standing};
 use super::{client_ip, memory_pressure, recover, security_headers, timeout};
-use crate::Config;
 use crate::connections::BodyVerdict;
 use crate::live::{Settings, Snapshot};
 use crate::request_id::RequestId;
 use crate::request_path;
 use crate::shared_memory::{Buckets, monotonic};
+use crate::{Config, Error};
 
 /// Paths at which orchestrators and load balancers probe: no rate limit counts them.
 const PROBES: [&str; 3] = ["/health", "/livez", "/readyz"];
@@ -74,7 +75,7 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
     fn call(&mut self, mut request: Request) -> Answering<S::Future> {
         let began = Instant::now();
         // Done already, unless another server serves this router.
-        request_path::normalize(&mut request);
+        let is_too_long = request_path::normalize(&mut request).is_err();
         let live = self.standard.settings.load();
         let (settings, id) = (&live.config, RequestId::given_or_new(&request));
         if settings.limits.body != AXUMS_BODY_MAX {
@@ -95,6 +96,7 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
             }
         };
         let verdict = request.extensions().get::<BodyVerdict>().cloned();
+        let ready = if is_too_long { Some(too_long()) } else { ready };
         let limit = settings.timeouts.request.filter(|_| ready.is_none());
         let (inner, ready) = match ready {
             Some(ready) => (None, Some(ready)),
@@ -187,6 +189,11 @@ impl Last {
         line.end(&response);
         response
     }
+}
+
+/// The answer to a path that is too long in its normal form.
+fn too_long() -> Response {
+    Error::new(StatusCode::URI_TOO_LONG, "the path is too long").into_response()
 }
 
 /// True for a request by which a load balancer or an orchestrator looks whether we are well.

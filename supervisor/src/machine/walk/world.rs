@@ -262,7 +262,12 @@ impl World {
                         add(WorkerEvent::Probed(Err(ProbeError::NoListener)));
                     }
                 }
-                Process::Going => add(WorkerEvent::Accepting),
+                Process::Going => {
+                    add(WorkerEvent::Accepting);
+                    if b.strangers > 0 && !life.told_to_end {
+                        add(WorkerEvent::Stopping);
+                    }
+                }
                 Process::Accepting if !life.told_to_end => {
                     if b.unfits > 0 {
                         add(WorkerEvent::Overweight(1));

@@ -18,7 +18,7 @@ use crate::connections::protocol::request::{RequestBody, Verdict};
 use crate::connections::protocol::response::{Answering, Parts, ResponseBody};
 use crate::connections::protocol::well_formed::{self, Malformed};
 use crate::connections::streams::Streams;
-use crate::request_path;
+use crate::request_path::{self, TooLong};
 use axum::response::IntoResponse;
 use http_body::Body as _;
 
@@ -31,12 +31,14 @@ pub(super) fn answer(
 ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + use<> {
     let (answering, number) = Answering::begin(activity);
     let context = Arc::clone(connection.context());
-    let malformed = well_formed::check(&request, &context.drain.bounds.limits).and_then(|()| {
-        if request.body().is_end_stream() { Ok(()) } else { well_formed::check_codings(request.headers()) }
-    });
-    let refused = malformed.err().map(|malformed| refuse(&request, malformed));
-    // Before the router looks at it.
-    request_path::normalize(&mut request);
+    let checked =
+        well_formed::check(&request, &context.drain.bounds.limits)
+            .and_then(|()| {
+                if request.body().is_end_stream() { Ok(()) } else { well_formed::check_codings(request.headers()) }
+            })
+            // Before the router looks at it.
+            .and_then(|()| request_path::normalize(&mut request).map_err(|TooLong| well_formed::TOO_LONG));
+    let refused = checked.err().map(|malformed| refuse(&request, malformed));
     let stream = connection.streams().map(Streams::begin);
     let asked = Asked { is_http1: stream.is_none(), is_get: request.method() == Method::GET };
     let (request, verdict) = with_body(request, connection, activity, number);

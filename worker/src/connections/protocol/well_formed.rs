@@ -15,6 +15,9 @@ const fn bad(text: &'static str) -> Malformed {
     Malformed { status: StatusCode::BAD_REQUEST, text }
 }
 
+/// A path that is too long in its normal form.
+pub(super) const TOO_LONG: Malformed = Malformed { status: StatusCode::URI_TOO_LONG, text: "the path is too long" };
+
 /// Looks at the head of a request.
 pub(super) fn check<B>(request: &Request<B>, limits: &Limits) -> Result<(), Malformed> {
     if request.version() == Version::HTTP_2 {
