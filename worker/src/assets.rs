@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
@@ -53,7 +53,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
-    pub(crate) connection: Option<&'a Connection>,
+    /// They know the connection.
+    pub(crate) extensions: &'a Extensions,
 }
 
 impl<'a> Asking<'a> {
@@ -62,7 +63,7 @@ impl<'a> Asking<'a> {
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
-            connection: request.extensions().get(),
+            extensions: request.extensions(),
         }
     }
 }
@@ -97,14 +98,14 @@ impl Content {
         format!("\"{tag}{coding}\"")
     }
 
-    fn part(&self, part: Range<u64>, connection: Option<&Connection>) -> Body {
+    fn part(&self, part: Range<u64>, extensions: &Extensions) -> Body {
         match self {
             Self::Memory(whole) => {
                 let bytes = &whole.bytes;
                 let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
                 Body::from(bytes.slice(place(part.start)..place(part.end)))
             }
-            Self::Disk(file, _) => Body::from_stream(read_on(Arc::clone(file), part, connection.cloned())),
+            Self::Disk(file, _) => Body::from_stream(read_on(Arc::clone(file), part, extensions.get().cloned())),
         }
     }
 }
@@ -423,7 +424,7 @@ fn content_type(kind: &mime_guess::Mime) -> HeaderValue {
 }
 
 fn send(request: &Asking<'_>, chosen: &Representation, kind: &HeaderValue) -> Response {
-    let Asking { method, headers, connection, .. } = *request;
+    let Asking { method, headers, extensions, .. } = *request;
     let Representation { stamp, coding, content } = chosen;
     let validators = Validators { etag: content.etag(*coding), modified: stamp.modified() };
     let length = content.length();
@@ -460,7 +461,7 @@ fn send(request: &Asking<'_>, chosen: &Representation, kind: &HeaderValue) -> Re
         }
         (_, Asked::All) => {
             whole(&mut own);
-            let body = if method == Method::HEAD { Body::empty() } else { content.part(0..length, connection) };
+            let body = if method == Method::HEAD { Body::empty() } else { content.part(0..length, extensions) };
             (StatusCode::OK, body)
         }
         (_, Asked::Parts(parts)) if parts.len() == 1 => {
@@ -468,12 +469,12 @@ fn send(request: &Asking<'_>, chosen: &Representation, kind: &HeaderValue) -> Re
             own.insert(header::CONTENT_TYPE, kind.clone());
             own.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
             own.insert(header::CONTENT_RANGE, header_of(&format!("bytes {}-{}/{length}", part.start, part.end - 1)));
-            (StatusCode::PARTIAL_CONTENT, content.part(part, connection))
+            (StatusCode::PARTIAL_CONTENT, content.part(part, extensions))
         }
         (_, Asked::Parts(parts)) => {
             let boundary = format!("gin-{:016x}", boundary(stamp, length));
             own.insert(header::CONTENT_TYPE, header_of(&format!("multipart/byteranges; boundary={boundary}")));
-            (StatusCode::PARTIAL_CONTENT, several(content, &parts, kind, &boundary, connection))
+            (StatusCode::PARTIAL_CONTENT, several(content, &parts, kind, &boundary, extensions))
         }
     };
     let mut response = Response::new(body);
@@ -497,7 +498,7 @@ fn several(
     parts: &[Range<u64>],
     kind: &HeaderValue,
     boundary: &str,
-    connection: Option<&Connection>,
+    extensions: &Extensions,
 ) -> Body {
     use futures_util::StreamExt;
     let length = content.length();
@@ -507,7 +508,7 @@ fn several(
         let range = format!("bytes {}-{}/{length}", part.start, part.end - 1);
         let head = format!("\r\n--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {range}\r\n\r\n");
         pieces.push(Body::from(head));
-        pieces.push(content.part(part.clone(), connection));
+        pieces.push(content.part(part.clone(), extensions));
     }
     pieces.push(Body::from(format!("\r\n--{boundary}--\r\n")));
     Body::from_stream(futures_util::stream::iter(pieces).flat_map(Body::into_data_stream))

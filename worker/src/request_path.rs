@@ -20,7 +20,8 @@ pub(crate) struct TooLong;
 /// # Errors
 /// [`TooLong`]: it may not be served, as a guard would see another path than files.
 pub(crate) fn normalize<B>(request: &mut Request<B>) -> Result<(), TooLong> {
-    if request.uri().path().bytes().all(|byte| byte != b'%' && byte.is_ascii()) {
+    let path = request.uri().path();
+    if path.is_ascii() && !path.contains('%') {
         return Ok(());
     }
     let path = normal_path(request.uri().path());

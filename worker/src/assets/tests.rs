@@ -53,7 +53,12 @@ impl Site {
             .iter()
             .map(|(name, value)| (name.parse::<header::HeaderName>().unwrap(), value.parse().unwrap()))
             .collect();
-        let asking = Asking { method: &method, uri: &target.parse().unwrap(), headers: &headers, connection: None };
+        let asking = Asking {
+            method: &method,
+            uri: &target.parse().unwrap(),
+            headers: &headers,
+            extensions: &Extensions::new(),
+        };
         let response = self.files.answer(&self.settings, &asking).await;
         let (parts, body) = response.into_parts();
         Answer { status: parts.status.as_u16(), headers: parts.headers, body: to_bytes(body, 64 << 20).await.unwrap() }

@@ -58,8 +58,10 @@ impl Hub {
         places: usize,
     ) -> io::Result<Arc<Self>> {
         let parked = Arc::new(ParkedConnections::new()?);
-        // While there are descriptors.
-        own_process()?;
+        // While there are descriptors. A system that has no pidfd hands nothing over, and serves all the same.
+        if let Err(error) = own_process() {
+            tracing::debug!("no connections can be handed over: {error}");
+        }
         let proxies = &config.server.trusted_proxies;
         let clients = config.limits.connections_per_client.map(|most| Clients::new(most, proxies.clone()));
         let room = Room::new(life.clone(), places, clients);

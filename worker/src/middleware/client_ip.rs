@@ -6,11 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 use axum::extract::FromRequestParts;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, HeaderValue};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::Connection;
 use crate::live::Snapshot;
+
+// Looked up by name, each would be read letter by letter for each request.
+static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The client's address (Gin's `c.ClientIP()`); `None` over a Unix socket without a trusted proxy before it.
 ///
@@ -34,7 +39,7 @@ pub(super) fn of(extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr>
 /// True if the client's connection to the outermost proxy is over TLS: if a trusted proxy says so in `X-Forwarded-Proto`. Where several
 /// words stand there, the last one is that of the nearest proxy.
 pub(super) fn speaks_tls(extensions: &Extensions, headers: &HeaderMap) -> bool {
-    let Some(told) = headers.get_all("x-forwarded-proto").iter().next_back() else { return false };
+    let Some(told) = headers.get_all(&PROTO).iter().next_back() else { return false };
     let last = told.to_str().ok().and_then(|told| told.rsplit(',').next());
     last.is_some_and(|last| last.trim().eq_ignore_ascii_case("https"))
         && is_trusted_proxy(peer(extensions), trusted(extensions))
@@ -43,7 +48,7 @@ pub(super) fn speaks_tls(extensions: &Extensions, headers: &HeaderMap) -> bool {
 /// The host that the client has asked, with its port if that is told: `X-Forwarded-Host` of a trusted proxy, else `Host`.
 pub(crate) fn host(extensions: &Extensions, headers: &HeaderMap) -> Option<String> {
     let told = headers
-        .get_all("x-forwarded-host")
+        .get_all(&FORWARDED_HOST)
         .iter()
         .next_back()
         .filter(|_| is_trusted_proxy(peer(extensions), trusted(extensions)));
@@ -75,7 +80,7 @@ fn client(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> O
     if !is_trusted_proxy(peer, trusted) {
         return last;
     }
-    let told = headers.get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
+    let told = headers.get_all(&FOR).iter().map(HeaderValue::as_bytes);
     let hops: Vec<&[u8]> = told.flat_map(|value| value.split(|byte| *byte == b',')).collect();
     for hop in hops.iter().rev() {
         // Whatever a client has put to the left of a proxy's word is no reason not to hear that.

@@ -38,14 +38,14 @@ pub(super) fn answer(
             })
             // Before the router looks at it.
             .and_then(|()| request_path::normalize(&mut request).map_err(|TooLong| well_formed::TOO_LONG));
-    let refused = checked.err().map(|malformed| refuse(&request, malformed));
+    let refused = checked.err().map(|malformed| Box::new(refuse(&request, malformed)));
     let stream = connection.streams().map(Streams::begin);
     let asked = Asked { is_http1: stream.is_none(), is_get: request.method() == Method::GET };
     let (request, verdict) = with_body(request, connection, activity, number);
     async move {
         let is_refused = refused.is_some();
         let response = match refused {
-            Some(refused) => refused,
+            Some(refused) => *refused,
             None => context.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
         };
         let is_ended = is_refused || verdict.as_ref().is_some_and(Verdict::is_out);
