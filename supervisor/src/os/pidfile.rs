@@ -119,7 +119,7 @@ impl Lock {
             let file = directory.create(&name, 0o600).map_err(failed)?;
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 // It may have been removed in between: then it locks nothing.
-                Ok(lock) if is_at(&directory, &name, &lock) => break Self(lock),
+                Ok(lock) if is_at(&directory, &name, &lock).map_err(failed)? => break Self(lock),
                 Ok(_) => {}
                 Err((file, Errno::EAGAIN)) => return Err(held(&file, path, pid_file)),
                 Err((_, error)) => return Err(failed(error.into())),
@@ -137,8 +137,8 @@ impl Lock {
     /// # Errors
     /// See [`PidFileError`].
     pub fn renew(&mut self, path: &Path, pid_file: &Path) -> Result<(), PidFileError> {
-        let is_there = directory(path).is_ok_and(|(directory, name)| is_at(&directory, &name, &self.0));
-        if !is_there {
+        let (directory, name) = directory(path)?;
+        if !is_at(&directory, &name, &self.0).map_err(|error| PidFileError::Io { path: path.to_owned(), error })? {
             *self = Self::take(path, pid_file)?;
         }
         Ok(())
@@ -200,7 +200,8 @@ impl PidFile {
     }
 
     fn is_there(&self) -> bool {
-        self.place.as_ref().is_some_and(|(directory, name)| is_at(directory, name, &self.file))
+        let here = |(directory, name): &(Directory, OsString)| is_at(directory, name, &self.file).unwrap_or(false);
+        self.place.as_ref().is_some_and(here)
     }
 }
 
@@ -250,9 +251,15 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 }
 
 /// True if an open file is the one of this name.
-fn is_at(directory: &Directory, name: &OsStr, file: &File) -> bool {
-    let there = directory.look(name).and_then(|there| there.metadata());
-    there.is_ok_and(|there| file.metadata().is_ok_and(|ours| is_same(&there, &ours)))
+///
+/// # Errors
+/// If that cannot be seen: for want of a descriptor, say.
+fn is_at(directory: &Directory, name: &OsStr, file: &File) -> io::Result<bool> {
+    match directory.look(name).and_then(|there| there.metadata()) {
+        Ok(there) => Ok(is_same(&there, &file.metadata()?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Says who holds the lock in `file`. The PID file may be a dead master's.

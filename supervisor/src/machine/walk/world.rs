@@ -222,6 +222,64 @@ impl World {
         })
     }
 
+    /// The next things that a worker's process can do.
+    fn steps_of(&self, id: WorkerId, life: &Life, steps: &mut Vec<Step>) {
+        let b = self.budget;
+        let mut add = |what| steps.push(Step::Worker(id, what));
+        let exited = WorkerEvent::Exited { exit: Exit::Code(0), jitter: 0 };
+        match life.process {
+            Process::Ordered => {
+                add(WorkerEvent::Spawned { pid: pid(id) });
+                if b.failures > 0 {
+                    add(WorkerEvent::SpawnFailed { error: "no".into() });
+                }
+                return;
+            }
+            Process::Helper => {
+                add(WorkerEvent::Executed);
+                if b.failures > 0 {
+                    add(WorkerEvent::ExecFailed { error: "no".into() });
+                }
+            }
+            Process::Program => add(WorkerEvent::Ready),
+            Process::WarmingUp => {
+                add(WorkerEvent::WarmedUp(Ok(())));
+                if b.failures > 0 {
+                    add(WorkerEvent::WarmedUp(Err(CommandError::NotStarted("no".into()))));
+                }
+            }
+            Process::Probing => {
+                add(WorkerEvent::Probed(Ok("200".into())));
+                if b.failures > 0 {
+                    add(WorkerEvent::Probed(Err(ProbeError::NoListener)));
+                }
+            }
+            Process::Going => {
+                add(WorkerEvent::Accepting);
+                if b.strangers > 0 && !life.told_to_end {
+                    add(WorkerEvent::Stopping);
+                }
+            }
+            Process::Accepting if !life.told_to_end => {
+                if b.unfits > 0 {
+                    add(WorkerEvent::Overweight(1));
+                }
+                if b.unfits > 0 && self.plan.watchdog.is_some() {
+                    add(WorkerEvent::Hangs);
+                }
+                for (left, what) in [(b.strangers, WorkerEvent::Stopping), (b.fulls, WorkerEvent::Full)] {
+                    if left > 0 {
+                        add(what);
+                    }
+                }
+            }
+            Process::Broken | Process::Ready | Process::Accepting | Process::Gone => {}
+        }
+        if life.told_to_end || life.process == Process::Broken || b.crashes > 0 {
+            add(exited);
+        }
+    }
+
     pub(super) fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         let b = self.budget;
@@ -233,59 +291,7 @@ impl World {
         let is_first = |index: usize| !self.queued[..index].iter().any(|(who, _)| *who == self.queued[index].0);
         steps.extend((0..self.queued.len()).filter(|index| is_first(*index)).map(Step::Read));
         for (id, life) in self.processes.iter().filter(|(id, _)| !has_said(id)) {
-            let mut add = |what| steps.push(Step::Worker(*id, what));
-            let exited = WorkerEvent::Exited { exit: Exit::Code(0), jitter: 0 };
-            match life.process {
-                Process::Ordered => {
-                    add(WorkerEvent::Spawned { pid: pid(*id) });
-                    if b.failures > 0 {
-                        add(WorkerEvent::SpawnFailed { error: "no".into() });
-                    }
-                    continue;
-                }
-                Process::Helper => {
-                    add(WorkerEvent::Executed);
-                    if b.failures > 0 {
-                        add(WorkerEvent::ExecFailed { error: "no".into() });
-                    }
-                }
-                Process::Program => add(WorkerEvent::Ready),
-                Process::WarmingUp => {
-                    add(WorkerEvent::WarmedUp(Ok(())));
-                    if b.failures > 0 {
-                        add(WorkerEvent::WarmedUp(Err(CommandError::NotStarted("no".into()))));
-                    }
-                }
-                Process::Probing => {
-                    add(WorkerEvent::Probed(Ok("200".into())));
-                    if b.failures > 0 {
-                        add(WorkerEvent::Probed(Err(ProbeError::NoListener)));
-                    }
-                }
-                Process::Going => {
-                    add(WorkerEvent::Accepting);
-                    if b.strangers > 0 && !life.told_to_end {
-                        add(WorkerEvent::Stopping);
-                    }
-                }
-                Process::Accepting if !life.told_to_end => {
-                    if b.unfits > 0 {
-                        add(WorkerEvent::Overweight(1));
-                    }
-                    if b.unfits > 0 && self.plan.watchdog.is_some() {
-                        add(WorkerEvent::Hangs);
-                    }
-                    for (left, what) in [(b.strangers, WorkerEvent::Stopping), (b.fulls, WorkerEvent::Full)] {
-                        if left > 0 {
-                            add(what);
-                        }
-                    }
-                }
-                Process::Broken | Process::Ready | Process::Accepting | Process::Gone => {}
-            }
-            if life.told_to_end || life.process == Process::Broken || b.crashes > 0 {
-                add(exited);
-            }
+            self.steps_of(*id, life, &mut steps);
         }
         // The driver has everything read before it judges a deadline.
         if self.queued.is_empty() && self.machine.deadline().is_some() {

@@ -160,9 +160,26 @@ mod tests {
             ("http://user@x/", &[]),
             ("/", &[]),
             ("/", &[("host", "a b")]),
+            // Without :path.
+            ("x:80", &[]),
         ] {
             assert!(head(Version::HTTP_2, target, fields).is_err(), "{target} {fields:?}");
         }
+    }
+
+    #[test]
+    fn http2_has_so_many_fields_and_connects_to_nobody() {
+        let limits = Limits { head_fields: 2, ..Limits::default() };
+        let request = |method: &Method, fields: usize| {
+            let mut request = Request::builder().method(method).uri("http://x/").version(Version::HTTP_2);
+            for number in 0..fields {
+                request = request.header(format!("x-{number}"), "y");
+            }
+            check(&request.body(()).unwrap(), &limits).err().map(|malformed| malformed.status.as_u16())
+        };
+        assert_eq!(request(&Method::GET, 2), None);
+        assert_eq!(request(&Method::GET, 3), Some(431));
+        assert_eq!(request(&Method::CONNECT, 0), Some(501));
     }
 
     #[test]
