@@ -61,7 +61,7 @@ pub struct ScaleRequest {
     /// The number of workers that there shall be, 1 to [`WORKERS_MAX`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workers: Option<u32>,
-    /// So many workers more than when everything under way is done; fewer, if it is negative.
+    /// Number of workers more than when everything under way is done; fewer, if it is negative.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<i32>,
 }

@@ -44,7 +44,7 @@ pub struct Doubt {
     pub why: Why,
 }
 
-/// What is wrong with a directory.
+/// Reason to doubt a directory.
 #[derive(Debug)]
 pub enum Why {
     /// It cannot be opened.

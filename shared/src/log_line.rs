@@ -199,7 +199,7 @@ mod tests {
     const TEXT: Shape = Shape { form: Form::Text { has_colours: false }, length_max: LENGTH_MAX };
     const COLOURED: Shape = Shape { form: Form::Text { has_colours: true }, length_max: LENGTH_MAX };
 
-    /// What turns, breaks or hides text: C0 and DEL, C1, marks of direction, separators of lines, characters without width.
+    /// Characters that turn, break or hide text: C0 and DEL, C1, marks of direction, separators of lines, characters without width.
     fn hostile() -> Vec<char> {
         let ranges = [
             ('\u{0}', '\u{1f}'),

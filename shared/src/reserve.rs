@@ -15,7 +15,7 @@ pub struct Reserve {
     kept: Vec<OwnedFd>,
 }
 
-/// So many of `most` are kept by a process that may have `limit` descriptors.
+/// Number, of `most`, that is kept by a process that may have `limit` descriptors.
 #[must_use]
 pub fn size(most: usize, limit: u64) -> usize {
     usize::try_from(limit / PART).map_or(most, |part| part.min(most))

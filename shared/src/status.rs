@@ -13,7 +13,7 @@ pub struct Status {
     pub instance: String,
     /// In one word.
     pub state: State,
-    /// Whether fewer workers serve than should, or clients wait and nobody accepts.
+    /// True if fewer workers serve than should, or clients wait and nobody accepts.
     pub degraded: bool,
     /// The master's PID.
     pub pid: i32,
@@ -42,7 +42,7 @@ pub struct Status {
     /// What became of connections in all drains since the master started.
     #[serde(default)]
     pub connections: Fates,
-    /// What is wrong though workers serve, or keeps the first generation waiting: a sentence each, with what to do.
+    /// Troubles that there are though workers serve, or that keep the first generation waiting: a sentence each, with what to do.
     #[serde(default)]
     pub problems: Vec<String>,
     /// The newest generation that drained, and is gone.
@@ -138,7 +138,7 @@ pub struct WorkerStatus {
     pub deadline_ms: Option<u64>,
     /// What it last said by STATUS=.
     pub said: Option<String>,
-    /// How the last worker of its slot failed.
+    /// Failure of the last worker of its slot.
     #[serde(default)]
     pub last_failure: Option<LastFailure>,
 }
@@ -161,7 +161,7 @@ pub struct Upgrade {
     pub release: Option<String>,
     /// Whether that became current.
     pub done: bool,
-    /// Whether somebody called it off: then it is neither done nor failed.
+    /// True if somebody called it off: then it is neither done nor failed.
     #[serde(default)]
     pub cancelled: bool,
     /// Why it did not become current.

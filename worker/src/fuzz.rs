@@ -31,7 +31,7 @@ impl Hosted {
     /// Opens a connection. Returns the client's end; it does not block.
     ///
     /// # Errors
-    /// Those of `socketpair(2)`; no room for one more connection.
+    /// The errors of `socketpair(2)`; no room for one more connection.
     pub fn connect(&self) -> io::Result<UnixStream> {
         let (client, worker) = UnixStream::pair()?;
         client.set_nonblocking(true)?;
@@ -43,7 +43,7 @@ impl Hosted {
     /// Opens a handover to this worker. Returns the giver's end.
     ///
     /// # Errors
-    /// Those of `socketpair(2)`.
+    /// The errors of `socketpair(2)`.
     pub fn take_over(&self) -> io::Result<OwnedFd> {
         let (giver, taker) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         self.0.take_over(taker);

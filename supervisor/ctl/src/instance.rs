@@ -78,7 +78,7 @@ pub fn all() -> Vec<Instance> {
     of(&directories().0)
 }
 
-/// Those of these directories that answer.
+/// Directories, of these, whose instances answer.
 #[must_use]
 pub fn of(directories: &[Directory]) -> Vec<Instance> {
     let mut instances: Vec<Instance> =

@@ -92,7 +92,7 @@ fn is_pattern(name: &str) -> bool {
     !name.is_empty() && !start.contains(['*', '='])
 }
 
-/// What any program may need, and all variables that name a key of the configuration.
+/// Variables that any program may need, and all variables that name a key of the configuration.
 fn default_env_pass() -> Vec<String> {
     let common = ENV_COMMON.iter().map(|name| (*name).to_owned());
     let ours = ["PORT", "CONFIG_FILE", "GIN_*"].iter().map(|name| (*name).to_owned());

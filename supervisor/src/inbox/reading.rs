@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::Message;
 
-/// One round of reading. Each task that was asked holds a copy until it has read everything.
+/// A round of reading. Each task that was asked holds a copy until it has read everything.
 #[derive(Debug, Clone, Default)]
 pub struct Round {
     copies: Arc<()>,

@@ -118,7 +118,7 @@ pub enum RollbackTo {
 pub enum ScaleTo {
     /// This number.
     Exactly(u32),
-    /// So many more than when everything under way is done; fewer, if it is negative (TTIN, TTOU: one).
+    /// Number of workers more than when everything under way is done; fewer, if it is negative (TTIN, TTOU: one).
     By(i32),
 }
 

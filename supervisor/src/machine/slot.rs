@@ -118,7 +118,7 @@ impl SlotRun {
         !self.surplus && !self.yielded
     }
 
-    /// How far its worker has come on its way to serve; nothing if it has none. A worker that hangs serves nobody.
+    /// Progress of its worker on its way to serve; nothing if it has none. A worker that hangs serves nobody.
     pub(super) fn service(&self) -> Option<Progress> {
         let hangs = matches!(self.unfit, Some(Unfit::Hangs(_)));
         self.worker().map(|worker| if hangs { Progress::None } else { worker.state.progress() })

@@ -19,7 +19,7 @@ use gin_shared::descriptors;
 /// A socket from one worker to another, for connections to pass through.
 ///
 /// # Errors
-/// Those of `socketpair(2)`.
+/// The errors of `socketpair(2)`.
 pub fn between_workers() -> io::Result<(OwnedFd, OwnedFd)> {
     fault::at("handover.socketpair")?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;

@@ -25,7 +25,7 @@ use crate::error_text::without_code;
 /// that a worker connects to.
 const NEWEST: ABI = ABI::V5;
 
-/// What any program reads: itself and its libraries, the system's settings, the kernel's view of processes.
+/// Paths that any program reads: itself and its libraries, the system's settings, the kernel's view of processes.
 const SYSTEM: [&str; 12] = [
     "/usr",
     "/bin",
@@ -46,9 +46,9 @@ const SYSTEM: [&str; 12] = [
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Files {
-    /// What it may read and execute.
+    /// Paths that it may read and execute.
     pub read: Vec<PathBuf>,
-    /// What it may change, too.
+    /// Paths that it may change, too.
     pub write: Vec<PathBuf>,
 }
 

@@ -99,7 +99,7 @@ impl NotifySocket {
         }
     }
 
-    /// What has come so far, at most a burst of it; `None` if nothing has. STOPPING=1 counts from the main process alone.
+    /// Messages that have come so far, at most a burst of them; `None` if nothing has. STOPPING=1 counts from the main process alone.
     ///
     /// # Errors
     /// Those of `recvmsg(2)`.

@@ -106,7 +106,7 @@ fn make(path: &Path, uid: Uid) -> io::Result<Directory> {
         .map_err(|doubt| io::Error::new(kind(&doubt, path), doubt.to_string()))
 }
 
-/// What is somebody else's is as good as one that we may not write to.
+/// A directory that is somebody else's is as good as one that we may not write to.
 fn kind(doubt: &Doubt, path: &Path) -> io::ErrorKind {
     match &doubt.why {
         Why::Io(error) => error.kind(),

@@ -19,7 +19,7 @@ pub struct Sandbox {
     pub files: Option<Files>,
 }
 
-/// What this process and its kernel can do.
+/// Abilities of this process and its kernel.
 #[derive(Debug, Clone, Copy)]
 struct Means {
     /// The version of Landlock; 0: none.

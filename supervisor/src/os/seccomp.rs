@@ -112,7 +112,7 @@ const ENOSYS: u32 = 0x0005_0000 | 38;
 /// Puts the filter on this process, which must have no_new_privs. No process can take it off again.
 ///
 /// # Errors
-/// Those of `seccomp(2)`; that there is no filter for this machine.
+/// The errors of `seccomp(2)`; that there is no filter for this machine.
 pub fn install() -> io::Result<()> {
     let machine = MACHINE.ok_or_else(|| io::Error::other("there is no filter for this machine"))?;
     seccompiler::apply_filter(&program(machine)).map_err(|error| match error {

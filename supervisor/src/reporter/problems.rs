@@ -1,4 +1,4 @@
-//! What is wrong though workers serve, or keeps the first generation waiting.
+//! Troubles that there are though workers serve, or that keep the first generation waiting.
 
 use super::Reporter;
 use crate::failed_start::FailedStart;

@@ -26,7 +26,7 @@ pub enum StartError {
     /// gin-server refuses its part of the configuration.
     #[error(transparent)]
     GinServer(#[from] GinServerError),
-    /// What the configuration names is not there.
+    /// Something that the configuration names is not there.
     #[error(transparent)]
     Missing(#[from] FreezeError),
     /// This program cannot go on with the state that it was asked about.

@@ -120,7 +120,7 @@ struct Entry {
 /// A path, and what is kept of it.
 type Key = (PathBuf, Kept);
 
-/// What is kept of a path.
+/// Facts that are kept of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kept {
     /// The file.
@@ -158,7 +158,7 @@ pub(super) struct Cache {
     began: Instant,
 }
 
-/// How many compressions and listings there are at once: they take half of the cores, and the other half serves.
+/// Number of compressions, and of listings, at once: they take half of the cores, and the other half serves.
 fn heavy_at_once() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }
@@ -292,7 +292,7 @@ impl Cache {
     /// The list of a directory, as `render` writes it: read once a second at most, for all who ask.
     ///
     /// # Errors
-    /// Those of `openat2(2)` and `getdents(2)`.
+    /// The errors of `openat2(2)` and `getdents(2)`.
     pub(super) async fn listed(
         &self,
         path: &Path,

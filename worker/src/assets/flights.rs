@@ -26,7 +26,7 @@ impl<K: Eq + Hash, V: Clone + Send + 'static> Flights<K, V> {
     /// the next request finds it. If it fails, the next of those that wait tries.
     ///
     /// # Errors
-    /// Those of the work; a panic in it.
+    /// The errors of the work; a panic in it.
     pub(super) async fn get(&self, key: K, work: impl FnOnce() -> io::Result<V> + Send + 'static) -> io::Result<V> {
         let (cell, places) = (self.cell(key), Arc::clone(&self.places));
         let begin = move || async move {
@@ -40,7 +40,7 @@ impl<K: Eq + Hash, V: Clone + Send + 'static> Flights<K, V> {
         cell.get_or_try_init(begin).await.cloned()
     }
 
-    /// Where the result of this work will be. It is forgotten when nobody waits for it.
+    /// The cell in which the result of this work will be. It is forgotten when nobody waits for it.
     fn cell(&self, key: K) -> Arc<OnceCell<V>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cell) = under_way.get(&key).and_then(Weak::upgrade) {

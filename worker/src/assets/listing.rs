@@ -22,7 +22,7 @@ pub(super) enum Form {
     Json,
 }
 
-/// What is shown of a directory.
+/// A directory as it is shown.
 #[derive(Debug)]
 pub(super) struct Listing {
     pub(super) entries: Vec<Entry>,

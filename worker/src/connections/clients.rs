@@ -15,7 +15,7 @@ pub(crate) struct Clients {
     counts: Mutex<HashMap<IpAddr, u32>>,
 }
 
-/// One connection of a client, for as long as it is open.
+/// A connection of a client, for as long as it is open.
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
     clients: Arc<Clients>,

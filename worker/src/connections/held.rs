@@ -89,7 +89,7 @@ impl Held {
     }
 }
 
-/// One body among those of its connection.
+/// A body among those of its connection.
 pub(crate) struct HeldBody {
     held: Arc<Held>,
     number: u64,

@@ -71,7 +71,7 @@ struct Taking {
     found_late: bool,
 }
 
-/// What is to be done about clients that take nothing.
+/// Outcome of a look at clients that take nothing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Nothing. Look again at this moment, if there is one.

@@ -30,7 +30,7 @@ pub(crate) struct Queue(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// What each line is made to fit before it is kept.
+    /// Length to which each line is cut before it is kept.
     shape: Shape,
     /// A lock that all threads take costs a busy worker more than the line.
     shards: [Shard; SHARDS],

@@ -18,7 +18,7 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// So many frames a second.
+    /// A rate of so many frames a second.
     pub(super) fn new(a_second: u32) -> Self {
         Self { each: Duration::from_secs(1) / a_second, even: Instant::now(), sleep: None }
     }

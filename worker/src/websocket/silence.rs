@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::connections::Alarm;
 
-/// What is due after a silence.
+/// Duty after a silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     /// Send a ping: nothing has come for half of the time.

@@ -179,7 +179,7 @@ impl Socket {
         away.as_mut().poll(cx).map(|()| Next::Away)
     }
 
-    /// What is due because the client says nothing, or goes on too slowly with a message.
+    /// The duty because the client says nothing, or goes on too slowly with a message.
     fn poll_silence(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Next> {
         let frames = self.stream.get_ref();
         if frames.is_held_back() {

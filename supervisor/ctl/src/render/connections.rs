@@ -23,7 +23,7 @@ impl Connections {
         Self(inodes)
     }
 
-    /// How many of them the processes of a worker have, each once; `None` if none of these can be looked into.
+    /// Number of them that the processes of a worker have, each once; `None` if none of these can be looked into.
     #[must_use]
     pub fn of(&self, pids: &[i32]) -> Option<usize> {
         let mut looked: Vec<_> = pids.iter().filter_map(|pid| process::open_files(*pid).ok()).collect();

@@ -9,7 +9,7 @@ use gin_shared::process::{self, Stat};
 pub struct Sessions(HashMap<i32, Vec<i32>>);
 
 impl Sessions {
-    /// Those that are there now.
+    /// Files that are there now.
     #[must_use]
     pub fn now() -> Self {
         let mut sessions: HashMap<i32, Vec<i32>> = HashMap::new();

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::response::IntoResponse;
 use futures_util::FutureExt;
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
@@ -19,8 +21,6 @@ use crate::connections::protocol::response::{Answering, Parts, ResponseBody};
 use crate::connections::protocol::well_formed::{self, Malformed};
 use crate::connections::streams::Streams;
 use crate::request_path::{self, TooLong};
-use axum::response::IntoResponse;
-use http_body::Body as _;
 
 /// Has the application answer. The request counts from this call on, not from the first poll: hyper may have parsed a request that it
 /// does not poll yet.
@@ -67,7 +67,7 @@ fn refuse(request: &Request<Incoming>, malformed: Malformed) -> Response<Body> {
     Error::new(status, text).into_response()
 }
 
-/// What of a request counts for its response.
+/// Facts of a request that count for its response.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     is_http1: bool,

@@ -84,7 +84,7 @@ pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, 
     }
 }
 
-/// What a connection may have open and hold in hyper.
+/// Settings of hyper: streams that a connection may have open, and bytes that it may hold.
 fn builder(streams: &Arc<Streams>, bounds: &Bounds) -> http2::Builder<StreamTasks> {
     let Bounds { timeouts, limits } = bounds;
     let mut builder = http2::Builder::new(StreamTasks(Arc::clone(streams)));

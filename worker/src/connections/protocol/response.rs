@@ -34,7 +34,7 @@ impl Drop for Answering {
     }
 }
 
-/// What lives as long as a response.
+/// Things that live as long as a response.
 pub(super) struct Parts {
     pub(super) answering: Answering,
     /// Of HTTP/2.
@@ -47,7 +47,7 @@ pub(super) struct Parts {
 /// Body of a response.
 pub(super) struct ResponseBody {
     body: Body,
-    /// What is left of a frame that is given in pieces.
+    /// Rest of a frame that is given in pieces.
     rest: Bytes,
     /// True once the body has ended: it may not be polled any more.
     has_ended: bool,

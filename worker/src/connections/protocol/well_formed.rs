@@ -1,8 +1,9 @@
-//! What hyper lets through and the standards do not: requests whose host is unclear, or whose body is in a coding that nobody asked for.
-//! Caches and proxies in front of us may see another request in them than we do.
+//! Requests that hyper lets through and the standards do not: those whose host is unclear, or whose body is in a coding that nobody
+//! asked for. Caches and proxies in front of us may see another request in them than we do.
+
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 
 use crate::config::Limits;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 
 /// A reason to refuse a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

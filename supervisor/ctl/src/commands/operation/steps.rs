@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_millis(50);
 /// A stream that lasts for so long comes from a supervisor that is there.
 const STEADY: Duration = Duration::from_secs(1);
 
-/// One step, as it was read and as it was written.
+/// A step, as it was read and as it was written.
 #[derive(Debug)]
 pub(super) struct Told {
     /// The step.

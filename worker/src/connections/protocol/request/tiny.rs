@@ -11,7 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::connections::held::{HeldBody, TINY};
 
-/// So many small pieces of a body are passed on as they come: most bodies have no more.
+/// Number of small pieces of a body that are passed on as they come: most bodies have no more.
 const FREE: u32 = 64;
 /// Pieces below this length are small, and are joined up to it.
 const JOINED: usize = 4096;
@@ -25,7 +25,7 @@ pub(super) struct TinyPieces<B> {
     /// Number of small pieces, up to [`FREE`].
     passed: u32,
     joined: BytesMut,
-    /// What came behind the joined ones.
+    /// The piece, or the end, that came behind the joined ones.
     behind: Option<Option<Result<Frame<Bytes>, hyper::Error>>>,
     /// True if the connection had its turn since the last piece came.
     has_waited: bool,
