@@ -296,7 +296,10 @@ fn shrink_in_backoff(fleet: &mut Fleet, which: usize, is_killed: bool, time: Dur
     // The first time the slot does not wait. When its next worker has failed, too, it does.
     while events.until("respawns in ").text.contains("in 0 ms") {}
     sleep(time);
-    if fleet.ask(&["scale", "-1"]).code == 0 {
+    let scaled = fleet.ask(&["scale", "-1"]);
+    // The slot that waits is the one to go: nobody is waited for.
+    assert!(!scaled.out.contains("is incomplete"), "{scaled:?}");
+    if scaled.code == 0 {
         fleet.assert_whole();
     }
     std::fs::write(&mode, "ok").expect("the release can be written");
