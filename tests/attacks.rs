@@ -34,7 +34,7 @@ struct Attack {
     run: fn(&Target) -> Option<TcpStream>,
 }
 
-/// What a connection may cost that has no request under way, or none that is read: a head of `limits.head` (64 KiB), of which hyper's
+/// Memory that a connection may cost that has no request under way, or none that is read: a head of `limits.head` (64 KiB), of which hyper's
 /// buffer may hold twice as much, and the pieces of a file that are read ahead (256 KiB).
 const LITTLE: usize = 512;
 /// A body or message of 1 MiB at most (`limits.body` is not reached, `websocket.message`), in a buffer that doubles when it grows.

@@ -40,7 +40,7 @@ const STICKY: u32 = 0o1000;
 pub struct Doubt {
     /// The directory, or the one on the way to it.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The reason to doubt it.
     pub why: Why,
 }
 

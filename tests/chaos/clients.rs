@@ -42,7 +42,7 @@ pub enum Kind {
     Http2,
 }
 
-/// How many there are of each kind.
+/// Number of clients of each kind.
 const CROWD: [(Kind, usize); 8] = [
     (Kind::KeepAlive, 4),
     (Kind::OneShot, 2),
@@ -54,7 +54,7 @@ const CROWD: [(Kind, usize); 8] = [
     (Kind::Http2, 2),
 ];
 
-/// What becomes of a connection after an exchange.
+/// Fate of a connection after an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
     /// It goes on.
@@ -97,7 +97,7 @@ impl Kind {
     }
 }
 
-/// What clients have lived through.
+/// Record of the clients' exchanges.
 #[derive(Debug, Default)]
 pub struct Account {
     pub exchanges: u64,
@@ -117,7 +117,7 @@ impl Account {
     }
 }
 
-/// One client, with one connection at a time.
+/// A client, with one connection at a time.
 struct User {
     kind: Kind,
     address: Address,

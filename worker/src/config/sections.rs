@@ -276,7 +276,7 @@ impl Origin {
     /// Reads an origin as a browser writes it, `https://*.example.org`, or `*`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A text that says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong =
             || format!("\"{text}\" is no origin; write it as \"https://example.org\", without a path, or \"*\"");

@@ -70,7 +70,7 @@ impl World {
         self.check();
     }
 
-    /// What a process does next by itself, if nobody orders anything.
+    /// The next step of a process by itself, if nobody orders anything.
     fn timely(&self, id: WorkerId) -> Option<WorkerEvent> {
         let life = self.processes.get(&id)?;
         let is_alive = !matches!(life.process, Process::Ordered | Process::Gone);
