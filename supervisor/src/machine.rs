@@ -36,14 +36,17 @@ pub mod plan;
 mod request;
 mod rollback;
 mod rolling;
+mod scaling;
 mod settle;
 pub mod slot;
 pub mod snapshot;
+mod stage;
 mod succession;
 #[cfg(test)]
 mod walk;
 pub mod worker;
 mod worker_gate;
+mod worker_state;
 
 use gin_shared::channel::DrainReason;
 use gin_shared::control::{OperationId, Phase};
