@@ -51,6 +51,24 @@ impl World {
         assert!(serve(&self.machine) >= wanted, "{id} was told to drain, and too few serve");
     }
 
+    /// Connections of a worker that drains go to workers that serve, in whichever generation, for as long as there is one; and to
+    /// others of them if the first ones do not take.
+    fn check_takers(&self) {
+        let accepts = |id: &WorkerId| {
+            self.processes.get(id).is_some_and(|life| life.process == Process::Accepting && !life.told_to_end)
+        };
+        let workers = || self.machine.runs().flat_map(Run::workers);
+        let serve: HashSet<WorkerId> =
+            workers().filter(|worker| worker.is_serving() && accepts(&worker.id)).map(|worker| worker.id).collect();
+        for leaver in workers().filter(|worker| matches!(worker.state, WorkerState::Draining(_))) {
+            let takers = self.machine.takers(leaver.id, accepts);
+            assert!(takers.iter().all(|taker| serve.contains(taker)), "{} gives to {takers:?}", leaver.id);
+            assert_eq!(takers.is_empty(), serve.is_empty(), "{} has no takers, and {serve:?} serve", leaver.id);
+            let others = self.machine.takers(leaver.id, |id| accepts(id) && !takers.contains(id));
+            assert_eq!(others.is_empty(), serve.len() == takers.len(), "{} has no other takers", leaver.id);
+        }
+    }
+
     /// A worker without room serves, and gives to others that serve in its stead: none that is on its way in or out.
     pub(super) fn check_relief(&self, id: WorkerId) {
         let accepts = |id: &WorkerId| self.processes.get(id).is_some_and(|life| life.process == Process::Accepting);
@@ -77,6 +95,7 @@ impl World {
     pub(super) fn check(&self) {
         let machine = &self.machine;
         assert!(self.late || machine.deadline().is_none_or(|at| at > self.now), "a deadline has passed");
+        self.check_takers();
         let known: Vec<WorkerId> = machine.runs().flat_map(Run::workers).map(|w| w.id).collect();
         let alive: Vec<WorkerId> = self.processes.keys().copied().collect();
         assert_eq!(
