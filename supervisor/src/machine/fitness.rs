@@ -74,9 +74,10 @@ impl Run {
         }
     }
 
-    /// Workers that somebody else has told to end drain like any other, and others take their places at once.
+    /// Workers that somebody else has told to end drain like any other, and others take their places at once. So it is in each
+    /// generation that is to serve on; a candidate is withdrawn.
     pub(super) fn settle_stopping(&mut self, now: Moment, out: &mut Vec<Action>) {
-        if self.stage != Stage::Current {
+        if !matches!(self.stage, Stage::Current | Stage::Standby) {
             return;
         }
         let stops = |slot: &SlotRun| slot.worker().is_some_and(|worker| worker.is_serving() && worker.stopping);

@@ -7,7 +7,7 @@
 //! | Soaking | all serve, beside the old generation | its time |
 //! | Rolling | slot by slot: one is on its way, or soaks | its last slot |
 //! | Current | it is what serves; a worker that dies or is unfit is replaced | the next one's becoming current, or a stop |
-//! | Standby | withdrawn, but serves until the old one is whole again | that |
+//! | Standby | withdrawn, but serves until the old one is whole again; a worker that a stranger ends is replaced | that |
 //! | Leaving | all told to end, none is replaced | the last exit |
 //!
 //! A failure of any worker before `Current` is the generation's failure; from `Current` on it is the slot's alone.
@@ -241,7 +241,7 @@ impl Run {
                 let text = format!("slot {slot} (pid {pid}) stops, and nobody here has told it to");
                 Some((id, Failure::Exec(text)))
             }
-            // Of the current generation it is replaced when it serves.
+            // Of a generation that serves it is replaced when it serves itself.
             (Place::Slot(_) | Place::Successor(_) | Place::Retiring(_), WorkerOutcome::Stops) => None,
             (Place::Retiring(index), WorkerOutcome::Gone(_)) => {
                 self.retiring.remove(index);

@@ -70,14 +70,18 @@ impl Machine {
         answer_all(candidate.request.operations, &Answer::Restarted { generation, previous: replaced }, out);
     }
 
-    /// Ends a generation that stands by, once the old generation is whole again.
+    /// Ends a generation that stands by, once the old generation is whole again. Until then it serves: a worker of it that somebody
+    /// else has told to end is replaced.
     fn settle_standby(&mut self, now: Moment, out: &mut Vec<Action>) {
         // While a generation is booted, or is to be, nothing else serves.
         let booting = matches!(self.fleet, Fleet::Idle | Fleet::Booting(_));
         let whole = !booting && self.current().is_none_or(|current| !current.is_degraded());
-        if whole {
-            for run in self.leaving.iter_mut().filter(|run| run.stage == Stage::Standby) {
+        for run in self.leaving.iter_mut().filter(|run| run.stage == Stage::Standby) {
+            if whole {
                 run.leave(now, DrainReason::Upgrade, out);
+            } else {
+                run.promote_ready(now, out);
+                run.settle_stopping(now, out);
             }
         }
     }

@@ -12,7 +12,7 @@ use super::action::{Action, Answer, GenerationAction, MasterAction, Report, Work
 use super::event::Queue;
 use super::failure::Failure;
 use super::fleet::{Fleet, Reexec, ReexecStage};
-use super::generation::Run;
+use super::generation::{Run, Stage};
 use super::slot::Occupant;
 use super::worker::{Part, Worker, WorkerState};
 use super::{Machine, OPERATIONS_MAX, answer, answer_all};
@@ -163,9 +163,12 @@ impl Machine {
         let known = self.runs().flat_map(Run::workers).map(|worker| worker.id);
         let gone: Vec<WorkerId> = known.filter(|id| !alive.contains_key(id)).collect();
         self.dissolve_candidate(now, alive, out);
-        // One that stands by has workers, too, that were told to end.
         for run in &mut self.leaving {
-            run.repeat_orders(now, out);
+            if run.stage == Stage::Standby {
+                run.renew(now, out);
+            } else {
+                run.repeat_orders(now, out);
+            }
         }
         self.judge_current(now, alive, out);
         self.bury(now, &gone, out);
@@ -270,7 +273,7 @@ impl Run {
         self.workers_mut().for_each(|worker| worker.repeat_orders(now, DrainReason::Upgrade, out));
     }
 
-    /// Of a current generation, workers that do not serve yet are ended, and others take their places.
+    /// Of a generation that serves, workers that do not serve yet are ended, and others take their places. Orders to end are repeated.
     fn renew(&mut self, now: Moment, out: &mut Vec<Action>) {
         self.repeat_orders(now, out);
         let (id, plan) = (self.id, &self.plan);

@@ -165,8 +165,15 @@ fn every_interleaving_of_a_worker_that_a_stranger_ends_keeps_the_invariants() {
     walks("stranger, upgrade", 1, OURS, Budget { strangers: 1, upgrades: 1, crashes: 1, ..CALM });
     walks("stranger, unfit", 2, FOREIGN, Budget { strangers: 1, unfits: 1, scales: 1, ..CALM });
     walks("stranger, rolling", 2, ROLLING, Budget { strangers: 1, upgrades: 1, ..CALM });
+    walks("stranger, standby", 2, ROLLING, Budget { strangers: 1, upgrades: 1, cancels: 1, ..CALM });
     walks("stranger, death", 1, FOREIGN, Budget { strangers: 1, upgrades: 1, kills: 1, ..CALM });
     walks("stranger, pause, stop", 1, OURS, Budget { strangers: 1, pauses: 1, stops: 1, ..CALM });
+    if soak() {
+        let standby = Budget { strangers: 1, upgrades: 1, cancels: 1, ..CALM };
+        walks("stranger, standby, crash", 2, ROLLING, Budget { crashes: 1, ..standby });
+        walks("stranger, standby, death", 2, ROLLING, Budget { cancels: 0, kills: 1, ..standby });
+        walks("stranger, standby, stop", 2, ROLLING, Budget { stops: 1, ..standby });
+    }
 }
 
 #[test]
@@ -334,27 +341,50 @@ fn fewer_workers_are_those_that_serve() {
     world.settles();
 }
 
-#[test]
-fn a_generation_that_stands_by_takes_connections() {
-    let mut world = World::new(2, ROLLING, Budget { upgrades: 1, cancels: 1, ..CALM });
+/// A generation of two slots, and a second one that stands by in slot 0: its upgrade was called off half-way.
+fn with_standby(budget: Budget) -> World {
+    let mut world = World::new(2, ROLLING, Budget { upgrades: 1, cancels: 1, ..budget });
     let id = |generation, slot| WorkerId { generation: Generation(generation), slot: Slot(slot), attempt: 0 };
-    let start = |world: &mut World, id| {
-        for what in [WorkerEvent::Spawned { pid: 1 }, WorkerEvent::Executed, WorkerEvent::Ready] {
-            world.take(&Step::Worker(id, what));
-        }
-    };
     world.take(&Step::Prepared(true));
-    start(&mut world, id(1, 0));
-    start(&mut world, id(1, 1));
+    serves(&mut world, id(1, 0));
+    serves(&mut world, id(1, 1));
     world.take(&Step::Time);
     world.take(&Step::Restart);
     world.take(&Step::Prepared(true));
-    start(&mut world, id(2, 0));
+    serves(&mut world, id(2, 0));
     // It has soaked, and the old one's slot 0 drains.
     world.take(&Step::Time);
     world.take(&Step::Cancel);
     assert_eq!(world.machine.leaving.iter().map(|run| run.stage).collect::<Vec<_>>(), [Stage::Standby]);
-    assert_eq!(world.machine.takers(id(1, 0), |_| true), [id(2, 0)]);
+    world
+}
+
+/// A worker without a channel or a gate that was ordered comes to serve.
+fn serves(world: &mut World, id: WorkerId) {
+    for what in [WorkerEvent::Spawned { pid: 1 }, WorkerEvent::Executed, WorkerEvent::Ready] {
+        world.take(&Step::Worker(id, what));
+    }
+}
+
+#[test]
+fn a_generation_that_stands_by_takes_connections() {
+    let world = with_standby(CALM);
+    let id = |generation| WorkerId { generation: Generation(generation), slot: Slot(0), attempt: 0 };
+    assert_eq!(world.machine.takers(id(1), |_| true), [id(2)]);
+    world.settles();
+}
+
+#[test]
+fn a_worker_that_a_stranger_ends_in_a_generation_that_stands_by_is_replaced_at_once() {
+    let mut world = with_standby(Budget { strangers: 1, ..CALM });
+    let id = |attempt| WorkerId { generation: Generation(2), slot: Slot(0), attempt };
+    world.take(&Step::Worker(id(0), WorkerEvent::Stopping));
+    let states: Vec<_> = world.machine.leaving[0].workers().map(|w| (w.id, w.state.word())).collect();
+    assert_eq!(states, [(id(1), "spawning"), (id(0), "draining")]);
+    serves(&mut world, id(1));
+    assert_eq!(world.machine.leaving[0].serving(), 1);
+    assert_eq!(world.machine.takers(id(0), |_| true), [id(1)]);
+    world.settles();
 }
 
 #[test]

@@ -96,6 +96,9 @@ impl World {
         let machine = &self.machine;
         assert!(self.late || machine.deadline().is_none_or(|at| at > self.now), "a deadline has passed");
         self.check_takers();
+        let ends = |worker: &&Worker| worker.is_serving() && worker.stopping;
+        let ends = machine.runs().flat_map(Run::workers).find(ends);
+        assert!(ends.is_none(), "a worker that ends by itself is left to itself: {ends:?}");
         let known: Vec<WorkerId> = machine.runs().flat_map(Run::workers).map(|w| w.id).collect();
         let alive: Vec<WorkerId> = self.processes.keys().copied().collect();
         assert_eq!(
