@@ -210,6 +210,48 @@ fn when_the_taker_of_a_slot_is_lost_the_others_take() {
 }
 
 #[test]
+fn when_the_taker_of_a_slot_hangs_the_others_take() {
+    let gin = supervisor().workers(2).ours("one", "ok").set("soak = \"0s\"").start();
+    let giver = u64::try_from(gin.workers()[0]).unwrap();
+    let hold = gin.hold();
+    let (mut clients, mut requests) = (Vec::new(), Vec::new());
+    while clients.len() < 4 {
+        let mut client = Client::connect(&gin.tcp()).unwrap();
+        if asks(&mut client) == giver {
+            client.send(hold.request().as_bytes()).unwrap();
+            requests.push(hold.arrived());
+            clients.push(client);
+        }
+    }
+    gin.restart();
+    let takers = gin.workers();
+    let hangs = nix::unistd::Pid::from_raw(takers[0]);
+    nix::sys::signal::kill(hangs, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let answered = |client: &mut Client| {
+        let answer = client.response().unwrap();
+        assert!(answer.body == b"held\n" && !answer.closes(), "{answer:?} {}", gin.log());
+    };
+    let other = u64::try_from(takers[1]).unwrap();
+    let until_other = |client: &mut Client| {
+        // The connection may be on its way. Its worker shows in the next answer alone.
+        eventually("the other worker has the connection", || asks(client), |pid| *pid == other);
+    };
+    // Two are offered to the worker that hangs. The giver learns from its silence that another one is to take.
+    let late = requests.split_off(2);
+    requests.into_iter().for_each(harness::Held::release);
+    clients[..2].iter_mut().for_each(answered);
+    gin.until_log("the worker's takers do not take its connections: others do");
+    late.into_iter().for_each(harness::Held::release);
+    clients[2..].iter_mut().for_each(answered);
+    clients[2..].iter_mut().for_each(until_other);
+    // What was offered is the giver's again after 5 s without a word.
+    clients[..2].iter_mut().for_each(until_other);
+    drop(clients);
+    nix::sys::signal::kill(hangs, nix::sys::signal::Signal::SIGCONT).unwrap();
+    gin.stop();
+}
+
+#[test]
 fn a_successor_knows_who_hands_over_before_it_says_so() {
     let mut gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
     let mut clients = idle(&gin, 20);

@@ -16,19 +16,22 @@
 //! master  relieve + fds  -------->  worker     version 4: the answer, with sockets to workers that may have room; without any, nobody has
 //! master  <------------------  room  worker     version 4: it has room again
 //! master  drain{reason} + fds  -->  worker     instead of the stop signal; since version 2 with sockets to workers that take
+//! master  <--------------  no_taker  worker     version 5: none of them takes any more; the answer is a drain with sockets to others
 //! master  <--------  drained{...}  worker     version 2: what became of its connections, now and then, and at the end
 //! ```
 
 use serde::{Deserialize, Serialize};
 
 /// The version spoken here.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// The first version that speaks of handing connections over.
 pub const HANDOVER: u32 = 2;
 /// The first version that speaks of logs.
 pub const LOGS: u32 = 3;
 /// The first version that speaks of room for connections.
 pub const ROOM: u32 = 4;
+/// The first version in which a worker that drains asks for other takers.
+pub const OTHER_TAKERS: u32 = 5;
 /// Descriptors a packet at most.
 pub const FDS_MAX: usize = 64;
 /// The longest packet, in bytes.
@@ -81,6 +84,9 @@ pub enum FromWorker {
     Full,
     /// The worker has room again.
     Room,
+    /// The worker drains, and none of the workers that were to take its connections does: each is gone, silent, or has no room. It asks
+    /// for others.
+    NoTaker,
 }
 
 /// What became of the connections of a worker that drains.
@@ -181,5 +187,6 @@ mod tests {
         assert!(decode::<FromWorker>(br#"{"type":"sing"}"#).is_err());
         assert_eq!(decode::<FromWorker>(br#"{"type":"full","connections":7}"#).unwrap(), FromWorker::Full);
         assert_eq!(encode(&FromMaster::Relieve), br#"{"type":"relieve"}"#);
+        assert_eq!(encode(&FromWorker::NoTaker), br#"{"type":"no_taker"}"#);
     }
 }

@@ -147,6 +147,7 @@ pub fn is_telling(event: &Event) -> bool {
     match what {
         WorkerEvent::Alive
         | WorkerEvent::Full
+        | WorkerEvent::NoTaker
         | WorkerEvent::Overweight(_)
         | WorkerEvent::Spawned { .. }
         | WorkerEvent::Executed

@@ -297,6 +297,22 @@ impl Workers {
         process.relieve(&relievers);
     }
 
+    /// Names other workers that serve to one that drains, and whose takers do not take its connections.
+    pub fn name_others(&self, worker: WorkerId, machine: &Machine) {
+        let Some(process) = self.processes.get(&worker) else { return };
+        process.set_takers_aside();
+        let others = self.processes_of(&self.untried(worker, None, machine));
+        let pid = process.pid();
+        if others.is_empty() {
+            tracing::debug!(%worker, pid, "the worker's takers do not take its connections, and no other worker can");
+            return;
+        }
+        tracing::info!(%worker, pid, "the worker's takers do not take its connections: others do");
+        self.reserve.borrow_mut().lend();
+        process.redirect(&others);
+        self.reserve.borrow_mut().fill();
+    }
+
     /// Prepares for the end of a worker: whose connections it would have been given get other takers first.
     fn leaves(&mut self, worker: WorkerId, machine: &Machine) -> Option<Rc<Process>> {
         self.gates.remove(&worker);
@@ -337,11 +353,23 @@ impl Workers {
         self.redirect(None, machine);
     }
 
-    /// The workers that get the connections of `worker`. `leaver` is not among them: the machine may not know yet that it
-    /// leaves.
+    /// The workers that get the connections of `worker`; only if there are no others, those that it has tried. `leaver` is not among
+    /// them: the machine may not know yet that it leaves.
     fn takers(&self, worker: WorkerId, leaver: Option<WorkerId>, machine: &Machine) -> Vec<Rc<Process>> {
-        let takers = machine.takers(worker, |id| self.takes(*id, leaver));
-        takers.iter().filter_map(|taker| self.processes.get(taker).cloned()).collect()
+        let untried = self.untried(worker, leaver, machine);
+        let all = || machine.takers(worker, |id| self.takes(*id, leaver));
+        self.processes_of(&if untried.is_empty() { all() } else { untried })
+    }
+
+    /// The workers that can be given the connections of `worker`, and that it has not tried.
+    fn untried(&self, worker: WorkerId, leaver: Option<WorkerId>, machine: &Machine) -> Vec<WorkerId> {
+        let process = self.processes.get(&worker);
+        let has_tried = |id: &WorkerId| process.is_some_and(|process| process.has_tried(*id));
+        machine.takers(worker, |id| self.takes(*id, leaver) && !has_tried(id))
+    }
+
+    fn processes_of(&self, ids: &[WorkerId]) -> Vec<Rc<Process>> {
+        ids.iter().filter_map(|id| self.processes.get(id).cloned()).collect()
     }
 
     fn takes(&self, id: WorkerId, leaver: Option<WorkerId>) -> bool {

@@ -43,6 +43,8 @@ pub enum WorkerAction {
     HandOver,
     /// It has no room for new connections: have it give idle ones to others that have.
     Relieve,
+    /// It drains, and none of the workers that were to take its connections does: name others that serve.
+    Redirect,
     /// Send SIGABRT, because it hangs.
     Abort,
     /// Send SIGKILL to its process group.
@@ -84,10 +86,11 @@ impl Action {
         if let Self::Worker(id, _) = self { Some(*id) } else { None }
     }
 
-    /// True if the state is written before it is done. After a relief everything is as it was, for whoever comes next.
+    /// True if the state is written before it is done. After a relief, or with other takers, everything is as it was, for whoever
+    /// comes next.
     #[must_use]
     pub fn is_saved_ahead(&self) -> bool {
-        !matches!(self, Self::Report(_) | Self::Worker(_, WorkerAction::Relieve))
+        !matches!(self, Self::Report(_) | Self::Worker(_, WorkerAction::Relieve | WorkerAction::Redirect))
     }
 
     /// True if it tells a worker to end in a way that must not be repeated.

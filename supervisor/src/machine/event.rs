@@ -180,6 +180,8 @@ pub enum WorkerEvent {
     Accepting,
     /// It said over the channel that it has no room for new connections.
     Full,
+    /// It drains, and said over the channel that none of the workers that were to take its connections does.
+    NoTaker,
     /// It said STOPPING=1: it ends, whoever has told it to.
     Stopping,
     /// It asked for time (EXTEND_TIMEOUT_USEC).

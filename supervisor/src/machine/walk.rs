@@ -186,6 +186,27 @@ fn every_interleaving_of_a_worker_without_room_keeps_the_invariants() {
 }
 
 #[test]
+fn every_interleaving_of_a_worker_whose_takers_do_not_take_keeps_the_invariants() {
+    walks("silence", 2, OURS, Budget { silences: 2, upgrades: 1, ..CALM });
+    walks("silence, stranger", 2, FOREIGN, Budget { silences: 1, strangers: 1, crashes: 1, ..CALM });
+    walks("silence, standby", 2, ROLLING, Budget { silences: 1, upgrades: 1, cancels: 1, ..CALM });
+    walks("silence, death", 1, OURS, Budget { silences: 1, upgrades: 1, kills: 1, ..CALM });
+    walks("silence, stop", 1, OURS, Budget { silences: 1, upgrades: 1, stops: 1, ..CALM });
+}
+
+#[test]
+fn a_worker_whose_taker_does_not_take_is_named_the_others() {
+    let mut world = with_standby(CALM);
+    let id = |generation, slot| WorkerId { generation: Generation(generation), slot: Slot(slot), attempt: 0 };
+    let silent = Event::Worker { worker: id(1, 0), what: WorkerEvent::NoTaker };
+    assert_eq!(world.machine.handle(world.now, silent), [Action::Worker(id(1, 0), WorkerAction::Redirect)]);
+    assert_eq!(world.machine.takers(id(1, 0), |other| *other != id(2, 0)), [id(1, 1)]);
+    // One that serves has not asked anybody to take its connections.
+    let serving = Event::Worker { worker: id(1, 1), what: WorkerEvent::NoTaker };
+    assert_eq!(world.machine.handle(world.now, serving), []);
+}
+
+#[test]
 fn a_worker_without_room_gives_to_its_neighbours_that_serve() {
     let mut world = World::new(2, FOREIGN, Budget { fulls: 2, ..CALM });
     let id = |slot| WorkerId { generation: Generation(1), slot: Slot(slot), attempt: 0 };
@@ -237,6 +258,7 @@ proptest! {
             pauses: 6,
             strangers: 4,
             fulls: 4,
+            silences: 4,
         };
         let ways = Ways { channel: ways.0, gated: ways.1, rolling: ways.2 };
         let mut world = World::new(slots, ways, budget);

@@ -164,6 +164,7 @@ impl Worker {
             WorkerEvent::Overweight(bytes) => return WorkerOutcome::Unfit(Unfit::Memory(bytes)),
             WorkerEvent::Accepting => self.serve(now, plan, out),
             WorkerEvent::Full => out.push(Action::Worker(self.id, WorkerAction::Relieve)),
+            WorkerEvent::NoTaker => out.push(Action::Worker(self.id, WorkerAction::Redirect)),
             WorkerEvent::Stopping => {
                 self.stopping = true;
                 self.report(now, WorkerReport::Stopping, out);

@@ -105,6 +105,7 @@ impl WorkerState {
             WorkerEvent::Alive | WorkerEvent::Hangs | WorkerEvent::Overweight(_) | WorkerEvent::Full => {
                 part == Part::Serving
             }
+            WorkerEvent::NoTaker => matches!(self, Self::Draining(_)),
             // A worker that was told to end says it, too.
             WorkerEvent::Stopping => part == Part::Gated || part == Part::Serving,
             WorkerEvent::Extend(_) => (part == Part::Gated && self != Self::Ready) || matches!(self, Self::Draining(_)),

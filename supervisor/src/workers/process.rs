@@ -70,6 +70,8 @@ struct Drain {
     sent: Cell<bool>,
     /// The workers that its connections go to; unknown if an earlier master told it to finish.
     takers: RefCell<Option<Vec<WorkerId>>>,
+    /// The workers that it has tried, and that did not take its connections.
+    tried: RefCell<Vec<WorkerId>>,
     /// True if there was no descriptor for the sockets to its takers.
     is_short: Cell<bool>,
     /// The course of its connections since then.
@@ -161,6 +163,12 @@ impl Process {
     pub fn lacks_takers(&self, takes: impl Fn(&WorkerId) -> bool) -> bool {
         let takers = self.drain.takers.borrow();
         self.drain.sent.get() && self.hands_over() && !takers.as_ref().is_some_and(|takers| takers.iter().any(takes))
+    }
+
+    /// True if it drains, and has tried this worker, which did not take its connections.
+    #[must_use]
+    pub fn has_tried(&self, taker: WorkerId) -> bool {
+        self.drain.tried.borrow().contains(&taker)
     }
 
     /// True if it drains without takers because no socket to them could be made: that is to be tried again.
@@ -314,6 +322,17 @@ impl Process {
     /// Sends it a message about its log; gives whether it understands that.
     pub fn send_about_log(&self, message: &FromMaster) -> bool {
         self.version.get().is_some_and(|version| version >= channel::LOGS) && self.send(message, &[])
+    }
+
+    /// Notes that none of the workers that were to take its connections does. From now on it lacks takers.
+    pub fn set_takers_aside(&self) {
+        let named = self.drain.takers.borrow_mut().replace(Vec::new());
+        let mut tried = self.drain.tried.borrow_mut();
+        for taker in named.into_iter().flatten() {
+            if !tried.contains(&taker) {
+                tried.push(taker);
+            }
+        }
     }
 
     /// Notes whether it has room for connections.

@@ -94,6 +94,7 @@ impl Process {
                 self.set_full(false);
                 None
             }
+            FromWorker::NoTaker => Some(WorkerEvent::NoTaker),
         }
     }
 

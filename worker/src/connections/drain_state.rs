@@ -1,6 +1,6 @@
 //! The worker's drain as its connections see it: whether it has begun, and whether other workers take connections.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -9,6 +9,7 @@ use crate::connections::bounds::Bounds;
 use crate::connections::connection::IdleConnection;
 use crate::connections::handover::queue::HandoverQueue;
 use crate::connections::machine::{Drain, Surroundings};
+use crate::connections::relief::Neighbours;
 use crate::graceful::{Life, Phase};
 
 /// State of a worker's drain, with the bounds that hold for every connection.
@@ -19,11 +20,24 @@ pub(crate) struct DrainState {
     /// The queue to the giver, while others take.
     queue: watch::Sender<Option<HandoverQueue>>,
     began: OnceLock<Instant>,
+    neighbours: OnceLock<Arc<dyn Neighbours>>,
 }
 
 impl DrainState {
     pub(crate) fn new(life: Life, bounds: Bounds) -> Self {
-        Self { life, bounds, queue: watch::Sender::new(None), began: OnceLock::new() }
+        Self { life, bounds, queue: watch::Sender::new(None), began: OnceLock::new(), neighbours: OnceLock::new() }
+    }
+
+    /// Sets the way to the other workers. A worker without a master has none.
+    pub(crate) fn set_neighbours(&self, neighbours: Arc<dyn Neighbours>) {
+        let _ = self.neighbours.set(neighbours);
+    }
+
+    /// Asks for other workers that take connections: those that were named do not.
+    pub(crate) fn ask_for_takers(&self) {
+        if let Some(neighbours) = self.neighbours.get() {
+            neighbours.ask_for_takers();
+        }
     }
 
     /// True if other workers take what can be handed over.

@@ -86,6 +86,7 @@ impl Hub {
 
     /// Sets the way to other workers, which may have room when this one has none.
     pub(crate) fn set_neighbours(&self, neighbours: Arc<dyn Neighbours>) {
+        self.context.drain.set_neighbours(Arc::clone(&neighbours));
         self.relief.set_neighbours(neighbours);
     }
 

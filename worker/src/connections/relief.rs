@@ -29,6 +29,8 @@ pub(crate) trait Neighbours: fmt::Debug + Send + Sync + 'static {
     fn ask(&self) -> bool;
     /// Says that this worker has room again.
     fn has_room_again(&self);
+    /// Asks for other workers that take the connections of this one, which drains: those that were named do not.
+    fn ask_for_takers(&self);
 }
 
 /// The next thing to do for a connection that finds no room.
@@ -157,6 +159,8 @@ mod tests {
         fn has_room_again(&self) {
             self.0.lock().unwrap().push("room");
         }
+
+        fn ask_for_takers(&self) {}
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gin_shared::channel::{
-    DrainReason, Fates, FromMaster, FromWorker, HANDOVER, MESSAGE_MAX, ROOM, VERSION, decode, encode,
+    DrainReason, Fates, FromMaster, FromWorker, HANDOVER, MESSAGE_MAX, OTHER_TAKERS, ROOM, VERSION, decode, encode,
 };
 use gin_shared::descriptors::{self, Waiting};
 use gin_shared::fault;
@@ -51,6 +51,8 @@ struct State {
     serving: bool,
     /// True if the worker has said that it has no room.
     full: bool,
+    /// True if the worker has asked for other takers, and was not named any yet.
+    lacks_takers: bool,
 }
 
 impl Channel {
@@ -115,6 +117,7 @@ impl Channel {
                     Ok(FromMaster::Go) => Order::Go,
                     Ok(FromMaster::Drain { reason }) => {
                         drains = true;
+                        self.0.lock().unwrap_or_else(PoisonError::into_inner).lacks_takers &= fds.is_empty();
                         Order::Drain(reason, fds)
                     }
                     Ok(FromMaster::Relieve) => Order::Relieve(fds),
@@ -181,6 +184,14 @@ impl Neighbours for Channel {
             state.say(&FromWorker::Room);
         }
     }
+
+    fn ask_for_takers(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.lacks_takers = true;
+        if state.version >= OTHER_TAKERS {
+            state.say(&FromWorker::NoTaker);
+        }
+    }
 }
 
 impl State {
@@ -189,6 +200,9 @@ impl State {
         self.version = version;
         if self.full && version >= ROOM {
             self.say(&FromWorker::Full);
+        }
+        if self.lacks_takers && version >= OTHER_TAKERS {
+            self.say(&FromWorker::NoTaker);
         }
     }
 

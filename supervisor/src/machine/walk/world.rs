@@ -30,6 +30,7 @@ pub(super) const CALM: Budget = Budget {
     pauses: 0,
     strangers: 0,
     fulls: 0,
+    silences: 0,
 };
 
 /// What is left of each kind of trouble.
@@ -56,6 +57,8 @@ pub(super) struct Budget {
     pub(super) strangers: u8,
     /// Workers that have no room for connections.
     pub(super) fulls: u8,
+    /// Workers that drain, and whose takers do not take.
+    pub(super) silences: u8,
 }
 
 impl Budget {
@@ -273,6 +276,7 @@ impl World {
                     }
                 }
             }
+            Process::Accepting if b.silences > 0 => add(WorkerEvent::NoTaker),
             Process::Broken | Process::Ready | Process::Accepting | Process::Gone => {}
         }
         if life.told_to_end || life.process == Process::Broken || b.crashes > 0 {

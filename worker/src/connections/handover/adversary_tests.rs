@@ -3,6 +3,7 @@
 //! The other side is written by hand, packet by packet; what is tested is a whole hub.
 
 mod relief;
+mod silence;
 
 use std::io::{PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use gin_shared::fault;
@@ -18,7 +17,7 @@ use crate::connections::connection::IdleConnection;
 use crate::connections::context::Dispatch;
 use crate::connections::handover::carried;
 use crate::connections::handover::queue::{QueueEnd, queue};
-use crate::connections::handover::recipient::{HANDOVER_STALL, Recipient};
+use crate::connections::handover::recipient::{HANDOVER_STALL, Recipient, greet_all, readable};
 use crate::connections::machine::{Event, GiverEvent, HOLD, Owner, State};
 use crate::graceful::Phase;
 
@@ -28,6 +27,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const LOOK: Duration = Duration::from_millis(50);
 /// Time to wait for a replacement when no taker is left: the master finds out which worker takes next.
 const TAKER_WAIT: Duration = Duration::from_secs(1);
+/// Silence after which a taker that owes an answer counts as one that takes nothing. If there is no other one, the master is asked.
+const TAKER_SILENCE: Duration = Duration::from_secs(1);
 /// Time for the takers of a worker without room: after it, whatever has no answer is served on here.
 const RELIEF: Duration = Duration::from_secs(1);
 
@@ -37,7 +38,7 @@ pub(crate) fn give(hub: &Arc<impl Dispatch>, sockets: Vec<OwnedFd>) {
         return;
     }
     // A taker that is gone has a successor. If all are gone, the giver waits for replacements.
-    let recipients = greet(sockets, false);
+    let recipients = greet_all(sockets, false);
     hub.drain().queue().send_modify(|open| {
         let unheard = match open {
             Some(queue) => queue.replace(recipients).err(),
@@ -57,18 +58,10 @@ pub(crate) fn give(hub: &Arc<impl Dispatch>, sockets: Vec<OwnedFd>) {
 pub(crate) async fn relieve(hub: Arc<dyn Dispatch>, sockets: Vec<OwnedFd>, connections: Vec<IdleConnection>) -> u64 {
     // Nobody else queues anything here, nor sends further takers.
     let (_open, end) = queue();
-    let mut giver = Giver::new(hub, greet(sockets, true), end);
+    let mut giver = Giver::new(hub, greet_all(sockets, true), end);
     giver.serves_on = true;
     giver.queue.extend(connections);
     giver.relieve().await
-}
-
-fn greet(sockets: Vec<OwnedFd>, serves_on: bool) -> Vec<Recipient> {
-    let greeted = sockets.into_iter().filter_map(|socket| {
-        let recipient = Recipient::greet(socket, serves_on);
-        recipient.inspect_err(|error| tracing::debug!("cannot greet a taker: {error}")).ok()
-    });
-    greeted.collect()
 }
 
 struct Giver {
@@ -84,13 +77,16 @@ struct Giver {
     looked: Option<Instant>,
     /// The moment since which nobody takes.
     alone: Option<Instant>,
+    /// True if the master was asked for other takers than these.
+    has_asked: bool,
     buffer: Vec<u8>,
 }
 
 impl Giver {
     fn new(hub: Arc<dyn Dispatch>, recipients: Vec<Recipient>, end: QueueEnd) -> Self {
         let (queue, buffer) = (VecDeque::new(), vec![0; PACKET_MAX]);
-        Self { hub, recipients, end, serves_on: false, queue, queued: None, looked: None, alone: None, buffer }
+        let (queued, looked, alone) = (None, None, None);
+        Self { hub, recipients, end, serves_on: false, queue, queued, looked, alone, has_asked: false, buffer }
     }
 
     async fn run(mut self) {
@@ -99,12 +95,13 @@ impl Giver {
         loop {
             let pause = self.offer();
             let now = Instant::now();
+            let question = self.ask_for_takers(now);
             let wait_end = self.taker_wait(now);
             if wait_end.is_some_and(|end| end <= now) {
                 return self.give_up().await;
             }
             let stall = self.recipients.iter().filter_map(Recipient::deadline).min();
-            let alarm = [stall, wait_end, pause.map(|pause| now + pause)].into_iter().flatten().min();
+            let alarm = [stall, wait_end, question, pause.map(|pause| now + pause)].into_iter().flatten().min();
             tokio::select! {
                 biased;
                 () = life.reached(Phase::Cut) => return,
@@ -162,9 +159,28 @@ impl Giver {
         self.alone.map(|since| since + TAKER_WAIT)
     }
 
-    /// Others take from now on. Answers of the earlier ones are still heard.
+    /// Asks the master for other takers, once, if none of these takes any more. Returns when to ask, if that is later.
+    fn ask_for_takers(&mut self, now: Instant) -> Option<Instant> {
+        let at = self.stranded_at(now).filter(|_| !self.has_asked)?;
+        if at > now {
+            return Some(at);
+        }
+        self.has_asked = true;
+        self.hub.drain().ask_for_takers();
+        None
+    }
+
+    /// The moment from which on none of the takers takes: each is lost, has no room, or owes an answer for [`TAKER_SILENCE`]. `None` if
+    /// one of them owes none.
+    fn stranded_at(&self, now: Instant) -> Option<Instant> {
+        let mut of_use = self.recipients.iter().filter(|recipient| recipient.is_of_use());
+        of_use.try_fold(now, |at, recipient| Some(at.max(recipient.waiting_since()? + TAKER_SILENCE)))
+    }
+
+    /// Others take from now on. Answers of the earlier ones are still heard: what they were offered stays in doubt until then, or until
+    /// they are silent for too long.
     fn replace(&mut self, recipients: Vec<Recipient>) {
-        self.alone = None;
+        (self.alone, self.has_asked) = (None, false);
         self.recipients.retain(Recipient::owes_answer);
         self.recipients.iter_mut().for_each(Recipient::replace);
         self.recipients.extend(recipients);
@@ -309,7 +325,7 @@ impl Giver {
             more.is_none()
         });
         if let Some(recipients) = more {
-            self.recipients.extend(recipients);
+            self.replace(recipients);
             return Box::pin(self.run()).await;
         }
         // The queue is closed: only those who have its end already offer something.
@@ -346,15 +362,4 @@ impl Giver {
             self.after(State::Queued, GiverEvent::NoTaker, connection);
         }
     }
-}
-
-/// Waits until one of the takers has said something. Returns its number.
-async fn readable(recipients: &[Recipient]) -> usize {
-    std::future::poll_fn(|cx| {
-        let ready = |(_, recipient): &(usize, &Recipient)| {
-            !recipient.is_lost() && recipient.link().poll_readable(cx).is_ready()
-        };
-        recipients.iter().enumerate().find(ready).map_or(Poll::Pending, |(number, _)| Poll::Ready(number))
-    })
-    .await
 }

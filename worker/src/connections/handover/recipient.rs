@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use gin_shared::fault;
@@ -30,6 +31,26 @@ pub(crate) fn own_process() -> io::Result<&'static Pidfd> {
     }
 }
 
+/// Greets the takers at the other ends of these sockets. `serves_on`: the giver does not drain.
+pub(crate) fn greet_all(sockets: Vec<OwnedFd>, serves_on: bool) -> Vec<Recipient> {
+    let greeted = sockets.into_iter().filter_map(|socket| {
+        let recipient = Recipient::greet(socket, serves_on);
+        recipient.inspect_err(|error| tracing::debug!("cannot greet a taker: {error}")).ok()
+    });
+    greeted.collect()
+}
+
+/// Waits until one of the takers has said something. Returns its number.
+pub(crate) async fn readable(recipients: &[Recipient]) -> usize {
+    std::future::poll_fn(|cx| {
+        let ready = |(_, recipient): &(usize, &Recipient)| {
+            !recipient.is_lost() && recipient.link().poll_readable(cx).is_ready()
+        };
+        recipients.iter().enumerate().find(ready).map_or(Poll::Pending, |(number, _)| Poll::Ready(number))
+    })
+    .await
+}
+
 /// A taker, and what is offered to it.
 #[derive(Debug)]
 pub(crate) struct Recipient {
@@ -55,7 +76,7 @@ enum Standing {
 
 impl Recipient {
     /// Greets the taker at the other end. `serves_on`: the giver does not drain.
-    pub(crate) fn greet(socket: OwnedFd, serves_on: bool) -> io::Result<Self> {
+    fn greet(socket: OwnedFd, serves_on: bool) -> io::Result<Self> {
         let link = Link::new(socket)?;
         let own = own_process()?;
         let withdrawn = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -95,6 +116,11 @@ impl Recipient {
     /// True if it has been silent for too long.
     pub(crate) fn is_silent(&self) -> bool {
         self.waiting.is_some_and(|since| since.elapsed() > HANDOVER_STALL)
+    }
+
+    /// The moment since which an answer of it is awaited; `None` if none is.
+    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        self.waiting
     }
 
     /// The end of its patience.

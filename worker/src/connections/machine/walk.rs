@@ -106,6 +106,30 @@ fn a_connection_that_makes_room_is_with_the_taker_and_the_giver_serves_on() {
 }
 
 #[test]
+fn a_connection_offered_to_a_silent_taker_is_in_doubt_and_then_goes_to_the_next_one() {
+    let mut world = World::new(false, Budget { requests: 1, takers: 2, silences: 1, ..CALM });
+    world.take(&Step::Time);
+    for step in [Step::Alarm(0), Step::Drains(0), Step::TakerComes(1), Step::Hears(0), Step::Sends(1)] {
+        world.take(&step);
+    }
+    world.take(&Step::TakerComes(2));
+    assert!(!world.steps().contains(&Step::Sends(2)), "it may be the first one's");
+    for step in [Step::Hears(0), Step::Time, Step::Alarm(0), Step::Sends(2), Step::Receives(2), Step::Commits(2)] {
+        world.take(&step);
+    }
+    for step in [Step::GiverHears(2), Step::Request, Step::Wakes(2)] {
+        world.take(&step);
+    }
+    assert_eq!(world.owner(), Some(2));
+    // The first one wakes up, and finds that it comes too late.
+    for step in [Step::Receives(1), Step::Commits(1)] {
+        world.take(&step);
+    }
+    assert_eq!(world.owner(), Some(2));
+    world.settles();
+}
+
+#[test]
 fn a_calm_handover_ends_at_the_taker() {
     let mut world = World::new(false, Budget { requests: 1, takers: 1, ..CALM });
     for step in [Step::Alarm(0), Step::Drains(0), Step::TakerComes(1), Step::Hears(0), Step::Sends(1)] {

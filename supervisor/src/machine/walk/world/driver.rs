@@ -26,7 +26,8 @@ impl World {
                 WorkerAction::Go => {
                     self.processes.entry(*id).and_modify(|life| life.process = Process::Accepting);
                 }
-                WorkerAction::Check | WorkerAction::WarmUp | WorkerAction::Probe | WorkerAction::Relieve => {}
+                WorkerAction::Check | WorkerAction::WarmUp | WorkerAction::Probe => {}
+                WorkerAction::Relieve | WorkerAction::Redirect => {}
             }
         }
         // Without its orders a helper ends.
@@ -106,6 +107,7 @@ impl World {
             }
             WorkerEvent::Overweight(_) | WorkerEvent::Hangs => self.budget.unfits -= 1,
             WorkerEvent::Full => self.budget.fulls -= 1,
+            WorkerEvent::NoTaker => self.budget.silences -= 1,
             WorkerEvent::Accepting => life.process = Process::Accepting,
             WorkerEvent::Stopping => {
                 life.told_to_end = true;
@@ -173,6 +175,10 @@ impl World {
                 assert!(life.told_to_end, "it does not end by itself");
             }
             WorkerAction::Relieve => self.check_relief(id),
+            WorkerAction::Redirect => {
+                let life = self.processes.get(&id).expect("nobody has connections");
+                assert!(life.told_to_end, "a worker that serves on keeps its connections");
+            }
             WorkerAction::Go => {
                 let life = self.processes.get_mut(&id).expect("go to nobody");
                 assert_eq!(life.process, Process::Ready, "go before ready");
