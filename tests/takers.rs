@@ -266,21 +266,42 @@ fn a_successor_knows_who_hands_over_before_it_says_so() {
 }
 
 #[test]
-fn a_handover_for_which_the_master_has_no_descriptor_is_tried_again() {
+fn a_handover_that_the_master_cannot_arrange_for_now_is_tried_again() {
     // Idle connections wait for so long at most, by chance.
     let grace = "[timeouts]\nidle_grace = \"10m\"";
-    let gin = supervisor().faulty().ours("one", "ok").set("soak = \"0s\"").section(grace).start();
-    let mut client = Client::connect(&gin.tcp()).unwrap();
-    asks(&mut client);
-    gin.order("handover.socketpair EMFILE");
-    gin.restart();
-    gin.until_log("no connections can be handed to the worker");
-    gin.order("");
-    gin.until_log("the worker's connections can be handed over now");
-    // The worker that took it says so when the old one has gone.
-    gin.until_log("connections taken over");
-    let pid = asks(&mut client);
-    assert!(gin.workers().iter().any(|worker| u64::try_from(*worker) == Ok(pid)), "{pid}: {}", gin.log());
-    drop(client);
-    gin.stop();
+    // Of the two messages with descriptors the first one tells the taker, the second one the giver.
+    let troubles = [
+        ("handover.socketpair EMFILE", "no connections can be handed to the worker"),
+        ("handover.send ETOOMANYREFS", "cannot send Take to the worker"),
+        ("handover.send ETOOMANYREFS 1", "cannot send Drain"),
+    ];
+    for (order, told) in troubles {
+        let gin = supervisor().faulty().ours("one", "ok").set("soak = \"0s\"").section(grace).start();
+        let mut client = Client::connect(&gin.tcp()).unwrap();
+        asks(&mut client);
+        gin.order(order);
+        gin.restart();
+        gin.until_log(told);
+        gin.order("");
+        gin.until_log("the worker's connections can be handed over now");
+        // The worker that took it says so when the old one has gone.
+        gin.until_log("connections taken over");
+        let pid = asks(&mut client);
+        assert!(gin.workers().iter().any(|worker| u64::try_from(*worker) == Ok(pid)), "{pid}: {}", gin.log());
+        drop(client);
+        gin.stop();
+    }
+}
+
+#[test]
+fn a_taker_to_which_nothing_can_be_sent_for_now_is_tried_again() {
+    for trouble in ["give.hello ETOOMANYREFS", "give.send ETOOMANYREFS", "give.send EAGAIN"] {
+        let gin = with_faulty_workers();
+        let mut clients = idle(&gin, 20);
+        gin.order_workers(&format!("{trouble} 0 once"));
+        gin.ctl(&["restart", "--wait-drained"]).assert(0, &["handed_over=20 "]);
+        assert_eq!(lost(&mut clients), 0, "{trouble}");
+        drop(clients);
+        gin.stop();
+    }
 }

@@ -28,6 +28,14 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Resu
     Ok(())
 }
 
+/// True if a send that failed may succeed a little later: the other end does not read now, or too many descriptors of this user are on
+/// their way. The other end is not lost.
+#[must_use]
+pub fn is_temporary(error: &io::Error) -> bool {
+    let too_many = error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error());
+    error.kind() == io::ErrorKind::WouldBlock || too_many
+}
+
 /// Receives one packet into `buffer`; gives its length, 0 at the end. The descriptors are close-on-exec. Of more than [`MAX`], or
 /// than this process may open, only the first ones come.
 ///

@@ -86,6 +86,7 @@ mod ordered {
                 "EACCES" => Errno::EACCES,
                 "EINTR" => Errno::EINTR,
                 "EAGAIN" => Errno::EAGAIN,
+                "ETOOMANYREFS" => Errno::ETOOMANYREFS,
                 _ => continue,
             };
             return Err(errno);

@@ -81,6 +81,9 @@ impl Channel {
     /// Those of `sendmsg(2)`: the worker is gone, or does not read.
     pub fn send(&self, message: &FromMaster, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         fault::at("channel.send")?;
+        if !fds.is_empty() {
+            fault::at("handover.send")?;
+        }
         descriptors::send(self.0.get_ref(), &encode(message), fds)
     }
 

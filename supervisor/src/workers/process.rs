@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gin_shared::channel::{self, DrainReason, Fates, FromMaster};
+use gin_shared::descriptors::is_temporary;
 use gin_shared::generation::WorkerId;
 use gin_shared::process::ProcessId;
 use nix::sys::signal::Signal;
@@ -72,7 +73,7 @@ struct Drain {
     takers: RefCell<Option<Vec<WorkerId>>>,
     /// The workers that it has tried, and that did not take its connections.
     tried: RefCell<Vec<WorkerId>>,
-    /// True if there was no descriptor for the sockets to its takers.
+    /// True if the sockets to its takers could not be made or sent for now.
     is_short: Cell<bool>,
     /// The course of its connections since then.
     fates: Cell<Option<Fates>>,
@@ -171,7 +172,7 @@ impl Process {
         self.drain.tried.borrow().contains(&taker)
     }
 
-    /// True if it drains without takers because no socket to them could be made: that is to be tried again.
+    /// True if it drains without takers because no socket to them could be made or sent: that is to be tried again.
     #[must_use]
     pub fn is_short(&self) -> bool {
         self.drain.is_short.get()
@@ -271,28 +272,43 @@ impl Process {
     }
 
     fn send_drain(&self, reason: DrainReason, takers: &[Rc<Self>]) -> bool {
-        let mut sockets: Vec<(WorkerId, OwnedFd)> = Vec::new();
-        let mut failed = false;
+        let (mut sockets, mut is_short): (Vec<(WorkerId, OwnedFd)>, bool) = (Vec::new(), false);
         for taker in takers.iter().filter(|_| self.hands_over()) {
             match taker.take() {
                 Ok(socket) => sockets.extend(socket.map(|socket| (taker.id, socket))),
-                Err(_) => failed = true,
+                Err(error) => {
+                    is_short = true;
+                    // It does not read its channel: others come first.
+                    self.set_aside((error.kind() == io::ErrorKind::WouldBlock).then_some(taker.id));
+                }
             }
         }
-        if self.drain.is_short.replace(failed && sockets.is_empty()) && !sockets.is_empty() {
+        is_short &= sockets.is_empty();
+        let drain = FromMaster::Drain { reason };
+        let sent = {
+            let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
+            self.try_send(&drain, &fds)
+        };
+        let is_sent = match sent {
+            // Too many descriptors are on their way: it hears of its takers later.
+            Err(error) if !sockets.is_empty() && is_temporary(&error) => {
+                (sockets, is_short) = (Vec::new(), true);
+                self.send(&drain, &[])
+            }
+            sent => sent.is_ok(),
+        };
+        if self.drain.is_short.replace(is_short) && !sockets.is_empty() {
             tracing::info!(worker = %self.id, pid = self.pid(), "the worker's connections can be handed over now");
         }
-        let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
-        let sent = self.send(&FromMaster::Drain { reason }, &fds);
-        let takers = if sent { sockets.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
+        let takers = if is_sent { sockets.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
         *self.drain.takers.borrow_mut() = Some(takers);
-        sent
+        is_sent
     }
 
     /// Tells it to take connections; gives the other end of the socket that they come over, if it takes any.
     ///
     /// # Errors
-    /// The errors of `socketpair(2)`, which are told here.
+    /// The errors of `socketpair(2)`, which are told here, and those of a send that may succeed later.
     fn take(&self) -> io::Result<Option<OwnedFd>> {
         if !self.takes() {
             return Ok(None);
@@ -300,7 +316,11 @@ impl Process {
         let (ours, theirs) = between_workers().inspect_err(|error| {
             tracing::warn!(worker = %self.id, pid = self.pid(), "no connections can be handed to the worker: {error}");
         })?;
-        Ok(self.send(&FromMaster::Take, &[theirs.as_fd()]).then_some(ours))
+        match self.try_send(&FromMaster::Take, &[theirs.as_fd()]) {
+            Ok(()) => Ok(Some(ours)),
+            Err(error) if is_temporary(&error) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Kills the process and its group; tries again for a while, if that fails.
@@ -327,12 +347,14 @@ impl Process {
     /// Notes that none of the workers that were to take its connections does. From now on it lacks takers.
     pub fn set_takers_aside(&self) {
         let named = self.drain.takers.borrow_mut().replace(Vec::new());
+        self.set_aside(named.into_iter().flatten());
+    }
+
+    fn set_aside(&self, takers: impl IntoIterator<Item = WorkerId>) {
         let mut tried = self.drain.tried.borrow_mut();
-        for taker in named.into_iter().flatten() {
-            if !tried.contains(&taker) {
-                tried.push(taker);
-            }
-        }
+        tried.extend(takers);
+        tried.sort_unstable();
+        tried.dedup();
     }
 
     /// Notes whether it has room for connections.
@@ -360,13 +382,13 @@ impl Process {
     }
 
     fn send(&self, message: &FromMaster, fds: &[BorrowedFd<'_>]) -> bool {
-        let Some((_, channel)) = &self.sockets.channel else { return false };
-        match channel.send(message, fds) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(worker = %self.id, pid = self.pid(), "cannot send {message:?} to the worker: {error}");
-                false
-            }
-        }
+        self.try_send(message, fds).is_ok()
+    }
+
+    fn try_send(&self, message: &FromMaster, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let Some((_, channel)) = &self.sockets.channel else { return Err(io::ErrorKind::NotConnected.into()) };
+        channel.send(message, fds).inspect_err(|error| {
+            tracing::warn!(worker = %self.id, pid = self.pid(), "cannot send {message:?} to the worker: {error}");
+        })
     }
 }

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gin_shared::descriptors::is_temporary;
 use gin_shared::fault;
 use gin_shared::handover::{BATCH_MAX, PACKET_MAX};
 
@@ -186,14 +187,31 @@ impl Giver {
         self.recipients.extend(recipients);
     }
 
-    /// Offers what is queued. Returns after what time to try again, if something is left.
+    /// Offers what is queued. Returns after what time to try again, if something is left, or a taker is not greeted yet.
     fn offer(&mut self) -> Option<Duration> {
+        let greeting = self.greet_again();
         // A client that waits for an answer does not wait for a taker, too: there may be none.
         if self.queued.is_some_and(|since| since.elapsed() >= HOLD) {
             self.serve_waiting();
         }
         let pause = self.offer_all();
         self.queued = pause.map(|_| self.queued.unwrap_or_else(Instant::now));
+        [pause, greeting].into_iter().flatten().min()
+    }
+
+    /// Greets the takers that could not be greeted before. Returns after what time to try again, if there are any.
+    fn greet_again(&mut self) -> Option<Duration> {
+        let mut pause = None;
+        for number in 0..self.recipients.len() {
+            match self.recipients[number].say_hello() {
+                Ok(()) => {}
+                Err(error) if is_temporary(&error) => pause = Some(PAUSE),
+                Err(error) => {
+                    tracing::debug!("cannot greet a taker: {error}");
+                    self.withdraw(number);
+                }
+            }
+        }
         pause
     }
 
@@ -215,8 +233,7 @@ impl Giver {
                 }
                 Err(error) => {
                     batch.into_iter().rev().for_each(|connection| self.queue.push_front(connection));
-                    let too_many = error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error());
-                    if error.kind() == io::ErrorKind::WouldBlock || too_many {
+                    if is_temporary(&error) {
                         return Some(PAUSE);
                     }
                     tracing::debug!("cannot send connections to a taker: {error}");

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use gin_shared::descriptors::is_temporary;
 use gin_shared::fault;
 use gin_shared::handover::{FromGiver, FromTaker, Giver as Rules, Malformed, VERSION, WINDOW, decode, encode};
 use gin_shared::process::Pidfd;
@@ -57,6 +58,8 @@ pub(crate) struct Recipient {
     link: Link,
     /// Written to when what has no answer is taken back. A taker can read it even when this process is dead.
     withdrawn: OwnedFd,
+    /// The hello, until it is sent.
+    hello: Option<Vec<u8>>,
     rules: Rules<IdleConnection>,
     /// The moment since which an answer is awaited.
     waiting: Option<Instant>,
@@ -75,15 +78,26 @@ enum Standing {
 }
 
 impl Recipient {
-    /// Greets the taker at the other end. `serves_on`: the giver does not drain.
+    /// Greets the taker at the other end, now or with [`Self::say_hello`]. `serves_on`: the giver does not drain.
     fn greet(socket: OwnedFd, serves_on: bool) -> io::Result<Self> {
         let link = Link::new(socket)?;
-        let own = own_process()?;
         let withdrawn = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let hello = encode(&FromGiver::Hello { version: VERSION, serves_on }, b"");
-        link.send_first(&hello, &[own.as_fd(), withdrawn.as_fd()])?;
+        let hello = Some(encode(&FromGiver::Hello { version: VERSION, serves_on }, b""));
         let (rules, waiting) = (Rules::default(), Some(Instant::now()));
-        Ok(Self { link, withdrawn, rules, waiting, standing: Standing::Takes })
+        let mut own = Self { link, withdrawn, hello, rules, waiting, standing: Standing::Takes };
+        match own.say_hello() {
+            Err(error) if !is_temporary(&error) => Err(error),
+            Ok(()) | Err(_) => Ok(own),
+        }
+    }
+
+    /// Says hello, if that is not done yet. Before it, nothing is offered: the taker must know whose the connections are.
+    pub(crate) fn say_hello(&mut self) -> io::Result<()> {
+        let Some(hello) = &self.hello else { return Ok(()) };
+        fault::at("give.hello")?;
+        self.link.send_first(hello, &[own_process()?.as_fd(), self.withdrawn.as_fd()])?;
+        self.hello = None;
+        Ok(())
     }
 
     pub(crate) fn link(&self) -> &Link {
@@ -105,7 +119,7 @@ impl Recipient {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.rules.has_room()
+        self.hello.is_none() && self.rules.has_room()
     }
 
     /// True if an answer of it is awaited.
@@ -177,7 +191,7 @@ impl Recipient {
     /// Lets the taker's later commits fail. What it sent before can still be read, with [`Self::read_last`].
     pub(crate) fn withdraw(&mut self) {
         self.standing = Standing::Lost;
-        self.waiting = None;
+        (self.waiting, self.hello) = (None, None);
         self.link.shut_down();
         // A taker that comes when this process is dead knows by it that its copies are old.
         let marked = rustix::io::write(&self.withdrawn, &1_u64.to_ne_bytes());
