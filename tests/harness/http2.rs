@@ -25,6 +25,8 @@ impl Http2 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (client, ended) = runtime.block_on(async {
             let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            // As every client does: small frames at the end of a window would each wait for an acknowledgement.
+            stream.set_nodelay(true).unwrap();
             let mut builder = Builder::new();
             builder.initial_window_size(window).initial_connection_window_size(16 << 20);
             let (client, connection): (_, Connection<_, Bytes>) = builder.handshake(stream).await.unwrap();

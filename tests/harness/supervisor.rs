@@ -195,9 +195,9 @@ impl Supervisor {
     /// If it was never told.
     #[must_use]
     pub fn known_tcp(&self) -> String {
+        self.until_log("listening on 127.0.0.1");
         let log = self.log();
-        let line =
-            log.lines().find(|line| line.contains("listening on 127.0.0.1")).expect("it has told where it listens");
+        let line = log.lines().find(|line| line.contains("listening on 127.0.0.1")).expect("it is there");
         let rest = line.split("listening on ").nth(1).unwrap_or_default();
         rest.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect()
     }
@@ -231,6 +231,8 @@ impl Supervisor {
     /// If it succeeds, or something changes.
     pub fn refuses_restart(&self, parts: &[&str]) {
         let before = (self.workers(), self.generation());
+        // One that drains after the restart before may still have accepted what comes now.
+        eventually("nobody drains", || self.status().generations, |all| all.len() == 1);
         let load = Load::new().keep_alive(&self.tcp(), 4).one_shot(&self.tcp(), 4);
         load.flows(50);
         self.ctl(&["restart"]).assert(1, parts);
