@@ -40,7 +40,7 @@ const LITTLE: usize = 512;
 /// A body or message of 1 MiB at most (`limits.body` is not reached, `websocket.message`), in a buffer that doubles when it grows.
 const MESSAGE: usize = 2 << 10;
 /// 100 streams (`limits.streams`) without a window: 2 MiB and 256 KiB; a debug build, and what the allocator keeps, cost more. As in
-/// tests/bounds.rs.
+/// tests/bounds/streams.rs.
 const STREAMS: usize = 6 << 10;
 
 const ATTACKS: [Attack; 15] = [

@@ -1,0 +1,104 @@
+//! Connections: how many there may be, and how the kernel looks after them.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use harness::{Alone, Client, Failure, alone, eventually, ours_alone, supervisor};
+
+#[test]
+fn tcp_asks_whether_a_silent_client_is_there() {
+    let timer = |server: &Alone| {
+        let stream = TcpStream::connect(server.tcp()).unwrap();
+        let (ours, theirs) = (stream.local_addr().unwrap().port(), stream.peer_addr().unwrap().port());
+        let ends = format!("0100007F:{theirs:04X} 0100007F:{ours:04X}");
+        // The kernel's table: nothing says when the server has accepted.
+        let look = || {
+            let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            let line = table.lines().find(|line| line.contains(&ends))?;
+            Some(line.split_whitespace().nth(5)?.to_owned())
+        };
+        eventually("the connection is there", look, Option::is_some).unwrap()
+    };
+    assert!(timer(&alone("[timeouts]\ntcp_keepalive = \"60s\"\n")).starts_with("02:"), "proc_net_tcp: keepalive");
+    assert!(timer(&alone("[timeouts]\ntcp_keepalive = \"0s\"\n")).starts_with("00:"));
+}
+
+#[test]
+fn a_server_by_itself_has_a_long_queue() {
+    let server = alone("");
+    let output = std::process::Command::new("ss")
+        .args(["-Hltn", &format!("sport = :{}", server.tcp().port())])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let most: u32 = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
+    assert_eq!(text.split_whitespace().nth(2), Some(&*most.min(4096).to_string()), "{text}");
+}
+
+#[test]
+fn a_client_has_so_many_connections_and_no_more() {
+    let server = ours_alone("ok", "[limits]\nconnections_per_client = 3\n");
+    let mut all: Vec<_> = (0..3).map(|_| Client::connect(server.address()).unwrap()).collect();
+    for client in &mut all {
+        assert_eq!(client.get("/").unwrap().status, 200);
+    }
+    let mut fourth = Client::connect(server.address()).unwrap();
+    assert!(fourth.get("/").is_err(), "closed as it came");
+    for client in &mut all {
+        assert_eq!(client.get("/").unwrap().status, 200, "the others go on");
+    }
+    drop(all.pop());
+    // The server hears of the end when it reads it.
+    let again = || Client::connect(server.address()).unwrap().get("/").map(|answer| answer.status);
+    let _ = eventually("a place is free", again, |answer| *answer == Ok(200));
+}
+
+#[test]
+fn idle_connections_make_room_for_new_clients() {
+    let server = ours_alone("ok", "[limits]\nconnections = 100\n[timeouts]\nidle = \"300s\"\npark_after = \"10ms\"\n");
+    let mut idle: Vec<_> = (0..100).map(|_| Client::connect(server.address()).unwrap()).collect();
+    for client in &mut idle {
+        assert_eq!(client.get("/").unwrap().status, 200);
+    }
+    let began = Instant::now();
+    let mut new: Vec<_> = (0..20).map(|_| Client::connect(server.address()).unwrap()).collect();
+    for client in &mut new {
+        assert_eq!(client.get("/").unwrap().status, 200);
+    }
+    println!("20 new clients beside 100 idle ones: {:?}", began.elapsed());
+    let (mut kept, mut closed) = (0, 0);
+    for client in &mut idle {
+        match client.get("/") {
+            Ok(answer) if answer.status == 200 => kept += 1,
+            Ok(answer) => panic!("{answer:?}"),
+            Err(Failure::ClosedEarly | Failure::Reset) => closed += 1,
+            Err(failure) => panic!("{failure:?}"),
+        }
+    }
+    println!("{kept} kept, {closed} closed");
+    assert!((20..=64).contains(&closed), "the longest idle ones, a few at a time");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn near_its_memory_a_worker_takes_no_new_work_and_keeps_what_it_was_handed() {
+    let gin = supervisor()
+        .workers(1)
+        .ours("one", "service")
+        .set("soak = \"0s\"")
+        .section("[limits]\nmemory = \"150MiB\"")
+        .start();
+    let mut handed = Client::connect(&gin.tcp()).unwrap();
+    assert_eq!(handed.get("/").unwrap().status, 200);
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
+    let mut own = Client::connect(&gin.tcp()).unwrap();
+    assert_eq!(own.get("/").unwrap().status, 200);
+    assert_eq!(handed.get("/grow?mb=140").unwrap().status, 200);
+    // It looks ten times a second, and says so in its log alone.
+    let answer = eventually("it is full", || own.get("/").unwrap(), |answer| answer.status == 503);
+    assert_eq!((answer.headers["retry-after"].as_str(), answer.json()["code"].as_str()), ("1", Some("MEMORY")));
+    assert_eq!(own.get("/livez").unwrap().status, 200, "it is alive");
+    assert_eq!(handed.get("/").unwrap().status, 200);
+    assert_eq!(Client::connect(&gin.tcp()).unwrap().get("/").unwrap().status, 503);
+    gin.stop();
+}
