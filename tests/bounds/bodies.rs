@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::Bytes;
-use harness::{Client, Failure, Http2, ours_alone};
+use harness::{Alone, Client, Failure, Http2, Response, ours_alone};
 
 use super::TIMEOUTS;
 
@@ -126,4 +126,73 @@ fn many_bodies_on_one_connection_are_read_one_after_the_other() {
     println!("{all} bodies of 1 MiB: {grown} KiB more");
     // What waits for its turn is 128 KiB each; gathered at once they would be 50 MiB.
     assert!(grown < 12 << 10, "{grown} KiB for {all} bodies of 1 MiB");
+}
+
+/// Pieces that a body may have whose handler holds them, and more than it may have.
+const PIECES: [usize; 2] = [1000, 4000];
+
+/// Sends a body in pieces of one byte, each behind an answer on another connection: so each comes by itself.
+fn send_piece_by_piece(server: &Alone, path: &str, pieces: usize) -> Response {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Transfer-Encoding: chunked\r\n\r\n5\r\ntext=\r\n"
+    );
+    let mut client = Client::asking(server.address(), &head).unwrap();
+    let mut between = Client::connect(server.address()).unwrap();
+    for _ in 0..pieces {
+        if client.has_news() || client.send(b"1\r\nx\r\n").is_err() {
+            break;
+        }
+        assert_eq!(between.get("/cached").unwrap().status, 200);
+    }
+    let _ = client.send(b"0\r\n\r\n");
+    client.response().unwrap()
+}
+
+#[test]
+fn a_body_that_costs_far_more_than_it_carries_is_answered_with_413() {
+    let server = ours_alone("ok", "");
+    let [few, many] = PIECES;
+    let answer = send_piece_by_piece(&server, "/gather", few);
+    assert_eq!((answer.status, answer.body), (200, (few + 5).to_string().into_bytes()));
+    let answer = send_piece_by_piece(&server, "/gather", many);
+    assert_eq!((answer.status, answer.closes()), (413, true), "{answer:?}");
+    assert_eq!(answer.json()["code"], "BODY_TOO_LARGE");
+    // A handler that copies them holds none.
+    let answer = send_piece_by_piece(&server, "/bind", many);
+    assert_eq!((answer.status, answer.body), (200, many.to_string().into_bytes()));
+}
+
+/// The same over HTTP/2. Gives the status.
+fn send_frame_by_frame(http2: &mut Http2, pieces: usize) -> u16 {
+    let (mut answer, mut body) = http2.ask(http::Request::post("http://x/gather").body(()).unwrap(), false);
+    for _ in 0..pieces {
+        // Refused once the answer is there.
+        let _ = body.send_data(Bytes::from_static(b"x"), false);
+        let between = http2.get("/cached");
+        let status = http2.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                answer = &mut answer => Some(answer.unwrap().status().as_u16()),
+                between = between => {
+                    assert_eq!(between.unwrap().status(), 200);
+                    None
+                }
+            }
+        });
+        if let Some(status) = status {
+            return status;
+        }
+    }
+    let _ = body.send_data(Bytes::new(), true);
+    http2.runtime.block_on(answer).unwrap().status().as_u16()
+}
+
+#[test]
+fn a_body_over_http2_that_costs_far_more_than_it_carries_is_answered_with_413() {
+    let server = ours_alone("ok", "");
+    let mut http2 = Http2::connect(server.tcp(), 65_535);
+    assert_eq!(PIECES.map(|pieces| send_frame_by_frame(&mut http2, pieces)), [200, 413]);
+    let later = http2.get("/cached");
+    assert_eq!(http2.runtime.block_on(later).unwrap().status(), 200, "the connection goes on");
 }

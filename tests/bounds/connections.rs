@@ -3,7 +3,9 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use harness::{Alone, Client, Failure, alone, eventually, ours_alone, supervisor};
+use harness::{Address, Alone, Client, Failure, WebSocket, alone, eventually, get, ours_alone, supervisor};
+
+use super::{TIMEOUTS, asked_once, supervised};
 
 #[test]
 fn tcp_asks_whether_a_silent_client_is_there() {
@@ -35,22 +37,48 @@ fn a_server_by_itself_has_a_long_queue() {
     assert_eq!(text.split_whitespace().nth(2), Some(&*most.min(4096).to_string()), "{text}");
 }
 
+/// What a client says first over HTTP/2.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// One more connection of a client is closed as it comes, whatever it says.
+fn refuses_one_more(address: &Address) {
+    for bytes in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], PREFACE, b""] {
+        let mut one_more = Client::connect(address).unwrap();
+        let _ = one_more.send(bytes);
+        match one_more.until_closed() {
+            Ok(heard) => assert_eq!(heard, b""),
+            Err(failure) => assert_eq!(failure, Failure::Reset),
+        }
+    }
+}
+
 #[test]
-fn a_client_has_so_many_connections_and_no_more() {
-    let server = ours_alone("ok", "[limits]\nconnections_per_client = 3\n");
-    let mut all: Vec<_> = (0..3).map(|_| Client::connect(server.address()).unwrap()).collect();
-    for client in &mut all {
-        assert_eq!(client.get("/").unwrap().status, 200);
-    }
-    let mut fourth = Client::connect(server.address()).unwrap();
-    assert!(fourth.get("/").is_err(), "closed as it came");
-    for client in &mut all {
-        assert_eq!(client.get("/").unwrap().status, 200, "the others go on");
-    }
-    drop(all.pop());
-    // The server hears of the end when it reads it.
-    let again = || Client::connect(server.address()).unwrap().get("/").map(|answer| answer.status);
+fn a_client_has_so_many_connections_before_and_after_a_handover() {
+    let gin = supervised(&format!("{TIMEOUTS}[limits]\nconnections_per_client = 3\n"));
+    let address = gin.tcp();
+    let mut http1 = [(); 2].map(|()| asked_once(&address));
+    let mut socket = WebSocket::open(&address, "/count");
+    let mut heard = 0;
+    let mut all_are_served = || {
+        for client in &mut http1 {
+            assert_eq!(client.get("/").unwrap().status, 200);
+        }
+        heard += 1;
+        socket.send(0x82, b"x");
+        assert!(socket.text().starts_with(&format!("{heard} 1 ")));
+    };
+    all_are_served();
+    refuses_one_more(&address);
+    all_are_served();
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &["handed_over=3 ", "cut=0"]);
+    refuses_one_more(&address);
+    all_are_served();
+    assert_eq!(get(&gin.unix(), "/").unwrap().status, 200, "a Unix socket tells no address to count by");
+    drop(http1);
+    // The worker hears of the end when it reads it.
+    let again = || Client::connect(&address).unwrap().get("/").map(|answer| answer.status);
     let _ = eventually("a place is free", again, |answer| *answer == Ok(200));
+    gin.stop();
 }
 
 #[test]

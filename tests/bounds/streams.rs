@@ -1,8 +1,8 @@
-//! Streams of HTTP/2: windows that their client does not open.
+//! Streams of HTTP/2: their number, and windows that their client does not open.
 
 use std::time::{Duration, Instant};
 
-use harness::{Client, Http2, alone_in};
+use harness::{Client, Http2, alone_in, ours_alone};
 
 use super::TIMEOUTS;
 
@@ -66,4 +66,64 @@ fn a_stream_that_nobody_takes_does_not_end_its_neighbours() {
     let answer = http2.get("/livez");
     assert_eq!(http2.runtime.block_on(answer).unwrap().status(), 200, "the connection goes on");
     assert!(!http2.has_ended());
+}
+
+/// Streams that the tests allow.
+const STREAMS: u32 = 3;
+
+/// A frame of HTTP/2 with a short payload.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags][..], &stream.to_be_bytes(), payload].concat()
+}
+
+/// HEADERS that end their stream: a GET of this path (RFC 7541, appendix A: `:method` GET, `:scheme` http, `:path`, `:authority` x).
+fn headers(stream: u32, path: &str) -> Vec<u8> {
+    let length = u8::try_from(path.len()).unwrap();
+    frame(1, 5, stream, &[&[0x82, 0x86, 0x04, length][..], path.as_bytes(), &[0x01, 0x01, b'x']].concat())
+}
+
+/// The payload of the next frame of this kind on this stream. Others are passed over, except a response on the same stream.
+fn until_frame(client: &mut Client, kind: u8, stream: u32) -> Vec<u8> {
+    loop {
+        let head = client.exactly(9).unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let payload = client.exactly(usize::try_from(length).unwrap()).unwrap();
+        let of = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        if (head[3], of) == (kind, stream) {
+            return payload;
+        }
+        assert!(of != stream || of == 0, "a frame of kind {} on stream {of}: {payload:?}", head[3]);
+    }
+}
+
+/// A client that keeps to the setting waits with one more; one that does not is refused (RFC 9113, section 5.1.2).
+#[test]
+fn a_connection_has_so_many_streams_at_once_and_no_more() {
+    let server = ours_alone("ok", &format!("[limits]\nstreams = {STREAMS}\n"));
+    let mut client = Client::connect(server.address()).unwrap();
+    client.send(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, b"")].concat()).unwrap();
+    let settings = until_frame(&mut client, 4, 0);
+    let streams = [&[0, 3][..], &STREAMS.to_be_bytes()].concat();
+    assert!(settings.chunks(6).any(|setting| setting == streams), "SETTINGS_MAX_CONCURRENT_STREAMS: {settings:?}");
+    for stream in [1, 3] {
+        client.send(&headers(stream, "/hang")).unwrap();
+    }
+    client.send(&headers(5, "/cached")).unwrap();
+    let _ = until_frame(&mut client, 1, 5);
+    client.send(&headers(7, "/hang")).unwrap();
+    client.send(&headers(9, "/cached")).unwrap();
+    assert_eq!(until_frame(&mut client, 3, 9), 7_u32.to_be_bytes(), "RST_STREAM with REFUSED_STREAM");
+    // The client cancels one of them.
+    client.send(&frame(3, 0, 1, &8_u32.to_be_bytes())).unwrap();
+    client.send(&headers(11, "/cached")).unwrap();
+    let _ = until_frame(&mut client, 1, 11);
+
+    let mut http2 = Http2::connect(server.tcp(), 65_535);
+    let settled = http2.get("/cached");
+    assert_eq!(http2.runtime.block_on(settled).unwrap().status(), 200);
+    let asked: Vec<_> = (0..10).map(|_| http2.get("/slow?ms=10")).collect();
+    for answer in asked {
+        assert_eq!(http2.runtime.block_on(answer).unwrap().status(), 200);
+    }
 }

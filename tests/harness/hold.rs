@@ -31,16 +31,22 @@ impl Hold {
         Self { listener: UnixListener::bind(&path).unwrap(), path }
     }
 
+    /// The target of requests that are held. More may be added to its query.
+    #[must_use]
+    pub fn target(&self) -> String {
+        format!("/held?by={}", self.path.display())
+    }
+
     /// A request that is held, over HTTP/1.1.
     #[must_use]
     pub fn request(&self) -> String {
-        format!("GET /held?by={} HTTP/1.1\r\nHost: x\r\n\r\n", self.path.display())
+        format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", self.target())
     }
 
     /// A setting: candidates wait in their warm-up. They are workers of ours.
     #[must_use]
     pub fn warm_up(&self) -> String {
-        let ask = format!("curl -fsS --unix-socket $GIN_PRIVATE_SOCKET 'http://x/held?by={}'", self.path.display());
+        let ask = format!("curl -fsS --unix-socket $GIN_PRIVATE_SOCKET 'http://x{}'", self.target());
         format!("warm_up = [\"/bin/sh\", \"-c\", {ask:?}]")
     }
 

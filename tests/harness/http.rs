@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use std::os::fd::AsRawFd;
 
@@ -314,14 +315,24 @@ impl Client {
     /// Whether the server has closed it by now.
     #[must_use]
     pub fn is_closed(&self) -> bool {
+        match self.peek() {
+            Ok(count) => count == 0,
+            Err(error) => error != Errno::EAGAIN,
+        }
+    }
+
+    /// True if something of the server's waits to be read, be it the end.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.buffer.is_empty() || self.peek() != Err(Errno::EAGAIN)
+    }
+
+    fn peek(&self) -> nix::Result<usize> {
         let fd = match &self.stream {
             Stream::Tcp(stream) => stream.as_raw_fd(),
             Stream::Unix(stream) => stream.as_raw_fd(),
         };
-        match recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
-            Ok(count) => count == 0,
-            Err(error) => error != nix::errno::Errno::EAGAIN,
-        }
+        recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)
     }
 }
 

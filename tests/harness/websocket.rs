@@ -24,13 +24,24 @@ impl WebSocket {
     /// # Panics
     /// If there is none.
     pub fn ask(address: &Address, path: &str, fields: &str) -> Result<Self, Response> {
+        Self::ask_on(Client::connect(address).unwrap(), path, fields)
+    }
+
+    /// The same on a connection that is open already.
+    ///
+    /// # Errors
+    /// The answer.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn ask_on(mut client: Client, path: &str, fields: &str) -> Result<Self, Response> {
         let mut usual = vec!["Host: x", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="];
         usual.retain(|field| !fields.contains(field.split_once(':').map_or("", |(name, _)| name)));
         let head = format!(
             "GET {path} HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{}\r\n{fields}\r\n",
             usual.join("\r\n")
         );
-        let mut client = Client::asking(address, &head).unwrap();
+        client.send(head.as_bytes()).unwrap();
         let answer = client.head().unwrap();
         if answer.status == 101 { Ok(Self(client)) } else { Err(answer) }
     }
