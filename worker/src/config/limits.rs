@@ -83,7 +83,8 @@ pub struct Limits {
     pub connections_per_client: Option<u32>,
     /// A request's body, in bytes: 2 MiB.
     pub body: u64,
-    /// A request's head, in bytes: 64 KiB. A longer one is answered with 431.
+    /// A request's head, in bytes: 64 KiB. A longer one is answered with 431. Over HTTP/2 each field counts 32 bytes more (RFC 9113,
+    /// section 6.5.2), and they must be fewer than this.
     pub head: u32,
     /// Fields of a request's head: 100. More are answered with 431.
     pub head_fields: u32,

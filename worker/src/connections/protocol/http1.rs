@@ -35,7 +35,10 @@ pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, 
     // A client that has closed its side after its request (`nc -N`) gets its answer all the same.
     let limits = context.drain.bounds.limits;
     let mut builder = http1::Builder::new();
-    builder.half_close(true).max_buf_size(limits.head as usize);
+    // hyper may read more than a head into its buffer, and looks at the buffer's size only while the head has no end: so the head's own
+    // size is set, too. It is that of a chunked body's trailers as well.
+    let head = limits.head as usize;
+    builder.half_close(true).max_buf_size(head).max_header_size(head);
     if limits.head_fields != HYPERS_FIELDS {
         builder.max_headers(limits.head_fields as usize);
     }
