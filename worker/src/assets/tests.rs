@@ -1,5 +1,6 @@
 //! Requests for files, and what is answered.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read as _;
 use std::time::Duration;
@@ -254,6 +255,24 @@ async fn a_directory_is_read_once_for_all_who_ask_within_a_second() {
     while !String::from_utf8_lossy(&site.get("/static/").await.body).contains("later.txt") {
         assert!(began.elapsed() < Duration::from_secs(10), "it is not seen");
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_cold_file_is_compressed_once_and_a_directory_listed_once_for_all_who_ask_at_once() {
+    let site = site(Static { enable_directory_listing: true, ..Static::default() });
+    for (target, headers) in [
+        ("/static/page.html", [("accept-encoding", "gzip")]),
+        ("/static/page.html", [("accept-encoding", "zstd")]),
+        ("/static/", [("accept", "text/html")]),
+        ("/static/", [("accept", "application/json")]),
+    ] {
+        let all = (0..40).map(|_| site.ask(Method::GET, target, &headers));
+        let answers = futures_util::future::join_all(all).await;
+        assert!(answers.iter().all(|answer| answer.status == 200 && !answer.body.is_empty()), "{target}");
+        // What was made once is the same piece of memory in all answers.
+        let bodies: HashSet<_> = answers.iter().map(|answer| answer.body.as_ptr()).collect();
+        assert_eq!(bodies.len(), 1, "{target} {headers:?}");
     }
 }
 
