@@ -1,11 +1,12 @@
 //! Requests for files, and what is answered.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::to_bytes;
+use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::*;
