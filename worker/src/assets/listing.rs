@@ -74,7 +74,10 @@ pub(super) fn read(root: &Root, path: &Path, dir: OwnedFd, allowed: &[String], m
             () if meta.is_file() && super::is_allowed(allowed, Path::new(name)) => ("file", Some(meta.len())),
             () => continue,
         };
-        let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH).clamp(SystemTime::UNIX_EPOCH, super::representation::last());
+        let modified = meta
+            .modified()
+            .unwrap_or(SystemTime::UNIX_EPOCH)
+            .clamp(SystemTime::UNIX_EPOCH, super::representation::last());
         let modified = humantime::format_rfc3339_seconds(modified).to_string();
         // It begins with no scheme.
         let href = format!("./{}{}", encode(bytes), if size.is_none() { "/" } else { "" });

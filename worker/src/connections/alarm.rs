@@ -20,7 +20,7 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// Records that the peer has moved.
+    /// Records that the peer has all of its time again.
     pub(crate) fn moved(&mut self) {
         self.found_late = false;
     }

@@ -63,7 +63,8 @@ struct Taking {
     taken: Option<Waker>,
     /// Bytes that this stream has taken since it began to wait.
     own: u64,
-    /// Bytes that the whole connection had taken when this stream began to wait.
+    /// The moment at which this stream began to wait, and the bytes that the whole connection had taken then.
+    began: Option<Instant>,
     moved_before: u64,
     /// The last look at which it had had no turn, and the bytes that the whole connection had taken then.
     passed_over: Option<(Instant, u64)>,
@@ -162,8 +163,10 @@ impl Stream {
         self.streams.waiting.fetch_add(bytes.len(), Ordering::Relaxed);
         let mut taking = self.taking();
         if taking.waiting == 0 && !bytes.is_empty() {
-            self.wait(&mut taking, Instant::now());
-            (taking.moved_before, taking.own) = (self.streams.moved.load(Ordering::Relaxed), 0);
+            let now = Instant::now();
+            self.wait(&mut taking, now);
+            (taking.began, taking.moved_before, taking.own) =
+                (Some(now), self.streams.moved.load(Ordering::Relaxed), 0);
         }
         taking.waiting += bytes.len();
         taking.given += bytes.len() as u64;
@@ -203,7 +206,6 @@ impl Stream {
         let (mut taking, now) = (self.taking(), Instant::now());
         taking.pace.moved(count, || now);
         taking.own += count as u64;
-        taking.found_late = false;
         self.less(taking, count, now);
     }
 
@@ -232,11 +234,11 @@ impl Stream {
         let (write, min_rate) = (bounds.timeouts.write, bounds.limits.min_rate);
         let Some(deadline) = taking.pace.deadline(write, min_rate) else { return Look::Nothing };
         if now < deadline {
+            taking.found_late = false;
             return Look::Again(deadline);
         }
         let moved = self.streams.moved.load(Ordering::Relaxed);
-        let since = taking.pace.waits_since().unwrap_or(now);
-        let (looked, before) = taking.passed_over.unwrap_or((since, taking.moved_before));
+        let (looked, before) = taking.passed_over.unwrap_or((taking.began.unwrap_or(now), taking.moved_before));
         let crowd = Crowd {
             streams: streams as u64,
             own: taking.own,
@@ -355,6 +357,22 @@ mod tests {
         assert!(matches!(streams.look(late + LATE_LOOK, &bounds), Verdict::Wait(Some(_))));
         tokio::task::yield_now().await;
         assert!(is_reset(&stuck) && !is_reset(&moving));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_taken_a_little_now_and_then_is_reset() {
+        let (streams, mut bounds) = (Streams::new(0), Bounds::default());
+        (bounds.timeouts.write, bounds.limits.min_rate) = (Duration::from_millis(200), 1 << 20);
+        let slow = stream(&streams);
+        let mut piece = slow.give(Bytes::from(vec![0; 1 << 20]));
+        let began = Instant::now();
+        // It takes something between any two looks.
+        while !is_reset(&slow) {
+            piece.advance(1000);
+            streams.look(Instant::now(), &bounds);
+            assert!(began.elapsed() < Duration::from_secs(10), "{} are left", piece.remaining());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     #[tokio::test]

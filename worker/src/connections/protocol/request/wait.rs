@@ -72,8 +72,8 @@ impl Wait {
     /// Records that bytes have come.
     pub(super) fn moved(&mut self, bytes: usize) {
         let woken = self.woken.take();
+        // The alarm stays as it is: a byte between its two rings is no new time. It looks itself whether there is more.
         self.pace.moved(bytes, || woken.unwrap_or_else(Instant::now));
-        self.alarm.moved();
     }
 
     /// Records that it is not the client that is waited for.
