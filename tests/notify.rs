@@ -85,7 +85,9 @@ fn a_start_that_fails_again_and_again_tells_its_reason_and_waits_for_a_person_or
     lengthen_row(&gin);
     gin.spawn_again();
     gin.until_log("the last 40 starts failed: slot 0");
-    gin.ctl(&["scale", "2"]).assert(5, &["gin-ctl restart tries at once"]);
+    for command in [&["scale", "2"][..], &["rollback"]] {
+        gin.ctl(command).assert(5, &["the first generation waits", "gin-ctl restart tries at once"]);
+    }
     let waits = lines(&told, 0);
     assert!(waits.iter().any(|line| is_reason(line, "STATUS=tries again at 2")), "{waits:#?}");
     assert!(!gin.log().rsplit("the last 40").next().unwrap_or_default().contains("listening on"), "{}", gin.log());

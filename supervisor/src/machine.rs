@@ -68,6 +68,8 @@ const TAKERS_MAX: usize = 32;
 
 /// The most operations that can wait for one upgrade.
 pub const OPERATIONS_MAX: usize = 256;
+/// The refusal of what must wait for the first generation, while that waits itself.
+const HELD_BACK: &str = "the first generation waits, because the last start failed; gin-ctl restart tries at once";
 
 /// The whole lifecycle.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use super::event::{Queue, ScaleTo, Speed, StopBy};
 use super::failure::Failure;
 use super::fleet::{Fleet, Restart, Scale, Scaled, Waiting};
 use super::generation::{Run, Stage};
-use super::{Machine, OPERATIONS_MAX, answer, answer_all};
+use super::{HELD_BACK, Machine, OPERATIONS_MAX, answer, answer_all};
 use crate::moment::Moment;
 
 /// The text for a stop that joins the one under way.
@@ -114,10 +114,7 @@ impl Machine {
         let from = match &self.fleet {
             Fleet::Serving(current) => current.plan.workers,
             Fleet::Booting(_) | Fleet::Upgrading { .. } => self.target(),
-            Fleet::Idle => {
-                let text = "the first generation waits, because the last start failed; gin-ctl restart tries at once";
-                return answer(operation, &Answer::Refused(text.to_owned()), out);
-            }
+            Fleet::Idle => return answer(operation, &Answer::Refused(HELD_BACK.to_owned()), out),
             Fleet::Stopping { .. } | Fleet::Stopped => {
                 return answer(operation, &Answer::Refused("the supervisor is stopping".to_owned()), out);
             }

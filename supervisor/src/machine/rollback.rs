@@ -7,7 +7,7 @@ use super::action::{Action, Answer, GenerationAction};
 use super::event::RollbackTo;
 use super::fleet::{Fleet, Restart};
 use super::generation::Run;
-use super::{Machine, answer, answer_all};
+use super::{HELD_BACK, Machine, answer, answer_all};
 use crate::moment::Moment;
 
 /// The number of generations that are kept to go back to.
@@ -47,9 +47,8 @@ impl Machine {
                 "generation {} is on its way, asked for by {}; gin-ctl cancel calls it off",
                 candidate.generation, candidate.request.asked_by
             )),
-            Fleet::Idle | Fleet::Stopping { .. } | Fleet::Stopped => {
-                Answer::Refused("the supervisor is stopping".to_owned())
-            }
+            Fleet::Idle => Answer::Refused(HELD_BACK.to_owned()),
+            Fleet::Stopping { .. } | Fleet::Stopped => Answer::Refused("the supervisor is stopping".to_owned()),
         };
         answer(operation, &refusal, out);
     }
