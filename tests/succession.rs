@@ -302,6 +302,31 @@ fn killed_while_it_stops_or_boots_the_next_one_boots() {
 }
 
 #[test]
+fn killed_while_a_worker_drains_in_a_stop_the_next_one_takes_its_listeners_up() {
+    let settings = "soak = \"0s\"\ndrain_timeout = \"40s\"";
+    let mut gin = supervisor().faulty().foreign("one", "ok").and_unix().set(settings).start();
+    let addresses = [gin.tcp(), gin.unix()];
+    // Half a request keeps its worker. The answer to a later one tells that it was accepted.
+    let mut client = Client::asking(&addresses[0], "GET / HTTP/1.1\r\n").unwrap();
+    assert_eq!(gin.get("/").status, 200);
+    // With the second state of the stop: its listeners are closed by then.
+    gin.order("keep.after kill 1");
+    gin.signal(Signal::SIGTERM);
+    gin.wait_dead();
+    gin.order("");
+    let before = gin.log().len();
+    gin.start_again();
+    for address in &addresses {
+        assert_eq!(harness::get(address, "/").unwrap().json()["generation"], "2");
+    }
+    let log = gin.log();
+    assert!(!log[before..].contains("\"level\":\"ERROR\""), "{log}");
+    client.send(b"Host: x\r\n\r\n").unwrap();
+    assert_eq!(client.response().unwrap().json()["generation"], "1");
+    gin.stop();
+}
+
+#[test]
 fn a_task_that_panics_takes_the_master_with_it_and_the_next_one_adopts() {
     let mut gin = supervisor().workers(2).faulty().ours("one", "ok").set("soak = \"0s\"").start();
     let (load, workers) = (Load::new().one_shot(&gin.tcp(), 2), gin.workers());

@@ -197,6 +197,8 @@ fn take_up(found: Found, stored: &mut Descriptors, passed: &mut Vec<Passed>) -> 
             (None, Some(place)) => Some(OwnedFd::from(passed.remove(place))),
             (None, None) => match from_worker(&alive, socket.inode) {
                 Ok(fd) => fd,
+                // Its workers are told to end, and it closes with the last one: no reason to end them before.
+                Err(error) if socket.closed && !error.is_transient => None,
                 Err(error) => {
                     let (worker, _) = &alive[0];
                     let from = format!("worker {} (pid {})", worker.id, worker.process.pid);

@@ -175,6 +175,18 @@ impl Generations {
         sockets
     }
 
+    /// The sockets that were closed on a stop, each once: workers may have them still.
+    #[must_use]
+    pub fn left_sockets(&self) -> Vec<SocketRecord> {
+        let mut sockets: Vec<SocketRecord> = Vec::new();
+        for (_, record) in self.frozen.values().flat_map(|frozen| frozen.listeners.left()) {
+            if !sockets.iter().any(|other| other.inode == record.inode) {
+                sockets.push(record.clone());
+            }
+        }
+        sockets
+    }
+
     /// The open executables, by name.
     pub fn executables(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
         self.frozen.values().flat_map(Frozen::executables)

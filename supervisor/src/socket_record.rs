@@ -23,6 +23,9 @@ pub struct SocketRecord {
     /// Device and inode of the file that was made for a Unix socket.
     #[serde(default)]
     pub file: Option<(u64, u64)>,
+    /// True if the master has closed the socket, because it stops: workers may have it still.
+    #[serde(default)]
+    pub closed: bool,
 }
 
 impl SocketRecord {

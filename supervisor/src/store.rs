@@ -73,6 +73,7 @@ impl Store {
         let drain_timeout = |generation: Generation| {
             generations.get(generation).map_or(Duration::ZERO, |frozen| frozen.config.drain_timeout)
         };
+        let open = generations.sockets().into_iter().map(|(record, _)| record);
         let state = State {
             instance: Cow::Borrowed(&config.instance),
             version: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
@@ -85,7 +86,7 @@ impl Store {
             machine: Cow::Borrowed(machine),
             operations: operations.record(),
             generations: generations.records(),
-            sockets: generations.sockets().into_iter().map(|(record, _)| record).collect(),
+            sockets: open.chain(generations.left_sockets()).collect(),
             workers: workers.records(drain_timeout),
             memory: Some(workers.memory_inode()),
             commands: workers.children().commands(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::os::listener::{Listener, ListenerSpec, Listening};
+use crate::socket_record::SocketRecord;
 use crate::state::ListenerRecord;
 
 /// The listeners of a generation. Their sockets are open while the generation has workers.
@@ -11,6 +12,13 @@ use crate::state::ListenerRecord;
 pub enum Listeners {
     /// With their sockets.
     Open(Vec<Listening>),
+    /// On a stop: without the sockets that were bound here. Workers may have these still, and a successor takes them up.
+    Left {
+        /// The sockets that a service manager passed.
+        passed: Vec<Listening>,
+        /// The sockets that were bound here, as they were.
+        own: Vec<(ListenerSpec, SocketRecord)>,
+    },
     /// Without sockets: what a rollback opens again.
     Closed(Vec<ListenerRecord>),
 }
@@ -20,20 +28,31 @@ impl Listeners {
     #[must_use]
     pub fn open(&self) -> &[Listening] {
         match self {
-            Self::Open(open) => open,
+            Self::Open(open) | Self::Left { passed: open, .. } => open,
             Self::Closed(_) => &[],
+        }
+    }
+
+    /// The sockets that were closed on a stop, and that workers may still have.
+    #[must_use]
+    pub fn left(&self) -> &[(ListenerSpec, SocketRecord)] {
+        match self {
+            Self::Left { own, .. } => own,
+            Self::Open(_) | Self::Closed(_) => &[],
         }
     }
 
     /// The listeners as the state file describes them.
     #[must_use]
     pub fn records(&self) -> Vec<ListenerRecord> {
-        let of_open = |listening: &Listening| ListenerRecord {
-            spec: listening.spec.clone(),
-            inode: Some(listening.socket.record().inode),
-        };
+        let record = |spec: &ListenerSpec, inode| ListenerRecord { spec: spec.clone(), inode: Some(inode) };
+        let of_open = |listening: &Listening| record(&listening.spec, listening.socket.record().inode);
         match self {
             Self::Open(open) => open.iter().map(of_open).collect(),
+            Self::Left { passed, own } => {
+                let own = own.iter().map(|(spec, socket)| record(spec, socket.inode));
+                passed.iter().map(of_open).chain(own).collect()
+            }
             Self::Closed(records) => records.clone(),
         }
     }
@@ -55,7 +74,8 @@ impl Listeners {
         let Self::Open(open) = self else { return Vec::new() };
         let (passed, own): (Vec<_>, Vec<_>) =
             std::mem::take(open).into_iter().partition(|listening| listening.socket.is_passed());
-        *open = passed;
+        let closed = |one: &Listening| (one.spec.clone(), SocketRecord { closed: true, ..one.socket.record() });
+        *self = Self::Left { passed, own: own.iter().map(closed).collect() };
         own.into_iter().map(|listening| listening.socket).collect()
     }
 

@@ -303,6 +303,7 @@ impl Listener {
             backlog: self.backlog.get(),
             passed: self.passed,
             file: self.file.as_ref().map(|file| file.id),
+            closed: false,
         }
     }
 
