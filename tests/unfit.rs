@@ -138,15 +138,18 @@ fn a_first_generation_that_fails_ends_the_supervisor_with_the_reason() {
 
 #[test]
 fn a_program_that_accepts_elsewhere_is_told_of() {
-    let gin = supervisor().foreign("one", "elsewhere").set("soak = \"0s\"").start();
-    let client = Client::connect(&gin.tcp()).unwrap();
+    let gin = supervisor().foreign("one", "elsewhere").and_unix().set("soak = \"0s\"").start();
+    let clients = [gin.tcp(), gin.unix()].map(|address| Client::connect(&address).unwrap());
     // A queue tells nobody that it stands still: it is looked at with each status.
-    let status = eventually("nobody accepts", || gin.status(), |status| status.degraded);
-    let problem = "listener http: nobody has accepted a connection for ";
-    assert!(status.problems[0].starts_with(problem) && status.problems[0].contains("LISTEN_FDS"), "{status:#?}");
-    gin.ctl(&["status"]).assert(1, &["degraded", problem, "1 client waits"]);
-    gin.until_log(problem);
-    drop(client);
+    let status = eventually("nobody accepts", || gin.status(), |status| status.problems.len() == 2);
+    assert!(status.degraded, "{status:#?}");
+    for (problem, name) in status.problems.iter().zip(["http", "unix"]) {
+        let start = format!("listener {name}: nobody has accepted a connection for ");
+        assert!(problem.starts_with(&start) && problem.contains("LISTEN_FDS"), "{problem}");
+        gin.ctl(&["status"]).assert(1, &["degraded", &start, "1 client waits"]);
+        gin.until_log(&start);
+    }
+    drop(clients);
     gin.stop();
 }
 

@@ -14,6 +14,7 @@
 mod boot;
 mod hooks;
 mod perform;
+mod queues;
 mod reexec;
 mod reload;
 mod resume;
@@ -284,11 +285,6 @@ impl Driver {
         }
     }
 
-    fn look_at_queues(&mut self) {
-        let Self { machine, workers, generations, reporter, .. } = self;
-        reporter.look_at_queues(time::now(), View { machine, workers, generations });
-    }
-
     fn handle_message(&mut self, message: Message) -> Option<Event> {
         match message {
             Message::Event(event) => return Some(event),
@@ -308,6 +304,7 @@ impl Driver {
             }
             // Behind everything that its task has read: the round is over when all copies are dropped.
             Message::Read(round) => drop(round),
+            Message::Looked(waiting) => self.handle_looked(waiting),
             Message::History(answer) => drop(answer.send(reporter::history(&self.machine))),
         }
         None

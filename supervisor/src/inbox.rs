@@ -5,6 +5,7 @@
 pub mod operations;
 pub mod reading;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -48,6 +49,8 @@ pub enum Message {
     Private(Generation, Slot, oneshot::Sender<Option<PathBuf>>),
     /// A new log level; answered with the number of workers that were told.
     LogLevel(String, oneshot::Sender<usize>),
+    /// The clients that wait at each listener, by its name: the end of a look at the queues.
+    Looked(Vec<(String, HashSet<String>)>),
     /// The notice that the configuration file has changed.
     FileChanged,
     /// The notice that a task has read everything that had come. What it read stands before it.

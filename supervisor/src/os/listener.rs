@@ -1,7 +1,6 @@
 //! The sockets that clients connect to: bound once, held as long as the master lives, passed to every worker.
 
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -348,12 +347,17 @@ impl Listener {
         self.backlog.get()
     }
 
-    /// The clients who wait to be accepted; nobody for Unix sockets and UDP, where that cannot be known.
+    /// True if a client waits to be accepted; never for UDP. [`proc_net::waiting`] knows who.
     #[must_use]
-    pub fn waiting(&self) -> HashSet<SocketAddr> {
+    pub fn has_waiting(&self) -> bool {
         match self.address {
-            Address::Tcp(address) if self.queue().is_some_and(|queue| queue > 0) => proc_net::waiting(address),
-            Address::Tcp(_) | Address::Unix(_) | Address::Udp(_) => HashSet::new(),
+            Address::Tcp(_) => self.queue().is_some_and(|queue| queue > 0),
+            Address::Unix(_) => {
+                let mut waiting = [PollFd::new(&self.fd, PollFlags::IN)];
+                let polled = poll(&mut waiting, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+                polled.is_ok() && waiting[0].revents().contains(PollFlags::IN)
+            }
+            Address::Udp(_) => false,
         }
     }
 

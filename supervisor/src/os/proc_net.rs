@@ -42,19 +42,43 @@ pub fn holder(address: &Address) -> Option<String> {
 /// The states of a connection that waits to be accepted: TCP_ESTABLISHED, and TCP_CLOSE_WAIT if its client has hung up.
 const WAITING: [&str; 2] = ["01", "08"];
 
-/// The clients at `address` whom no process has accepted: their connections have no inode yet.
+/// The same of a Unix socket: the kernel calls it SS_CONNECTING until a process has accepted it.
+const CONNECTING: &str = "02";
+
+/// The clients at `address` whom no process has accepted: their connections have no inode yet. Each has the name that the
+/// kernel's table gives it. Nobody for UDP, nor where the kernel hides the names (`kernel.kptr_restrict`, of Unix sockets).
 #[must_use]
-pub fn waiting(address: SocketAddr) -> HashSet<SocketAddr> {
-    let read = |name| fs::read_to_string(name).unwrap_or_default();
-    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(read);
-    tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| parse_waiting(line, address)).collect()
+pub fn waiting(address: &Address) -> HashSet<String> {
+    match address {
+        Address::Tcp(address) => {
+            names(&["/proc/self/net/tcp", "/proc/self/net/tcp6"], |columns| waiting_tcp(columns, *address))
+        }
+        Address::Unix(path) => names(&["/proc/self/net/unix"], |columns| waiting_unix(columns, path)),
+        Address::Udp(_) => HashSet::new(),
+    }
 }
 
-fn parse_waiting(line: &str, address: SocketAddr) -> Option<SocketAddr> {
-    let columns: Vec<&str> = line.split_ascii_whitespace().collect();
-    let is_meant =
-        WAITING.contains(columns.get(3)?) && *columns.get(9)? == "0" && overlaps(parse_address(columns[1])?, address);
-    is_meant.then(|| parse_address(columns[2]))?
+/// The names that `parse` finds in the rows of these tables.
+fn names(tables: &[&str], parse: impl Fn(&[&str]) -> Option<String>) -> HashSet<String> {
+    let mut names = HashSet::new();
+    for table in tables {
+        let text = fs::read_to_string(table).unwrap_or_default();
+        let rows = text.lines().skip(1).map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+        names.extend(rows.filter_map(|columns| parse(&columns)));
+    }
+    names
+}
+
+fn waiting_tcp(columns: &[&str], address: SocketAddr) -> Option<String> {
+    let waits = WAITING.contains(columns.get(3)?) && *columns.get(9)? == "0";
+    (waits && overlaps(parse_address(columns[1])?, address)).then(|| columns[2].to_owned())
+}
+
+fn waiting_unix(columns: &[&str], path: &Path) -> Option<String> {
+    let waits = *columns.get(5)? == CONNECTING && *columns.get(6)? == "0";
+    let is_meant = waits && Path::new(columns.get(7)?) == path;
+    // A name of zeros is hidden.
+    (is_meant && columns[0].trim_end_matches(':').contains(|digit: char| digit != '0')).then(|| columns[0].to_owned())
 }
 
 fn overlaps(held: SocketAddr, wanted: SocketAddr) -> bool {
@@ -120,9 +144,38 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let client = std::net::TcpStream::connect(address).unwrap();
-        assert_eq!(waiting(address), HashSet::from([client.local_addr().unwrap()]));
+        let waits = waiting(&Address::Tcp(address));
+        let parsed: Vec<SocketAddr> = waits.iter().filter_map(|hex| parse_address(hex)).collect();
+        assert_eq!(parsed, [client.local_addr().unwrap()]);
         let _accepted = listener.accept().unwrap();
-        assert!(waiting(address).is_empty());
+        assert!(waiting(&Address::Tcp(address)).is_empty());
+    }
+
+    #[test]
+    fn a_client_of_a_unix_socket_waits_until_it_is_accepted() {
+        let path = std::env::temp_dir().join(format!("gin-waiting-{}", std::process::id()));
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let address = Address::Unix(path.clone());
+        let connect = || std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let _first = connect();
+        let before = waiting(&address);
+        // Who has hung up waits, too.
+        drop(connect());
+        let both = waiting(&address);
+        let _accepted = listener.accept().unwrap();
+        let after = waiting(&address);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!([before.len(), both.len(), after.len()], [1, 2, 1]);
+        assert!(before.is_subset(&both) && before.is_disjoint(&after), "{before:?} {both:?} {after:?}");
+    }
+
+    #[test]
+    fn a_name_that_the_kernel_hides_is_nobodys() {
+        let row = |name| [name, "00000002", "00000000", "00000000", "0001", "02", "0", "/run/a.sock"];
+        let path = Path::new("/run/a.sock");
+        assert_eq!(waiting_unix(&row("0000000000000000:"), path), None);
+        assert_eq!(waiting_unix(&row("00000000b5d57507:"), path), Some("00000000b5d57507:".to_owned()));
+        assert_eq!(waiting_unix(&row("00000000b5d57507:"), Path::new("/run/b.sock")), None);
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! Troubles that there are though workers serve, or that keep the first generation waiting.
 
+use std::collections::HashSet;
+
+use gin_shared::listen::Address;
+
 use super::Reporter;
 use crate::failed_start::FailedStart;
 use crate::machine::fleet::Fleet;
@@ -19,13 +23,28 @@ impl Reporter {
         self.service_manager.set_problem(None);
     }
 
-    /// Looks at the listeners' queues, and tells where nobody accepts.
-    pub fn look_at_queues(&mut self, now: Moment, view: View<'_>) {
-        let serves = view.machine.current().is_some_and(|run| run.serving() > 0);
-        let current = view.generations.current(view.machine).filter(|_| serves);
-        let listening = current.map(|frozen| frozen.listeners.open()).unwrap_or_default();
-        let waiting = listening.iter().map(|one| (one.spec.name.clone(), one.socket.waiting()));
-        self.unaccepted.note(now, waiting.collect());
+    /// Looks at the listeners' queues. Gives the listeners, by name and address, whose clients are to be looked up: none if
+    /// nobody waits, or while a look is under way.
+    pub fn look_at_queues(&mut self, now: Moment, view: View<'_>) -> Vec<(String, Address)> {
+        let waited_at = waited_at(view);
+        if waited_at.is_empty() {
+            self.tell_queues(now, view, Vec::new());
+            return Vec::new();
+        }
+        if self.unaccepted.begin_look(now) { waited_at } else { Vec::new() }
+    }
+
+    /// Handles the end of a look: the clients that wait at each listener.
+    pub fn handle_looked(&mut self, now: Moment, view: View<'_>, waiting: Vec<(String, HashSet<String>)>) {
+        self.unaccepted.end_look();
+        // Meanwhile a generation may have ended.
+        let waiting = if serves(view) { waiting } else { Vec::new() };
+        self.tell_queues(now, view, waiting);
+    }
+
+    /// Notes who waits, and tells where nobody accepts.
+    fn tell_queues(&mut self, now: Moment, view: View<'_>, waiting: Vec<(String, HashSet<String>)>) {
+        self.unaccepted.note(now, waiting);
         let texts = self.unaccepted.texts(now, hint(view));
         if self.unaccepted.is_news(now) {
             texts.iter().for_each(|text| tracing::warn!("{text}"));
@@ -46,6 +65,18 @@ impl Reporter {
             Fleet::Serving(_) | Fleet::Upgrading { .. } | Fleet::Stopping { .. } | Fleet::Stopped => Vec::new(),
         }
     }
+}
+
+fn serves(view: View<'_>) -> bool {
+    view.machine.current().is_some_and(|run| run.serving() > 0)
+}
+
+/// The listeners of the generation that serves at which somebody waits.
+fn waited_at(view: View<'_>) -> Vec<(String, Address)> {
+    let current = view.generations.current(view.machine).filter(|_| serves(view));
+    let listening = current.map(|frozen| frozen.listeners.open()).unwrap_or_default();
+    let waited_at = listening.iter().filter(|one| one.socket.has_waiting());
+    waited_at.map(|one| (one.spec.name.clone(), one.socket.address.clone())).collect()
 }
 
 fn hint(view: View<'_>) -> &'static str {

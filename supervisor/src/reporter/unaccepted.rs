@@ -2,9 +2,11 @@
 //!
 //! Nothing is polled while all is well. The queues are looked at when somebody asks for the status, and once when a generation
 //! has served for [`FIRST`]. A queue that is not empty is looked at again each [`INTERVAL`], until it is.
+//!
+//! Whether a queue is empty its socket tells. Who waits in it stands in tables of the kernel that may be long: a thread reads
+//! them (`driver/queues.rs`), one look at a time.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::moment::Moment;
@@ -23,6 +25,8 @@ const REMEMBERED: usize = 64;
 pub(super) struct Unaccepted {
     queues: BTreeMap<String, Queue>,
     next: Option<Moment>,
+    /// True while a thread looks.
+    is_looking: bool,
 }
 
 #[derive(Debug)]
@@ -30,7 +34,7 @@ struct Queue {
     /// The moment when these clients were there first.
     since: Moment,
     /// Some of the clients that wait. While all of them do, nobody was accepted: a queue is emptied in order.
-    clients: HashSet<SocketAddr>,
+    clients: HashSet<String>,
     /// The number that waited at the last look.
     count: usize,
     is_told: bool,
@@ -39,7 +43,7 @@ struct Queue {
 impl Unaccepted {
     /// Begins anew with a generation that serves from now on.
     pub(super) fn begin(&mut self, now: Moment) {
-        *self = Self { queues: BTreeMap::new(), next: Some(now + FIRST) };
+        *self = Self { queues: BTreeMap::new(), next: Some(now + FIRST), is_looking: self.is_looking };
     }
 
     /// The moment of the next look, if one is to come by itself.
@@ -47,8 +51,20 @@ impl Unaccepted {
         self.next
     }
 
+    /// Begins a look at queues that are not empty; `false` if one is under way.
+    pub(super) fn begin_look(&mut self, now: Moment) -> bool {
+        // The end of the look sets the next one.
+        self.next = self.next.filter(|next| *next > now);
+        !std::mem::replace(&mut self.is_looking, true)
+    }
+
+    /// Ends the look that was begun.
+    pub(super) fn end_look(&mut self) {
+        self.is_looking = false;
+    }
+
     /// Notes the clients that wait at each listener.
-    pub(super) fn note(&mut self, now: Moment, listeners: Vec<(String, HashSet<SocketAddr>)>) {
+    pub(super) fn note(&mut self, now: Moment, listeners: Vec<(String, HashSet<String>)>) {
         self.queues.retain(|name, _| listeners.iter().any(|(other, clients)| other == name && !clients.is_empty()));
         for (name, clients) in listeners.into_iter().filter(|(_, clients)| !clients.is_empty()) {
             let count = clients.len();
@@ -90,8 +106,8 @@ impl Unaccepted {
 mod tests {
     use super::*;
 
-    fn clients(ports: &[u16]) -> Vec<(String, HashSet<SocketAddr>)> {
-        vec![("http".to_owned(), ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect())]
+    fn clients(ports: &[u16]) -> Vec<(String, HashSet<String>)> {
+        vec![("http".to_owned(), ports.iter().map(ToString::to_string).collect())]
     }
 
     fn at(seconds: u64) -> Moment {
@@ -133,5 +149,21 @@ mod tests {
         assert_eq!(queues.next_look(), Some(at(5)));
         queues.note(at(5), clients(&[]));
         assert_eq!(queues.next_look(), None);
+    }
+
+    #[test]
+    fn one_look_is_under_way_and_its_end_sets_the_next() {
+        let mut queues = Unaccepted::default();
+        queues.begin(at(0));
+        // Somebody asks for the status.
+        assert!(queues.begin_look(at(4)));
+        assert_eq!(queues.next_look(), Some(at(5)));
+        // A deadline that has fired is cleared, or the loop would spin.
+        assert!(!queues.begin_look(at(5)));
+        assert_eq!(queues.next_look(), None);
+        queues.end_look();
+        queues.note(at(6), clients(&[1]));
+        assert_eq!(queues.next_look(), Some(at(7)));
+        assert!(queues.begin_look(at(7)));
     }
 }
