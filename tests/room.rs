@@ -103,6 +103,34 @@ fn a_new_client_is_served_within_a_second_beside_idle_ones_in_all_workers() {
 }
 
 #[test]
+fn a_worker_of_few_descriptors_serves_one_client_more_than_it_has_room_for_and_hands_all_over() {
+    let settings = "soak = \"0s\"\nlimits = { nofile = 128 }";
+    let gin = supervisor().ours("one", "service").set(settings).start();
+    let told = "RLIMIT_NOFILE = 128 has room for ";
+    gin.until_log(told);
+    let log = gin.log();
+    let room = log.split(told).nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    let room: usize = room.parse().unwrap();
+    assert!((32..128).contains(&room), "{log}");
+    let mut clients = idle(&gin, room);
+    assert_eq!(counter(&gin, 0, "closed_for_room"), 0);
+    let mut one_more = Client::connect(&gin.tcp()).unwrap();
+    assert!(asks(&mut one_more) > 0);
+    clients.push(one_more);
+    // A counter is ahead of the client, which the kernel tells.
+    let look = || (counter(&gin, 0, "closed_for_room"), clients.iter().filter(|client| client.is_closed()).count());
+    let (closed, _) = eventually("those that were closed are counted", look, |(counted, seen)| counted == seen);
+    assert!((1..room).contains(&closed), "{closed} closed: {}", gin.log());
+    clients.retain(|client| !client.is_closed());
+    let said = format!("step=drained handed_over={} ", clients.len());
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &[&said, "cut=0"]);
+    let new = u64::try_from(gin.workers()[0]).unwrap();
+    assert!(clients.iter_mut().all(|client| asks(client) == new), "{}", gin.log());
+    drop(clients);
+    gin.stop();
+}
+
+#[test]
 fn a_request_that_comes_as_room_is_made_is_answered() {
     let gin = limited(1, 20);
     let mut idle = idle(&gin, 19);

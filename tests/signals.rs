@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use harness::{Client, Load, binary, eventually, get, supervisor, times};
+use harness::{
+    Address, Client, Ctl, Events, Failure, Hold, Load, Notifications, binary, eventually, get, supervisor, times,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -74,6 +77,78 @@ fn a_stop_refuses_new_connections_while_old_ones_are_finished() {
     request.release();
     assert_eq!(client.response().unwrap().body, b"held\n");
     gin.assert_gone(0);
+}
+
+#[test]
+fn a_stop_serves_new_connections_through_lame_duck_and_refuses_them_behind_it() {
+    let lame_duck = "[timeouts]\nlame_duck = \"3s\"";
+    let mut gin = supervisor().ours("one", "ok").and_unix().section(lame_duck).start();
+    let addresses = [gin.tcp(), gin.unix()];
+    let hold = gin.hold();
+    let mut client = Client::asking(&addresses[0], &hold.request()).unwrap();
+    let request = hold.arrived();
+    let mut events = gin.events();
+    gin.signal(Signal::SIGTERM);
+    events.until("worker draining");
+    for address in &addresses {
+        assert_eq!(get(address, "/").unwrap().status, 200, "{}", gin.log());
+    }
+    // The worker does not tell when it has closed its listeners, so they are tried: a client that is let in and not answered
+    // would use up the patience of the test.
+    let look = || addresses.each_ref().map(|address| get(address, "/").map(|answer| answer.status));
+    let refused = |seen: &[Result<u16, Failure>; 2]| seen.iter().all(|one| *one == Err(Failure::Refused));
+    eventually("nobody is let in to wait for nothing", look, refused);
+    request.release();
+    assert_eq!(client.response().unwrap().body, b"held\n");
+    gin.assert_gone(0);
+}
+
+/// What was passed is the service manager's: clients wait there for the next start.
+#[test]
+fn a_socket_that_was_passed_stays_open_over_a_stop_and_the_next_start_answers_its_queue() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let (run, config, notify) = (dir.path().join("run"), dir.path().join("shop.toml"), dir.path().join("notify"));
+    std::fs::create_dir(&run).unwrap();
+    let (program, directory) = (binary("fixture-worker"), dir.path());
+    let text = format!("command = [{program:?}]\nchannel = true\ndirectory = {directory:?}\nsoak = \"0s\"\n");
+    std::fs::write(&config, format!("[supervisor]\n{text}")).unwrap();
+    let told = Notifications::listen(&notify);
+    let passed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::Tcp(passed.local_addr().unwrap());
+    let start = || {
+        let after = told.settle();
+        let mut command = Command::new("/bin/sh");
+        // As a service manager passes it: descriptor 3, and the PID of the program itself.
+        command.args(["-c", "LISTEN_PID=$$ exec \"$0\" -c \"$1\" 3<&0 </dev/null"]);
+        command.args([&binary("gin-supervisor"), &config]).env_remove("PORT").env("LISTEN_FDS", "1");
+        command.env("RUNTIME_DIRECTORY", &run).env("NOTIFY_SOCKET", &notify);
+        let child = command.stdin(Stdio::from(OwnedFd::from(passed.try_clone().unwrap()))).spawn().unwrap();
+        let ready = told.ready(after, &child);
+        assert!(ready.is_ok(), "{ready:?}");
+        child
+    };
+    let ask = || Client::asking(&address, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut first = start();
+    assert_eq!(ask().response().unwrap().status, 200);
+    let hold = Hold::new(dir.path());
+    let mut client = Client::asking(&address, &hold.request()).unwrap();
+    let request = hold.arrived();
+    let mut events = Events::follow(&run.join("control.sock"));
+    kill(Pid::from_raw(i32::try_from(first.id()).unwrap()), Signal::SIGTERM).unwrap();
+    events.until("worker draining");
+    let mut waiting = vec![ask()];
+    request.release();
+    assert_eq!(client.response().unwrap().body, b"held\n");
+    drop(client);
+    assert!(first.wait().unwrap().success());
+    waiting.push(ask());
+    let mut second = start();
+    for client in &mut waiting {
+        assert_eq!(client.response().unwrap().status, 200);
+    }
+    drop(waiting);
+    Ctl::run(&run.join("control.sock"), &["stop"]).assert(0, &["stopped"]);
+    assert!(second.wait().unwrap().success());
 }
 
 #[test]
