@@ -1,6 +1,7 @@
 //! The main job: a restart under load that loses nothing.
 
-use harness::{Load, supervisor, times};
+use harness::{Client, Load, binary, supervisor, times, write_program};
+use serde_json::Value;
 
 #[test]
 fn restarts_under_load_hurt_nobody() {
@@ -31,4 +32,49 @@ fn restarts_without_a_pause_hurt_nobody() {
     load.flows(50);
     load.finish().assert_unhurt();
     gin.stop();
+}
+
+/// The level of a line of the log, in JSON or as text.
+fn level(line: &str) -> String {
+    match serde_json::from_str::<Value>(line) {
+        Ok(fields) => fields["level"].as_str().unwrap_or_default().to_uppercase(),
+        // Behind the time.
+        Err(_) => line.split_whitespace().nth(1).unwrap_or_default().to_owned(),
+    }
+}
+
+/// The lines of these levels.
+fn of_levels<'a>(log: &'a str, levels: &[&str]) -> Vec<&'a str> {
+    log.lines().filter(|line| levels.contains(&level(line).as_str())).collect()
+}
+
+#[test]
+fn a_healthy_restart_warns_of_nothing_in_json_and_in_text() {
+    for format in ["json", "text"] {
+        let logging = format!("[logging]\nformat = \"{format}\"");
+        let builder = supervisor().workers(2).and_unix().set("soak = \"0s\"").section(&logging);
+        let program = builder.dir().join("start");
+        let real = binary("gin-supervisor");
+        write_program(&program, &format!("#!/bin/sh\nexec {} --log-format {format} \"$@\"\n", real.display()));
+        let gin = builder.program(&program).start();
+        let before = gin.log().len();
+        let load = gin.load();
+        let mut idle: Vec<Client> = (0..8).map(|_| Client::connect(&gin.tcp()).unwrap()).collect();
+        assert!(idle.iter_mut().all(|client| client.get("/").unwrap().status == 200));
+        for _ in 0..times(5, 50) {
+            load.flows(50);
+            gin.restart();
+        }
+        load.flows(50);
+        load.finish().assert_unhurt();
+        gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
+        let log = gin.log();
+        assert_eq!(of_levels(&log[before..], &["WARN", "ERROR"]), Vec::<&str>::new(), "{format}");
+        // The levels are told from one another: of the supervisor's lines, and of the workers'.
+        let told = of_levels(&log[before..], &["INFO"]);
+        let tells = |part: &str| told.iter().any(|line| line.contains(part));
+        assert!(tells("generation 2 current") && tells("GET / 200"), "{format}: {log}");
+        drop(idle);
+        gin.stop();
+    }
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output};
 
-use harness::{Ctl, binary, get, supervisor, write_program};
+use harness::{Ctl, Supervisor, binary, get, supervisor, write_program};
 use nix::sys::signal::Signal;
 
 fn supervise(args: &[&str], runtime: &std::path::Path) -> Output {
@@ -20,11 +20,14 @@ fn assert_says(output: &Output, code: i32, parts: &[&str]) {
     }
 }
 
+/// The files of an instance in its runtime directory.
+const FILES: [&str; 6] = ["control.sock", "status.sock", "pid", "pid.lock", "instance.lock", "state"];
+
 #[test]
 fn files_that_somebody_has_removed_come_back_and_no_second_master_starts_meanwhile() {
     let mut gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
     let (pid, workers, run) = (gin.pid(), gin.workers(), gin.dir().join("run"));
-    for name in ["control.sock", "status.sock", "pid", "pid.lock", "instance.lock", "state"] {
+    for name in FILES {
         std::fs::remove_file(run.join(name)).unwrap();
     }
     let config = gin.dir().join("shop.toml");
@@ -41,6 +44,31 @@ fn files_that_somebody_has_removed_come_back_and_no_second_master_starts_meanwhi
     gin.restart();
     gin.die_and_adopt();
     gin.ctl(&["upgrade-supervisor"]).assert(0, &[]);
+    gin.ends_sound();
+}
+
+#[test]
+fn files_that_somebody_has_removed_come_back_with_usr2_and_with_gin_ctl_restart() {
+    let mut gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let (pid, run) = (gin.pid(), gin.dir().join("run"));
+    let remove = |names: &[&str]| names.iter().for_each(|name| std::fs::remove_file(run.join(name)).unwrap());
+    let are_back = |gin: &Supervisor| {
+        let missing: Vec<&str> = FILES.into_iter().filter(|name| !run.join(name).exists()).collect();
+        assert!(missing.is_empty(), "{missing:?} are gone: {}", gin.log());
+        assert_eq!(gin.pid(), pid);
+        for socket in ["control.sock", "status.sock"] {
+            Ctl::run(&run.join(socket), &["status"]).assert(0, &["serving"]);
+        }
+    };
+    remove(&FILES);
+    gin.signal(Signal::SIGUSR2);
+    gin.until_log("generation 2 current");
+    are_back(&gin);
+    // gin-ctl finds the supervisor by its control socket.
+    remove(&FILES[1..]);
+    gin.restart();
+    are_back(&gin);
+    gin.die_and_adopt();
     gin.ends_sound();
 }
 
