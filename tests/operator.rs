@@ -240,6 +240,28 @@ fn a_worker_is_all_its_processes() {
 }
 
 #[test]
+fn the_figures_of_a_worker_are_those_of_all_its_processes() {
+    // Its first process does nothing but wait for the one that serves.
+    let gin = supervisor().foreign("one", "prefork busy").set("soak = \"0s\"").start();
+    let kept = Client::connect(&gin.tcp()).unwrap();
+    let look = || {
+        let status: serde_json::Value = serde_json::from_str(&gin.ctl(&["--json", "status"]).out).unwrap();
+        status["generations"][0]["workers"][0].clone()
+    };
+    // The kernel's counters tell of no change. To start takes CPU, too: that is little of two seconds.
+    let is_whole = |worker: &serde_json::Value| {
+        let usage = &worker["usage"];
+        worker["age_ms"].as_u64() > Some(2_000)
+            && usage["cpu_percent"].as_f64() > Some(10.0)
+            && usage["memory_bytes"].as_u64() > Some(64 << 20)
+            && usage["connections"] == 1
+    };
+    eventually("CPU, memory and the connection of its child count", look, is_whole);
+    drop(kept);
+    gin.stop();
+}
+
+#[test]
 fn instances_are_found_by_name() {
     let home = tempfile::tempdir_in("/tmp").unwrap();
     // Another user's view: no root, so the runtime directories are below XDG_RUNTIME_DIR.

@@ -10,7 +10,7 @@ use super::print_json;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::left;
-use crate::render::status::{Processes, print};
+use crate::render::status::{Processes, json as json_of, print};
 use crate::render::{BAD, PLAIN, journal};
 
 /// Between two looks.
@@ -21,7 +21,7 @@ pub(super) async fn once(client: &Client, json: bool) -> Result<u8, Failure> {
     let mut status: Status = client.get("/v1/status").await?;
     status.last_upgrade.iter_mut().for_each(journal::complete);
     if json {
-        print_json(&status);
+        print_json(&json_of(&status, &mut Processes::new()));
     } else {
         print(&status, &mut Processes::new());
     }
@@ -34,7 +34,7 @@ pub(super) async fn watch(client: &Client, json: bool) -> Result<u8, Failure> {
     loop {
         let status: Status = client.get("/v1/status").await?;
         if json {
-            crate::say!("{}", serde_json::to_string(&status).unwrap_or_default());
+            crate::say!("{}", json_of(&status, &mut processes));
         } else {
             crate::show!("\x1b[H\x1b[2J");
             print(&status, &mut processes);

@@ -1,10 +1,13 @@
 //! An instance at a glance.
 
+use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anstyle::Style;
 use gin_shared::address_in_use;
 use gin_shared::status::{GenerationStatus, LastFailure, Role, State, Status, Upgrade, WorkerStatus};
+use serde::Serialize;
+use serde_json::Value;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 use super::connections::Connections;
@@ -19,6 +22,17 @@ const SAID: usize = 2;
 pub struct Processes {
     system: Option<System>,
     sessions: Sessions,
+}
+
+/// Figures of a worker: of all processes of its session. Absent is what cannot be looked into.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Usage {
+    /// CPU since the last look, or, at the first, over the worker's whole life, in percent of a core.
+    cpu_percent: Option<f64>,
+    /// Resident memory.
+    memory_bytes: Option<u64>,
+    /// Number of clients that it is connected to.
+    connections: Option<usize>,
 }
 
 impl Processes {
@@ -39,6 +53,19 @@ impl Processes {
         }
     }
 
+    /// Looks at the workers; gives the figures of each, by PID.
+    fn look(&mut self, status: &Status) -> HashMap<i32, Usage> {
+        self.refresh(status);
+        let addresses: Vec<String> = status.listeners.iter().map(|listener| listener.address.clone()).collect();
+        let connections = Connections::at(&addresses);
+        let usage = |worker: &WorkerStatus| {
+            let pid = worker.pid?;
+            let (cpu_percent, memory_bytes) = self.of(pid, worker.age_ms).unzip();
+            Some((pid, Usage { cpu_percent, memory_bytes, connections: connections.of(&self.sessions.of(pid)) }))
+        };
+        status.generations.iter().flat_map(|generation| &generation.workers).filter_map(usage).collect()
+    }
+
     /// CPU since the last look, or, at the first, over the worker's whole life; and resident memory.
     fn of(&self, leader: i32, age_ms: u64) -> Option<(f64, u64)> {
         let system = self.system.as_ref()?;
@@ -52,9 +79,24 @@ impl Processes {
     }
 }
 
+/// The status for programs: with the figures of the table, as `usage` of each worker that has a process.
+#[must_use]
+pub fn json(status: &Status, processes: &mut Processes) -> Value {
+    let usages = processes.look(status);
+    let mut json = serde_json::to_value(status).unwrap_or_default();
+    let generations = json["generations"].as_array_mut().into_iter().flatten();
+    for worker in generations.filter_map(|generation| generation["workers"].as_array_mut()).flatten() {
+        let pid = worker["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+        if let Some(usage) = pid.and_then(|pid| usages.get(&pid)) {
+            worker["usage"] = serde_json::to_value(usage).unwrap_or_default();
+        }
+    }
+    json
+}
+
 /// Prints it.
 pub fn print(status: &Status, processes: &mut Processes) {
-    processes.refresh(status);
+    let usages = processes.look(status);
     let (style, word) = state(status);
     crate::say!(
         "{style}●{PLAIN} {}  {style}{word}{PLAIN}   up {}   master {}   gin-supervisor {}",
@@ -86,7 +128,7 @@ pub fn print(status: &Status, processes: &mut Processes) {
         crate::say!("  last upgrade   {}{back}", upgrade_line(upgrade));
         print_said(upgrade, SAID);
     }
-    print_workers(status, processes);
+    print_workers(status, &usages);
 }
 
 /// The state in a word, with its colour.
@@ -155,14 +197,11 @@ pub fn phases_line(upgrade: &Upgrade) -> String {
     format!("{DIM}{release}{}{PLAIN}", phases.collect::<Vec<_>>().join("   "))
 }
 
-fn print_workers(status: &Status, processes: &Processes) {
-    let addresses: Vec<String> = status.listeners.iter().map(|listener| listener.address.clone()).collect();
-    let connections = Connections::at(&addresses);
+fn print_workers(status: &Status, usages: &HashMap<i32, Usage>) {
     let mut rows = table(&["GEN", "SLOT", "PID", "STATE", "AGE", "CPU", "MEM", "CONNS", "RESTARTS", ""]);
     for generation in &status.generations {
         for worker in &generation.workers {
-            let usage = worker.pid.and_then(|pid| processes.of(pid, worker.age_ms));
-            let conns = worker.pid.and_then(|pid| connections.of(&processes.sessions.of(pid)));
+            let usage = worker.pid.and_then(|pid| usages.get(&pid));
             let dash = || "-".to_owned();
             rows.add_row(vec![
                 generation.generation.to_string(),
@@ -170,9 +209,9 @@ fn print_workers(status: &Status, processes: &Processes) {
                 worker.pid.map_or_else(dash, |pid| pid.to_string()),
                 worker.state.clone(),
                 age(worker.age_ms),
-                usage.map_or_else(dash, |(cpu, _)| format!("{cpu:.0}%")),
-                usage.map_or_else(dash, |(_, memory)| size(memory)),
-                conns.map_or_else(dash, |count| count.to_string()),
+                usage.and_then(|usage| usage.cpu_percent).map_or_else(dash, |cpu| format!("{cpu:.0}%")),
+                usage.and_then(|usage| usage.memory_bytes).map_or_else(dash, size),
+                usage.and_then(|usage| usage.connections).map_or_else(dash, |count| count.to_string()),
                 worker.restarts.to_string(),
                 note(worker),
             ]);
