@@ -1,6 +1,6 @@
 //! Nobody else's directory, socket, state or text is believed by gin-ctl, nor by a supervisor that starts.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -116,6 +116,113 @@ fn root_looks_for_no_instance_in_tmp() {
     assert!(!said.contains("/tmp/"), "{said}");
 }
 
+/// Plants a directory with an instance's sockets at a place, a link to one, or a socket, and listens. Says in the end how many
+/// have connected.
+const PLANT: &str = r#"
+import os, socket, sys
+
+kind, place = sys.argv[1:]
+listeners = []
+
+
+def listen(path):
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    os.chmod(path, 0o666)
+    listener.listen()
+    listener.setblocking(False)
+    listeners.append(listener)
+
+
+if kind == "socket":
+    listen(place)
+else:
+    real = place + ".real" if kind == "link" else place
+    os.makedirs(real + "/planted", 0o755)
+    listen(real + "/planted/control.sock")
+    listen(real + "/planted/status.sock")
+    if kind == "link":
+        os.symlink(real, place)
+print("planted", flush=True)
+sys.stdin.read()
+asked = 0
+for listener in listeners:
+    try:
+        listener.accept()
+        asked += 1
+    except BlockingIOError:
+        pass
+print(asked, flush=True)
+"#;
+
+/// Removes what is planted in `/tmp`, also when it is dropped.
+struct Weeded;
+
+impl Weeded {
+    fn weed(&self) {
+        for path in ["/tmp/gin-0", "/tmp/gin-0.real"] {
+            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+}
+
+impl Drop for Weeded {
+    fn drop(&mut self) {
+        self.weed();
+    }
+}
+
+/// Plants as another user, where root's gin-ctl might look for its instances, and has that gin-ctl do something.
+fn planted_for_root(kind: &str, place: &str) {
+    // A /dev/shm of its own: root's last place there may be in use.
+    let script = format!(
+        "mount -t tmpfs -o mode=1777 tmpfs /dev/shm && exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups -- \
+         /usr/bin/python3 -c \"$0\" \"$1\" \"$2\""
+    );
+    let mut plant = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", &script, PLANT, kind, place])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(plant.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "planted");
+    let pid = i32::try_from(plant.id()).unwrap();
+    if kind != "socket" {
+        let real = if kind == "link" { format!("{place}.real") } else { place.to_owned() };
+        let seen_from_here = PathBuf::from(format!("/proc/{pid}/root{real}/planted"));
+        leave_of("planted", &seen_from_here, ProcessId::of(pid).unwrap(), NOBODY);
+    }
+    let passed_over = format!("passed over: {place} is not safe: it belongs to uid {NOBODY}");
+    for args in [&["status", "planted"][..], &["restart", "planted"], &["stop", "--fast", "planted"], &["list"]] {
+        let mut ctl = Command::new("nsenter");
+        ctl.args(["--target", &pid.to_string(), "--mount", "--"]).arg(binary("gin-ctl")).args(args);
+        let output = ctl.env_remove("RUNTIME_DIRECTORY").stdin(Stdio::null()).output().unwrap();
+        let said = text(&output);
+        assert!(args == ["list"] || output.status.code() == Some(3), "{kind} {args:?}: {said}");
+        if place.starts_with("/tmp/") {
+            assert!(!said.contains("/tmp/"), "{kind} {args:?}: {said}");
+        } else {
+            assert!(said.contains(&passed_over), "{kind} {args:?}: {said}");
+        }
+    }
+    drop(plant.stdin.take());
+    assert_eq!(said.next().map(Result::unwrap).as_deref(), Some("0"), "{kind} at {place}: it was asked, or has ended");
+    assert!(plant.wait().unwrap().success());
+}
+
+#[test]
+fn what_another_user_has_planted_for_root_is_neither_asked_nor_followed() {
+    assert!(nix::unistd::Uid::effective().is_root(), "only root can run programs as another user");
+    for kind in ["directory", "socket", "link"] {
+        let weeded = Weeded;
+        weeded.weed();
+        planted_for_root(kind, "/tmp/gin-0");
+        planted_for_root(kind, "/dev/shm/gin-0");
+    }
+}
+
 #[test]
 fn a_socket_below_a_directory_that_others_can_change_is_not_asked() {
     let dir = temporary();
@@ -225,8 +332,13 @@ fn what_a_supervisor_says_moves_no_cursor() {
 
 /// A state in `run` that names this process as a worker.
 fn leave(run: &Path, process: ProcessId, owner: u32) {
+    leave_of("shop", run, process, owner);
+}
+
+/// The same of an instance of this name.
+fn leave_of(instance: &str, run: &Path, process: ProcessId, owner: u32) {
     let state = json!({ "version": 1, "boot_id": gin_shared::state::boot_id(), "state": {
-        "instance": "shop", "master": { "pid": 1, "started": 1 }, "paths": {},
+        "instance": instance, "master": { "pid": 1, "started": 1 }, "paths": {},
         "workers": [{ "id": { "generation": 1, "slot": 0, "attempt": 0 }, "process": process, "stop_signal": 15 }],
     } });
     let file = std::fs::File::create(run.join("state")).unwrap();
