@@ -1,10 +1,16 @@
 //! Garbage at every door: a clear refusal, nothing lost, bounded memory.
 
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use harness::{PATIENCE, Supervisor, eventually, on_change, supervisor};
+use gin_shared::process::open_files;
+use harness::{Address, Client, PATIENCE, Supervisor, eventually, on_change, supervisor, times};
+
+use crate::limits::let_in;
 
 fn send(gin: &Supervisor, bytes: &[u8]) -> String {
     send_to(&gin.socket(), bytes)
@@ -275,5 +281,89 @@ fn who_asks_a_master_that_hangs_is_told_so() {
     // Who had left before it was heard wants nothing any more.
     gin.ctl(&["status"]).assert(0, &["serving"]);
     assert_eq!(gin.generation().0, 1);
+    gin.stop();
+}
+
+/// The memory that all workers share, as any process of their user can open it.
+fn shared_memory(gin: &Supervisor) -> File {
+    let worker = gin.workers()[0];
+    let mut files = open_files(worker).unwrap();
+    let memory =
+        files.find(|file| file.target.as_os_str() == "/memfd:gin-memory (deleted)").expect("it has the memory");
+    File::options().read(true).write(true).open(format!("/proc/{worker}/fd/{}", memory.number)).unwrap()
+}
+
+/// The next of a row of words: any number, one at the edge, or a time that may be near.
+fn nonsense(last: &mut u64) -> u64 {
+    // A multiplicative congruence: any spread will do.
+    *last = last.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    match *last >> 61 {
+        0 => 0,
+        1 => u64::MAX,
+        2 => u64::MAX / 2,
+        // Within 19 hours of the machine's start, in nanoseconds.
+        3 => *last >> 18,
+        _ => *last,
+    }
+}
+
+/// Says that it is over when it is dropped, however the test ends.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Requests of many clients over one connection: each is answered, let in or not.
+fn ask_as_many(address: &Address, network: usize) {
+    let mut connection = Client::connect(address).unwrap();
+    for number in 0..times(200, 5_000) {
+        let client = format!("198.51.{network}.{}", number % 250);
+        let head = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n\r\n");
+        connection.send(head.as_bytes()).unwrap();
+        let answer = connection.response().unwrap();
+        assert!([200, 429].contains(&answer.status), "{}", answer.status);
+        if answer.closes() {
+            connection = Client::connect(address).unwrap();
+        }
+    }
+}
+
+#[test]
+fn whatever_is_written_into_the_shared_memory_the_service_goes_on_and_a_restart_repairs_it() {
+    let limit = "[rate_limit]\nenable = true\nrate = 50\nwindow = \"10h\"\nclients = 1024";
+    let sections = format!("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n{limit}");
+    let gin = supervisor().workers(2).set("soak = \"0s\"").section(&sections).start();
+    let (address, memory, is_over) = (gin.tcp(), shared_memory(&gin), AtomicBool::new(false));
+    let words = memory.metadata().unwrap().len() / 8;
+    let mut header = [0; 8];
+    memory.read_exact_at(&mut header, 0).unwrap();
+    std::thread::scope(|scope| {
+        let over = Over(&is_over);
+        scope.spawn(|| {
+            let mut last = 1;
+            while !is_over.load(Ordering::SeqCst) {
+                for word in 0..words {
+                    memory.write_all_at(&nonsense(&mut last).to_ne_bytes(), word * 8).unwrap();
+                }
+            }
+        });
+        let address = &address;
+        let ask = |network| scope.spawn(move || ask_as_many(address, network));
+        let clients: Vec<_> = (0..4).map(ask).collect();
+        // Workers that start meanwhile find nonsense, too.
+        gin.restart();
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        drop(over);
+    });
+    gin.ctl(&["restart", "--wait-drained"]).assert(0, &["serves"]);
+    let mut repaired = [0; 8];
+    memory.read_exact_at(&mut repaired, 0).unwrap();
+    assert_eq!(repaired, header);
+    // Both workers count together again, and whoever is new gets what is allowed.
+    let let_in = let_in(&gin, &["192.0.2.1", "2001:db8::1"], 60);
+    assert!(let_in.values().all(|count| *count == 50), "{let_in:?}: {}", gin.log());
     gin.stop();
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use harness::{Client, Supervisor, binary, get, supervisor, times};
 
 /// So many requests of each client, each for itself a connection at a time; gives how many were let in.
-fn let_in(gin: &Supervisor, clients: &[&str], requests: usize) -> BTreeMap<String, usize> {
+pub fn let_in(gin: &Supervisor, clients: &[&str], requests: usize) -> BTreeMap<String, usize> {
     let address = gin.tcp();
     let ask = |client: &str| {
         let mut let_in = 0;
