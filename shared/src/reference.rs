@@ -530,7 +530,7 @@ pub const LIMITS: &[Key] = &[
         "memory",
         Kind::Size,
         "\"512MiB\"",
-        "Memory of a worker. From nine tenths of it on new requests are answered with 503 and Retry-After.",
+        "Memory of a worker. From nine tenths of it on new requests, and those whose bodies do not come, are answered with 503 and Retry-After.",
     ),
 ];
 

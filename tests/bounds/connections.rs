@@ -130,3 +130,31 @@ fn near_its_memory_a_worker_takes_no_new_work_and_keeps_what_it_was_handed() {
     assert_eq!(Client::connect(&gin.tcp()).unwrap().get("/").unwrap().status, 503);
     gin.stop();
 }
+
+#[test]
+fn near_its_memory_a_worker_does_not_wait_for_bodies_that_do_not_come() {
+    // None of them would be late within this test.
+    let server = ours_alone(
+        "service",
+        "[limits]\nmemory = \"150MiB\"\nbody = \"8MiB\"\nmin_rate = \"0\"\n[timeouts]\nread = \"300s\"\n",
+    );
+    let mut honest = Client::connect(server.address()).unwrap();
+    let (head, most) = ("POST /gather HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n", vec![b'x'; 7_000_000]);
+    let mut holders = Vec::new();
+    // It looks at its memory ten times a second, and says so in its log alone.
+    let hold = || {
+        let mut holder = Client::asking(server.address(), head).unwrap();
+        // Near the limit it is refused as it comes.
+        let _ = holder.send(&most);
+        holders.push(holder);
+        honest.get("/").unwrap().status
+    };
+    eventually("it is near its limit", hold, |status| *status == 503);
+    println!("{} holders, {} KiB", holders.len(), server.memory("VmRSS"));
+    let answer = holders[0].response().unwrap();
+    assert_eq!((answer.status, answer.closes()), (503, true), "{answer:?}");
+    assert_eq!((answer.headers["retry-after"].as_str(), answer.json()["code"].as_str()), ("1", Some("MEMORY")));
+    assert_eq!(holders[0].response().unwrap_err(), Failure::ClosedEarly);
+    // What was freed is given back to the system, and is looked at.
+    eventually("it takes new work again", || honest.get("/").unwrap().status, |status| *status == 200);
+}

@@ -49,6 +49,7 @@ mod heap;
 mod live;
 pub mod logging;
 pub mod middleware;
+mod pressure;
 mod request_id;
 mod request_path;
 pub mod router;

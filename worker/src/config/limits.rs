@@ -93,7 +93,8 @@ pub struct Limits {
     /// Least rate of a client that is waited for, in bytes a second, after its first `timeouts.read` or `timeouts.write`: 240.
     /// 0 sets none.
     pub min_rate: u64,
-    /// Memory of the worker, in bytes. From nine tenths of it on, new work is answered with 503. None: no limit.
+    /// Memory of the worker, in bytes. From nine tenths of it on, new work is answered with 503, and so are requests whose bodies do not
+    /// come within a second, or are not complete within 5 s. None: no limit.
     pub memory: Option<u64>,
 }
 

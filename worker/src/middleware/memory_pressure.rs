@@ -1,26 +1,16 @@
 //! An end to new work when memory is short: what is under way can be finished.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::{Connection, Error};
-
-/// True if this process is near `limits.memory`.
-static IS_NEAR: AtomicBool = AtomicBool::new(false);
-
-/// Sets whether this process is near its limit; gives whether that is new.
-pub(crate) fn set(is_near: bool) -> bool {
-    IS_NEAR.swap(is_near, Ordering::Relaxed) != is_near
-}
+use crate::{Connection, Error, pressure};
 
 /// The answer to a request that is new work, if memory is short. On a connection that another worker has handed over nothing is new work:
 /// there is nobody to whom its client could turn.
 pub(super) fn refusal(request: &Request) -> Option<Response> {
-    if !IS_NEAR.load(Ordering::Relaxed) {
+    if !pressure::is_near() {
         return None;
     }
     let is_handed = request.extensions().get::<Connection>().is_some_and(Connection::is_taken_over);

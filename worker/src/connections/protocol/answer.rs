@@ -86,10 +86,13 @@ fn with_body(
         (Body::empty(), None)
     } else {
         let bounds = connection.context().drain.bounds;
-        let body = match connection.streams() {
+        let mut body = match connection.streams() {
             Some(streams) => RequestBody::of_http2(body, &streams.held, bounds),
             None => RequestBody::of_http1(body, activity, number, bounds),
         };
+        if connection.is_taken_over() {
+            body.is_handed_over();
+        }
         let verdict = body.verdict();
         parts.extensions.insert(verdict.clone());
         (Body::new(body), Some(verdict))

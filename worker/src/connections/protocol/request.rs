@@ -6,7 +6,8 @@
 //! ```
 //!
 //! It tells the connection's activity whether it was read to its end. A client that gives nothing for too long, or whose body
-//! costs far more memory than it carries, gets a [`Verdict`]: the body ends with an error, and the response is 408 or 413.
+//! costs far more memory than it carries, gets a [`Verdict`]: the body ends with an error, and the response is 408 or 413. So does a
+//! client whose body does not come while the worker is short of memory: the response is 503.
 
 mod tiny;
 mod verdict;
@@ -15,6 +16,7 @@ mod wait;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
+use std::time::Instant;
 
 use axum::BoxError;
 use bytes::Bytes;
@@ -24,6 +26,7 @@ use hyper::body::Incoming;
 use crate::connections::activity::Activity;
 use crate::connections::bounds::Bounds;
 use crate::connections::held::{Held, HeldBody};
+use crate::pressure::{self, Looks};
 use tiny::TinyPieces;
 pub(super) use verdict::Answers;
 pub(crate) use verdict::Verdict;
@@ -36,6 +39,8 @@ pub(super) struct RequestBody {
     /// `None` once the body has been read, and over HTTP/2.
     reader: Option<Reader>,
     wait: Wait,
+    /// `None` if the body is waited for however short the memory is.
+    looks: Option<Looks>,
     verdict: Verdict,
     bounds: Bounds,
 }
@@ -62,7 +67,13 @@ impl RequestBody {
 
     fn new(body: Incoming, reader: Option<Reader>, held: Arc<Held>, bounds: Bounds) -> Self {
         let pieces = TinyPieces::new(body, HeldBody::new(held), reader.is_none());
-        Self { pieces, reader, wait: Wait::default(), verdict: Verdict::default(), bounds }
+        let looks = bounds.limits.memory.map(|_| Looks::default());
+        Self { pieces, reader, wait: Wait::default(), looks, verdict: Verdict::default(), bounds }
+    }
+
+    /// Has the body waited for however short the memory is: its connection was handed over, so its client has nobody else.
+    pub(super) fn is_handed_over(&mut self) {
+        self.looks = None;
     }
 
     /// The verdict on this body, for whoever answers.
@@ -77,7 +88,19 @@ impl RequestBody {
         Poll::Ready(Some(Err(Box::new(Ended(reason)))))
     }
 
+    /// True if there is no memory for the rest of this body any more. Else the task is woken when there is reason to ask again.
+    fn is_shed(&mut self, cx: &mut Task<'_>, waits_since: Instant, now: Instant) -> bool {
+        let Some(looks) = &mut self.looks else { return false };
+        looks.await_next(cx);
+        pressure::ends_body(waits_since, now) && !self.verdict.is_answering()
+    }
+
     fn poll_late(&mut self, cx: &mut Task<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let now = Instant::now();
+        let since = self.wait.since(now);
+        if self.is_shed(cx, since, now) {
+            return self.end(Reason::ShortOfMemory);
+        }
         while self.wait.is_late(cx, &self.bounds) {
             // A client may be silent for as long as it is being answered: both talk, or it watches.
             if !self.verdict.is_answering() {
@@ -98,7 +121,8 @@ impl HttpBody for RequestBody {
         if !this.pieces.held().may_go_on(cx) {
             // It is not the client that is waited for.
             this.wait.rest();
-            return Poll::Pending;
+            let now = Instant::now();
+            return if this.is_shed(cx, now, now) { this.end(Reason::ShortOfMemory) } else { Poll::Pending };
         }
         let Self { wait, pieces, .. } = this;
         match wait.poll(cx, |cx| pieces.poll_frame(cx)) {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::Error;
@@ -27,6 +27,8 @@ pub(super) enum Reason {
     Late(Duration),
     /// It came in pieces so tiny that they cost far more memory than they carry.
     Costly,
+    /// It was not complete when the worker had no memory for it any more.
+    ShortOfMemory,
 }
 
 /// Error of a body that was ended by us.
@@ -39,6 +41,9 @@ impl Reason {
         match self {
             Self::Late(patience) => format!("the request's body made no progress within {patience:?}, or too little"),
             Self::Costly => "the request's body came in too many tiny pieces".to_owned(),
+            Self::ShortOfMemory => {
+                "this server is short of memory, and the request's body was not complete; try again".to_owned()
+            }
         }
     }
 
@@ -46,6 +51,8 @@ impl Reason {
         match self {
             Self::Late(_) => (StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
             Self::Costly => (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
+            // As for a request that is not begun.
+            Self::ShortOfMemory => (StatusCode::SERVICE_UNAVAILABLE, "MEMORY"),
         }
     }
 }
@@ -74,12 +81,16 @@ impl Verdict {
     /// The response: the handler's, if it did without the body, else what the verdict says. A handler cannot know what the error of a
     /// body means: axum's extractors say 400.
     pub(crate) fn on(&self, response: Response) -> Response {
-        let Some(reason) = self.0.reason.get().filter(|_| is_error(response.status())) else { return response };
+        let Some(&reason) = self.0.reason.get().filter(|_| is_error(response.status())) else { return response };
         let (status, code) = reason.status();
         if response.status() == status {
             return response;
         }
-        Error::new(status, reason.in_words()).code(code).into_response()
+        let mut response = Error::new(status, reason.in_words()).code(code).into_response();
+        if reason == Reason::ShortOfMemory {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }
 
@@ -95,4 +106,28 @@ impl Drop for Answers {
 
 fn is_error(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_tells_why_its_body_was_ended_unless_the_handler_did_without_it() {
+        for (reason, status, retry) in [
+            (Reason::Late(Duration::from_secs(1)), 408, None),
+            (Reason::Costly, 413, None),
+            (Reason::ShortOfMemory, 503, Some("1")),
+        ] {
+            let verdict = Verdict::default();
+            let of = |status: StatusCode| verdict.on(status.into_response());
+            assert_eq!(of(StatusCode::BAD_REQUEST).status(), 400, "nothing was pronounced");
+            verdict.pronounce(reason);
+            let response = of(StatusCode::BAD_REQUEST);
+            assert_eq!(response.status(), status);
+            let after = response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap());
+            assert_eq!(after, retry);
+            assert_eq!(of(StatusCode::ACCEPTED).status(), 202);
+        }
+    }
 }

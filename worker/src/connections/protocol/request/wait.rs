@@ -81,6 +81,12 @@ impl Wait {
         self.pace.rest(Instant::now());
     }
 
+    /// The moment since which the client is waited for: now, if it was not.
+    pub(super) fn since(&mut self, now: Instant) -> Instant {
+        self.pace.wait(now);
+        self.pace.waits_since().unwrap_or(now)
+    }
+
     /// Gives the client its time once more.
     pub(super) fn begin_anew(&mut self) {
         (self.pace, self.alarm) = (Pace::default(), Alarm::default());
