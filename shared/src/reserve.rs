@@ -48,6 +48,12 @@ impl Reserve {
     pub fn lend(&mut self) {
         self.kept.clear();
     }
+
+    /// True while it is lent, or nothing could be kept.
+    #[must_use]
+    pub fn is_lent(&self) -> bool {
+        self.kept.is_empty()
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +74,7 @@ mod tests {
         let mut reserve = Reserve::new(4);
         assert_eq!(open(), before + 4);
         reserve.lend();
+        assert!(reserve.is_lent());
         assert_eq!(open(), before);
         reserve.fill();
         reserve.fill();

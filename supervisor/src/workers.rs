@@ -294,7 +294,9 @@ impl Workers {
         let takes = |id: &WorkerId| self.processes.get(id).is_some_and(|other| other.takes() && !other.is_full());
         let relievers = machine.relievers(worker, takes);
         let relievers: Vec<_> = relievers.iter().filter_map(|other| self.processes.get(other).cloned()).collect();
+        self.reserve.borrow_mut().lend();
         process.relieve(&relievers);
+        self.reserve.borrow_mut().fill();
     }
 
     /// Names other workers that serve to one that drains, and whose takers do not take its connections.

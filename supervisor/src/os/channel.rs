@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, connect, listen, recv, socket, socketpair,
 };
@@ -87,6 +88,14 @@ impl Channel {
         descriptors::send(self.0.get_ref(), &encode(message), fds)
     }
 
+    /// True if the worker has received everything that was sent: no descriptor of ours waits in its queue.
+    ///
+    /// # Errors
+    /// Those of `ioctl(2)`.
+    pub fn is_read(&self) -> io::Result<bool> {
+        unread(self.0.get_ref()).map(|bytes| bytes == 0)
+    }
+
     /// One that has come already; `None` if there is none.
     ///
     /// # Errors
@@ -116,5 +125,34 @@ impl Channel {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+/// Memory that what was sent and not received takes, in bytes (SIOCOUTQ of unix(7)).
+#[allow(unsafe_code, reason = "nix has no such request")]
+fn unread(socket: &OwnedFd) -> io::Result<libc::c_int> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request (SIOCOUTQ is another name of TIOCOUTQ) writes one int, which outlives the call; the descriptor is open.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_does_not_read_is_known_by_its_queue() {
+        let (ours, theirs) = between_workers().unwrap();
+        let channel = Channel(crate::os::watch::readable(ours).unwrap());
+        assert!(channel.is_read().unwrap());
+        let (one, other) = between_workers().unwrap();
+        channel.send(&FromMaster::Relieve, &[one.as_fd(), other.as_fd()]).unwrap();
+        assert!(!channel.is_read().unwrap());
+        let (_, received) = descriptors::receive(&theirs, &mut [0; MESSAGE_MAX], descriptors::Waiting::No).unwrap();
+        assert_eq!(received.len(), 2);
+        assert!(channel.is_read().unwrap());
     }
 }

@@ -204,6 +204,11 @@ impl Process {
         if written.is_empty() { said.into_iter().collect() } else { written }
     }
 
+    /// True if it has received all that it was sent. What was sent with descriptors keeps them open until then.
+    fn reads(&self) -> bool {
+        self.sockets.channel.as_ref().is_some_and(|(_, channel)| channel.is_read().unwrap_or(false))
+    }
+
     /// True if it knows how to hand connections over, and to take them.
     fn hands_over(&self) -> bool {
         self.version.get().is_some_and(|version| version >= channel::HANDOVER)
@@ -256,16 +261,22 @@ impl Process {
     }
 
     /// Tells it that it has no room and these may have some: it gives them idle connections. Without any of them it is told that nobody
-    /// has room.
+    /// has room. A worker that does not read its orders is told nothing more, and others give it nothing: descriptors would gather in its
+    /// queue, and at the other ends of these sockets.
     pub fn relieve(&self, others: &[Rc<Self>]) {
         let now = time::now();
         let is_early = self.room.relieved.get().is_some_and(|last| now.since(last) < RELIEF_PAUSE);
         // A worker that was told to finish needs no room.
-        if is_early || self.drain.sent.get() || self.version.get().is_none_or(|version| version < channel::ROOM) {
+        if is_early
+            || self.drain.sent.get()
+            || !self.reads()
+            || self.version.get().is_none_or(|version| version < channel::ROOM)
+        {
             return;
         }
         self.room.relieved.set(Some(now));
-        let sockets: Vec<OwnedFd> = others.iter().filter_map(|other| other.take().ok().flatten()).collect();
+        let readers = others.iter().filter(|other| other.reads());
+        let sockets: Vec<OwnedFd> = readers.filter_map(|other| other.take().ok().flatten()).collect();
         let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
         tracing::debug!(worker = %self.id, pid = self.pid(), others = fds.len(), "the worker has no room for connections");
         self.send(&FromMaster::Relieve, &fds);

@@ -106,8 +106,8 @@ impl Hub {
     }
 
     /// Hands some of the longest idle connections to workers that may have room, by these sockets to them. Without a socket nobody has
-    /// room, and the connections are closed.
-    pub(crate) fn relieve(self: &Arc<Self>, sockets: Vec<OwnedFd>) {
+    /// room, and the connections are closed. `lent` is dropped when the handover is over.
+    pub(crate) fn relieve(self: &Arc<Self>, sockets: Vec<OwnedFd>, lent: impl Send + 'static) {
         let now = Instant::now();
         let event = Event::Worker(WorkerEvent::NoRoom);
         let next = State::Parked.after(now, event, self.context.drain.surroundings());
@@ -121,6 +121,7 @@ impl Hub {
         let (hub, connections) = (Arc::clone(self), self.parked.longest_idle(self.room.share()));
         tokio::spawn(async move {
             let given = giver::relieve(Arc::clone(&hub) as Arc<dyn Dispatch>, sockets, connections).await;
+            drop(lent);
             tracing::debug!(given, "idle connections handed to other workers: there is no room for new ones");
             hub.relieved(given);
         });

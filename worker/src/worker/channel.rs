@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use gin_shared::channel::{
     DrainReason, Fates, FromMaster, FromWorker, HANDOVER, MESSAGE_MAX, OTHER_TAKERS, ROOM, VERSION, decode, encode,
@@ -19,12 +19,15 @@ use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{MsgFlags, SockFlag, accept4, getsockopt, send};
 use nix::unistd::Uid;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc;
 
 use super::descriptor_limit::RESERVE;
 use crate::connections::Neighbours;
 use crate::logging;
+
+/// Time between two looks whether an order is carried out that descriptors are lent for.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Order of the master.
 #[derive(Debug)]
@@ -36,8 +39,12 @@ pub(super) enum Order {
     /// Drain, and hand over connections over these sockets.
     Drain(DrainReason, Vec<OwnedFd>),
     /// Hand over idle connections over these sockets, and serve on.
-    Relieve(Vec<OwnedFd>),
+    Relieve(Vec<OwnedFd>, Lent),
 }
+
+/// The descriptors that were kept for the handover are lent for an order until this is dropped.
+#[derive(Debug)]
+pub(super) struct Lent(#[cfg_attr(not(test), expect(dead_code, reason = "counted while it lives"))] Arc<()>);
 
 /// The channel, for sending.
 #[derive(Debug, Clone)]
@@ -83,7 +90,7 @@ impl Channel {
     fn listen(&self, listener: &OwnedFd, orders: &mpsc::Sender<Order>) {
         let mut reserve = Reserve::new(RESERVE);
         loop {
-            await_with(&mut reserve, listener);
+            await_with(&mut reserve, listener, &Weak::new());
             match accept(listener) {
                 Ok(connection) => self.converse(&connection, orders, &mut reserve),
                 Err(Errno::EINTR | Errno::ECONNABORTED) => {}
@@ -101,11 +108,11 @@ impl Channel {
             return;
         }
         let mut bytes = vec![0; MESSAGE_MAX];
-        let mut drains = false;
+        let (mut drains, mut lent) = (false, Weak::new());
         loop {
             // The sockets that come with the order to drain are used soon; so is what was kept for them.
             if !drains {
-                await_with(reserve, connection);
+                await_with(reserve, connection, &lent);
             }
             let order = match descriptors::receive(connection, &mut bytes, Waiting::Yes) {
                 Ok((0, _)) => break,
@@ -120,7 +127,11 @@ impl Channel {
                         self.0.lock().unwrap_or_else(PoisonError::into_inner).lacks_takers &= fds.is_empty();
                         Order::Drain(reason, fds)
                     }
-                    Ok(FromMaster::Relieve) => Order::Relieve(fds),
+                    Ok(FromMaster::Relieve) => {
+                        let order = Arc::new(());
+                        lent = Arc::downgrade(&order);
+                        Order::Relieve(fds, Lent(order))
+                    }
                     // Without its descriptor there is nothing to take: this process may have too many open files.
                     Ok(FromMaster::Take) => match fds.pop() {
                         Some(socket) => Order::Take(socket),
@@ -236,11 +247,25 @@ fn logs(what: impl FnOnce()) {
 }
 
 /// Waits until something comes. From then on there is room for the descriptors that come with it.
-fn await_with(reserve: &mut Reserve, fd: &OwnedFd) {
-    reserve.fill();
+fn await_with(reserve: &mut Reserve, fd: &OwnedFd, lent: &Weak<()>) {
+    let mut awaited = [PollFd::new(fd, PollFlags::IN)];
+    while !is_back(reserve, lent) {
+        if poll(&mut awaited, Some(&LOOK)) != Ok(0) {
+            return;
+        }
+    }
     // An interrupted wait goes on in the call that follows.
-    let _ = poll(&mut [PollFd::new(fd, PollFlags::IN)], None);
+    let _ = poll(&mut awaited, None);
     reserve.lend();
+}
+
+/// Fills the reserve again, unless the order that it was lent for is being carried out. Returns true if it is filled.
+fn is_back(reserve: &mut Reserve, lent: &Weak<()>) -> bool {
+    let is_carried_out = lent.strong_count() == 0;
+    if is_carried_out {
+        reserve.fill();
+    }
+    is_carried_out
 }
 
 #[allow(unsafe_code, reason = "nix gives an accepted connection as a number")]
@@ -257,5 +282,22 @@ fn check_peer(connection: &OwnedFd) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("uid {uid} is not the master's")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lent_for_an_order_is_back_when_that_is_carried_out() {
+        let mut reserve = Reserve::new(1);
+        assert!(!reserve.is_lent());
+        reserve.lend();
+        let order = Lent(Arc::new(()));
+        let lent = Arc::downgrade(&order.0);
+        assert!(!is_back(&mut reserve, &lent) && reserve.is_lent());
+        drop(order);
+        assert!(is_back(&mut reserve, &lent) && !reserve.is_lent());
     }
 }

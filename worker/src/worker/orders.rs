@@ -38,7 +38,7 @@ impl Orders {
                 order = self.0.recv() => match order {
                     Some(Order::Go) => return None,
                     // Nothing is taken over before it serves, and there is nothing to give.
-                    Some(Order::Take(_) | Order::Relieve(_)) => {}
+                    Some(Order::Take(_) | Order::Relieve(..)) => {}
                     Some(Order::Drain(reason, takers)) => return Some(DrainRequest::ByMaster(reason, takers)),
                     None => return Some(DrainRequest::BySignal),
                 },
@@ -54,7 +54,7 @@ impl Orders {
                 order = self.0.recv() => match order {
                     Some(Order::Drain(reason, takers)) => return DrainRequest::ByMaster(reason, takers),
                     Some(Order::Take(socket)) => hub.take_over(socket),
-                    Some(Order::Relieve(sockets)) => hub.relieve(sockets),
+                    Some(Order::Relieve(sockets, lent)) => hub.relieve(sockets, lent),
                     Some(Order::Go) => {}
                     None => { stop.next().await; return DrainRequest::BySignal }
                 },
@@ -72,7 +72,7 @@ impl Orders {
                 // The earlier takers are to end themselves.
                 Some(Order::Drain(_, takers)) => hub.hand_over(takers),
                 // A worker that drains needs no room.
-                Some(Order::Go | Order::Relieve(_)) => {}
+                Some(Order::Go | Order::Relieve(..)) => {}
                 None => std::future::pending().await,
             }
         }

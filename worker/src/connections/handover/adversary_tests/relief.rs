@@ -22,7 +22,7 @@ async fn a_worker_without_room_hands_over_some_and_serves_on() {
     let ((hub, mut clients), other) = (full_worker().await, worker());
     let (giver, taker) = pair();
     let taking = tokio::spawn(taker::take(taker, Arc::clone(&other), other.room().clone()));
-    hub.relieve(vec![giver]);
+    hub.relieve(vec![giver], ());
     // The giver ends the link when it has all answers.
     taking.await.unwrap();
     assert_eq!((hub.life().connections(), other.life().connections()), (ROOM - 1, 1));
@@ -41,7 +41,7 @@ async fn a_worker_that_nobody_relieves_closes_the_longest_idle_and_has_room_at_o
         let taker = link::Link::new(taker).unwrap();
         if refuses {
             taker.send_first(&encode(&FromTaker::Hello { version: VERSION }, b""), &[]).unwrap();
-            hub.relieve(vec![giver]);
+            hub.relieve(vec![giver], ());
             let mut buffer = vec![0; PACKET_MAX];
             loop {
                 let (length, fds) = taker.receive(&mut buffer).await.unwrap();
@@ -55,7 +55,7 @@ async fn a_worker_that_nobody_relieves_closes_the_longest_idle_and_has_room_at_o
                 }
             }
         } else {
-            hub.relieve(Vec::new());
+            hub.relieve(Vec::new(), ());
         }
         let mut first = clients.remove(0);
         assert_eq!(first.read(&mut [0]).await.unwrap(), 0, "it was idle for longest");
