@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use gin_shared::reference::peers::{PEERS, Peer};
 use harness::binary;
 use syn::visit::{self, Visit};
 
@@ -148,6 +149,19 @@ fn files_that_the_documents_link_to_are_there() {
         }
     }
     assert!(checked > 10, "{checked} links");
+}
+
+#[test]
+fn every_limit_of_a_connection_stands_in_the_table_of_what_a_client_can_cost() {
+    let page = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let rows = table(&page, "| a client | gin-worker | nginx | Go net/http |");
+    for Peer { section, key, .. } in PEERS {
+        let name = format!("`{section}.{key}`");
+        assert!(rows.iter().any(|row| row.contains(&name)), "SECURITY.md: no row of the table names {name}");
+    }
+    for row in rows {
+        assert_eq!(row.matches('|').count(), 5, "four cells: {row}");
+    }
 }
 
 #[test]
