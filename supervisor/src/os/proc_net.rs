@@ -164,7 +164,7 @@ mod tests {
         let both = waiting(&address);
         let _accepted = listener.accept().unwrap();
         let after = waiting(&address);
-        std::fs::remove_file(&path).unwrap();
+        fs::remove_file(&path).unwrap();
         assert_eq!([before.len(), both.len(), after.len()], [1, 2, 1]);
         assert!(before.is_subset(&both) && before.is_disjoint(&after), "{before:?} {both:?} {after:?}");
     }
