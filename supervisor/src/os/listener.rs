@@ -1,76 +1,34 @@
 //! The sockets that clients connect to: bound once, held as long as the master lives, passed to every worker.
 
+mod error;
+mod gathering;
+mod spec;
+mod stale;
+
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use gin_shared::inherit::set_nonblocking;
 use gin_shared::listen::Address;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrStorage, UnixAddr, bind, connect,
-    getsockname, getsockopt, listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrStorage, UnixAddr, bind, getsockname,
+    getsockopt, listen, setsockopt, socket, sockopt,
 };
-use nix::unistd::{Gid, Uid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-use serde::{Deserialize, Serialize};
 
 use super::socket_file::{self, Access};
 use super::{fault, proc_net, succession};
 use crate::socket_record::SocketRecord;
-
-/// The kernel's own limit for backlogs.
-const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
-
-/// A listener as it is configured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListenerSpec {
-    /// Its name, for LISTEN_FDNAMES and people.
-    pub name: String,
-    /// The address.
-    pub address: Address,
-    /// The number of connections that may wait.
-    pub backlog: u32,
-    /// For Unix sockets: the file's mode.
-    #[serde(default)]
-    pub mode: Option<u32>,
-    /// For Unix sockets: the file's owner.
-    #[serde(default, with = "ids::uid")]
-    pub owner: Option<Uid>,
-    /// For Unix sockets: the file's group.
-    #[serde(default, with = "ids::gid")]
-    pub group: Option<Gid>,
-    /// O_NONBLOCK, which all that share the socket share.
-    #[serde(default)]
-    pub nonblocking: bool,
-}
-
-/// Users and groups by number.
-mod ids {
-    macro_rules! by_number {
-        ($module:ident, $id:ident) => {
-            pub(super) mod $module {
-                use nix::unistd::$id;
-                use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-                pub(in super::super) fn serialize<S: Serializer>(id: &Option<$id>, to: S) -> Result<S::Ok, S::Error> {
-                    id.map($id::as_raw).serialize(to)
-                }
-
-                pub(in super::super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Option<$id>, D::Error> {
-                    Ok(Option::<u32>::deserialize(from)?.map($id::from_raw))
-                }
-            }
-        };
-    }
-    by_number!(uid, Uid);
-    by_number!(gid, Gid);
-}
+pub use error::ListenError;
+use error::in_use;
+pub use gathering::{Existing, Listening, gather};
+pub use spec::{ListenerSpec, backlog_warning, somaxconn};
+pub use stale::remove_stale;
 
 /// A socket that clients connect to. The file of a Unix socket goes with it.
 #[derive(Debug)]
@@ -107,51 +65,6 @@ impl Drop for BoundFile {
         if self.is_there() {
             let _ = std::fs::remove_file(&self.path);
         }
-    }
-}
-
-/// A listener that cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    /// Another process listens there.
-    #[error("cannot listen on {address}: address in use by {holder}")]
-    InUse {
-        /// The address.
-        address: Address,
-        /// That process, as far as it can be seen.
-        holder: String,
-    },
-    /// Something lies at the path that is no socket.
-    #[error("cannot listen on unix:{0}: a file that is not a socket lies there; move it away")]
-    NotASocket(PathBuf),
-    /// Its owner or mode cannot be set.
-    #[error("cannot listen on {address}: owner and mode: {error}")]
-    Permissions {
-        /// The address.
-        address: Address,
-        /// The system's error.
-        error: io::Error,
-    },
-    /// The kernel said no.
-    #[error("cannot listen on {address}: {step}: {error}{}", hint(address, step, *error))]
-    System {
-        /// The address.
-        address: Address,
-        /// The step.
-        step: &'static str,
-        /// The kernel's error.
-        error: Errno,
-    },
-}
-
-/// Ways to a port that the kernel keeps for root.
-fn hint(address: &Address, step: &str, error: Errno) -> &'static str {
-    let is_low = matches!(address, Address::Tcp(ip) | Address::Udp(ip) if ip.port() < 1024);
-    if is_low && step == "bind" && error == Errno::EACCES {
-        "; a port below 1024 takes root, or CAP_NET_BIND_SERVICE (AmbientCapabilities= of the unit), or a socket unit (gin-ctl \
-         unit NAME --only-socket)"
-    } else {
-        ""
     }
 }
 
@@ -398,148 +311,9 @@ impl AsFd for Listener {
     }
 }
 
-/// A socket as one generation has it: under this name, and with these settings.
-#[derive(Debug, Clone)]
-pub struct Listening {
-    /// The listener as it is configured.
-    pub spec: ListenerSpec,
-    /// Shared with the generations that have it, too.
-    pub socket: Rc<Listener>,
-}
-
-/// A socket that there is, and the names that generations have it under.
-#[derive(Debug, Clone)]
-pub struct Existing {
-    /// Shared with them.
-    pub socket: Rc<Listener>,
-    /// Maybe none yet.
-    pub names: Vec<String>,
-}
-
-/// A new address may overlap one that is held here: 0.0.0.0 and 127.0.0.1 of one port cannot stand side by side.
-fn ours(error: ListenError, existing: &[Existing]) -> ListenError {
-    let ListenError::InUse { address: Address::Tcp(wanted), .. } = &error else { return error };
-    let overlaps = |held: &&Existing| {
-        matches!(&held.socket.address, Address::Tcp(held) if held.port() == wanted.port()
-            && (held.ip().is_unspecified() || wanted.ip().is_unspecified()))
-    };
-    match existing.iter().find(overlaps) {
-        Some(held) => {
-            let holder = format!(
-                "this supervisor's own listener on {}, which it overlaps; take another port, or start the supervisor anew",
-                held.socket.address
-            );
-            ListenError::InUse { address: Address::Tcp(*wanted), holder }
-        }
-        None => error,
-    }
-}
-
-/// The sockets that `specs` ask for: those of `existing` where they fit, the others made anew. All or none.
-///
-/// # Errors
-/// See [`ListenError`]; what was made is gone again.
-pub fn gather(specs: &[ListenerSpec], existing: &[Existing]) -> Result<Vec<Listening>, ListenError> {
-    let mut taken: Vec<Listening> = Vec::new();
-    for spec in specs {
-        let is = |other: &Rc<Listener>, socket: &Rc<Listener>| Rc::ptr_eq(other, socket);
-        let free = |socket: &&Existing| !taken.iter().any(|other| is(&other.socket, &socket.socket));
-        // One that clients cannot connect to any more is made anew.
-        let serves = |socket: &Listener| {
-            socket.reopen();
-            socket.is_open() && socket.is_reachable()
-        };
-        let fits = |socket: &&Existing| socket.socket.asked == spec.address && serves(&socket.socket);
-        let mut fitting = existing.iter().filter(free).filter(fits);
-        // Two of port 0 differ by name alone.
-        let named = fitting.clone().find(|socket| socket.names.contains(&spec.name));
-        let socket = match named.or_else(|| fitting.next()) {
-            Some(socket) => {
-                // One that was passed, and that nobody accepts from yet.
-                if socket.names.is_empty() && spec.nonblocking {
-                    let failed = |_| ListenError::System {
-                        address: spec.address.clone(),
-                        step: "O_NONBLOCK",
-                        error: Errno::last(),
-                    };
-                    set_nonblocking(&socket.socket.fd, true).map_err(failed)?;
-                }
-                Rc::clone(&socket.socket)
-            }
-            None => Rc::new(Listener::bind(spec).map_err(|error| ours(error, existing))?),
-        };
-        taken.push(Listening { spec: spec.clone(), socket });
-    }
-    Ok(taken)
-}
-
-fn in_use(address: &Address, error: Errno) -> ListenError {
-    let address = address.clone();
-    match error {
-        Errno::EADDRINUSE => {
-            let holder = proc_net::holder(&address)
-                .unwrap_or_else(|| "a process that this user cannot see (try: ss -ltnp as root)".to_owned());
-            ListenError::InUse { address, holder }
-        }
-        error => ListenError::System { address, step: "bind", error },
-    }
-}
-
-/// Removes the socket file that a crash left behind; one that somebody listens on stays.
-///
-/// # Errors
-/// If somebody listens there, or it is no socket.
-pub fn remove_stale(path: &Path) -> Result<(), ListenError> {
-    let address = Address::Unix(path.to_owned());
-    let failed = |step, error| ListenError::System { address: address.clone(), step, error };
-    match std::fs::symlink_metadata(path) {
-        Err(_) => return Ok(()),
-        Ok(file) if !file.file_type().is_socket() => return Err(ListenError::NotASocket(path.to_owned())),
-        Ok(_) => {}
-    }
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(|e| failed("socket", e))?;
-    let unix = UnixAddr::new(path).map_err(|e| failed("address", e))?;
-    match connect(probe.as_raw_fd(), &unix) {
-        Err(Errno::ECONNREFUSED) => std::fs::remove_file(path)
-            .map_err(|e| failed("removing the stale socket", Errno::from_raw(e.raw_os_error().unwrap_or(0)))),
-        _ => Err(in_use(&address, Errno::EADDRINUSE)),
-    }
-}
-
-/// The most that the kernel grants.
-#[must_use]
-pub fn somaxconn() -> u32 {
-    std::fs::read_to_string(SOMAXCONN).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(4096)
-}
-
-/// Something to tell about a backlog that is cut.
-#[must_use]
-pub fn backlog_warning(spec: &ListenerSpec) -> Option<String> {
-    let limit = somaxconn();
-    (spec.backlog > limit).then(|| {
-        format!(
-            "listener {}: backlog {} is cut to net.core.somaxconn = {limit}; raise that with sysctl",
-            spec.name, spec.backlog
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_low_port_that_is_refused_says_what_it_takes() {
-        let refused = |address: &str, step| {
-            let address = address.parse().unwrap();
-            ListenError::System { address, step, error: Errno::EACCES }.to_string()
-        };
-        assert!(refused("127.0.0.1:80", "bind").contains("CAP_NET_BIND_SERVICE"));
-        assert!(!refused("127.0.0.1:8080", "bind").contains("CAP_NET_BIND_SERVICE"));
-        assert!(!refused("unix:/run/shop.sock", "bind").contains("CAP_NET_BIND_SERVICE"));
-        assert!(!refused("127.0.0.1:80", "listen").contains("CAP_NET_BIND_SERVICE"));
-    }
 
     #[test]
     fn what_waits_is_counted() {
