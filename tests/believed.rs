@@ -399,6 +399,32 @@ fn a_link_in_the_place_of_a_lock_is_not_followed_and_what_is_removed_is_the_link
 }
 
 #[test]
+fn a_link_of_somebody_else_does_not_choose_the_socket_that_root_removes() {
+    let dir = temporary();
+    let (theirs, victim) = (dir.path().join("theirs"), dir.path().join("victim"));
+    directory(&theirs, 0o755, NOBODY);
+    directory(&victim, 0o755, 0);
+    symlink(&victim, theirs.join("run")).unwrap();
+    // Nobody listens there.
+    drop(UnixListener::bind(victim.join("http.sock")).unwrap());
+    let listen_at = |place: &Path| {
+        let address = format!("unix:{}/http.sock", place.display());
+        harness::supervisor()
+            .without_listener()
+            .section(&format!("[[supervisor.listen]]\nname = \"http\"\naddress = {address:?}"))
+    };
+    let (code, log) = listen_at(&theirs.join("run")).fails();
+    assert!(code == 2 && log.contains("theirs/run is not safe: it is a link"), "{log}");
+    assert!(victim.join("http.sock").symlink_metadata().is_ok());
+    // Without a link, their directory is as good as another for a socket.
+    drop(UnixListener::bind(theirs.join("http.sock")).unwrap());
+    let gin = listen_at(&theirs).start();
+    assert!(std::os::unix::net::UnixStream::connect(theirs.join("http.sock")).is_ok());
+    gin.stop();
+    assert!(theirs.join("http.sock").symlink_metadata().is_err());
+}
+
+#[test]
 fn a_pid_file_where_others_could_put_one_is_an_error_at_a_check_and_at_a_start() {
     let dir = temporary();
     let (run, file) = (dir.path().join("run"), dir.path().join("shop.toml"));

@@ -13,7 +13,8 @@
 //!
 //! The directory itself may be another user's: then root, or this user, has given it to them, as systemd's
 //! `RuntimeDirectory=` does with `User=`. [`Directory::ours`] takes none of those. Below a directory of another user nothing is
-//! believed.
+//! believed. [`Directory::of_file_anywhere`] is for what has to be done below such a directory all the same: from there on it
+//! follows no link, so that nobody can lead it to another place.
 //!
 //! `openat2(2)` with RESOLVE_NO_SYMLINKS would be one call, but it does not show the directories on the way.
 
@@ -111,7 +112,7 @@ impl Directory {
     }
 
     fn open_as(path: &Path, own: u32) -> Result<Self, Doubt> {
-        let walk = Walk::to(path, own)?;
+        let walk = Walk::to(path, own, Belief::Whole)?;
         let mode = walk.mode();
         if mode & OTHERS_WRITE != 0 { Err(walk.doubt(Why::Mode(mode))) } else { Ok(walk.end()) }
     }
@@ -132,12 +133,26 @@ impl Directory {
     /// As [`Self::of_file`].
     pub fn of_file_in_shared(path: &Path) -> Result<(Self, OsString), Doubt> {
         let (parent, name) = split(path)?;
-        let walk = Walk::to(parent, rustix::process::geteuid().as_raw())?;
+        let walk = Walk::to(parent, rustix::process::geteuid().as_raw(), Belief::Whole)?;
         let mode = walk.mode();
         if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
             return Err(walk.doubt(Why::Mode(mode)));
         }
         Ok((walk.end(), name))
+    }
+
+    /// As [`Self::of_file`], whoever can write to the directory or to one above it. What lies in it may be anybody's: the file
+    /// that is meant must be known by its inode, say.
+    ///
+    /// # Errors
+    /// If the directory is not there; a link that somebody can have made who is not believed; a path that names no file.
+    pub fn of_file_anywhere(path: &Path) -> Result<(Self, OsString), Doubt> {
+        Self::of_file_anywhere_as(path, rustix::process::geteuid().as_raw())
+    }
+
+    fn of_file_anywhere_as(path: &Path, own: u32) -> Result<(Self, OsString), Doubt> {
+        let (parent, name) = split(path)?;
+        Ok((Walk::to(parent, own, Belief::Any)?.end(), name))
     }
 
     /// The same directory, if it is root's or ours.
@@ -250,9 +265,21 @@ fn split(path: &Path) -> Result<(&Path, OsString), Doubt> {
     Ok((parent, name.to_owned()))
 }
 
+/// What a walk does where something cannot be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Belief {
+    /// It ends there. The directory itself may be no link.
+    Whole,
+    /// It goes on, and follows no link from there on.
+    Any,
+    /// It has gone on, and follows no link any more.
+    Lost,
+}
+
 /// A walk from `/` to a directory.
 struct Walk {
     own: u32,
+    belief: Belief,
     /// The path as it was given.
     whole: PathBuf,
     at: OwnedFd,
@@ -265,11 +292,11 @@ struct Walk {
 }
 
 impl Walk {
-    fn to(path: &Path, own: u32) -> Result<Self, Doubt> {
+    fn to(path: &Path, own: u32, belief: Belief) -> Result<Self, Doubt> {
         let failed = |error| Doubt { path: path.to_owned(), why: Why::Io(error) };
         let whole = std::path::absolute(path).map_err(failed)?;
         let (at, stat) = root().map_err(|error| failed(error.into()))?;
-        let mut walk = Self { own, whole, at, stat, reached: PathBuf::from("/"), rest: Vec::new(), links: 0 };
+        let mut walk = Self { own, belief, whole, at, stat, reached: PathBuf::from("/"), rest: Vec::new(), links: 0 };
         walk.rest = names(&walk.whole);
         while let Some(name) = walk.rest.pop() {
             walk.step(&name)?;
@@ -279,7 +306,8 @@ impl Walk {
 
     /// Follows a name, if nobody can have put it there who is not believed.
     fn step(&mut self, name: &OsStr) -> Result<(), Doubt> {
-        self.check_way()?;
+        let checked = self.check_way();
+        self.pass(checked)?;
         let path = self.reached.join(name);
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = openat(&self.at, name, flags, Mode::empty()).and_then(|fd| Ok((fstat(&fd)?, fd)));
@@ -288,16 +316,37 @@ impl Walk {
             Err(error) => return Err(Doubt { path, why: Why::Io(error.into()) }),
         };
         if self.mode() & OTHERS_WRITE != 0 && !self.trusts(stat.st_uid) {
-            return Err(Doubt { path, why: Why::Owner(stat.st_uid) });
+            self.pass(Err(Doubt { path: path.clone(), why: Why::Owner(stat.st_uid) }))?;
         }
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 (self.at, self.stat, self.reached) = (fd, stat, path);
                 Ok(())
             }
-            FileType::Symlink if self.rest.is_empty() => Err(Doubt { path, why: Why::Link }),
+            FileType::Symlink if !self.follows() => Err(Doubt { path, why: Why::Link }),
             FileType::Symlink => self.follow(&fd).map_err(|error| Doubt { path, why: Why::Io(error.into()) }),
             _ => Err(Doubt { path, why: Why::NotADirectory }),
+        }
+    }
+
+    /// Ends the walk for a doubt, or goes on without belief.
+    fn pass(&mut self, checked: Result<(), Doubt>) -> Result<(), Doubt> {
+        match (checked, self.belief) {
+            (Err(doubt), Belief::Whole) => Err(doubt),
+            (Err(_), Belief::Any | Belief::Lost) => {
+                self.belief = Belief::Lost;
+                Ok(())
+            }
+            (Ok(()), _) => Ok(()),
+        }
+    }
+
+    /// True if a link that the walk has come to is followed.
+    fn follows(&self) -> bool {
+        match self.belief {
+            Belief::Whole => !self.rest.is_empty(),
+            Belief::Any => true,
+            Belief::Lost => false,
         }
     }
 
@@ -440,6 +489,38 @@ mod tests {
         fs::write(dir.path().join("file"), "").unwrap();
         assert_eq!(doubt(&dir.path().join("file"), own), "it is not a directory");
         assert!(Directory::open_as(&dir.path().join("nothing"), own).unwrap_err().is_missing());
+    }
+
+    #[test]
+    fn below_a_directory_of_others_no_link_is_followed() {
+        let (dir, own) = directory();
+        let (real, open) = (dir.path().join("real"), dir.path().join("open"));
+        make(&real.join("run"), 0o755);
+        make(&open.join("run"), 0o755);
+        fs::write(real.join("run/socket"), "precious").unwrap();
+        fs::write(open.join("run/socket"), "").unwrap();
+        symlink(&real, open.join("link")).unwrap();
+        symlink(&real, dir.path().join("link")).unwrap();
+        let reach = |path: &str| Directory::of_file_anywhere_as(&dir.path().join(path), own);
+        let size = |path: &str| {
+            let (directory, name) = reach(path).unwrap();
+            directory.look(&name).unwrap().metadata().unwrap().len()
+        };
+        // What lies on the way is ours.
+        assert_eq!([size("link/run/socket"), size("real/run/socket")], [8, 8]);
+        symlink("real/run", dir.path().join("last")).unwrap();
+        assert_eq!(size("last/socket"), 8);
+        for mode in [0o777, 0o1777] {
+            make(&open, mode);
+            assert_eq!(size("open/run/socket"), 0);
+        }
+        make(&open, 0o777);
+        assert_eq!(reach("open/link/run/socket").unwrap_err().why.to_string(), Why::Link.to_string());
+        // Not by a way back, either.
+        symlink("run", open.join("run/inner")).unwrap();
+        assert!(matches!(reach("open/run/../run/inner/socket").unwrap_err().why, Why::Link));
+        assert!(matches!(reach("open/run/../../link/run/socket").unwrap_err().why, Why::Link));
+        assert!(reach("open/none/socket").unwrap_err().is_missing());
     }
 
     #[test]

@@ -63,7 +63,10 @@ impl InstanceFilesError {
         match self {
             Self::Runtime(_)
             | Self::PidFile(PidFileError::Unsafe { .. })
-            | Self::Socket { error: ControlSocketError::Listen(ListenError::NotASocket(_)), .. } => exit::USAGE,
+            | Self::Socket {
+                error: ControlSocketError::Listen(ListenError::NotASocket(_) | ListenError::Doubtful { .. }),
+                ..
+            } => exit::USAGE,
             Self::PidFile(PidFileError::Io { error, .. }) if error.kind() != io::ErrorKind::StorageFull => exit::USAGE,
             Self::PidFile(_) | Self::Socket { .. } | Self::Missing(_) | Self::Resume { .. } => exit::FAILED,
         }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::identity::{self, LookupError};
 use super::listener::{ListenError, remove_stale};
-use super::socket_file::{Access, permit};
+use super::socket_file::{Access, BoundFile};
 
 /// A control socket that cannot be bound.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +39,9 @@ pub struct ControlSocket {
 /// The socket as it is bound now.
 #[derive(Debug)]
 struct Bound {
+    /// Goes first: nobody is to find a socket that does not listen.
+    file: BoundFile,
     listener: UnixListener,
-    path: PathBuf,
-    file: (u64, u64),
 }
 
 impl ControlSocket {
@@ -70,8 +70,8 @@ impl ControlSocket {
         }
         let listener = UnixListener::from_std(fd.into())?;
         // A file that lies there instead is not ours to remove.
-        let file = there.map_or((0, 0), |there| (there.dev(), there.ino()));
-        Ok(Self::new(Bound { listener, path: path.to_owned(), file }))
+        let file = BoundFile::resume(path, there.map(|there| (there.dev(), there.ino())));
+        Ok(Self::new(Bound { listener, file }))
     }
 
     fn new(bound: Bound) -> Self {
@@ -84,10 +84,10 @@ impl ControlSocket {
     /// As [`Self::bind`].
     pub fn renew(&self, group: Option<&str>) -> Result<bool, ControlSocketError> {
         let before = Rc::clone(&self.bound.borrow());
-        if before.is_there() {
+        if before.file.is_there() {
             return Ok(false);
         }
-        *self.bound.borrow_mut() = Rc::new(Bound::bind(&before.path, group)?);
+        *self.bound.borrow_mut() = Rc::new(Bound::bind(before.file.path(), group)?);
         self.renewed.notify_one();
         Ok(true)
     }
@@ -95,7 +95,7 @@ impl ControlSocket {
     /// The path of its file.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.bound.borrow().path.clone()
+        self.bound.borrow().file.path().to_owned()
     }
 
     /// A copy of its descriptor.
@@ -128,24 +128,11 @@ impl Bound {
         let listener = UnixListener::bind(path);
         umask(before);
         let listener = listener?;
-        let metadata = std::fs::symlink_metadata(path)?;
-        let socket = Self { listener, path: path.to_owned(), file: (metadata.dev(), metadata.ino()) };
+        let socket = Self { listener, file: BoundFile::of_bound(path) };
         if let Some(name) = group {
             let (_, gid) = identity::lookup(None, Some(name))?;
-            permit(path, socket.file, Access { owner: None, group: gid, mode: Some(0o660) })?;
+            socket.file.permit(Access { owner: None, group: gid, mode: Some(0o660) })?;
         }
         Ok(socket)
-    }
-
-    fn is_there(&self) -> bool {
-        std::fs::symlink_metadata(&self.path).is_ok_and(|there| (there.dev(), there.ino()) == self.file)
-    }
-}
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        if self.is_there() {
-            let _ = std::fs::remove_file(&self.path);
-        }
     }
 }

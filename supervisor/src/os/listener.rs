@@ -9,8 +9,6 @@ use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 
 use gin_shared::inherit::set_nonblocking;
 use gin_shared::listen::Address;
@@ -21,7 +19,7 @@ use nix::sys::socket::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::socket_file::{self, Access};
+use super::socket_file::{Access, BoundFile};
 use super::{fault, proc_net, succession};
 use crate::socket_record::SocketRecord;
 pub use error::ListenError;
@@ -44,28 +42,6 @@ pub struct Listener {
     /// True if the service manager passed it.
     passed: bool,
     file: Option<BoundFile>,
-}
-
-/// The file of a Unix socket that was bound here. It is removed with this value.
-#[derive(Debug)]
-pub struct BoundFile {
-    path: PathBuf,
-    /// Its device and inode, for another may lie there by now.
-    id: (u64, u64),
-}
-
-impl BoundFile {
-    fn is_there(&self) -> bool {
-        std::fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.id)
-    }
-}
-
-impl Drop for BoundFile {
-    fn drop(&mut self) {
-        if self.is_there() {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
 }
 
 impl Listener {
@@ -108,8 +84,7 @@ impl Listener {
                 remove_stale(path)?;
                 let unix = UnixAddr::new(path.as_path()).map_err(failed("address"))?;
                 bind(fd.as_raw_fd(), &unix).map_err(|error| in_use(&asked, error))?;
-                let id = std::fs::symlink_metadata(&*path).map_or((0, 0), |file| (file.dev(), file.ino()));
-                file = Some(BoundFile { path: path.clone(), id });
+                file = Some(BoundFile::of_bound(path));
             }
         }
         let inode = succession::inode(&fd).map_err(|_| failed("fstat")(Errno::last()))?;
@@ -135,8 +110,10 @@ impl Listener {
     /// Takes one over from a master before this one.
     #[must_use]
     pub fn resume(socket: SocketRecord, fd: OwnedFd) -> Self {
-        let path = if let Address::Unix(path) = &socket.address { Some(path.clone()) } else { None };
-        let file = path.zip(socket.file).map(|(path, id)| BoundFile { path, id });
+        let file = match (&socket.address, socket.file) {
+            (Address::Unix(path), Some(id)) => Some(BoundFile::resume(path, Some(id))),
+            _ => None,
+        };
         let SocketRecord { inode, asked, address, backlog, passed, .. } = socket;
         Self { asked, address, backlog: Cell::new(backlog), fd, inode, passed, file }
     }
@@ -163,7 +140,7 @@ impl Listener {
     /// True if clients can connect: the file of a Unix socket may have been removed, or another lies there.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
-        self.file.as_ref().is_none_or(BoundFile::is_there)
+        self.file.as_ref().is_none_or(|file| file.id().is_none() || file.is_there())
     }
 
     /// True if it takes connections still: a process that has it may have shut it down, for all that have it (shutdown(2)).
@@ -214,7 +191,7 @@ impl Listener {
             address: self.address.clone(),
             backlog: self.backlog.get(),
             passed: self.passed,
-            file: self.file.as_ref().map(|file| file.id),
+            file: self.file.as_ref().and_then(BoundFile::id),
             closed: false,
         }
     }
@@ -238,8 +215,8 @@ impl Listener {
     }
 
     fn apply_permissions(&self, spec: &ListenerSpec) -> io::Result<()> {
-        let Some(BoundFile { path, id }) = &self.file else { return Ok(()) };
-        socket_file::permit(path, *id, Access { owner: spec.owner, group: spec.group, mode: spec.mode })
+        let Some(file) = &self.file else { return Ok(()) };
+        file.permit(Access { owner: spec.owner, group: spec.group, mode: spec.mode })
     }
 
     /// Again with another backlog is allowed, and loses nothing that waits (listen(2)).

@@ -78,7 +78,7 @@ impl StartError {
             | Self::GinServer(_)
             | Self::Missing(_)
             | Self::Activation(_)
-            | Self::Listen(ListenError::NotASocket(_))
+            | Self::Listen(ListenError::NotASocket(_) | ListenError::Doubtful { .. })
             | Self::Journal { in_place: false, .. } => exit::USAGE,
             // Workers live: the service manager is to start the master again.
             Self::ConfigInPlace(_) | Self::InPlace(_) | Self::Journal { in_place: true, .. } => exit::FAILED,

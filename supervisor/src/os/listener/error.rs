@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use gin_shared::directory::Doubt;
 use gin_shared::listen::Address;
 use nix::errno::Errno;
 
@@ -22,6 +23,14 @@ pub enum ListenError {
     /// Something lies at the path that is no socket.
     #[error("cannot listen on unix:{0}: a file that is not a socket lies there; move it away")]
     NotASocket(PathBuf),
+    /// A socket file lies there that may be another one than is meant, so it is not removed.
+    #[error("cannot listen on unix:{}: a file lies there, and is not removed, as {doubt}", path.display())]
+    Doubtful {
+        /// The socket.
+        path: PathBuf,
+        /// Reason to doubt.
+        doubt: Doubt,
+    },
     /// Its owner or mode cannot be set.
     #[error("cannot listen on {address}: owner and mode: {error}")]
     Permissions {
