@@ -425,7 +425,7 @@ fn a_link_of_somebody_else_does_not_choose_the_socket_that_root_removes() {
 }
 
 #[test]
-fn a_pid_file_where_others_could_put_one_is_an_error_at_a_check_and_at_a_start() {
+fn a_pid_file_or_a_control_socket_where_others_could_put_one_is_an_error_at_a_check_and_at_a_start() {
     let dir = temporary();
     let (run, file) = (dir.path().join("run"), dir.path().join("shop.toml"));
     directory(&run, 0o755, 0);
@@ -433,8 +433,8 @@ fn a_pid_file_where_others_could_put_one_is_an_error_at_a_check_and_at_a_start()
     directory(&open, 0o1777, 0);
     directory(&theirs, 0o755, NOBODY);
     directory(&ours, 0o755, 0);
-    let supervisor = |args: &[&str], pid_file: &Path| {
-        std::fs::write(&file, format!("[supervisor]\npid_file = {pid_file:?}\n")).unwrap();
+    let supervisor = |args: &[&str], key: &str, path: &Path| {
+        std::fs::write(&file, format!("[supervisor]\n{key} = {path:?}\n")).unwrap();
         let mut command = Command::new(binary("gin-supervisor"));
         command.args(args).arg("-c").arg(&file).env("RUNTIME_DIRECTORY", &run).env_remove("NOTIFY_SOCKET");
         command.output().unwrap()
@@ -442,18 +442,27 @@ fn a_pid_file_where_others_could_put_one_is_an_error_at_a_check_and_at_a_start()
     // A lock that somebody holds there is not the reason.
     let planted = std::fs::File::create(open.join("pid.lock")).unwrap();
     let _held = nix::fcntl::Flock::lock(planted, nix::fcntl::FlockArg::LockExclusive).unwrap();
-    let why_theirs = format!("theirs is not safe for a PID file: it belongs to uid {NOBODY}");
-    for (place, why) in [(&open, "open is not safe for a PID file: its mode is 1777"), (&theirs, why_theirs.as_str())] {
-        for args in [&["-t"][..], &[]] {
-            let output = supervisor(args, &place.join("pid"));
-            let said = text(&output);
-            assert_eq!(output.status.code(), Some(2), "{said}");
-            assert!(said.contains("shop.toml:2: supervisor.pid_file: ") && said.contains(why), "{said}");
+    let keys = [("pid_file", "a PID file"), ("control", "a control socket"), ("status", "a control socket")];
+    for (key, what) in keys {
+        let why_open = format!("open is not safe for {what}: its mode is 1777");
+        let why_theirs = format!("theirs is not safe for {what}: it belongs to uid {NOBODY}");
+        for (place, why) in [(&open, &why_open), (&theirs, &why_theirs)] {
+            for args in [&["-t"][..], &[]] {
+                let output = supervisor(args, key, &place.join("pid"));
+                let said = text(&output);
+                assert_eq!(output.status.code(), Some(2), "{said}");
+                assert!(said.contains(&format!("shop.toml:2: supervisor.{key}: ")) && said.contains(why), "{said}");
+            }
+        }
+        // What is made before the start, as RuntimeDirectory= is, need not be there at a check.
+        for place in [ours.join("pid"), ours.join("later/pid")] {
+            let output = supervisor(&["-t"], key, &place);
+            assert!(output.status.success(), "{}", text(&output));
         }
     }
-    // What is made before the start, as RuntimeDirectory= is, need not be there at a check.
-    for place in [ours.join("pid"), ours.join("later/pid")] {
-        let output = supervisor(&["-t"], &place);
-        assert!(output.status.success(), "{}", text(&output));
-    }
+    let mut by_flag = Command::new(binary("gin-supervisor"));
+    by_flag.args(["-t", "--control"]).arg(open.join("control.sock")).env_remove("NOTIFY_SOCKET");
+    let output = by_flag.output().unwrap();
+    let said = text(&output);
+    assert!(output.status.code() == Some(2) && said.contains("--control: "), "{said}");
 }

@@ -384,8 +384,20 @@ pub const SUPERVISOR: &[Key] = &[
         "Default: in the runtime directory, as the sockets. Only root and the supervisor's user may be able to write to its directory.",
     )
     .at(Applies::Start),
-    unset("control", Kind::Path, "\"/run/gin/shop/control.sock\"", "The socket that may act.").at(Applies::Start),
-    unset("status", Kind::Path, "\"/run/gin/shop/status.sock\"", "The socket that may look.").at(Applies::Start),
+    unset(
+        "control",
+        Kind::Path,
+        "\"/run/gin/shop/control.sock\"",
+        "The socket that may act. Its directory is held to the rule of `pid_file`.",
+    )
+    .at(Applies::Start),
+    unset(
+        "status",
+        Kind::Path,
+        "\"/run/gin/shop/status.sock\"",
+        "The socket that may look. Its directory is held to the rule of `pid_file`.",
+    )
+    .at(Applies::Start),
     unset(
         "control_group",
         Kind::Text,

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::Cli;
 use crate::error_text::without_code;
 use crate::machine::plan;
+use crate::os::control_socket;
 use crate::os::identity::{Database, is_other, lookup, may_change_identity};
 use crate::os::listener::ListenerSpec;
 use crate::os::pidfile;
@@ -214,7 +215,7 @@ impl Config {
         found.extend(wrong);
         let whole = file.as_ref().map_or("command line".to_owned(), |file| file.path.display().to_string());
         found.extend(check_instance(cli, &instance, &whole));
-        found.extend(check_pid_file(cli, &fixed, &entries, &whole));
+        found.extend(check_places(cli, &fixed, &entries, &whole));
         found.extend(check_identity(&worker, &entries, &whole));
         let mut worker = worker;
         if let Some(path) = &worker.env_file {
@@ -258,15 +259,23 @@ fn note(one: environment::Overridden, file: &str) -> String {
     format!("{variable}{value} of the environment goes before {key} ({})", place.of(file))
 }
 
-/// A directory where nobody else can put a PID file, or the lock beside it.
-fn check_pid_file(cli: &Cli, fixed: &Fixed, entries: &[Entry], file: &str) -> Option<Problem> {
-    let error = pidfile::check(fixed.pid_file.as_deref()?).err()?;
-    Some(match cli.pid_file {
-        Some(_) => Problem { place: "--pid-file".to_owned(), text: error.to_string() },
-        None => {
-            Problem { place: place_of(entries, "pid_file").of(file), text: format!("supervisor.pid_file: {error}") }
-        }
-    })
+/// Directories where nobody else can put a PID file, the lock beside it, or a control socket.
+fn check_places(cli: &Cli, fixed: &Fixed, entries: &[Entry], file: &str) -> Vec<Problem> {
+    let pid_file = |path: &Path| pidfile::check(path).err().map(|error| error.to_string());
+    let socket = |path: &Path| control_socket::check(path).err().map(|error| error.to_string());
+    let wrong = [
+        ("pid_file", cli.pid_file.as_ref().map(|_| "--pid-file"), fixed.pid_file.as_deref().and_then(pid_file)),
+        ("control", cli.control.as_ref().map(|_| "--control"), fixed.control.as_deref().and_then(socket)),
+        ("status", None, fixed.status.as_deref().and_then(socket)),
+    ];
+    let problem = |(key, flag, error): (&str, Option<&str>, Option<String>)| {
+        let error = error?;
+        Some(match flag {
+            Some(flag) => Problem { place: flag.to_owned(), text: error },
+            None => Problem { place: place_of(entries, key).of(file), text: format!("supervisor.{key}: {error}") },
+        })
+    };
+    wrong.into_iter().filter_map(problem).collect()
 }
 
 /// Users and groups that are there, and capabilities that mean something.

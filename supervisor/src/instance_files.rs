@@ -64,7 +64,9 @@ impl InstanceFilesError {
             Self::Runtime(_)
             | Self::PidFile(PidFileError::Unsafe { .. })
             | Self::Socket {
-                error: ControlSocketError::Listen(ListenError::NotASocket(_) | ListenError::Doubtful { .. }),
+                error:
+                    ControlSocketError::Unsafe { .. }
+                    | ControlSocketError::Listen(ListenError::NotASocket(_) | ListenError::Doubtful { .. }),
                 ..
             } => exit::USAGE,
             Self::PidFile(PidFileError::Io { error, .. }) if error.kind() != io::ErrorKind::StorageFull => exit::USAGE,

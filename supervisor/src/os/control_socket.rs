@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use gin_shared::directory::{Directory, Doubt, Why};
 use nix::sys::stat::{Mode, umask};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Notify;
@@ -21,12 +22,33 @@ pub enum ControlSocketError {
     /// Another file lies there, or a process listens there.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Others could put a socket of their own in its place.
+    #[error("{} is not safe for a control socket: {why}; choose a directory that root or this user owns and nobody else can write",
+        path.display())]
+    Unsafe {
+        /// The directory, or one above it.
+        path: PathBuf,
+        /// Reason to doubt it.
+        why: Why,
+    },
     /// The group is unknown.
     #[error(transparent)]
     Group(#[from] LookupError),
     /// A system call failed.
     #[error("{}", crate::error_text::without_code(.0))]
     System(#[from] io::Error),
+}
+
+/// Checks that nobody but root and this user can put a socket at a path. A directory that is not there yet is nobody's.
+///
+/// # Errors
+/// [`ControlSocketError::Unsafe`].
+pub fn check(path: &Path) -> Result<(), ControlSocketError> {
+    match Directory::of_file(path).and_then(|(directory, _)| directory.ours()) {
+        // What cannot be seen is an error of bind(2).
+        Ok(_) | Err(Doubt { why: Why::Io(_), .. }) => Ok(()),
+        Err(Doubt { path, why }) => Err(ControlSocketError::Unsafe { path, why }),
+    }
 }
 
 /// A socket of the control API. Its file is removed with the last copy.
@@ -51,7 +73,7 @@ impl ControlSocket {
     /// listens. Needs a tokio runtime.
     ///
     /// # Errors
-    /// The errors of `bind(2)` and `chown(2)`; an unknown group; a file in its place.
+    /// The errors of `bind(2)` and `chown(2)`; an unknown group; a file in its place; a directory that others can write.
     pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, ControlSocketError> {
         Ok(Self::new(Bound::bind(path, group)?))
     }
@@ -123,6 +145,7 @@ impl ControlSocket {
 
 impl Bound {
     fn bind(path: &Path, group: Option<&str>) -> Result<Self, ControlSocketError> {
+        check(path)?;
         remove_stale(path)?;
         let before = umask(Mode::from_bits_truncate(0o177));
         let listener = UnixListener::bind(path);
