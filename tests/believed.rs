@@ -109,6 +109,20 @@ fn a_supervisor_takes_another_place_than_one_that_somebody_made_first() {
 }
 
 #[test]
+fn the_runtime_directory_has_its_mode_whatever_the_umask_is() {
+    let dir = temporary();
+    let (run, precious) = (dir.path().join("run"), dir.path().join("precious"));
+    std::fs::write(&precious, "x").unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(binary("gin-supervisor"));
+    // The start goes no further than to its listener.
+    command.arg("--listen").arg(format!("unix:{}", precious.display()));
+    let output = command.env("RUNTIME_DIRECTORY", &run).env_remove("NOTIFY_SOCKET").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert_eq!(std::fs::metadata(&run).unwrap().permissions().mode() & 0o777, 0o755);
+}
+
+#[test]
 fn root_looks_for_no_instance_in_tmp() {
     let output = Command::new(binary("gin-ctl")).args(["status", "no-such-instance"]).output().unwrap();
     let said = text(&output);

@@ -26,7 +26,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, openat, readlinkat, renameat, unlinkat,
+};
 use rustix::io::Errno;
 
 /// Links that are followed in one path, as the kernel has it.
@@ -115,6 +117,25 @@ impl Directory {
         let walk = Walk::to(path, own, Belief::Whole)?;
         let mode = walk.mode();
         if mode & OTHERS_WRITE != 0 { Err(walk.doubt(Why::Mode(mode))) } else { Ok(walk.end()) }
+    }
+
+    /// Makes a directory of this mode, whatever the umask is, if it is not there yet; opens it. Where it is made was opened before.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; the errors of `mkdir(2)`.
+    pub fn make(path: &Path, mode: u32) -> Result<Self, Doubt> {
+        let own = rustix::process::geteuid().as_raw();
+        let (parent, name) = split(path)?;
+        let parent = Walk::to(parent, own, Belief::Way)?;
+        parent.check_way()?;
+        let mode = Mode::from_bits_truncate(mode);
+        let made = match mkdirat(&parent.at, &name, mode) {
+            Ok(()) => set_mode(&parent.at, &name, mode),
+            Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error),
+        };
+        made.map_err(|error| Doubt { path: path.to_owned(), why: Why::Io(error.into()) })?;
+        Self::open_as(path, own)
     }
 
     /// Opens the directory of a file; the second value is the file's name in it.
@@ -256,6 +277,12 @@ impl Directory {
     }
 }
 
+/// Gives a directory that was just made its mode: the umask may have taken some of it.
+fn set_mode(parent: &OwnedFd, name: &OsStr, mode: Mode) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    fchmod(openat(parent, name, flags, Mode::empty())?, mode)
+}
+
 /// The directory and the name of a file.
 fn split(path: &Path) -> Result<(&Path, OsString), Doubt> {
     let Some(name) = path.file_name() else {
@@ -270,6 +297,8 @@ fn split(path: &Path) -> Result<(&Path, OsString), Doubt> {
 enum Belief {
     /// It ends there. The directory itself may be no link.
     Whole,
+    /// It ends there. The directory itself is on the way to another one, and may be a link.
+    Way,
     /// It goes on, and follows no link from there on.
     Any,
     /// It has gone on, and follows no link any more.
@@ -332,7 +361,7 @@ impl Walk {
     /// Ends the walk for a doubt, or goes on without belief.
     fn pass(&mut self, checked: Result<(), Doubt>) -> Result<(), Doubt> {
         match (checked, self.belief) {
-            (Err(doubt), Belief::Whole) => Err(doubt),
+            (Err(doubt), Belief::Whole | Belief::Way) => Err(doubt),
             (Err(_), Belief::Any | Belief::Lost) => {
                 self.belief = Belief::Lost;
                 Ok(())
@@ -345,7 +374,7 @@ impl Walk {
     fn follows(&self) -> bool {
         match self.belief {
             Belief::Whole => !self.rest.is_empty(),
-            Belief::Any => true,
+            Belief::Way | Belief::Any => true,
             Belief::Lost => false,
         }
     }
@@ -489,6 +518,33 @@ mod tests {
         fs::write(dir.path().join("file"), "").unwrap();
         assert_eq!(doubt(&dir.path().join("file"), own), "it is not a directory");
         assert!(Directory::open_as(&dir.path().join("nothing"), own).unwrap_err().is_missing());
+    }
+
+    #[test]
+    fn a_directory_is_made_with_its_mode_where_nobody_else_can_have_one() {
+        let (dir, _) = directory();
+        let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
+        let path = dir.path().join("run");
+        Directory::make(&path, 0o755).unwrap();
+        assert_eq!(mode(&path), 0o755);
+        // One that is there stays as it is.
+        make(&path, 0o700);
+        Directory::make(&path, 0o755).unwrap();
+        assert_eq!(mode(&path), 0o700);
+        // As in /tmp, and by way of a link of ours, as /var/run.
+        let (open, link) = (dir.path().join("open"), dir.path().join("link"));
+        make(&open, 0o1777);
+        symlink(&open, &link).unwrap();
+        Directory::make(&link.join("run"), 0o711).unwrap();
+        assert_eq!(mode(&open.join("run")), 0o711);
+        // A link in its place is none of ours, and changes nothing where it leads to.
+        symlink(&path, open.join("planted")).unwrap();
+        assert!(matches!(Directory::make(&open.join("planted"), 0o755).unwrap_err().why, Why::Link));
+        assert_eq!(mode(&path), 0o700);
+        make(&open, 0o777);
+        assert!(matches!(Directory::make(&open.join("new"), 0o755).unwrap_err().why, Why::Mode(0o777)));
+        assert!(!open.join("new").exists());
+        assert!(Directory::make(&dir.path().join("none/run"), 0o755).unwrap_err().is_missing());
     }
 
     #[test]

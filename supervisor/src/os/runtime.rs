@@ -1,14 +1,13 @@
 //! The instance's runtime directory: made safe, or refused.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use gin_shared::directory::{Directory, Doubt, Why};
 use gin_shared::generation::{Generation, WorkerId};
 use gin_shared::runtime_dir::{STOPPING, Surroundings};
+use nix::errno::Errno;
 use nix::unistd::Uid;
 
 use super::fault;
@@ -95,15 +94,19 @@ pub fn remove_file(path: &Path) {
 /// protected by its own mode.
 fn make(path: &Path, uid: Uid) -> io::Result<Directory> {
     let mode = if uid.is_root() { 0o755 } else { 0o700 };
-    match fault::at("runtime.mkdir").map_err(io::Error::from).and_then(|()| DirBuilder::new().mode(mode).create(path)) {
-        // The umask may have taken some of it.
-        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode))?,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(io::Error::new(error.kind(), format!("cannot make {}: {error}", path.display()))),
-    }
-    Directory::open(path)
+    let failed = |error: Errno| Doubt { path: path.to_owned(), why: Why::Io(error.into()) };
+    fault::at("runtime.mkdir")
+        .map_err(failed)
+        .and_then(|()| Directory::make(path, mode))
         .and_then(Directory::ours)
-        .map_err(|doubt| io::Error::new(kind(&doubt, path), doubt.to_string()))
+        .map_err(|doubt| io::Error::new(kind(&doubt, path), told(&doubt)))
+}
+
+fn told(doubt: &Doubt) -> String {
+    match &doubt.why {
+        Why::Io(_) => format!("cannot make {doubt}"),
+        Why::Owner(_) | Why::Link | Why::NotADirectory | Why::Mode(_) => doubt.to_string(),
+    }
 }
 
 /// A directory that is somebody else's is as good as one that we may not write to.
