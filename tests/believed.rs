@@ -122,6 +122,53 @@ fn the_runtime_directory_has_its_mode_whatever_the_umask_is() {
     assert_eq!(std::fs::metadata(&run).unwrap().permissions().mode() & 0o777, 0o755);
 }
 
+/// A program in a user namespace in which this user is root, and root is nobody.
+fn in_namespace(uid: u32, program: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".to_owned(), "--".to_owned()]);
+    command.args(["unshare", "--map-root-user", "--"]).arg(program).args(args).stdin(Stdio::null());
+    for name in ["XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY", "NOTIFY_SOCKET"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+#[test]
+fn in_a_user_namespace_without_root_its_directories_are_a_way_and_nothing_more() {
+    const USER: u32 = 54_324;
+    let dir = temporary();
+    if !in_namespace(USER, Path::new("true"), &[]).status().is_ok_and(|status| status.success()) {
+        eprintln!("passed over: no user namespaces for other users than root");
+        return;
+    }
+    // Not in /tmp, which the overflow user owns there, and others can write to.
+    let place = Planted::at(format!("/run/gin-test-{USER}"), 0);
+    let (run, notify) = (place.0.join("run"), dir.path().join("notify"));
+    directory(&run, 0o755, USER);
+    let told = harness::Notifications::listen(&notify);
+    chown(&notify, Some(USER), None).unwrap();
+    let (supervisor, server) = (binary("gin-supervisor"), binary("gin-server"));
+    let args = ["--listen", "127.0.0.1:0", "--", server.to_str().unwrap()];
+    let mut command = in_namespace(USER, &supervisor, &args);
+    let mut child = command.env("RUNTIME_DIRECTORY", &run).env("NOTIFY_SOCKET", &notify).spawn().unwrap();
+    let ready = told.ready(0, &child);
+    assert!(ready.is_ok(), "{ready:?}");
+    let socket = run.join("control.sock");
+    let stop = in_namespace(USER, &binary("gin-ctl"), &["-s", socket.to_str().unwrap(), "stop"]).output().unwrap();
+    assert!(stop.status.success(), "{}", text(&stop));
+    assert!(child.wait().unwrap().success());
+    // What belongs to that user, or lies where others can write, is not believed.
+    let open = place.0.join("open");
+    directory(&open, 0o1777, 0);
+    directory(&open.join("run"), 0o755, USER);
+    for (given, why) in [(&place.0, "it belongs to uid "), (&open.join("run"), "open is not safe: it belongs to uid ")]
+    {
+        let refused = in_namespace(USER, &supervisor, &args).env("RUNTIME_DIRECTORY", given).output().unwrap();
+        let said = text(&refused);
+        assert!(refused.status.code() == Some(2) && said.contains(why), "{said}");
+    }
+}
+
 #[test]
 fn root_looks_for_no_instance_in_tmp() {
     let output = Command::new(binary("gin-ctl")).args(["status", "no-such-instance"]).output().unwrap();

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | a directory | it is root's or ours, and nobody else can write to it |
 //! | one that all can write to, with the sticky bit (`/tmp`) | what is followed in it is root's or ours: nobody else can rename or remove that |
+//! | a directory of nobody here (see below) | nobody else can write to it |
 //! | a link | it is root's or ours, as its directory is: nobody else can have made it |
 //! | the directory itself | it is no link, and only its owner can write to it |
 //!
@@ -15,6 +16,11 @@
 //! `RuntimeDirectory=` does with `User=`. [`Directory::ours`] takes none of those. Below a directory of another user nothing is
 //! believed. [`Directory::of_file_anywhere`] is for what has to be done below such a directory all the same: from there on it
 //! follows no link, so that nobody can lead it to another place.
+//!
+//! In a user namespace without the root of outside, `/` and `/usr` belong to the overflow user, who stands for each user of outside
+//! that has no number here. Where that user has no number here either, nobody in the namespace can be it, and its directories are
+//! believed as a way: not one that others can write to, as `/tmp`, not what is followed there, and not the directory itself for
+//! [`Directory::ours`]. Who such a directory really belongs to cannot be seen from inside; keep to ways that are root's.
 //!
 //! `openat2(2)` with RESOLVE_NO_SYMLINKS would be one call, but it does not show the directories on the way.
 
@@ -25,6 +31,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, openat, readlinkat, renameat, unlinkat,
@@ -381,9 +388,10 @@ impl Walk {
 
     /// A name below here is worth what those are worth who can change it.
     fn check_way(&self) -> Result<(), Doubt> {
-        let mode = self.mode();
-        if !self.trusts(self.stat.st_uid) {
-            Err(self.doubt(Why::Owner(self.stat.st_uid)))
+        let (mode, owner) = (self.mode(), self.stat.st_uid);
+        let is_closed = mode & OTHERS_WRITE == 0;
+        if !self.trusts(owner) && !(is_closed && nobody_here() == Some(owner)) {
+            Err(self.doubt(Why::Owner(owner)))
         } else if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
             Err(self.doubt(Why::Mode(mode)))
         } else {
@@ -421,6 +429,30 @@ impl Walk {
     fn end(self) -> Directory {
         Directory { fd: self.at, path: self.whole, owner: self.stat.st_uid, own: self.own }
     }
+}
+
+/// The user who is nobody in this user namespace, and whom root's files of outside belong to; `None` if root has a number here, as
+/// outside of any namespace.
+fn nobody_here() -> Option<u32> {
+    static NOBODY: OnceLock<Option<u32>> = OnceLock::new();
+    *NOBODY.get_or_init(|| {
+        let read = |path| std::fs::read_to_string(path).ok();
+        nobody_of(&read("/proc/self/uid_map")?, &read("/proc/sys/kernel/overflowuid")?)
+    })
+}
+
+/// The same by the lines of `uid_map` (first number inside, first number outside, how many) and the overflow user.
+fn nobody_of(uid_map: &str, overflow: &str) -> Option<u32> {
+    let overflow = overflow.trim().parse().ok()?;
+    let has = |first: u32, count: u32, uid: u32| uid >= first && uid - first < count;
+    for line in uid_map.lines() {
+        let numbers: Result<Vec<u32>, _> = line.split_ascii_whitespace().map(str::parse).collect();
+        let [inside, outside, count] = *numbers.ok()?.as_slice() else { return None };
+        if has(outside, count, 0) || has(inside, count, overflow) {
+            return None;
+        }
+    }
+    Some(overflow)
 }
 
 /// The names of a path, the first one last.
@@ -518,6 +550,22 @@ mod tests {
         fs::write(dir.path().join("file"), "").unwrap();
         assert_eq!(doubt(&dir.path().join("file"), own), "it is not a directory");
         assert!(Directory::open_as(&dir.path().join("nothing"), own).unwrap_err().is_missing());
+    }
+
+    #[test]
+    fn the_overflow_user_is_nobody_only_where_neither_it_nor_root_has_a_number() {
+        let nobody = |uid_map| nobody_of(uid_map, "65534\n");
+        // unshare --map-root-user, and --map-current-user, as another user than root.
+        assert_eq!(nobody("         0       1000          1\n"), Some(65534));
+        assert_eq!(nobody("      1000       1000          1\n"), Some(65534));
+        assert_eq!(nobody_of("0 1000 1", "99"), Some(99));
+        // No namespace, and one of root.
+        assert_eq!(nobody("         0          0 4294967295\n"), None);
+        assert_eq!(nobody("0 1000 1\n1 0 1\n"), None);
+        // A container's: somebody inside is 65534.
+        assert_eq!(nobody("0 1000 1\n1 100000 65536\n"), None);
+        assert_eq!(nobody("65534 1000 1\n"), None);
+        assert_eq!([nobody("0 0\n"), nobody("a b c\n"), nobody_of("0 1000 1", "")], [None; 3]);
     }
 
     #[test]
