@@ -21,6 +21,7 @@
 //! | to keep descriptors for what must not fail | [`mod@reserve`] |
 //! | to advise a program that binds a port that is held for it | [`address_in_use`] |
 //! | to believe a file or a socket | [`directory`] |
+//! | to ask whether somebody listens at a Unix socket | [`unix_socket`] |
 //! | to show what others have written | [`plain_text`] |
 //! | where sockets and PID files are | [`runtime_dir`] |
 
@@ -48,3 +49,4 @@ pub mod runtime_dir;
 pub mod sections;
 pub mod state;
 pub mod status;
+pub mod unix_socket;

@@ -22,10 +22,14 @@ use crate::socket::Socket;
 /// The largest answer that is not a stream, in bytes.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
 
+/// The longest line of a stream, in bytes.
+const LINE_MAX: usize = 1024 * 1024;
+
 /// How long a supervisor may be away in mid-sentence.
 const ABSENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
-/// How long a supervisor may take to begin its answer: more than any command of its own loop takes.
+/// How long a supervisor may take to begin its answer, and again to end one that is not a stream: more than any command of its own
+/// loop takes.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// The control socket of one instance; a connection a request.
@@ -156,8 +160,12 @@ async fn converse(stream: UnixStream, method: Method, path: &str, body: Bytes) -
 }
 
 async fn read(response: Response<Incoming>) -> Result<Bytes, Failure> {
-    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
-    body.map(http_body_util::Collected::to_bytes).map_err(|_| Failure::gone())
+    let body = tokio::time::timeout(PATIENCE, Limited::new(response.into_body(), ANSWER_MAX).collect()).await;
+    let late = |_| {
+        let text = format!("the supervisor does not end its answer, within {} s; does it hang?", PATIENCE.as_secs());
+        Failure::new(exit::TIMED_OUT, text)
+    };
+    body.map_err(late)?.map(http_body_util::Collected::to_bytes).map_err(|_| Failure::gone())
 }
 
 async fn parse<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, Failure> {
@@ -177,28 +185,81 @@ pub fn plainly<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error>
 #[derive(Debug)]
 pub struct Lines {
     body: Incoming,
-    buffer: BytesMut,
+    buffer: Buffer,
 }
 
 impl Lines {
     /// Of this answer.
     #[must_use]
     pub fn new(response: Response<Incoming>) -> Self {
-        Self { body: response.into_body(), buffer: BytesMut::new() }
+        Self { body: response.into_body(), buffer: Buffer::default() }
     }
 
-    /// The next one; `None` at the end, or when the supervisor has gone.
-    pub async fn next(&mut self) -> Option<String> {
+    /// The next one; `None` at the end, or when the supervisor has gone. May be dropped and called again.
+    ///
+    /// # Errors
+    /// If the line is too long.
+    pub async fn next(&mut self) -> Result<Option<String>, Failure> {
         loop {
-            if let Some(at) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer.split_to(at);
-                self.buffer.advance(1);
-                return Some(plain(&String::from_utf8_lossy(&line)).into_owned());
+            if let Some(line) = self.buffer.take_line()? {
+                return Ok(Some(line));
             }
-            let frame = self.body.frame().await?.ok()?;
+            let Some(Ok(frame)) = self.body.frame().await else { return Ok(None) };
             if let Ok(data) = frame.into_data() {
-                self.buffer.extend_from_slice(&data);
+                self.buffer.bytes.extend_from_slice(&data);
             }
         }
+    }
+}
+
+/// Bytes of a stream that were not taken yet.
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: BytesMut,
+    /// The number of bytes in which no line ends.
+    looked_at: usize,
+}
+
+impl Buffer {
+    /// Takes a line, if there is a whole one.
+    fn take_line(&mut self) -> Result<Option<String>, Failure> {
+        let end = self.bytes[self.looked_at..].iter().position(|byte| *byte == b'\n').map(|at| self.looked_at + at);
+        let Some(end) = end.filter(|end| *end <= LINE_MAX) else {
+            self.looked_at = self.bytes.len();
+            return if self.bytes.len() > LINE_MAX { Err(too_long()) } else { Ok(None) };
+        };
+        let line = self.bytes.split_to(end);
+        self.bytes.advance(1);
+        self.looked_at = 0;
+        Ok(Some(plain(&String::from_utf8_lossy(&line)).into_owned()))
+    }
+}
+
+fn too_long() -> Failure {
+    let text = format!("a line of more than {} KiB: whoever listens there is no supervisor", LINE_MAX / 1024);
+    Failure::new(exit::FAILED, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_taken_as_they_are_whole_and_none_grows_without_end() {
+        let mut buffer = Buffer::default();
+        let mut take = |more: &[u8]| {
+            buffer.bytes.extend_from_slice(more);
+            buffer.take_line().map_err(|failure| failure.exit)
+        };
+        let line = |text: &str| -> Result<Option<String>, u8> { Ok(Some(text.to_owned())) };
+        assert_eq!(
+            [take(b"o"), take(b"ne"), take(b"\ntwo\n\nth"), take(b"")],
+            [Ok(None), Ok(None), line("one"), line("two")]
+        );
+        assert_eq!([take(b""), take(b""), take(b"ree\n")], [line(""), Ok(None), line("three")]);
+        let longest = "x".repeat(LINE_MAX);
+        assert_eq!([take(longest.as_bytes()), take(b"\n")], [Ok(None), line(&longest)]);
+        assert_eq!([take(longest.as_bytes()), take(b"x")], [Ok(None), Err(exit::FAILED)]);
+        assert_eq!(take(b"\n"), Err(exit::FAILED));
     }
 }

@@ -6,10 +6,8 @@
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read};
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,6 +18,7 @@ use gin_shared::plain_text::plain;
 use gin_shared::process::{self, Pidfd, ProcessId, Signal};
 use gin_shared::runtime_dir::{CONTROL, PID_FILE, STATUS, STOPPING};
 use gin_shared::state::{self, Left, LeftState, LeftWorker, boot_id};
+use gin_shared::unix_socket;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::failure::Failure;
@@ -273,6 +272,5 @@ fn pid_in(directory: &Directory, name: &OsStr) -> Option<i32> {
 
 /// True if nobody listens at a socket.
 fn is_dead(socket: &File) -> bool {
-    let connected = UnixStream::connect(format!("/proc/self/fd/{}", socket.as_raw_fd()));
-    connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    unix_socket::ask(socket).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }

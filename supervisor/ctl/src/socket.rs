@@ -4,12 +4,13 @@
 //! this process, or the user whom root has given the directory to. See [`gin_shared::directory`].
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream as Blocking;
 use std::path::{Path, PathBuf};
 
 use gin_shared::directory::{Directory, Doubt, Why};
 use gin_shared::exit;
+use gin_shared::unix_socket;
 use tokio::net::UnixStream;
 
 use crate::failure::Failure;
@@ -55,9 +56,10 @@ impl Socket {
     /// True if somebody listens there; one who would not listen to us is somebody, too.
     #[must_use]
     pub fn answers(&self) -> bool {
-        match Blocking::connect(self.name()) {
-            Ok(_) => true,
-            Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+        match unix_socket::ask(&self.file) {
+            Ok(()) => true,
+            // Its queue may be full.
+            Err(error) => matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::WouldBlock),
         }
     }
 

@@ -13,7 +13,7 @@ pub(super) async fn follow(client: &Client, json: bool) -> Result<u8, Failure> {
     let mut lines = Lines::new(client.stream("/v1/events").await?);
     loop {
         let line = tokio::select! {
-            line = lines.next() => line,
+            line = lines.next() => line?,
             _ = tokio::signal::ctrl_c() => return Ok(exit::DONE),
         };
         let Some(line) = line else {

@@ -1,13 +1,13 @@
 //! Socket files that a crash has left.
 
-use std::os::fd::AsRawFd;
+use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use gin_shared::directory::{Directory, Why};
 use gin_shared::listen::Address;
+use gin_shared::unix_socket;
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use super::error::{ListenError, in_use};
 
@@ -31,17 +31,18 @@ pub fn remove_stale(path: &Path) -> Result<(), ListenError> {
     if !file.metadata().is_ok_and(|file| file.file_type().is_socket()) {
         return Err(ListenError::NotASocket(path.to_owned()));
     }
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let probe = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(|e| failed("socket", e))?;
-    // This name leads to the file that was opened, whatever lies at its path by now (proc_pid_fd(5)).
-    let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let unix = UnixAddr::new(opened.as_str()).map_err(|e| failed("address", e))?;
-    match connect(probe.as_raw_fd(), &unix) {
-        Err(Errno::ECONNREFUSED) => directory
-            .remove(&name)
-            .map_err(|e| failed("removing the stale socket", Errno::from_raw(e.raw_os_error().unwrap_or(0)))),
-        _ => Err(in_use(&address, Errno::EADDRINUSE)),
+    match unix_socket::ask(&file).map_err(errno) {
+        Err(Errno::ECONNREFUSED) => {
+            directory.remove(&name).map_err(|error| failed("removing the stale socket", errno(error)))
+        }
+        // It could not be asked.
+        Err(error @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => Err(failed("socket", error)),
+        Ok(()) | Err(_) => Err(in_use(&address, Errno::EADDRINUSE)),
     }
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ impl Steps {
                 return Ok(None);
             }
             if let Some(stream) = &mut self.stream {
-                match stream.lines.next().await {
+                match stream.lines.next().await? {
                     Some(line) => {
                         if let Some(told) = self.take(line)? {
                             return Ok(Some(told));
