@@ -5,11 +5,14 @@
 //! from one supervisor to the next. A supervisor of a version without numbers is followed by count, and then an end is
 //! never taken for a step that was seen.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use gin_shared::control::{NumberedStep, Step};
 use gin_shared::exit;
 use gin_shared::generation::Generation;
+use hyper::Response;
+use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::client::{Client, Lines, plainly};
@@ -112,12 +115,35 @@ struct Stream {
     opened: Instant,
 }
 
+/// An attempt to open a stream.
+type Opening = Pin<Box<dyn Future<Output = Result<Response<Incoming>, Failure>>>>;
+
+/// The way to a supervisor.
+enum Link {
+    /// A stream is being opened. The attempt stands here, and not in a call of [`Steps::next`], so that it goes on if that call is
+    /// dropped and made again.
+    Opening(Opening),
+    /// A stream is open.
+    Open(Stream),
+}
+
+impl Link {
+    /// Begins to open the stream at `path`, after a pause.
+    fn begin(client: &Client, path: &str, pause: Duration) -> Self {
+        let (client, path) = (client.clone(), path.to_owned());
+        Self::Opening(Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            client.stream(&path).await
+        }))
+    }
+}
+
 /// The steps of one operation.
-#[derive(Debug)]
 pub(super) struct Steps {
     path: String,
     until_drained: bool,
-    stream: Option<Stream>,
+    /// `None`: the stream that there was has ended, or there was none yet.
+    link: Option<Link>,
     seen: Seen,
     /// The moment since which the supervisor has told nothing new and cannot be reached.
     lost: Option<Instant>,
@@ -127,7 +153,7 @@ impl Steps {
     /// Of the operation at `path` of the control API; `until_drained`: until the old generations are gone.
     pub(super) fn new(path: &str, until_drained: bool) -> Self {
         let path = if until_drained { format!("{path}?drained=true") } else { path.to_owned() };
-        Self { path, until_drained, stream: None, seen: Seen::default(), lost: None }
+        Self { path, until_drained, link: None, seen: Seen::default(), lost: None }
     }
 
     /// The exit code, once the operation has ended.
@@ -149,42 +175,58 @@ impl Steps {
             if self.seen.is_over(self.until_drained) {
                 return Ok(None);
             }
-            if let Some(stream) = &mut self.stream {
-                match stream.lines.next().await? {
+            match &mut self.link {
+                Some(Link::Open(stream)) => match stream.lines.next().await? {
                     Some(line) => {
                         if let Some(told) = self.take(line)? {
                             return Ok(Some(told));
                         }
                     }
                     None => self.lose(),
+                },
+                Some(Link::Opening(opening)) => {
+                    let opened = opening.as_mut().await;
+                    self.handle_opened(client, opened)?;
                 }
-                continue;
+                None => self.open(client, Duration::ZERO)?,
             }
-            let lost = *self.lost.get_or_insert_with(Instant::now);
-            if lost.elapsed() >= ABSENCE {
-                return Err(Failure::absent(ABSENCE));
-            }
-            match client.stream(&self.path).await {
-                Ok(response) => {
-                    self.stream = Some(Stream { lines: Lines::new(response), told: 0, opened: Instant::now() });
-                    continue;
-                }
-                // It knows nothing of it: it is another one.
-                Err(failure) if failure.exit == exit::USAGE => return Err(Failure::gone()),
-                // It is there. Too many follow something, and a place comes free.
-                Err(failure) if failure.exit == exit::BUSY => self.lost = Some(Instant::now()),
-                Err(failure) if failure.exit != exit::NO_SUPERVISOR => return Err(failure),
-                Err(_) => {}
-            }
-            tokio::time::sleep(RETRY).await;
         }
+    }
+
+    /// Begins to open a stream, unless the supervisor has been gone for too long.
+    fn open(&mut self, client: &Client, pause: Duration) -> Result<(), Failure> {
+        let lost = *self.lost.get_or_insert_with(Instant::now);
+        if lost.elapsed() >= ABSENCE {
+            return Err(Failure::absent(ABSENCE));
+        }
+        self.link = Some(Link::begin(client, &self.path, pause));
+        Ok(())
+    }
+
+    /// Handles the end of an attempt to open a stream.
+    fn handle_opened(&mut self, client: &Client, opened: Result<Response<Incoming>, Failure>) -> Result<(), Failure> {
+        self.link = None;
+        match opened {
+            Ok(response) => {
+                let stream = Stream { lines: Lines::new(response), told: 0, opened: Instant::now() };
+                self.link = Some(Link::Open(stream));
+                return Ok(());
+            }
+            // It knows nothing of it: it is another one.
+            Err(failure) if failure.exit == exit::USAGE => return Err(Failure::gone()),
+            // It is there. Too many follow something, and a place comes free.
+            Err(failure) if failure.exit == exit::BUSY => self.lost = Some(Instant::now()),
+            Err(failure) if failure.exit != exit::NO_SUPERVISOR => return Err(failure),
+            Err(_) => {}
+        }
+        self.open(client, RETRY)
     }
 
     /// Takes a line in; gives the step, if it is new.
     fn take(&mut self, line: String) -> Result<Option<Told>, Failure> {
         let told: NumberedStep = plainly(line.as_bytes())
             .map_err(|e| Failure::new(exit::FAILED, format!("the supervisor speaks another version: {e}")))?;
-        let Some(stream) = &mut self.stream else { return Ok(None) };
+        let Some(Link::Open(stream)) = &mut self.link else { return Ok(None) };
         let place = stream.told;
         stream.told += 1;
         if !self.seen.is_new(place, &told) {
@@ -197,7 +239,8 @@ impl Steps {
 
     /// The stream has ended. If it ended at once, the supervisor counts as gone since it was lost first.
     fn lose(&mut self) {
-        let steady = self.stream.take().is_some_and(|stream| stream.opened.elapsed() >= STEADY);
+        let is_steady = |link: Link| matches!(link, Link::Open(stream) if stream.opened.elapsed() >= STEADY);
+        let steady = self.link.take().is_some_and(is_steady);
         if steady || self.lost.is_none() {
             self.lost = Some(Instant::now());
         }
@@ -207,8 +250,11 @@ impl Steps {
 #[cfg(test)]
 mod tests {
     use gin_shared::control::Outcome;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{UnixListener, UnixStream};
 
     use super::*;
+    use crate::instance::Instance;
 
     fn waiting(number: Option<u64>) -> NumberedStep {
         NumberedStep { number, step: Step::Waiting { text: "for another".to_owned() } }
@@ -264,6 +310,46 @@ mod tests {
         assert_eq!(tell(&mut seen, &[waiting(None), waiting(None), waiting(Some(30))]), [2]);
         // And back to a version that drops them.
         assert_eq!(tell(&mut seen, &[waiting(None), waiting(None), waiting(None), ended(None, 0)]), [3]);
+    }
+
+    /// Reads a request, as far as its headers go.
+    async fn read_request(stream: &mut UnixStream) -> String {
+        let mut seen = String::new();
+        while !seen.ends_with("\r\n\r\n") {
+            let mut some = [0; 512];
+            let count = stream.read(&mut some).await.unwrap();
+            assert!(count > 0, "it has left: {seen:?}");
+            seen.push_str(std::str::from_utf8(&some[..count]).unwrap());
+        }
+        seen
+    }
+
+    #[tokio::test]
+    async fn who_looks_at_something_else_meanwhile_still_connects_once() {
+        let path = std::env::temp_dir().join(format!("gin-ctl-steps-{}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let client = Client::new(&Instance::from_socket(&path));
+        let mut steps = Steps::new("/v1/operations/1", false);
+        // A tick of the clock, say: the call is dropped when the connection is made, and has no answer yet.
+        let mut stream = tokio::select! {
+            biased;
+            told = steps.next(&client) => panic!("nothing was told: {told:?}"),
+            accepted = listener.accept() => accepted.unwrap().0,
+        };
+        let request = tokio::select! {
+            biased;
+            told = steps.next(&client) => panic!("nothing was told: {told:?}"),
+            _ = listener.accept() => panic!("it connects anew"),
+            request = read_request(&mut stream) => request,
+        };
+        assert!(request.starts_with("GET /v1/operations/1 "), "{request}");
+        let step = serde_json::to_string(&ended(Some(1), 0)).unwrap();
+        let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{step}\n");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let told = steps.next(&client).await.unwrap().unwrap();
+        assert_eq!((told.line, steps.code()), (step, Some(0)));
+        let _ = std::fs::remove_file(&path);
     }
 
     #[test]
