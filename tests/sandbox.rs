@@ -42,7 +42,7 @@ const NONE: &str = "0000000000000000";
 fn a_contained_worker_has_no_rights_to_gain_and_no_calls_to_make() {
     let gin = contained("sandbox = { enable = true }").start();
     let report = report(&gin);
-    for call in ["unshare", "clone", "ptrace", "mount"] {
+    for call in ["unshare", "clone", "ptrace", "pidfd_getfd", "mount"] {
         assert_eq!(report["outcomes"][call], "EPERM", "{call}: {report:#}");
     }
     assert_eq!(report["outcomes"]["chown"], "EPERM", "{report:#}");
@@ -67,6 +67,7 @@ fn a_foreign_program_is_left_alone() {
     let bounding = master.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
     assert_eq!(report["status"]["CapBnd"], bounding);
     assert_eq!((&report["status"]["NoNewPrivs"], &report["outcomes"]["ptrace"]), (&"0".into(), &"ok".into()));
+    assert_eq!(report["outcomes"]["pidfd_getfd"], "ok");
     assert!(report["environment"].as_array().unwrap().contains(&"MINE".into()), "{report:#}");
     assert_eq!(gin.status().sandbox, None);
     gin.stop();
