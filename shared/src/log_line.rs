@@ -72,8 +72,8 @@ impl Form {
         out
     }
 
-    /// Writing to a text cannot fail.
-    fn escape(self, out: &mut String, c: char) {
+    /// Writes the escape of a character. Writing to a text cannot fail.
+    pub(crate) fn escape(self, out: &mut String, c: char) {
         match (self, c) {
             // It stands in quotes: nowhere else has an object of JSON such a character.
             (Self::Json, c) => {
@@ -96,6 +96,10 @@ impl Form {
 pub fn is_printable(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();
+    }
+    // Letters and marks that are not seen (Default_Ignorable_Code_Point), but for those that choose another's variant.
+    if matches!(c, '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}') {
+        return false;
     }
     // Behind another character, a combining one is not escaped, and so is a letter of Hindi or Thai.
     let mut bytes = [b'a'; 5];
@@ -211,6 +215,9 @@ mod tests {
             ('\u{61c}', '\u{61c}'),
             ('\u{ad}', '\u{ad}'),
             ('\u{e0001}', '\u{e0001}'),
+            ('\u{e0020}', '\u{e007f}'),
+            ('\u{115f}', '\u{1160}'),
+            ('\u{3164}', '\u{3164}'),
         ];
         ranges.into_iter().flat_map(|(first, last)| first..=last).collect()
     }
@@ -228,7 +235,7 @@ mod tests {
             assert_eq!(serde_json::from_str::<Value>(&fitted).unwrap(), json!({ "path": format!("a{c}b") }));
         }
         assert_eq!(TEXT.fit("a\u{9b}31m\u{202e}b\nc\n"), "a\\u{9b}31m\\u{202e}b\\nc\n");
-        for c in ['a', '~', 'ä', 'ж', '中', '\u{301}', '\u{93e}', '😀', 'א'] {
+        for c in ['\u{fe0f}', '\u{e0100}', 'a', '~', 'ä', 'ж', '中', '\u{301}', '\u{93e}', '😀', 'א'] {
             assert!(is_printable(c), "{c:?}");
         }
     }

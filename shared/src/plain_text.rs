@@ -1,28 +1,33 @@
-//! Text of others, made safe for a terminal and for a line of a log.
+//! Text of others, made safe for a terminal: by the rule of [`crate::log_line`], and with its escapes.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// True if a character moves no cursor, changes no colour and does not turn the text around: no control character (C0, DEL, C1),
-/// no bidirectional mark, no line separator of Unicode.
-#[must_use]
-pub fn is_plain(character: char) -> bool {
-    let turns = matches!(
-        character,
-        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    );
-    !character.is_control() && !turns
-}
+use crate::log_line::{Form, is_printable};
 
-/// The text with a space for each character that is not plain. Ends of lines and tabs stay.
+/// The text with an escape for each character that is not printable. Ends of lines and tabs stay.
 #[must_use]
 pub fn plain(text: &str) -> Cow<'_, str> {
-    let stays = |character: char| is_plain(character) || matches!(character, '\n' | '\t');
+    escaped(text, Form::Text { has_colours: false })
+}
+
+/// The same for JSON that was not read yet: its texts say the same afterwards.
+#[must_use]
+pub fn plain_unread_json(json: &str) -> Cow<'_, str> {
+    escaped(json, Form::Json)
+}
+
+fn escaped(text: &str, form: Form) -> Cow<'_, str> {
+    let stays = |character: char| is_printable(character) || matches!(character, '\n' | '\t');
     if text.chars().all(stays) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.chars().map(|character| if stays(character) { character } else { ' ' }).collect())
+    let mut out = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if stays(character) { out.push(character) } else { form.escape(&mut out, character) }
+    }
+    Cow::Owned(out)
 }
 
 /// Makes each text in a JSON value plain; the names of fields, too.
@@ -43,12 +48,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_move_a_cursor_or_turn_text_around_becomes_a_space() {
-        assert_eq!(plain("two\nlines\tof ünïcödé, 报告"), "two\nlines\tof ünïcödé, 报告");
-        assert_eq!(plain("\x1b[2J\x07\x7f\r"), " [2J   ");
-        assert_eq!(plain("\u{9b}31m\u{85}"), " 31m ");
-        assert_eq!(plain("\u{202e}txt\u{2066}\u{200f}\u{2028}"), " txt   ");
+    fn what_would_move_a_cursor_turn_text_around_or_not_be_seen_is_escaped() {
+        assert_eq!(plain("two\nlines\tof ünïcödé, 报告 ❤\u{fe0f}"), "two\nlines\tof ünïcödé, 报告 ❤\u{fe0f}");
+        assert_eq!(plain("\x1b[2J\x07\x7f\r"), "\\u{1b}[2J\\u{7}\\u{7f}\\r");
+        assert_eq!(plain("\u{9b}31m\u{85}"), "\\u{9b}31m\\u{85}");
+        assert_eq!(plain("\u{202e}txt\u{2066}\u{200f}\u{2028}"), "\\u{202e}txt\\u{2066}\\u{200f}\\u{2028}");
+        // Without width: "shop" and "sh\u{200b}op" are two names.
+        for character in
+            ['\u{200b}', '\u{200d}', '\u{2060}', '\u{2064}', '\u{feff}', '\u{e0001}', '\u{e0041}', '\u{ad}']
+        {
+            assert_eq!(plain(&format!("sh{character}op")), format!("sh\\u{{{:x}}}op", u32::from(character)));
+        }
         let value = serde_json::json!({ "\u{1b}a": ["\u{9b}", { "b": "\u{202e}" }], "n": 7, "none": null });
-        assert_eq!(plain_json(value), serde_json::json!({ " a": [" ", { "b": " " }], "n": 7, "none": null }));
+        let expected = serde_json::json!({ "\\u{1b}a": ["\\u{9b}", { "b": "\\u{202e}" }], "n": 7, "none": null });
+        assert_eq!(plain_json(value), expected);
+    }
+
+    #[test]
+    fn json_that_was_not_read_says_the_same_afterwards() {
+        let raw = "{\"path\":\"a\u{200b}\u{9b}b\u{e0041}\"}";
+        let made = plain_unread_json(raw);
+        assert_eq!(made, "{\"path\":\"a\\u200b\\u009bb\\udb40\\udc41\"}");
+        assert_eq!(serde_json::from_str::<Value>(&made).unwrap(), serde_json::from_str::<Value>(raw).unwrap());
+        assert!(matches!(plain_unread_json("{\"a\":1}"), Cow::Borrowed(_)));
     }
 }

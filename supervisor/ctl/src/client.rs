@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::{Buf, Bytes, BytesMut};
 use gin_shared::control::ErrorBody;
 use gin_shared::exit;
-use gin_shared::plain_text::{plain, plain_json};
+use gin_shared::plain_text::{plain, plain_json, plain_unread_json};
 use gin_shared::status::Status;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -231,7 +231,7 @@ impl Buffer {
         let line = self.bytes.split_to(end);
         self.bytes.advance(1);
         self.looked_at = 0;
-        Ok(Some(plain(&String::from_utf8_lossy(&line)).into_owned()))
+        Ok(Some(plain_unread_json(&String::from_utf8_lossy(&line)).into_owned()))
     }
 }
 

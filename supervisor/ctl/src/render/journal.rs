@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use gin_shared::plain_text::is_plain;
+use gin_shared::plain_text::plain;
 use gin_shared::process::Pidfd;
 use gin_shared::status::Upgrade;
 
@@ -41,7 +41,7 @@ fn lines_until(pid: Option<i32>, until: Option<u64>) -> Vec<String> {
     let of = format!("_PID={pid}");
     args.push(&of);
     let found = output(&args);
-    let printable = |line: &str| line.chars().map(|c| if is_plain(c) { c } else { ' ' }).take(240).collect();
+    let printable = |line: &str| plain(&line.replace('\t', " ")).chars().take(240).collect();
     found.unwrap_or_default().lines().filter(|line| !line.trim().is_empty()).map(printable).collect()
 }
 
