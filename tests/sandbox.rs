@@ -163,8 +163,25 @@ fn each_step_that_fails_says_so_itself() {
     fails(Some(&program), "{ no_new_privs = true }", &format!("sandbox.no_new_privs: {refused}"));
     let program = without(dir.path(), "seccomp=EPERM");
     fails(Some(&program), "{ enable = true }", &format!("sandbox.seccomp: {refused}"));
-    let program = by_way_of(dir.path(), "setpriv --bounding-set=-setpcap");
+    // PR_CAPBSET_DROP
+    let program = without(dir.path(), "prctl:24=EPERM");
     fails(Some(&program), "{ capabilities = [] }", &format!("sandbox.capabilities: {refused}"));
+}
+
+#[test]
+fn a_bounding_set_that_cannot_be_reduced_is_an_error_of_the_configuration() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let program = by_way_of(dir.path(), "setpriv --bounding-set=-setpcap");
+    for sandbox in ["{ capabilities = [] }", "{ enable = true, no_new_privs = false }"] {
+        let (code, log) = contained(&format!("sandbox = {sandbox}")).program(&program).fails();
+        assert!(code == 2 && log.contains("supervisor.sandbox: without no_new_privs"), "{code}: {log}");
+        let file = dir.path().join("shop.toml");
+        std::fs::write(&file, format!("[supervisor]\ncommand = [\"/bin/true\"]\nsandbox = {sandbox}\n")).unwrap();
+        let mut check = std::process::Command::new(&program);
+        let output = check.args(["-t", "-c"]).arg(&file).env_remove("NOTIFY_SOCKET").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains("shop.toml:3: supervisor.sandbox: "), "{said}");
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ use crate::os::control_socket;
 use crate::os::identity::{Database, is_other, lookup, may_change_identity};
 use crate::os::listener::ListenerSpec;
 use crate::os::pidfile;
+use crate::os::sandbox::may_bound;
 use listeners::read_listeners;
 pub use worker::{Hooks, Limits, OnMasterDeath, Probe, WorkerConfig};
 
@@ -217,6 +218,7 @@ impl Config {
         found.extend(check_instance(cli, &instance, &whole));
         found.extend(check_places(cli, &fixed, &entries, &whole));
         found.extend(check_identity(&worker, &entries, &whole));
+        found.extend(check_sandbox(&worker, &entries, &whole));
         let mut worker = worker;
         if let Some(path) = &worker.env_file {
             match env_file::read(path) {
@@ -304,6 +306,19 @@ fn check_identity(worker: &WorkerConfig, entries: &[Entry], file: &str) -> Optio
         }
         Ok(_) => None,
     }
+}
+
+/// A bounding set that this process can reduce. A start finds it out when it is too late to say what to do.
+fn check_sandbox(worker: &WorkerConfig, entries: &[Entry], file: &str) -> Option<Problem> {
+    if may_bound() || !worker.sandbox.needs_setpcap() {
+        return None;
+    }
+    let own = Uid::effective();
+    let text = format!(
+        "supervisor.sandbox: without no_new_privs the bounding set is reduced, which takes CAP_SETPCAP, and this is uid {own} \
+         without it; set no_new_privs = true, or run gin-supervisor with it, and gin-ctl check, too"
+    );
+    Some(Problem { place: place_of(entries, "sandbox").of(file), text })
 }
 
 impl Config {

@@ -7,14 +7,13 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::io::Errno;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, remove_capability_from_bounding_set,
-    set_capabilities, set_no_new_privs,
+    CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set, set_capabilities,
+    set_no_new_privs,
 };
 
 use super::{StepError, step};
-use crate::os::sandbox::{Sandbox, may_bound};
+use crate::os::sandbox::{Sandbox, beyond, may_bound};
 use crate::os::{file_access, seccomp};
 
 /// Takes all capabilities that it may never have out of the bounding set. Without CAP_SETPCAP nothing can be taken out;
@@ -24,19 +23,9 @@ pub(super) fn bound(sandbox: &Sandbox) -> Result<(), StepError> {
     if sandbox.no_new_privs && !may_bound() {
         return Ok(());
     }
-    for bit in 0..u64::BITS {
-        let one = CapabilitySet::from_bits_retain(1 << bit);
-        match capability_is_in_bounding_set(one) {
-            Ok(true) if !most.contains(one) => {
-                remove_capability_from_bounding_set(one).map_err(step("sandbox.capabilities"))?;
-            }
-            Ok(_) => {}
-            // The kernel knows none that is higher.
-            Err(Errno::INVAL) => break,
-            Err(error) => return Err(step("sandbox.capabilities")(error)),
-        }
-    }
-    Ok(())
+    let failed = step("sandbox.capabilities");
+    let more = beyond(most).map_err(&failed)?;
+    more.into_iter().try_for_each(remove_capability_from_bounding_set).map_err(&failed)
 }
 
 /// Gives up what it has beyond the most that it may have; the kernel takes the same from the ambient set.

@@ -1,6 +1,7 @@
 //! The containment of a worker: what is taken from it before its program runs, and what of that cannot be had here.
 
-use rustix::thread::{CapabilitySet, capabilities};
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, capabilities, capability_is_in_bounding_set};
 use serde::{Deserialize, Serialize};
 
 use super::file_access::{self, Files};
@@ -34,6 +35,13 @@ impl Sandbox {
     pub fn line(&self) -> Option<String> {
         (*self != Self::default())
             .then(|| self.describe(Means { landlock: file_access::version(), bounds: may_bound() }))
+    }
+
+    /// True if the bounding set has to be reduced, which takes CAP_SETPCAP. With no_new_privs nothing that is in it can be gained.
+    #[must_use]
+    pub fn needs_setpcap(&self) -> bool {
+        let is_larger = |most: u64| beyond(CapabilitySet::from_bits_retain(most)).is_ok_and(|more| !more.is_empty());
+        !self.no_new_privs && self.capabilities.is_some_and(is_larger)
     }
 
     fn describe(&self, means: Means) -> String {
@@ -79,6 +87,25 @@ pub fn may_bound() -> bool {
     capabilities(None).is_ok_and(|own| own.effective.contains(CapabilitySet::SETPCAP))
 }
 
+/// The capabilities of this process's bounding set that are not among `most`.
+///
+/// # Errors
+/// The errors of `prctl(2)`.
+pub fn beyond(most: CapabilitySet) -> Result<Vec<CapabilitySet>, Errno> {
+    let mut beyond = Vec::new();
+    for bit in 0..u64::BITS {
+        let one = CapabilitySet::from_bits_retain(1 << bit);
+        match capability_is_in_bounding_set(one) {
+            Ok(true) if !most.contains(one) => beyond.push(one),
+            Ok(_) => {}
+            // The kernel knows none that is higher.
+            Err(Errno::INVAL) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(beyond)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +130,17 @@ mod tests {
         assert_eq!(Sandbox::default().line(), None);
         let none = Sandbox { capabilities: Some(0), ..Sandbox::default() };
         assert_eq!(none.describe(Means { landlock: 0, bounds: true }), "no capabilities");
+    }
+
+    #[test]
+    fn the_bounding_set_is_reduced_for_what_is_in_it_and_where_nothing_stands_in_for_that() {
+        let own = beyond(CapabilitySet::empty()).unwrap();
+        let all = own.iter().fold(CapabilitySet::empty(), |all, one| all | *one);
+        assert!(beyond(all).unwrap().is_empty());
+        let needs =
+            |no_new_privs, capabilities| Sandbox { no_new_privs, capabilities, ..Sandbox::default() }.needs_setpcap();
+        assert_eq!(needs(false, Some(0)), !own.is_empty());
+        assert!(!needs(false, Some(all.bits())) && !needs(true, Some(0)) && !needs(false, None));
     }
 
     #[test]
