@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
 
 use super::Message;
+use crate::task::catch_up;
 
 /// A round of reading. Each task that was asked holds a copy until it has read everything.
 #[derive(Debug, Clone, Default)]
@@ -67,23 +68,58 @@ impl Reader {
         self.asked.borrow_mut().take()
     }
 
-    /// Carries `work` to its end. Asked meanwhile, it confirms after `work` has had another turn.
+    /// Carries `work` to its end. Asked meanwhile, it confirms after `work` has taken in what had come. If `work` is done by that,
+    /// the round waits until this reader is dropped: its owner tells the outcome first.
     pub async fn beside<T>(&self, inbox: &mpsc::Sender<Message>, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {
-            tokio::select! {
+            let round = tokio::select! {
                 biased;
-                done = &mut work => return done,
-                // The inbox is closed only when the driver has left.
-                round = self.asked() => drop(inbox.send(Message::Read(round)).await),
+                done = work.as_mut() => return done,
+                round = self.asked() => round,
+            };
+            if let Some(done) = catch_up(work.as_mut()).await {
+                self.ask(round);
+                return done;
             }
+            // The inbox is closed only when the driver has left.
+            let _ = inbox.send(Message::Read(round)).await;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use tokio::io::AsyncReadExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_has_come_is_read_before_a_gate_confirms() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut ours = tokio::net::UnixStream::from_std(ours).unwrap();
+        let (inbox, mut messages) = mpsc::channel(1);
+        let (round, reader) = (Round::default(), Reader::default());
+        // tokio has not looked since: to it, nothing has come.
+        theirs.write_all(b"x").unwrap();
+        reader.ask(round.clone());
+        assert_eq!(reader.beside(&inbox, ours.read_u8()).await.unwrap(), b'x');
+        assert!(messages.try_recv().is_err(), "it confirmed before it had read");
+        assert!(!round.is_over());
+        drop(reader);
+        assert!(round.is_over());
+        // Who goes on waiting has read everything.
+        let reader = Reader::default();
+        reader.ask(round.clone());
+        tokio::select! {
+            _ = reader.beside(&inbox, ours.read_u8()) => panic!("nothing has come"),
+            message = messages.recv() => assert!(matches!(message, Some(Message::Read(_)))),
+        }
+    }
 
     #[test]
     fn a_round_is_over_when_every_copy_is_back() {

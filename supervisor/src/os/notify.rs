@@ -16,7 +16,7 @@ use super::runtime::remove_file;
 use gin_shared::notify::{MESSAGE_MAX, Notice, parse};
 
 /// Messages read before other sources get their turn.
-const BURST: usize = 32;
+pub const BURST: usize = 32;
 /// How long a process that is none of the worker's counts as such without being looked at again.
 const STRANGE: Duration = Duration::from_millis(100);
 

@@ -11,6 +11,7 @@ use crate::generations::program::Program;
 use crate::machine::failure::CommandError;
 use crate::os::child::Child;
 use crate::os::spawn::{self, Link, Spec};
+use crate::task::within;
 
 /// A command that has a process; [`Self::end`] waits for its end.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Command {
     /// # Errors
     /// See [`CommandError`].
     pub async fn end(self, timeout: Duration) -> Result<(), CommandError> {
-        let ended = tokio::time::timeout(timeout, async {
+        let ended = within(timeout, async {
             let failed = self.link.outcome().await.ok().flatten();
             let _ = self.child.exited().await;
             failed
@@ -63,10 +64,10 @@ impl Command {
         self.children.remove(self.child.pid());
         self.children.reap_orphans();
         match (ended, exit) {
-            (Err(_), _) => Err(CommandError::NotInTime(timeout)),
-            (Ok(Some(error)), _) => Err(CommandError::NotStarted(error)),
-            (Ok(None), Exit::Code(0)) => Ok(()),
-            (Ok(None), exit) => Err(CommandError::Failed(exit)),
+            (None, _) => Err(CommandError::NotInTime(timeout)),
+            (Some(Some(error)), _) => Err(CommandError::NotStarted(error)),
+            (Some(None), Exit::Code(0)) => Ok(()),
+            (Some(None), exit) => Err(CommandError::Failed(exit)),
         }
     }
 }

@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use crate::config::Probe;
 use crate::machine::failure::ProbeError;
 use crate::private_client::{self, AskError};
+use crate::task::within;
 
 /// The most of a body that is looked at, in bytes.
 const BODY_MAX: usize = 64 * 1024;
@@ -35,7 +36,7 @@ pub async fn probe(socket: &Path, probe: &Probe) -> Result<String, ProbeError> {
     let (mut successes, mut failures) = (0, 0);
     let request = format!("GET {}", probe.path);
     loop {
-        let answer = tokio::time::timeout(probe.timeout, ask(socket, probe)).await;
+        let answer = within(probe.timeout, ask(socket, probe)).await;
         match answer.unwrap_or(Err(Unfit::NotInTime(probe.timeout))) {
             Ok(status) => {
                 (successes, failures) = (successes + 1, 0);

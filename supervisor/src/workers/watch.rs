@@ -17,11 +17,13 @@ use crate::exit_status::Exit;
 use crate::inbox::Message;
 use crate::inbox::reading::Round;
 use crate::machine::event::{Event, WorkerEvent};
+use crate::os::notify::BURST;
 use crate::os::spawn::Link;
 use crate::os::{fault, orphan};
 
-/// Bursts of messages that are read at once: more than the queue of a socket holds. Other processes may write without end.
-const BURSTS: usize = 16;
+/// Messages that are read at once before a deadline is judged: as many as the queue of a socket holds (net.unix.max_dgram_qlen). Other
+/// processes may write without end.
+const UNREAD_MAX: usize = 512;
 
 impl Process {
     /// Sends the worker's events to `inbox`, until its process has exited. `link` leads to the exec helper.
@@ -137,13 +139,13 @@ impl Process {
             *link = None;
             events.push(executed(Ok(outcome)));
         }
-        for _ in 0..BURSTS {
+        for _ in 0..UNREAD_MAX.div_ceil(BURST) {
             let Ok(Some(notices)) = self.sockets.notify.drain(&|pid| self.is_of(pid), &|pid| pid == self.pid()) else {
                 break;
             };
             events.extend(self.handle_notices(&notices));
         }
-        for _ in 0..BURSTS {
+        for _ in 0..UNREAD_MAX {
             let Some(Ok(Some(message))) = self.sockets.channel.as_ref().map(|(_, channel)| channel.try_receive())
             else {
                 break;
