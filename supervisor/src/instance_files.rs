@@ -196,13 +196,11 @@ impl InstanceFiles {
         for ((socket, kept), group) in self.sockets.iter().zip(&mut self.descriptors).zip(groups) {
             let path = socket.path();
             match socket.renew(group.as_deref()) {
-                Ok(true) => {
+                Ok(Some(descriptor)) => {
                     tracing::warn!("{}: somebody has removed the socket; it is there again", path.display());
-                    if let Ok(descriptor) = socket.descriptor() {
-                        *kept = descriptor;
-                    }
+                    *kept = descriptor;
                 }
-                Ok(false) => {}
+                Ok(None) => {}
                 Err(error) => tracing::error!("{}: the socket is gone: {error}", path.display()),
             }
         }

@@ -100,18 +100,21 @@ impl ControlSocket {
         Self { bound: Rc::new(RefCell::new(Rc::new(bound))), renewed: Rc::default() }
     }
 
-    /// Binds the socket anew if somebody has removed its file; gives whether it was so. All copies accept there.
+    /// Binds the socket anew if somebody has removed its file; gives a copy of its descriptor then, for a successor. All copies
+    /// accept there. Without such a copy nothing is bound: it is to be tried again.
     ///
     /// # Errors
-    /// As [`Self::bind`].
-    pub fn renew(&self, group: Option<&str>) -> Result<bool, ControlSocketError> {
+    /// As [`Self::bind`]; the errors of `dup(2)`.
+    pub fn renew(&self, group: Option<&str>) -> Result<Option<OwnedFd>, ControlSocketError> {
         let before = Rc::clone(&self.bound.borrow());
         if before.file.is_there() {
-            return Ok(false);
+            return Ok(None);
         }
-        *self.bound.borrow_mut() = Rc::new(Bound::bind(before.file.path(), group)?);
+        let anew = Bound::bind(before.file.path(), group)?;
+        let copy = anew.listener.as_fd().try_clone_to_owned()?;
+        *self.bound.borrow_mut() = Rc::new(anew);
         self.renewed.notify_one();
-        Ok(true)
+        Ok(Some(copy))
     }
 
     /// The path of its file.
@@ -157,5 +160,32 @@ impl Bound {
             socket.file.permit(Access { owner: None, group: gid, mode: Some(0o660) })?;
         }
         Ok(socket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixListener as Blocking, UnixStream as Caller};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_comes_back_comes_with_a_copy_for_a_successor() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let socket = ControlSocket::bind(&path, None).unwrap();
+        assert!(socket.renew(None).unwrap().is_none());
+        std::fs::remove_file(&path).unwrap();
+        let copy = socket.renew(None).unwrap().expect("it was gone");
+        let _caller = Caller::connect(&path).unwrap();
+        Blocking::from(copy).accept().unwrap();
+        // What cannot be done now is tried again.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "precious").unwrap();
+        assert!(socket.renew(None).is_err());
+        std::fs::remove_file(&path).unwrap();
+        assert!(socket.renew(None).unwrap().is_some());
+        drop(socket);
+        assert!(!path.exists());
     }
 }
