@@ -23,6 +23,7 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, he
 use axum::response::{IntoResponse, Response};
 
 use crate::config::Static;
+use crate::request_path::normal_path;
 use crate::{Error, StartError};
 use cache::{Cache, Known};
 use listing::{Form, Listing};
@@ -36,8 +37,10 @@ const COMPRESS_MIN: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Files {
     cache: Cache,
-    /// Without a `/` at its end.
+    /// In the normal form of requests' paths, without a `/` at its end.
     prefix: String,
+    /// The same as it was written, for people.
+    written: String,
 }
 
 /// What of a request counts for files.
@@ -77,8 +80,8 @@ impl Files {
         let failed = |error| StartError::Files { dir: dir.display().to_string(), error };
         let root = Root::open(dir).map_err(failed)?;
         let prefix = prefix.trim_matches('/');
-        let prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
-        Ok(Self { cache: Cache::new(root, memory), prefix })
+        let written = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
+        Ok(Self { cache: Cache::new(root, memory), prefix: normal_path(&written), written })
     }
 
     /// The same for one file: its directory, and its name there.
@@ -242,12 +245,12 @@ impl Files {
         let wants_json = accepts.split(',').next().is_some_and(|first| first.trim().starts_with("application/json"));
         let (form, kind) =
             if wants_json { (Form::Json, "application/json") } else { (Form::Page, "text/html; charset=utf-8") };
-        let (prefix, own) = (self.prefix.clone(), path.to_owned());
+        let (prefix, written, own) = (self.prefix.clone(), self.written.clone(), path.to_owned());
         let render = move |listing: &Listing| {
             let text = match form {
                 Form::Json => listing::json(&listing::url(&prefix, &own), listing),
                 Form::Page => {
-                    listing::page(&format!("{prefix}/{}", own.display()), own.as_os_str().is_empty(), listing)
+                    listing::page(&format!("{written}/{}", own.display()), own.as_os_str().is_empty(), listing)
                 }
             };
             text.into_bytes()

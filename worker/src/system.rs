@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::config::{Config, Mode};
 use crate::graceful::Phase;
 use crate::middleware::{CONTENT_TYPE, Metrics};
+use crate::request_path::normal_path;
 use crate::router::{Route, Routes};
 use crate::{Error, Life, Result};
 
@@ -44,7 +45,7 @@ impl About {
             life,
             started: Instant::now(),
             start_time: now(),
-            metrics_path: config.monitoring.path.clone(),
+            metrics_path: normal_path(&config.monitoring.path),
             metrics: counts.then(|| Metrics::new(&config.monitoring.namespace)),
             routes: OnceLock::new(),
         })

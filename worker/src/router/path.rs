@@ -1,11 +1,15 @@
 //! A route's path, in Gin's words (`/users/:id`, `/files/*filepath`) or axum's (`/users/{id}`, `/files/{*filepath}`).
+//!
+//! What stands beside the parameters is brought into the normal form of requests' paths: `/größe` and `/gr%C3%B6%C3%9Fe` are one route.
 
 use std::fmt;
+
+use crate::request_path::normal_path;
 
 /// A path as the router takes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RoutePath {
-    /// In axum's words.
+    /// In axum's words, and in its normal form.
     text: String,
     params: Vec<String>,
 }
@@ -67,18 +71,18 @@ impl RoutePath {
             text.push('/');
             let name = match take_apart(segment, &path)? {
                 Segment::Static(plain) => {
-                    text.push_str(plain);
+                    text.push_str(&normal_path(plain));
                     continue;
                 }
                 Segment::Param(before, name) => {
-                    text.push_str(&format!("{before}{{{name}}}"));
+                    text.push_str(&format!("{}{{{name}}}", normal_path(before)));
                     name
                 }
                 Segment::CatchAll(before, name) => {
                     if segments.peek().is_some() {
                         return Err(PathError::BehindCatchAll(path()));
                     }
-                    text.push_str(&format!("{before}{{*{name}}}"));
+                    text.push_str(&format!("{}{{*{name}}}", normal_path(before)));
                     name
                 }
             };
@@ -93,10 +97,11 @@ impl RoutePath {
     /// This one behind a group's. Gin's rule: they are joined with one `/` between them, and `/` alone stays as it is.
     #[must_use]
     pub fn under(&self, prefix: &str) -> String {
-        join(prefix, &self.text)
+        let prefix = Self::parse(prefix).map_or_else(|_| prefix.to_owned(), |prefix| prefix.text);
+        join(&prefix, &self.text)
     }
 
-    /// As axum's router takes it.
+    /// As axum's router takes it: in the normal form of a request's path.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -180,6 +185,22 @@ mod tests {
             assert_eq!(RoutePath::parse(axum).unwrap(), path);
         }
         assert_eq!(RoutePath::parse("/a/*rest").unwrap().catch_all(), Some(("/a/", "rest")));
+    }
+
+    #[test]
+    fn what_stands_beside_parameters_has_the_form_of_requests() {
+        for (written, template) in [
+            ("/größe/:id", "/gr%C3%B6%C3%9Fe/{id}"),
+            ("/gr%c3%b6%c3%9fe/{id}", "/gr%C3%B6%C3%9Fe/{id}"),
+            ("/%7euser/räume-:größe", "/~user/r%C3%A4ume-{größe}"),
+            ("/报告/*rest", "/%E6%8A%A5%E5%91%8A/{*rest}"),
+            ("/a b/100%", "/a%20b/100%25"),
+        ] {
+            let path = RoutePath::parse(written).unwrap();
+            assert_eq!(path.as_str(), template);
+            assert_eq!(RoutePath::parse(template).unwrap(), path);
+        }
+        assert_eq!(RoutePath::parse("/ä").unwrap().under("/ö"), "/%C3%B6/%C3%A4");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Record {
     pub params: Vec<String>,
     /// When it was registered (RFC 3339).
     pub created_at: String,
-    /// The path in axum's words.
+    /// The path in axum's words, and in the normal form of requests' paths.
     #[serde(skip)]
     pub(crate) template: String,
 }

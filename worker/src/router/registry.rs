@@ -64,7 +64,9 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
             group.routes.iter().any(|route| is(route, &join(&prefix, &route.path)))
                 || group.groups.iter().any(|inner| any(inner, &prefix, is))
         }
-        any(&self.0, "", &|route, at| at == path && route.method.as_ref().is_none_or(|own| own == method))
+        let Ok(wanted) = RoutePath::parse(path) else { return false };
+        let answers = |route: &Route<S>| route.method.as_ref().is_none_or(|own| own == method);
+        any(&self.0, "", &|route, at| answers(route) && RoutePath::parse(at).is_ok_and(|at| at == wanted))
     }
 
     /// # Errors

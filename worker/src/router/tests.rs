@@ -72,6 +72,40 @@ async fn paths_in_gins_words_and_in_axums_are_served() {
 }
 
 #[tokio::test]
+async fn a_path_beyond_ascii_is_found_however_a_client_writes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.txt"), "file").unwrap();
+    let router = built(
+        server()
+            .get("/größe", || async { "size" })
+            .get("/größe/:id", id)
+            .get("/a b/%7euser/", || async { "own" })
+            .group(Group::new("/räume").route(Route::get("/*rest", id)))
+            .files("/dateien-ä", dir.path()),
+    );
+    for (uri, status, body) in [
+        ("/größe", 200, "size"),
+        ("/gr%C3%B6%C3%9Fe", 200, "size"),
+        ("/gr%c3%b6%c3%9fe", 200, "size"),
+        ("/%67r%C3%B6%C3%9Fe", 200, "size"),
+        ("/gr%C3%B6%C3%9Fe/%C3%A4", 200, "ä"),
+        ("/r%C3%A4ume/a/b", 200, "a/b"),
+        ("/a%20b/~user/", 200, "own"),
+        ("/dateien-%C3%A4/a.txt", 200, "file"),
+        ("/gr%C3%B6sse", 404, "{\"error\":\"not found\"}"),
+    ] {
+        let response = ask(&router, Method::GET, uri).await;
+        assert_eq!((response.status().as_u16(), text(response).await.as_str()), (status, body), "{uri}");
+    }
+    let redirected = ask(&router, Method::GET, "/a%20b/%7Euser").await;
+    assert_eq!(location(&redirected), Some("/a%20b/~user/"));
+    // They are one path.
+    let twice = server().get("/größe", || async {}).get("/gr%C3%B6%C3%9Fe", || async {});
+    let error = twice.finish(None).err().unwrap().to_string();
+    assert!(error.contains("excludes GET /gr%C3%B6%C3%9Fe, registered at"), "{error}");
+}
+
+#[tokio::test]
 async fn a_path_that_is_wrong_by_a_slash_is_redirected() {
     let routes = || {
         server()

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use crate::assets::{Asking, Files};
 use crate::config::Config;
 use crate::live::Snapshot;
-use crate::router::{Built, Registry, Route};
+use crate::router::{Built, Record, Registry, Route, RoutePath};
 use crate::{Error, StartError};
 
 /// Files under a path.
@@ -76,8 +76,9 @@ impl Mounting<'_> {
 
     /// True if the application has a route there.
     fn is_answered(&self, method: &Method, path: &str) -> bool {
+        let Ok(wanted) = RoutePath::parse(path) else { return false };
         let mut all = self.built.iter().flatten().flat_map(|built| built.routes.iter());
-        all.any(|record| record.path == path && (record.method == method.as_str() || record.method == "ANY"))
-            || self.registry.answers(method, path)
+        let answers = |record: &Record| record.method == method.as_str() || record.method == "ANY";
+        all.any(|record| record.template == wanted.as_str() && answers(record)) || self.registry.answers(method, path)
     }
 }
