@@ -20,7 +20,7 @@ use nix::sys::socket::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::socket_file::{Access, BoundFile};
-use super::{fault, proc_net, succession};
+use super::{fault, succession};
 use crate::socket_record::SocketRecord;
 pub use error::ListenError;
 use error::in_use;
