@@ -210,7 +210,12 @@ impl Process {
     fn try_send(&self, message: &FromMaster, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let Some((_, channel)) = &self.sockets.channel else { return Err(io::ErrorKind::NotConnected.into()) };
         channel.send(message, fds).inspect_err(|error| {
-            tracing::warn!(worker = %self.id, pid = self.pid(), "cannot send {message:?} to the worker: {error}");
+            // It has ended, or is about to, which is told when it is known.
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                tracing::debug!(worker = %self.id, pid = self.pid(), "{message:?} came too late for the worker");
+            } else {
+                tracing::warn!(worker = %self.id, pid = self.pid(), "cannot send {message:?} to the worker: {error}");
+            }
         })
     }
 }

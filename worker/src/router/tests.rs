@@ -13,7 +13,9 @@ use super::*;
 use crate::{Config, Server};
 
 async fn ask(router: &axum::Router, method: Method, uri: &str) -> Response {
-    let request = Request::builder().method(method).uri(uri).body(Body::empty()).unwrap();
+    let mut request = Request::builder().method(method).uri(uri).body(Body::empty()).unwrap();
+    // As the connection does, before a route is looked for.
+    crate::request_path::normalize(&mut request).unwrap();
     router.clone().oneshot(request).await.unwrap()
 }
 
