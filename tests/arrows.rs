@@ -22,11 +22,12 @@ use crate::docs::{root, rust_files};
 const PAGE: &str = "ARCHITECTURE.md";
 
 /// Directory of each crate, and the name by which its library is imported.
-const CRATES: [(&str, &str); 5] = [
+const CRATES: [(&str, &str); 6] = [
     ("shared", "gin_shared"),
     ("supervisor", "gin_supervisor"),
     ("supervisor/ctl", "gin_ctl"),
     ("worker", "gin_worker"),
+    ("worker/server", "gin_server"),
     ("tests/harness", "harness"),
 ];
 
@@ -70,6 +71,11 @@ fn gin_ctl_imports_in_the_order_that_is_drawn() {
 #[test]
 fn the_worker_imports_in_the_order_that_is_drawn() {
     follows("worker");
+}
+
+#[test]
+fn gin_server_imports_in_the_order_that_is_drawn() {
+    follows("worker/server");
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn sources(directory: &str, into: &mut String) {
 #[test]
 fn every_message_of_the_troubleshooting_page_exists() {
     let mut code = String::new();
-    for part in ["supervisor/src", "supervisor/ctl/src", "worker/src", "shared/src"] {
+    for part in ["supervisor/src", "supervisor/ctl/src", "worker/src", "worker/server/src", "shared/src"] {
         sources(part, &mut code);
     }
     let code = code.replace("\\\"", "\"").replace("{{", "{").replace("}}", "}");
