@@ -6,6 +6,8 @@ pub mod read;
 pub mod tree;
 #[cfg(feature = "watch")]
 pub mod watch;
+#[cfg(feature = "yaml")]
+mod yaml;
 
 pub use read::{Problems, Section, nearest};
 pub use tree::{Entry, Node, Place, Problem, Value};

@@ -30,8 +30,8 @@ use listing::{Form, Listing};
 use representation::{Content, Representation, send};
 use resolve::{Root, Wanted};
 
-/// A smaller file gains nothing.
-const COMPRESS_MIN: usize = 1024;
+/// A smaller file gains nothing. Without the feature `compression` no file is large enough.
+const COMPRESS_MIN: usize = if cfg!(feature = "compression") { 1024 } else { usize::MAX };
 
 /// The files of one directory, under one path.
 #[derive(Debug)]

@@ -19,6 +19,7 @@
 
 mod data;
 mod flags;
+mod left_out;
 mod limits;
 mod observability;
 mod sections;

@@ -32,14 +32,56 @@
 //! | timeouts and limits | [`Config`] |
 //! | what a handler answers when something is wrong | [`Error`] |
 //! | what a failed start says | [`StartError`] |
+//!
+//! # Features
+//!
+//! With its default features this crate brings at most 170 others, without any at most 125. A key of the configuration that asks for
+//! what was left out (`static.dir`, say) is an error that names the feature.
+//!
+//! | feature | default | brings | without it |
+//! |---|---|---|---|
+//! | `binding` | yes | [`binding`], and `garde` | handlers use axum's own extractors |
+//! | `compression` | yes | [`middleware::compression()`]; files and old log files that are compressed | a file goes as it is, or as it lies compressed beside the original |
+//! | `logging` | yes | [`logging`]: the log as `[logging]` says | lines go to the application's own subscriber of `tracing`, if there is one |
+//! | `metrics` | yes | `/metrics` | nothing is counted, and `/metrics` is 404 |
+//! | `static-files` | yes | [`files`], [`Server::files`], [`Server::static_file`], `[static]` | no files |
+//! | `testing` | yes | [`testing`] | nothing in a running service |
+//! | `watch` | yes | the configuration's file is read when it changes | it is read on SIGHUP |
+//! | `websocket` | yes | [`websocket`] | a WebSocket that an older worker hands over is closed |
+//! | `yaml` | yes | a configuration in YAML or JSON | TOML alone |
+//! | `journald` | no | `logging.output = "journald"` | journald still has what goes to stderr |
+//! | `macros` | no | axum's `macros`: `#[debug_handler]` | |
+//! | `ws` | no | axum's `ws`: WebSockets that end with the worker, with close code 1001 | |
+//!
+//! ```toml
+//! gin-worker = { version = "0.1", default-features = false, features = ["logging", "binding"] }
+//! ```
 
+// What one feature alone uses is dead without it. The build with all of the default ones tells of what nobody uses.
+#![cfg_attr(
+    not(all(
+        feature = "binding",
+        feature = "compression",
+        feature = "logging",
+        feature = "metrics",
+        feature = "static-files",
+        feature = "testing",
+        feature = "watch",
+        feature = "websocket",
+    )),
+    allow(dead_code, unused_imports)
+)]
+
+#[cfg(feature = "static-files")]
 mod assets;
+#[cfg(feature = "binding")]
 pub mod binding;
 #[doc = include_str!("coming_from_gin.md")]
 pub mod coming_from_gin {}
 pub mod config;
 mod connections;
 mod error;
+#[cfg(feature = "static-files")]
 pub mod files;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -47,6 +89,7 @@ pub mod fuzz;
 pub mod graceful;
 mod heap;
 mod live;
+#[cfg(feature = "logging")]
 pub mod logging;
 pub mod middleware;
 mod pressure;
@@ -57,14 +100,18 @@ mod server;
 mod shard;
 mod shared_memory;
 mod system;
+#[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "websocket")]
 pub mod websocket;
+mod without;
 mod worker;
 
 pub use axum;
 pub use config::Config;
 pub use connections::Connection;
 pub use error::{BoxError, Error, Result, StartError};
+#[cfg(feature = "binding")]
 pub use garde;
 pub use gin_shared::inherit::{Identity, identity};
 pub use graceful::Life;
@@ -72,6 +119,12 @@ pub use middleware::{ClientIp, RequestId};
 pub use router::{Group, Route};
 pub use serde_json;
 pub use server::Server;
+#[cfg(not(feature = "static-files"))]
+use without::assets;
+#[cfg(not(feature = "logging"))]
+use without::logging;
+#[cfg(not(feature = "websocket"))]
+use without::websocket;
 
 /// Serves `router` with the configuration of its file and the environment ([`Config::load_with`]; the command line is the program's own)
 /// until it is told to stop. Nothing is put around it: no middleware, no endpoints of ours.

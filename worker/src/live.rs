@@ -5,13 +5,16 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use axum::extract::Request;
-use gin_shared::config::watch::Watch;
+#[cfg(feature = "watch")]
+pub(crate) use gin_shared::config::watch::Watch;
 use gin_shared::reference::Applies;
 
 use crate::assets::Files;
 use crate::config::{self, Config};
 use crate::request_id::RequestId;
 use crate::shared_memory::Buckets;
+#[cfg(not(feature = "watch"))]
+pub(crate) use crate::without::Watch;
 use crate::{StartError, logging};
 
 /// Settings, and what is made of them.
@@ -141,7 +144,14 @@ pub(crate) fn reload(settings: &Settings) -> Result<Change, StartError> {
     Ok(change)
 }
 
+/// The file is read on SIGHUP alone.
+#[cfg(not(feature = "watch"))]
+pub(crate) fn watch(_: &Settings) -> Option<Watch> {
+    None
+}
+
 /// From now on the file is looked at whenever it changes. Without a file there is nothing to watch.
+#[cfg(feature = "watch")]
 pub(crate) fn watch(settings: &Settings) -> Option<Watch> {
     let (path, text) = settings.load().config.origin.file.clone()?;
     let own = Arc::clone(settings);

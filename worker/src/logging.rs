@@ -51,9 +51,7 @@ pub struct Guard {
 /// If the file cannot be opened, or journald is asked for and not there; [`io::ErrorKind::AlreadyExists`] if somebody logs already.
 pub fn start(config: &Logging) -> io::Result<Guard> {
     let Opened { guard, output, lines } = match config.output {
-        Output::Journald => {
-            Opened { guard: Guard::default(), output: Box::new(tracing_journald::layer()?), lines: None }
-        }
+        Output::Journald => journald()?,
         Output::Stdout => written(config, io::stdout(), TO_PIPE, io::stdout().is_terminal())?,
         Output::Stderr => written(config, io::stderr(), TO_PIPE, io::stderr().is_terminal())?,
         Output::File => {
@@ -88,6 +86,17 @@ struct Opened {
     guard: Guard,
     output: Box<dyn Layer<Leveled> + Send + Sync>,
     lines: Option<Queue>,
+}
+
+#[cfg(feature = "journald")]
+fn journald() -> io::Result<Opened> {
+    Ok(Opened { guard: Guard::default(), output: Box::new(tracing_journald::layer()?), lines: None })
+}
+
+#[cfg(not(feature = "journald"))]
+fn journald() -> io::Result<Opened> {
+    let text = "logging.output = \"journald\": this program was built without the feature \"journald\" of gin-worker";
+    Err(io::Error::new(io::ErrorKind::Unsupported, text))
 }
 
 /// Where a [`Direct`] line goes: nowhere, unless this module logs, and lines of JSON.

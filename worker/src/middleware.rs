@@ -31,11 +31,13 @@
 mod access_log;
 mod body_limit;
 pub(crate) mod client_ip;
+#[cfg(feature = "compression")]
 mod compression;
 mod conditional;
 mod cors;
 mod error_handler;
 pub(crate) mod memory_pressure;
+#[cfg(feature = "metrics")]
 mod metrics;
 mod rate_limit;
 mod recover;
@@ -48,9 +50,12 @@ mod timeout;
 
 pub use crate::error::Report;
 pub use crate::request_id::RequestId;
+#[cfg(not(feature = "metrics"))]
+use crate::without::metrics;
 pub use access_log::access_log;
 pub use body_limit::body_limit;
 pub use client_ip::ClientIp;
+#[cfg(feature = "compression")]
 pub use compression::compression;
 pub use conditional::{Conditional, when};
 pub use cors::cors;

@@ -34,7 +34,9 @@ use crate::middleware::{Standard, StandardLayer, names, tell_panics, tried};
 use crate::router::{Built, Group, Redirects, Registry, Route, Routes, short_name};
 use crate::shared_memory::Buckets;
 use crate::system::{self, About};
-use crate::websocket::{KnownSessions, WebSockets};
+use crate::websocket::KnownSessions;
+#[cfg(feature = "websocket")]
+use crate::websocket::WebSockets;
 use crate::worker::Worker;
 use crate::{BoxError, Error, Result, StartError, logging};
 use gin_shared::inherit;
@@ -156,6 +158,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
 
     /// Serves the files of a directory under `prefix` (Gin's `Static`), beside those of `[static]`, whose other settings hold here, too. Hidden
     /// files are refused, and no path leads out of the directory.
+    #[cfg(feature = "static-files")]
     #[must_use]
     pub fn files(mut self, prefix: &str, dir: impl Into<PathBuf>) -> Self {
         self.mounts.push(Mount { prefix: prefix.to_owned(), path: dir.into(), is_file: false });
@@ -163,6 +166,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
     }
 
     /// Answers `path` with one file (Gin's `StaticFile`).
+    #[cfg(feature = "static-files")]
     #[must_use]
     pub fn static_file(mut self, path: &str, file: impl Into<PathBuf>) -> Self {
         self.mounts.push(Mount { prefix: path.to_owned(), path: file.into(), is_file: true });
@@ -270,6 +274,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
     }
 
     /// Takes up sessions of this kind from the worker before. See [`crate::websocket`].
+    #[cfg(feature = "websocket")]
     #[must_use]
     pub fn websockets<T>(mut self, sockets: WebSockets<T>) -> Self
     where
@@ -357,7 +362,7 @@ impl Server {
     pub(crate) fn finish(self, memory: Option<OwnedFd>) -> Result<Finished, StartError> {
         let redirects_slashes = self.config.server.redirect_trailing_slash && !self.is_bare;
         let mut own = self;
-        let counts = own.config.features.metrics && !own.is_bare;
+        let counts = cfg!(feature = "metrics") && own.config.features.metrics && !own.is_bare;
         let about = About::new(&own.config, own.life.clone(), own.version.clone(), counts);
         let mounts = std::mem::take(&mut own.mounts);
         Mounting { config: &own.config, registry: &mut own.registry, built: &own.done }.add(mounts, own.is_bare)?;

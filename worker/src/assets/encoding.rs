@@ -1,6 +1,6 @@
 //! `Accept-Encoding` (RFC 9110, section 12.5.3): in which coding a file is sent.
 
-use std::io::{self, Write};
+use std::io;
 
 /// A coding, in the order in which we like them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +35,9 @@ impl Coding {
     ///
     /// # Errors
     /// If memory runs out.
+    #[cfg(feature = "compression")]
     pub(super) fn compress(self, bytes: &[u8], level: u8) -> io::Result<Vec<u8>> {
+        use std::io::Write;
         match self {
             Self::Zstd => {
                 // 1 to 19: 6 is 11, about as slow as gzip's 6.
@@ -55,6 +57,12 @@ impl Coding {
                 encoder.finish()
             }
         }
+    }
+
+    /// Not in this build: files that are compressed already are sent, and no others are made.
+    #[cfg(not(feature = "compression"))]
+    pub(super) fn compress(self, _: &[u8], _: u8) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

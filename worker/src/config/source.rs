@@ -11,7 +11,7 @@ use gin_shared::reference::{Key, SECTIONS};
 use gin_shared::sections;
 use serde::de::DeserializeOwned;
 
-use super::{Config, tells_no_address};
+use super::{Config, left_out, tells_no_address};
 
 /// A common variable for the place of the file, which counts where `GIN_CONFIG` is not set.
 const CONFIG_FILE: &str = "CONFIG_FILE";
@@ -161,6 +161,7 @@ impl Read {
         let path = self.file.as_ref().map_or(Path::new("command line"), |(path, _)| path);
         let problems = Problems::new(path);
         problems.check_sections(&self.entries);
+        left_out::check(&self.entries, &problems);
         Sections { read: self, problems, app: RefCell::default() }
     }
 

@@ -14,7 +14,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+#[cfg(feature = "compression")]
 use flate2::Compression;
+#[cfg(feature = "compression")]
 use flate2::write::GzEncoder;
 use rustix::fs::{FlockOperation, flock};
 
@@ -293,7 +295,14 @@ fn gzipped(path: &Path) -> PathBuf {
     name.into()
 }
 
+#[cfg(not(feature = "compression"))]
+fn compressed(_: &File, _: &Path) -> io::Result<()> {
+    let text = "logging.compress: this program was built without the feature \"compression\" of gin-worker";
+    Err(io::Error::new(io::ErrorKind::Unsupported, text))
+}
+
 /// One that is half done has another name.
+#[cfg(feature = "compression")]
 fn compressed(mut file: &File, path: &Path) -> io::Result<()> {
     let half = gzipped(path).with_extension("gz.tmp");
     let out = OpenOptions::new().create(true).truncate(true).write(true).mode(MODE).open(&half)?;

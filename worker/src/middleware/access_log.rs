@@ -13,6 +13,7 @@ use super::client_ip;
 use super::request_id;
 use crate::Connection;
 use crate::error::Cause;
+#[cfg(feature = "logging")]
 use crate::logging::{self, Direct};
 use crate::request_id::RequestId;
 use crate::request_path::AsSent;
@@ -108,6 +109,7 @@ impl End for Option<Line> {
         let error = response.extensions().get::<Cause>().map(|cause| cause.0.as_str());
         let (status, path) = (response.status().as_u16(), line.uri.path());
         let id = line.id.as_ref().map(RequestId::as_str);
+        #[cfg(feature = "logging")]
         if let Some(lines) = logging::lines() {
             let direct = Direct::info(format_args!("{} {path} {status}", line.method))
                 .field("method", line.method.as_str())

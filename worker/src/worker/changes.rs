@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use gin_shared::config::watch::Watch;
 use gin_shared::inherit;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::live::{self, Settings};
+use crate::live::{self, Settings, Watch};
 use crate::{Config, StartError, logging};
 
 /// Reopens log files on SIGUSR1. A worker that runs alone follows its configuration file, and reads it on SIGHUP. Under a supervisor

@@ -1,0 +1,121 @@
+//! Settings that need a part of this library which the program was built without: see the table of features at the head of the
+//! crate. What is on by default and left out says nothing; what somebody has written down and would not get is an error.
+
+use gin_shared::config::{Entry, Problems, Value};
+use gin_shared::sections;
+
+/// A setting that needs a feature.
+struct Need {
+    section: &'static str,
+    key: &'static str,
+    /// True for values that need it.
+    needs: fn(&Value) -> bool,
+    feature: &'static str,
+    is_there: bool,
+}
+
+const NEEDS: [Need; 5] = [
+    Need {
+        section: "static",
+        key: "dir",
+        needs: is_text,
+        feature: "static-files",
+        is_there: cfg!(feature = "static-files"),
+    },
+    Need {
+        section: "static",
+        key: "enable_compression",
+        needs: is_on,
+        feature: "compression",
+        is_there: cfg!(feature = "compression"),
+    },
+    Need {
+        section: sections::FEATURES,
+        key: "metrics",
+        needs: is_on,
+        feature: "metrics",
+        is_there: cfg!(feature = "metrics"),
+    },
+    Need {
+        section: "logging",
+        key: "compress",
+        needs: is_on,
+        feature: "compression",
+        is_there: cfg!(feature = "compression"),
+    },
+    Need {
+        section: "logging",
+        key: "output",
+        needs: is_journald,
+        feature: "journald",
+        is_there: cfg!(feature = "journald"),
+    },
+];
+
+fn is_on(value: &Value) -> bool {
+    *value == Value::Boolean(true)
+}
+
+fn is_text(value: &Value) -> bool {
+    matches!(value, Value::String(_))
+}
+
+fn is_journald(value: &Value) -> bool {
+    matches!(value, Value::String(text) if text == "journald")
+}
+
+/// Adds each setting that this build cannot do.
+pub(super) fn check(entries: &[Entry], problems: &Problems) {
+    check_all(&NEEDS, entries, problems);
+}
+
+fn check_all(needs: &[Need], entries: &[Entry], problems: &Problems) {
+    for Need { section, key, needs, feature, .. } in needs.iter().filter(|need| !need.is_there) {
+        let Some(Value::Table(keys)) = find(entries, section).map(|entry| &entry.node.value) else { continue };
+        if let Some(entry) = find(keys, key).filter(|entry| needs(&entry.node.value)) {
+            problems.add(
+                &entry.place,
+                format!(
+                    "{section}.{key}: this program was built without the feature \"{feature}\" of gin-worker; build it with that \
+                     feature, or take the key out"
+                ),
+            );
+        }
+    }
+}
+
+fn find<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
+    entries.iter().find(|entry| entry.key == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use gin_shared::config::tree;
+
+    use super::*;
+
+    #[test]
+    fn what_was_left_out_is_an_error_where_it_is_asked_for() {
+        let path = Path::new("a.toml");
+        let told = |text: &str, is_there| {
+            let entries = tree::parse(path, text).unwrap();
+            let problems = Problems::new(path);
+            let needs = NEEDS.map(|need| Need { is_there, ..need });
+            check_all(&needs, &entries, &problems);
+            problems.into_vec().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let asks = "[static]\ndir = \"/srv\"\nenable_compression = true\n[features]\nmetrics = true\n\
+                    [logging]\ncompress = true\noutput = \"journald\"\n";
+        let all = told(asks, false);
+        assert_eq!(all.len(), NEEDS.len(), "{all:?}");
+        let first = "a.toml:2: static.dir: this program was built without the feature \"static-files\" of gin-worker; build it \
+                     with that feature, or take the key out";
+        assert!(all.iter().any(|problem| problem == first), "{all:?}");
+        assert!(told(asks, true).is_empty());
+        let asks_not =
+            "[static]\nenable_compression = false\n[features]\nmetrics = false\n[logging]\noutput = \"stderr\"\n";
+        assert!(told(asks_not, false).is_empty());
+    }
+}
