@@ -36,6 +36,7 @@ mod restart;
 mod rollback;
 mod room;
 mod sandbox;
+mod semver;
 mod service;
 mod settings;
 mod signals;

@@ -96,6 +96,7 @@ pub struct Inheritance {
 
 /// Who this process is, where a supervisor said so.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Identity {
     /// `GIN_INSTANCE`
     pub instance: String,

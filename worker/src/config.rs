@@ -17,6 +17,7 @@
 //!
 //! [`show`] tells what is in force, without secrets; of `[app]` it shows the values that [`show_public`] is told are public.
 
+mod builder;
 mod data;
 mod flags;
 mod left_out;
@@ -32,7 +33,9 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
+pub use builder::Builder;
 pub use data::{Database, Driver, Redis};
+pub use ipnet::IpNet;
 pub use limits::{Limits, Timeouts, WebSocket};
 pub use observability::{Format, Level, Logging, Monitoring, Output};
 pub use sections::{Cors, Features, Mode, Origin, RateLimit, Security, Server, Static, WithoutAddress};
@@ -44,7 +47,11 @@ use source::Read;
 pub use source::{Invalid, Overrides};
 
 /// Settings of a worker; `A` is what `[app]` says.
+///
+/// Sections and keys come with new versions, so no program makes one field by field: [`Config::load`], [`Config::builder`], or a
+/// [`Default`] whose fields are set.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Config<A = ()> {
     /// `[server]`
     pub server: Server,
@@ -96,29 +103,34 @@ impl<A> Config<A> {
     }
 }
 
+impl<A> Config<A> {
+    /// The same, with another word of the application's.
+    fn with_app<B>(self, app: B) -> Config<B> {
+        Config {
+            server: self.server,
+            features: self.features,
+            timeouts: self.timeouts,
+            limits: self.limits,
+            websocket: self.websocket,
+            files: self.files,
+            cors: self.cors,
+            rate_limit: self.rate_limit,
+            logging: self.logging,
+            monitoring: self.monitoring,
+            security: self.security,
+            database: self.database,
+            redis: self.redis,
+            app,
+            warnings: self.warnings,
+            origin: self.origin,
+        }
+    }
+}
+
 impl<A: Clone> Config<A> {
     /// Without the application's own.
     pub(crate) fn settings(&self) -> Config {
-        let Self { server, features, timeouts, limits, websocket, files, cors, rate_limit, logging, .. } = self.clone();
-        let Self { monitoring, security, database, redis, warnings, origin, .. } = self.clone();
-        Config {
-            server,
-            features,
-            timeouts,
-            limits,
-            websocket,
-            files,
-            cors,
-            rate_limit,
-            logging,
-            monitoring,
-            security,
-            database,
-            redis,
-            app: (),
-            warnings,
-            origin,
-        }
+        self.clone().with_app(())
     }
 }
 

@@ -185,6 +185,7 @@ pub(crate) struct Cause(pub(crate) String);
 
 /// What an [`Error`] said: an extension of its answer, for [`crate::middleware::error_handler`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Report {
     /// The answer's.
     pub status: StatusCode,
@@ -216,6 +217,7 @@ impl IntoResponse for Error {
 
 /// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// The configuration.
     #[error("{0}")]

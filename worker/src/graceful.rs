@@ -25,6 +25,7 @@ pub(crate) use hooks::{Hook, run_hooks};
 
 /// Phase of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Phase {
     /// The worker is ready, and not told to accept yet.
     Waiting,
@@ -163,8 +164,7 @@ impl Life {
     }
 
     /// Counts of what became of the connections since the drain began.
-    #[must_use]
-    pub fn fates(&self) -> Fates {
+    pub(crate) fn fates(&self) -> Fates {
         let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
         let tally = &self.0.tally;
         let cut = count(&tally.cut);

@@ -30,8 +30,12 @@
 //! | to know how many connections there are, or that it drains | [`Server::life`] |
 //! | WebSockets that outlive the worker | [`websocket`] |
 //! | timeouts and limits | [`Config`] |
+//! | a configuration without a file | [`Config::builder`] |
 //! | what a handler answers when something is wrong | [`Error`] |
 //! | what a failed start says | [`StartError`] |
+//!
+//! axum 0.8 and garde 0.23 are part of this crate's API: where one of them has a new version that breaks, so has this crate. garde's
+//! derive needs `garde = "0.23"` in the application's own Cargo.toml.
 //!
 //! # Features
 //!

@@ -56,7 +56,7 @@ pub use access_log::access_log;
 pub use body_limit::body_limit;
 pub use client_ip::ClientIp;
 #[cfg(feature = "compression")]
-pub use compression::compression;
+pub use compression::{Compression, compression};
 pub use conditional::{Conditional, when};
 pub use cors::cors;
 pub use error_handler::{Handled, error_handler};

@@ -20,8 +20,6 @@ mod tree;
 
 pub(crate) use group::short_name;
 pub use group::{Group, Route};
-pub use path::{PathError, RoutePath};
-pub use record::{Record, Routes};
+pub(crate) use record::Routes;
 pub(crate) use redirect::Redirects;
 pub(crate) use registry::{Built, Registry};
-pub use tree::{Line, Tree};

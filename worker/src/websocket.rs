@@ -20,6 +20,7 @@
 //!             // The next worker calls `count` with it.
 //!             Received::Leaving => return socket.leave(&session).await,
 //!             Received::Closed => return,
+//!             _ => {}
 //!         }
 //!     }
 //! }

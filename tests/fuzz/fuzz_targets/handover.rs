@@ -26,6 +26,7 @@ async fn count(mut socket: Socket, mut heard: u64) {
             Received::Message(_) => heard += 1,
             Received::Leaving => return socket.leave(&heard).await,
             Received::Closed => return,
+            _ => {}
         }
     }
 }

@@ -23,6 +23,7 @@ async fn echo(mut socket: Socket, (): ()) {
             }
             Received::Leaving => return socket.leave(&()).await,
             Received::Closed => return,
+            _ => {}
         }
     }
 }

@@ -127,6 +127,7 @@ async fn chat(log: Arc<Log>, mut socket: Socket, mut session: Session) {
                 Received::Message(message) => hear(&log, &session.name, &message).is_err(),
                 Received::Leaving => return socket.leave(&session).await,
                 Received::Closed => true,
+                _ => false,
             },
             Ok(()) = length.changed() => tell(&log, &mut socket, &mut session).await.is_err(),
         };

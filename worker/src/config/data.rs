@@ -6,6 +6,7 @@ use gin_shared::config::Section;
 
 /// `[database]`
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Database {
     /// Which kind.
     pub driver: Driver,
@@ -32,6 +33,7 @@ pub struct Database {
 /// Kinds of databases.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "everybody knows them")]
+#[non_exhaustive]
 pub enum Driver {
     #[default]
     Mysql,
@@ -87,6 +89,7 @@ impl Database {
 
 /// `[redis]`
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Redis {
     /// Where it is.
     pub host: String,

@@ -8,6 +8,7 @@ use super::sections::Origin;
 
 /// `[timeouts]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timeouts {
     /// For the first byte of a new connection, again for a complete request head, and for each further part of a body: 30s. A body that
     /// makes no progress is answered with 408.
@@ -75,6 +76,7 @@ impl Timeouts {
 
 /// `[limits]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Connections at once, 1 at least: 10000. For more, the longest idle ones go to other workers, or are closed; if all are busy, the new
     /// ones wait in the listener's queue.
@@ -145,6 +147,7 @@ impl Limits {
 
 /// `[websocket]`: of [`crate::websocket`]. A kind of sessions may have its own: see [`crate::websocket::WebSockets`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WebSocket {
     /// A message, in bytes: 1 MiB. A longer one ends the connection, with code 1009.
     pub message: u64,

@@ -6,6 +6,7 @@ use gin_shared::config::Section;
 
 /// `[logging]`
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Logging {
     /// What is logged.
     pub level: Level,
@@ -30,6 +31,7 @@ pub struct Logging {
 /// How much is logged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "everybody knows them")]
+#[non_exhaustive]
 pub enum Level {
     Trace,
     Debug,
@@ -41,6 +43,7 @@ pub enum Level {
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Format {
     /// For machines.
     Json,
@@ -51,6 +54,7 @@ pub enum Format {
 /// Where lines go.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "everybody knows them")]
+#[non_exhaustive]
 pub enum Output {
     Stdout,
     #[default]
@@ -123,6 +127,7 @@ impl Logging {
 
 /// `[monitoring]`
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Monitoring {
     /// Where the numbers are.
     pub path: String,

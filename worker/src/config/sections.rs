@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 /// `[server]`: under a supervisor host and port are the master's to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Server {
     /// A name for people.
     pub name: String,
@@ -42,6 +43,7 @@ impl Default for Server {
 
 /// Gin's modes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mode {
     /// For development.
     Debug,
@@ -92,6 +94,7 @@ fn networks(section: &Section<'_>, all: &[String]) -> Vec<IpNet> {
 
 /// `[features]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Features {
     /// false cuts what is under way at a stop.
     pub graceful_shutdown: bool,
@@ -125,6 +128,7 @@ impl Features {
 
 /// `[static]`
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Static {
     /// The directory whose files are served, if any.
     pub dir: Option<PathBuf>,
@@ -192,6 +196,7 @@ impl Static {
 
 /// `[cors]`
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cors {
     /// Whether other origins may read answers at all.
     pub enable: bool,
@@ -211,6 +216,7 @@ pub struct Cors {
 
 /// Who may read answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origin {
     /// Everybody.
     Any,
@@ -308,6 +314,7 @@ impl Origin {
 
 /// `[rate_limit]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RateLimit {
     /// Whether clients are limited.
     pub enable: bool,
@@ -323,6 +330,7 @@ pub struct RateLimit {
 
 /// Treatment of clients without an address: those over a Unix socket, unless a trusted proxy tells theirs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WithoutAddress {
     /// A worker with a Unix socket and without trusted proxies does not start. Where there are trusted proxies, a client of whom they
     /// tell no address counts as for [`Self::OneBucket`].
@@ -372,6 +380,7 @@ impl RateLimit {
 
 /// `[security]`
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Security {
     /// Whether the usual headers are set.
     pub headers: bool,

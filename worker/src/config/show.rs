@@ -8,6 +8,7 @@ use super::{Config, source};
 
 /// One setting, in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Shown {
     /// `section.key`
     pub key: String,

@@ -1,6 +1,19 @@
 //! Answers that are compressed on their way.
 
+use tower::Layer;
 use tower_http::compression::CompressionLayer;
+
+/// What [`compression`] gives: a layer, for routes, groups and servers.
+#[derive(Debug, Clone, Default)]
+pub struct Compression(CompressionLayer);
+
+impl<S> Layer<S> for Compression {
+    type Service = <CompressionLayer as Layer<S>>::Service;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        self.0.layer(inner)
+    }
+}
 
 /// zstd, br or gzip, as the client likes best, for answers of handlers; files are compressed where they are read. What is small, has a
 /// coding already, is a picture or a stream of events goes as it is.
@@ -15,6 +28,6 @@ use tower_http::compression::CompressionLayer;
 /// let reports = Group::<()>::new("/reports").layer(compression()).route(Route::get("/", report));
 /// ```
 #[must_use]
-pub fn compression() -> CompressionLayer {
-    CompressionLayer::new()
+pub fn compression() -> Compression {
+    Compression::default()
 }

@@ -2,8 +2,6 @@
 //!
 //! What stands beside the parameters is brought into the normal form of requests' paths: `/größe` and `/gr%C3%B6%C3%9Fe` are one route.
 
-use std::fmt;
-
 use crate::request_path::normal_path;
 
 /// A path as the router takes it.
@@ -94,13 +92,6 @@ impl RoutePath {
         Ok(Self { text, params })
     }
 
-    /// This one behind a group's. Gin's rule: they are joined with one `/` between them, and `/` alone stays as it is.
-    #[must_use]
-    pub fn under(&self, prefix: &str) -> String {
-        let prefix = Self::parse(prefix).map_or_else(|_| prefix.to_owned(), |prefix| prefix.text);
-        join(&prefix, &self.text)
-    }
-
     /// As axum's router takes it: in the normal form of a request's path.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -111,19 +102,6 @@ impl RoutePath {
     #[must_use]
     pub fn params(&self) -> &[String] {
         &self.params
-    }
-
-    /// Its catch-all's name, and what stands before it.
-    #[must_use]
-    pub fn catch_all(&self) -> Option<(&str, &str)> {
-        let (before, rest) = self.text.split_once("{*")?;
-        Some((before, rest.strip_suffix('}')?))
-    }
-}
-
-impl fmt::Display for RoutePath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 
@@ -184,7 +162,6 @@ mod tests {
             );
             assert_eq!(RoutePath::parse(axum).unwrap(), path);
         }
-        assert_eq!(RoutePath::parse("/a/*rest").unwrap().catch_all(), Some(("/a/", "rest")));
     }
 
     #[test]
@@ -200,7 +177,6 @@ mod tests {
             assert_eq!(path.as_str(), template);
             assert_eq!(RoutePath::parse(template).unwrap(), path);
         }
-        assert_eq!(RoutePath::parse("/ä").unwrap().under("/ö"), "/%C3%B6/%C3%A4");
     }
 
     #[test]

@@ -47,6 +47,7 @@ pub struct UnderLoad {
 
 /// What came of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outcome {
     /// Answers with a status below 500.
     pub answered: u64,

@@ -11,8 +11,9 @@ pub enum Message {
     Binary(Bytes),
 }
 
-/// Something that comes over a [`Socket`](crate::websocket::Socket).
+/// Something that comes over a [`Socket`](crate::websocket::Socket). A handler passes over what it does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Received {
     /// A whole message came.
     Message(Message),
