@@ -27,6 +27,7 @@ mod logs;
 mod notify;
 mod operator;
 mod pauses;
+mod prometheus;
 mod promises;
 mod readiness;
 mod recipes;

@@ -91,6 +91,7 @@ fn the_mode_decides_what_everybody_sees() {
     for line in [
         "shop_http_requests_total{method=\"GET\",route=\"/\",status=\"200\"} 2",
         "shop_http_request_duration_seconds_count{method=\"GET\",route=\"/\",status=\"200\"} 2",
+        "shop_http_request_duration_seconds_bucket{le=\"+Inf\",method=\"GET\",route=\"/\",status=\"200\"} 2",
         "shop_http_requests_in_flight{method=\"GET\",route=\"/\"} 0",
         "shop_http_requests_in_flight{method=\"GET\",route=\"/numbers\"} 1",
     ] {

@@ -204,7 +204,7 @@ impl Collector for Shown {
             encoder.encode_descriptor("http_request_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
         for (labels, answered) in &answered {
             let counts = answered.counts();
-            let bounds = BUCKETS.into_iter().chain([f64::MAX]);
+            let bounds = BUCKETS.into_iter().chain([f64::INFINITY]);
             let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
             let sum = answered.took().as_secs_f64();
             durations.encode_family(labels)?.encode_histogram::<NoLabelSet>(
