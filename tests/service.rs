@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use gin_worker::testing::UnderLoad;
-use harness::{Client, alone, alone_in, binary, get, supervisor, times};
+use harness::{Client, alone, alone_in, binary, get, ours_alone, supervisor, times};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -159,17 +159,21 @@ fn without_graceful_shutdown_a_stop_waits_for_nobody() {
 
 #[test]
 fn signals_that_are_not_meant_for_it_do_not_end_a_worker() {
-    let server = alone("");
-    for signal in [Signal::SIGUSR1, Signal::SIGHUP] {
-        server.signal(signal);
+    // gin-server, and a service on the library.
+    for server in [alone(""), ours_alone("ok", "")] {
+        for signal in [Signal::SIGUSR1, Signal::SIGHUP, Signal::SIGUSR2] {
+            server.signal(signal);
+        }
+        let _ = server.until("SIGUSR2 restarts nothing: no supervisor has started this process");
+        assert_eq!(get(server.address(), "/").unwrap().status, 200);
     }
-    assert_eq!(get(server.address(), "/").unwrap().status, 200);
     // Nor one that a supervisor has started, as with `systemctl kill`, which means all processes of a service.
     let gin = supervisor().start();
     let worker = gin.workers()[0];
-    for signal in [Signal::SIGUSR1, Signal::SIGHUP] {
+    for signal in [Signal::SIGUSR1, Signal::SIGHUP, Signal::SIGUSR2] {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(worker), signal).unwrap();
     }
+    gin.until_log("SIGUSR2 restarts nothing here: this is a worker");
     let mut kept = Client::connect(&gin.tcp()).unwrap();
     assert_eq!(kept.get("/").unwrap().status, 200);
     assert_eq!(gin.workers(), [worker]);

@@ -1,15 +1,16 @@
-//! Changes while the worker runs: log files that are reopened, and a configuration file that is read again.
+//! Signals that change something while the worker runs, or that somebody expects to: log files that are reopened, a configuration
+//! file that is read again, and a restart that a worker cannot make by itself.
 
 use std::sync::Arc;
 
-use gin_shared::inherit;
+use gin_shared::inherit::{self, Identity};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::live::{self, Settings, Watch};
 use crate::{Config, StartError, logging};
 
-/// Reopens log files on SIGUSR1. A worker that runs alone follows its configuration file, and reads it on SIGHUP. Under a supervisor
-/// it does not: its generation's settings are frozen.
+/// Reopens log files on SIGUSR1, and tells on SIGUSR2 who restarts. A worker that runs alone follows its configuration file, and reads
+/// it on SIGHUP. Under a supervisor it does not: its generation's settings are frozen.
 ///
 /// # Errors
 /// If the signals cannot be caught.
@@ -18,6 +19,13 @@ pub(super) fn follow(config: &Config, settings: &Settings) -> Result<Option<Watc
     tokio::spawn(async move {
         while reopen.recv().await.is_some() {
             logging::reopen();
+        }
+    });
+    let mut restart = signal(SignalKind::user_defined2()).map_err(StartError::Signals)?;
+    tokio::spawn(async move {
+        let advice = restart_advice(inherit::identity().as_ref());
+        while restart.recv().await.is_some() {
+            tracing::warn!("{advice}");
         }
     });
     // Under a supervisor SIGHUP is not meant for this process, and must not end it either.
@@ -32,4 +40,34 @@ pub(super) fn follow(config: &Config, settings: &Settings) -> Result<Option<Watc
         }
     });
     Ok(if is_meant { live::watch(settings) } else { None })
+}
+
+/// The line for SIGUSR2, by which Gin's servers restart: here it restarts nothing.
+fn restart_advice(identity: Option<&Identity>) -> String {
+    match identity {
+        Some(identity) => format!(
+            "SIGUSR2 restarts nothing here: this is a worker; send it to the supervisor, or run gin-ctl restart {}",
+            identity.instance
+        ),
+        None => {
+            "SIGUSR2 restarts nothing: no supervisor has started this process; run it under gin-supervisor, and send \
+                 SIGUSR2 to that, or run gin-ctl restart"
+                .to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gin_shared::generation::{Generation, Slot};
+
+    use super::*;
+
+    #[test]
+    fn the_line_for_sigusr2_says_what_to_do() {
+        let identity =
+            Identity { instance: "shop".to_owned(), generation: Generation(1), slot: Slot(0), release: None };
+        assert!(restart_advice(Some(&identity)).ends_with("gin-ctl restart shop"));
+        assert!(restart_advice(None).contains("run it under gin-supervisor"));
+    }
 }
