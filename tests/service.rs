@@ -9,10 +9,10 @@ use nix::sys::signal::Signal;
 #[test]
 fn what_is_not_for_everybody_is_on_the_private_listener() {
     let gin = supervisor().workers(2).start();
-    for path in ["/info", "/routes", "/api/v1/routes", "/metrics"] {
+    for path in ["/metrics", "/debug/vars", "/debug/pprof/heap"] {
         assert_eq!(gin.get(path).status, 404, "{path}");
     }
-    for path in ["/health", "/livez", "/readyz"] {
+    for path in ["/health", "/livez", "/readyz", "/info", "/routes", "/api/v1/routes"] {
         assert_eq!(gin.get(path).status, 200, "{path}");
     }
     gin.ctl(&["routes"]).assert(0, &["GET", "/readyz", "Whether to send requests"]);
@@ -77,6 +77,10 @@ fn the_mode_decides_what_everybody_sees() {
     let debug = alone("[server]\nmode = \"debug\"\n");
     for path in ["/info", "/routes", "/api/v1/routes", "/metrics"] {
         assert_eq!(get(debug.address(), path).unwrap().status, 200, "{path}");
+    }
+    let hidden = alone("[server]\npublic = []\n[monitoring.prometheus]\nenable = true\n");
+    for path in ["/info", "/routes", "/api/v1/routes", "/metrics"] {
+        assert_eq!(get(hidden.address(), path).unwrap().status, 404, "{path}");
     }
     let one = alone(
         "[server]\npublic = [\"/metrics\"]\n[monitoring.prometheus]\npath = \"/numbers\"\nnamespace = \"shop\"\n",

@@ -8,12 +8,12 @@ use harness::{Address, Client, Failure, alone, binary, eventually, get};
 fn gin_server_serves_without_a_supervisor() {
     let mut server = alone("");
     assert_eq!(get(server.address(), "/").unwrap().json()["message"], "hello from gin");
-    assert_eq!(get(server.address(), "/health").unwrap().json()["status"], "healthy");
-    // What is not for everybody.
-    for path in ["/info", "/routes", "/metrics"] {
+    assert_eq!(get(server.address(), "/health").unwrap().json()["status"], "ok");
+    // Nobody has asked for the first; the others are for nobody.
+    for path in ["/metrics", "/debug/vars", "/debug/pprof/heap"] {
         assert_eq!(get(server.address(), path).unwrap().status, 404, "{path}");
     }
-    for path in ["/livez", "/readyz"] {
+    for path in ["/livez", "/readyz", "/info", "/routes", "/api/v1/routes"] {
         assert_eq!(get(server.address(), path).unwrap().status, 200);
     }
     assert_eq!(get(server.address(), "/nothing").unwrap().status, 404);

@@ -443,8 +443,8 @@ pub const SERVER: &[Key] = &[
     key(
         "public",
         Kind::Words,
-        "[]",
-        "Which of /metrics, /routes and /info everybody may see in release mode; the private listener shows them all.",
+        "[\"/info\", \"/routes\"]",
+        "Which of /metrics, /routes (with /api/v1/routes) and /info everybody may see in release mode; [] hides all. The default has /metrics, too, where monitoring.prometheus.enable is written. The private listener shows them all.",
     ),
     key(
         "redirect_trailing_slash",
@@ -662,7 +662,12 @@ pub const LOGGING: &[Key] = &[
 
 /// `[monitoring.prometheus]`
 pub const PROMETHEUS: &[Key] = &[
-    unset("enable", Kind::Boolean, "true", "The switch is features.metrics; another word here is an error."),
+    unset(
+        "enable",
+        Kind::Boolean,
+        "true",
+        "true shows /metrics to everybody, unless server.public is written. The switch is features.metrics; false here is an error.",
+    ),
     key("path", Kind::Text, "\"/metrics\"", "Where the numbers are."),
     key("namespace", Kind::Text, "\"gin_server\"", "What the names of all metrics begin with."),
 ];

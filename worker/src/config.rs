@@ -194,7 +194,7 @@ impl<A: DeserializeOwned + Default> Config<A> {
 
     fn of(read: Read) -> Result<Self, Invalid> {
         let mut sections = read.sections();
-        let config = Self {
+        let mut config = Self {
             server: sections.read("server", Server::read),
             features: sections.read("features", Features::read),
             timeouts: sections.read("timeouts", Timeouts::read),
@@ -212,6 +212,9 @@ impl<A: DeserializeOwned + Default> Config<A> {
             warnings: Vec::new(),
             origin: source::Origins::default(),
         };
+        if config.monitoring.is_asked_for && !sections.says("server", "public") {
+            config.server.public.push("/metrics".to_owned());
+        }
         let mut warnings = sections.finish(&config)?;
         warnings.splice(0..0, read.warnings.iter().cloned());
         Ok(Self { warnings, origin: read.into_origins(), ..config })

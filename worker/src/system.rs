@@ -1,5 +1,5 @@
-//! The endpoints of the system: `/health`, `/livez`, `/readyz`; and `/info`, `/metrics`, `/routes`, which in release mode only the
-//! private listener shows, unless `server.public` names them. `/routes?tree` draws them as radix trees.
+//! The endpoints of the system: `/health`, `/livez`, `/readyz`; and `/info`, `/metrics`, `/routes`, of which release mode shows those that
+//! `server.public` names, and the private listener all. `/routes?tree` draws them as radix trees.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -52,12 +52,12 @@ impl About {
     }
 
     fn uptime(&self) -> String {
-        humantime::format_duration(Duration::from_secs(self.started.elapsed().as_secs())).to_string()
+        as_go_prints(self.started.elapsed())
     }
 
     fn health(&self) -> Value {
         json!({
-            "status": "healthy",
+            "status": "ok",
             "timestamp": now(),
             "uptime": self.uptime(),
             "version": self.version,
@@ -111,7 +111,18 @@ fn trees(routes: &Routes) -> String {
 }
 
 fn now() -> String {
-    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
+/// A length of time in whole seconds, as Go prints it: "2h30m15s".
+fn as_go_prints(time: Duration) -> String {
+    let all = time.as_secs();
+    let (hours, minutes, seconds) = (all / 3600, all / 60 % 60, all % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{seconds}s"),
+        _ => format!("{hours}h{minutes}m{seconds}s"),
+    }
 }
 
 /// Where a method answers with what is known.
@@ -182,5 +193,19 @@ fn serving(about: &About) -> Result<&'static str> {
     match about.life.phase() {
         Phase::Waiting | Phase::Serving => Ok("ready\n"),
         Phase::LameDuck | Phase::Draining | Phase::Cut => Err(Error::new(StatusCode::SERVICE_UNAVAILABLE, "draining")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_is_printed_as_go_does() {
+        for (seconds, text) in
+            [(0, "0s"), (59, "59s"), (80, "1m20s"), (3600, "1h0m0s"), (9015, "2h30m15s"), (360_000, "100h0m0s")]
+        {
+            assert_eq!(as_go_prints(Duration::from_secs(seconds)), text);
+        }
     }
 }

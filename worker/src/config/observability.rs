@@ -133,13 +133,15 @@ pub struct Monitoring {
     pub path: String,
     /// What the names of all metrics begin with.
     pub namespace: String,
+    /// True if `prometheus.enable` is written.
+    pub(super) is_asked_for: bool,
     /// Not in this version.
     pub(super) traces: bool,
 }
 
 impl Default for Monitoring {
     fn default() -> Self {
-        Self { path: "/metrics".to_owned(), namespace: "gin_server".to_owned(), traces: false }
+        Self { path: "/metrics".to_owned(), namespace: "gin_server".to_owned(), is_asked_for: false, traces: false }
     }
 }
 
@@ -147,8 +149,9 @@ impl Monitoring {
     pub(super) fn read(section: &Section<'_>) -> Self {
         let mut own = Self::default();
         if let Some(prometheus) = section.table("prometheus") {
-            if prometheus.boolean("enable") == Some(false) {
-                prometheus.problem("enable", "the switch is features.metrics");
+            match prometheus.boolean("enable") {
+                Some(false) => prometheus.problem("enable", "the switch is features.metrics"),
+                enable => own.is_asked_for = enable == Some(true),
             }
             let path = |text: &str| {
                 if text.starts_with('/') { Ok(text.to_owned()) } else { Err(format!("\"{text}\" must begin with /")) }

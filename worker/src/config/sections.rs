@@ -19,7 +19,8 @@ pub struct Server {
     pub port: u16,
     /// debug, release or test.
     pub mode: Mode,
-    /// Which of the system's endpoints everybody may see in release mode.
+    /// Which of the system's endpoints everybody may see in release mode. `/metrics` is added where `monitoring.prometheus.enable` is
+    /// written and `server.public` is not.
     pub public: Vec<String>,
     /// Whether a path that is wrong by a slash at its end is redirected.
     pub redirect_trailing_slash: bool,
@@ -34,7 +35,7 @@ impl Default for Server {
             host: "127.0.0.1".to_owned(),
             port: 8080,
             mode: Mode::default(),
-            public: Vec::new(),
+            public: ["/info", "/routes"].map(str::to_owned).to_vec(),
             redirect_trailing_slash: true,
             trusted_proxies: Vec::new(),
         }
@@ -72,12 +73,12 @@ impl Server {
     }
 }
 
-/// The endpoints of the system that release mode shows on the private listener alone.
-const PRIVATE: [&str; 3] = ["/metrics", "/routes", "/info"];
+/// The endpoints of the system that release mode can hide: the private listener shows them always.
+const CAN_BE_HIDDEN: [&str; 3] = ["/metrics", "/routes", "/info"];
 
 fn known_endpoints(section: &Section<'_>, paths: Vec<String>) -> Vec<String> {
-    for path in paths.iter().filter(|path| !PRIVATE.contains(&path.as_str())) {
-        section.problem("public", &format!("\"{path}\" is none of {}", PRIVATE.join(", ")));
+    for path in paths.iter().filter(|path| !CAN_BE_HIDDEN.contains(&path.as_str())) {
+        section.problem("public", &format!("\"{path}\" is none of {}", CAN_BE_HIDDEN.join(", ")));
     }
     paths
 }

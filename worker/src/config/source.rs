@@ -213,6 +213,12 @@ impl Sections<'_> {
         })
     }
 
+    /// True if something sets this key.
+    pub(super) fn says(&self, section: &str, key: &str) -> bool {
+        let section = find(&self.read.entries, section).map(|entry| &entry.node.value);
+        matches!(section, Some(Value::Table(keys)) if find(keys, key).is_some())
+    }
+
     pub(super) fn finish<A>(self, config: &Config<A>) -> Result<Vec<String>, Invalid> {
         if let Some(address) = unix_listener(&self.read.entries).filter(|_| config.refuses_unix_sockets()) {
             self.problems.add(&self.place_of_limit(), tells_no_address(address));

@@ -112,6 +112,16 @@ fn the_command_line_counts_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn what_everybody_sees_is_the_default_or_what_is_written() {
+    let public = |text: &str| read(text).unwrap().server.public;
+    assert_eq!(public(""), ["/info", "/routes"]);
+    let enable = "[monitoring.prometheus]\nenable = true\n";
+    assert_eq!(public(enable), ["/info", "/routes", "/metrics"]);
+    assert_eq!(public(&format!("[server]\npublic = []\n{enable}")), [""; 0]);
+    assert_eq!(public(&format!("[server]\npublic = \"/info\"\n{enable}")), ["/info"]);
+}
+
+#[test]
 fn a_limit_by_address_over_a_unix_socket_is_an_error() {
     let listen = "[[supervisor.listen]]\naddress = \"127.0.0.1:0\"\n[[supervisor.listen]]\nname = \"u\"\naddress = \"unix:/run/s\"\n";
     let limited = |more: &str| format!("[rate_limit]\nenable = true\n{more}{listen}");
@@ -204,6 +214,7 @@ fn a_whole_configuration_of_another_service_is_taken_as_it_is() {
     assert_eq!(config.cors.allow_origins, [Origin::Any]);
     assert_eq!(config.cors.allow_methods, ["GET", "POST", "PUT", "DELETE", "OPTIONS"]);
     assert_eq!(config.files.index_files, ["index.html", "index.htm"]);
+    assert_eq!(config.server.public, ["/info", "/routes", "/metrics"]);
     assert_eq!((config.rate_limit.rate, config.rate_limit.window), (100, Duration::from_secs(60)));
     assert_eq!(
         config.warnings,

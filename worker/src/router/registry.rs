@@ -74,7 +74,7 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
     pub fn build(self) -> Result<Built<S>, StartError> {
         let (mut placed, mut groups, mut wrong) = (Vec::new(), BTreeMap::new(), Vec::new());
         place(self.0, "", &[], &[], &mut placed, &mut groups, &mut wrong);
-        let created_at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let created_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let mut paths = Paths::default();
         let mut all = Vec::new();
         for Placed { route, path, written, chain, tags } in placed {

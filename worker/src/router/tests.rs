@@ -208,7 +208,7 @@ fn what_is_registered_can_be_listed() {
     let finished = grouped().finish(None).unwrap();
     let routes = &finished.routes;
     let json = routes.json();
-    assert_eq!(json["total"], 7, "with the three of the system that everybody sees");
+    assert_eq!(json["total"], 10, "with the six of the system that everybody sees");
     assert_eq!(json["groups"]["/api/v1"], json!({ "prefix": "/api/v1", "routes_count": 2 }));
     let deep = &json["routes"]["GET:/api/v1/deep/x/:id"];
     let ours = ["request_id", "body_limit", "metrics", "access_log", "security_headers", "recover"];
