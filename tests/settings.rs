@@ -37,6 +37,63 @@ fn everything_that_is_wrong_is_shown_where_it_stands() {
     }
 }
 
+/// gin-server's answer to `--config-check` in a directory with these files; nobody names one of them.
+fn check_in(files: &[(&str, &str)], environment: &[(&str, &str)]) -> (i32, String) {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    for (name, text) in files {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    let mut command = Command::new(binary("gin-server"));
+    command.arg("--config-check").current_dir(dir.path()).env("NO_COLOR", "1").envs(environment.iter().copied());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    (output.status.code().unwrap(), said)
+}
+
+#[test]
+fn the_file_that_was_read_is_named_and_found_without_a_flag() {
+    let fine = |files: &[(&str, &str)], environment: &[(&str, &str)], says: &str| {
+        assert_eq!(check_in(files, environment), (0, format!("{says}\n")), "{files:?} {environment:?}");
+    };
+    let (yaml, yml) = (("config.yaml", "server: {port: 1}\n"), ("config.yml", "server: {port: 1}\n"));
+    let (toml, json) = (("config.toml", "[server]\nport = 1\n"), ("config.json", "{\"server\": {\"port\": 1}}"));
+    fine(&[], &[], "the configuration is fine: no file, only the environment and the command line");
+    fine(&[json], &[], "config.json: the configuration is fine");
+    fine(&[json, toml], &[], "config.toml: the configuration is fine");
+    fine(&[json, toml, yml], &[], "config.yml: the configuration is fine");
+    fine(&[json, toml, yml, yaml], &[], "config.yaml: the configuration is fine");
+    // A variable goes before them, unless it is empty.
+    fine(&[yaml, toml], &[("CONFIG_FILE", "config.toml")], "config.toml: the configuration is fine");
+    fine(&[yaml], &[("CONFIG_FILE", ""), ("GIN_CONFIG", "")], "config.yaml: the configuration is fine");
+    let (code, said) = check_in(&[yaml], &[("CONFIG_FILE", "none.yaml")]);
+    assert!(code == 2 && said.contains("none.yaml: cannot read it"), "{code} {said}");
+}
+
+#[test]
+fn what_would_make_the_start_fail_fails_the_check() {
+    let text = "server:\n  mode: release\nstatic:\n  dir: ./static\n";
+    let (code, said) = check_in(&[("config.yaml", text)], &[]);
+    assert!(code == 2 && said.contains("error: config.yaml:4: static.dir: cannot serve /"), "{code} {said}");
+    // The same is said by the start.
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::write(dir.path().join("config.yaml"), text).unwrap();
+    let start = || Command::new(binary("gin-server")).args(["--port", "0"]).current_dir(dir.path()).output().unwrap();
+    let started = start();
+    let said = String::from_utf8_lossy(&started.stderr).into_owned();
+    assert!(started.status.code() == Some(2) && said.contains("config.yaml:4: static.dir"), "{said}");
+    let (code, said) = check_in(&[("config.yaml", "monitoring: {prometheus: {enable: true, path: '/:'}}")], &[]);
+    assert!(code == 2 && said.contains("has no name"), "{code} {said}");
+    // gin-ctl finds it from where the worker runs.
+    let config = dir.path().join("shop.toml");
+    let text = format!("[supervisor]\ndirectory = {:?}\n[static]\ndir = \"static\"\n", dir.path());
+    std::fs::write(&config, text).unwrap();
+    let check = || Command::new(binary("gin-ctl")).arg("check").arg(&config).output().unwrap();
+    let said = String::from_utf8_lossy(&check().stderr).into_owned();
+    assert!(said.contains("shop.toml:4: static.dir: cannot serve "), "{said}");
+    std::fs::create_dir(dir.path().join("static")).unwrap();
+    assert!(check().status.success());
+}
+
 #[test]
 fn a_limit_for_clients_that_have_no_address_is_an_error() {
     let text =

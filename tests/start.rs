@@ -212,9 +212,26 @@ fn a_check_finds_what_is_not_there_to_be_run() {
         std::fs::write(&path, format!("[supervisor]\n{text}\n")).unwrap();
         supervise(&["-t", "-c", path.to_str().unwrap()], &run)
     };
-    assert_says(&check("command = [\"/srv/none/app\"]"), 2, &["command /srv/none/app: no such file or directory"]);
-    assert_says(&check("command = [\"no-such-program\"]"), 2, &["command no-such-program: not found in PATH"]);
-    assert_says(&check("directory = \"/srv/none\""), 2, &["directory /srv/none: no such file or directory"]);
+    assert_says(
+        &check("command = [\"/srv/none/app\"]"),
+        2,
+        &["shop.toml:2: supervisor.command: command /srv/none/app: no such file or directory"],
+    );
+    assert_says(
+        &check("command = [\"no-such-program\"]"),
+        2,
+        &["shop.toml:2: supervisor.command: command no-such-program: not found in PATH"],
+    );
+    assert_says(
+        &check("directory = \"/srv/none\""),
+        2,
+        &["shop.toml:2: supervisor.directory: directory /srv/none: no such file or directory"],
+    );
+    assert_says(
+        &check("user = \"nobody-of-this-name\""),
+        2,
+        &["shop.toml:2: supervisor.user: user nobody-of-this-name: unknown"],
+    );
     assert_says(&check("warm_up = [\"/srv/none/warm\"]"), 2, &["command /srv/none/warm: "]);
     std::fs::write(dir.path().join("app"), "#!/bin/sh\n").unwrap();
     let inside = format!("command = [\"./app\"]\ndirectory = {:?}", dir.path());

@@ -1,5 +1,6 @@
 //! The command line, as it was typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -11,8 +12,8 @@ use crate::listener_name::{self, ListenerNameError};
 #[derive(Debug, Clone, Parser)]
 #[command(name = "gin-supervisor", version, about, disable_help_subcommand = true)]
 pub struct Cli {
-    /// Configuration file: TOML, or YAML or JSON by its ending
-    #[arg(short, long, value_name = "FILE", env = "CONFIG_FILE")]
+    /// Configuration file: TOML, or YAML or JSON by its ending [default: $CONFIG_FILE]
+    #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Name of this instance [default: the file's stem, or "default"]
     #[arg(long, value_name = "NAME")]
@@ -47,6 +48,19 @@ pub struct Cli {
     /// The program to run and its arguments, after --
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+impl Cli {
+    /// The command line of this process. Where it names no file, `CONFIG_FILE` does; an empty one counts as unset.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::parse().with_file(std::env::var_os("CONFIG_FILE"))
+    }
+
+    fn with_file(self, variable: Option<OsString>) -> Self {
+        let named = variable.filter(|value| !value.is_empty()).map(PathBuf::from);
+        Self { config: self.config.or(named), ..self }
+    }
 }
 
 /// A listener on the command line.
@@ -86,6 +100,14 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn an_empty_variable_names_no_file() {
+        let of = |args: &[&str], variable: &str| Cli::parse_from(args).with_file(Some(variable.into())).config;
+        assert_eq!(of(&["gin-supervisor"], ""), None);
+        assert_eq!(of(&["gin-supervisor"], "a.toml"), Some("a.toml".into()));
+        assert_eq!(of(&["gin-supervisor", "-c", "b.toml"], "a.toml"), Some("b.toml".into()));
+    }
 
     /// gin-supervisor(8) is made of this very command line; `GIN_BLESS=1` writes it anew.
     #[test]

@@ -171,6 +171,15 @@ impl Config {
         Self::of_file(cli, file, &lookup)
     }
 
+    /// The place where a key of `[supervisor]` is set; `None` if only the command line says so, or nothing.
+    #[must_use]
+    pub fn place(&self, key: &str) -> Option<String> {
+        let section = self.entries.iter().find(|entry| entry.key == sections::SUPERVISOR)?;
+        let Value::Table(keys) = &section.node.value else { return None };
+        let file = self.file.as_ref().map(|file| file.path.display().to_string()).unwrap_or_default();
+        keys.iter().find(|entry| entry.key == key).map(|entry| entry.place.of(&file))
+    }
+
     /// The sections that the master takes from the environment.
     fn from_environment() -> Vec<(&'static str, &'static [reference::Key])> {
         let keys = reference::SECTIONS.iter().map(|section| (section.name, section.keys));

@@ -4,6 +4,7 @@
 //! generations that have the same address; a socket closes when the last generation that has it is gone.
 
 pub mod environment;
+pub mod freeze_error;
 pub mod frozen;
 pub mod listeners;
 pub mod program;
@@ -28,7 +29,8 @@ use crate::os::socket_file::BoundFile;
 use crate::os::succession::Descriptors;
 use crate::socket_record::SocketRecord;
 use crate::state::GenerationRecord;
-use frozen::{FreezeError, Frozen};
+use freeze_error::FreezeError;
+use frozen::Frozen;
 
 /// All generations that have workers or can be brought back.
 #[derive(Debug)]

@@ -49,8 +49,6 @@ pub mod workers;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use cli::Cli;
 
 /// Runs the program: as the exec helper, as a check of the configuration, or as the master.
@@ -60,7 +58,7 @@ pub fn run() -> ExitCode {
         return exec_helper::run();
     }
     os::signal::forget_ignored();
-    let cli = Cli::parse();
+    let cli = Cli::of_process();
     let is_check = cli.config_check;
     let outcome = if is_check { start::check(&cli) } else { start::run(cli) };
     outcome.unwrap_or_else(|error| {

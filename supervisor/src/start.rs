@@ -31,6 +31,7 @@ use crate::control;
 use crate::descriptor_name::PREFIX;
 use crate::driver::{Driver, DriverError, Parts};
 use crate::failed_start::FailedStart;
+use crate::generations::freeze_error::FreezeError;
 use crate::generations::{frozen, worker_program};
 use crate::instance_files::{self, InstanceFiles};
 use crate::os::control_socket::ControlSocket;
@@ -72,7 +73,7 @@ pub fn check(cli: &Cli) -> Result<ExitCode, StartError> {
         Some(state) => in_place::check(cli, state)?,
         None => match frozen::check(&config) {
             Err(error) if cli.json || error.is_hidden() => config.warnings.push(error.to_string()),
-            found => found?,
+            found => found.map_err(|error| missing(&config, error))?,
         },
     }
     if cli.json {
@@ -84,6 +85,14 @@ pub fn check(cli: &Cli) -> Result<ExitCode, StartError> {
         println!("the configuration is fine");
     }
     Ok(ExitCode::from(exit::DONE))
+}
+
+/// The error for something that the configuration names and that is not there, with the place of its key.
+fn missing(config: &Config, error: FreezeError) -> StartError {
+    match error.key().and_then(|key| Some((key, config.place(key)?))) {
+        Some((key, place)) => StartError::Config(vec![Problem { place, text: format!("supervisor.{key}: {error}") }]),
+        None => error.into(),
+    }
 }
 
 /// Runs the master until nothing is left; gives its exit code.

@@ -26,6 +26,7 @@ mod observability;
 mod sections;
 mod show;
 mod source;
+mod start_check;
 #[cfg(test)]
 mod tests;
 
@@ -159,10 +160,11 @@ impl<A: DeserializeOwned + Default> Config<A> {
         Self::load_with(before.origin.file.as_ref().map(|(path, _)| path.as_path()), before.origin.flags.clone())
     }
 
-    /// The file that `GIN_CONFIG` names, else `CONFIG_FILE`, if one is set (a supervisor sets the first to the snapshot of this
-    /// generation), with the environment over it (`GIN_SECTION_KEY`, else `SECTION_KEY`), and over both the flags `--host`, `--port`,
-    /// `--mode` and `--log-level`. `--config FILE` names another file, and `--config-check` says what is wrong and ends the process, with 0
-    /// or 2. Other flags are the application's: one with a command line of its own reads them itself, and calls [`Self::load_with`].
+    /// Reads the file that `--config FILE` names, else `GIN_CONFIG` (a supervisor sets it to the snapshot of this generation), else
+    /// `CONFIG_FILE`, else the first of `config.yaml`, `config.yml`, `config.toml` and `config.json` in the current directory, if there is
+    /// one. The environment counts over it (`GIN_SECTION_KEY`, else `SECTION_KEY`), and over both the flags `--host`, `--port`, `--mode`
+    /// and `--log-level`. `--config-check` says what is wrong, or what a start would not find ([`Self::check`]), and ends the process,
+    /// with 0 or 2. Other flags are the application's: one with a command line of its own reads them itself, and calls [`Self::load_with`].
     ///
     /// # Errors
     /// [`Invalid`]: everything that is wrong.
@@ -175,7 +177,7 @@ impl<A: DeserializeOwned + Default> Config<A> {
         loaded
     }
 
-    /// The same for a file of one's own choice, and with the command line over all.
+    /// The same for a file of one's own choice, and with the command line over all. Without a file it is found as by [`Self::load`].
     ///
     /// # Errors
     /// As [`Self::load`].

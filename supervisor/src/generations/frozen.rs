@@ -11,65 +11,20 @@ use gin_shared::inherit;
 use nix::unistd::{Gid, Uid};
 
 use super::environment::{self, Environment};
+use super::freeze_error::FreezeError;
 use super::listeners::Listeners;
-use super::program::{Program, ProgramError};
+use super::program::Program;
 use super::snapshot_file::SnapshotFile;
-use super::worker_program::{self, GinServerError};
+use super::worker_program;
 use crate::config::{Config, OnMasterDeath, WorkerConfig};
-use crate::error_text::without_code;
 use crate::machine::plan::Plan;
-use crate::os::identity::{LookupError, lookup};
+use crate::os::identity::lookup;
 use crate::os::limits::inherited_nofile;
-use crate::os::listener::{ListenError, Listening};
+use crate::os::listener::Listening;
 use crate::os::sandbox::Sandbox;
 use crate::os::spawn::Spec;
 use crate::os::succession::Descriptors;
 use crate::state::{Commands, GenerationRecord};
-
-/// A generation that cannot be frozen.
-#[derive(Debug, thiserror::Error)]
-pub enum FreezeError {
-    /// The configured directory cannot be used.
-    #[error("directory {}: {}", path.display(), without_code(error))]
-    Directory {
-        /// As it is configured.
-        path: PathBuf,
-        /// The system's error.
-        error: io::Error,
-    },
-    /// The directory of a generation that is to be brought back is gone.
-    #[error("directory {}: it is gone, and a worker runs in it", .0.display())]
-    DirectoryGone(PathBuf),
-    /// A command cannot be executed.
-    #[error(transparent)]
-    Program(#[from] ProgramError),
-    /// The ready-made worker cannot be used.
-    #[error(transparent)]
-    GinServer(#[from] GinServerError),
-    /// The workers' user or group is unknown.
-    #[error(transparent)]
-    Identity(#[from] LookupError),
-    /// A listener cannot be opened.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The workers' configuration cannot be written.
-    #[error("configuration snapshot: {}", without_code(.0))]
-    Snapshot(io::Error),
-    /// The generation that is to be brought back was forgotten.
-    #[error("generation {0} is not known any more")]
-    Forgotten(Generation),
-}
-
-impl FreezeError {
-    /// True if another user may find what this one cannot look at.
-    #[must_use]
-    pub fn is_hidden(&self) -> bool {
-        let (Self::Directory { error, .. } | Self::Program(ProgramError::System { error, .. })) = self else {
-            return false;
-        };
-        error.kind() == io::ErrorKind::PermissionDenied
-    }
-}
 
 /// Finds everything that a generation of `config` would run, and keeps nothing: for a check.
 ///
@@ -97,7 +52,7 @@ impl Resolved {
             None => vec![worker_program::find()?.display().to_string()],
         };
         let find = |argv: &Vec<String>| Program::find(argv, directory.as_deref(), &environment);
-        let program = find(&argv)?;
+        let program = find(&argv).map_err(FreezeError::Command)?;
         let hooks = &worker.hooks;
         let commands = Commands {
             check: worker.check.as_ref(),

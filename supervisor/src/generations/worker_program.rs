@@ -50,7 +50,13 @@ pub fn find() -> Result<PathBuf, GinServerError> {
 pub fn check(config: &Config) -> Result<(), GinServerError> {
     let (None, Some(file)) = (&config.worker.command, &config.file) else { return Ok(()) };
     let program = find()?;
-    match Command::new(&program).arg("-t").arg("-c").arg(&file.path).output() {
+    let mut command = Command::new(&program);
+    command.arg("-t").arg("-c").arg(&file.path);
+    // Relative paths are meant from where the worker runs. If that is not there, it is told elsewhere.
+    if let Some(directory) = config.worker.directory.as_deref().filter(|directory| directory.is_dir()) {
+        command.current_dir(directory);
+    }
+    match command.output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(GinServerError::Refused(String::from_utf8_lossy(&output.stderr).into_owned())),
         Err(error) => Err(GinServerError::NotRun { program, error }),

@@ -8,7 +8,7 @@ use gin_shared::exit;
 use crate::adopt::TakeUpError;
 use crate::adopt::in_place::{CheckError, InPlaceError};
 use crate::driver::DriverError;
-use crate::generations::frozen::FreezeError;
+use crate::generations::freeze_error::FreezeError;
 use crate::generations::worker_program::GinServerError;
 use crate::instance_files::InstanceFilesError;
 use crate::os::activation::ActivationError;

@@ -15,7 +15,7 @@ use gin_worker::{Config, Result, Server};
 #[derive(Debug, Parser)]
 #[command(name = "gin-server", version, about)]
 struct Cli {
-    /// Configuration file (TOML, YAML or JSON) [default: $GIN_CONFIG, $CONFIG_FILE]
+    /// Configuration file (TOML, YAML or JSON) [default: $GIN_CONFIG, $CONFIG_FILE, ./config.{yaml,yml,toml,json}]
     #[arg(short, long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// IP address to listen on, without a supervisor [default: 127.0.0.1]
@@ -72,12 +72,12 @@ fn main() -> ExitCode {
         println!("{}", shown(&config, json));
         return ExitCode::SUCCESS;
     }
+    if let Err(invalid) = config.check() {
+        eprint!("{}", report::report(&invalid));
+        return ExitCode::from(USAGE);
+    }
     if cli.config_check {
-        for warning in &config.warnings {
-            eprintln!("warning: {warning}");
-        }
-        println!("the configuration is fine");
-        return ExitCode::SUCCESS;
+        return check(&config);
     }
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,6 +86,22 @@ fn main() -> ExitCode {
             ExitCode::from(gin_shared::exit::FAILED)
         }
     }
+}
+
+/// Makes all that a start makes of valid settings, but for sockets: two routes may exclude one another.
+fn check(config: &Config) -> ExitCode {
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
+    if let Err(error) = server(config).into_router() {
+        eprintln!("error: {error}");
+        return ExitCode::from(USAGE);
+    }
+    match config.file() {
+        Some(file) => println!("{}: the configuration is fine", file.display()),
+        None => println!("the configuration is fine: no file, only the environment and the command line"),
+    }
+    ExitCode::SUCCESS
 }
 
 fn load(cli: &Cli) -> Result<Config, Invalid> {
@@ -115,10 +131,14 @@ fn shown(config: &Config, json: bool) -> String {
 
 #[tokio::main]
 async fn run(config: &Config) -> Result {
+    server(config).run().await
+}
+
+fn server(config: &Config) -> Server {
     let name = config.server.name.clone();
     let greeting = async move || Json::<Value>(json!({ "message": "hello from gin", "name": name }));
     let server = Server::new(config);
     // The directory's own index stands there instead.
     let shows_files = config.files.dir.is_some() && config.files.url_prefix.trim_end_matches('/').is_empty();
-    if shows_files { server } else { server.get("/", greeting) }.run().await
+    if shows_files { server } else { server.get("/", greeting) }
 }

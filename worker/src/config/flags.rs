@@ -50,12 +50,12 @@ impl Flags {
 
 /// Says how it is; gives the exit code.
 pub(super) fn checked<A>(loaded: Result<Config<A>, Invalid>) -> i32 {
-    match loaded {
+    match loaded.and_then(|config| config.check().map(|()| config)) {
         Ok(config) => {
             for warning in &config.warnings {
                 eprintln!("warning: {warning}");
             }
-            println!("the configuration is fine");
+            println!("{}", config.fine());
             gin_shared::exit::DONE.into()
         }
         Err(invalid) => {

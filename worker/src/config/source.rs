@@ -16,6 +16,9 @@ use super::{Config, left_out, tells_no_address};
 /// A common variable for the place of the file, which counts where `GIN_CONFIG` is not set.
 const CONFIG_FILE: &str = "CONFIG_FILE";
 
+/// Files that are found in the current directory where nobody names one. The first that is there counts.
+const FOUND: [&str; 4] = ["config.yaml", "config.yml", "config.toml", "config.json"];
+
 /// Settings of the command line.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Overrides(Vec<(&'static str, &'static str, &'static str, Value)>);
@@ -95,6 +98,17 @@ pub(super) struct Read {
     pub(super) warnings: Vec<String>,
 }
 
+/// The file that a variable names. An empty variable names none: that is how compose files and units unset one.
+fn named() -> Option<PathBuf> {
+    let set = [GIN_CONFIG, CONFIG_FILE].iter().filter_map(std::env::var_os);
+    set.map(PathBuf::from).find(|path| !path.as_os_str().is_empty())
+}
+
+/// The file in the current directory.
+fn found() -> Option<PathBuf> {
+    FOUND.iter().map(PathBuf::from).find(|path| path.is_file())
+}
+
 /// The sections of a worker.
 fn own() -> Vec<(&'static str, &'static [Key])> {
     let all = SECTIONS.iter().filter(|section| section.name != sections::SUPERVISOR);
@@ -103,8 +117,7 @@ fn own() -> Vec<(&'static str, &'static [Key])> {
 
 impl Read {
     pub(super) fn from_surroundings(path: Option<&Path>, flags: Overrides) -> Result<Self, Invalid> {
-        let named = || [GIN_CONFIG, CONFIG_FILE].iter().find_map(std::env::var_os).map(PathBuf::from);
-        let path = path.map(Path::to_owned).or_else(named);
+        let path = path.map(Path::to_owned).or_else(named).or_else(found);
         // What is not UTF-8 is no value that any key takes, and so an error there.
         let lookup = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let mut read = match path {

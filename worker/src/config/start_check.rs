@@ -1,0 +1,136 @@
+//! Settings that are valid, and with which a start would fail all the same: a directory that is not there, a log that cannot be written.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
+
+use gin_shared::config::{Entry, Problem, Value};
+use gin_shared::listen::Address;
+use rustix::fs::{Access, CWD, Mode, OFlags, accessat, openat};
+
+use super::{Config, Invalid, Output};
+
+impl<A> Config<A> {
+    /// The file that these settings were read from, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.origin.file.as_ref().map(|(path, _)| path.as_path())
+    }
+
+    /// Looks for what a start needs beside valid settings, and makes nothing: the directory of `[static]`, the log's output, the address.
+    /// [`Self::load`] does so for `--config-check`.
+    ///
+    /// # Errors
+    /// [`Invalid`]: everything with which a start would fail, with the place where it is set.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let found = [
+            ("static", "dir", self.files.dir.as_deref().and_then(|dir| directory(dir).err())),
+            ("logging", "file_path", self.log_file().and_then(|path| log_file(path).err())),
+            ("logging", "output", self.journal().err().map(|error| format!("\"journald\": {error}"))),
+            ("server", "host", self.address().err()),
+        ];
+        let wrong = found.into_iter().filter_map(|(section, key, text)| {
+            text.map(|text| Problem { place: self.place(section, key), text: format!("{section}.{key}: {text}") })
+        });
+        let problems: Vec<Problem> = wrong.collect();
+        if problems.is_empty() { Ok(()) } else { Err(Invalid { problems, file: self.origin.file.clone() }) }
+    }
+
+    /// The last line of a check that has found nothing wrong.
+    pub(super) fn fine(&self) -> String {
+        match self.file() {
+            Some(file) => format!("{}: the configuration is fine", file.display()),
+            None => "the configuration is fine: no file, only the environment and the command line".to_owned(),
+        }
+    }
+
+    fn log_file(&self) -> Option<&Path> {
+        self.logging.file_path.as_deref().filter(|_| self.logging.output == Output::File)
+    }
+
+    fn journal(&self) -> io::Result<()> {
+        if self.logging.output == Output::Journald { tracing_journald::layer().map(drop) } else { Ok(()) }
+    }
+
+    /// Host and port of a worker that runs alone. Where the supervisor's listeners are named, nobody binds them.
+    fn address(&self) -> Result<(), String> {
+        let supervisor = entry(&self.origin.entries, "supervisor").map(|entry| &entry.node.value);
+        let is_replaced = matches!(supervisor, Some(Value::Table(keys)) if entry(keys, "listen").is_some());
+        if is_replaced {
+            return Ok(());
+        }
+        let read = Address::from_host_port(&self.server.host, self.server.port);
+        read.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// The place where a key is set.
+    fn place(&self, section: &str, key: &str) -> String {
+        let file = self.file().map_or_else(|| "default".to_owned(), |file| file.display().to_string());
+        let table = entry(&self.origin.entries, section).map(|entry| &entry.node.value);
+        let Some(Value::Table(keys)) = table else { return file };
+        entry(keys, key).map_or_else(|| file.clone(), |entry| entry.place.of(&file))
+    }
+}
+
+fn entry<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
+    entries.iter().find(|entry| entry.key == key)
+}
+
+/// Opens a directory as its files are served from it.
+fn directory(dir: &Path) -> Result<(), String> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, dir, flags, Mode::empty()).map(drop).map_err(|error| {
+        let whole = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+        let error = io::Error::from(error);
+        format!("cannot serve {}: {error}; make the directory, or remove the key", whole.display())
+    })
+}
+
+/// Looks whether a log file can be written, or made in a directory that may have to be made first.
+fn log_file(path: &Path) -> Result<(), String> {
+    let failed = |at: &Path, error: io::Error| format!("cannot write to {}: {error}", at.display());
+    if path.exists() {
+        return OpenOptions::new().append(true).open(path).map(drop).map_err(|error| failed(path, error));
+    }
+    let nearest = path.ancestors().skip(1).find(|directory| directory.exists()).unwrap_or(Path::new("/"));
+    let may_make = accessat(CWD, nearest, Access::WRITE_OK | Access::EXEC_OK, rustix::fs::AtFlags::EACCESS);
+    match may_make {
+        Ok(()) if nearest.is_dir() => Ok(()),
+        Ok(()) => Err(failed(nearest, io::ErrorKind::NotADirectory.into())),
+        Err(error) => Err(failed(nearest, error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> String {
+        let config = Config::<()>::from_text(Path::new("shop.toml"), text).unwrap();
+        config.check().map_or_else(|wrong| wrong.to_string(), |()| config.fine())
+    }
+
+    #[test]
+    fn what_a_start_would_not_find_is_told_with_its_line() {
+        assert_eq!(told("[server]\nport = 1\n"), "shop.toml: the configuration is fine");
+        let said = told("[server]\nhost = \"example.org\"\n[static]\nurl_prefix = \"/s\"\ndir = \"./none\"\n");
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(lines[0].starts_with("shop.toml:5: static.dir: cannot serve /"), "{said}");
+        assert!(lines[0].contains("/none: No such file or directory"), "{said}");
+        assert!(lines[1].starts_with("shop.toml:2: server.host: "), "{said}");
+        let listen = "[[supervisor.listen]]\naddress = \"127.0.0.1:0\"\n";
+        assert!(told(&format!("[server]\nhost = \"example.org\"\n{listen}")).ends_with("is fine"));
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_is_told_and_none_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = |path: &Path| format!("[logging]\noutput = \"file\"\nfile_path = {path:?}\n");
+        let file = dir.path().join("logs/shop.log");
+        assert!(told(&text(&file)).ends_with("is fine"));
+        assert!(!dir.path().join("logs").exists());
+        std::fs::write(dir.path().join("plain"), "").unwrap();
+        let said = told(&text(&dir.path().join("plain/shop.log")));
+        assert!(said.starts_with("shop.toml:3: logging.file_path: cannot write to "), "{said}");
+    }
+}
