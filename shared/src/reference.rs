@@ -1,6 +1,7 @@
 //! Every key of the configuration, once: what the schema, the commented default file, the reference page and gin.toml(5)
 //! are made of, how the environment is read, and what the reader is tested against.
 
+pub mod flat;
 pub mod peers;
 
 /// What a key takes.

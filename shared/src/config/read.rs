@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::tree::{self, Entry, Node, Place, Problem, Value};
+use crate::reference::flat;
 use crate::sections;
 
 /// All problems of one file, found so far.
@@ -34,15 +35,20 @@ impl Problems {
         self.found.borrow_mut().push(Problem { place, text });
     }
 
-    /// Adds each entry that is no section that a file may have.
+    /// Adds each entry that is no section that a file may have. A key that stands in a section here is named with it.
     pub fn check_sections(&self, entries: &[Entry]) {
         for entry in entries {
-            if !sections::ALL.contains(&entry.key.as_str()) {
+            let is_table = matches!(entry.node.value, Value::Table(_));
+            if sections::ALL.contains(&entry.key.as_str()) {
+                if !is_table && entry.node.value != tree::NOTHING {
+                    self.add(&entry.place, format!("{}: expected a section, [{}]", entry.key, entry.key));
+                }
+            } else if let Some(key) = flat::key_of(&entry.key).filter(|_| !is_table) {
+                self.add(&entry.place, format!("{}: unknown key; it is {key} here", entry.key));
+            } else {
                 let hint = nearest(&entry.key, sections::ALL.iter().copied());
                 let hint = hint.map(|near| format!("; did you mean [{near}]?")).unwrap_or_default();
                 self.add(&entry.place, format!("{}: unknown section{hint}", entry.key));
-            } else if !matches!(entry.node.value, Value::Table(_) | tree::NOTHING) {
-                self.add(&entry.place, format!("{}: expected a section, [{}]", entry.key, entry.key));
             }
         }
     }
@@ -335,8 +341,10 @@ impl<'a> Section<'a> {
     pub fn finish(self) {
         let asked = self.asked.borrow();
         for entry in self.entries.iter().filter(|entry| !asked.contains(&entry.key.as_str())) {
-            let hint = nearest(&entry.key, asked.iter().copied()).map(|near| format!("; did you mean \"{near}\"?"));
-            self.wrong(&entry.key, &entry.place, &format!("unknown key{}", hint.unwrap_or_default()));
+            let elsewhere = || flat::key_of(&entry.key).map(|key| format!("; it is {key} here"));
+            let near = || nearest(&entry.key, asked.iter().copied()).map(|near| format!("; did you mean \"{near}\"?"));
+            let hint = near().or_else(elsewhere).unwrap_or_default();
+            self.wrong(&entry.key, &entry.place, &format!("unknown key{hint}"));
         }
     }
 }

@@ -82,6 +82,21 @@ fn everything_wrong_is_told_at_once_with_its_line() {
 }
 
 #[test]
+fn a_flat_key_of_the_documents_is_told_by_the_name_that_it_has_here() {
+    let flat = "enable_hot_restart = true\npid_file = \"/run/a\"\nstatic_dir = \"./static\"\nportt = 1\n[server]\npid_file = \"/run/a\"\n";
+    let told = wrong(flat);
+    for line in [
+        "shop.toml:1: enable_hot_restart: unknown key; it is features.hot_restart here",
+        "shop.toml:2: pid_file: unknown key; it is supervisor.pid_file here",
+        "shop.toml:3: static_dir: unknown key; it is static.dir here",
+        "shop.toml:4: portt: unknown section",
+        "shop.toml:6: server.pid_file: unknown key; it is supervisor.pid_file here",
+    ] {
+        assert!(told.contains(line), "no \"{line}\" in\n{told}");
+    }
+}
+
+#[test]
 fn the_command_line_counts_over_the_environment_and_that_over_the_file() {
     let file = "[server]\nport = 1\nname = \"file\"\n[timeouts]\nidle = \"1s\"\n[cors]\nenable = true\nallow_origins = \"https://a.org\"";
     let variables = [
