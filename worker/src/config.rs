@@ -17,6 +17,7 @@
 //!
 //! [`show`] tells what is in force, without secrets; of `[app]` it shows the values that [`show_public`] is told are public.
 
+mod app_path;
 mod builder;
 mod data;
 mod flags;
@@ -157,7 +158,9 @@ impl Config {
 impl<A: DeserializeOwned + Default> Config<A> {
     /// The same once more, from the file as it is now, the environment and the command line.
     pub(crate) fn again<B>(before: &Config<B>) -> Result<Self, Invalid> {
-        Self::load_with(before.origin.file.as_ref().map(|(path, _)| path.as_path()), before.origin.flags.clone())
+        let origin = &before.origin;
+        let file = origin.file.as_ref().map(|(path, _)| path.as_path());
+        Self::of(Read::from_surroundings(file, origin.flags.clone(), &|name| origin.app_path(name))?)
     }
 
     /// Reads the file that `--config FILE` names, else `GIN_CONFIG` (a supervisor sets it to the snapshot of this generation), else
@@ -182,8 +185,7 @@ impl<A: DeserializeOwned + Default> Config<A> {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_with(path: Option<&Path>, flags: Overrides) -> Result<Self, Invalid> {
-        let read = Read::from_surroundings(path, flags)?;
-        Self::of(read)
+        Self::of(Read::from_surroundings(path, flags, &app_path::of::<A>)?)
     }
 
     /// The same for a text, as if it stood in a file of this name, without the environment.

@@ -137,25 +137,20 @@ impl Overlay<'_> {
         }
         for name in names {
             let Some(text) = (self.lookup)(name) else { continue };
-            // Kubernetes sets SERVER_PORT=tcp://10.0.0.1:80 in every container, if a service is named "server".
-            let is_services = || (self.lookup)(&format!("{}_SERVICE_HOST", name.trim_end_matches("_PORT"))).is_some();
-            if text.starts_with("tcp://") && is_services() {
+            // Kubernetes sets SERVER_PORT=tcp://10.0.0.1:80 in every container, if a service is named "server"; so do Docker's links.
+            if name.ends_with("_PORT") && ["tcp://", "udp://"].iter().any(|scheme| text.starts_with(scheme)) {
                 // A service named "gin-server" has this one, too.
                 let instead =
                     if name.starts_with("GIN_") { String::new() } else { format!("; GIN_{name} would be read") };
-                self.warnings.push(format!("environment variable {name}={text} is passed over{instead}"));
+                self.warnings.push(format!(
+                    "environment variable {name}={text} is passed over: it is a container platform's{instead}"
+                ));
                 continue;
             }
             let place = Place::Variable(name.to_owned());
             match parse(key.kind, &text, &place) {
                 Ok(value) => return Some((place, value)),
-                Err(mut wrong) => {
-                    if !name.starts_with("GIN_") && text.starts_with("tcp://") {
-                        wrong.push_str(&format!(
-                            "; if a container platform has set it, set GIN_{name}, which goes before it"
-                        ));
-                    }
-                    let text = wrong;
+                Err(text) => {
                     self.problems.push(Problem { place: Place::Variable(name.to_owned()).of(""), text });
                     return None;
                 }

@@ -46,6 +46,16 @@ pub struct Origins {
     pub(crate) file: Option<(PathBuf, String)>,
     pub(super) entries: Vec<Entry>,
     pub(super) flags: Overrides,
+    /// What each variable of `[app]` means.
+    app: Vec<(String, Vec<String>)>,
+}
+
+impl Origins {
+    /// The place in `[app]` that a variable means, as it was understood before.
+    pub(super) fn app_path(&self, name: &str) -> Vec<String> {
+        let known = self.app.iter().find(|(known, _)| known == name).map(|(_, path)| path.clone());
+        known.unwrap_or_else(|| vec![name.to_owned()])
+    }
 }
 
 /// Secrets stand in the rest.
@@ -96,7 +106,11 @@ pub(super) struct Read {
     flags: Overrides,
     problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
+    app: Vec<(String, Vec<String>)>,
 }
+
+/// Gives the place in `[app]` that a variable means: see `app_path`.
+pub(super) type AppPath<'a> = &'a dyn Fn(&str) -> Vec<String>;
 
 /// The file that a variable names. An empty variable names none: that is how compose files and units unset one.
 fn named() -> Option<PathBuf> {
@@ -116,7 +130,11 @@ fn own() -> Vec<(&'static str, &'static [Key])> {
 }
 
 impl Read {
-    pub(super) fn from_surroundings(path: Option<&Path>, flags: Overrides) -> Result<Self, Invalid> {
+    pub(super) fn from_surroundings(
+        path: Option<&Path>,
+        flags: Overrides,
+        app_path: AppPath<'_>,
+    ) -> Result<Self, Invalid> {
         let path = path.map(Path::to_owned).or_else(named).or_else(found);
         // What is not UTF-8 is no value that any key takes, and so an error there.
         let lookup = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
@@ -137,6 +155,7 @@ impl Read {
         read.warnings.extend(environment::unknown(names, &own()));
         read.app_from(
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+            app_path,
         );
         Ok(read)
     }
@@ -155,18 +174,21 @@ impl Read {
             let (place, value) = (Place::Flag(flag), value.clone());
             set(tree::section(&mut entries, section), key, Node { value, place });
         }
-        Self { file, entries, flags, problems, warnings }
+        Self { file, entries, flags, problems, warnings, app: Vec::new() }
     }
 
-    /// `GIN_APP_KEY` sets `app.key`: as TOML writes it, or a text.
-    fn app_from(&mut self, variables: impl Iterator<Item = (String, String)>) {
+    /// `GIN_APP_KEY` sets `app.key`, and `GIN_APP_TABLE_KEY` `app.table.key`, if the application's type has such a table: as TOML writes
+    /// it, or a text.
+    pub(super) fn app_from(&mut self, variables: impl Iterator<Item = (String, String)>, app_path: AppPath<'_>) {
         for (name, text) in variables {
             let Some(key) = name.strip_prefix("GIN_APP_").map(str::to_lowercase).filter(|key| !key.is_empty()) else {
                 continue;
             };
             let place = Place::Variable(name);
             let value = tree::parse_toml_value(&text, &place).unwrap_or(Value::String(text));
-            set(tree::section(&mut self.entries, sections::APP), &key, Node { value, place });
+            let path = app_path(&key);
+            set_at(tree::section(&mut self.entries, sections::APP), &path, Node { value, place });
+            self.app.push((key, path));
         }
     }
 
@@ -179,7 +201,7 @@ impl Read {
     }
 
     pub(super) fn into_origins(self) -> Origins {
-        Origins { file: self.file, entries: self.entries, flags: self.flags }
+        Origins { file: self.file, entries: self.entries, flags: self.flags, app: self.app }
     }
 }
 
@@ -278,6 +300,15 @@ fn find<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
 fn set(entries: &mut Vec<Entry>, key: &str, node: Node) {
     entries.retain(|entry| entry.key != key);
     entries.push(Entry { key: key.to_owned(), place: node.place.clone(), node });
+}
+
+/// Sets a value in a table of tables, which are made if they are not there.
+fn set_at(entries: &mut Vec<Entry>, path: &[String], node: Node) {
+    match path {
+        [] => {}
+        [key] => set(entries, key, node),
+        [table, rest @ ..] => set_at(tree::section(entries, table), rest, node),
+    }
 }
 
 /// As serde's types take it.

@@ -162,11 +162,12 @@ fn what_kubernetes_sets_for_a_service_is_no_setting() {
     assert_eq!(config.redis.port, 6379);
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
     assert!(config.warnings[0].contains("REDIS_PORT=tcp://10.0.0.1:6379 is passed over"));
-    let error = with(&[("SERVER_PORT", "tcp://10.0.0.1:8080")], "", Overrides::default()).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "environment variable SERVER_PORT: expected a whole number, found \"tcp://10.0.0.1:8080\"; if a container platform has set it, set GIN_SERVER_PORT, which goes before it"
-    );
+    // Docker's links come without the second; a service named "gin-redis" has the prefix, too.
+    for name in ["SERVER_PORT", "REDIS_PORT", "GIN_REDIS_PORT"] {
+        let config = with(&[(name, "tcp://10.0.0.1:8080")], "", Overrides::default()).unwrap();
+        assert_eq!((config.server.port, config.redis.port), (8080, 6379));
+        assert!(config.warnings[0].starts_with(&format!("environment variable {name}=tcp://10.0.0.1:8080 is passed")));
+    }
 }
 
 #[test]
@@ -208,6 +209,35 @@ fn the_applications_own_section_is_its_own_type() {
     assert!(error.starts_with("shop.toml:3: app: unknown field `treis`"), "{error}");
     // Who has no type for it passes it over.
     assert!(read("[app]\nanything = 1\n").is_ok());
+}
+
+#[test]
+fn a_variable_of_the_applications_own_joins_tables() {
+    #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nested {
+        a: u32,
+        #[serde(default)]
+        b: u32,
+    }
+    #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Own {
+        nested: Nested,
+    }
+    let of = |text: &str, variable: &str| {
+        let mut read = Read::from_text(Path::new("shop.toml"), text, Overrides::default(), &|_| None).unwrap();
+        let variables = [(variable.to_owned(), "7".to_owned())];
+        read.app_from(variables.into_iter(), &app_path::of::<Own>);
+        Config::<Own>::of(read)
+    };
+    assert_eq!(of("", "GIN_APP_NESTED_A").unwrap().app.nested, Nested { a: 7, b: 0 });
+    let config = of("[app.nested]\na = 1\nb = 2\n", "GIN_APP_NESTED_A").unwrap();
+    assert_eq!(config.app.nested, Nested { a: 7, b: 2 });
+    // Whoever reads it again without the type puts it in the same place.
+    assert_eq!(config.origin.app_path("nested_a"), ["nested", "a"]);
+    let wrong = of("", "GIN_APP_NETSED_A").unwrap_err().to_string();
+    assert!(wrong.starts_with("environment variable GIN_APP_NETSED_A: app: unknown field `netsed_a`"), "{wrong}");
 }
 
 #[test]

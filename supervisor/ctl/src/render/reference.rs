@@ -187,8 +187,9 @@ const GENERAL: [&str; 5] = [
     "One file, in TOML, or in YAML or JSON if its name ends so. gin-supervisor and its workers read the sections that are \
      theirs; [app] is the application's own.",
     "Precedence: command line, environment, file, defaults. A key is read from GIN_SECTION_KEY, then from SECTION_KEY; keys \
-     of a table are joined in the same way (GIN_SUPERVISOR_LIMITS_NOFILE). PORT is server.port. Lists and tables are written \
-     there as in TOML.",
+     of a table are joined in the same way (GIN_SUPERVISOR_LIMITS_NOFILE). GIN_APP_SMTP_HOST is app.smtp.host where the \
+     application's type has such a table, else app.smtp_host. PORT is server.port. Lists and tables are written there as in \
+     TOML. A port that a container platform has set for a service (tcp://10.0.0.1:6379) is passed over, with a warning.",
     "A duration is a text such as \"30s\", \"500ms\" or \"1m 30s\". A size is a text such as \"512MiB\"; units are powers \
      of 1024. A mode is octal: \"0640\". A signal is \"SIGTERM\" or \"TERM\". A command is a list, never split.",
     "A generation runs with the configuration as it was when it began: its workers read a snapshot of the file (GIN_CONFIG). \
