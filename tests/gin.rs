@@ -110,7 +110,7 @@ fn ours() -> Server {
             format!("post {post} of {name}")
         })
         .get("/users/new", async || "new user")
-        .get("/files/*path", async |Path(path): Path<String>| format!("file /{path}"))
+        .get("/files/*path", async |Path(path): Path<String>| format!("file {path}"))
         .any("/any", async |method: Method| format!("any {method}"))
         .get("/query", async |Q(Query { a, b }): Q<Query>| format!("{a}|{b}"))
         .get("/boom", boom)

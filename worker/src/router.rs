@@ -9,6 +9,7 @@
 //!     .group(Group::new("/me").route(Route::get("/:id", me)));
 //! ```
 
+mod catch_all;
 mod group;
 mod path;
 mod record;

@@ -158,7 +158,7 @@ const ROUTES: [&str; 2] = ["/routes", "/api/v1/routes"];
 
 fn of<S: Clone + Send + Sync + 'static>(path: &str, about: &Arc<About>, show: Shown) -> Route<S> {
     let about = Arc::clone(about);
-    Route::get(path, async move |Query(asked): Query<Asked>| show(&about, asked)).named("gin_worker::system")
+    Route::get(path, async move |Query(asked): Query<Asked>| show(&about, asked)).own("gin_worker::system")
 }
 
 /// For the supervisor and the operators: all of them, whatever the application has at these paths.

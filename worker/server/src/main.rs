@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use gin_worker::axum::Json;
 use gin_worker::config::{self, Invalid, Overrides};
 use gin_worker::serde_json::{Value, json};
-use gin_worker::{Config, Result, Server};
+use gin_worker::{Config, Result, Route, Server};
 
 /// Serves over HTTP by configuration alone; under gin-supervisor, or by itself.
 #[derive(Debug, Parser)]
@@ -140,5 +140,5 @@ fn server(config: &Config) -> Server {
     let server = Server::new(config);
     // The directory's own index stands there instead.
     let shows_files = config.files.dir.is_some() && config.files.url_prefix.trim_end_matches('/').is_empty();
-    if shows_files { server } else { server.get("/", greeting) }
+    if shows_files { server } else { server.route(Route::get("/", greeting).named("greeting")) }
 }

@@ -19,6 +19,8 @@ pub struct Route<S = ()> {
     pub(super) path: String,
     pub(super) answers: MethodRouter<S>,
     pub(super) handler: String,
+    /// True for a route of this library's: what it answers does not go by parameters.
+    pub(super) is_own: bool,
     pub(super) middleware: Vec<Middleware<S>>,
     pub(super) description: String,
     pub(super) tags: Vec<String>,
@@ -78,22 +80,28 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     #[track_caller]
     fn new(method: Option<Method>, path: &str, answers: MethodRouter<S>, handler: String) -> Self {
         let (middleware, description, tags) = (Vec::new(), String::new(), Vec::new());
-        Self {
-            method,
-            path: path.to_owned(),
-            answers,
-            handler,
-            middleware,
-            description,
-            tags,
-            place: Location::caller(),
-        }
+        let place = Location::caller();
+        let is_closure = handler.starts_with(CLOSURE);
+        let handler = if is_closure { format!("closure at {}:{}", place.file(), place.line()) } else { handler };
+        Self { method, path: path.to_owned(), answers, handler, is_own: false, middleware, description, tags, place }
     }
 
-    /// Under this name in the records, instead of its type's.
-    pub(crate) fn named(mut self, handler: &str) -> Self {
+    /// Names the handler in the records, instead of its function or, for a closure, its place.
+    ///
+    /// ```
+    /// use gin_worker::Route;
+    ///
+    /// let route = Route::<()>::get("/", async || "hello").named("greeting");
+    /// ```
+    #[must_use]
+    pub fn named(mut self, handler: &str) -> Self {
         handler.clone_into(&mut self.handler);
         self
+    }
+
+    /// The same for a route of this library's.
+    pub(crate) fn own(self, handler: &str) -> Self {
+        Self { is_own: true, ..self.named(handler) }
     }
 
     /// What it does, for `/routes`.
@@ -262,14 +270,17 @@ impl<S> fmt::Debug for Group<S> {
     }
 }
 
-/// A type's or a function's name, without the modules and types that it is made with.
+/// Begins the name of a closure.
+const CLOSURE: &str = "closure in ";
+
+/// A type's or a function's name, without the modules and types that it is made with. Of a closure it is the function that it stands
+/// in; one of this library's has that function's name.
 pub(crate) fn short_name<T>() -> String {
     let name = std::any::type_name::<T>();
     let name = name.split('<').next().unwrap_or(name);
-    let mut parts: Vec<&str> = name.split("::").filter(|part| !part.starts_with('{')).collect();
-    let is_closure = name.ends_with("{{closure}}");
-    let last = parts.split_off(parts.len().saturating_sub(2)).join("::");
-    if is_closure { format!("{last}::closure") } else { last }
+    let last = name.split("::").filter(|part| !part.starts_with('{')).last().unwrap_or(name);
+    let is_closure = name.ends_with("{{closure}}") && !name.starts_with("gin_worker::");
+    if is_closure { format!("{CLOSURE}{last}") } else { last.to_owned() }
 }
 
 #[cfg(test)]
@@ -285,8 +296,9 @@ mod tests {
     #[test]
     fn names_are_short() {
         fn plain() {}
-        assert_eq!(of(&plain), "names_are_short::plain");
-        assert_eq!(of(&|| ()), "tests::names_are_short::closure");
-        assert_eq!(short_name::<Some<Vec<u8>>>(), "tests::Some");
+        assert_eq!(of(&plain), "plain");
+        // It stands in this library.
+        assert_eq!(of(&|| ()), "names_are_short");
+        assert_eq!(short_name::<Some<Vec<u8>>>(), "Some");
     }
 }

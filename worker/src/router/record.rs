@@ -15,7 +15,7 @@ pub struct Record {
     pub method: String,
     /// With its groups', as it was written.
     pub path: String,
-    /// Who answers.
+    /// Who answers: a function's name, or the place of a closure.
     pub handler: String,
     /// Who runs before, from the outside in.
     pub middleware: Vec<String>,
@@ -23,9 +23,9 @@ pub struct Record {
     pub description: String,
     /// Words to find it by; its groups' first.
     pub tags: Vec<String>,
-    /// The names of its parameters.
-    pub params: Vec<String>,
-    /// When it was registered (RFC 3339).
+    /// Its parameters by name, each as Gin writes it: `:id`, `*filepath`.
+    pub params: BTreeMap<String, String>,
+    /// When it was registered (RFC 3339, in seconds).
     pub created_at: String,
     /// The path in axum's words, and in the normal form of requests' paths.
     #[serde(skip)]

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::http::Method;
 use axum::routing::MethodRouter;
 
+use super::catch_all;
 use super::group::{Group, Middleware, Route};
 use super::path::{RoutePath, join};
 use super::record::{Record, Routes};
@@ -83,6 +84,12 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
                 wrong.push(format!("{}: {} {written} excludes {other}", route.place, name(route.method.as_ref())));
                 continue;
             }
+            // What was added first runs first: it is put around last.
+            let is_any = route.method.is_none();
+            let mut answers = chain.iter().rev().fold(route.answers, |answers, link| (link.apply)(answers, is_any));
+            if !route.is_own {
+                answers = catch_all::in_gins_words(&path, &written, answers, is_any);
+            }
             all.push(Record {
                 method: name(route.method.as_ref()).to_owned(),
                 path: written,
@@ -90,13 +97,10 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
                 middleware: chain.iter().map(|link| link.name.clone()).collect(),
                 description: route.description,
                 tags,
-                params: path.params().to_vec(),
+                params: params(&path),
                 created_at: created_at.clone(),
                 template: template.clone(),
             });
-            // What was added first runs first: it is put around last.
-            let is_any = route.method.is_none();
-            let answers = chain.iter().rev().fold(route.answers, |answers, link| (link.apply)(answers, is_any));
             paths.add(&template, answers);
         }
         if !wrong.is_empty() {
@@ -106,6 +110,14 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
         let redirects = Redirects::of(&routes);
         Ok(Built { router: paths.router(), routes, redirects })
     }
+}
+
+/// Each parameter's name, and how Gin writes it.
+fn params(path: &RoutePath) -> BTreeMap<String, String> {
+    let catch_all = path.catch_all().map(|(_, name)| name);
+    let written =
+        |name: &String| if catch_all == Some(name.as_str()) { format!("*{name}") } else { format!(":{name}") };
+    path.params().iter().map(|name| (name.clone(), written(name))).collect()
 }
 
 fn name(method: Option<&Method>) -> &str {

@@ -47,6 +47,8 @@ async fn paths_in_gins_words_and_in_axums_are_served() {
             .get("/users/:id", id)
             .get("/posts/{id}", id)
             .get("/files/*filepath", id)
+            .get("/shown/{*filepath}", id)
+            .get("/users/:id/of/*rest", async |Path((id, rest)): Path<(String, String)>| format!("{id} {rest}"))
             .get("/users/new", || async { "new" })
             .any("/any", || async { "any" })
             .post("/users", || async { (StatusCode::CREATED, "made") }),
@@ -57,7 +59,10 @@ async fn paths_in_gins_words_and_in_axums_are_served() {
         (Method::GET, "/users/a%20b%2Fc", 200, "a b/c"),
         (Method::GET, "/users/new", 200, "new"),
         (Method::GET, "/posts/x", 200, "x"),
-        (Method::GET, "/files/a/b.txt", 200, "a/b.txt"),
+        (Method::GET, "/files/a/b.txt", 200, "/a/b.txt"),
+        (Method::GET, "/files/a%20b%2Fc/%64", 200, "/a b/c/d"),
+        (Method::GET, "/shown/a/b.txt", 200, "a/b.txt"),
+        (Method::GET, "/users/7/of/a/b", 200, "7 /a/b"),
         (Method::HEAD, "/users/7", 200, ""),
         (Method::DELETE, "/any", 200, "any"),
         (Method::POST, "/users", 201, "made"),
@@ -137,6 +142,32 @@ async fn a_path_that_is_wrong_by_a_slash_is_redirected() {
     assert_eq!(ask(&built(router), Method::GET, "/plain/").await.status(), StatusCode::NOT_FOUND);
 }
 
+#[tokio::test]
+async fn what_a_request_carries_stays_where_a_parameter_gets_its_slash() {
+    use axum::extract::{Extension, MatchedPath};
+    #[derive(Clone)]
+    struct User(&'static str);
+    async fn auth(mut request: Request, next: Next) -> Response {
+        request.extensions_mut().insert(User("ann"));
+        next.run(request).await
+    }
+    let show = async |Extension(User(user)): Extension<User>, path: MatchedPath, request: Request| {
+        format!("{user} {} {}", path.as_str(), request.uri().path())
+    };
+    let router = built(server().middleware(auth).any("/files/*filepath", show));
+    let response = ask(&router, Method::GET, "/files/a/b").await;
+    assert_eq!(text(response).await, "ann /files/{*filepath} /files/a/b");
+}
+
+#[test]
+fn a_closure_is_known_by_its_place_unless_it_has_a_name() {
+    let finished =
+        server().get("/a", || async {}).route(Route::get("/b", || async {}).named("greeting")).finish(None).unwrap();
+    let json = finished.routes.json();
+    assert_eq!(json["routes"]["GET:/b"]["handler"], "greeting");
+    assert!(json["routes"]["GET:/a"]["handler"].is_string());
+}
+
 /// Notes who ran, from the outside in.
 async fn note(name: &'static str, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
@@ -212,14 +243,14 @@ fn what_is_registered_can_be_listed() {
     assert_eq!(json["groups"]["/api/v1"], json!({ "prefix": "/api/v1", "routes_count": 2 }));
     let deep = &json["routes"]["GET:/api/v1/deep/x/:id"];
     let ours = ["request_id", "body_limit", "metrics", "access_log", "security_headers", "recover"];
-    let chain = ["tests::whole", "tests::outer", "tests::middle", "tests::inner", "tests::whole"];
+    let chain = ["whole", "outer", "middle", "inner", "whole"];
     assert_eq!(deep["middleware"], json!([&ours[..], &chain[..]].concat()));
-    assert_eq!((&deep["tags"], &deep["params"]), (&json!(["api", "deep", "x"]), &json!(["id"])));
-    assert_eq!((deep["handler"].as_str(), deep["method"].as_str()), (Some("tests::id"), Some("GET")));
+    assert_eq!((&deep["tags"], &deep["params"]), (&json!(["api", "deep", "x"]), &json!({ "id": ":id" })));
+    assert_eq!((deep["handler"].as_str(), deep["method"].as_str()), (Some("id"), Some("GET")));
     assert_eq!(json["routes"]["GET:/api/v1/y"]["description"], "Why");
     assert!(deep["created_at"].as_str().unwrap().ends_with('Z'));
     assert!(
-        routes.lines().iter().any(|line| line.starts_with("GET     /api/v1/deep/x/:id --> tests::id (12 handlers)")),
+        routes.lines().iter().any(|line| line.starts_with("GET     /api/v1/deep/x/:id --> id (12 handlers)")),
         "{:?}",
         routes.lines()
     );

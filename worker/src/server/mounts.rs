@@ -44,7 +44,7 @@ impl Mounting<'_> {
                 let answer = async move |Extension(snapshot): Extension<Snapshot>, request: Request| {
                     files.answer_with(&snapshot.0.config.files, &Asking::of(&request), &name).await
                 };
-                self.registry.route(Route::get(&prefix, answer).named("gin_worker::files"));
+                self.registry.route(Route::get(&prefix, answer).own("gin_worker::files"));
             } else {
                 let files = Arc::new(Files::open(&path, &prefix, memory)?);
                 self.add_directory(&prefix, move |_| Some(Arc::clone(&files)));
@@ -70,7 +70,7 @@ impl Mounting<'_> {
                 Some(files) => files.answer(&snapshot.0.config.files, &Asking::of(&request)).await,
                 None => Error::not_found("not found").into_response(),
             };
-            self.registry.route(Route::get(&path, answer).named("gin_worker::files").describe("Files"));
+            self.registry.route(Route::get(&path, answer).own("gin_worker::files").describe("Files"));
         }
     }
 
