@@ -156,19 +156,26 @@ of_head! {
     BindHeader ShouldBindHeader headers;
 }
 
-/// By its own rules.
+/// Reads a type from fields, and checks it by its own rules. An error names every field that is missing, does not fit, or breaks a rule.
 fn checked<T: Bindable>(fields: Fields) -> Result<T> {
-    let value: T = fields.read().map_err(|Mismatch { field, text }| invalid([(field, vec![text])]))?;
-    match value.validate() {
-        Ok(()) => Ok(value),
-        Err(report) => {
-            let mut wrong = BTreeMap::<String, Vec<String>>::new();
-            for (path, error) in report.iter() {
-                wrong.entry(path.to_string()).or_default().push(error.to_string());
+    let (value, mismatches) = fields.read::<T>();
+    let mut wrong: BTreeMap<String, Vec<String>> =
+        mismatches.into_iter().map(|Mismatch { field, text }| (field, vec![text])).collect();
+    let value = value.ok_or_else(|| invalid(wrong.clone()))?;
+    if let Err(report) = value.validate() {
+        let replaced: Vec<String> = wrong.keys().cloned().collect();
+        // A rule says nothing of what is not there.
+        let is_replaced = |path: &str| {
+            let mut behind = replaced.iter().filter_map(|field| path.strip_prefix(field.as_str()));
+            behind.any(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        for (path, error) in report.iter().map(|(path, error)| (path.to_string(), error)) {
+            if !is_replaced(&path) {
+                wrong.entry(path).or_default().push(error.to_string());
             }
-            Err(invalid(wrong))
         }
     }
+    if wrong.is_empty() { Ok(value) } else { Err(invalid(wrong)) }
 }
 
 fn invalid(wrong: impl IntoIterator<Item = (String, Vec<String>)>) -> Error {

@@ -6,7 +6,8 @@ use std::fmt;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
-use serde_json::Value;
+use serde_json::{Value, json};
+use serde_path_to_error::Segment;
 
 /// Names, and what they say. What is put in first counts.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,6 +26,29 @@ enum Field {
 pub(super) struct Mismatch {
     pub(super) field: String,
     pub(super) text: String,
+}
+
+/// A step from a value to one inside of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// A value that does not fit, and what is there instead meanwhile.
+struct Replaced {
+    place: Vec<Step>,
+    /// Number of the substitute.
+    substitute: usize,
+}
+
+/// Fields are read so often at most, or a large body with many mistakes would cost too much. It suffices for some twenty mistakes.
+const READS_MAX: usize = 64;
+
+/// A value that some type takes, by its number; a type of an application's own may take none.
+fn substitute(number: usize) -> Option<Value> {
+    let all = [json!(""), json!(0), json!(false), json!([]), json!({}), json!(null), json!(1), json!("a")];
+    all.into_iter().nth(number)
 }
 
 impl Fields {
@@ -59,21 +83,86 @@ impl Fields {
         self
     }
 
-    /// As this type takes them.
-    pub(super) fn read<T: DeserializeOwned>(self) -> Result<T, Mismatch> {
-        let map = MapDeserializer::new(self.0.into_iter());
+    /// As this type takes them, and everything that does not fit.
+    ///
+    /// serde stops at the first value that does not fit, or is missing. So another one is put in its place, and it is read again. A value
+    /// that was made in this way is `Some` beside mismatches: only its other fields count.
+    pub(super) fn read<T: DeserializeOwned>(mut self) -> (Option<T>, Vec<Mismatch>) {
+        let (mut wrong, mut replaced) = (Vec::new(), Vec::<Replaced>::new());
+        for _ in 0..READS_MAX {
+            let (place, mismatch) = match self.try_read() {
+                Ok(value) => return (Some(value), wrong),
+                Err(error) => error,
+            };
+            let number = match replaced.iter_mut().find(|one| Some(&one.place) == place.as_ref()) {
+                Some(one) => {
+                    one.substitute += 1;
+                    one.substitute
+                }
+                None => {
+                    // What a substitute lacks is nobody's mistake.
+                    let is_inside = |one: &Replaced| place.as_ref().is_some_and(|place| place.starts_with(&one.place));
+                    if !replaced.iter().any(is_inside) {
+                        wrong.push(mismatch);
+                    }
+                    replaced.extend(place.clone().map(|place| Replaced { place, substitute: 0 }));
+                    0
+                }
+            };
+            let is_put = place.zip(substitute(number)).is_some_and(|(place, value)| self.put(&place, value));
+            if !is_put {
+                break;
+            }
+        }
+        (None, wrong)
+    }
+
+    fn try_read<T: DeserializeOwned>(&self) -> Result<T, (Option<Vec<Step>>, Mismatch)> {
+        let map = MapDeserializer::new(self.0.iter().map(|(name, field)| (name.as_str(), field)));
         serde_path_to_error::deserialize(map).map_err(|error| {
             let path = error.path().to_string();
+            let mut place = steps(error.path());
             let text = error.into_inner().0;
             // A missing field is named by the text alone.
             let named = text.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
-            match named {
-                Some((field, _)) => Mismatch { field: field.to_owned(), text: "is required".to_owned() },
-                None if path == "." => Mismatch { field: String::new(), text },
-                None => Mismatch { field: path, text },
-            }
+            let path = if path == "." { String::new() } else { path };
+            let Some((field, _)) = named else { return (place, Mismatch { field: path, text }) };
+            place.iter_mut().for_each(|place| place.push(Step::Key(field.to_owned())));
+            let field = if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") };
+            (place, Mismatch { field, text: "is required".to_owned() })
         })
     }
+
+    /// Puts a value in a place. Returns false if there is no such place.
+    fn put(&mut self, place: &[Step], value: Value) -> bool {
+        let Some((Step::Key(name), rest)) = place.split_first() else { return false };
+        if rest.is_empty() {
+            self.0.insert(name.clone(), Field::Json(value));
+            return true;
+        }
+        let Some(Field::Json(whole)) = self.0.get_mut(name) else { return false };
+        let Some((last, way)) = rest.split_last() else { return false };
+        let inside = way.iter().try_fold(whole, |value, step| match step {
+            Step::Key(key) => value.get_mut(key),
+            Step::Index(index) => value.get_mut(*index),
+        });
+        match (inside, last) {
+            (Some(Value::Object(entries)), Step::Key(key)) => drop(entries.insert(key.clone(), value)),
+            (Some(Value::Array(items)), Step::Index(index)) if *index < items.len() => items[*index] = value,
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// The way to a value; `None` if it leads through something that cannot be entered.
+fn steps(path: &serde_path_to_error::Path) -> Option<Vec<Step>> {
+    let step = |segment: &Segment| match segment {
+        Segment::Seq { index } => Some(Step::Index(*index)),
+        Segment::Map { key } => Some(Step::Key(key.clone())),
+        Segment::Enum { .. } | Segment::Unknown => None,
+    };
+    path.iter().map(step).collect()
 }
 
 /// What a type says of a value.
@@ -94,7 +183,7 @@ impl serde::de::Error for Wrong {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Wrong> for Field {
+impl<'de> IntoDeserializer<'de, Wrong> for &'de Field {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -104,14 +193,14 @@ impl<'de> IntoDeserializer<'de, Wrong> for Field {
 
 impl Field {
     fn json<'de, V: Visitor<'de>>(
-        self,
+        &'de self,
         visitor: V,
-        how: impl FnOnce(Value, V) -> Result<V::Value, serde_json::Error>,
-        texts: impl FnOnce(Text, V) -> Result<V::Value, Wrong>,
+        how: impl FnOnce(&'de Value, V) -> Result<V::Value, serde_json::Error>,
+        texts: impl FnOnce(Text<'de>, V) -> Result<V::Value, Wrong>,
     ) -> Result<V::Value, Wrong> {
         match self {
             Self::Json(value) => how(value, visitor).map_err(|error| Wrong(error.to_string())),
-            Self::Texts(mut all) => texts(Text(all.drain(..).next().unwrap_or_default()), visitor),
+            Self::Texts(all) => texts(Text(all.first().map(String::as_str).unwrap_or_default()), visitor),
         }
     }
 }
@@ -124,7 +213,7 @@ macro_rules! forward {
     )*};
 }
 
-impl<'de> Deserializer<'de> for Field {
+impl<'de> Deserializer<'de> for &'de Field {
     type Error = Wrong;
 
     forward! {
@@ -136,17 +225,17 @@ impl<'de> Deserializer<'de> for Field {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
         match self {
-            Self::Json(Value::Null) => visitor.visit_none(),
+            Field::Json(Value::Null) => visitor.visit_none(),
             // An empty field of a form says nothing.
-            Self::Texts(texts) if texts.iter().all(String::is_empty) => visitor.visit_none(),
+            Field::Texts(texts) if texts.iter().all(String::is_empty) => visitor.visit_none(),
             some => visitor.visit_some(some),
         }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
         match self {
-            Self::Json(value) => value.deserialize_seq(visitor).map_err(|error| Wrong(error.to_string())),
-            Self::Texts(texts) => visitor.visit_seq(SeqDeserializer::new(texts.into_iter().map(Text))),
+            Field::Json(value) => value.deserialize_seq(visitor).map_err(|error| Wrong(error.to_string())),
+            Field::Texts(texts) => visitor.visit_seq(SeqDeserializer::new(texts.iter().map(|text| Text(text)))),
         }
     }
 
@@ -203,9 +292,9 @@ impl<'de> Deserializer<'de> for Field {
 }
 
 /// One text.
-struct Text(String);
+struct Text<'de>(&'de str);
 
-impl<'de> IntoDeserializer<'de, Wrong> for Text {
+impl<'de> IntoDeserializer<'de, Wrong> for Text<'de> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -222,7 +311,7 @@ macro_rules! parse {
     )*};
 }
 
-impl<'de> Deserializer<'de> for Text {
+impl<'de> Deserializer<'de> for Text<'de> {
     type Error = Wrong;
 
     parse! {
@@ -250,7 +339,7 @@ impl<'de> Deserializer<'de> for Text {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
-        visitor.visit_string(self.0)
+        visitor.visit_borrowed_str(self.0)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
@@ -327,6 +416,7 @@ mod tests {
             ("other", "x"),
         ])
         .read()
+        .0
         .unwrap();
         let tags = vec!["a".to_owned(), "b".to_owned()];
         let expected = Page {
@@ -345,10 +435,10 @@ mod tests {
     #[test]
     fn json_keeps_its_types_and_counts_over_texts() {
         let body = serde_json::json!({ "page": 3, "tags": ["x"], "nested": { "a": [1] } });
-        let page: Page = Fields::of_json(body).unwrap().or(pairs(&[("page", "9"), ("size", "4")])).read().unwrap();
+        let page: Page = Fields::of_json(body).unwrap().or(pairs(&[("page", "9"), ("size", "4")])).read().0.unwrap();
         assert_eq!((page.page, page.size, page.tags.len(), &page.nested["a"][0]), (3, Some(4), 1, &Value::from(1)));
-        let strict = Fields::of_json(serde_json::json!({ "page": "3" })).unwrap().read::<Page>().unwrap_err();
-        assert_eq!(strict.field, "page");
+        let strict = Fields::of_json(serde_json::json!({ "page": "3" })).unwrap().read::<Page>().1;
+        assert_eq!(strict[0].field, "page");
         assert!(Fields::of_json(serde_json::json!([1])).is_none());
     }
 
@@ -362,8 +452,47 @@ mod tests {
             (pairs(&[("page", "1"), ("all", "maybe")]), "all", "is not true or false"),
             (pairs(&[("page", "1"), ("sort", "up")]), "sort", "unknown variant"),
         ] {
-            let wrong = given.read::<Page>().unwrap_err();
-            assert!(wrong.field == field && wrong.text.contains(says), "{wrong:?}");
+            let wrong = given.read::<Page>().1;
+            assert!(wrong.len() == 1 && wrong[0].field == field && wrong[0].text.contains(says), "{wrong:?}");
         }
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "they are read, and that is all")]
+    struct Order {
+        name: String,
+        count: std::num::NonZeroU32,
+        inner: Inner,
+        list: Vec<Inner>,
+        sort: Sort,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "they are read, and that is all")]
+    struct Inner {
+        a: u8,
+        b: bool,
+    }
+
+    #[test]
+    fn everything_that_is_missing_or_does_not_fit_is_named_at_any_depth() {
+        let wrong = |body: Value| {
+            let (_, wrong) = Fields::of_json(body).unwrap().read::<Order>();
+            wrong.into_iter().map(|one| one.field).collect::<std::collections::BTreeSet<_>>()
+        };
+        let set = |all: &[&str]| -> std::collections::BTreeSet<String> {
+            all.iter().map(|field| (*field).to_owned()).collect()
+        };
+        // What is in a part that is missing is not missing beside it.
+        assert_eq!(wrong(json!({ "sort": "asc" })), set(&["name", "count", "inner", "list"]));
+        let body =
+            json!({ "name": 1, "count": 0, "inner": { "a": 300 }, "list": [{ "a": 1, "b": true }, {}], "sort": "asc" });
+        assert_eq!(wrong(body), set(&["name", "count", "inner.a", "inner.b", "list[1].a", "list[1].b"]));
+        // Nothing can stand for an enum: what comes behind it is not looked at.
+        assert!(wrong(json!({ "name": "n", "sort": "up" })).contains("sort"));
+        assert!(
+            wrong(json!({ "name": "n", "count": 1, "inner": { "a": 1, "b": true }, "list": [], "sort": "asc" }))
+                .is_empty()
+        );
     }
 }

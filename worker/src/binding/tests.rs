@@ -105,6 +105,14 @@ async fn bind_answers_in_plain_text_and_should_bind_leaves_it_to_the_handler() {
     assert_eq!((status, kind.as_str(), &answer["error"]), (400, "application/json", &json!("invalid request")));
     assert!(answer["details"]["email"][0].is_string() && answer["details"]["name"][0].is_string(), "{answer}");
     assert_eq!(ask(Method::POST, "/other", JSON, "{}").await.0, 422);
+    // What is missing, and what breaks a rule, at once.
+    let details = async |body: &str| {
+        let answer: Value = serde_json::from_str(&ask(Method::POST, "/should", JSON, body).await.2).unwrap();
+        answer["details"].clone()
+    };
+    assert_eq!(details("{}").await, json!({ "email": ["is required"], "name": ["is required"] }));
+    let both = details(r#"{"email":"x"}"#).await;
+    assert_eq!((&both["name"], both["email"][0].is_string()), (&json!(["is required"]), true));
 }
 
 #[tokio::test]
