@@ -8,7 +8,7 @@ use gin_worker::axum::http::HeaderValue;
 use gin_worker::axum::middleware::Next;
 use gin_worker::axum::response::{IntoResponse, Response};
 use gin_worker::axum::{Json, http::header};
-use gin_worker::middleware::{Report, compression, error_handler, rate_limit, when};
+use gin_worker::middleware::{Report, compression, rate_limit, when};
 use gin_worker::serde_json::{Value, json};
 use gin_worker::{Config, Error, Group, Result, Route, Server};
 
@@ -74,7 +74,7 @@ fn server(config: &Config) -> Server {
     let is_private = |request: &Request| request.uri().path().starts_with("/private");
     Server::new(config)
         .middleware(took)
-        .middleware(error_handler(problem))
+        .error_handler(problem)
         .middleware(when(is_private, auth))
         .get("/", || async { "for everybody" })
         .get("/private", || async { "for who has a token" })
@@ -130,9 +130,11 @@ mod tests {
     #[tokio::test]
     async fn nobody_guesses_on() {
         let app = TestServer::start(server(&Config::default())).await;
-        for status in [200, 200, 200, 429] {
-            app.post("/login").send().await.assert_status(status);
+        for _ in 0..3 {
+            app.post("/login").send().await.assert_status(200);
         }
+        let refused = app.post("/login").send().await;
+        refused.assert_status(429).assert_header("content-type", "application/problem+json");
         app.get("/").send().await.assert_status(200);
     }
 }

@@ -61,6 +61,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
+use crate::error::AsItIs;
 use crate::{Error, Result};
 use fields::{Fields, Mismatch};
 
@@ -69,14 +70,19 @@ pub trait Bindable: DeserializeOwned + Validate<Context: Default> {}
 
 impl<T: DeserializeOwned + Validate<Context: Default>> Bindable for T {}
 
-/// The answer when a request cannot be bound: as Gin's `Bind`, 400 and text/plain.
+/// The answer when a request cannot be bound: as Gin's `Bind`, 400 and text/plain. A body that is too long is refused as anywhere.
 #[derive(Debug)]
 pub struct Refused(Error);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
+        if self.0.status() != StatusCode::BAD_REQUEST {
+            return self.0.into_response();
+        }
         let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-        (self.0.status(), headers, format!("{}\n", self.0.in_words())).into_response()
+        let mut response = (self.0.status(), headers, format!("{}\n", self.0.in_words())).into_response();
+        response.extensions_mut().insert(AsItIs);
+        response
     }
 }
 

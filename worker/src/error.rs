@@ -183,7 +183,11 @@ impl fmt::Debug for Error {
 #[derive(Debug, Clone)]
 pub(crate) struct Cause(pub(crate) String);
 
-/// What an [`Error`] said: an extension of its answer, for [`crate::middleware::error_handler`].
+/// A refusal whose shape was chosen: an extension of an answer that nobody is to put in another one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AsItIs;
+
+/// What an [`Error`] said: an extension of its answer, for [`crate::Server::error_handler`] and [`crate::middleware::error_handler`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Report {

@@ -41,6 +41,7 @@ pub(crate) mod memory_pressure;
 mod metrics;
 mod rate_limit;
 mod recover;
+pub(crate) mod refusal;
 mod request_id;
 mod security_headers;
 mod standard;

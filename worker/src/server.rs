@@ -29,8 +29,8 @@ use tower::{Layer, Service};
 use crate::config::{Config, Mode};
 use crate::graceful::{Background, Hook, Life};
 use crate::live::{Live, Settings, Snapshot};
-use crate::middleware::memory_pressure;
-use crate::middleware::{Standard, StandardLayer, names, tell_panics, tried};
+use crate::middleware::refusal::{self, OnError};
+use crate::middleware::{Report, Standard, StandardLayer, memory_pressure, names, tell_panics, tried};
 use crate::router::{Built, Group, Redirects, Registry, Route, Routes, short_name};
 use crate::shared_memory::Buckets;
 use crate::system::{self, About};
@@ -70,6 +70,8 @@ pub struct Server<S = ()> {
     mounts: Vec<Mount>,
     /// Changes for all routes, so made at the end.
     not_allowed: Vec<Late<S>>,
+    /// The application's answer to refusals.
+    on_error: Option<Arc<OnError>>,
     redirects: Arc<OnceLock<Vec<Redirects>>>,
     /// Routers that were built when their state was given.
     done: Vec<Result<Built<()>, StartError>>,
@@ -123,6 +125,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
             around: Vec::new(),
             mounts: Vec::new(),
             not_allowed: Vec::new(),
+            on_error: None,
             redirects: Arc::default(),
             done: Vec::new(),
             hooks: Vec::new(),
@@ -187,6 +190,36 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         self
     }
 
+    /// Has `f` answer every refusal, from whichever layer: an [`crate::Error`] of a handler or of middleware, axum's own rejections, paths
+    /// without a route, methods, bodies that are too long or too slow, rate limits, timeouts, panics. Without it a refusal is
+    /// `{"error", "details"?, "code"?}`. Two are left alone: the 400 of [`crate::binding::Bind`] and its like, which is text as Gin's is, and a
+    /// refusal that a handler gives another content type than text/plain. What is no HTTP at all is refused before.
+    ///
+    /// ```
+    /// use gin_worker::axum::{Json, http::header, response::IntoResponse};
+    /// use gin_worker::{Config, Server, middleware::Report};
+    /// use gin_worker::serde_json::json;
+    ///
+    /// // RFC 9457
+    /// fn problem(report: Report) -> impl IntoResponse {
+    ///     let body = json!({ "title": report.message, "status": report.status.as_u16(), "detail": report.details });
+    ///     (report.status, [(header::CONTENT_TYPE, "application/problem+json")], Json(body))
+    /// }
+    ///
+    /// let server: Server = Server::new(&Config::<()>::default()).error_handler(problem);
+    /// ```
+    ///
+    /// Headers of the refusal (`Allow`, `Retry-After`) are kept, but for those that tell of its body.
+    #[must_use]
+    pub fn error_handler<F, R>(mut self, f: F) -> Self
+    where
+        F: Fn(Report) -> R + Send + Sync + 'static,
+        R: IntoResponse,
+    {
+        self.on_error = Some(Arc::new(OnError::new(f)));
+        self
+    }
+
     /// Gives the handlers their state.
     #[must_use]
     pub fn with_state(mut self, state: S) -> Server {
@@ -199,6 +232,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
             around: self.around,
             mounts: self.mounts,
             not_allowed: Vec::new(),
+            on_error: self.on_error,
             redirects: self.redirects,
             done: self.done,
             hooks: self.hooks,
@@ -410,9 +444,16 @@ impl Server {
         if own.is_bare && own.config.limits.memory.is_some() {
             router = router.layer(from_fn(memory_pressure::refuse));
         }
+        let on_error = own.on_error;
+        if let Some(on_error) = on_error.clone().filter(|_| own.is_bare) {
+            router = router.layer(from_fn(move |request: Request, next: Next| {
+                let on_error = Arc::clone(&on_error);
+                async move { refusal::answered(next.run(request).await, Some(&on_error)) }
+            }));
+        }
         let settings: Settings = Arc::new(ArcSwap::from_pointee(Live::open(own.config, buckets)?));
         if !own.is_bare {
-            let parts = Standard { settings: Arc::clone(&settings), metrics: about.metrics.clone() };
+            let parts = Standard { settings: Arc::clone(&settings), metrics: about.metrics.clone(), on_error };
             router = router.layer(StandardLayer::new(parts));
         } else if routes.iter().len() > 0 || has_around {
             // Middleware of this library that the application has put around its routes needs the snapshot.

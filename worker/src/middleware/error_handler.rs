@@ -1,22 +1,25 @@
 //! Errors in a shape of the application's own.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::refusal::{self, OnError};
 use crate::error::Report;
 
 /// What [`error_handler`] gives.
 pub type Handled = Pin<Box<dyn Future<Output = Response> + Send>>;
 
-/// Has `f` answer instead, wherever an [`crate::Error`] is the answer: of a handler, of middleware inside of this one, of files, and where
-/// there is no such path or method. What stands further out (a rate limit, a timeout, a panic) answers for itself.
+/// Has `f` answer instead, wherever something inside of this middleware refuses: an [`crate::Error`] of a handler or of middleware, axum's
+/// own rejections, files, and where there is no such path or method. For a group or a route; [`crate::Server::error_handler`] does so for
+/// all refusals, those of what stands further out (a rate limit, a timeout, a panic), too.
 ///
 /// ```
 /// use gin_worker::axum::{Json, http::header, response::IntoResponse};
-/// use gin_worker::{Config, Server, middleware::{Report, error_handler}};
+/// use gin_worker::{Group, middleware::{Report, error_handler}};
 /// use serde_json::json;
 ///
 /// // RFC 9457
@@ -25,7 +28,7 @@ pub type Handled = Pin<Box<dyn Future<Output = Response> + Send>>;
 ///     (report.status, [(header::CONTENT_TYPE, "application/problem+json")], Json(body))
 /// }
 ///
-/// let server: Server = Server::new(&Config::<()>::default()).middleware(error_handler(problem));
+/// let api = Group::<()>::new("/api").middleware(error_handler(problem));
 /// ```
 ///
 /// Headers that the error's answer had (`Allow`, `Retry-After`) are kept, but for those that tell of its body.
@@ -34,21 +37,9 @@ where
     F: Fn(Report) -> R + Clone + Send + Sync + 'static,
     R: IntoResponse,
 {
+    let on_error = Arc::new(OnError::new(f));
     move |request: Request, next: Next| {
-        let f = f.clone();
-        Box::pin(async move {
-            let mut before = next.run(request).await;
-            let Some(report) = before.extensions_mut().remove::<Report>() else { return before };
-            let mut response = f(report).into_response();
-            let (old, _) = before.into_parts();
-            for (name, value) in &old.headers {
-                if !response.headers().contains_key(name) && !name.as_str().starts_with("content-") {
-                    response.headers_mut().append(name, value.clone());
-                }
-            }
-            // What the log is to say.
-            response.extensions_mut().extend(old.extensions);
-            response
-        })
+        let on_error = Arc::clone(&on_error);
+        Box::pin(async move { refusal::answered(next.run(request).await, Some(&on_error)) })
     }
 }

@@ -18,6 +18,7 @@ use super::access_log::{End, Line};
 use super::cors::{self, Added, Verdict};
 use super::metrics::{Counted, Metrics};
 use super::rate_limit::{self, Client, Standing};
+use super::refusal::{self, OnError};
 use super::{client_ip, memory_pressure, recover, security_headers, timeout};
 use crate::connections::BodyVerdict;
 use crate::live::{Settings, Snapshot};
@@ -34,6 +35,8 @@ const PROBES: [&str; 3] = ["/health", "/livez", "/readyz"];
 pub(crate) struct Standard {
     pub(crate) settings: Settings,
     pub(crate) metrics: Option<Arc<Metrics>>,
+    /// The application's answer to refusals.
+    pub(crate) on_error: Option<Arc<OnError>>,
 }
 
 /// Puts it around a service. One of its own rather than a function of axum's: it is around every request there is, and this way it
@@ -108,7 +111,8 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         };
         let limit = limit.map(|limit| Box::new((limit, Box::pin(tokio::time::sleep(limit)))));
         let sets_headers = settings.security.headers;
-        let last = Some(Last { verdict, sets_headers, id, line, counted, is_tls, standing, added });
+        let on_error = self.standard.on_error.as_deref();
+        let last = Some(Last { verdict, on_error, sets_headers, id, line, counted, is_tls, standing, added });
         Answering { inner, ready, limit, last }
     }
 }
@@ -131,6 +135,7 @@ pin_project_lite::pin_project! {
 struct Last {
     /// On the request's body, if it has one.
     verdict: Option<BodyVerdict>,
+    on_error: Option<&'static OnError>,
     sets_headers: bool,
     id: RequestId,
     line: Option<Line>,
@@ -171,10 +176,11 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
 
 impl Last {
     fn finish(self, mut response: Response) -> Response {
-        let Self { verdict, sets_headers, id, line, counted, is_tls, standing, added } = self;
+        let Self { verdict, on_error, sets_headers, id, line, counted, is_tls, standing, added } = self;
         if let Some(verdict) = verdict {
             response = verdict.on(response);
         }
+        response = refusal::answered(response, on_error);
         if sets_headers {
             security_headers::set(response.headers_mut(), is_tls);
         }

@@ -95,6 +95,89 @@ async fn a_body_that_is_too_long_is_refused() {
     assert_eq!(ask(server(), post("0123456789x")).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
+#[derive(serde::Deserialize)]
+struct Wanted {
+    #[expect(dead_code, reason = "it is read, and that is all")]
+    page: u32,
+}
+
+/// A server that refuses in every way that there is, with requests for each.
+fn refusing() -> (Server, Vec<(Request, u16)>) {
+    use axum::extract::{Extension, Json, Path, Query};
+    let limits = Limits { body: 10, ..Limits::default() };
+    let timeouts = Timeouts { request: Some(Duration::from_millis(50)), ..Timeouts::default() };
+    let config = Config::<()> { timeouts, limits, ..Config::default() };
+    let merged = axum::Router::new().route("/merged", axum::routing::get(async |Path(()): Path<()>| {}));
+    let server = Server::new(&config)
+        .get("/breaks", breaks)
+        .get("/hangs", std::future::pending::<()>)
+        .get("/id/:id", async |Path(_): Path<u32>| {})
+        .get("/query", async |Query(_): Query<Wanted>| {})
+        .get("/extension", async |Extension(()): Extension<()>| {})
+        .get("/status", async || StatusCode::FORBIDDEN)
+        .get("/text", async || (StatusCode::CONFLICT, "taken"))
+        .get("/error", async || Err::<(), _>(crate::Error::conflict("taken").code("TAKEN")))
+        .post("/json", async |Json(_): Json<Wanted>| {})
+        .post("/bytes", async |_: bytes::Bytes| {})
+        .merge(merged);
+    let post = |path: &str, kind: &str, body: &str| {
+        Request::post(path).header("content-type", kind).body(Body::from(body.to_owned())).unwrap()
+    };
+    let json = "application/json";
+    let requests = vec![
+        (get("/none"), 404),
+        (post("/status", "", ""), 405),
+        (post("/merged", "", ""), 405),
+        (get("/id/abc"), 400),
+        (get("/query"), 400),
+        (get("/extension"), 500),
+        (get("/status"), 403),
+        (get("/text"), 409),
+        (get("/error"), 409),
+        (post("/json", json, "{"), 400),
+        (post("/json", json, "{}"), 422),
+        (post("/json", "text/plain", "{}"), 415),
+        (post("/json", json, "{\"page\": 1000}"), 413),
+        (post("/bytes", json, "01234567890"), 413),
+        (get("/breaks"), 500),
+        (get("/hangs"), 503),
+    ];
+    (server, requests)
+}
+
+#[tokio::test]
+async fn every_refusal_has_the_same_shape_from_whichever_layer() {
+    let (server, requests) = refusing();
+    let router = server.finish(None).unwrap().router;
+    for (request, status) in requests {
+        let asked = format!("{} {}", request.method(), request.uri());
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (status, &"application/json".parse().unwrap()),
+            "{asked}"
+        );
+        let answer: serde_json::Value = serde_json::from_str(&text(response).await).unwrap();
+        assert!(answer["error"].as_str().is_some_and(|error| !error.is_empty()), "{asked}: {answer}");
+        let known = |name: &String| ["error", "details", "code"].contains(&name.as_str());
+        assert!(answer.as_object().unwrap().keys().all(known), "{asked}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_handler_sees_every_refusal() {
+    let (server, requests) = refusing();
+    let own = |report: super::Report| (report.status, [("x-own", "1")], format!("! {}", report.message));
+    let router = server.error_handler(own).finish(None).unwrap().router;
+    for (request, status) in requests {
+        let asked = format!("{} {}", request.method(), request.uri());
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), status, "{asked}");
+        assert!(response.headers().contains_key("x-own"), "{asked}");
+        assert!(text(response).await.starts_with("! "), "{asked}");
+    }
+}
+
 /// Behind a proxy that is trusted: a request without a connection counts as one over a Unix socket.
 fn behind_proxy() -> Config {
     let trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];

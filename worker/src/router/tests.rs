@@ -287,7 +287,7 @@ async fn a_state_and_fallbacks_are_the_applications_own() {
     let router = built(router);
     assert_eq!(text(ask(&router, Method::GET, "/").await).await, "hi");
     let fallback = ask(&router, Method::GET, "/nowhere").await;
-    assert_eq!((fallback.status(), text(fallback).await.as_str()), (StatusCode::IM_A_TEAPOT, "hi"));
+    assert_eq!((fallback.status(), text(fallback).await.as_str()), (StatusCode::IM_A_TEAPOT, "{\"error\":\"hi\"}"));
     assert_eq!(text(ask(&router, Method::POST, "/").await).await, "not so");
     // A path that is wrong by a slash alone does not get there.
     assert_eq!(location(&ask(&router, Method::GET, "/later/").await), Some("/later"));
