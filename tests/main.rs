@@ -38,6 +38,7 @@ mod rollback;
 mod room;
 mod sandbox;
 mod semver;
+mod seeds;
 mod service;
 mod settings;
 mod signals;
