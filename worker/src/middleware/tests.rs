@@ -96,8 +96,8 @@ async fn a_body_that_is_too_long_is_refused() {
 }
 
 #[derive(serde::Deserialize)]
+#[expect(dead_code, reason = "it is read, and that is all")]
 struct Wanted {
-    #[expect(dead_code, reason = "it is read, and that is all")]
     page: u32,
 }
 
