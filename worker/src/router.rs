@@ -21,6 +21,7 @@ mod tree;
 
 pub(crate) use group::short_name;
 pub use group::{Group, Route};
-pub(crate) use record::Routes;
+pub(crate) use path::RoutePath;
+pub(crate) use record::{Record, Routes};
 pub(crate) use redirect::Redirects;
 pub(crate) use registry::{Built, Registry};

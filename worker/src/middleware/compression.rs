@@ -1,11 +1,19 @@
 //! Answers that are compressed on their way.
 
+use std::fmt;
+
 use tower::Layer;
 use tower_http::compression::CompressionLayer;
 
 /// What [`compression`] gives: a layer, for routes, groups and servers.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Compression(CompressionLayer);
+
+impl fmt::Debug for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compression").finish_non_exhaustive()
+    }
+}
 
 impl<S> Layer<S> for Compression {
     type Service = <CompressionLayer as Layer<S>>::Service;

@@ -103,6 +103,13 @@ impl RoutePath {
     pub fn params(&self) -> &[String] {
         &self.params
     }
+
+    /// Its catch-all's name, and what stands before it.
+    #[must_use]
+    pub fn catch_all(&self) -> Option<(&str, &str)> {
+        let (before, rest) = self.text.split_once("{*")?;
+        Some((before, rest.strip_suffix('}')?))
+    }
 }
 
 /// As Gin joins a group's prefix and a route's path: one `/` between them, and a `/` at the end only if the path has one.

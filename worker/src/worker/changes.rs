@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gin_shared::inherit::{self, Identity};
+use gin_shared::inherit;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::live::{self, Settings, Watch};
@@ -23,7 +23,7 @@ pub(super) fn follow(config: &Config, settings: &Settings) -> Result<Option<Watc
     });
     let mut restart = signal(SignalKind::user_defined2()).map_err(StartError::Signals)?;
     tokio::spawn(async move {
-        let advice = restart_advice(inherit::identity().as_ref());
+        let advice = restart_advice(inherit::identity().map(|who| who.instance).as_deref());
         while restart.recv().await.is_some() {
             tracing::warn!("{advice}");
         }
@@ -43,11 +43,10 @@ pub(super) fn follow(config: &Config, settings: &Settings) -> Result<Option<Watc
 }
 
 /// The line for SIGUSR2, by which Gin's servers restart: here it restarts nothing.
-fn restart_advice(identity: Option<&Identity>) -> String {
-    match identity {
-        Some(identity) => format!(
-            "SIGUSR2 restarts nothing here: this is a worker; send it to the supervisor, or run gin-ctl restart {}",
-            identity.instance
+fn restart_advice(instance: Option<&str>) -> String {
+    match instance {
+        Some(instance) => format!(
+            "SIGUSR2 restarts nothing here: this is a worker; send it to the supervisor, or run gin-ctl restart {instance}"
         ),
         None => {
             "SIGUSR2 restarts nothing: no supervisor has started this process; run it under gin-supervisor, and send \
@@ -59,15 +58,11 @@ fn restart_advice(identity: Option<&Identity>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use gin_shared::generation::{Generation, Slot};
-
     use super::*;
 
     #[test]
     fn the_line_for_sigusr2_says_what_to_do() {
-        let identity =
-            Identity { instance: "shop".to_owned(), generation: Generation(1), slot: Slot(0), release: None };
-        assert!(restart_advice(Some(&identity)).ends_with("gin-ctl restart shop"));
+        assert!(restart_advice(Some("shop")).ends_with("gin-ctl restart shop"));
         assert!(restart_advice(None).contains("run it under gin-supervisor"));
     }
 }
