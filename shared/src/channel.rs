@@ -1,7 +1,8 @@
 //! What the master and a worker of ours say to each other.
 //!
-//! The worker inherits a listening SEQPACKET socket (`GIN_CHANNEL_FD`) and the master connects to it: so a successor of a
-//! master that died can connect again. One message a packet, JSON, at most [`MESSAGE_MAX`] bytes. Unknown fields are
+//! The worker has a listening SEQPACKET socket, and the master connects to it: so a successor of a master that died can connect
+//! again. The worker is given the socket when it announces itself (see [`crate::announcement`]), or inherits it (`GIN_CHANNEL_FD`,
+//! with `channel = true`). One message a packet, JSON, at most [`MESSAGE_MAX`] bytes. Unknown fields are
 //! ignored, an unknown message closes the channel.
 //!
 //! ```text

@@ -4,10 +4,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
+use crate::announcement;
 use crate::generation::{Generation, Slot};
 
 /// The first inherited descriptor (`SD_LISTEN_FDS_START`).
@@ -45,6 +47,8 @@ pub const GIN_RELEASE: &str = "GIN_RELEASE";
 pub const GIN_CONFIG: &str = "GIN_CONFIG";
 /// The listening SEQPACKET socket of the channel.
 pub const GIN_CHANNEL_FD: &str = "GIN_CHANNEL_FD";
+/// The version in which the master answers a worker that announces itself; unset if it answers none.
+pub const GIN_ANNOUNCE: &str = "GIN_ANNOUNCE";
 /// Memory that all workers of the instance share.
 pub const GIN_SHARED_MEMORY_FD: &str = "GIN_SHARED_MEMORY_FD";
 
@@ -69,6 +73,7 @@ pub const STRIPPED: &[&str] = &[
     GIN_RELEASE,
     GIN_CONFIG,
     GIN_CHANNEL_FD,
+    GIN_ANNOUNCE,
     GIN_SHARED_MEMORY_FD,
 ];
 
@@ -119,13 +124,14 @@ pub fn identity() -> Option<Identity> {
     })
 }
 
-/// Takes over what was inherited. Gives nothing at the second call: a descriptor has one owner.
+/// Takes over what was inherited, and what the master gives a worker that announces itself: for that answer this call waits. Gives
+/// nothing at the second call: a descriptor has one owner.
 ///
 /// The variables are left as they are; children do not take them for theirs, for LISTEN_PID names this process, and the
 /// descriptors are close-on-exec from here on.
 ///
 /// # Errors
-/// If a variable that is set names descriptors that are not there.
+/// If a variable that is set names descriptors that are not there, or what the master gives cannot be taken.
 pub fn take() -> io::Result<Inheritance> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::SeqCst) {
@@ -145,7 +151,21 @@ pub fn take() -> io::Result<Inheritance> {
     }
     inheritance.channel = named(GIN_CHANNEL_FD)?;
     inheritance.shared_memory = named(GIN_SHARED_MEMORY_FD)?;
+    if inheritance.channel.is_none()
+        && let Some(notify) = announces_at()
+        && let Some(given) = announcement::announce(&notify)?
+    {
+        inheritance.channel = given.channel;
+        inheritance.private = inheritance.private.or(given.private);
+        inheritance.shared_memory = inheritance.shared_memory.or(given.shared_memory);
+    }
     Ok(inheritance)
+}
+
+/// The notify socket of a master that answers an announcement.
+fn announces_at() -> Option<PathBuf> {
+    std::env::var_os(GIN_ANNOUNCE)?;
+    std::env::var_os(NOTIFY_SOCKET).map(PathBuf::from)
 }
 
 fn named(variable: &str) -> io::Result<Option<OwnedFd>> {

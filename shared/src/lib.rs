@@ -8,6 +8,7 @@
 //! | to write or read an address | [`listen`] |
 //! | what a worker inherits, and to adopt it | [`inherit`] |
 //! | `READY=1` and its like | [`notify`] |
+//! | to give sockets to a worker that asks for them | [`announcement`] |
 //! | what master and our worker say to each other | [`channel`] |
 //! | to send and receive descriptors | [`descriptors`] |
 //! | what two workers say when one hands its connections to the other | [`handover`] |
@@ -26,6 +27,7 @@
 //! | where sockets and PID files are | [`runtime_dir`] |
 
 pub mod address_in_use;
+pub mod announcement;
 pub mod channel;
 pub mod check;
 pub mod config;

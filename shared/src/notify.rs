@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// The longest message that is read; systemd reads as much. What is longer is cut there.
 pub const MESSAGE_MAX: usize = 4096;
+/// The assignment by which a worker announces itself; see `announcement`.
+pub const ANNOUNCE: &str = "X_GIN_ANNOUNCE";
 /// The longest STATUS text kept, in characters.
 pub const STATUS_MAX: usize = 256;
 
@@ -30,6 +32,8 @@ pub enum Notice {
     Barrier,
     /// `MAINPID=...`: logged and ignored.
     MainPid(String),
+    /// `X_GIN_ANNOUNCE=...`: a worker built on gin-worker waits for an answer at the descriptor that came with it.
+    Announced,
 }
 
 /// Reads a message. Assignments that are unknown or make no sense are passed over, as systemd does.
@@ -54,6 +58,7 @@ fn parse_line(line: &str) -> Option<Notice> {
         ("EXTEND_TIMEOUT_USEC", number) => {
             number.parse().ok().map(|us| Notice::ExtendTimeout(Duration::from_micros(us)))
         }
+        (ANNOUNCE, _) => Some(Notice::Announced),
         ("MAINPID", pid) => Some(Notice::MainPid(pid.chars().take(20).collect())),
         _ => None,
     }

@@ -147,7 +147,7 @@ pub const LISTEN: &[Key] = &[
         "nonblocking",
         Kind::Boolean,
         "false",
-        "O_NONBLOCK. Default: false, as systemd passes sockets; true where `channel` is. It is never taken back from an open socket: many servers set it themselves, and rely on it.",
+        "O_NONBLOCK. Default: false, as systemd passes sockets; true where `channel` is true. It is never taken back from an open socket: many servers set it themselves, and rely on it.",
     ),
 ];
 
@@ -277,7 +277,7 @@ pub const SUPERVISOR: &[Key] = &[
         "probe",
         Kind::Table(PROBE),
         "{ path = \"/readyz\" }",
-        "Asked of each worker over its private listener before it serves. Needs private_listener.",
+        "Asked of each worker over its private listener before it serves. Workers built on gin-worker have one; other programs need private_listener.",
     ),
     unset(
         "soak",
@@ -310,13 +310,13 @@ pub const SUPERVISOR: &[Key] = &[
         "channel",
         Kind::Boolean,
         "true",
-        "Whether the worker waits for the master's word before it accepts (workers built on gin-worker). Default: true for gin-server, else false.",
+        "Unset: a worker built on gin-worker announces itself, is given a channel, and waits for the master's word before it accepts; other programs are given none. true: each worker is passed a channel at its start, and must wait for that word (gin-server). false: no worker is given one.",
     ),
     unset(
         "private_listener",
         Kind::Boolean,
         "true",
-        "Whether each worker is passed a Unix socket of its own, named private, as the last of its listeners. Default: as channel.",
+        "Whether each worker is passed a Unix socket of its own, named private, as the last of its listeners. Default: as channel; a worker that announces itself is given one then. false: none has one.",
     ),
     unset(
         "watchdog",

@@ -32,7 +32,7 @@ use crate::os::listener::ListenerSpec;
 use crate::os::pidfile;
 use crate::os::sandbox::may_bound;
 use listeners::read_listeners;
-pub use worker::{Hooks, Limits, OnMasterDeath, Probe, WorkerConfig};
+pub use worker::{Hooks, Limits, Offered, OnMasterDeath, Probe, WorkerConfig};
 
 /// Everything, checked.
 #[derive(Debug, Clone)]
@@ -349,7 +349,7 @@ impl Config {
     #[must_use]
     pub fn checked(&self) -> Checked {
         let worker = &self.worker;
-        let channel = u32::from(worker.channel);
+        let channel = u32::from(worker.channel || worker.offered.is_some());
         let gates = 1 + u32::from(worker.warm_up.is_some()) + u32::from(worker.probe.is_some()) + channel;
         let rounds = if worker.strategy == plan::Strategy::Rolling { worker.workers } else { 1 };
         let hooks = &worker.hooks;
@@ -383,7 +383,9 @@ impl Config {
 fn warn(listeners: &[ListenerSpec], worker: &WorkerConfig) -> Vec<String> {
     let mut warnings: Vec<String> = listeners.iter().filter_map(crate::os::listener::backlog_warning).collect();
     if worker.soak.is_zero() && worker.command.is_some() && !worker.channel {
-        warnings.push("soak = \"0s\": a program that says READY=1 and then fails takes the old one's place".to_owned());
+        let known = "soak = \"0s\": a program that says READY=1 and then fails takes the old one's place";
+        let unknown = if worker.offered.is_some() { ", unless it is built on gin-worker" } else { "" };
+        warnings.push(format!("{known}{unknown}"));
     }
     warnings
 }

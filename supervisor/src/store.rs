@@ -159,6 +159,8 @@ pub fn is_telling(event: &Event) -> bool {
         WorkerEvent::SpawnFailed { .. }
         | WorkerEvent::ExecFailed { .. }
         | WorkerEvent::Hangs
+        // Its channel: a successor connects to that.
+        | WorkerEvent::Announced
         | WorkerEvent::Accepting
         | WorkerEvent::Stopping
         | WorkerEvent::Extend(_)

@@ -72,7 +72,7 @@ pub struct Workers {
     /// The moment at which a handover is tried again that failed for want of them.
     retry_at: Option<Moment>,
     /// The memory that workers share.
-    memory: SharedMemory,
+    memory: Rc<SharedMemory>,
     runtime: PathBuf,
     inbox: mpsc::Sender<Message>,
 }
@@ -91,7 +91,7 @@ impl Workers {
             reading: None,
             reserve: RefCell::new(Reserve::new(RESERVE)),
             retry_at: None,
-            memory,
+            memory: Rc::new(memory),
             runtime,
             inbox,
         }

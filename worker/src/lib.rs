@@ -11,8 +11,8 @@
 //! # }
 //! ```
 //!
-//! Under `gin-supervisor` (with `channel = true`) the worker takes the master's listeners, says that it is ready, accepts
-//! when it is told to, and drains when its successor serves. Alone it binds `server.host` and `server.port` and drains on
+//! Under `gin-supervisor` the worker announces itself, takes the master's listeners, says that it is ready, accepts when it is
+//! told to, and drains when its successor serves. Alone it binds `server.host` and `server.port` and drains on
 //! SIGTERM or SIGINT.
 //!
 //! | you want | go to |

@@ -168,7 +168,9 @@ fn the_environment_counts_over_the_file() {
 #[test]
 fn what_cannot_be_is_named() {
     let error = |line: &str| load(&format!("[supervisor]\ncommand = [\"/bin/app\"]\n{line}\n")).unwrap_err().join("; ");
-    assert!(error("probe = {}").contains("set private_listener = true"));
+    for key in ["channel = false", "private_listener = false"] {
+        assert!(error(&format!("{key}\nprobe = {{}}")).contains("set private_listener = true"), "{key}");
+    }
     assert!(error("private_listener = true\nprobe = { path = \"x\" }").contains("write it as \"/readyz\""));
     assert!(error("cpu_affinity = [\"3-1\"]").contains("\"3-1\" is not a core"));
     assert!(error("user = \"nobody\"\ncapabilities = [\"CAP_NONE\"]").contains("is not a capability"));
@@ -243,6 +245,30 @@ fn defaults_depend_on_whose_worker_it_is() {
     assert_eq!(foreign.worker.ready, Readiness::After(Duration::from_secs(2)));
     assert_eq!(foreign.listeners[0].address.to_string(), "127.0.0.1:8080");
     assert!(load("[supervisor]\nlisten = []\n").unwrap().listeners.is_empty());
+}
+
+#[test]
+fn a_worker_that_announces_itself_is_offered_a_channel_unless_the_key_says_otherwise() {
+    let with = |text: &str| load(&format!("[supervisor]\ncommand = [\"/bin/app\"]\n{text}")).unwrap();
+    let offered = |text: &str| {
+        let worker = with(text).worker;
+        (worker.channel, worker.private_listener, worker.offered.map(|offered| offered.private_listener))
+    };
+    assert_eq!(offered(""), (false, false, Some(true)));
+    assert_eq!(offered("private_listener = false"), (false, false, Some(false)));
+    // Passed at the start, so it is not given once more.
+    assert_eq!(offered("private_listener = true"), (false, true, Some(false)));
+    assert_eq!(offered("channel = true"), (true, true, None));
+    assert_eq!(offered("channel = false"), (false, false, None));
+    assert_eq!(load("").unwrap().worker.offered, None);
+    // Only the worker can tell whether it can be probed.
+    assert!(with("probe = {}").worker.probe.is_some());
+    // It may have to accept in its own time: the service manager waits for that, too.
+    assert_eq!(with("").checked().start_ms, with("channel = true").checked().start_ms);
+    let warned = |text: &str| with(text).warnings.join("; ");
+    assert!(warned("soak = \"0s\"").contains("unless it is built on gin-worker"));
+    let foreign = warned("soak = \"0s\"\nchannel = false");
+    assert!(foreign.contains("takes the old one's place") && !foreign.contains("gin-worker"), "{foreign}");
 }
 
 #[test]

@@ -48,8 +48,10 @@ pub struct WorkerConfig {
     /// The signal that asks a worker without a channel to finish.
     #[serde(with = "crate::os_text::signal")]
     pub stop_signal: Signal,
-    /// True if the worker waits for `go`.
+    /// True if each worker is passed a channel at its start, and waits for `go`.
     pub channel: bool,
+    /// What a worker is given that announces itself; `None`: nothing.
+    pub offered: Option<Offered>,
     /// True if each is passed a Unix socket of its own.
     pub private_listener: bool,
     /// The fate of workers when the master dies.
@@ -85,6 +87,13 @@ pub struct WorkerConfig {
     pub hooks: Hooks,
     /// `features.hot_restart`: false refuses a restart.
     pub hot_restart: bool,
+}
+
+/// What a worker is given that announces itself, besides a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offered {
+    /// True if a private listener comes with the channel.
+    pub private_listener: bool,
 }
 
 /// The fate of workers when the master dies. A boolean in the state file.
@@ -176,6 +185,7 @@ impl Default for WorkerConfig {
             drain_timeout: Duration::from_secs(60),
             stop_signal: Signal::SIGTERM,
             channel: false,
+            offered: None,
             private_listener: false,
             on_master_death: OnMasterDeath::Serve,
             watchdog: None,
@@ -216,11 +226,16 @@ pub(super) fn read(section: &Section<'_>, features: &Section<'_>, cli: &Cli) -> 
     if matches!(ready, Readiness::After(after) if after >= ready_timeout) {
         section.problem("ready", "after must be shorter than ready_timeout, or no worker is ever ready");
     }
-    let channel = section.boolean("channel").unwrap_or(!foreign);
-    let private_listener = section.boolean("private_listener").unwrap_or(channel);
+    let (channel_key, private_key) = (section.boolean("channel"), section.boolean("private_listener"));
+    let channel = channel_key.unwrap_or(!foreign);
+    // Whether a program is built on gin-worker only that program can tell.
+    let is_offered = channel_key.is_none() && foreign;
+    let offered = is_offered.then_some(Offered { private_listener: private_key.is_none() });
+    let private_listener = private_key.unwrap_or(channel);
     let capabilities = read_capabilities(section);
     let probe = read_probe(section);
-    if probe.is_some() && !private_listener {
+    let has_private = private_listener || offered.is_some_and(|offered| offered.private_listener);
+    if probe.is_some() && !has_private {
         section.problem(
             "probe",
             "it is asked over the private listener; set private_listener = true if the program serves every socket that \
@@ -243,6 +258,7 @@ pub(super) fn read(section: &Section<'_>, features: &Section<'_>, cli: &Cli) -> 
         drain_timeout: section.duration("drain_timeout").unwrap_or(Duration::from_secs(60)),
         stop_signal: section.parsed("stop_signal", "a signal", parse_signal).unwrap_or(Signal::SIGTERM),
         channel,
+        offered,
         private_listener,
         on_master_death: section
             .choice("on_master_death", &[("serve", OnMasterDeath::Serve), ("exit", OnMasterDeath::Exit)])

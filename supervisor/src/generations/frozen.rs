@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use gin_shared::generation::{Generation, WorkerId};
-use gin_shared::inherit;
+use gin_shared::{announcement, inherit};
 use nix::unistd::{Gid, Uid};
 
 use super::environment::{self, Environment};
@@ -284,6 +284,9 @@ impl Frozen {
             let number = inherit::FIRST_FD as usize + names.len();
             set(inherit::GIN_CHANNEL_FD, number.to_string().into());
             set(inherit::GIN_SHARED_MEMORY_FD, (number + 1).to_string().into());
+        }
+        if self.config.offered.is_some() {
+            set(inherit::GIN_ANNOUNCE, announcement::VERSION.to_string().into());
         }
         if let Some(patience) = self.config.watchdog {
             set(inherit::WATCHDOG_USEC, patience.as_micros().to_string().into());

@@ -176,6 +176,8 @@ pub enum WorkerEvent {
     Hangs,
     /// Its processes hold this many bytes, which is more than they may.
     Overweight(u64),
+    /// It has announced itself, and was given a channel: it waits for `go`.
+    Announced,
     /// It said over the channel that it accepts.
     Accepting,
     /// It said over the channel that it has no room for new connections.

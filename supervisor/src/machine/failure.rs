@@ -27,7 +27,10 @@ pub enum CommandError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
     /// The worker has no private listener.
-    #[error("there is nothing to ask")]
+    #[error(
+        "the worker has no private listener to be asked on, as it is not built on gin-worker; set private_listener = true if \
+         it serves every socket that it is passed, or use ready = {{ exec = [...] }} or warm_up"
+    )]
     NoListener,
     /// The last answer was not the expected one.
     #[error("{request}: {answer}")]

@@ -66,7 +66,7 @@ pub struct Plan {
     pub soak: Duration,
     /// Time for a worker to drain.
     pub drain_timeout: Duration,
-    /// True if the worker waits for `go` on its channel.
+    /// True if each worker waits for `go` on its channel. One that has announced itself waits for it, too.
     pub channel: bool,
     /// Time for which a serving worker may be silent.
     #[serde(default)]

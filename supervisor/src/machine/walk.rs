@@ -16,8 +16,9 @@ use super::*;
 use crate::exit_status::Exit;
 use world::{Budget, CALM, Step, Ways, World};
 
-const FOREIGN: Ways = Ways { channel: false, gated: false, rolling: false };
+const FOREIGN: Ways = Ways { channel: false, announces: false, gated: false, rolling: false };
 const OURS: Ways = Ways { channel: true, ..FOREIGN };
+const ANNOUNCED: Ways = Ways { announces: true, ..FOREIGN };
 const GATED: Ways = Ways { gated: true, ..FOREIGN };
 const ROLLING: Ways = Ways { rolling: true, ..FOREIGN };
 
@@ -96,6 +97,37 @@ fn every_interleaving_of_two_slots_and_two_upgrades_keeps_the_invariants() {
 fn every_interleaving_of_a_gated_candidate_keeps_the_invariants() {
     walks("gated", 1, GATED, Budget { upgrades: 1, failures: 1, crashes: 1, ..CALM });
     walks("gated lapses", 1, GATED, Budget { upgrades: 1, lapses: 1, cancels: 1, ..CALM });
+}
+
+#[test]
+fn every_interleaving_of_workers_that_may_announce_themselves_keeps_the_invariants() {
+    walks("announced", 1, ANNOUNCED, Budget { upgrades: 1, crashes: 1, stops: 1, ..CALM });
+    walks("announced, lapse", 1, ANNOUNCED, Budget { upgrades: 1, lapses: 1, ..CALM });
+    walks("announced, death", 1, ANNOUNCED, Budget { upgrades: 1, kills: 1, ..CALM });
+    walks("announced, rolling", 2, Ways { announces: true, ..ROLLING }, Budget { upgrades: 1, ..CALM });
+}
+
+#[test]
+fn a_worker_that_has_announced_itself_serves_when_it_says_so_and_any_other_at_once() {
+    let mut world = World::new(2, ANNOUNCED, CALM);
+    let id = |slot| WorkerId { generation: Generation(1), slot: Slot(slot), attempt: 0 };
+    world.take(&Step::Prepared(true));
+    world.take(&Step::Worker(id(0), WorkerEvent::Spawned { pid: 1 }));
+    world.take(&Step::Worker(id(0), WorkerEvent::Executed));
+    world.take(&Step::Worker(id(0), WorkerEvent::Announced));
+    world.take(&Step::Worker(id(0), WorkerEvent::Ready));
+    serves(&mut world, id(1));
+    let states = |world: &World| {
+        let runs = world.machine.runs().flat_map(Run::workers);
+        runs.map(|worker| (worker.id.slot.0, worker.state.word(), worker.is_serving())).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&world), [(0, "ready", false), (1, "serving", true)]);
+    world.take(&Step::Worker(id(0), WorkerEvent::Accepting));
+    assert_eq!(states(&world), [(0, "serving", true), (1, "serving", true)]);
+    // From one that serves it is too late: it would wait for a word that has been said.
+    let late = Event::Worker { worker: id(1), what: WorkerEvent::Announced };
+    assert_eq!(world.machine.handle(world.now, late), []);
+    assert!(world.machine.runs().flat_map(Run::workers).all(|worker| worker.announced == (worker.id == id(0))));
 }
 
 #[test]
@@ -240,7 +272,7 @@ proptest! {
     #[test]
     fn random_sequences_keep_the_invariants(
         slots in 1..5u32,
-        ways in any::<(bool, bool, bool)>(),
+        ways in any::<(bool, bool, bool, bool)>(),
         choices in proptest::collection::vec(any::<prop::sample::Index>(), 1..200),
     ) {
         let budget = Budget {
@@ -260,7 +292,7 @@ proptest! {
             fulls: 4,
             silences: 4,
         };
-        let ways = Ways { channel: ways.0, gated: ways.1, rolling: ways.2 };
+        let ways = Ways { channel: ways.0, announces: ways.1, gated: ways.2, rolling: ways.3 };
         let mut world = World::new(slots, ways, budget);
         for choice in choices {
             let steps = world.steps();

@@ -52,6 +52,9 @@ pub struct Worker {
     pub failure: Option<Failure>,
     /// The text of the last check.
     pub check: Option<String>,
+    /// True if it announced itself, and was given a channel.
+    #[serde(default)]
+    pub announced: bool,
     /// True if it said that it ends before it was told to.
     #[serde(default)]
     pub stopping: bool,
@@ -93,6 +96,7 @@ impl Worker {
             born: now,
             failure: None,
             check: None,
+            announced: false,
             stopping: false,
             served: None,
             silent_at: None,
@@ -162,6 +166,7 @@ impl Worker {
                 }
             }
             WorkerEvent::Overweight(bytes) => return WorkerOutcome::Unfit(Unfit::Memory(bytes)),
+            WorkerEvent::Announced => self.announced = true,
             WorkerEvent::Accepting => self.serve(now, plan, out),
             WorkerEvent::Full => out.push(Action::Worker(self.id, WorkerAction::Relieve)),
             WorkerEvent::NoTaker => out.push(Action::Worker(self.id, WorkerAction::Redirect)),
@@ -265,7 +270,7 @@ impl Worker {
     pub fn go(&mut self, now: Moment, plan: &Plan, out: &mut Vec<Action>) {
         if self.state == WorkerState::Ready {
             out.push(Action::Worker(self.id, WorkerAction::Go));
-            if plan.channel {
+            if plan.channel || self.announced {
                 let deadline = Deadline::after(now, plan.ready_timeout);
                 self.become_state(now, WorkerState::Going(deadline), None, out);
             } else {

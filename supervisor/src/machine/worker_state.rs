@@ -101,6 +101,8 @@ impl WorkerState {
             WorkerEvent::Checked(_) => matches!(self, Self::Starting { .. }),
             WorkerEvent::WarmedUp(_) => matches!(self, Self::WarmingUp(_)),
             WorkerEvent::Probed(_) => matches!(self, Self::Probing(_)),
+            // It may overtake the news that the program runs, too. Whoever was told to accept before it was given a channel serves.
+            WorkerEvent::Announced => part == Part::Executing || part == Part::Gated,
             WorkerEvent::Accepting => matches!(self, Self::Going(_)),
             WorkerEvent::Alive | WorkerEvent::Hangs | WorkerEvent::Overweight(_) | WorkerEvent::Full => {
                 part == Part::Serving

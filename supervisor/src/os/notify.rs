@@ -88,43 +88,44 @@ impl NotifySocket {
     ///
     /// # Errors
     /// Those of `recvmsg(2)`.
-    pub async fn receive(&self, is_of: impl Fn(i32) -> bool, is_main: impl Fn(i32) -> bool) -> io::Result<Vec<Notice>> {
+    pub async fn receive(&self, is_of: impl Fn(i32) -> bool, is_main: impl Fn(i32) -> bool) -> io::Result<Heard> {
         loop {
             let mut guard = self.fd.readable().await?;
-            let notices = self.drain(&is_of, &is_main)?;
-            match notices {
-                Some(notices) => return Ok(notices),
+            match self.drain(&is_of, &is_main)? {
+                Some(heard) => return Ok(heard),
                 None => guard.clear_ready(),
             }
         }
     }
 
-    /// Messages that have come so far, at most a burst of them; `None` if nothing has. STOPPING=1 counts from the main process alone.
+    /// Messages that have come so far, at most a burst of them; `None` if nothing has. STOPPING=1 and an announcement count from the main
+    /// process alone.
     ///
     /// # Errors
     /// Those of `recvmsg(2)`.
-    pub fn drain(
-        &self,
-        is_of: &impl Fn(i32) -> bool,
-        is_main: &impl Fn(i32) -> bool,
-    ) -> io::Result<Option<Vec<Notice>>> {
-        let mut notices = Vec::new();
+    pub fn drain(&self, is_of: &impl Fn(i32) -> bool, is_main: &impl Fn(i32) -> bool) -> io::Result<Option<Heard>> {
+        let mut heard = Heard::default();
         for count in 0..BURST {
             let mut bytes = [0; MESSAGE_MAX];
             match receive_one(self.fd.get_ref(), &mut bytes) {
-                Ok((length, Some(pid))) if self.is_known(pid, is_of) => {
+                Ok(Datagram { length, sender: Some(pid), descriptor }) if self.is_known(pid, is_of) => {
                     // A helper of the worker's says it of itself, if at all: it may have inherited NOTIFY_SOCKET.
-                    let counts = |notice: &Notice| *notice != Notice::Stopping || is_main(pid);
-                    notices.extend(parse(&bytes[..length]).into_iter().filter(counts));
+                    let counts =
+                        |notice: &Notice| !matches!(notice, Notice::Stopping | Notice::Announced) || is_main(pid);
+                    let notices: Vec<Notice> = parse(&bytes[..length]).into_iter().filter(counts).collect();
+                    if notices.contains(&Notice::Announced) {
+                        heard.announced = descriptor.or(heard.announced);
+                    }
+                    heard.notices.extend(notices);
                 }
-                Ok((_, pid)) => self.tell_of_trespasser(pid.unwrap_or_default()),
+                Ok(Datagram { sender, .. }) => self.tell_of_trespasser(sender.unwrap_or_default()),
                 Err(Errno::EAGAIN) if count == 0 => return Ok(None),
                 Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Some(notices))
+        Ok(Some(heard))
     }
 
     fn is_known(&self, pid: i32, is_of: &impl Fn(i32) -> bool) -> bool {
@@ -153,6 +154,15 @@ impl NotifySocket {
     }
 }
 
+/// Messages that were read.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// What they say, in order.
+    pub notices: Vec<Notice>,
+    /// The socket at which the main process waits for an answer to its announcement.
+    pub announced: Option<OwnedFd>,
+}
+
 /// Binds a Unix socket that only `owner` may connect to, never open to others for a moment.
 pub(super) fn bind_at(fd: &impl AsRawFd, path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<SocketFile> {
     use nix::sys::stat::{Mode, umask};
@@ -174,11 +184,21 @@ pub(super) fn bind_at(fd: &impl AsRawFd, path: &Path, owner: Option<(Uid, Gid)>)
 #[repr(align(8))]
 struct Controls([u8; 2048]);
 
-/// Reads one datagram, and who sent it. Descriptors that came along are closed: for BARRIER=1 that is the answer, others are not wanted.
+/// A datagram.
+struct Datagram {
+    length: usize,
+    /// The process that sent it, by the kernel's word.
+    sender: Option<i32>,
+    /// The first descriptor that came along.
+    descriptor: Option<OwnedFd>,
+}
+
+/// Reads one datagram. Of the descriptors that came along the first is kept, and only an announcement has a use for it: for BARRIER=1 its
+/// closing is the answer.
 ///
 /// By hand, for nix gives nothing of a message whose descriptors did not all find room, though some of them are ours then.
 #[allow(unsafe_code, reason = "control messages are read where the kernel has put them")]
-fn receive_one(fd: &OwnedFd, bytes: &mut [u8]) -> nix::Result<(usize, Option<i32>)> {
+fn receive_one(fd: &OwnedFd, bytes: &mut [u8]) -> nix::Result<Datagram> {
     use nix::libc;
     let mut controls = Controls([0; 2048]);
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
@@ -190,7 +210,7 @@ fn receive_one(fd: &OwnedFd, bytes: &mut [u8]) -> nix::Result<(usize, Option<i32
     let length =
         unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC) };
     let length = usize::try_from(Errno::result(length)?).map_err(|_| Errno::EIO)?;
-    let mut sender = None;
+    let (mut sender, mut descriptor) = (None, None);
     // SAFETY: the kernel has filled in `message`; each header that these macros give lies in `controls` (cmsg(3)).
     let mut control = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
     while !control.is_null() {
@@ -202,7 +222,8 @@ fn receive_one(fd: &OwnedFd, bytes: &mut [u8]) -> nix::Result<(usize, Option<i32
                 (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
                     for index in 0..size / size_of::<RawFd>() {
                         // The kernel has just made this descriptor for us, and nothing else knows its number.
-                        drop(OwnedFd::from_raw_fd(data.cast::<RawFd>().add(index).read_unaligned()));
+                        let received = OwnedFd::from_raw_fd(data.cast::<RawFd>().add(index).read_unaligned());
+                        descriptor = descriptor.or(Some(received));
                     }
                 }
                 // By the kernel's word.
@@ -214,5 +235,40 @@ fn receive_one(fd: &OwnedFd, bytes: &mut [u8]) -> nix::Result<(usize, Option<i32
             control = libc::CMSG_NXTHDR(&raw const message, control);
         }
     }
-    Ok((length, sender))
+    Ok(Datagram { length, sender, descriptor })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use gin_shared::descriptors::send;
+    use nix::sys::socket::socketpair;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_socket_of_an_announcement_is_kept_and_other_descriptors_are_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("notify");
+        let notify = NotifySocket::bind(&place, None).unwrap();
+        let worker = UnixDatagram::unbound().unwrap();
+        worker.connect(&place).unwrap();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let hear = |line: &[u8], is_main: bool| {
+            let flags = SockFlag::SOCK_CLOEXEC;
+            let (here, there) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+            send(&worker, line, &[there.as_fd()]).unwrap();
+            drop(there);
+            let heard = notify.drain(&|pid| pid == own, &|_| is_main).unwrap().unwrap();
+            let is_kept = heard.announced.is_some();
+            let is_open = send(&here, b"x", &[]).is_ok();
+            assert_eq!(is_kept, is_open, "what is not kept is closed");
+            (is_kept, heard.notices)
+        };
+        assert_eq!(hear(b"X_GIN_ANNOUNCE=1\n", true), (true, vec![Notice::Announced]));
+        // A helper that has inherited the variables is not the worker.
+        assert_eq!(hear(b"X_GIN_ANNOUNCE=1\n", false), (false, Vec::new()));
+        assert_eq!(hear(b"BARRIER=1", true), (false, vec![Notice::Barrier]));
+    }
 }

@@ -7,8 +7,10 @@ use gin_shared::listen::Address;
 use super::Reporter;
 use crate::failed_start::FailedStart;
 use crate::machine::fleet::Fleet;
+use crate::machine::worker::Worker;
 use crate::moment::Moment;
 use crate::view::View;
+use crate::workers::process::Process;
 
 /// The advice where a program of any kind does not accept.
 const FOREIGN: &str =
@@ -80,6 +82,7 @@ fn waited_at(view: View<'_>) -> Vec<(String, Address)> {
 }
 
 fn hint(view: View<'_>) -> &'static str {
-    let is_ours = view.generations.current(view.machine).is_some_and(|frozen| frozen.config.channel);
+    let has_channel = |worker: &Worker| view.workers.get(worker.id).is_some_and(Process::has_channel);
+    let is_ours = view.machine.current().is_some_and(|run| run.workers().any(has_channel));
     if is_ours { OURS } else { FOREIGN }
 }

@@ -1,8 +1,9 @@
 //! A worker that has a process, as the master knows it: its sockets, what it last said, and the orders that it was sent.
 
 mod handover;
+pub mod welcome;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
@@ -22,6 +23,7 @@ use crate::os::private::PrivateListener;
 use crate::os::words::LastWords;
 use crate::state::WorkerRecord;
 use handover::{Drain, Room};
+use welcome::Offer;
 
 /// Pause before a kill that failed is tried again, and the number of tries.
 const RETRY: Duration = Duration::from_secs(1);
@@ -56,10 +58,29 @@ pub struct Process {
 pub struct Sockets {
     /// The socket at which the worker speaks `sd_notify(3)`.
     pub notify: NotifySocket,
-    /// Carries orders to workers built on gin-worker.
-    pub channel: Option<(ChannelListener, Channel)>,
+    /// Carries orders to workers built on gin-worker. There from the start, or from the worker's announcement on.
+    pub channel: OnceCell<(ChannelListener, Channel)>,
     /// The listener that only the master and its operators ask.
-    pub private: Option<PrivateListener>,
+    pub private: OnceCell<PrivateListener>,
+    /// The sockets that the worker is given when it announces itself; gone once it was told to accept or to end.
+    pub offer: RefCell<Option<Offer>>,
+}
+
+impl Sockets {
+    /// The sockets of a worker at its start, and what it is offered besides.
+    #[must_use]
+    pub fn new(
+        notify: NotifySocket,
+        channel: Option<(ChannelListener, Channel)>,
+        private: Option<PrivateListener>,
+        offer: Option<Offer>,
+    ) -> Self {
+        Self { notify, channel: cell(channel), private: cell(private), offer: RefCell::new(offer) }
+    }
+}
+
+fn cell<T>(value: Option<T>) -> OnceCell<T> {
+    value.map_or_else(OnceCell::new, OnceCell::from)
 }
 
 impl Process {
@@ -98,9 +119,9 @@ impl Process {
             process: self.identity,
             stop_signal: self.stop_signal as i32,
             drain_timeout_ms: u64::try_from(drain_timeout.as_millis()).unwrap_or(u64::MAX),
-            channel: self.sockets.channel.is_some(),
+            channel: self.has_channel(),
             channel_version: self.version.get(),
-            private: self.sockets.private.is_some(),
+            private: self.private().is_some(),
             drain_sent: self.drain.sent.get(),
             said: self.said.borrow().clone(),
             words: self.output.as_ref().and_then(LastWords::place),
@@ -122,16 +143,22 @@ impl Process {
         self.child.pid().as_raw()
     }
 
+    /// True if it has a channel.
+    #[must_use]
+    pub fn has_channel(&self) -> bool {
+        self.sockets.channel.get().is_some()
+    }
+
     /// The listening socket of its channel, to be passed on.
     #[must_use]
     pub fn channel_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.sockets.channel.as_ref().and_then(|(listener, _)| listener.fd.as_ref()).map(AsFd::as_fd)
+        self.sockets.channel.get().and_then(|(listener, _)| listener.fd.as_ref()).map(AsFd::as_fd)
     }
 
     /// Its private listener.
     #[must_use]
     pub fn private(&self) -> Option<&PrivateListener> {
-        self.sockets.private.as_ref()
+        self.sockets.private.get()
     }
 
     /// The course of its connections since it drains.
@@ -154,12 +181,14 @@ impl Process {
     /// Sends SIGABRT, because the worker hangs.
     pub fn abort(&self) {
         if !self.drain.sent.replace(true) {
+            self.withdraw_offer();
             self.signal(Signal::SIGABRT);
         }
     }
 
     /// Lets it accept; a worker without a channel does already.
     pub fn go(&self) {
+        self.withdraw_offer();
         self.send(&FromMaster::Go, &[]);
     }
 
@@ -208,7 +237,7 @@ impl Process {
     }
 
     fn try_send(&self, message: &FromMaster, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let Some((_, channel)) = &self.sockets.channel else { return Err(io::ErrorKind::NotConnected.into()) };
+        let Some((_, channel)) = self.sockets.channel.get() else { return Err(io::ErrorKind::NotConnected.into()) };
         channel.send(message, fds).inspect_err(|error| {
             // It has ended, or is about to, which is told when it is known.
             if error.kind() == io::ErrorKind::BrokenPipe {

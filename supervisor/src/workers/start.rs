@@ -15,6 +15,7 @@ use super::command::Command;
 use super::gate::{Gate, GateCommand, Step};
 use super::owned_children::Purpose;
 use super::probe;
+use super::process::welcome::Offer;
 use super::process::{Process, Sockets};
 use crate::generations::frozen::Frozen;
 use crate::inbox::Message;
@@ -71,6 +72,12 @@ impl Workers {
             .private_listener
             .then(|| PrivateListener::bind(&place("private"), frozen.owner(), config.channel))
             .transpose()?;
+        let offer = config.offered.map(|offered| Offer {
+            runtime: self.runtime.clone(),
+            owner: frozen.owner(),
+            private_listener: offered.private_listener,
+            memory: Rc::clone(&self.memory),
+        });
         let output = LastWords::begin();
         frozen.program.executable().map_err(io::Error::other)?;
 
@@ -79,7 +86,7 @@ impl Workers {
         // The helper is our child, and waits: it can be looked at.
         let identity = ProcessId::read(pid.as_raw())?.ok_or_else(|| io::Error::other("it is gone"))?;
         self.children.insert(pid, Purpose::Worker);
-        let sockets = Sockets { notify, channel, private };
+        let sockets = Sockets::new(notify, channel, private, offer);
         let process = Rc::new(Process::new(id, identity, helper.child, sockets, output, config.stop_signal));
         self.processes.insert(id, Rc::clone(&process));
         let _ = fault::at("spawn.unrecorded");
@@ -197,7 +204,7 @@ impl Workers {
         let private = record.private.then(|| PrivateListener::resume(&place("private")));
         let output = record.words.and_then(LastWords::resume);
         let signal = Signal::try_from(record.stop_signal).unwrap_or(Signal::SIGTERM);
-        let sockets = Sockets { notify, channel, private };
+        let sockets = Sockets::new(notify, channel, private, None);
         let process = Process::new(record.id, record.process, child, sockets, output, signal).restore(record);
         let process = Rc::new(process);
         if is_child {

@@ -17,7 +17,7 @@ use crate::exit_status::Exit;
 use crate::inbox::Message;
 use crate::inbox::reading::Round;
 use crate::machine::event::{Event, WorkerEvent};
-use crate::os::notify::BURST;
+use crate::os::notify::{BURST, Heard};
 use crate::os::spawn::Link;
 use crate::os::{fault, orphan};
 
@@ -28,8 +28,9 @@ const UNREAD_MAX: usize = 512;
 impl Process {
     /// Sends the worker's events to `inbox`, until its process has exited. `link` leads to the exec helper.
     pub async fn watch(self: Rc<Self>, mut link: Option<Link>, inbox: mpsc::Sender<Message>, children: OwnedChildren) {
-        let mut channel = self.sockets.channel.is_some();
+        let mut is_closed = false;
         let asked = loop {
+            let listens = !is_closed && self.has_channel();
             let events = tokio::select! {
                 biased;
                 round = self.reader.asked() => {
@@ -47,12 +48,12 @@ impl Process {
                 }
                 // What it said before is read then, too; other processes may go on writing without end.
                 _ = self.child.exited() => break None,
-                message = self.message(), if channel => match message {
+                message = self.message(), if listens => match message {
                     Some(message) => self.handle_message(&message).into_iter().collect(),
-                    None => { channel = false; Vec::new() }
+                    None => { is_closed = true; Vec::new() }
                 },
-                notices = self.sockets.notify.receive(|pid| self.is_of(pid), |pid| pid == self.pid()) => {
-                    self.handle_notices(&notices.unwrap_or_default())
+                heard = self.sockets.notify.receive(|pid| self.is_of(pid), |pid| pid == self.pid()) => {
+                    self.handle_heard(heard.unwrap_or_default())
                 }
             };
             let _ = fault::at("watch.heard");
@@ -70,7 +71,7 @@ impl Process {
 
     /// The next message on its channel; `None` if there will be no more.
     async fn message(&self) -> Option<FromWorker> {
-        let (_, channel) = self.sockets.channel.as_ref()?;
+        let (_, channel) = self.sockets.channel.get()?;
         channel.receive().await.unwrap_or_else(|error| {
             tracing::warn!("a worker's channel is closed: {error}");
             None
@@ -100,6 +101,12 @@ impl Process {
         }
     }
 
+    /// Handles what the worker says on its notify socket. An announcement is answered at once: the worker waits for that.
+    fn handle_heard(&self, heard: Heard) -> Vec<WorkerEvent> {
+        let announced = heard.announced.and_then(|socket| self.welcome(&socket));
+        announced.into_iter().chain(self.handle_notices(&heard.notices)).collect()
+    }
+
     fn handle_notices(&self, notices: &[Notice]) -> Vec<WorkerEvent> {
         let mut events = Vec::new();
         for notice in notices {
@@ -113,7 +120,7 @@ impl Process {
                 Notice::Watchdog => events.push(WorkerEvent::Alive),
                 Notice::WatchdogTrigger => events.push(WorkerEvent::Hangs),
                 Notice::Stopping => events.push(WorkerEvent::Stopping),
-                Notice::Reloading | Notice::Errno(_) | Notice::Barrier => {}
+                Notice::Reloading | Notice::Errno(_) | Notice::Barrier | Notice::Announced => {}
             }
         }
         events.dedup();
@@ -140,14 +147,13 @@ impl Process {
             events.push(executed(Ok(outcome)));
         }
         for _ in 0..UNREAD_MAX.div_ceil(BURST) {
-            let Ok(Some(notices)) = self.sockets.notify.drain(&|pid| self.is_of(pid), &|pid| pid == self.pid()) else {
+            let Ok(Some(heard)) = self.sockets.notify.drain(&|pid| self.is_of(pid), &|pid| pid == self.pid()) else {
                 break;
             };
-            events.extend(self.handle_notices(&notices));
+            events.extend(self.handle_heard(heard));
         }
         for _ in 0..UNREAD_MAX {
-            let Some(Ok(Some(message))) = self.sockets.channel.as_ref().map(|(_, channel)| channel.try_receive())
-            else {
+            let Some(Ok(Some(message))) = self.sockets.channel.get().map(|(_, channel)| channel.try_receive()) else {
                 break;
             };
             events.extend(self.handle_message(&message));

@@ -73,6 +73,8 @@ impl Budget {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Ways {
     pub(super) channel: bool,
+    /// Workers may announce themselves.
+    pub(super) announces: bool,
     pub(super) gated: bool,
     pub(super) rolling: bool,
 }
@@ -106,6 +108,7 @@ enum Process {
 struct Life {
     process: Process,
     told_to_end: bool,
+    announced: bool,
 }
 
 /// Who outlives the master.
@@ -148,6 +151,7 @@ pub(super) struct World {
     pub(super) machine: Machine,
     pub(super) now: Moment,
     pub(super) plan: Plan,
+    announces: bool,
     processes: BTreeMap<WorkerId, Life>,
     pub(super) preparing: Option<Generation>,
     pub(super) unanswered: Vec<OperationId>,
@@ -188,6 +192,7 @@ impl World {
             machine: Machine::new(2),
             now: Moment(1_000_000_000_000),
             plan,
+            announces: ways.announces && !ways.channel,
             processes: BTreeMap::new(),
             preparing: None,
             unanswered: Vec::new(),
@@ -244,7 +249,12 @@ impl World {
                     add(WorkerEvent::ExecFailed { error: "no".into() });
                 }
             }
-            Process::Program => add(WorkerEvent::Ready),
+            Process::Program => {
+                add(WorkerEvent::Ready);
+                if self.announces && !life.announced {
+                    add(WorkerEvent::Announced);
+                }
+            }
             Process::WarmingUp => {
                 add(WorkerEvent::WarmedUp(Ok(())));
                 if b.failures > 0 {

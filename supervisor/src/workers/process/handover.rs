@@ -77,7 +77,7 @@ impl Process {
 
     /// True if it has received all that it was sent. What was sent with descriptors keeps them open until then.
     fn reads(&self) -> bool {
-        self.sockets.channel.as_ref().is_some_and(|(_, channel)| channel.is_read().unwrap_or(false))
+        self.sockets.channel.get().is_some_and(|(_, channel)| channel.is_read().unwrap_or(false))
     }
 
     /// True if it knows how to hand connections over, and to take them.
@@ -96,6 +96,7 @@ impl Process {
         if self.drain.sent.replace(true) {
             return;
         }
+        self.withdraw_offer();
         let sent = self.send_drain(reason, takers);
         if sent && self.version.get().is_some() {
             // A stopped process hears it, too.
@@ -108,6 +109,7 @@ impl Process {
     /// Notes that it finishes though nobody here has told it to. Its connections go to `takers`, if they can.
     pub fn leave(&self, takers: &[Rc<Self>]) {
         if !self.drain.sent.replace(true) {
+            self.withdraw_offer();
             self.redirect(takers);
         }
     }

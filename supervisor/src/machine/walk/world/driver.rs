@@ -18,7 +18,7 @@ impl World {
             let Action::Worker(id, order) = action else { continue };
             match order {
                 WorkerAction::Spawn => {
-                    self.processes.insert(*id, Life { process: Process::Helper, told_to_end: false });
+                    self.processes.insert(*id, Life { process: Process::Helper, told_to_end: false, announced: false });
                 }
                 WorkerAction::Drain(_) | WorkerAction::HandOver | WorkerAction::Kill | WorkerAction::Abort => {
                     self.processes.entry(*id).and_modify(|life| life.told_to_end = true);
@@ -108,6 +108,7 @@ impl World {
             WorkerEvent::Overweight(_) | WorkerEvent::Hangs => self.budget.unfits -= 1,
             WorkerEvent::Full => self.budget.fulls -= 1,
             WorkerEvent::NoTaker => self.budget.silences -= 1,
+            WorkerEvent::Announced => life.announced = true,
             WorkerEvent::Accepting => life.process = Process::Accepting,
             WorkerEvent::Stopping => {
                 life.told_to_end = true;
@@ -163,7 +164,7 @@ impl World {
     fn perform_on_worker(&mut self, before: &Machine, id: WorkerId, order: WorkerAction) {
         match order {
             WorkerAction::Spawn => {
-                let life = Life { process: Process::Ordered, told_to_end: false };
+                let life = Life { process: Process::Ordered, told_to_end: false, announced: false };
                 assert!(self.processes.insert(id, life).is_none(), "{id} was made twice");
                 assert!(!self.exited);
             }
@@ -182,7 +183,7 @@ impl World {
             WorkerAction::Go => {
                 let life = self.processes.get_mut(&id).expect("go to nobody");
                 assert_eq!(life.process, Process::Ready, "go before ready");
-                life.process = if self.plan.channel { Process::Going } else { Process::Accepting };
+                life.process = if self.plan.channel || life.announced { Process::Going } else { Process::Accepting };
             }
             WorkerAction::Drain(reason) => {
                 self.processes.get_mut(&id).expect("drain nobody").told_to_end = true;
