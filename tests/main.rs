@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking: that is its verdict")]
 
+mod announcement;
 mod arrows;
 mod attacks;
 mod believed;
