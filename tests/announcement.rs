@@ -13,7 +13,7 @@ const ALL: usize = 8;
 
 /// A service on the library, without a word about its channel.
 fn on_the_library() -> Builder {
-    supervisor().ours("one", "ok").replace("\nchannel = true", "").set("soak = \"0s\"")
+    supervisor().ours("one", "ok").set("soak = \"0s\"")
 }
 
 /// Clients whose connections rest.

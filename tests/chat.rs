@@ -8,7 +8,7 @@ use serde_json::Value;
 
 #[test]
 fn people_in_browsers_stay_connected_and_hear_everything_once_and_in_order() {
-    let gin = supervisor().workers(2).set("channel = true\nsoak = \"0s\"");
+    let gin = supervisor().workers(2).set("soak = \"0s\"");
     let log = gin.dir().join("chat.log");
     let gin = gin.set(&format!("command = [{:?}]\nenv = {{ CHAT_LOG = {log:?} }}", binary("examples/chat"))).start();
     let Address::Tcp(address) = gin.tcp() else { panic!("it listens on TCP") };

@@ -18,10 +18,7 @@ fn workshop() -> (tempfile::TempDir, String) {
     let program = dir.path().join("app");
     std::fs::copy(binary("fixture-worker"), &program).unwrap();
     std::fs::write(dir.path().join("mode"), "ok").unwrap();
-    let settings = format!(
-        "command = [{program:?}]\nchannel = true\ndirectory = {:?}\nsoak = \"0s\"\nuser = \"daemon\"",
-        dir.path()
-    );
+    let settings = format!("command = [{program:?}]\ndirectory = {:?}\nsoak = \"0s\"\nuser = \"daemon\"", dir.path());
     (dir, settings)
 }
 

@@ -44,7 +44,7 @@ fn a_replaced_program_does_not_change_a_running_generation() {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("app");
     std::fs::copy(harness::binary("fixture-worker"), &program).unwrap();
-    let gin = supervisor().set(&format!("command = [{program:?}]\nchannel = true")).start();
+    let gin = supervisor().set(&format!("command = [{program:?}]")).start();
     // As a package manager does it: another file under the same name.
     let new = dir.path().join("app.new");
     std::fs::write(&new, "#!/bin/sh\nexit 9\n").unwrap();
@@ -88,7 +88,7 @@ fn a_worker_sees_what_systemd_would_show_it_and_nothing_of_the_masters() {
         .env("WATCHDOG_USEC", "1")
         .start();
     let who = gin.get("/").json();
-    assert_eq!((who["listen_fds"].as_str(), who["listen_fdnames"].as_str()), (Some("3"), Some("http:unix:private")));
+    assert_eq!((who["listen_fds"].as_str(), who["listen_fdnames"].as_str()), (Some("2"), Some("http:unix")));
     assert_eq!(
         (who["generation"].as_str(), who["slot"].as_str(), who["secret"].as_str()),
         (Some("1"), Some("0"), Some("7"))

@@ -18,7 +18,7 @@ fn install(release: &Path) {
 }
 
 fn start() -> Supervisor {
-    let builder = supervisor().set("command = [\"bin/worker\"]\nchannel = true\nsoak = \"0s\"");
+    let builder = supervisor().set("command = [\"bin/worker\"]\nsoak = \"0s\"");
     builder.releases().release("one", "ok");
     install(&builder.releases().path("one"));
     let current = builder.releases().current();

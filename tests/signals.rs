@@ -110,7 +110,7 @@ fn a_socket_that_was_passed_stays_open_over_a_stop_and_the_next_start_answers_it
     let (run, config, notify) = (dir.path().join("run"), dir.path().join("shop.toml"), dir.path().join("notify"));
     std::fs::create_dir(&run).unwrap();
     let (program, directory) = (binary("fixture-worker"), dir.path());
-    let text = format!("command = [{program:?}]\nchannel = true\ndirectory = {directory:?}\nsoak = \"0s\"\n");
+    let text = format!("command = [{program:?}]\ndirectory = {directory:?}\nsoak = \"0s\"\n");
     std::fs::write(&config, format!("[supervisor]\n{text}")).unwrap();
     let told = Notifications::listen(&notify);
     let passed = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -154,7 +154,7 @@ fn a_taker_at_its_limit_of_connections_says_so() {
 
 #[test]
 fn a_worker_of_the_first_version_drains_as_it_always_did() {
-    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let gin = supervisor().ours("one", "ok").set("channel = true\nsoak = \"0s\"").start();
     let (ours, earlier) = (binary("fixture-worker"), fixture("earlier.py"));
     let commands = [format!("command = [{ours:?}]"), format!("command = [\"/usr/bin/python3\", {earlier:?}]")];
     // There is nobody who takes: it is told.

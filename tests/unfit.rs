@@ -89,7 +89,7 @@ fn programs_that_cannot_be_started_are_named() {
     let program = dir.path().join("app");
     let install = || std::fs::copy(harness::binary("fixture-worker"), &program).unwrap();
     install();
-    let line = format!("command = [{program:?}]\nchannel = true\nsoak = \"0s\"");
+    let line = format!("command = [{program:?}]\nsoak = \"0s\"");
     let gin = supervisor().set(&line).start();
 
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o644)).unwrap();
@@ -116,7 +116,7 @@ fn a_configuration_that_cannot_be_used_changes_nothing() {
     let good = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{good}\n[timeuots]\n")).unwrap();
     gin.ctl(&["restart"]).assert(2, &["unknown section; did you mean [timeouts]?", "shop.toml:"]);
-    std::fs::write(&path, good.replace("channel = true", "channel = true\nuser = \"nobody-here\"")).unwrap();
+    std::fs::write(&path, good.replace("[supervisor]", "[supervisor]\nuser = \"nobody-here\"")).unwrap();
     gin.ctl(&["restart"]).assert(2, &["user nobody-here: unknown"]);
     std::fs::remove_file(&path).unwrap();
     gin.ctl(&["restart"]).assert(2, &["cannot read it: no such file or directory"]);

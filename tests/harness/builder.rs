@@ -103,7 +103,7 @@ impl Builder {
     #[must_use]
     pub fn ours(self, release: &str, mode: &str) -> Self {
         let program = binary("fixture-worker");
-        self.in_release(release, mode).set(&format!("command = [{program:?}]\nchannel = true"))
+        self.in_release(release, mode).set(&format!("command = [{program:?}]"))
     }
 
     /// The fixture that knows nothing of us, from a release.
