@@ -6,7 +6,7 @@ use std::io::Write;
 
 use axum::routing::get;
 use axum::{Json, Router};
-use gin_worker::{Config, Result, Server, StartError};
+use gin_worker::{Config, Server, StartError};
 use serde_json::{Value, json};
 
 async fn hello() -> Json<Value> {
@@ -28,7 +28,7 @@ fn say(port: u16) {
 }
 
 #[tokio::main]
-async fn main() -> Result {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let kind = args.next().unwrap_or_default();
     let routes: usize = args.next().and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -50,5 +50,5 @@ async fn main() -> Result {
         other => return Err(StartError::Routes(format!("axum, bare or default, and not {other:?}")).into()),
     };
     say(port);
-    server.run().await
+    Ok(server.run().await?)
 }

@@ -8,7 +8,7 @@ async fn who() -> Json<Value> {
 }
 
 #[tokio::main]
-async fn main() -> gin_worker::Result {
+async fn main() -> Result<(), gin_worker::StartError> {
     let router = Router::new().route("/", get(who));
     // axum::serve(TcpListener::bind("127.0.0.1:8080").await?, router).await
     gin_worker::serve(router).await

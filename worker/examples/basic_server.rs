@@ -13,7 +13,7 @@ use std::time::Duration;
 use gin_worker::axum::Json;
 use gin_worker::axum::extract::{Path, Query, State};
 use gin_worker::serde_json::{Value, json};
-use gin_worker::{Config, Group, Result, Route, Server};
+use gin_worker::{Config, Group, Route, Server, StartError};
 
 #[derive(Clone, Default)]
 struct App {
@@ -54,7 +54,7 @@ fn server(config: &Config, app: App) -> Server {
 }
 
 #[tokio::main]
-async fn main() -> Result {
+async fn main() -> Result<(), StartError> {
     // Flags, environment, file, defaults.
     let config = Config::load()?;
     server(&config, App::default()).run().await

@@ -11,7 +11,7 @@ use gin_worker::axum::response::IntoResponse;
 use gin_worker::binding::{Bind, ShouldBind, ShouldBindJson};
 use gin_worker::garde::Validate;
 use gin_worker::serde_json::{Value, json};
-use gin_worker::{Config, Error, Group, Result, Route, Server};
+use gin_worker::{Config, Error, Group, Result, Route, Server, StartError};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Serialize, Deserialize, Validate)]
@@ -90,7 +90,7 @@ fn server(config: &Config, users: Users) -> Server {
 }
 
 #[tokio::main]
-async fn main() -> Result {
+async fn main() -> Result<(), StartError> {
     server(&Config::load()?, Users::default()).run().await
 }
 

@@ -10,7 +10,7 @@ use gin_worker::axum::response::{IntoResponse, Response};
 use gin_worker::axum::{Json, http::header};
 use gin_worker::middleware::{Report, compression, rate_limit, when};
 use gin_worker::serde_json::{Value, json};
-use gin_worker::{Config, Error, Group, Result, Route, Server};
+use gin_worker::{Config, Error, Group, Result, Route, Server, StartError};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Role {
@@ -91,7 +91,7 @@ fn server(config: &Config) -> Server {
 }
 
 #[tokio::main]
-async fn main() -> Result {
+async fn main() -> Result<(), StartError> {
     server(&Config::load()?).run().await
 }
 

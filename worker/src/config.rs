@@ -8,7 +8,7 @@
 //! struct Settings {
 //!     greeting: String,
 //! }
-//! # fn f() -> gin_worker::Result {
+//! # fn f() -> Result<(), gin_worker::config::Invalid> {
 //! let config = gin_worker::Config::<Settings>::load()?;
 //! println!("{}", config.app.greeting);
 //! # Ok(())

@@ -1,5 +1,8 @@
 //! What a handler answers when something is wrong, and why a worker does not start.
 
+mod as_status;
+mod chain;
+
 use std::fmt;
 use std::io;
 
@@ -10,8 +13,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::Invalid;
+pub use as_status::{AsStatus, ResultExt};
 
-/// Of handlers, middleware and `main`.
+/// The result of handlers and middleware.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 /// Any error's box.
@@ -19,14 +23,14 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// An answer that says what is wrong: `{"error": ..., "details": ..., "code": ...}`, the last two only where there are any.
 ///
-/// Any other error becomes one by `?`: 500, with the cause in the log and not in the answer. So it has no `std::error::Error`
-/// of its own.
+/// `?` makes an answer of an application's own error whose status is known ([`AsStatus`]). Any other error becomes a 500 only where the
+/// handler asks for that: [`ResultExt::internal`].
 ///
 /// ```
-/// use gin_worker::{Error, Result};
+/// use gin_worker::{Error, Result, ResultExt};
 ///
 /// async fn read() -> Result<String> {
-///     let text = std::fs::read_to_string("greeting")?;
+///     let text = std::fs::read_to_string("greeting").internal()?;
 ///     if text.is_empty() {
 ///         return Err(Error::not_found("no greeting yet").code("GREETING_MISSING"));
 ///     }
@@ -40,13 +44,22 @@ struct Inner {
     message: String,
     details: Option<Value>,
     code: Option<String>,
-    cause: Option<BoxError>,
+    behind: Behind,
+}
+
+/// The error behind an answer. Clients do not see it.
+enum Behind {
+    Nothing,
+    /// The answer stands for this error, which has a text of its own.
+    Same(BoxError),
+    /// The reason for the answer, whose text is its message.
+    Reason(BoxError),
 }
 
 impl Error {
     /// With this status.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { status, message: message.into(), details: None, code: None, cause: None }))
+        Self(Box::new(Inner { status, message: message.into(), details: None, code: None, behind: Behind::Nothing }))
     }
 
     /// 400
@@ -79,11 +92,27 @@ impl Error {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
-    /// 500. The cause is logged, and not answered.
+    /// 500. The cause (an error, one of `anyhow`, a text) is logged, and not answered. See [`ResultExt::internal`].
     pub fn internal(cause: impl Into<BoxError>) -> Self {
-        let mut error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal server error");
-        error.0.cause = Some(cause.into());
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        let mut error = Self::new(status, in_words(status));
+        error.0.behind = Behind::Same(cause.into());
         error
+    }
+
+    /// Adds the reason, for the log alone: clients see the message.
+    ///
+    /// ```
+    /// use gin_worker::{Error, axum::http::StatusCode};
+    ///
+    /// let refused = std::io::Error::other("connection refused");
+    /// let error = Error::new(StatusCode::BAD_GATEWAY, "the mail server does not answer").caused_by(refused);
+    /// assert!(error.is::<std::io::Error>());
+    /// ```
+    #[must_use]
+    pub fn caused_by(mut self, reason: impl Into<BoxError>) -> Self {
+        self.0.behind = Behind::Reason(reason.into());
+        self
     }
 
     /// More, for programs: the fields that failed, say.
@@ -125,57 +154,57 @@ impl Error {
         format!("{}: {}", self.0.message, all.join("; "))
     }
 
-    /// The underlying error.
+    /// All that a client hears.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let Inner { status, message, details, code, .. } = &*self.0;
+        Report { status: *status, message: message.clone(), details: details.clone(), code: code.clone() }
+    }
+
+    /// The error behind the answer.
     #[must_use]
     pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
-        self.0.cause.as_deref()
+        match &self.0.behind {
+            Behind::Nothing => None,
+            Behind::Same(cause) | Behind::Reason(cause) => Some(&**cause),
+        }
     }
 
-    /// True if the underlying error is of this type.
+    /// True if the error behind the answer, or one below that, is of this type.
     #[must_use]
     pub fn is<E: std::error::Error + 'static>(&self) -> bool {
-        self.0.cause.as_ref().is_some_and(|cause| cause.is::<E>())
+        self.cause().is_some_and(|cause| cause.is::<E>() || chain::below(cause).any(|error| error.is::<E>()))
     }
 }
 
-impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
-    fn from(error: E) -> Self {
-        Self::internal(error)
-    }
+/// "not found", for a status alone.
+pub(crate) fn in_words(status: StatusCode) -> String {
+    status.canonical_reason().unwrap_or("error").to_lowercase()
 }
 
-/// So that `?` works in a function of any boxed error, too.
-impl From<Error> for BoxError {
-    fn from(error: Error) -> Self {
-        error.to_string().into()
-    }
-}
-
-impl From<Error> for Box<dyn std::error::Error> {
-    fn from(error: Error) -> Self {
-        error.to_string().into()
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0.behind {
+            Behind::Nothing => None,
+            Behind::Same(cause) => cause.source(),
+            Behind::Reason(cause) => Some(&**cause),
+        }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.cause {
-            Some(cause) => write!(f, "{cause}"),
-            None => f.write_str(&self.0.message),
+        match &self.0.behind {
+            Behind::Same(cause) => write!(f, "{cause}"),
+            Behind::Nothing | Behind::Reason(_) => f.write_str(&self.0.message),
         }
     }
 }
 
-/// Format of `main`: the error with all its underlying ones.
+/// The error with all its underlying ones, as `main` prints it.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        let mut source = self.0.cause.as_ref().and_then(|cause| cause.source());
-        while let Some(error) = source {
-            write!(f, "\n  because: {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        chain::in_lines(self, f)
     }
 }
 
@@ -203,28 +232,43 @@ pub struct Report {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let Inner { status, message, details, code, cause } = *self.0;
-        let mut body = json!({ "error": message });
-        for (name, value) in [("details", details.clone()), ("code", code.clone().map(Value::String))] {
+        let cause = self.cause().map(|_| Cause(chain::in_a_line(&self)));
+        let report = self.report();
+        let mut body = json!({ "error": report.message });
+        for (name, value) in [("details", report.details.clone()), ("code", report.code.clone().map(Value::String))] {
             if let Some(value) = value {
                 body[name] = value;
             }
         }
-        let mut response = (status, Json(body)).into_response();
-        response.extensions_mut().insert(Report { status, message, details, code });
+        let mut response = (report.status, Json(body)).into_response();
+        response.extensions_mut().insert(report);
         if let Some(cause) = cause {
-            response.extensions_mut().insert(Cause(cause.to_string()));
+            response.extensions_mut().insert(cause);
         }
         response
     }
 }
 
 /// Why a worker does not start.
-#[derive(Debug, thiserror::Error)]
+///
+/// It is a [`std::error::Error`], so `main` may as well return `anyhow::Result<()>` or a box of any error:
+///
+/// ```no_run
+/// use gin_worker::{BoxError, Config, Server};
+///
+/// #[tokio::main]
+/// async fn main() -> Result<(), BoxError> {
+///     let greeting = std::fs::read_to_string("greeting")?;
+///     let server: Server = Server::new(&Config::<()>::load()?).get("/", async move || greeting.clone());
+///     server.run().await?;
+///     Ok(())
+/// }
+/// ```
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The configuration.
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] Invalid),
     /// It cannot listen.
     #[error("cannot listen on {address}: {error}")]
@@ -262,21 +306,47 @@ pub enum StartError {
     Signals(io::Error),
 }
 
+/// The error with all its underlying ones, as `main` prints it.
+impl fmt::Debug for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        chain::in_lines(self, f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_answer_says_what_is_wrong_and_not_why() {
-        let error: Error = io::Error::other("the disk is full").into();
+        let error = Error::internal(io::Error::other("the disk is full"));
         assert_eq!(
             (error.status(), error.to_string().as_str()),
             (StatusCode::INTERNAL_SERVER_ERROR, "the disk is full")
         );
         assert!(error.is::<io::Error>());
         let response = error.into_response();
-        assert_eq!(response.extensions().get::<Cause>().unwrap().0, "the disk is full");
+        assert_eq!(response.extensions().get::<Report>().unwrap().message, "internal server error");
         let error = Error::conflict("email already exists").details(["email"]).code("DUPLICATE");
-        assert_eq!(error.into_response().status(), StatusCode::CONFLICT);
+        let response = error.caused_by(io::Error::other("UNIQUE")).into_response();
+        assert_eq!(response.status(), StatusCode::CONFLICT);
+        assert_eq!(response.extensions().get::<Cause>().unwrap().0, "email already exists: UNIQUE");
+    }
+
+    #[test]
+    fn an_error_is_an_error_with_its_sources() {
+        let disk = || io::Error::other("the disk is full");
+        let refused = Error::new(StatusCode::BAD_GATEWAY, "no answer").caused_by(disk());
+        let boxed: BoxError = refused.into();
+        assert_eq!(
+            (boxed.to_string().as_str(), boxed.source().unwrap().to_string()),
+            ("no answer", disk().to_string())
+        );
+        assert!(boxed.is::<Error>());
+        // It stands for its cause: the text is there once.
+        assert!(std::error::Error::source(&Error::internal(disk())).is_none());
+        let failed = StartError::Listen { address: "0.0.0.0:80".to_owned(), error: disk() };
+        let boxed: BoxError = failed.into();
+        assert_eq!(format!("{boxed:?}"), "cannot listen on 0.0.0.0:80: the disk is full");
     }
 }

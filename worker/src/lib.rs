@@ -3,7 +3,7 @@
 //! Someone with an axum router changes one line:
 //!
 //! ```no_run
-//! # async fn f() -> gin_worker::Result {
+//! # async fn f() -> Result<(), gin_worker::StartError> {
 //! use gin_worker::axum::{Router, routing::get};
 //!
 //! let router = Router::new().route("/", get(|| async { "hello" }));
@@ -32,6 +32,7 @@
 //! | timeouts and limits | [`Config`] |
 //! | a configuration without a file | [`Config::builder`] |
 //! | what a handler answers when something is wrong | [`Error`] |
+//! | errors of one's own as answers | [`AsStatus`], [`ResultExt`] |
 //! | what a failed start says | [`StartError`] |
 //!
 //! axum 0.8 and garde 0.23 are part of this crate's API: where one of them has a new version that breaks, so has this crate. garde's
@@ -114,7 +115,7 @@ mod worker;
 pub use axum;
 pub use config::Config;
 pub use connections::Connection;
-pub use error::{BoxError, Error, Result, StartError};
+pub use error::{AsStatus, BoxError, Error, Result, ResultExt, StartError};
 #[cfg(feature = "binding")]
 pub use garde;
 pub use gin_shared::inherit::{Identity, identity};
@@ -135,6 +136,6 @@ use without::websocket;
 ///
 /// # Errors
 /// If the configuration is not valid or nothing can be listened to; never because of what a client does.
-pub async fn serve(router: axum::Router) -> Result {
+pub async fn serve(router: axum::Router) -> Result<(), StartError> {
     Server::bare(&Config::<()>::load_with(None, config::Overrides::default())?).merge(router).run().await
 }

@@ -46,11 +46,11 @@ use redirecting::redirecting;
 /// Routes, and how they are served.
 ///
 /// ```no_run
-/// use gin_worker::{Config, Group, Result, Route, Server};
+/// use gin_worker::{Config, Group, Route, Server, StartError};
 /// # async fn list() {}
 ///
 /// #[tokio::main]
-/// async fn main() -> Result {
+/// async fn main() -> Result<(), StartError> {
 ///     let config = Config::<()>::load()?;
 ///     Server::new(&config)
 ///         .get("/", || async { "hello" })
@@ -353,7 +353,7 @@ impl Server {
     ///
     /// # Errors
     /// If the server cannot start. See [`StartError`].
-    pub async fn run(self) -> Result {
+    pub async fn run(self) -> Result<(), StartError> {
         let _log = if self.is_bare || tracing::dispatcher::has_been_set() {
             None
         } else {
@@ -365,8 +365,7 @@ impl Server {
         }
         let mut inherited = inherit::take().map_err(StartError::Inherit)?;
         let worker = self.worker(inherited.shared_memory.take())?;
-        worker.run(inherited).await?;
-        Ok(())
+        worker.run(inherited).await
     }
 
     /// Makes one axum router of the routes and everything around them: to be served by another server, or asked without a socket.

@@ -25,7 +25,7 @@
 //!     }
 //! }
 //!
-//! # async fn f() -> gin_worker::Result {
+//! # async fn f() -> Result<(), gin_worker::StartError> {
 //! let counting = WebSockets::new("count", count);
 //! let upgrade = counting.clone();
 //! let router = Router::new().route(

@@ -4,7 +4,7 @@
 
 use gin_worker::axum::extract::Request;
 use gin_worker::axum::response::Response;
-use gin_worker::{Config, Result, Server, files};
+use gin_worker::{Config, Server, StartError, files};
 
 const PUBLIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/static_site/public");
 
@@ -23,7 +23,7 @@ fn server(config: &Config) -> Server {
 }
 
 #[tokio::main]
-async fn main() -> Result {
+async fn main() -> Result<(), StartError> {
     server(&Config::load()?).run().await
 }
 

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use gin_worker::axum::Json;
 use gin_worker::config::{self, Invalid, Overrides};
 use gin_worker::serde_json::{Value, json};
-use gin_worker::{Config, Result, Route, Server};
+use gin_worker::{Config, Route, Server, StartError};
 
 /// Serves over HTTP by configuration alone; under gin-supervisor, or by itself.
 #[derive(Debug, Parser)]
@@ -130,7 +130,7 @@ fn shown(config: &Config, json: bool) -> String {
 }
 
 #[tokio::main]
-async fn run(config: &Config) -> Result {
+async fn run(config: &Config) -> Result<(), StartError> {
     server(config).run().await
 }
 

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use axum::body::Body;
 use axum::http::response::Parts;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http_body::Body as _;
@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 
 use super::recover;
 use crate::Error;
-use crate::error::{AsItIs, Report};
+use crate::error::{AsItIs, Report, in_words};
 
 /// Longest text of a refusal that gets the shape.
 const TEXT_MAX: u64 = 64 << 10;
@@ -117,14 +117,10 @@ fn text(mut body: Body) -> Result<String, Body> {
     }
 }
 
-/// "forbidden", for a status alone.
-fn in_words(status: StatusCode) -> String {
-    status.canonical_reason().unwrap_or("error").to_lowercase()
-}
-
 #[cfg(test)]
 mod tests {
     use axum::body::to_bytes;
+    use axum::http::StatusCode;
     use axum::response::Html;
     use axum::response::sse::{Event, Sse};
 
