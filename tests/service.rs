@@ -200,6 +200,34 @@ fn a_panic_is_an_answer_and_a_line_and_the_connection_goes_on() {
 }
 
 #[test]
+fn each_failed_request_is_one_line_at_error_with_its_causes_and_its_id() {
+    // With everything around its handlers; bare, with a subscriber of its own; bare, with the log of the library.
+    for mode in ["service", "ok", "logs"] {
+        let server = ours_alone(mode, "");
+        let ask = |path: &str, id: &str| {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nX-Request-Id: {id}\r\nConnection: close\r\n\r\n");
+            Client::asking(server.address(), &request).unwrap().response()
+        };
+        let causes = "cannot load order: No such file or directory (os error 2)";
+        // The second request's line is the next one: the first has one line.
+        for id in ["mine-1", "mine-2"] {
+            let answer = ask("/fails", id).unwrap();
+            assert_eq!((answer.status, answer.json()["error"].as_str()), (502, Some("cannot load order")), "{mode}");
+            let line = server.until(causes);
+            assert_eq!(
+                (line["request_id"].as_str(), line["path"].as_str()),
+                (Some(id), Some("/fails")),
+                "{mode}: {line}"
+            );
+            assert!(line["level"].as_str().unwrap().eq_ignore_ascii_case("error"), "{mode}: {line}");
+        }
+        // A bare server's connection ends with a panic.
+        assert_eq!(ask("/panic", "mine-3").is_ok(), mode == "service");
+        assert_eq!(server.until("panic: as told")["request_id"], "mine-3", "{mode}");
+    }
+}
+
+#[test]
 fn background_tasks_end_with_the_drain_and_before_the_hooks() {
     let gin = supervisor().ours("one", "service").set("soak = \"0s\"").start();
     gin.restart();

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::Invalid;
+use crate::current_request;
 pub use as_status::{AsStatus, ResultExt};
 
 /// The result of handlers and middleware.
@@ -24,7 +25,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// An answer that says what is wrong: `{"error": ..., "details": ..., "code": ...}`, the last two only where there are any.
 ///
 /// `?` makes an answer of an application's own error whose status is known ([`AsStatus`]). Any other error becomes a 500 only where the
-/// handler asks for that: [`ResultExt::internal`].
+/// handler asks for that: [`ResultExt::internal`]. An answer of 5xx is logged at ERROR, with all underlying errors and the request's id.
 ///
 /// ```
 /// use gin_worker::{Error, Result, ResultExt};
@@ -175,6 +176,25 @@ impl Error {
     pub fn is<E: std::error::Error + 'static>(&self) -> bool {
         self.cause().is_some_and(|cause| cause.is::<E>() || chain::below(cause).any(|error| error.is::<E>()))
     }
+
+    /// The answer without a line in the log: what this library refuses by itself is no fault of a handler.
+    pub(crate) fn into_refusal(self) -> Response {
+        // The reason of a 5xx has a line of its own.
+        let cause = self.cause().filter(|_| !self.status().is_server_error()).map(|_| Cause(chain::in_a_line(&self)));
+        let report = self.report();
+        let mut body = json!({ "error": report.message });
+        for (name, value) in [("details", report.details.clone()), ("code", report.code.clone().map(Value::String))] {
+            if let Some(value) = value {
+                body[name] = value;
+            }
+        }
+        let mut response = (report.status, Json(body)).into_response();
+        response.extensions_mut().insert(report);
+        if let Some(cause) = cause {
+            response.extensions_mut().insert(cause);
+        }
+        response
+    }
 }
 
 /// "not found", for a status alone.
@@ -208,7 +228,7 @@ impl fmt::Debug for Error {
     }
 }
 
-/// The cause of an answer, for the log: an extension of it.
+/// The cause of a refusal that is no failure, for the access log: an extension of its answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Cause(pub(crate) String);
 
@@ -232,20 +252,10 @@ pub struct Report {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let cause = self.cause().map(|_| Cause(chain::in_a_line(&self)));
-        let report = self.report();
-        let mut body = json!({ "error": report.message });
-        for (name, value) in [("details", report.details.clone()), ("code", report.code.clone().map(Value::String))] {
-            if let Some(value) = value {
-                body[name] = value;
-            }
+        if self.status().is_server_error() {
+            current_request::failed(self.status(), &chain::in_a_line(&self));
         }
-        let mut response = (report.status, Json(body)).into_response();
-        response.extensions_mut().insert(report);
-        if let Some(cause) = cause {
-            response.extensions_mut().insert(cause);
-        }
-        response
+        self.into_refusal()
     }
 }
 
@@ -327,6 +337,7 @@ mod tests {
         assert!(error.is::<io::Error>());
         let response = error.into_response();
         assert_eq!(response.extensions().get::<Report>().unwrap().message, "internal server error");
+        assert!(response.extensions().get::<Cause>().is_none(), "it has a line of its own");
         let error = Error::conflict("email already exists").details(["email"]).code("DUPLICATE");
         let response = error.caused_by(io::Error::other("UNIQUE")).into_response();
         assert_eq!(response.status(), StatusCode::CONFLICT);

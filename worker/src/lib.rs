@@ -85,6 +85,7 @@ pub mod binding;
 pub mod coming_from_gin {}
 pub mod config;
 mod connections;
+mod current_request;
 mod error;
 #[cfg(feature = "static-files")]
 pub mod files;

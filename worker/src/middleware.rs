@@ -36,6 +36,7 @@ mod compression;
 mod conditional;
 mod cors;
 mod error_handler;
+mod failures;
 pub(crate) mod memory_pressure;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -61,6 +62,7 @@ pub use compression::{Compression, compression};
 pub use conditional::{Conditional, when};
 pub use cors::cors;
 pub use error_handler::{Handled, error_handler};
+pub(crate) use failures::FailuresLayer;
 pub(crate) use metrics::{CONTENT_TYPE, Metrics};
 pub use rate_limit::{Limited, rate_limit};
 pub use recover::recover;

@@ -31,12 +31,39 @@ impl RequestId {
 
     /// The name that the client or a proxy has given, if it can stand in a log; else a new one.
     pub(crate) fn given_or_new(request: &Request) -> Self {
-        let given = request.headers().get(Self::HEADER).filter(|value| is_name(value)).cloned();
-        Self(given.unwrap_or_else(new))
+        Name::of(request).id()
     }
 
     pub(crate) fn into_value(self) -> HeaderValue {
         self.0
+    }
+}
+
+/// The name of a request, written down only when somebody asks for it: a bare server seldom needs one.
+#[derive(Debug, Clone)]
+pub(crate) enum Name {
+    /// Written already: by the client, a proxy or a middleware.
+    Known(RequestId),
+    /// Number of a request of this process.
+    Numbered(u64),
+}
+
+impl Name {
+    /// The name that the client or a proxy has given, if it can stand in a log; else a new one.
+    pub(crate) fn of(request: &Request) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        match request.headers().get(RequestId::HEADER).filter(|value| is_name(value)) {
+            Some(given) => Self::Known(RequestId(given.clone())),
+            None => Self::Numbered(NUMBER.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    /// The same name at each call.
+    pub(crate) fn id(&self) -> RequestId {
+        match self {
+            Self::Known(id) => id.clone(),
+            Self::Numbered(number) => RequestId(written(*number)),
+        }
     }
 }
 
@@ -47,10 +74,8 @@ fn is_name(value: &HeaderValue) -> bool {
 }
 
 /// 64 bits of this process, and a number.
-fn new() -> HeaderValue {
+fn written(number: u64) -> HeaderValue {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let mut text = [b'-'; 25];
     digits(*PROCESS, &mut text[..16]);
     digits(number, &mut text[17..]);
@@ -75,7 +100,7 @@ mod tests {
             assert_eq!(is_name(&HeaderValue::from_str(given).unwrap()), is_kept, "{given}");
         }
         assert!(!is_name(&HeaderValue::from_str(&"x".repeat(129)).unwrap()));
-        let (one, other) = (new(), new());
-        assert!(one != other && is_name(&one));
+        let (one, other) = (Name::of(&Request::default()), Name::of(&Request::default()));
+        assert!(one.id() != other.id() && one.id() == one.id() && is_name(&one.id().into_value()));
     }
 }

@@ -30,7 +30,7 @@ use crate::config::{Config, Mode};
 use crate::graceful::{Background, Hook, Life};
 use crate::live::{Live, Settings, Snapshot};
 use crate::middleware::refusal::{self, OnError};
-use crate::middleware::{Report, Standard, StandardLayer, memory_pressure, names, tell_panics, tried};
+use crate::middleware::{FailuresLayer, Report, Standard, StandardLayer, memory_pressure, names, tell_panics, tried};
 use crate::router::{Built, Group, Redirects, Registry, Route, Routes, short_name};
 use crate::shared_memory::Buckets;
 use crate::system::{self, About};
@@ -110,7 +110,8 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         Self::build(config, false)
     }
 
-    /// Makes a server with nothing around its routes (Gin's `New`), and no endpoints of this library.
+    /// Makes a server with nothing around its routes (Gin's `New`), and no endpoints of this library. Why a request failed is logged here,
+    /// too.
     #[must_use]
     pub fn bare<A: Clone>(config: &Config<A>) -> Self {
         Self::build(config, true)
@@ -349,12 +350,12 @@ pub(crate) struct Finished {
 
 impl Server {
     /// Serves until it is told to stop, drains, and runs the hooks. Logs as `[logging]` says, unless the application has a subscriber of
-    /// its own, or the server is [`Self::bare`].
+    /// its own.
     ///
     /// # Errors
     /// If the server cannot start. See [`StartError`].
     pub async fn run(self) -> Result<(), StartError> {
-        let _log = if self.is_bare || tracing::dispatcher::has_been_set() {
+        let _log = if tracing::dispatcher::has_been_set() {
             None
         } else {
             Some(logging::start(&self.config.logging).map_err(StartError::Log)?)
@@ -461,6 +462,9 @@ impl Server {
                 Snapshot::put(&settings.load(), None, &mut request);
                 next.run(request)
             }));
+        }
+        if own.is_bare {
+            router = router.layer(FailuresLayer);
         }
         // Set once: it was made here.
         let _ = about.routes.set(Arc::clone(&routes));

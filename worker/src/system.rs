@@ -135,7 +135,7 @@ pub(crate) fn public<S: Clone + Send + Sync + 'static>(config: &Config, about: &
     let mut all = vec![
         of("/health", about, |about, _| Json(about.health()).into_response()).describe("Whether it works"),
         of("/livez", about, |_, _| "ok\n".into_response()).describe("Whether it runs: for a liveness probe"),
-        of("/readyz", about, |about, _| ready(about).into_response())
+        of("/readyz", about, |about, _| ready(about).map_err(Error::into_refusal).into_response())
             .describe("Whether to send requests: for a readiness probe"),
     ];
     if is_public("/info") {
@@ -171,7 +171,7 @@ pub(crate) fn private(about: &Arc<About>) -> Router {
     let mut router = Router::new()
         .route("/health", shown(|about, _| Json(about.health()).into_response()))
         .route("/livez", shown(|_, _| "ok\n".into_response()))
-        .route("/readyz", shown(|about, _| serving(about).into_response()))
+        .route("/readyz", shown(|about, _| serving(about).map_err(Error::into_refusal).into_response()))
         .route("/info", shown(|about, _| Json(about.info()).into_response()))
         .route("/metrics", shown(metrics));
     for path in ROUTES {

@@ -22,7 +22,7 @@ use crate::request_path::AsSent;
 pub(super) const TARGET: &str = "gin_worker::access";
 
 /// Logs each request when its answer is ready (Gin's `Logger`): client, method, path, protocol, status, latency, user agent, and
-/// what was wrong. The query string is not logged: secrets stand there.
+/// what was wrong, unless that has a line of its own, as a 5xx has. The query string is not logged: secrets stand there.
 pub async fn access_log(request: Request, next: Next) -> Response {
     let line = Line::begin(&request, Instant::now());
     let response = next.run(request).await;

@@ -3,7 +3,7 @@
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use crate::{Connection, Error, pressure};
 
@@ -27,7 +27,7 @@ pub(crate) async fn refuse(request: Request, next: Next) -> Response {
 
 fn answer() -> Response {
     let error = Error::new(StatusCode::SERVICE_UNAVAILABLE, "this server is short of memory; try again").code("MEMORY");
-    let mut response = error.into_response();
+    let mut response = error.into_refusal();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }

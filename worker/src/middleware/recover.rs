@@ -1,4 +1,4 @@
-//! A panic in a handler is an answer: 500, with the place and the backtrace in the log. The connection goes on.
+//! A panic in a handler is an answer: 500, with the place, the backtrace and the request's id in the log. The connection goes on.
 
 use std::backtrace::Backtrace;
 use std::cell::Cell;
@@ -9,10 +9,10 @@ use std::sync::Once;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures_util::FutureExt;
 
-use crate::Error;
+use crate::{Error, current_request};
 
 /// Answers 500 for a handler that panics (Gin's `Recovery`).
 pub async fn recover(request: Request, next: Next) -> Response {
@@ -26,7 +26,8 @@ async fn guard(answer: impl Future<Output = Response>) -> Response {
 
 /// What a client hears of it.
 pub(super) fn answer() -> Response {
-    Error::new(StatusCode::INTERNAL_SERVER_ERROR, "internal server error").into_response()
+    // The panic has a line in the log already.
+    Error::new(StatusCode::INTERNAL_SERVER_ERROR, "internal server error").into_refusal()
 }
 
 thread_local! {
@@ -57,7 +58,7 @@ pub(crate) fn tell_panics() {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
             let text = panic.payload_as_str().unwrap_or("a panic");
             let backtrace = Backtrace::force_capture().to_string();
-            tracing::error!(place, backtrace, "panic: {text}");
+            current_request::panicked(&place, &backtrace, text);
         }));
     });
 }

@@ -10,13 +10,14 @@ use axum::body::Body;
 use axum::http::response::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::recover;
-use crate::Error;
 use crate::error::{AsItIs, Report, in_words};
+use crate::{Error, current_request};
 
 /// Longest text of a refusal that gets the shape.
 const TEXT_MAX: u64 = 64 << 10;
@@ -64,11 +65,49 @@ fn shaped(response: Response) -> Response {
     match text(body) {
         Ok(text) => {
             let message = if text.trim().is_empty() { in_words(parts.status) } else { text.trim().to_owned() };
-            let new = Error::new(parts.status, message).into_response();
-            with(parts, new)
+            with(parts, answer(Error::new(parts.status, message)))
         }
         Err(body) => Response::from_parts(parts, body),
     }
+}
+
+/// The answer, with a line in the log if it is a failure of which the log says nothing yet.
+fn answer(error: Error) -> Response {
+    if current_request::is_told() { error.into_refusal() } else { error.into_response() }
+}
+
+/// Logs why a request failed, if the answer alone says it: in a text, as axum's own rejections do, or by its status. The answer stays
+/// as it is.
+pub(super) fn told(response: Response) -> Response {
+    let is_told = !response.status().is_server_error() || current_request::is_told();
+    if is_told || !is_text(response.headers(), response.body()) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let (text, body) = peek(body);
+    let reason = text.filter(|text| !text.trim().is_empty());
+    current_request::failed(parts.status, reason.as_deref().map_or(&*in_words(parts.status), str::trim));
+    Response::from_parts(parts, body)
+}
+
+/// The text of a body that is short and there at once, with the body as it was.
+fn peek(mut body: Body) -> (Option<String>, Body) {
+    let length = body.size_hint().exact().filter(|length| (1..=TEXT_MAX).contains(length));
+    let first = length.and_then(|_| body.frame().now_or_never()).flatten();
+    let data = match first {
+        None => return (None, body),
+        Some(Err(error)) => return (None, Body::from_stream(stream::iter([Err::<Bytes, _>(error)]))),
+        Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+    };
+    let text = String::from_utf8_lossy(&data).into_owned();
+    // A text is one frame.
+    let is_whole = length == Some(data.len() as u64);
+    let body = if is_whole {
+        Body::from(data)
+    } else {
+        Body::from_stream(stream::iter([Ok(data)]).chain(body.into_data_stream()))
+    };
+    (Some(text), body)
 }
 
 /// A new answer with what else the old one said: its headers, but for those that tell of its body, and what the log is to say.
@@ -119,10 +158,15 @@ fn text(mut body: Body) -> Result<String, Body> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use axum::body::to_bytes;
     use axum::http::StatusCode;
     use axum::response::Html;
     use axum::response::sse::{Event, Sse};
+    use http_body::{Frame, SizeHint};
 
     use super::*;
 
@@ -150,8 +194,36 @@ mod tests {
     async fn what_is_the_applications_own_stays() {
         assert_eq!(text_of("fine".into_response()).await, "fine");
         assert_eq!(text_of((StatusCode::NOT_FOUND, Html("<p>no</p>")).into_response()).await, "<p>no</p>");
-        let events = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(Event::default().data("x"))]);
+        let events = stream::iter([Ok::<_, Infallible>(Event::default().data("x"))]);
         assert!(text_of((StatusCode::GONE, Sse::new(events)).into_response()).await.starts_with("data: x"));
+    }
+
+    /// A body that knows its length, in pieces.
+    struct Pieces(Vec<&'static str>);
+
+    impl http_body::Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let next = (!self.0.is_empty()).then(|| self.0.remove(0));
+            Poll::Ready(next.map(|piece| Ok(Frame::data(Bytes::from(piece)))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0.iter().map(|piece| piece.len() as u64).sum())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_looked_at_is_as_it_was() {
+        for text in ["", "cannot load order"] {
+            let response = told((StatusCode::BAD_GATEWAY, text).into_response());
+            assert_eq!(to_bytes(response.into_body(), 1 << 20).await.unwrap(), text);
+        }
+        let (text, body) = peek(Body::new(Pieces(vec!["cannot ", "load order"])));
+        assert_eq!(text.as_deref(), Some("cannot "));
+        assert_eq!(to_bytes(body, 1 << 20).await.unwrap(), "cannot load order");
     }
 
     #[tokio::test]

@@ -21,8 +21,9 @@ use super::rate_limit::{self, Client, Standing};
 use super::refusal::{self, OnError};
 use super::{client_ip, memory_pressure, recover, security_headers, timeout};
 use crate::connections::BodyVerdict;
+use crate::current_request::{self, Current};
 use crate::live::{Settings, Snapshot};
-use crate::request_id::RequestId;
+use crate::request_id::{Name, RequestId};
 use crate::request_path;
 use crate::shared_memory::{Buckets, monotonic};
 use crate::{Config, Error};
@@ -89,6 +90,7 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         // Who is to be believed about the client's address.
         Snapshot::put(&live, Some(id.clone()), &mut request);
         let line = Line::begin(&request, began);
+        let mut current = Some(Current::of(&request, Name::Known(id.clone())));
         let is_tls = client_ip::speaks_tls(request.extensions(), request.headers());
         let (verdict, standing) = judge(&live.buckets, settings, &request);
         let refusal = standing.as_ref().and_then(Standing::refusal);
@@ -104,7 +106,7 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         let (inner, ready) = match ready {
             Some(ready) => (None, Some(ready)),
             // A service may panic before it gives its future, too.
-            None => match catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
+            None => match caught(&mut current, || self.inner.call(request)) {
                 Ok(inner) => (Some(inner), None),
                 Err(_) => (None, Some(recover::answer())),
             },
@@ -113,8 +115,13 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         let sets_headers = settings.security.headers;
         let on_error = self.standard.on_error.as_deref();
         let last = Some(Last { verdict, on_error, sets_headers, id, line, counted, is_tls, standing, added });
-        Answering { inner, ready, limit, last }
+        Answering { inner, ready, limit, current, last }
     }
+}
+
+/// Runs a part of the application, which may panic. What it leaves half done behind that is its own, as with any thread.
+fn caught<T>(current: &mut Option<Current>, f: impl FnOnce() -> T) -> std::thread::Result<T> {
+    catch_unwind(AssertUnwindSafe(|| current_request::within(current, f)))
 }
 
 /// What axum has without a word of ours.
@@ -127,6 +134,7 @@ pin_project_lite::pin_project! {
         inner: Option<F>,
         ready: Option<Response>,
         limit: Option<Box<(Duration, Pin<Box<Sleep>>)>>,
+        current: Option<Current>,
         last: Option<Last>,
     }
 }
@@ -152,8 +160,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
         let mut this = self.project();
         let response = match (this.ready.take(), this.inner.as_mut().as_pin_mut()) {
             (Some(ready), _) => ready,
-            // What a handler leaves half done behind a panic is its own, as with any thread.
-            (None, Some(inner)) => match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
+            (None, Some(inner)) => match caught(this.current, || inner.poll(cx)) {
                 Ok(Poll::Ready(Ok(response))) => response,
                 Ok(Poll::Pending) => {
                     let Some(limit) = this.limit else { return Poll::Pending };
@@ -168,7 +175,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
         };
         this.inner.set(None);
         match this.last.take() {
-            Some(last) => Poll::Ready(Ok(last.finish(response))),
+            Some(last) => Poll::Ready(Ok(current_request::within(this.current, || last.finish(response)))),
             None => Poll::Pending,
         }
     }

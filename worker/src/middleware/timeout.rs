@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use crate::Error;
 use crate::live::Snapshot;
@@ -26,5 +26,5 @@ async fn within(limit: Option<Duration>, answer: impl Future<Output = Response>)
 /// What a client hears of it.
 pub(super) fn answer(limit: Duration) -> Response {
     let error = Error::new(StatusCode::SERVICE_UNAVAILABLE, format!("no answer within {limit:?}"));
-    error.code("REQUEST_TIMEOUT").into_response()
+    error.code("REQUEST_TIMEOUT").into_refusal()
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use axum::response::IntoResponse;
 use futures_util::FutureExt;
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -64,7 +63,7 @@ fn refuse(request: &Request<Incoming>, malformed: Malformed) -> Response<Body> {
     let (method, path, status_code) = (request.method().as_str(), request.uri().path(), status.as_u16());
     // A line as that of any request.
     tracing::info!(target: "gin_worker::access", method, path, status = status_code, error = text, "{method} {path} {status_code}");
-    Error::new(status, text).into_response()
+    Error::new(status, text).into_refusal()
 }
 
 /// Facts of a request that count for its response.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use crate::Error;
 
@@ -86,7 +86,7 @@ impl Verdict {
         if response.status() == status {
             return response;
         }
-        let mut response = Error::new(status, reason.in_words()).code(code).into_response();
+        let mut response = Error::new(status, reason.in_words()).code(code).into_refusal();
         if reason == Reason::ShortOfMemory {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -110,6 +110,8 @@ fn is_error(status: StatusCode) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse;
+
     use super::*;
 
     #[test]

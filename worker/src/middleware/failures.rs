@@ -1,0 +1,209 @@
+//! The one thing that is around the routes of a bare server: it names requests, so that the log says which one has failed, and why.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::extract::Request;
+use axum::response::Response;
+use tower::{Layer, Service};
+
+use super::refusal;
+use crate::current_request::{self, Current};
+use crate::request_id::Name;
+
+/// Puts it around a service. It allocates nothing for a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FailuresLayer;
+
+impl<S> Layer<S> for FailuresLayer {
+    type Service = Failures<S>;
+
+    fn layer(&self, inner: S) -> Failures<S> {
+        Failures { inner }
+    }
+}
+
+/// What it is put around.
+#[derive(Debug, Clone)]
+pub(crate) struct Failures<S> {
+    inner: S,
+}
+
+impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Request> for Failures<S> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Answering<S::Future> {
+        let mut current = Some(Current::of(&request, Name::of(&request)));
+        let inner = current_request::within(&mut current, || self.inner.call(request));
+        Answering { inner, current }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// An answer on its way.
+    pub(crate) struct Answering<F> {
+        #[pin]
+        inner: F,
+        current: Option<Current>,
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let inner = this.inner;
+        current_request::within(this.current, || inner.poll(cx).map_ok(refusal::told))
+    }
+}
+
+#[cfg(all(test, feature = "logging"))]
+mod tests {
+    use std::io;
+    use std::panic::AssertUnwindSafe;
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::middleware::Next;
+    use axum::response::IntoResponse;
+    use axum::routing::get;
+    use futures_util::FutureExt;
+    use serde_json::Value;
+    use tower::ServiceExt;
+
+    use crate::middleware::{recover, tell_panics};
+    use crate::{Config, Error, RequestId, Result, ResultExt, Server};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot load order")]
+    struct LoadOrder(#[source] io::Error);
+
+    fn load() -> Result<(), LoadOrder> {
+        Err(LoadOrder(io::Error::other("connection refused")))
+    }
+
+    async fn fails() -> Result {
+        load().internal()
+    }
+
+    async fn breaks() {
+        panic!("as told")
+    }
+
+    async fn conceals(request: axum::extract::Request, next: Next) -> axum::response::Response {
+        let status = next.run(request).await.status();
+        (status, "ask again later").into_response()
+    }
+
+    async fn names(id: RequestId) -> Result {
+        Err(Error::new(StatusCode::BAD_GATEWAY, id.as_str()))
+    }
+
+    /// A server with a failure of each kind.
+    fn failing(server: Server) -> Server {
+        let router = Router::new()
+            .route("/merged", get(fails))
+            .route("/text", get(async || (StatusCode::BAD_GATEWAY, "the printer is on fire\n")))
+            .route("/status", get(async || StatusCode::NOT_IMPLEMENTED))
+            .route("/concealed", get(fails).layer(axum::middleware::from_fn(conceals)))
+            .route("/breaks", get(breaks))
+            .route("/recovered", get(breaks).layer(axum::middleware::from_fn(recover)))
+            .route("/names", get(names))
+            .route("/refused", get(async || Error::not_found("none").caused_by("by design")))
+            .route("/fine", get(async || "fine"));
+        server.get("/fails", fails).merge(router)
+    }
+
+    fn servers() -> [Server; 3] {
+        let config = Config::<()>::default();
+        [Server::new(&config), Server::bare(&config), Server::bare(&config).error_handler(|_| StatusCode::IM_A_TEAPOT)]
+    }
+
+    /// Lines at WARN and above of one request.
+    async fn lines_of(server: Server, path: &str, name: Option<&str>) -> Vec<Value> {
+        tell_panics();
+        let lines = Lines::default();
+        let own = lines.clone();
+        let log = tracing_subscriber::fmt().json().flatten_event(true).with_max_level(tracing::Level::WARN);
+        let _log = tracing::subscriber::set_default(log.with_writer(move || own.clone()).finish());
+        let mut request = axum::extract::Request::get(path);
+        if let Some(name) = name {
+            request = request.header("x-request-id", name);
+        }
+        let router = failing(server).finish(None).unwrap().router;
+        // Without `recover` a bare server lets a panic through.
+        let _ = AssertUnwindSafe(router.oneshot(request.body(Body::empty()).unwrap())).catch_unwind().await;
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn every_server_says_why_a_request_failed_and_once() {
+        for (path, message) in [
+            ("/fails", "cannot load order: connection refused"),
+            ("/merged", "cannot load order: connection refused"),
+            ("/concealed", "cannot load order: connection refused"),
+            ("/text", "the printer is on fire"),
+            ("/status", "not implemented"),
+            ("/breaks", "panic: as told"),
+            ("/recovered", "panic: as told"),
+        ] {
+            for (number, server) in servers().into_iter().enumerate() {
+                let lines = lines_of(server, path, Some("mine-1")).await;
+                assert_eq!(lines.len(), 1, "{path}, server {number}: {lines:#?}");
+                for (field, value) in [
+                    ("level", "ERROR"),
+                    ("message", message),
+                    ("request_id", "mine-1"),
+                    ("method", "GET"),
+                    ("path", path),
+                ] {
+                    assert_eq!(lines[0][field], value, "{path}, server {number}: {lines:#?}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_failure_is_no_error() {
+        for path in ["/fine", "/refused", "/nowhere"] {
+            for server in servers() {
+                assert_eq!(lines_of(server, path, None).await, Vec::<Value>::new(), "{path}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_has_one_name_for_its_handler_and_the_log() {
+        for server in servers() {
+            let line = lines_of(server, "/names", None).await.remove(0);
+            assert_eq!(line["request_id"], line["message"]);
+            assert!(line["request_id"].as_str().is_some_and(|id| id.len() > 20), "{line}");
+        }
+    }
+}
