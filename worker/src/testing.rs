@@ -256,6 +256,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn axums_own_extractor_of_the_clients_address_works() {
+        use axum::extract::ConnectInfo;
+        let peer = async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.ip().to_string();
+        let app = TestServer::start(Server::bare(&Config::<()>::default()).get("/", peer)).await;
+        app.get("/").send().await.assert_status(200).assert_text("127.0.0.1");
+    }
+
+    #[tokio::test]
     #[should_panic(expected = "GET /: 404 Not Found and not 200")]
     async fn what_is_wrong_is_told() {
         let app = TestServer::start(Server::new(&Config::<()>::default())).await;

@@ -51,7 +51,10 @@ impl Context {
     }
 }
 
-/// A connection, as an extension of its requests.
+/// A connection, as an extension of its requests: `Extension<Connection>`.
+///
+/// axum's `ConnectInfo<SocketAddr>` works, too, also for a connection that another worker has accepted. Over a Unix socket there is no
+/// address: `ConnectInfo<SocketAddr>` answers 500 there, [`Self::peer`] and [`crate::ClientIp`] give `None`.
 #[derive(Debug, Clone)]
 pub struct Connection(Arc<Inner>);
 

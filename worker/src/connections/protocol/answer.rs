@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use futures_util::FutureExt;
 use http_body::Body as _;
@@ -96,6 +97,10 @@ fn with_body(
         parts.extensions.insert(verdict.clone());
         (Body::new(body), Some(verdict))
     };
+    // For axum's own extractor. A Unix socket tells no address.
+    if let Some(peer) = connection.peer() {
+        parts.extensions.insert(ConnectInfo(peer));
+    }
     parts.extensions.insert(connection);
     (Request::from_parts(parts, body), verdict)
 }
