@@ -18,7 +18,7 @@
 //! | you want | go to |
 //! |---|---|
 //! | to come from Gin | [`coming_from_gin`] |
-//! | to serve a router | [`serve`], [`Server`] |
+//! | to serve a router | [`serve`], [`server`](server()), [`Server`] |
 //! | to serve files | [`Server::files`], [`files`] |
 //! | to log | [`logging`] |
 //! | to test one's own service, through restarts, too | [`testing`] |
@@ -28,7 +28,7 @@
 //! | something around handlers | [`middleware`] |
 //! | to do something when it ends | [`Server::on_shutdown`] |
 //! | to know how many connections there are, or that it drains | [`Server::life`] |
-//! | WebSockets that outlive the worker | [`websocket`] |
+//! | WebSockets that outlive the worker | [`websocket`], [`Route::websocket`] |
 //! | timeouts and limits | [`Config`] |
 //! | a configuration without a file | [`Config::builder`] |
 //! | what a handler answers when something is wrong | [`Error`] |
@@ -131,6 +131,27 @@ use without::assets;
 use without::logging;
 #[cfg(not(feature = "websocket"))]
 use without::websocket;
+
+/// Loads the configuration of this library's own settings: [`Config::load`], for a program that has no `[app]`.
+///
+/// # Errors
+/// As [`Config::load`].
+pub fn load() -> Result<Config, config::Invalid> {
+    Config::load()
+}
+
+/// Makes a server with this library's middleware and endpoints: [`Server::new`], for handlers that take no state.
+///
+/// ```no_run
+/// #[tokio::main]
+/// async fn main() -> gin_worker::Result {
+///     gin_worker::server(&gin_worker::load()?).get("/", async || "hello").run().await
+/// }
+/// ```
+#[must_use]
+pub fn server(config: &Config) -> Server {
+    Server::new(config)
+}
 
 /// Serves `router` with the configuration of its file and the environment ([`Config::load_with`]; the command line is the program's own)
 /// until it is told to stop. Nothing is put around it: no middleware, no endpoints of ours.
