@@ -48,6 +48,22 @@ fn restarts_close_no_connection_of_clients_that_send_all_kinds_of_requests() {
 }
 
 #[test]
+fn axums_own_extractor_knows_the_client_of_a_connection_that_was_handed_over() {
+    let gin = supervisor().ours("one", "ok").and_unix().set("soak = \"0s\"").start();
+    let mut client = Client::connect(&gin.tcp()).unwrap();
+    let own = format!("127.0.0.1:{}", client.port().unwrap());
+    assert_eq!(client.get("/peer").unwrap().body, own.as_bytes());
+    gin.restart();
+    until_new(&gin, &mut client);
+    assert_eq!(client.get("/peer").unwrap().body, own.as_bytes());
+    // A Unix socket tells no address.
+    let mut client = Client::connect(&gin.unix()).unwrap();
+    assert_eq!(client.get("/peer").unwrap().status, 500);
+    drop(client);
+    gin.stop();
+}
+
+#[test]
 fn a_worker_that_has_no_descriptor_left_hands_its_connections_over() {
     let settings = "soak = \"0s\"\nlimits = { nofile = 400 }";
     let gin = supervisor().ours("one", "ok").set(settings).start();

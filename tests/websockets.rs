@@ -49,6 +49,29 @@ fn a_websocket_goes_over_between_two_messages_and_not_within_one() {
 }
 
 #[test]
+fn a_session_goes_on_in_the_route_of_its_name_with_the_applications_state() {
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let names = ["ann", "bob"];
+    let sockets = names.map(|name| WebSocket::open(&gin.tcp(), &format!("/named?by={name}")));
+    for (path, status) in [("/named?by=nobody", 403), ("/named", 400)] {
+        assert_eq!(WebSocket::ask(&gin.tcp(), path, "").map(drop).unwrap_err().status, status, "{path}");
+    }
+    gin.restart();
+    let new = gin.workers()[0].to_string();
+    for (name, mut socket) in names.into_iter().zip(sockets) {
+        let mut said = 0;
+        let say = || {
+            said += 1;
+            socket.0.send(&WebSocket::frame(0x81, b"x")).unwrap();
+            let text = socket.text();
+            text.strip_prefix(&format!("state {name} {said} ")).expect("no message is lost").to_owned()
+        };
+        assert_eq!(eventually("the new worker has the socket", say, |pid| *pid == new), new);
+    }
+    gin.stop();
+}
+
+#[test]
 fn a_websocket_that_nobody_registered_hears_1001_between_two_frames() {
     let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[timeouts]\nidle_grace = \"100ms\"").start();
     let mut sockets: Vec<WebSocket> = (0..20).map(|_| WebSocket::open(&gin.tcp(), "/raw")).collect();

@@ -9,6 +9,8 @@
 //! | `c.Abort()` | return without it |
 //! | `c.Set`, `c.Get` | `request.extensions_mut().insert(..)`, `Extension` |
 //!
+//! The first arguments of such a function may be extractors, `State` among them ([`crate::Route::middleware`] has an example).
+//!
 //! ```
 //! use gin_worker::axum::{extract::Request, middleware::Next, response::Response};
 //! use gin_worker::{Error, Group, Result, Route};
@@ -59,7 +61,7 @@ pub use body_limit::body_limit;
 pub use client_ip::ClientIp;
 #[cfg(feature = "compression")]
 pub use compression::{Compression, compression};
-pub use conditional::{Conditional, when};
+pub use conditional::{Conditional, WholeState, when};
 pub use cors::cors;
 pub use error_handler::{Handled, error_handler};
 pub(crate) use failures::FailuresLayer;

@@ -12,9 +12,11 @@
 mod catch_all;
 mod group;
 mod path;
+mod place;
 mod record;
 mod redirect;
 mod registry;
+mod session;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -22,6 +24,8 @@ mod tree;
 pub(crate) use group::short_name;
 pub use group::{Group, Route};
 pub(crate) use path::RoutePath;
+pub(crate) use place::Place;
 pub(crate) use record::{Record, Routes};
 pub(crate) use redirect::Redirects;
 pub(crate) use registry::{Built, Registry};
+pub(crate) use session::{RouteSession, SessionKind};

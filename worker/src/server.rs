@@ -3,8 +3,11 @@
 //! [`Server`] gathers what the application says; `finish` makes one router of it, once. What then lives is a [`Worker`]: nothing
 //! here listens, accepts or drains.
 
+mod joining;
 mod mounts;
 mod redirecting;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -19,11 +22,9 @@ use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::middleware::{FromFn, Next, from_fn};
+use axum::middleware::{FromFn, Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{Route as AxumRoute, any};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tower::{Layer, Service};
 
 use crate::config::{Config, Mode};
@@ -31,15 +32,14 @@ use crate::graceful::{Background, Hook, Life};
 use crate::live::{Live, Settings, Snapshot};
 use crate::middleware::refusal::{self, OnError};
 use crate::middleware::{FailuresLayer, Report, Standard, StandardLayer, memory_pressure, names, tell_panics, tried};
-use crate::router::{Built, Group, Redirects, Registry, Route, Routes, short_name};
+use crate::router::{Group, Place, Redirects, Registry, Route, Routes, short_name};
 use crate::shared_memory::Buckets;
 use crate::system::{self, About};
 use crate::websocket::KnownSessions;
-#[cfg(feature = "websocket")]
-use crate::websocket::WebSockets;
 use crate::worker::Worker;
 use crate::{BoxError, Error, Result, StartError, logging};
 use gin_shared::inherit;
+use joining::{Joined, Part, Pieces, checked, joined};
 use mounts::{Mount, Mounting};
 use redirecting::redirecting;
 
@@ -64,9 +64,9 @@ pub struct Server<S = ()> {
     /// True if none of this library's own middleware and endpoints are put around the routes.
     is_bare: bool,
     registry: Registry<S>,
-    /// Routes of axum's own routers, of which nothing is known.
-    merged: Router<S>,
-    around: Vec<(String, Around)>,
+    /// Routes of axum's own routers, of which nothing is known, and the fallback.
+    pieces: Pieces<S>,
+    around: Vec<(String, Around<S>)>,
     mounts: Vec<Mount>,
     /// Changes for all routes, so made at the end.
     not_allowed: Vec<Late<S>>,
@@ -74,16 +74,15 @@ pub struct Server<S = ()> {
     on_error: Option<Arc<OnError>>,
     redirects: Arc<OnceLock<Vec<Redirects>>>,
     /// Routers that were built when their state was given.
-    done: Vec<Result<Built<()>, StartError>>,
+    done: Vec<Part>,
     hooks: Vec<Hook>,
     background: Vec<Background>,
     life: Life,
-    websockets: KnownSessions,
     /// Version of the application.
     version: Option<String>,
 }
 
-type Around = Box<dyn FnOnce(Router) -> Router + Send>;
+type Around<S> = Box<dyn FnOnce(Router, &S) -> Router + Send>;
 type Late<S> = Box<dyn FnOnce(Router<S>) -> Router<S> + Send>;
 
 impl<S> fmt::Debug for Server<S> {
@@ -122,7 +121,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
             config: config.settings(),
             is_bare,
             registry: Registry::default(),
-            merged: Router::new(),
+            pieces: Pieces::default(),
             around: Vec::new(),
             mounts: Vec::new(),
             not_allowed: Vec::new(),
@@ -132,7 +131,6 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
             hooks: Vec::new(),
             background: Vec::new(),
             life: Life::default(),
-            websockets: KnownSessions::default(),
             version: None,
         }
     }
@@ -153,10 +151,28 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Adds the routes of an axum router. They are not listed in `/routes`.
+    /// Adds the routes of an axum router. They are not listed in `/routes`. A route that is there already, also a second fallback, is an
+    /// error of the start, which names both places.
     #[must_use]
+    #[track_caller]
     pub fn merge(mut self, router: Router<S>) -> Self {
-        self.merged = self.merged.merge(router);
+        self.pieces.merge(router, Place::caller());
+        self
+    }
+
+    /// Adds the routes of an axum router below `path`, as [`Self::merge`].
+    ///
+    /// ```
+    /// use gin_worker::axum::{Router, routing::get};
+    /// use gin_worker::{Config, Server};
+    ///
+    /// let orders = Router::new().route("/orders/{id}", get(async || "an order"));
+    /// let server: Server = Server::new(&Config::<()>::default()).nest("/api/v1", orders);
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn nest(mut self, path: &str, router: Router<S>) -> Self {
+        self.pieces.nest(path, router, Place::caller());
         self
     }
 
@@ -164,23 +180,29 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
     /// files are refused, and no path leads out of the directory.
     #[cfg(feature = "static-files")]
     #[must_use]
+    #[track_caller]
     pub fn files(mut self, prefix: &str, dir: impl Into<PathBuf>) -> Self {
-        self.mounts.push(Mount { prefix: prefix.to_owned(), path: dir.into(), is_file: false });
+        let place = Place::caller();
+        self.mounts.push(Mount { prefix: prefix.to_owned(), path: dir.into(), is_file: false, place });
         self
     }
 
     /// Answers `path` with one file (Gin's `StaticFile`).
     #[cfg(feature = "static-files")]
     #[must_use]
+    #[track_caller]
     pub fn static_file(mut self, path: &str, file: impl Into<PathBuf>) -> Self {
-        self.mounts.push(Mount { prefix: path.to_owned(), path: file.into(), is_file: true });
+        let place = Place::caller();
+        self.mounts.push(Mount { prefix: path.to_owned(), path: file.into(), is_file: true, place });
         self
     }
 
     /// Answers requests that no route matches (Gin's `NoRoute`), instead of 404.
     #[must_use]
+    #[track_caller]
     pub fn fallback<H: Handler<T, S>, T: 'static>(mut self, handler: H) -> Self {
-        self.merged = self.merged.fallback(any(handler).layer(redirecting(&self.redirects)));
+        let router = Router::<S>::new().fallback(any(handler).layer(redirecting(&self.redirects)));
+        self.pieces.fallback(router, Place::caller());
         self
     }
 
@@ -221,16 +243,17 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Gives the handlers their state.
+    /// Gives handlers, middleware and WebSockets their state: those that were added before.
     #[must_use]
     pub fn with_state(mut self, state: S) -> Server {
-        self.done.push(built(self.registry, self.merged, self.not_allowed).map(|built| built.with_state(state)));
+        self.done.push(Part::new(self.registry, self.pieces, self.not_allowed, &state));
+        let around = self.around.into_iter().map(|(name, around)| (name, bound(around, state.clone()))).collect();
         Server {
             config: self.config,
             is_bare: self.is_bare,
             registry: Registry::default(),
-            merged: Router::new(),
-            around: self.around,
+            pieces: Pieces::default(),
+            around,
             mounts: self.mounts,
             not_allowed: Vec::new(),
             on_error: self.on_error,
@@ -239,23 +262,23 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
             hooks: self.hooks,
             background: self.background,
             life: self.life,
-            websockets: self.websockets,
             version: self.version,
         }
     }
 
     /// Runs `f` around everything, including the answers to unknown paths, inside of the middleware that was added before. As
-    /// [`Route::middleware`].
+    /// [`Route::middleware`]: `f` may take extractors, also `State` if it is added before [`Self::with_state`].
     #[must_use]
     pub fn middleware<F, T>(mut self, f: F) -> Self
     where
         F: Clone + Send + Sync + 'static,
         T: 'static,
-        FromFn<F, (), AxumRoute, T>: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
-        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Response: IntoResponse + 'static,
-        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Future: Send + 'static,
+        FromFn<F, S, AxumRoute, T>: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <FromFn<F, S, AxumRoute, T> as Service<Request>>::Response: IntoResponse + 'static,
+        <FromFn<F, S, AxumRoute, T> as Service<Request>>::Future: Send + 'static,
     {
-        self.around.push((short_name::<F>(), Box::new(move |router| router.layer(from_fn::<F, T>(f)))));
+        let around = move |router: Router, state: &S| router.layer(from_fn_with_state::<F, S, T>(state.clone(), f));
+        self.around.push((short_name::<F>(), Box::new(around)));
         self
     }
 
@@ -268,7 +291,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         <L::Service as Service<Request>>::Response: IntoResponse + 'static,
         <L::Service as Service<Request>>::Future: Send + 'static,
     {
-        self.around.push((short_name::<L>(), Box::new(move |router| router.layer(layer))));
+        self.around.push((short_name::<L>(), Box::new(move |router: Router, _: &S| router.layer(layer))));
         self
     }
 
@@ -308,17 +331,6 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Takes up sessions of this kind from the worker before. See [`crate::websocket`].
-    #[cfg(feature = "websocket")]
-    #[must_use]
-    pub fn websockets<T>(mut self, sockets: WebSockets<T>) -> Self
-    where
-        T: Serialize + DeserializeOwned + Send + 'static,
-    {
-        self.websockets.add(sockets);
-        self
-    }
-
     /// Sets the application's version, for `/health` and `/info`: `env!("CARGO_PKG_VERSION")`. Without it they show this library's.
     #[must_use]
     pub fn version(mut self, version: &str) -> Self {
@@ -346,6 +358,7 @@ pub(crate) struct Finished {
     pub(crate) routes: Arc<Routes>,
     pub(crate) about: Arc<About>,
     pub(crate) settings: Settings,
+    pub(crate) sessions: KnownSessions,
 }
 
 impl Server {
@@ -380,9 +393,9 @@ impl Server {
 
     pub(crate) fn worker(mut self, memory: Option<OwnedFd>) -> Result<Worker, StartError> {
         let (config, life, is_bare) = (self.config.clone(), self.life.clone(), self.is_bare);
-        let (hooks, websockets) = (std::mem::take(&mut self.hooks), std::mem::take(&mut self.websockets));
+        let hooks = std::mem::take(&mut self.hooks);
         let background = std::mem::take(&mut self.background);
-        let Finished { router, routes, about, settings } = self.finish(memory)?;
+        let Finished { router, routes, about, settings, sessions: websockets } = self.finish(memory)?;
         if config.server.mode == Mode::Debug && !is_bare {
             for line in routes.lines() {
                 tracing::info!("{line}");
@@ -399,21 +412,18 @@ impl Server {
         let counts = cfg!(feature = "metrics") && own.config.features.metrics && !own.is_bare;
         let about = About::new(&own.config, own.life.clone(), own.version.clone(), counts);
         let mounts = std::mem::take(&mut own.mounts);
-        Mounting { config: &own.config, registry: &mut own.registry, built: &own.done }.add(mounts, own.is_bare)?;
-        let last = built(std::mem::take(&mut own.registry), std::mem::take(&mut own.merged), Vec::new());
-        let (mut router, mut routes, mut redirects) = (Router::new(), Vec::new(), Vec::new());
-        for built in std::mem::take(&mut own.done).into_iter().chain([last]) {
-            let built = built?;
-            router = joined(router, built.router)?;
-            routes.push(built.routes);
-            redirects.push(built.redirects);
-        }
+        let twice = mounts::twice(&mounts, &own.config, own.is_bare);
+        Mounting { config: &own.config, registry: &mut own.registry, parts: &own.done }.add(mounts, own.is_bare)?;
+        let mut parts = std::mem::take(&mut own.done);
+        parts.push(Part::new(std::mem::take(&mut own.registry), std::mem::take(&mut own.pieces), Vec::new(), &()));
+        let Joined { mut router, mut routes, mut redirects, sessions } = joined(parts, twice)?;
         if !own.is_bare {
             // A path that the application answers, in whatever way, is not replaced.
             for route in system::public(&own.config, &about) {
                 let mut registry = Registry::default();
                 registry.route(route);
-                let built = registry.build()?;
+                let built = registry.build(&());
+                checked(&built.wrong)?;
                 if let Ok(with) = tried(|| router.clone().merge(built.router)) {
                     router = with;
                     routes.push(built.routes);
@@ -438,7 +448,7 @@ impl Server {
         let (around_names, around): (Vec<_>, Vec<_>) = own.around.into_iter().unzip();
         let has_around = !around_names.is_empty();
         outer.extend(around_names);
-        let mut router = around.into_iter().rev().fold(router, |router, around| around(router));
+        let mut router = around.into_iter().rev().fold(router, |router, around| around(router, &()));
         let routes = Arc::new(Routes::joined(&routes).within(&outer));
         let buckets = Arc::new(buckets(memory, &own.config, own.is_bare));
         if own.is_bare && own.config.limits.memory.is_some() {
@@ -468,7 +478,7 @@ impl Server {
         }
         // Set once: it was made here.
         let _ = about.routes.set(Arc::clone(&routes));
-        Ok(Finished { router, routes, about, settings })
+        Ok(Finished { router, routes, about, settings, sessions })
     }
 }
 
@@ -487,25 +497,9 @@ fn buckets(memory: Option<OwnedFd>, config: &Config, is_bare: bool) -> Buckets {
     )
 }
 
-/// Joins two routers. axum panics if both answer the same path.
-fn joined<S: Clone + Send + Sync + 'static>(one: Router<S>, other: Router<S>) -> Result<Router<S>, StartError> {
-    let join = std::panic::AssertUnwindSafe(|| one.merge(other));
-    std::panic::catch_unwind(join).map_err(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        StartError::Routes(text.unwrap_or_else(|| "two routers answer the same".to_owned()))
-    })
-}
-
-/// Builds routes and joins them with axum's own routers.
-fn built<S: Clone + Send + Sync + 'static>(
-    registry: Registry<S>,
-    merged: Router<S>,
-    not_allowed: Vec<Late<S>>,
-) -> Result<Built<S>, StartError> {
-    let built = registry.build()?;
-    let router = not_allowed.into_iter().fold(joined(built.router, merged)?, |router, add| add(router));
-    Ok(Built { router, ..built })
+/// The same middleware with its state.
+fn bound<S: Send + 'static>(around: Around<S>, state: S) -> Around<()> {
+    Box::new(move |router: Router, _: &()| around(router, &state))
 }
 
 async fn method_not_allowed(method: Method) -> Response {

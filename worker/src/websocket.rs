@@ -1,13 +1,24 @@
 //! WebSockets that outlive the worker: between two messages a connection goes to the next worker, with the session that the
-//! application has serialised.
+//! application has serialised. They are registered once, in their route: [`Route::websocket`](crate::Route::websocket).
 //!
 //! ```no_run
-//! use gin_worker::websocket::{Message, Received, Socket, WebSocketUpgrade, WebSockets};
-//! use gin_worker::axum::{Router, response::Response, routing::get};
+//! use gin_worker::axum::extract::State;
+//! use gin_worker::websocket::{Message, Received, Socket};
+//! use gin_worker::{Config, Result, Route, Server};
+//!
+//! #[derive(Clone)]
+//! struct App {
+//!     first: u64,
+//! }
 //!
 //! #[derive(serde::Serialize, serde::Deserialize)]
 //! struct Session {
 //!     heard: u64,
+//! }
+//!
+//! /// Begins a session; its arguments are extractors.
+//! async fn open(State(app): State<App>) -> Session {
+//!     Session { heard: app.first }
 //! }
 //!
 //! async fn count(mut socket: Socket, mut session: Session) {
@@ -26,13 +37,11 @@
 //! }
 //!
 //! # async fn f() -> Result<(), gin_worker::StartError> {
-//! let counting = WebSockets::new("count", count);
-//! let upgrade = counting.clone();
-//! let router = Router::new().route(
-//!     "/count",
-//!     get(async move |socket: WebSocketUpgrade| -> Response { socket.serve(&upgrade, Session { heard: 0 }) }),
-//! );
-//! gin_worker::Server::new(&gin_worker::Config::<()>::load()?).merge(router).websockets(counting).run().await
+//! Server::new(&Config::<()>::load()?)
+//!     .route(Route::websocket("/count", "count", open, count))
+//!     .with_state(App { first: 0 })
+//!     .run()
+//!     .await
 //! # }
 //! ```
 //!
@@ -42,17 +51,20 @@
 //! A WebSocket that is served by other means (axum's, say) is not handed over: its client gets the close frame in a drain.
 
 mod frames;
+mod handler;
+mod kind;
 mod limits;
 mod message;
 mod origin;
 mod rate;
+mod route;
 mod sessions;
 mod silence;
 mod socket;
 mod upgrade;
 
+pub use handler::{IntoSession, Open, Serve, Served};
+pub use kind::WebSockets;
 pub use message::{Message, Received};
 pub(crate) use sessions::KnownSessions;
-pub use sessions::WebSockets;
 pub use socket::{SendError, Socket};
-pub use upgrade::WebSocketUpgrade;

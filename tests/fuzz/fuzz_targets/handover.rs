@@ -10,8 +10,8 @@ use std::os::unix::net::UnixStream;
 use gin_fuzz::{Host, PATIENCE};
 use gin_shared::descriptors;
 use gin_shared::handover::{FromGiver, FromTaker, Giver, PACKET_MAX, decode, encode};
-use gin_worker::Server;
-use gin_worker::websocket::{Received, Socket, WebSockets};
+use gin_worker::websocket::{Received, Socket};
+use gin_worker::{Route, Server};
 use libfuzzer_sys::fuzz_target;
 use tokio::io::AsyncReadExt;
 
@@ -32,7 +32,10 @@ async fn count(mut socket: Socket, mut heard: u64) {
 }
 
 fn host() -> Host {
-    Host::start(|config| Server::new(config).get("/", || async { "hello" }).websockets(WebSockets::new("count", count)))
+    Host::start(|config| {
+        let count = Route::websocket("/count", "count", async || 0_u64, count);
+        Server::new(config).get("/", || async { "hello" }).route(count)
+    })
 }
 
 /// A packet, and the number of its descriptors. It is JSON, a NUL and the tail, or bytes as they are.

@@ -5,8 +5,8 @@
 use std::cell::OnceCell;
 
 use gin_fuzz::{Host, pieces};
-use gin_worker::Server;
-use gin_worker::websocket::{Received, Socket, WebSocketUpgrade, WebSockets};
+use gin_worker::websocket::{Received, Socket};
+use gin_worker::{Route, Server};
 use libfuzzer_sys::fuzz_target;
 
 const HANDSHAKE: &[u8] = b"GET /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -29,13 +29,7 @@ async fn echo(mut socket: Socket, (): ()) {
 }
 
 fn host() -> Host {
-    Host::start(|config| {
-        let sockets = WebSockets::new("echo", echo);
-        let upgrade = sockets.clone();
-        Server::new(config)
-            .get("/echo", async move |socket: WebSocketUpgrade| socket.serve(&upgrade, ()))
-            .websockets(sockets)
-    })
+    Host::start(|config| Server::new(config).route(Route::websocket("/echo", "echo", async || (), echo)))
 }
 
 /// Masked frames whose lengths are right: the first byte of each, and a byte for its length.

@@ -13,12 +13,11 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gin_worker::axum::Json;
 use gin_worker::axum::extract::{Query, State};
-use gin_worker::axum::response::{Html, Response};
-use gin_worker::axum::routing::get;
-use gin_worker::axum::{Json, Router};
-use gin_worker::websocket::{Message, Received, Socket, WebSocketUpgrade, WebSockets};
-use gin_worker::{Config, Server, identity};
+use gin_worker::axum::response::Html;
+use gin_worker::websocket::{Message, Received, Socket};
+use gin_worker::{Route, Server, identity};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -111,7 +110,7 @@ impl Log {
 }
 
 /// One user, from here on: at the beginning, or after another worker.
-async fn chat(log: Arc<Log>, mut socket: Socket, mut session: Session) {
+async fn chat(State(App { log }): State<App>, mut socket: Socket, mut session: Session) {
     let about = json!({
         "kind": "served_by",
         "pid": std::process::id(),
@@ -159,29 +158,28 @@ async fn tell(
 #[derive(Clone)]
 struct App {
     log: Arc<Log>,
-    chats: WebSockets<Session>,
 }
 
-async fn join(State(app): State<App>, Query(Join { name }): Query<Join>, socket: WebSocketUpgrade) -> Response {
+/// Somebody comes in.
+async fn join(State(app): State<App>, Query(Join { name }): Query<Join>) -> Session {
     let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
     let seen = app.log.lately().unwrap_or_default();
     if let Err(error) = app.log.append(&Line::Joined { name: name.clone() }) {
         eprintln!("{}: {error}", app.log.path.display());
     }
-    socket.serve(&app.chats, Session { name, seen })
+    Session { name, seen }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::var_os("CHAT_LOG").map_or_else(|| PathBuf::from("chat.log"), PathBuf::from);
     let log = Arc::new(Log::open(path)?);
-    let own = Arc::clone(&log);
-    let chats = WebSockets::new("chat", move |socket, session| chat(Arc::clone(&own), socket, session));
-    let router = Router::new()
-        .route("/", get(|| async { Html(include_str!("page.html")) }))
-        .route("/chat", get(join))
-        .route("/pid", get(|| async { Json(std::process::id()) }))
-        .with_state(App { log, chats: chats.clone() });
-    Server::bare(&Config::<()>::load()?).merge(router).websockets(chats).run().await?;
+    Server::bare(&gin_worker::load()?)
+        .get("/", async || Html(include_str!("page.html")))
+        .route(Route::websocket("/chat", "chat", join, chat))
+        .get("/pid", async || Json(std::process::id()))
+        .with_state(App { log })
+        .run()
+        .await?;
     Ok(())
 }

@@ -2,16 +2,18 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::panic::Location;
 use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::middleware::{FromFn, from_fn};
+use axum::middleware::{FromFn, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, Route as AxumRoute, any, on};
 use tower::{Layer, Service};
+
+use super::place::Place;
+use super::session::RouteSession;
 
 /// A method, a path, and who answers.
 pub struct Route<S = ()> {
@@ -24,7 +26,9 @@ pub struct Route<S = ()> {
     pub(super) middleware: Vec<Middleware<S>>,
     pub(super) description: String,
     pub(super) tags: Vec<String>,
-    pub(super) place: &'static Location<'static>,
+    /// The kind of session that it opens, if it opens WebSockets.
+    pub(super) session: Option<RouteSession<S>>,
+    pub(super) place: Place,
 }
 
 /// One link of a chain, with its name.
@@ -33,8 +37,8 @@ pub(super) struct Middleware<S> {
     pub(super) apply: Apply<S>,
 }
 
-/// The second: whether it answers every method, which to axum is a fallback.
-type Apply<S> = Arc<dyn Fn(MethodRouter<S>, bool) -> MethodRouter<S> + Send + Sync>;
+/// The second: whether it answers every method, which to axum is a fallback. The third: the application's state.
+type Apply<S> = Arc<dyn Fn(MethodRouter<S>, bool, &S) -> MethodRouter<S> + Send + Sync>;
 
 impl<S> Clone for Middleware<S> {
     fn clone(&self) -> Self {
@@ -80,10 +84,30 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     #[track_caller]
     fn new(method: Option<Method>, path: &str, answers: MethodRouter<S>, handler: String) -> Self {
         let (middleware, description, tags) = (Vec::new(), String::new(), Vec::new());
-        let place = Location::caller();
-        let is_closure = handler.starts_with(CLOSURE);
-        let handler = if is_closure { format!("closure at {}:{}", place.file(), place.line()) } else { handler };
-        Self { method, path: path.to_owned(), answers, handler, is_own: false, middleware, description, tags, place }
+        let place = Place::caller();
+        let handler = told(handler, place);
+        Self {
+            method,
+            path: path.to_owned(),
+            answers,
+            handler,
+            is_own: false,
+            middleware,
+            description,
+            tags,
+            session: None,
+            place,
+        }
+    }
+
+    /// The same for a path that the application has given elsewhere: there it is told in errors.
+    pub(crate) fn placed(self, place: Place) -> Self {
+        Self { place, ..self }
+    }
+
+    /// The same for a route that opens WebSockets, which `H` serves.
+    pub(crate) fn opens<H>(self, session: RouteSession<S>) -> Self {
+        Self { session: Some(session), handler: told(short_name::<H>(), self.place), ..self }
     }
 
     /// Names the handler in the records, instead of its function or, for a closure, its place.
@@ -119,15 +143,40 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     }
 
     /// Runs `f` before the handler, inside of what was added before: an `async fn(Request, Next) -> impl IntoResponse`, whose first
-    /// arguments may be extractors.
+    /// arguments may be extractors, `State` among them: the state is the one of [`crate::Server::with_state`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use gin_worker::axum::extract::{Request, State};
+    /// use gin_worker::axum::http::HeaderMap;
+    /// use gin_worker::axum::middleware::Next;
+    /// use gin_worker::axum::response::Response;
+    /// use gin_worker::{Config, Error, Group, Result, Route, Server};
+    ///
+    /// #[derive(Clone)]
+    /// struct App {
+    ///     token: Arc<str>,
+    /// }
+    ///
+    /// async fn auth(State(app): State<App>, headers: HeaderMap, request: Request, next: Next) -> Result<Response> {
+    ///     match headers.get("authorization") {
+    ///         Some(given) if given.as_bytes() == app.token.as_bytes() => Ok(next.run(request).await),
+    ///         _ => Err(Error::unauthorized("missing token")),
+    ///     }
+    /// }
+    ///
+    /// let private = Group::new("/me").middleware(auth).route(Route::get("/", async || "hello"));
+    /// let server = Server::new(&Config::<()>::default()).group(private).with_state(App { token: "Bearer x".into() });
+    /// ```
     #[must_use]
     pub fn middleware<F, T>(mut self, f: F) -> Self
     where
         F: Clone + Send + Sync + 'static,
         T: 'static,
-        FromFn<F, (), AxumRoute, T>: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
-        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Response: IntoResponse + 'static,
-        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Future: Send + 'static,
+        FromFn<F, S, AxumRoute, T>: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <FromFn<F, S, AxumRoute, T> as Service<Request>>::Response: IntoResponse + 'static,
+        <FromFn<F, S, AxumRoute, T> as Service<Request>>::Future: Send + 'static,
     {
         self.middleware.push(Middleware::of_fn(f));
         self
@@ -205,9 +254,9 @@ impl<S: Clone + Send + Sync + 'static> Group<S> {
     where
         F: Clone + Send + Sync + 'static,
         T: 'static,
-        FromFn<F, (), AxumRoute, T>: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
-        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Response: IntoResponse + 'static,
-        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Future: Send + 'static,
+        FromFn<F, S, AxumRoute, T>: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <FromFn<F, S, AxumRoute, T> as Service<Request>>::Response: IntoResponse + 'static,
+        <FromFn<F, S, AxumRoute, T> as Service<Request>>::Future: Send + 'static,
     {
         self.middleware.push(Middleware::of_fn(f));
         self
@@ -232,12 +281,12 @@ impl<S: Clone + Send + Sync + 'static> Middleware<S> {
     where
         F: Clone + Send + Sync + 'static,
         T: 'static,
-        FromFn<F, (), AxumRoute, T>: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
-        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Response: IntoResponse + 'static,
-        <FromFn<F, (), AxumRoute, T> as Service<Request>>::Future: Send + 'static,
+        FromFn<F, S, AxumRoute, T>: Service<Request, Error = Infallible> + Clone + Send + Sync + 'static,
+        <FromFn<F, S, AxumRoute, T> as Service<Request>>::Response: IntoResponse + 'static,
+        <FromFn<F, S, AxumRoute, T> as Service<Request>>::Future: Send + 'static,
     {
-        let apply: Apply<S> = Arc::new(move |answers: MethodRouter<S>, is_any| {
-            let layer = from_fn::<F, T>(f.clone());
+        let apply: Apply<S> = Arc::new(move |answers: MethodRouter<S>, is_any: bool, state: &S| {
+            let layer = from_fn_with_state::<F, S, T>(state.clone(), f.clone());
             if is_any { answers.layer(layer) } else { answers.route_layer(layer) }
         });
         Self { name: short_name::<F>(), apply }
@@ -250,7 +299,7 @@ impl<S: Clone + Send + Sync + 'static> Middleware<S> {
         <L::Service as Service<Request>>::Response: IntoResponse + 'static,
         <L::Service as Service<Request>>::Future: Send + 'static,
     {
-        let apply: Apply<S> = Arc::new(move |answers: MethodRouter<S>, is_any| {
+        let apply: Apply<S> = Arc::new(move |answers: MethodRouter<S>, is_any: bool, _: &S| {
             let layer = layer.clone();
             if is_any { answers.layer(layer) } else { answers.route_layer(layer) }
         });
@@ -272,6 +321,14 @@ impl<S> fmt::Debug for Group<S> {
 
 /// Begins the name of a closure.
 const CLOSURE: &str = "closure in ";
+
+/// The name of a handler in the records: a closure is told by its place.
+fn told(short_name: String, place: Place) -> String {
+    match place {
+        Place::Code(code) if short_name.starts_with(CLOSURE) => format!("closure at {}:{}", code.file(), code.line()),
+        Place::Code(_) | Place::Key(_) => short_name,
+    }
+}
 
 /// A type's or a function's name, without the modules and types that it is made with. Of a closure it is the function that it stands
 /// in; one of this library's has that function's name.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::place::Place;
 use super::tree::Tree;
 
 /// A route that is registered.
@@ -30,6 +31,9 @@ pub struct Record {
     /// The path in axum's words, and in the normal form of requests' paths.
     #[serde(skip)]
     pub(crate) template: String,
+    /// Where the application has registered it.
+    #[serde(skip)]
+    pub(crate) place: Place,
 }
 
 /// All of them.

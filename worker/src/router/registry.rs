@@ -1,7 +1,6 @@
-//! Routes and groups become one router; those that exclude one another are an error that names both places.
+//! Routes and groups become one router; those that exclude one another are named with both places.
 
 use std::collections::{BTreeMap, HashMap};
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,9 +11,10 @@ use axum::routing::MethodRouter;
 use super::catch_all;
 use super::group::{Group, Middleware, Route};
 use super::path::{RoutePath, join};
+use super::place::Place;
 use super::record::{Record, Routes};
 use super::redirect::Redirects;
-use crate::error::StartError;
+use super::session::SessionKind;
 
 /// What is registered so far.
 #[derive(Debug)]
@@ -25,12 +25,10 @@ pub struct Built<S> {
     pub router: Router<S>,
     pub routes: Arc<Routes>,
     pub redirects: Redirects,
-}
-
-impl<S: Clone + Send + Sync + 'static> Built<S> {
-    pub fn with_state(self, state: S) -> Built<()> {
-        Built { router: self.router.with_state(state), routes: self.routes, redirects: self.redirects }
-    }
+    /// Kinds of sessions that its routes open.
+    pub kinds: Vec<SessionKind>,
+    /// Paths that are none, and routes that exclude one another: all of them. Those are left out of the router.
+    pub wrong: Vec<String>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Registry<S> {
@@ -70,14 +68,13 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
         any(&self.0, "", &|route, at| answers(route) && RoutePath::parse(at).is_ok_and(|at| at == wanted))
     }
 
-    /// # Errors
-    /// A path that is none, and routes that exclude one another: all of them.
-    pub fn build(self) -> Result<Built<S>, StartError> {
+    /// Makes the router. Middleware, and sessions of routes, get this state.
+    pub fn build(self, state: &S) -> Built<S> {
         let (mut placed, mut groups, mut wrong) = (Vec::new(), BTreeMap::new(), Vec::new());
         place(self.0, "", &[], &[], &mut placed, &mut groups, &mut wrong);
         let created_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let mut paths = Paths::default();
-        let mut all = Vec::new();
+        let (mut all, mut kinds) = (Vec::new(), Vec::new());
         for Placed { route, path, written, chain, tags } in placed {
             let template = path.as_str().to_owned();
             if let Err(other) = paths.check(&template, route.method.as_ref(), route.place) {
@@ -86,7 +83,8 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
             }
             // What was added first runs first: it is put around last.
             let is_any = route.method.is_none();
-            let mut answers = chain.iter().rev().fold(route.answers, |answers, link| (link.apply)(answers, is_any));
+            let mut answers =
+                chain.iter().rev().fold(route.answers, |answers, link| (link.apply)(answers, is_any, state));
             if !route.is_own {
                 answers = catch_all::in_gins_words(&path, &written, answers, is_any);
             }
@@ -100,15 +98,14 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
                 params: params(&path),
                 created_at: created_at.clone(),
                 template: template.clone(),
+                place: route.place,
             });
+            kinds.extend(route.session.map(|session| session.bound(state, route.place)));
             paths.add(&template, answers);
-        }
-        if !wrong.is_empty() {
-            return Err(StartError::Routes(wrong.join("\n")));
         }
         let routes = Arc::new(Routes { all, groups });
         let redirects = Redirects::of(&routes);
-        Ok(Built { router: paths.router(), routes, redirects })
+        Built { router: paths.router(), routes, redirects, kinds, wrong }
     }
 }
 
@@ -160,7 +157,7 @@ struct Paths<S> {
     tree: matchit::Router<()>,
     /// Who answers, and from where each method of a path is.
     answers: HashMap<String, MethodRouter<S>>,
-    places: HashMap<String, Vec<(Option<Method>, &'static Location<'static>)>>,
+    places: HashMap<String, Vec<(Option<Method>, Place)>>,
     order: Vec<String>,
 }
 
@@ -172,7 +169,7 @@ impl<S> Default for Paths<S> {
 
 impl<S: Clone + Send + Sync + 'static> Paths<S> {
     /// Gives the other one, if it excludes this one.
-    fn check(&mut self, path: &str, method: Option<&Method>, place: &'static Location<'static>) -> Result<(), String> {
+    fn check(&mut self, path: &str, method: Option<&Method>, place: Place) -> Result<(), String> {
         let known = self.places.get(path);
         if known.is_none()
             && let Err(error) = self.tree.insert(path, ())

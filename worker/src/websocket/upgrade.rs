@@ -10,16 +10,16 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::Error;
 use crate::connections::{Connection, Io};
 use crate::middleware::client_ip;
+use crate::websocket::handler::Served;
+use crate::websocket::kind::WebSockets;
 use crate::websocket::origin;
-use crate::websocket::sessions::WebSockets;
 use crate::websocket::socket::Socket;
 
-/// Extractor of a request that asks for a WebSocket (RFC 6455, section 4.2).
+/// A request that asks for a WebSocket (RFC 6455, section 4.2).
 #[derive(Debug)]
-pub struct WebSocketUpgrade {
+pub(super) struct Upgrade {
     on_upgrade: OnUpgrade,
     accept: HeaderValue,
     connection: Connection,
@@ -27,20 +27,22 @@ pub struct WebSocketUpgrade {
     host: Option<String>,
 }
 
-impl WebSocketUpgrade {
-    /// Answers with 101. From then on the connection is served by `sockets`.
-    ///
-    /// A page of another origin than the host's own is refused with 403, unless [`WebSockets::allow_origins`] or
-    /// `websocket.allow_origins` names it: browsers send the user's cookies whichever page asks.
-    pub fn serve<S: Send + 'static>(self, sockets: &WebSockets<S>, session: S) -> Response {
-        let Self { on_upgrade, accept, connection, origin, host } = self;
-        let config = &connection.context().websocket;
-        let origin = origin.as_ref().map(HeaderValue::as_bytes);
-        if !origin::is_allowed(origin, host.as_deref(), sockets.limits.origins(config)) {
-            return Error::forbidden("this page's origin may not open a WebSocket here").into_response();
-        }
-        let limits = sockets.limits.or(config);
-        let sockets = sockets.clone();
+impl Upgrade {
+    /// True if the page that asks may open a WebSocket of this kind.
+    pub(super) fn may_open(&self, sockets: &WebSockets) -> bool {
+        let origin = self.origin.as_ref().map(HeaderValue::as_bytes);
+        let listed = sockets.limits.origins(&self.connection.context().websocket);
+        origin::is_allowed(origin, self.host.as_deref(), listed)
+    }
+
+    /// Answers with 101. From then on `serve` has the connection.
+    pub(super) fn answer(
+        self,
+        sockets: &WebSockets,
+        serve: impl FnOnce(Socket) -> Served + Send + 'static,
+    ) -> Response {
+        let Self { on_upgrade, accept, connection, .. } = self;
+        let (name, limits) = (Arc::clone(&sockets.name), sockets.limits.or(&connection.context().websocket));
         tokio::spawn(async move {
             let upgraded = match on_upgrade.await.map(hyper::upgrade::Upgraded::downcast::<TokioIo<Io>>) {
                 Ok(Ok(upgraded)) => upgraded,
@@ -49,8 +51,7 @@ impl WebSocketUpgrade {
             };
             let mut io = upgraded.io.into_inner();
             io.send_no_close_frame();
-            let socket = Socket::upgraded(io, &upgraded.read_buf, Arc::clone(&sockets.name), &connection, limits).await;
-            (sockets.serve)(socket, session).await;
+            serve(Socket::upgraded(io, &upgraded.read_buf, name, &connection, limits).await).await;
         });
         let headers = [
             (header::CONNECTION, HeaderValue::from_static("upgrade")),
@@ -61,7 +62,7 @@ impl WebSocketUpgrade {
     }
 }
 
-impl<A: Send + Sync> FromRequestParts<A> for WebSocketUpgrade {
+impl<A: Send + Sync> FromRequestParts<A> for Upgrade {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &A) -> Result<Self, Self::Rejection> {

@@ -8,6 +8,11 @@ use crate::connections::{ActiveConnection, Context, Sessions, WebSocketSession};
 #[derive(Debug, Default)]
 pub(crate) struct KnownSessions(());
 
+impl KnownSessions {
+    /// No route can have one.
+    pub(crate) fn add(&mut self, _: Arc<str>, _: Arc<dyn Sessions>) {}
+}
+
 impl Sessions for KnownSessions {
     fn resume(&self, connection: ActiveConnection, session: WebSocketSession, _: &Arc<Context>) {
         tracing::error!(
