@@ -81,7 +81,7 @@ impl Routes {
     pub fn trees(&self) -> BTreeMap<String, Tree> {
         let mut trees = BTreeMap::<String, Tree>::new();
         for record in &self.all {
-            trees.entry(record.method.clone()).or_default().insert(&record.template, &record.handler);
+            trees.entry(record.method.clone()).or_default().insert(&record.path, &record.handler);
         }
         trees
     }

@@ -13,7 +13,7 @@ pub struct Tree {
 
 #[derive(Debug)]
 struct Node {
-    /// Text without parameters, or one parameter: `:id`, `*filepath`.
+    /// Text without parameters, or one parameter as it is written: `:id`, `*filepath`, `{id}`.
     text: String,
     is_param: bool,
     handler: Option<String>,
@@ -34,7 +34,7 @@ pub struct Line {
 }
 
 impl Tree {
-    /// Adds a route; `path` is in axum's words.
+    /// Adds a route; `path` as it is written, in Gin's words or in axum's.
     pub fn insert(&mut self, path: &str, handler: &str) {
         insert(&mut self.roots, &pieces(path), handler);
     }
@@ -69,16 +69,17 @@ impl Node {
     }
 }
 
-/// The text between parameters, and these in Gin's words.
+/// The text between parameters, and these, each to the end of its segment.
 fn pieces(path: &str) -> Vec<(String, bool)> {
     let mut pieces = Vec::new();
     let mut rest = path;
-    while let Some((before, param)) = rest.split_once('{') {
-        let (name, after) = param.split_once('}').unwrap_or((param, ""));
+    while let Some(at) = rest.find([':', '*', '{']) {
+        let (before, param) = rest.split_at(at);
+        let (param, after) = param.split_at(param.find('/').unwrap_or(param.len()));
         if !before.is_empty() {
             pieces.push((before.to_owned(), false));
         }
-        pieces.push((if name.starts_with('*') { name.to_owned() } else { format!(":{name}") }, true));
+        pieces.push((param.to_owned(), true));
         rest = after;
     }
     if !rest.is_empty() {
@@ -91,7 +92,8 @@ fn insert(children: &mut Vec<Node>, pieces: &[(String, bool)], handler: &str) {
     let Some(((text, is_param), rest)) = pieces.split_first() else { return };
     let shared = |node: &Node| match (node.is_param, *is_param) {
         (false, false) => common(&node.text, text),
-        (true, true) if node.text == *text => text.len(),
+        // All of both, in whichever words.
+        (true, true) if name(&node.text) == name(text) => usize::MAX,
         _ => 0,
     };
     let Some((place, length)) = children.iter().map(shared).enumerate().find(|(_, length)| *length > 0) else {
@@ -117,6 +119,11 @@ fn insert(children: &mut Vec<Node>, pieces: &[(String, bool)], handler: &str) {
     } else {
         end_or_go_on(node, rest, handler);
     }
+}
+
+/// A parameter's name.
+fn name(param: &str) -> &str {
+    param.trim_start_matches([':', '*', '{']).trim_end_matches('}')
 }
 
 fn end_or_go_on(node: &mut Node, rest: &[(String, bool)], handler: &str) {
@@ -165,7 +172,7 @@ mod tests {
     fn it_looks_as_httprouter_prints_it() {
         let mut tree = Tree::default();
         for (number, path) in
-            ["/", "/search/", "/support/", "/user/", "/user/{id}/", "/about-us/", "/about-us/team/", "/contact/"]
+            ["/", "/search/", "/support/", "/user/", "/user/:id/", "/about-us/", "/about-us/team/", "/contact/"]
                 .iter()
                 .enumerate()
         {
@@ -186,6 +193,16 @@ PRIORITY  PATH        HANDLER
 1         └contact/   func8
 ";
         assert_eq!(drawn, expected);
+    }
+
+    #[test]
+    fn a_parameter_stands_as_it_is_written_and_is_one_in_whichever_words() {
+        let mut tree = Tree::default();
+        for path in ["/users/{id}", "/users/:id/posts", "/files/{*rest}"] {
+            tree.insert(path, path);
+        }
+        let texts: Vec<String> = tree.lines().into_iter().map(|line| line.text).collect();
+        assert_eq!(texts, ["/", "users/", "{id}", "/posts", "files/", "{*rest}"]);
     }
 
     #[test]
