@@ -359,6 +359,7 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("GET /files/ ", "axum's `{*path}` is at least one byte; who wants the directory, too, registers it"),
     ("GET /about%2F ", "a path is taken apart before it is decoded (RFC 3986, section 2.4); Gin decodes it first"),
     ("GET /page?page= ", "nothing is no number; Gin takes it for 0"),
+    ("Content-Type: text/plain", "a body that cannot be read is 415; Gin passes it over"),
     ("{\"email\":\"a@b\"}", "a host may have one name alone, as in HTML's rule (4.10.5.1.5), which garde goes by"),
     ("{\"email\":\"ann@example\"}", "the same"),
     ("{\"email\":\"\\\"a b\\\"@example.org\"}", "names in quotes are refused, as in HTML's rule"),

@@ -8,7 +8,7 @@ use gin_worker::axum::Json;
 use gin_worker::axum::extract::{Path, State};
 use gin_worker::axum::http::StatusCode;
 use gin_worker::axum::response::IntoResponse;
-use gin_worker::binding::{Bind, ShouldBind, ShouldBindJson};
+use gin_worker::binding::{BindQuery, ShouldBind, ShouldBindJson};
 use gin_worker::garde::Validate;
 use gin_worker::serde_json::{Value, json};
 use gin_worker::{Config, Error, Group, Result, Route, Server, StartError};
@@ -49,13 +49,13 @@ struct Id {
 type Users = Arc<Mutex<Vec<NewUser>>>;
 
 /// Bad input: 400, and a line that says which field and why.
-async fn list(State(users): State<Users>, Bind(page): Bind<Page>) -> Json<Value> {
+async fn list(State(users): State<Users>, BindQuery(page): BindQuery<Page>) -> Json<Value> {
     let users = users.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let data: Vec<_> = users.iter().skip((page.page - 1).saturating_mul(page.size)).take(page.size).collect();
     Json(json!({ "data": data, "pagination": { "page": page.page, "size": page.size, "total": users.len() } }))
 }
 
-/// Bad input: an error of the handler's choice.
+/// A handler that writes reads the body alone, so that no URL sets a field of it. Bad input: an error of the handler's choice.
 async fn create(State(users): State<Users>, ShouldBindJson(new): ShouldBindJson<NewUser>) -> Result<impl IntoResponse> {
     let new = new?;
     let mut users = users.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -66,7 +66,7 @@ async fn create(State(users): State<Users>, ShouldBindJson(new): ShouldBindJson<
     Ok((StatusCode::CREATED, Json(json!({ "data": new }))))
 }
 
-/// By Content-Type: JSON or a form; the status is 422 here.
+/// Nothing is written, so it may come by Content-Type, as JSON or a form, and what is left out by the query; the status is 422 here.
 async fn check(ShouldBind(new): ShouldBind<NewUser>) -> Result<&'static str> {
     new.map_err(|error| error.with_status(StatusCode::UNPROCESSABLE_ENTITY))?;
     Ok("fine")

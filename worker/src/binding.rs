@@ -2,18 +2,21 @@
 //!
 //! | | reads | if that fails |
 //! |---|---|---|
-//! | [`Bind`] | a JSON body, a form's, or a multipart form's fields by `Content-Type`; what it does not say, the query string does | 400, text/plain |
+//! | [`Bind`] | the body by its `Content-Type` (JSON, a form, the fields of a multipart form), then the query string for what the body lacks | 400, text/plain |
 //! | [`ShouldBind`] | the same | the handler decides: a `Result` inside |
 //! | [`BindJson`], [`ShouldBindJson`] | a JSON body alone, whatever `Content-Type` says | |
 //! | [`BindForm`], [`ShouldBindForm`] | a form's body alone | |
-//! | [`BindQuery`], [`ShouldBindQuery`] | the query string | |
-//! | [`BindPath`], [`ShouldBindPath`] | the path's parameters (Gin's `BindUri`) | |
-//! | [`BindHeader`], [`ShouldBindHeader`] | headers: `x_token` is `X-Token` | |
+//! | [`BindQuery`], [`ShouldBindQuery`] | the query string alone | |
+//! | [`BindPath`], [`ShouldBindPath`] | the path's parameters alone (Gin's `BindUri`) | |
+//! | [`BindHeader`], [`ShouldBindHeader`] | headers alone: `x_token` is `X-Token` | |
+//!
+//! A handler that writes takes one of the strict extractors, which read one place alone. With [`Bind`] the URL can set a field that the
+//! body leaves out: `?is_admin=true`, say. A body of a type that the extractor cannot read is refused: 415.
 //!
 //! Rules are garde's, whose derive needs `garde` among the application's own dependencies; every field that breaks one is named:
 //!
 //! ```
-//! use gin_worker::binding::{Bind, ShouldBindJson};
+//! use gin_worker::binding::{BindQuery, ShouldBindJson};
 //! use gin_worker::garde::Validate;
 //! use gin_worker::{Error, Result};
 //!
@@ -36,7 +39,7 @@
 //!     1
 //! }
 //!
-//! async fn list(Bind(page): Bind<Page>) -> String {
+//! async fn list(BindQuery(page): BindQuery<Page>) -> String {
 //!     format!("page {}", page.page)
 //! }
 //!
@@ -65,12 +68,24 @@ use crate::error::AsItIs;
 use crate::{Error, Result};
 use fields::{Fields, Mismatch};
 
-/// What a request can be bound to.
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+const MULTIPART: &str = "multipart/form-data";
+
+/// A type that a request can be bound to: read by serde, checked by garde.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be bound to a request",
+    label = "needs `serde::Deserialize` and `garde::Validate`",
+    note = "write `#[derive(serde::Deserialize, garde::Validate)]` above it, with garde among the dependencies in Cargo.toml",
+    note = "a field without a rule needs `#[garde(skip)]`, and a type without rules `#[garde(allow_unvalidated)]`"
+)]
 pub trait Bindable: DeserializeOwned + Validate<Context: Default> {}
 
+#[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned + Validate<Context: Default>> Bindable for T {}
 
-/// The answer when a request cannot be bound: as Gin's `Bind`, 400 and text/plain. A body that is too long is refused as anywhere.
+/// The answer when a request cannot be bound: as Gin's `Bind`, 400 and text/plain. A body that is too long (413) or of another type (415)
+/// is refused as anywhere.
 #[derive(Debug)]
 pub struct Refused(Error);
 
@@ -93,6 +108,7 @@ macro_rules! of_body {
         pub struct $bind<T>(pub T);
 
         $(#[$doc])*
+        ///
         /// What is wrong is the handler's to answer; `?` answers 400 with the fields that failed.
         #[derive(Debug)]
         pub struct $should<T>(pub Result<T>);
@@ -122,6 +138,7 @@ macro_rules! of_head {
         pub struct $bind<T>(pub T);
 
         $(#[$doc])*
+        ///
         /// What is wrong is the handler's to answer; `?` answers 400 with the fields that failed.
         #[derive(Debug)]
         pub struct $should<T>(pub Result<T>);
@@ -145,20 +162,39 @@ macro_rules! of_head {
 }
 
 of_body! {
-    /// A body by its type, then the query string.
+    /// The body first, by its `Content-Type`; then the query string for each field that the body lacks.
+    ///
+    /// So the URL can set a field of a type that is meant for a body. A handler that writes takes [`BindJson`], [`ShouldBindJson`],
+    /// [`BindForm`] or [`ShouldBindForm`], which read the body alone. A body of another type is refused: 415.
+    ///
+    /// ```
+    /// use garde::Validate;
+    /// use gin_worker::binding::Bind;
+    ///
+    /// #[derive(serde::Deserialize, Validate)]
+    /// struct Search {
+    ///     #[garde(length(min = 1))]
+    ///     words: String,
+    /// }
+    ///
+    /// // GET /search?words=a, and POST /search with {"words": "a"}
+    /// async fn search(Bind(search): Bind<Search>) -> String {
+    ///     search.words
+    /// }
+    /// ```
     Bind ShouldBind any;
-    /// A JSON body.
+    /// A JSON body alone, whatever its `Content-Type`. The query string sets nothing.
     BindJson ShouldBindJson json;
-    /// A form.
+    /// A form's body alone, as a browser sends it: urlencoded, or the fields of a multipart form. Another type is refused: 415.
     BindForm ShouldBindForm form;
 }
 
 of_head! {
-    /// The query string.
+    /// The query string alone.
     BindQuery ShouldBindQuery query;
-    /// The path's parameters.
+    /// The path's parameters alone.
     BindPath ShouldBindPath path;
-    /// Headers.
+    /// Headers alone: the field `x_token` is `X-Token`.
     BindHeader ShouldBindHeader headers;
 }
 
@@ -207,11 +243,25 @@ async fn any<S: Send + Sync>(request: Request, state: &S) -> Result<Fields> {
     let body = match content_type(request.headers()).as_str() {
         // Without a body a type means nothing: many clients send one with each GET.
         _ if request.body().is_end_stream() => Fields::default(),
-        kind if kind == "application/json" || kind.ends_with("+json") => json(request, state).await?,
-        "application/x-www-form-urlencoded" | "multipart/form-data" => form(request, state).await?,
-        _ => Fields::default(),
+        kind if kind == JSON || kind.ends_with("+json") => json(request, state).await?,
+        FORM | MULTIPART => form(request, state).await?,
+        kind => of_no_body(request, kind, &[JSON, FORM, MULTIPART]).await?,
     };
     Ok(body.or(query))
+}
+
+/// No fields, of a body that is empty. One that is not has a type that cannot be read: passed over, it would be lost without a word.
+async fn of_no_body(request: Request, kind: &str, readable: &[&str]) -> Result<Fields> {
+    let mut body = request.with_limited_body().into_body();
+    while let Some(frame) = body.frame().await {
+        if frame.map_err(not_read)?.data_ref().is_some_and(|data| !data.is_empty()) {
+            let what =
+                if kind.is_empty() { "a body without Content-Type".to_owned() } else { format!("a body of {kind}") };
+            let text = format!("{what} cannot be read; send {}", readable.join(" or "));
+            return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+        }
+    }
+    Ok(Fields::default())
 }
 
 async fn json<S>(request: Request, _: &S) -> Result<Fields> {
@@ -224,8 +274,10 @@ async fn json<S>(request: Request, _: &S) -> Result<Fields> {
 }
 
 async fn form<S: Send + Sync>(request: Request, state: &S) -> Result<Fields> {
-    if content_type(request.headers()) != "multipart/form-data" {
-        return Ok(pairs(&bytes(request).await?));
+    match content_type(request.headers()).as_str() {
+        MULTIPART => {}
+        FORM => return Ok(pairs(&bytes(request).await?)),
+        kind => return of_no_body(request, kind, &[FORM, MULTIPART]).await,
     }
     let rejected = |error: axum::extract::multipart::MultipartError| {
         Error::new(error.status(), "invalid request").details(BTreeMap::from([("request", [error.body_text()])]))

@@ -67,7 +67,6 @@ async fn ask(method: Method, uri: &str, kind: &str, body: &str) -> (u16, String,
 }
 
 const JSON: &str = "application/json; charset=utf-8";
-const FORM: &str = "application/x-www-form-urlencoded";
 
 #[tokio::test]
 async fn a_body_counts_by_its_type_and_the_query_string_fills_what_it_leaves() {
@@ -79,7 +78,8 @@ async fn a_body_counts_by_its_type_and_the_query_string_fills_what_it_leaves() {
         (Method::POST, "/bind?age=5", FORM, "name=ann&email=a%40b.org", ann(5)),
         (Method::POST, "/bind", "multipart/form-data; boundary=x", multipart, ann(0)),
         (Method::GET, "/bind?name=ann&email=a@b.org", "", "", ann(0)),
-        (Method::POST, "/bind?name=ann&email=a@b.org", "text/plain", "ignored", ann(0)),
+        // Without a body a type means nothing.
+        (Method::POST, "/bind?name=ann&email=a@b.org", "text/plain", "", ann(0)),
         (Method::POST, "/should", JSON, r#"{"name":"ann","email":"a@b.org"}"#, ann(0)),
         (Method::POST, "/json?age=9", "", r#"{"name":"ann","email":"a@b.org"}"#, ann(0)),
         (Method::POST, "/form?age=9", FORM, "name=ann&email=a%40b.org", ann(0)),
@@ -137,4 +137,39 @@ async fn what_is_no_request_of_that_kind_is_told() {
     // axum's own limit is 2 MiB.
     let long = format!("{{\"name\":\"{}\"}}", "x".repeat(3 << 20));
     assert_eq!(ask(Method::POST, "/json", JSON, &long).await.0, 413);
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_is_refused_and_never_passed_over() {
+    let query = "name=ann&email=a@b.org";
+    for (uri, kind) in [
+        (format!("/bind?{query}"), "text/plain"),
+        (format!("/bind?{query}"), "application/xml"),
+        (format!("/bind?{query}"), ""),
+        (format!("/should?{query}"), "text/plain"),
+        ("/form".to_owned(), "text/plain"),
+        ("/form".to_owned(), JSON),
+    ] {
+        let (status, answered, text) = ask(Method::PUT, &uri, kind, "name=zoe").await;
+        assert_eq!((status, answered.as_str()), (415, "application/json"), "{uri} {kind}: {text}");
+        let what = if kind.is_empty() { "a body without Content-Type" } else { "a body of " };
+        assert!(text.contains(what) && text.contains("send application/"), "{text}");
+    }
+    // Nobody says how long it is, and it is empty.
+    let empty = Body::from_stream(futures_util::stream::iter([Ok::<_, std::convert::Infallible>(Bytes::new())]));
+    let request =
+        Request::put(format!("/bind?{query}")).header(header::CONTENT_TYPE, "text/plain").body(empty).unwrap();
+    assert_eq!(router().oneshot(request).await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_strict_ones_read_one_place_alone() {
+    for (uri, kind, body) in [
+        ("/json?email=a@b.org", JSON, r#"{"name":"ann"}"#),
+        ("/form?email=a@b.org", FORM, "name=ann"),
+        ("/query?name=ann", JSON, r#"{"email":"a@b.org"}"#),
+    ] {
+        let (status, _, text) = ask(Method::POST, uri, kind, body).await;
+        assert!(status == 400 && text.contains("email: is required"), "{uri}: {status} {text}");
+    }
 }
