@@ -49,6 +49,7 @@
 //! }
 //! ```
 
+mod described;
 mod fields;
 
 use std::collections::BTreeMap;

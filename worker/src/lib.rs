@@ -24,6 +24,7 @@
 //! | to test one's own service, through restarts, too | [`testing`] |
 //! | something to run beside the requests | [`Server::background`] |
 //! | routes with names, groups, descriptions | [`Route`], [`Group`], [`router`] |
+//! | routes whose types `/routes` tells | [`api`] |
 //! | a request's values, checked | [`binding`] |
 //! | something around handlers | [`middleware`] |
 //! | to do something when it ends | [`Server::on_shutdown`] |
@@ -77,6 +78,7 @@
     allow(dead_code, unused_imports)
 )]
 
+pub mod api;
 #[cfg(feature = "static-files")]
 mod assets;
 #[cfg(feature = "binding")]

@@ -9,6 +9,7 @@
 //!     .group(Group::new("/me").route(Route::get("/:id", me)));
 //! ```
 
+mod api;
 mod catch_all;
 mod group;
 mod path;

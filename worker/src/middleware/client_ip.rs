@@ -10,6 +10,7 @@ use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::Connection;
+use crate::api::Argument;
 use crate::live::Snapshot;
 
 // Looked up by name, each would be read letter by letter for each request.
@@ -23,6 +24,8 @@ static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// hop that is not one of these is whatever the client likes to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientIp(pub Option<IpAddr>);
+
+impl Argument for ClientIp {}
 
 impl<S: Sync> FromRequestParts<S> for ClientIp {
     type Rejection = Infallible;

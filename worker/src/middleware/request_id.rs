@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
 
+use crate::api::Argument;
 use crate::current_request;
 use crate::live::Snapshot;
 use crate::request_id::RequestId;
@@ -16,6 +17,8 @@ use crate::request_id::RequestId;
 pub(super) fn of(extensions: &Extensions) -> Option<&RequestId> {
     extensions.get::<Snapshot>().and_then(|snapshot| snapshot.1.as_ref()).or_else(|| extensions.get())
 }
+
+impl Argument for RequestId {}
 
 impl<S: Sync> FromRequestParts<S> for RequestId {
     type Rejection = Infallible;

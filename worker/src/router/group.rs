@@ -12,6 +12,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, Route as AxumRoute, any, on};
 use tower::{Layer, Service};
 
+use crate::api::Operation;
 use super::place::Place;
 use super::session::RouteSession;
 
@@ -29,6 +30,8 @@ pub struct Route<S = ()> {
     /// The kind of session that it opens, if it opens WebSockets.
     pub(super) session: Option<RouteSession<S>>,
     pub(super) place: Place,
+    /// What it reads and answers, if its types tell it.
+    pub(super) operation: Option<Operation>,
 }
 
 /// One link of a chain, with its name.
@@ -82,7 +85,7 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     }
 
     #[track_caller]
-    fn new(method: Option<Method>, path: &str, answers: MethodRouter<S>, handler: String) -> Self {
+    pub(super) fn new(method: Option<Method>, path: &str, answers: MethodRouter<S>, handler: String) -> Self {
         let (middleware, description, tags) = (Vec::new(), String::new(), Vec::new());
         let place = Place::caller();
         let handler = told(handler, place);
@@ -97,6 +100,7 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
             tags,
             session: None,
             place,
+            operation: None,
         }
     }
 

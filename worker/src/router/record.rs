@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::place::Place;
 use super::tree::Tree;
+use crate::api::Operation;
 
 /// A route that is registered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,6 +29,9 @@ pub struct Record {
     pub params: BTreeMap<String, String>,
     /// When it was registered (RFC 3339, in seconds).
     pub created_at: String,
+    /// What it reads and answers, of a route that knows its types.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
     /// The path in axum's words, and in the normal form of requests' paths.
     #[serde(skip)]
     pub(crate) template: String,

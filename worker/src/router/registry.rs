@@ -97,6 +97,7 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
                 tags,
                 params: params(&path),
                 created_at: created_at.clone(),
+                operation: route.operation,
                 template: template.clone(),
                 place: route.place,
             });
