@@ -25,6 +25,7 @@ mod left_state;
 mod limits;
 mod listing;
 mod logs;
+mod mistakes;
 mod notify;
 mod operator;
 mod pauses;

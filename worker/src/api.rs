@@ -33,6 +33,9 @@
 //! let (list, create) = (Route::<()>::api_get("/users", list), Route::<()>::api_post("/users", create));
 //! ```
 //!
+//! Where an argument, an answer or a type has none, the compiler names it, and says what to write. Of a handler that cannot be one at all,
+//! because its body's extractor is not the last argument, say, axum's `#[debug_handler]` tells more (feature `macros`).
+//!
 //! # Where a schema comes from
 //!
 //! There is no macro. A type with `serde::Deserialize` is asked for its fields by a deserializer that notes what the type asks for:
