@@ -1,8 +1,9 @@
 //! Where workers' log lines go: whole, to files of bounded size that are reopened, at a level that changes live.
 
 use std::path::Path;
+use std::process::Command;
 
-use harness::{Client, alone, get, on_change, supervisor};
+use harness::{Address, Client, Terminal, alone, get, on_change, supervisor};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -175,6 +176,21 @@ fn the_level_changes_live() {
     until(&log, asked_for("/seen"));
     assert!(!lines(&log).iter().any(asked_for("/unseen")));
     gin.stop();
+}
+
+#[test]
+fn a_worker_of_a_supervisor_in_a_terminal_logs_what_its_configuration_says() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let (config, socket) = (dir.path().join("shop.toml"), dir.path().join("http.sock"));
+    std::fs::create_dir(dir.path().join("run")).unwrap();
+    let listen = format!("[[supervisor.listen]]\naddress = \"unix:{}\"\n", socket.display());
+    std::fs::write(&config, listen + "[logging]\nlevel = \"info\"\n").unwrap();
+    let mut command = Command::new(harness::binary("gin-supervisor"));
+    command.arg("-c").arg(&config).env("RUNTIME_DIRECTORY", dir.path().join("run"));
+    let terminal = Terminal::start(command);
+    let _ = terminal.until("accepting on");
+    assert_eq!(get(&Address::Unix(socket), "/seen").unwrap().status, 404);
+    let _ = terminal.until("/seen");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod notify;
 mod place;
 mod releases;
 mod supervisor;
+mod terminal;
 mod waiting;
 mod websocket;
 
@@ -35,5 +36,6 @@ pub use notify::Notifications;
 pub use place::{binary, fake_clock, fixture, points, soak, times, write_program};
 pub use releases::Releases;
 pub use supervisor::Supervisor;
+pub use terminal::Terminal;
 pub use waiting::{PATIENCE, eventually, on_change};
 pub use websocket::WebSocket;

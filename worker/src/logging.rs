@@ -63,16 +63,13 @@ pub fn start(config: &Logging) -> io::Result<Guard> {
             written(config, file, TO_FILE, false)?
         }
     };
-    // Under a supervisor in a terminal, the terminal is the supervisor's: only what is wrong is told there.
-    let is_shared = config.output == Output::Stderr && io::stderr().is_terminal() && crate::identity().is_some();
-    let level = if is_shared { config.level.max(Level::Warn) } else { config.level };
-    let (filtered, handle) = reload::Layer::new(filter(level));
+    let (filtered, handle) = reload::Layer::new(filter(config.level));
     tracing_subscriber::registry()
         .with(filtered)
         .with(output)
         .try_init()
         .map_err(|error| io::Error::new(io::ErrorKind::AlreadyExists, error))?;
-    LEVEL.store(level as u8, Ordering::Relaxed);
+    LEVEL.store(config.level as u8, Ordering::Relaxed);
     if let Some(lines) = lines {
         let _ = LINES.set(lines);
     }
