@@ -194,6 +194,20 @@ fn a_worker_of_a_supervisor_in_a_terminal_logs_what_its_configuration_says() {
 }
 
 #[test]
+fn targets_have_levels_of_their_own_which_change_live() {
+    let access = "gin_worker::access";
+    let server = alone(&format!("[logging]\ntargets = \"{access}=off\"\n"));
+    get(server.address(), "/unseen").unwrap();
+    let targets = format!("\"{access}\" = \"info\"\n\"gin_worker::live\" = \"info\"\n");
+    server.configure(&format!("[logging]\nlevel = \"error\"\n[logging.targets]\n{targets}"));
+    let changed = server.until("the configuration has changed");
+    assert!(changed["changed"].as_str().unwrap().contains("logging.targets"), "{changed}");
+    get(server.address(), "/seen").unwrap();
+    let line = server.until("GET /");
+    assert_eq!(line["path"], "/seen", "{line}");
+}
+
+#[test]
 fn a_log_that_cannot_be_written_is_a_failed_start() {
     let dir = tempfile::tempdir_in("/tmp").unwrap();
     let text = format!("[logging]\noutput = \"file\"\nfile_path = {:?}\n", dir.path());

@@ -39,6 +39,8 @@ pub enum Kind {
     Signals,
     /// Free names with a text each.
     Map,
+    /// Levels of the log by target: a text such as "my_app=debug,hyper=warn", or a table.
+    Levels,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Keys of its own.
@@ -641,6 +643,13 @@ pub const RATE_LIMIT: &[Key] = &[
 pub const LOGGING: &[Key] = &[
     key("level", Kind::Choice(&["trace", "debug", "info", "warn", "error"]), "\"info\"", "What is logged.")
         .at(Applies::Live),
+    unset(
+        "targets",
+        Kind::Levels,
+        "\"my_app=debug,hyper=warn\"",
+        "Other levels for targets that begin so, as the modules of Rust programs do: a text, or a table { my_app = \"debug\" }. The longest name that fits counts; \"off\" logs nothing. RUST_LOG sets this and level, too: over the file, and under GIN_LOGGING_TARGETS, GIN_LOGGING_LEVEL and --log-level.",
+    )
+    .at(Applies::Live),
     key("format", Kind::Choice(&["json", "text"]), "\"json\"", "A line each. In a terminal: text."),
     key("output", Kind::Choice(&["stdout", "stderr", "file", "journald"]), "\"stderr\"", "Where to."),
     unset(

@@ -22,6 +22,7 @@ mod builder;
 mod data;
 mod flags;
 mod left_out;
+mod levels;
 mod limits;
 mod observability;
 mod sections;
@@ -38,6 +39,7 @@ use serde::de::DeserializeOwned;
 pub use builder::Builder;
 pub use data::{Database, Driver, Redis};
 pub use ipnet::IpNet;
+pub(crate) use levels::Levels;
 pub use limits::{Limits, Timeouts, WebSocket};
 pub use observability::{Format, Level, Logging, Monitoring, Output};
 pub use sections::{Cors, Features, Mode, Origin, RateLimit, Security, Server, Static, WithoutAddress};
@@ -147,7 +149,7 @@ impl Config {
             files: Static { url_prefix: self.files.url_prefix, ..new.files },
             cors: new.cors,
             rate_limit: RateLimit { clients: self.rate_limit.clients, ..new.rate_limit },
-            logging: Logging { level: new.logging.level, ..self.logging },
+            logging: Logging { level: new.logging.level, targets: new.logging.targets, ..self.logging },
             security: new.security,
             origin: new.origin,
             ..self

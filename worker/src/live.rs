@@ -127,6 +127,9 @@ pub(crate) fn reload(settings: &Settings) -> Result<Change, StartError> {
     let new = Config::<()>::again(&now.config).map_err(StartError::Config)?;
     let (next, change) = now.after(new)?;
     if let Change::Applied { changed, later } = &change {
+        if now.config.logging.targets != next.config.logging.targets {
+            logging::set_targets(&next.config.logging.targets);
+        }
         // It is told while it is not too quiet for that, or once it is loud enough.
         let (before, after) = (now.config.logging.level, next.config.logging.level);
         if after < before {

@@ -9,17 +9,17 @@ mod line;
 mod queue;
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gin_shared::log_line::{self, Shape};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, reload};
 
-use crate::config::{Format, Level, Logging, Output};
+use crate::config::{Format, Level, Levels, Logging, Output};
 use file::LogFile;
 pub(crate) use line::Direct;
 use line::JsonLine;
@@ -31,10 +31,12 @@ const TO_PIPE: usize = 4096;
 const TO_FILE: usize = 64 << 10;
 
 /// Changes what is logged.
-type SetLevel = Box<dyn Fn(LevelFilter) + Send + Sync>;
+type SetFilter = Box<dyn Fn(Targets) + Send + Sync>;
 
-static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
+static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
+/// Levels of single targets. Whoever changes the filter holds it.
+static TARGETS: Mutex<Levels> = Mutex::new(Levels::new());
 static FILE: OnceLock<LogFile> = OnceLock::new();
 /// Where lines of JSON go, if they do.
 static LINES: OnceLock<Queue> = OnceLock::new();
@@ -63,18 +65,19 @@ pub fn start(config: &Logging) -> io::Result<Guard> {
             written(config, file, TO_FILE, false)?
         }
     };
-    let (filtered, handle) = reload::Layer::new(filter(config.level));
+    let (filtered, handle) = reload::Layer::new(filter(config.level, &config.targets));
     tracing_subscriber::registry()
         .with(filtered)
         .with(output)
         .try_init()
         .map_err(|error| io::Error::new(io::ErrorKind::AlreadyExists, error))?;
     LEVEL.store(config.level as u8, Ordering::Relaxed);
+    targets().clone_from(&config.targets);
     if let Some(lines) = lines {
         let _ = LINES.set(lines);
     }
     // Fails only without a subscriber.
-    let _ = SET_LEVEL.set(Box::new(move |level| drop(handle.reload(level))));
+    let _ = SET_FILTER.set(Box::new(move |filter| drop(handle.reload(filter))));
     Ok(guard)
 }
 
@@ -101,7 +104,7 @@ pub(crate) fn lines() -> Option<&'static Queue> {
     LINES.get()
 }
 
-type Leveled = tracing_subscriber::layer::Layered<reload::Layer<LevelFilter, Registry>, Registry>;
+type Leveled = tracing_subscriber::layer::Layered<reload::Layer<Targets, Registry>, Registry>;
 
 fn written(
     config: &Logging,
@@ -128,13 +131,26 @@ fn written(
     Ok(Opened { guard: Guard { _flusher: Some(flusher) }, output, lines })
 }
 
-/// What is logged from now on.
+/// What is logged from now on. Targets that have a level of their own (`logging.targets`) keep it.
 pub fn set_level(level: Level) {
-    if let Some(set) = SET_LEVEL.get() {
-        set(filter(level));
-        LEVEL.store(level as u8, Ordering::Relaxed);
-        tracing::info!("the log level is {} now", word(level));
-    }
+    let Some(set) = SET_FILTER.get() else { return };
+    let targets = targets();
+    set(filter(level, &targets));
+    LEVEL.store(level as u8, Ordering::Relaxed);
+    drop(targets);
+    tracing::info!("the log level is {} now", word(level));
+}
+
+/// Levels of single targets from now on.
+pub(crate) fn set_targets(new: &Levels) {
+    let Some(set) = SET_FILTER.get() else { return };
+    let mut targets = targets();
+    targets.clone_from(new);
+    set(filter(level(), &targets));
+}
+
+fn targets() -> MutexGuard<'static, Levels> {
+    TARGETS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is logged.
@@ -154,7 +170,12 @@ pub(crate) fn word(level: Level) -> &'static str {
     Logging::LEVELS.iter().find(|(_, of)| *of == level).map_or("info", |(word, _)| word)
 }
 
-fn filter(level: Level) -> LevelFilter {
+fn filter(level: Level, targets: &Levels) -> Targets {
+    let all = targets.iter().map(|(target, level)| (target.clone(), level.map_or(LevelFilter::OFF, level_filter)));
+    Targets::new().with_default(level_filter(level)).with_targets(all)
+}
+
+fn level_filter(level: Level) -> LevelFilter {
     match level {
         Level::Trace => LevelFilter::TRACE,
         Level::Debug => LevelFilter::DEBUG,

@@ -190,7 +190,7 @@ fn parse(kind: Kind, text: &str, place: &Place) -> Result<Value, String> {
         Kind::Texts | Kind::Words | Kind::Signals if !structured => {
             Ok(Value::Array(words().map(|value| Node { value, place: place.clone() }).collect()))
         }
-        Kind::ChoiceOrTable(..) if !structured => Ok(Value::String(text.to_owned())),
+        Kind::ChoiceOrTable(..) | Kind::Levels if !structured => Ok(Value::String(text.to_owned())),
         // A command is a list here, too: a string would have to be split, and everyone splits differently.
         Kind::Command if !structured => Ok(Value::String(text.to_owned())),
         Kind::Texts
@@ -199,6 +199,7 @@ fn parse(kind: Kind, text: &str, place: &Place) -> Result<Value, String> {
         | Kind::ChoiceOrTable(..)
         | Kind::Command
         | Kind::Map
+        | Kind::Levels
         | Kind::Table(_)
         | Kind::Tables(_) => written(),
     }

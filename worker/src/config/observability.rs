@@ -4,12 +4,17 @@ use std::path::PathBuf;
 
 use gin_shared::config::Section;
 
+use super::levels::{self, Levels};
+
 /// `[logging]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Logging {
     /// What is logged.
     pub level: Level,
+    /// Levels of single targets, by what their names begin with: the longest such name counts, and [`Self::level`] where there is none.
+    /// `None`: nothing of it is logged.
+    pub targets: Levels,
     /// A line each; `None`: text in a terminal, else JSON.
     pub format: Option<Format>,
     /// Where to.
@@ -67,6 +72,7 @@ impl Default for Logging {
     fn default() -> Self {
         Self {
             level: Level::default(),
+            targets: Levels::new(),
             format: None,
             output: Output::default(),
             file_path: None,
@@ -109,6 +115,7 @@ impl Logging {
         let backups = number("max_backups", 0..=10_000).and_then(|count| usize::try_from(count).ok());
         let own = Self {
             level: section.choice("level", &Self::LEVELS).unwrap_or(base.level),
+            targets: levels::read(section),
             format: section.choice("format", &[("json", Format::Json), ("text", Format::Text)]),
             output: section.choice("output", &outputs).unwrap_or(base.output),
             file_path: section.path("file_path"),

@@ -147,6 +147,7 @@ pub(crate) fn samples() -> Vec<(String, String, Applies)> {
                 (_, Kind::Duration) => "\"7s\"".to_owned(),
                 (_, Kind::Size) => "\"7MiB\"".to_owned(),
                 (_, Kind::Words) => "[\"X\"]".to_owned(),
+                (_, Kind::Levels) => "\"my_app=debug\"".to_owned(),
                 (_, Kind::Choice(words)) => {
                     let other = words.iter().map(|word| format!("\"{word}\"")).find(|word| *word != key.default);
                     other.unwrap_or_default()

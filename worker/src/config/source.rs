@@ -11,7 +11,7 @@ use gin_shared::reference::{Key, SECTIONS};
 use gin_shared::sections;
 use serde::de::DeserializeOwned;
 
-use super::{Config, left_out, tells_no_address};
+use super::{Config, left_out, levels, tells_no_address};
 
 /// A common variable for the place of the file, which counts where `GIN_CONFIG` is not set.
 const CONFIG_FILE: &str = "CONFIG_FILE";
@@ -169,7 +169,9 @@ impl Read {
     }
 
     fn over(file: Option<(PathBuf, String)>, mut entries: Vec<Entry>, flags: Overrides, lookup: Lookup<'_>) -> Self {
-        let (problems, warnings) = environment::overlay(&mut entries, &own(), lookup);
+        let passed_over = levels::lay_rust_log(&mut entries, lookup);
+        let (problems, mut warnings) = environment::overlay(&mut entries, &own(), lookup);
+        warnings.extend(passed_over);
         for (section, key, flag, value) in &flags.0 {
             let (place, value) = (Place::Flag(flag), value.clone());
             set(tree::section(&mut entries, section), key, Node { value, place });
@@ -297,7 +299,8 @@ fn find<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
     entries.iter().find(|entry| entry.key == key)
 }
 
-fn set(entries: &mut Vec<Entry>, key: &str, node: Node) {
+/// Sets a value, in place of one that was there.
+pub(super) fn set(entries: &mut Vec<Entry>, key: &str, node: Node) {
     entries.retain(|entry| entry.key != key);
     entries.push(Entry { key: key.to_owned(), place: node.place.clone(), node });
 }

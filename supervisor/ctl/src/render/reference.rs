@@ -122,6 +122,10 @@ fn kind(kind: Kind, doc: &str) -> Value {
         Kind::Texts | Kind::Signals => texts,
         Kind::Words => json!({ "anyOf": [texts, { "type": "string" }] }),
         Kind::Map => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        Kind::Levels => {
+            let level = json!({ "enum": ["trace", "debug", "info", "warn", "error", "off"] });
+            json!({ "anyOf": [{ "type": "object", "additionalProperties": level }, { "type": "string" }] })
+        }
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Table(keys) => table(keys, doc),
         Kind::Tables(keys) => {
@@ -156,6 +160,7 @@ fn takes(kind: Kind) -> String {
         Kind::Words => "list of texts, or a text with commas".to_owned(),
         Kind::Signals => "list of signals".to_owned(),
         Kind::Map => "table of texts".to_owned(),
+        Kind::Levels => "text, or table of levels".to_owned(),
         Kind::Choice(words) => words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or "),
         Kind::Table(_) => "table, see below".to_owned(),
         Kind::Tables(_) => "tables, see below".to_owned(),
