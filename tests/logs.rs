@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use harness::{Address, Client, Terminal, alone, get, on_change, supervisor};
+use harness::{Address, Client, Terminal, alone, get, on_change, ours_alone, supervisor};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -176,6 +176,19 @@ fn the_level_changes_live() {
     until(&log, asked_for("/seen"));
     assert!(!lines(&log).iter().any(asked_for("/unseen")));
     gin.stop();
+}
+
+#[test]
+fn what_a_handler_logs_names_its_request() {
+    for (mode, name) in [("logged", "/request_id"), ("service", "/span/id")] {
+        let server = ours_alone(mode, "");
+        let mut client = Client::connect(server.address()).unwrap();
+        client.send(b"GET /panic HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine-1\r\n\r\n").unwrap();
+        assert_eq!(client.response().unwrap().status, 500);
+        let line = server.until("panic: as told");
+        assert_eq!(line.pointer(name).and_then(Value::as_str), Some("mine-1"), "{mode}: {line}");
+        assert_eq!(server.until("GET /panic 500")["request_id"], "mine-1");
+    }
 }
 
 #[test]

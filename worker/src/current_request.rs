@@ -79,6 +79,11 @@ pub(crate) fn id() -> Option<RequestId> {
     with(|current| current.name.id())
 }
 
+/// Gives `f` the name of the current request, if there is one.
+pub(crate) fn named<T>(f: impl FnOnce(&str) -> T) -> Option<T> {
+    id().map(|id| f(id.as_str()))
+}
+
 /// True if the log says already why the current request failed.
 pub(crate) fn is_told() -> bool {
     with(|current| current.is_told).unwrap_or_default()

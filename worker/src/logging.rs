@@ -2,6 +2,10 @@
 //!
 //! A thread of its own writes them, from a bounded queue: an output that takes nothing costs lines, and stops no request. An
 //! application that has a subscriber of `tracing` already keeps it.
+//!
+//! Each line that is logged while a handler runs has the name of the request, `request_id`, as the line of the request has. With another
+//! subscriber, and in journald, it is in a span `request` of the target `gin_worker::request`, with the fields `id`, `method` and `route`.
+//! A task that a handler spawns is no part of the request: pass it the [`crate::RequestId`], and log `request_id = id.as_str()` there.
 
 mod clock;
 mod file;
@@ -20,6 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, reload};
 
 use crate::config::{Format, Level, Levels, Logging, Output};
+use crate::request_id::scope;
 use file::LogFile;
 pub(crate) use line::Direct;
 use line::JsonLine;
@@ -73,6 +78,9 @@ pub fn start(config: &Logging) -> io::Result<Guard> {
         .map_err(|error| io::Error::new(io::ErrorKind::AlreadyExists, error))?;
     LEVEL.store(config.level as u8, Ordering::Relaxed);
     targets().clone_from(&config.targets);
+    if config.output != Output::Journald {
+        scope::write_names();
+    }
     if let Some(lines) = lines {
         let _ = LINES.set(lines);
     }

@@ -1,16 +1,19 @@
 //! The name of a request, to find it by in logs. [`crate::middleware::request_id`] gives each request one.
 
+pub(crate) mod scope;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Limit of a name that a client gives, in bytes. A longer one is replaced.
 const LENGTH_MAX: usize = 128;
 
-/// The name of a request, for handlers.
+/// The name of a request, for handlers: the one that the answer and the log have. Where nothing gives requests names
+/// ([`crate::Server::bare`]), it is made when a handler asks for it, and later extractors give the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(HeaderValue);
 
@@ -22,11 +25,6 @@ impl RequestId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
-    }
-
-    /// The name of a request that has none.
-    pub(crate) fn empty() -> Self {
-        Self(HeaderValue::from_static(""))
     }
 
     /// The name that the client or a proxy has given, if it can stand in a log; else a new one.
@@ -51,8 +49,13 @@ pub(crate) enum Name {
 impl Name {
     /// The name that the client or a proxy has given, if it can stand in a log; else a new one.
     pub(crate) fn of(request: &Request) -> Self {
+        Self::in_headers(request.headers())
+    }
+
+    /// The same for a request's headers.
+    pub(crate) fn in_headers(headers: &HeaderMap) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        match request.headers().get(RequestId::HEADER).filter(|value| is_name(value)) {
+        match headers.get(RequestId::HEADER).filter(|value| is_name(value)) {
             Some(given) => Self::Known(RequestId(given.clone())),
             None => Self::Numbered(NUMBER.fetch_add(1, Ordering::Relaxed)),
         }

@@ -1,4 +1,5 @@
-//! A line of JSON: `{"level": "info", "timestamp": ..., "message": ..., ...}`, then the event's fields, then its spans.
+//! A line of JSON: `{"level": "info", "timestamp": ..., "message": ..., ...}`, then the event's fields, the name of the request that
+//! it belongs to, and its spans.
 
 use std::fmt::{self, Write};
 
@@ -10,6 +11,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::clock;
+use crate::current_request;
 
 /// How spans' fields are kept.
 pub(super) fn fields() -> JsonFields {
@@ -36,7 +38,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, JsonFields> for Json
         };
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let Fields { message, others } = fields;
+        if !fields.names_request {
+            let _ = current_request::named(|id| quote(fields.named(REQUEST_ID), id));
+        }
+        let Fields { message, others, .. } = fields;
         out.write_str("{\"level\":\"")?;
         out.write_str(level)?;
         out.write_str("\",\"timestamp\":\"")?;
@@ -65,21 +70,31 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, JsonFields> for Json
     }
 }
 
+/// The field that names the request.
+pub(super) const REQUEST_ID: &str = "request_id";
+
 #[derive(Default)]
 struct Fields {
     message: String,
     /// Each with a comma before it.
     others: String,
+    /// True if the event names its request itself.
+    names_request: bool,
 }
 
 impl Fields {
     fn name(&mut self, field: &Field) -> &mut String {
+        self.names_request |= field.name() == REQUEST_ID;
+        self.named(field.name())
+    }
+
+    fn named(&mut self, name: &str) -> &mut String {
         if self.others.is_empty() {
             self.others.reserve(384);
         }
         self.others.push_str(",\"");
         // An identifier, or what the application's author has written.
-        self.others.push_str(field.name());
+        self.others.push_str(name);
         self.others.push_str("\":");
         &mut self.others
     }
@@ -234,9 +249,13 @@ mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
+    use axum::body::Body;
+    use axum::extract::Request;
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
+    use crate::request_id::Name;
+    use crate::request_id::scope::Scope;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -250,6 +269,40 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// Lines that `f` logs, where nobody else logs.
+    fn logged(f: impl FnOnce()) -> Vec<Value> {
+        let lines = Lines::default();
+        let own = lines.clone();
+        let layer = tracing_subscriber::fmt::layer().with_writer(move || own.clone());
+        let subscriber = tracing_subscriber::registry().with(layer.fmt_fields(fields()).event_format(JsonLine));
+        tracing::subscriber::with_default(subscriber, f);
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_line_of_a_handler_names_its_request_once() {
+        let request = Request::get("/").header("x-request-id", "mine-1").body(Body::empty()).unwrap();
+        let mut scope = Scope::of(&request, Name::of(&request));
+        let all = logged(|| {
+            tracing::info!("before");
+            scope.run(|| {
+                tracing::info!(user = 7, "made");
+                tracing::info!(request_id = "its own", "named");
+            });
+            tracing::info!("after");
+        });
+        let names: Vec<&Value> = all.iter().map(|line| &line["request_id"]).collect();
+        assert_eq!(names, [&Value::Null, &Value::from("mine-1"), &Value::from("its own"), &Value::Null]);
+        // Whoever writes lines in another way gets a span.
+        let all = logged(|| {
+            Scope::of(&request, Name::of(&request)).run(|| tracing::info!("made"));
+        });
+        let span = &all[0]["spans"][0];
+        let fields = ["name", "id", "method"].map(|field| span[field].as_str());
+        assert_eq!(fields, [Some("request"), Some("mine-1"), Some("GET")]);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use axum::response::Response;
 use tower::{Layer, Service};
 
 use super::refusal;
-use crate::current_request::{self, Current};
 use crate::request_id::Name;
+use crate::request_id::scope::Scope;
 
 /// Puts it around a service. It allocates nothing for a request.
 #[derive(Debug, Clone, Copy)]
@@ -41,9 +41,9 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
     }
 
     fn call(&mut self, request: Request) -> Answering<S::Future> {
-        let mut current = Some(Current::of(&request, Name::of(&request)));
-        let inner = current_request::within(&mut current, || self.inner.call(request));
-        Answering { inner, current }
+        let mut scope = Scope::of(&request, Name::of(&request));
+        let inner = scope.run(|| self.inner.call(request));
+        Answering { inner, scope }
     }
 }
 
@@ -52,7 +52,7 @@ pin_project_lite::pin_project! {
     pub(crate) struct Answering<F> {
         #[pin]
         inner: F,
-        current: Option<Current>,
+        scope: Scope,
     }
 }
 
@@ -62,7 +62,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let inner = this.inner;
-        current_request::within(this.current, || inner.poll(cx).map_ok(refusal::told))
+        this.scope.run(|| inner.poll(cx).map_ok(refusal::told))
     }
 }
 

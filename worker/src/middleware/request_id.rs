@@ -11,7 +11,8 @@ use axum::response::Response;
 use crate::api::Argument;
 use crate::current_request;
 use crate::live::Snapshot;
-use crate::request_id::RequestId;
+use crate::request_id::scope::Scope;
+use crate::request_id::{Name, RequestId};
 
 /// The name that a middleware has given to the request with these extensions.
 pub(super) fn of(extensions: &Extensions) -> Option<&RequestId> {
@@ -23,18 +24,25 @@ impl Argument for RequestId {}
 impl<S: Sync> FromRequestParts<S> for RequestId {
     type Rejection = Infallible;
 
-    /// An empty one, if another server than this library's serves the router.
+    /// One is made, if nobody has given the request a name.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(of(&parts.extensions).cloned().or_else(current_request::id).unwrap_or_else(Self::empty))
+        if let Some(known) = of(&parts.extensions).cloned().or_else(current_request::id) {
+            return Ok(known);
+        }
+        let own = Name::in_headers(&parts.headers).id();
+        parts.extensions.insert(own.clone());
+        Ok(own)
     }
 }
 
-/// Takes the name that the client or a proxy has given, else makes one; the answer has it, too. It is the one that the log has.
+/// Takes the name that the request has, or that the client or a proxy has given, else makes one. The answer has it, too, and so has
+/// each line of the log that the handler writes.
 pub async fn request_id(mut request: Request, next: Next) -> Response {
     let known = of(request.extensions()).cloned().or_else(current_request::id);
     let id = known.unwrap_or_else(|| RequestId::given_or_new(&request));
     request.extensions_mut().insert(id.clone());
-    let mut response = next.run(request).await;
+    let scope = Scope::of(&request, Name::Known(id.clone()));
+    let mut response = scope.around(next.run(request)).await;
     response.headers_mut().insert(RequestId::HEADER, id.into_value());
     response
 }

@@ -21,8 +21,8 @@ use super::rate_limit::{self, Client, Standing};
 use super::refusal::{self, OnError};
 use super::{client_ip, memory_pressure, recover, security_headers, timeout};
 use crate::connections::BodyVerdict;
-use crate::current_request::{self, Current};
 use crate::live::{Settings, Snapshot};
+use crate::request_id::scope::Scope;
 use crate::request_id::{Name, RequestId};
 use crate::request_path;
 use crate::shared_memory::{Buckets, monotonic};
@@ -90,7 +90,6 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         // Who is to be believed about the client's address.
         Snapshot::put(&live, Some(id.clone()), &mut request);
         let line = Line::begin(&request, began);
-        let mut current = Some(Current::of(&request, Name::Known(id.clone())));
         let is_tls = client_ip::speaks_tls(request.extensions(), request.headers());
         let (verdict, standing) = judge(&live.buckets, settings, &request);
         let refusal = standing.as_ref().and_then(Standing::refusal);
@@ -103,10 +102,11 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         let verdict = request.extensions().get::<BodyVerdict>().cloned();
         let ready = if is_too_long { Some(too_long()) } else { ready };
         let limit = settings.timeouts.request.filter(|_| ready.is_none());
+        let mut scope = Scope::of(&request, Name::Known(id.clone()));
         let (inner, ready) = match ready {
             Some(ready) => (None, Some(ready)),
             // A service may panic before it gives its future, too.
-            None => match caught(&mut current, || self.inner.call(request)) {
+            None => match caught(&mut scope, || self.inner.call(request)) {
                 Ok(inner) => (Some(inner), None),
                 Err(_) => (None, Some(recover::answer())),
             },
@@ -115,13 +115,13 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         let sets_headers = settings.security.headers;
         let on_error = self.standard.on_error.as_deref();
         let last = Some(Last { verdict, on_error, sets_headers, id, line, counted, is_tls, standing, added });
-        Answering { inner, ready, limit, current, last }
+        Answering { inner, ready, limit, scope, last }
     }
 }
 
 /// Runs a part of the application, which may panic. What it leaves half done behind that is its own, as with any thread.
-fn caught<T>(current: &mut Option<Current>, f: impl FnOnce() -> T) -> std::thread::Result<T> {
-    catch_unwind(AssertUnwindSafe(|| current_request::within(current, f)))
+fn caught<T>(scope: &mut Scope, f: impl FnOnce() -> T) -> std::thread::Result<T> {
+    catch_unwind(AssertUnwindSafe(|| scope.run(f)))
 }
 
 /// What axum has without a word of ours.
@@ -134,7 +134,7 @@ pin_project_lite::pin_project! {
         inner: Option<F>,
         ready: Option<Response>,
         limit: Option<Box<(Duration, Pin<Box<Sleep>>)>>,
-        current: Option<Current>,
+        scope: Scope,
         last: Option<Last>,
     }
 }
@@ -160,7 +160,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
         let mut this = self.project();
         let response = match (this.ready.take(), this.inner.as_mut().as_pin_mut()) {
             (Some(ready), _) => ready,
-            (None, Some(inner)) => match caught(this.current, || inner.poll(cx)) {
+            (None, Some(inner)) => match caught(this.scope, || inner.poll(cx)) {
                 Ok(Poll::Ready(Ok(response))) => response,
                 Ok(Poll::Pending) => {
                     let Some(limit) = this.limit else { return Poll::Pending };
@@ -175,7 +175,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
         };
         this.inner.set(None);
         match this.last.take() {
-            Some(last) => Poll::Ready(Ok(current_request::within(this.current, || last.finish(response)))),
+            Some(last) => Poll::Ready(Ok(this.scope.run(|| last.finish(response)))),
             None => Poll::Pending,
         }
     }

@@ -53,6 +53,21 @@ async fn each_request_has_a_name_and_each_answer_tells_it() {
 }
 
 #[tokio::test]
+async fn a_request_has_one_name_where_nothing_is_around_it_too() {
+    let both = |one: RequestId, other: RequestId| async move { format!("{} {}", one.as_str(), other.as_str()) };
+    let bare = || Server::bare(&Config::<()>::default()).get("/", both);
+    let names = text(ask(bare(), get("/")).await).await;
+    let (one, other) = names.split_once(' ').unwrap();
+    assert!(one == other && one.len() > 20, "{names}");
+    let given = Request::get("/").header("x-request-id", "mine-1").body(Body::empty()).unwrap();
+    assert_eq!(text(ask(bare(), given).await).await, "mine-1 mine-1");
+    // Asked for twice, it is given once.
+    let twice = ask(server().middleware(super::request_id).get("/both", both), get("/both")).await;
+    let told = twice.headers()["x-request-id"].to_str().unwrap().to_owned();
+    assert_eq!(text(twice).await, format!("{told} {told}"));
+}
+
+#[tokio::test]
 async fn a_panic_and_an_endless_handler_are_answers() {
     let response = ask(server(), get("/breaks")).await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
