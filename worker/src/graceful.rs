@@ -16,12 +16,18 @@ mod hooks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use gin_shared::channel::{DrainReason, Fates};
 use tokio::sync::watch;
 
 pub(crate) use background::Background;
 pub(crate) use hooks::{Hook, run_hooks};
+
+/// Milliseconds since then, for the log: to the microsecond, as the latency of requests is told.
+pub(crate) fn millis_since(began: Instant) -> f64 {
+    (began.elapsed().as_secs_f64() * 1e6).round() / 1e3
+}
 
 /// Phase of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

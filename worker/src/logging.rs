@@ -10,7 +10,9 @@
 mod clock;
 mod file;
 mod line;
+mod order;
 mod queue;
+mod text;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -29,6 +31,7 @@ use file::LogFile;
 pub(crate) use line::Direct;
 use line::JsonLine;
 use queue::{Flusher, Queue};
+use text::TextLine;
 
 /// Bytes at once to a pipe, which several workers may share: so many are never mixed with another's (`PIPE_BUF`, pipe(7)).
 const TO_PIPE: usize = 4096;
@@ -134,7 +137,7 @@ fn written(
     let base = tracing_subscriber::fmt::layer().with_writer(queue).log_internal_errors(false);
     let output: Box<dyn Layer<Leveled> + Send + Sync> = match format {
         Format::Json => Box::new(base.fmt_fields(line::fields()).event_format(JsonLine)),
-        Format::Text => Box::new(base.with_target(false).with_ansi(has_colours)),
+        Format::Text => Box::new(base.with_ansi(false).event_format(TextLine { is_terminal, has_colours })),
     };
     Ok(Opened { guard: Guard { _flusher: Some(flusher) }, output, lines })
 }

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+/// The target of requests' lines in the log, for filters.
+pub(crate) const ACCESS: &str = "gin_worker::access";
 /// Limit of a name that a client gives, in bytes. A longer one is replaced.
 const LENGTH_MAX: usize = 128;
 

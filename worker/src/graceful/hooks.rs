@@ -5,6 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use super::millis_since;
+
 type HookResult = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 type HookFuture = Pin<Box<dyn Future<Output = HookResult> + Send>>;
 
@@ -39,7 +41,7 @@ pub(crate) async fn run_hooks(hooks: Vec<Hook>) {
         // A task of its own: a panic in one must not keep the others from running.
         let mut task = tokio::spawn((hook.run)());
         let outcome = tokio::time::timeout(hook.timeout, &mut task).await;
-        let (name, took_ms) = (hook.name, began.elapsed().as_secs_f64() * 1e3);
+        let (name, took_ms) = (hook.name, millis_since(began));
         match outcome {
             Ok(Ok(Ok(()))) => tracing::info!(hook = name, took_ms, "shutdown hook done"),
             Ok(Ok(Err(error))) => tracing::error!(hook = name, took_ms, "shutdown hook failed: {error}"),

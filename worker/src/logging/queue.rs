@@ -15,7 +15,9 @@ use gin_shared::log_line::Shape;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::line::Direct;
+use super::order::{Stamped, in_order};
 use crate::shard::{SHARDS, shard};
+use crate::shared_memory::monotonic;
 
 /// Limit of the lines that wait in a shard, in bytes.
 const WAITING_MAX: usize = 2 << 20;
@@ -47,8 +49,7 @@ struct Shard(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Whole lines.
-    lines: Vec<u8>,
+    lines: Stamped,
     /// Lines that found no place.
     lost: u64,
 }
@@ -89,7 +90,7 @@ impl Queue {
         Ok((own.clone(), Flusher { queue: own, done }))
     }
 
-    /// A whole line. Those of one thread keep their order; those of several may be [`PAUSE`] apart.
+    /// A whole line. Lines are written in the order of these calls, whichever thread makes them.
     pub(super) fn put(&self, line: &str) {
         let line = self.0.shape.fit(line);
         let mut waiting = self.0.shards[shard()].lock();
@@ -97,7 +98,8 @@ impl Queue {
             waiting.lost += 1;
             return;
         }
-        waiting.lines.extend_from_slice(line.as_bytes());
+        // Looked at with the lock held: who takes the lines later finds all that are older than that moment.
+        waiting.lines.push(monotonic(), &line);
         drop(waiting);
         if self.0.sleeps.load(Ordering::SeqCst) && self.0.sleeps.swap(false, Ordering::SeqCst) {
             self.wake();
@@ -116,33 +118,34 @@ impl Queue {
     }
 
     fn run(&self, mut output: impl Write, piece: usize) {
-        let mut lines = Vec::new();
+        let (mut taken, mut lines): ([Stamped; SHARDS], _) = Default::default();
         loop {
             // Asked before it is looked: what came before the end is written.
             let over = self.0.over.load(Ordering::SeqCst);
-            let (mut wrote, mut lost) = (false, 0);
-            for shard in &self.0.shards {
-                {
-                    let mut waiting = shard.lock();
-                    std::mem::swap(&mut lines, &mut waiting.lines);
-                    lost += std::mem::take(&mut waiting.lost);
-                }
-                wrote |= !lines.is_empty();
-                for piece in pieces(&lines, piece) {
-                    // Who has closed it does not want it; a full disk may have room later.
-                    let _ = output.write_all(piece);
-                }
-                lines.clear();
+            let until = if over { u64::MAX } else { monotonic() };
+            let mut lost = 0;
+            for (shard, taken) in self.0.shards.iter().zip(&mut taken) {
+                let mut waiting = shard.lock();
+                taken.append(&mut waiting.lines);
+                lost += std::mem::take(&mut waiting.lost);
             }
+            in_order(&mut taken, until, &mut lines);
+            for piece in pieces(&lines, piece) {
+                // Who has closed it does not want it; a full disk may have room later.
+                let _ = output.write_all(piece);
+            }
+            // Those that came while it looked have their turn soon.
+            let is_idle = lines.is_empty() && taken.iter().all(Stamped::is_empty);
+            lines.clear();
             if lost > 0 {
                 tracing::warn!(lost, "{lost} log lines were lost: their output took nothing");
             } else if over {
                 let _ = output.flush();
                 return;
-            } else if wrote {
-                std::thread::sleep(PAUSE);
-            } else {
+            } else if is_idle {
                 self.rest();
+            } else {
+                std::thread::sleep(PAUSE);
             }
         }
     }

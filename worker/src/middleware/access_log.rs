@@ -19,7 +19,7 @@ use crate::request_id::RequestId;
 use crate::request_path::AsSent;
 
 /// The target of its lines, for filters.
-pub(super) const TARGET: &str = "gin_worker::access";
+pub(super) const TARGET: &str = crate::request_id::ACCESS;
 
 /// Logs each request when its answer is ready (Gin's `Logger`): client, method, path, protocol, status, latency, user agent, and
 /// what was wrong, unless that has a line of its own, as a 5xx has. The query string is not logged: secrets stand there.

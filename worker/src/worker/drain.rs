@@ -11,7 +11,7 @@ use super::service_manager;
 use super::stop_signals::{Impatience, StopSignals};
 use crate::Config;
 use crate::connections::Hub;
-use crate::graceful::{Hook, Phase};
+use crate::graceful::{Hook, Phase, millis_since};
 
 /// Time for connections to notice that they are cut.
 const CUT: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ impl Drain<'_> {
             // Connections hear of it at once. An upgraded connection is its handler's, and ends with the process.
             let _ = tokio::time::timeout(CUT, life.all_closed()).await;
         }
-        let took_ms = began.elapsed().as_secs_f64() * 1e3;
+        let took_ms = millis_since(began);
         let Fates { handed_over, finished, closed, cut, .. } = life.fates();
         tracing::info!(handed_over, finished, closed, cut, took_ms, "drained");
     }
