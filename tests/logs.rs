@@ -178,6 +178,42 @@ fn the_level_changes_live() {
     gin.stop();
 }
 
+/// The address in a line that ends with one.
+fn address_in(line: &str) -> Address {
+    Address::from(line.split_once("http://").unwrap_or_else(|| panic!("no address in {line:?}")).1)
+}
+
+#[test]
+fn a_log_in_a_terminal_is_short_and_coloured() {
+    for has_colours in [true, false] {
+        let mut command = Command::new(harness::binary("gin-server"));
+        command.args(["--port", "0", "--mode", "debug"]);
+        if !has_colours {
+            command.env("NO_COLOR", "1");
+        }
+        let terminal = Terminal::start(command);
+        let started = terminal.until("listening on http://127.0.0.1:");
+        let mut client = Client::connect(&address_in(&started)).unwrap();
+        client.send(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Request-Id: a-long-name-1\r\n\r\n").unwrap();
+        assert_eq!(client.response().unwrap().status, 200);
+        let line = terminal.until("GET     /livez ");
+        assert!(line.contains("#g-name-1") && line.matches("livez").count() == 1 && line.len() < 120, "{line:?}");
+        assert_eq!(line.contains("\u{1b}[32m200\u{1b}[0m "), has_colours, "{line:?}");
+        assert_eq!(line.contains('\u{1b}'), has_colours, "{line:?}");
+    }
+}
+
+#[test]
+fn a_router_alone_says_its_address_in_a_terminal() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::write(dir.path().join("mode"), "serve").unwrap();
+    let mut command = Command::new(harness::binary("fixture-worker"));
+    command.current_dir(dir.path()).env("GIN_SERVER_PORT", "0");
+    let terminal = Terminal::start(command);
+    let line = terminal.until("listening on http://127.0.0.1:");
+    assert_eq!(get(&address_in(&line), "/").unwrap().status, 200, "{line}");
+}
+
 #[test]
 fn what_a_handler_logs_names_its_request() {
     for (mode, name) in [("logged", "/request_id"), ("service", "/span/id")] {
@@ -201,7 +237,7 @@ fn a_worker_of_a_supervisor_in_a_terminal_logs_what_its_configuration_says() {
     let mut command = Command::new(harness::binary("gin-supervisor"));
     command.arg("-c").arg(&config).env("RUNTIME_DIRECTORY", dir.path().join("run"));
     let terminal = Terminal::start(command);
-    let _ = terminal.until("accepting on");
+    let _ = terminal.until("listening on");
     assert_eq!(get(&Address::Unix(socket), "/seen").unwrap().status, 404);
     let _ = terminal.until("/seen");
 }

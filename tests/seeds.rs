@@ -40,7 +40,7 @@ impl Running {
         let mut child = server(dir, args).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let mut json = lines.by_ref().map(|line| serde_json::from_str::<Value>(&line).unwrap());
-        let started = json.find(|line| line["message"].as_str().is_some_and(|text| text.starts_with("accepting on")));
+        let started = json.find(|line| line["message"].as_str().is_some_and(|text| text.starts_with("listening on")));
         let port = started.expect("it starts")["address"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
         // Read to the end, or it would stand still.
         std::thread::spawn(move || lines.for_each(drop));

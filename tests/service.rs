@@ -116,7 +116,7 @@ fn debug_prints_the_routes_at_start() {
     let log = std::io::BufReader::new(child.stderr.take().unwrap());
     let mut seen = Vec::new();
     for line in std::io::BufRead::lines(log).map_while(Result::ok) {
-        let is_last = line.contains("accepting on");
+        let is_last = line.contains("listening on");
         seen.push(line);
         if is_last {
             break;

@@ -79,7 +79,7 @@ fn start(program: &str, dir: TempDir, sections: &str) -> Alone {
         }
     });
     let mut own = Alone { child, address: Address::Unix(PathBuf::new()), log: lines, dir };
-    let started = own.until("accepting on");
+    let started = own.until("listening on");
     own.address = Address::from(started["address"].as_str().expect("an address"));
     own
 }

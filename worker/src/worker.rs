@@ -5,9 +5,10 @@
 //!
 //! ```text
 //! drain -> orders -> channel -> descriptor_limit;  orders -> stop_signals
-//! private, changes, drain_report, memory, service_manager
+//! announce, private, changes, drain_report, memory, service_manager
 //! ```
 
+mod announce;
 mod changes;
 mod channel;
 mod descriptor_limit;
@@ -89,7 +90,7 @@ impl Worker {
         } else {
             self.life.reach(Phase::Serving);
             for listener in listeners {
-                tracing::info!(name = listener.name, address = listener.address, "accepting on {}", listener.address);
+                announce::announce(&listener);
                 accepting.spawn(accept(listener, Arc::clone(&hub)));
             }
             if let Some(channel) = &channel {

@@ -1,0 +1,32 @@
+//! Tells people where this worker listens.
+
+use std::io::{IsTerminal, Write, stderr};
+
+use crate::connections::Listener;
+
+/// Tells it in the log. A worker that runs alone tells it at its terminal where nobody logs, so that a program of three lines, too, says
+/// where to look.
+pub(super) fn announce(listener: &Listener) {
+    let url = url(&listener.address);
+    tracing::info!(name = listener.name, address = listener.address, "listening on {url}");
+    if !tracing::dispatcher::has_been_set() && crate::identity().is_none() && stderr().is_terminal() {
+        // A terminal that is gone wants to know nothing.
+        let _ = writeln!(stderr(), "listening on {url}");
+    }
+}
+
+/// What a browser takes; of a Unix socket, its address.
+fn url(address: &str) -> String {
+    if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_one_for_a_browser_unless_it_is_a_files() {
+        assert_eq!(url("[::1]:8080"), "http://[::1]:8080");
+        assert_eq!(url("unix:/run/shop.sock"), "unix:/run/shop.sock");
+    }
+}
