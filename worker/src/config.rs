@@ -18,6 +18,7 @@
 //! [`show`] tells what is in force, without secrets; of `[app]` it shows the values that [`show_public`] is told are public.
 
 mod app_path;
+mod app_read;
 mod builder;
 mod data;
 mod flags;

@@ -11,7 +11,7 @@ use gin_shared::reference::{Key, SECTIONS};
 use gin_shared::sections;
 use serde::de::DeserializeOwned;
 
-use super::{Config, left_out, levels, tells_no_address};
+use super::{Config, app_read, left_out, levels, tells_no_address};
 
 /// A common variable for the place of the file, which counts where `GIN_CONFIG` is not set.
 const CONFIG_FILE: &str = "CONFIG_FILE";
@@ -234,18 +234,8 @@ impl Sections<'_> {
             // Nobody asks for it.
             return A::default();
         }
-        serde_json::from_value(json(&entry.node.value)).unwrap_or_else(|error| {
-            // The key that serde names is looked for, to tell its line.
-            let text = error.to_string();
-            let place = match &entry.node.value {
-                Value::Table(entries) => {
-                    let named = |entry: &&Entry| text.find(&format!("`{}`", entry.key)).unwrap_or(usize::MAX);
-                    entries.iter().min_by_key(named).filter(|entry| named(entry) < usize::MAX)
-                }
-                _ => None,
-            };
-            let place = place.map_or(&entry.place, |entry| &entry.place);
-            self.problems.add(place, format!("app: {text}"));
+        app_read::read(entry).unwrap_or_else(|(place, text)| {
+            self.problems.add(&place, text);
             A::default()
         })
     }
