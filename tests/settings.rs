@@ -37,6 +37,22 @@ fn everything_that_is_wrong_is_shown_where_it_stands() {
     }
 }
 
+#[test]
+fn a_service_on_the_library_has_help_and_takes_no_flag_that_it_does_not_know() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let run =
+        |args: &[&str]| Command::new(binary("fixture-worker")).args(args).current_dir(dir.path()).output().unwrap();
+    let help = run(&["--help"]);
+    let said = String::from_utf8_lossy(&help.stdout);
+    assert!(
+        help.status.success() && said.starts_with("Usage: fixture-worker") && said.contains("--log-level"),
+        "{said}"
+    );
+    let wrong = run(&["--prot", "1"]);
+    let said = String::from_utf8_lossy(&wrong.stderr);
+    assert!(!wrong.status.success() && said.contains("unknown flag; did you mean --port?"), "{said}");
+}
+
 /// gin-server's answer to `--config-check` in a directory with these files; nobody names one of them.
 fn check_in(files: &[(&str, &str)], environment: &[(&str, &str)]) -> (i32, String) {
     let dir = tempfile::tempdir_in("/tmp").unwrap();

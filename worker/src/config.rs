@@ -33,7 +33,7 @@ mod start_check;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
@@ -170,13 +170,20 @@ impl<A: DeserializeOwned + Default> Config<A> {
     /// `CONFIG_FILE`, else the first of `config.yaml`, `config.yml`, `config.toml` and `config.json` in the current directory, if there is
     /// one. The environment counts over it (`GIN_SECTION_KEY`, else `SECTION_KEY`), and over both the flags `--host`, `--port`, `--mode`
     /// and `--log-level`. `--config-check` says what is wrong, or what a start would not find ([`Self::check`]), and ends the process,
-    /// with 0 or 2. Other flags are the application's: one with a command line of its own reads them itself, and calls [`Self::load_with`].
+    /// with 0 or 2; `--help` lists these flags, and ends it. Any other flag is an error: an application with flags of its own reads its
+    /// command line itself, and calls [`Self::load_with`]. What is no flag, and what follows `--`, is the application's.
     ///
     /// # Errors
     /// [`Invalid`]: everything that is wrong.
     pub fn load() -> Result<Self, Invalid> {
-        let flags::Flags { config, overrides, is_check } = flags::Flags::read(std::env::args_os().skip(1));
-        let loaded = Self::load_with(config.as_deref(), overrides);
+        let mut args = std::env::args_os();
+        let program = args.next().map(PathBuf::from).unwrap_or_default();
+        let flags::Flags { config, overrides, is_check, is_help, unknown } = flags::Flags::read(args);
+        if is_help {
+            print!("{}", flags::help(&program.file_name().unwrap_or_default().to_string_lossy()));
+            std::process::exit(gin_shared::exit::DONE.into());
+        }
+        let loaded = flags::with_unknown(Self::load_with(config.as_deref(), overrides), &unknown);
         if is_check {
             std::process::exit(flags::checked(loaded));
         }
