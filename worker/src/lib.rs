@@ -103,6 +103,7 @@ pub mod middleware;
 mod pressure;
 mod request_id;
 mod request_path;
+mod route_name;
 pub mod router;
 mod server;
 mod shard;

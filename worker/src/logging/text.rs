@@ -20,7 +20,8 @@ use tracing_subscriber::registry::{LookupSpan, Scope as Spans};
 
 use super::clock;
 use super::line::REQUEST_ID;
-use crate::request_id::{ACCESS, scope};
+use crate::current_request;
+use crate::request_id::ACCESS;
 
 /// So much of a request's name is shown in a terminal: its number, of those that this library makes.
 const SHORT: usize = 8;
@@ -56,7 +57,7 @@ where
         let mut facts = Facts::default();
         event.record(&mut facts);
         if facts.value(REQUEST_ID).is_none() {
-            let _ = scope::current(|id| facts.all.push((REQUEST_ID, id.to_owned())));
+            let _ = current_request::named(|id| facts.all.push((REQUEST_ID, id.to_owned())));
         }
         let mut line = String::with_capacity(256);
         clock::now(|text| self.time(&mut line, text));
@@ -266,7 +267,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-    use crate::RequestId;
+    use crate::request_id::Name;
     use crate::request_id::scope::Scope;
 
     const FILE: TextLine = TextLine { is_terminal: false, has_colours: false };
@@ -337,9 +338,8 @@ mod tests {
             tracing::info!(name = "web", address = "127.0.0.1:80", "listening on http://127.0.0.1:80");
             tracing::warn!(lost = 5, kept = 50, note = "a \"b\"", "500 lines, of which 5 were lost");
             let request = Request::get("/").header("x-request-id", "mine-1").body(Body::empty()).unwrap();
-            let mut scope = Scope::Name(Some(RequestId::given_or_new(&request)));
-            let _inside = scope.enter();
-            tracing::info_span!("order", id = 7).in_scope(|| tracing::debug!(user = 8, "made"));
+            Scope::of(&request, Name::of(&request))
+                .run(|| tracing::info_span!("order", id = 7).in_scope(|| tracing::debug!(user = 8, "made")));
         };
         let short = [
             "INFO  listening on http://127.0.0.1:80 name=web",

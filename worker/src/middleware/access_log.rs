@@ -17,6 +17,7 @@ use crate::error::Cause;
 use crate::logging::{self, Direct};
 use crate::request_id::RequestId;
 use crate::request_path::AsSent;
+use crate::route_name;
 
 /// The target of its lines, for filters.
 pub(super) const TARGET: &str = crate::request_id::ACCESS;
@@ -105,7 +106,7 @@ impl End for Option<Line> {
         let Some(line) = self else { return };
         let latency = Milliseconds(line.began.elapsed());
         let user_agent = line.user_agent.as_ref().and_then(|agent| agent.to_str().ok());
-        let route = line.route.as_ref().map(MatchedPath::as_str);
+        let route = line.route.as_ref().map(|route| route_name::of(route.as_str()));
         let error = response.extensions().get::<Cause>().map(|cause| cause.0.as_str());
         let (status, path) = (response.status().as_u16(), line.uri.path());
         let id = line.id.as_ref().map(RequestId::as_str);

@@ -18,6 +18,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::Life;
+use crate::route_name;
 use crate::shard::{SHARDS, shard};
 
 /// The media type of what [`Metrics::text`] gives.
@@ -187,7 +188,11 @@ impl Collector for Shown {
                 all.into_iter().map(|answered| {
                     let status = answered.status.to_string();
                     (
-                        [("method", asked.method.to_owned()), ("route", (*route).to_owned()), ("status", status)],
+                        [
+                            ("method", asked.method.to_owned()),
+                            ("route", route_name::of(route).to_owned()),
+                            ("status", status),
+                        ],
                         answered,
                     )
                 })
@@ -217,7 +222,7 @@ impl Collector for Shown {
         let help = "Requests that wait for their answer";
         let mut in_flight = encoder.encode_descriptor("http_requests_in_flight", help, None, MetricType::Gauge)?;
         for (route, asked) in all {
-            let labels = [("method", asked.method), ("route", route)];
+            let labels = [("method", asked.method), ("route", route_name::of(route))];
             ConstGauge::new(asked.in_flight()).encode(in_flight.encode_family(&labels)?)?;
         }
         Ok(())

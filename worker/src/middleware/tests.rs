@@ -67,6 +67,19 @@ async fn a_request_has_one_name_where_nothing_is_around_it_too() {
     assert_eq!(text(twice).await, format!("{told} {told}"));
 }
 
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn a_route_is_counted_in_the_words_in_which_it_was_registered() {
+    let finished = server().get("/shown/:id", || async {}).get("/told/{id}", || async {}).finish(None).unwrap();
+    for path in ["/shown/7", "/told/7"] {
+        finished.router.clone().oneshot(get(path)).await.unwrap();
+    }
+    let text = finished.about.metrics.as_ref().unwrap().text(&crate::Life::default());
+    for route in ["/shown/:id", "/told/{id}"] {
+        assert!(text.contains(&format!("route=\"{route}\",status=\"200\"}} 1")), "{route}: {text}");
+    }
+}
+
 #[tokio::test]
 async fn a_panic_and_an_endless_handler_are_answers() {
     let response = ask(server(), get("/breaks")).await;

@@ -15,6 +15,7 @@ use super::place::Place;
 use super::record::{Record, Routes};
 use super::redirect::Redirects;
 use super::session::SessionKind;
+use crate::route_name;
 
 /// What is registered so far.
 #[derive(Debug)]
@@ -104,6 +105,7 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
             kinds.extend(route.session.map(|session| session.bound(state, route.place)));
             paths.add(&template, answers);
         }
+        route_name::remember(all.iter().map(|record| (record.template.as_str(), record.path.as_str())));
         let routes = Arc::new(Routes { all, groups });
         let redirects = Redirects::of(&routes);
         Built { router: paths.router(), routes, redirects, kinds, wrong }
