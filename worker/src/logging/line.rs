@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn a_line_of_a_handler_names_its_request_once() {
         let request = Request::get("/").header("x-request-id", "mine-1").body(Body::empty()).unwrap();
-        let mut scope = Scope::of(&request, Name::of(&request));
+        let mut scope = Scope::of(&request, Name::of(&request)).without_span();
         let all = logged(|| {
             tracing::info!("before");
             scope.run(|| {

@@ -339,6 +339,7 @@ mod tests {
             tracing::warn!(lost = 5, kept = 50, note = "a \"b\"", "500 lines, of which 5 were lost");
             let request = Request::get("/").header("x-request-id", "mine-1").body(Body::empty()).unwrap();
             Scope::of(&request, Name::of(&request))
+                .without_span()
                 .run(|| tracing::info_span!("order", id = 7).in_scope(|| tracing::debug!(user = 8, "made")));
         };
         let short = [

@@ -55,7 +55,7 @@ async fn each_request_has_a_name_and_each_answer_tells_it() {
 #[tokio::test]
 async fn a_request_has_one_name_where_nothing_is_around_it_too() {
     let both = |one: RequestId, other: RequestId| async move { format!("{} {}", one.as_str(), other.as_str()) };
-    let bare = || Server::bare(&Config::<()>::default()).get("/", both);
+    let bare = || -> Server { Server::bare(&Config::<()>::default()).get("/", both) };
     let names = text(ask(bare(), get("/")).await).await;
     let (one, other) = names.split_once(' ').unwrap();
     assert!(one == other && one.len() > 20, "{names}");

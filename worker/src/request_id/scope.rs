@@ -49,6 +49,12 @@ impl Scope {
         Self { current: Some(Current::of(request, name)), span }
     }
 
+    /// The same as where the log's format writes the names.
+    #[cfg(test)]
+    pub(crate) fn without_span(self) -> Self {
+        Self { span: None, ..self }
+    }
+
     /// Runs `f` in it. A panic leaves it.
     pub(crate) fn run<T>(&mut self, f: impl FnOnce() -> T) -> T {
         let span = self.span.as_ref();
