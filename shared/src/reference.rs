@@ -92,6 +92,8 @@ pub struct Key {
     pub applies: Applies,
     /// Whether its value is shown to nobody.
     pub secret: bool,
+    /// True for a key that its table cannot be without.
+    pub required: bool,
     /// What it does, in sentences.
     pub doc: &'static str,
 }
@@ -108,11 +110,11 @@ pub struct Section {
 }
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    Key { name, kind, default, example: "", applies: Applies::Restart, secret: false, doc }
+    Key { name, kind, default, example: "", applies: Applies::Restart, secret: false, required: false, doc }
 }
 
 const fn unset(name: &'static str, kind: Kind, example: &'static str, doc: &'static str) -> Key {
-    Key { name, kind, default: "", example, applies: Applies::Restart, secret: false, doc }
+    Key { name, kind, default: "", example, applies: Applies::Restart, secret: false, required: false, doc }
 }
 
 impl Key {
@@ -123,6 +125,11 @@ impl Key {
 
     const fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    const fn required(mut self) -> Self {
+        self.required = true;
         self
     }
 }
@@ -140,7 +147,8 @@ pub const LISTEN: &[Key] = &[
         Kind::Address,
         "\"0.0.0.0:8080\"",
         "Where: \"127.0.0.1:8080\", \"[::]:8080\", \":8080\", \"unix:/run/shop.sock\" or \"udp:0.0.0.0:5353\".",
-    ),
+    )
+    .required(),
     key("backlog", Kind::Integer(1, 1 << 20), "4096", "How many connections may wait; capped by net.core.somaxconn."),
     unset("mode", Kind::Mode, "\"0660\"", "Mode of a Unix socket's file. Else what the umask leaves."),
     unset("owner", Kind::Text, "\"www-data\"", "Owner of a Unix socket's file."),

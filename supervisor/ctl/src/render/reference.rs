@@ -130,7 +130,8 @@ fn kind(kind: Kind, doc: &str) -> Value {
         Kind::Table(keys) => table(keys, doc),
         Kind::Tables(keys) => {
             let mut item = table(keys, doc);
-            item["required"] = json!(["address"]);
+            let required: Vec<&str> = keys.iter().filter(|key| key.required).map(|key| key.name).collect();
+            item["required"] = json!(required);
             json!({ "type": "array", "items": item })
         }
         Kind::ChoiceOrTable(words, keys) => {
