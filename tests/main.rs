@@ -44,6 +44,7 @@ mod semver;
 mod service;
 mod settings;
 mod signals;
+mod site;
 mod start;
 mod succession;
 mod systemd;
