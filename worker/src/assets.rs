@@ -4,7 +4,9 @@ mod cache;
 mod conditional;
 mod digest;
 mod encoding;
+mod fallback;
 mod flights;
+mod freshness;
 mod listing;
 mod media_type;
 mod range;
@@ -14,7 +16,7 @@ mod resolve;
 mod tests;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -22,10 +24,11 @@ use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::Error;
 use crate::config::Static;
 use crate::request_path::normal_path;
-use crate::{Error, StartError};
 use cache::{Cache, Known};
+use freshness::Freshness;
 use listing::{Form, Listing};
 use representation::{Content, Representation, send};
 use resolve::{Root, Wanted};
@@ -76,9 +79,8 @@ pub(crate) fn look_up(root: &Path, path: &str) -> Option<(PathBuf, bool, io::Res
 impl Files {
     /// # Errors
     /// If there is no such directory.
-    pub(crate) fn open(dir: &Path, prefix: &str, memory: u64) -> Result<Self, StartError> {
-        let failed = |error| StartError::Files { dir: dir.display().to_string(), error };
-        let root = Root::open(dir).map_err(failed)?;
+    pub(crate) fn open(dir: &Path, prefix: &str, memory: u64) -> io::Result<Self> {
+        let root = Root::open(dir)?;
         let prefix = prefix.trim_matches('/');
         let written = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
         Ok(Self { cache: Cache::new(root, memory), prefix: normal_path(&written), written })
@@ -88,95 +90,127 @@ impl Files {
     ///
     /// # Errors
     /// As [`Self::open`]; a path that ends in no name.
-    pub(crate) fn one(path: &Path, memory: u64) -> Result<(Self, PathBuf), StartError> {
+    pub(crate) fn one(path: &Path, memory: u64) -> io::Result<(Self, PathBuf)> {
         // The application has chosen it: a link may lead anywhere.
-        let real = path.canonicalize().map_err(|error| StartError::Files { dir: path.display().to_string(), error })?;
-        let path = real.as_path();
-        let no_name =
-            || StartError::Files { dir: path.display().to_string(), error: io::ErrorKind::InvalidInput.into() };
-        let name = path.file_name().ok_or_else(no_name)?;
+        let path = path.canonicalize()?;
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Ok((Self::open(dir, "", memory)?, name.into()))
+    }
+
+    /// Looks whether there is a file of this name.
+    ///
+    /// # Errors
+    /// If there is none, it may not be read, or the name leads out of the directory.
+    pub(crate) fn has(&self, name: &Path) -> io::Result<()> {
+        if !name.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(io::Error::other("it is not below the directory"));
+        }
+        let is_file = self.cache.open(name)?.metadata()?.is_file();
+        if is_file { Ok(()) } else { Err(io::Error::other("it is no file")) }
     }
 
     /// Answers with one file, whatever the path that was asked for.
     pub(crate) async fn answer_with(&self, settings: &Static, request: &Asking<'_>, name: &Path) -> Response {
         let wanted = Wanted { path: name.to_owned(), is_directory: false };
-        self.answer_wanted(settings, request, &wanted).await
+        self.answer_wanted(settings, request, &wanted).await.unwrap_or_else(nothing)
     }
 
     /// Answers a request for something below the prefix.
     pub(crate) async fn answer(&self, settings: &Static, request: &Asking<'_>) -> Response {
         let wanted = request.uri.path().strip_prefix(&self.prefix).and_then(resolve::wanted);
-        match wanted {
+        let found = match wanted {
             Some(wanted) => self.answer_wanted(settings, request, &wanted).await,
-            None => nothing(),
+            None => None,
+        };
+        match (found, &settings.fallback) {
+            (Some(response), _) => response,
+            (None, Some(page)) => self.fall_back(settings, request, Path::new(page)).await,
+            (None, None) => nothing(),
         }
     }
 
-    async fn answer_wanted(&self, settings: &Static, request: &Asking<'_>, wanted: &Wanted) -> Response {
+    /// `None`: there is nothing.
+    async fn answer_wanted(&self, settings: &Static, request: &Asking<'_>, wanted: &Wanted) -> Option<Response> {
         let Asking { method, .. } = request;
         if *method != Method::GET && *method != Method::HEAD {
             let error = Error::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not allowed here"));
-            return ([(header::ALLOW, "GET,HEAD")], error).into_response();
+            return Some(([(header::ALLOW, "GET,HEAD")], error).into_response());
         }
-        match self.find(settings, request, wanted).await {
-            Ok(response) => response,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Error::forbidden("this file may not be read").into_response()
-            }
-            Err(error) => Error::internal(error).into_response(),
-        }
+        self.find(settings, request, wanted).await.unwrap_or_else(|error| Some(failed(error)))
     }
 
-    async fn find(&self, settings: &Static, request: &Asking<'_>, wanted: &Wanted) -> io::Result<Response> {
+    async fn find(&self, settings: &Static, request: &Asking<'_>, wanted: &Wanted) -> io::Result<Option<Response>> {
         let Asking { uri, headers, .. } = request;
         match self.cache.look(&wanted.path).await? {
-            Known::Nothing => Ok(nothing()),
-            Known::Directory if !wanted.is_directory => Ok(to_directory(uri)),
+            Known::Nothing => Ok(None),
+            Known::Directory if !wanted.is_directory => Ok(Some(to_directory(uri))),
             Known::Directory => {
                 for index in &settings.index_files {
                     let path = wanted.path.join(index);
                     let known = self.cache.look(&path).await?;
                     if matches!(known, Known::Whole(..) | Known::Large(..)) {
-                        return self.file(settings, request, &path, known).await;
+                        return self.allowed(settings, request, &path, known).await;
                     }
                 }
                 if settings.enable_directory_listing {
-                    return self.list(settings, headers, &wanted.path).await;
+                    return self.list(settings, headers, &wanted.path).await.map(Some);
                 }
-                Ok(nothing())
+                Ok(None)
             }
             // A file is no directory.
-            Known::Whole(..) | Known::Large(..) if wanted.is_directory => Ok(nothing()),
-            known => self.file(settings, request, &wanted.path, known).await,
+            Known::Whole(..) | Known::Large(..) if wanted.is_directory => Ok(None),
+            known => self.allowed(settings, request, &wanted.path, known).await,
         }
     }
 
-    async fn file(&self, settings: &Static, request: &Asking<'_>, path: &Path, known: Known) -> io::Result<Response> {
-        let Asking { method, headers, .. } = request;
-        let ending = ending(path);
+    /// Answers with the file at `path`, whatever its type. `None`: there is no file.
+    async fn at(&self, settings: &Static, request: &Asking<'_>, path: &Path) -> Option<Response> {
+        let answer = async { self.file(settings, request, path, self.cache.look(path).await?).await };
+        answer.await.unwrap_or_else(|error| Some(failed(error)))
+    }
+
+    /// The same for a file that is known, if files of its type are served.
+    async fn allowed(
+        &self,
+        settings: &Static,
+        request: &Asking<'_>,
+        path: &Path,
+        known: Known,
+    ) -> io::Result<Option<Response>> {
         if !is_allowed(&settings.allowed_types, path) {
-            return Ok(nothing());
+            return Ok(None);
         }
+        self.file(settings, request, path, known).await
+    }
+
+    async fn file(
+        &self,
+        settings: &Static,
+        request: &Asking<'_>,
+        path: &Path,
+        known: Known,
+    ) -> io::Result<Option<Response>> {
+        let Asking { method, headers, .. } = request;
+        let (ending, freshness) = (ending(path), Freshness::of(settings, path));
         let is_usual = is_usual(method, headers);
         let (stamp, content, whole) = match known {
             Known::Whole(stamp, whole) => (stamp, Content::Memory(Arc::clone(&whole)), Some(whole)),
             Known::Large(stamp, file) => (stamp, Content::Disk(file, stamp), None),
-            Known::Nothing | Known::Directory => return Ok(nothing()),
+            Known::Nothing | Known::Directory => return Ok(None),
         };
         if settings.max_size.is_some_and(|most| stamp.length > most) {
-            return Ok(Error::forbidden("this file is too large to be served").into_response());
+            return Ok(Some(Error::forbidden("this file is too large to be served").into_response()));
         }
         if is_usual
             && let Some(whole) = &whole
-            && let Some((age, compresses, said)) = whole.usual.get()
-            && (*age, *compresses) == (settings.cache_max_age, settings.enable_compression)
+            && let Some((known, compresses, said)) = whole.usual.get()
+            && (*known, *compresses) == (freshness, settings.enable_compression)
             && !(said.contains_key(header::VARY) && headers.contains_key(header::ACCEPT_ENCODING))
         {
             let mut response = Response::new(Body::from(whole.bytes.clone()));
             *response.headers_mut() = said.clone();
-            return Ok(response);
+            return Ok(Some(response));
         }
         let (kind, is_text) = media_type::of(path, ending);
         let varies = settings.enable_compression && (is_text || ending.is_empty());
@@ -194,16 +228,15 @@ impl Files {
         }
         // A cache would keep a refusal, too, and give it to others (RFC 9111, section 3).
         if [StatusCode::OK, StatusCode::PARTIAL_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) {
-            let age = format!("max-age={}", settings.cache_max_age.as_secs());
-            own.insert(header::CACHE_CONTROL, HeaderValue::try_from(age).expect("digits"));
+            own.insert(header::CACHE_CONTROL, freshness.header());
         }
         if is_usual
             && chosen.coding.is_none()
             && let Some(whole) = whole
         {
-            let _ = whole.usual.set((settings.cache_max_age, settings.enable_compression, response.headers().clone()));
+            let _ = whole.usual.set((freshness, settings.enable_compression, response.headers().clone()));
         }
-        Ok(response)
+        Ok(Some(response))
     }
 
     /// The coding that the client likes best: of a file beside the original, or compressed here.
@@ -286,6 +319,13 @@ fn is_usual(method: &Method, headers: &HeaderMap) -> bool {
 fn is_allowed(allowed: &[String], path: &Path) -> bool {
     let is_own = |allowed: &String| allowed.trim_start_matches('.').eq_ignore_ascii_case(ending(path));
     allowed.is_empty() || allowed.iter().any(is_own)
+}
+
+fn failed(error: io::Error) -> Response {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Error::forbidden("this file may not be read").into_response(),
+        _ => Error::internal(error).into_response(),
+    }
 }
 
 fn nothing() -> Response {

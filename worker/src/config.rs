@@ -25,6 +25,7 @@ mod flags;
 mod left_out;
 mod levels;
 mod limits;
+mod mounts;
 mod observability;
 mod sections;
 mod show;
@@ -42,6 +43,7 @@ pub use data::{Database, Driver, Redis};
 pub use ipnet::IpNet;
 pub(crate) use levels::Levels;
 pub use limits::{Limits, Timeouts, WebSocket};
+pub use mounts::{MountOptions, StaticMount};
 pub use observability::{Format, Level, Logging, Monitoring, Output};
 pub use sections::{Cors, Features, Mode, Origin, RateLimit, Security, Server, Static, WithoutAddress};
 pub(crate) use show::difference;
@@ -147,7 +149,7 @@ impl Config {
             server: Server { trusted_proxies: new.server.trusted_proxies, ..self.server },
             timeouts: Timeouts { request: new.timeouts.request, ..self.timeouts },
             limits: Limits { body: new.limits.body, ..self.limits },
-            files: Static { url_prefix: self.files.url_prefix, ..new.files },
+            files: Static { url_prefix: self.files.url_prefix, mounts: self.files.mounts, ..new.files },
             cors: new.cors,
             rate_limit: RateLimit { clients: self.rate_limit.clients, ..new.rate_limit },
             logging: Logging { level: new.logging.level, targets: new.logging.targets, ..self.logging },

@@ -291,9 +291,11 @@ pub enum StartError {
     /// Routes that exclude one another, or are none.
     #[error("{0}")]
     Routes(String),
-    /// The directory of static files.
-    #[error("static.dir = {dir}: {error}")]
+    /// A directory or a file that cannot be served.
+    #[error("{named}: cannot serve {dir}: {error}")]
     Files {
+        /// The key, or the files as the program has added them, with the place.
+        named: String,
         /// Which.
         dir: String,
         /// Why.

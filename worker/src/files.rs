@@ -21,8 +21,8 @@ use crate::live::Snapshot;
 /// }
 /// ```
 pub async fn file(path: impl AsRef<Path>, request: Request) -> Response {
-    let settings =
-        request.extensions().get::<Snapshot>().map_or_else(Static::default, |own| own.0.config.files.clone());
+    let in_force = |own: &Snapshot| own.0.config.files.clone().in_mode(own.0.config.server.mode);
+    let settings = request.extensions().get::<Snapshot>().map_or_else(Static::default, in_force);
     // Types and sizes are limited where a whole directory is shown.
     let settings = Static { allowed_types: Vec::new(), max_size: None, ..settings };
     match Files::one(path.as_ref(), 0) {

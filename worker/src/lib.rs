@@ -19,7 +19,7 @@
 //! |---|---|
 //! | to come from Gin | [`coming_from_gin`] |
 //! | to serve a router | [`serve`], [`server`](server()), [`Server`] |
-//! | to serve files | [`Server::files`], [`files`] |
+//! | to serve files, or a single-page application | [`Server::files`], [`Mount`], [`files`] |
 //! | to log | [`logging`] |
 //! | to test one's own service, through restarts, too | [`testing`] |
 //! | something to run beside the requests | [`Server::background`] |
@@ -50,7 +50,7 @@
 //! | `compression` | yes | [`middleware::compression()`]; files and old log files that are compressed | a file goes as it is, or as it lies compressed beside the original |
 //! | `logging` | yes | [`logging`]: the log as `[logging]` says | lines go to the application's own subscriber of `tracing`, if there is one |
 //! | `metrics` | yes | `/metrics` | nothing is counted, and `/metrics` is 404 |
-//! | `static-files` | yes | [`files`], [`Server::files`], [`Server::static_file`], `[static]` | no files |
+//! | `static-files` | yes | [`files`], [`Server::files`], [`Server::mount`], [`Server::static_file`], `[static]` | no files |
 //! | `testing` | yes | [`testing`] | nothing in a running service |
 //! | `watch` | yes | the configuration's file is read when it changes | it is read on SIGHUP |
 //! | `websocket` | yes | [`websocket`] | a WebSocket that an older worker hands over is closed |
@@ -100,6 +100,7 @@ mod live;
 #[cfg(feature = "logging")]
 pub mod logging;
 pub mod middleware;
+mod mount;
 mod pressure;
 mod request_id;
 mod request_path;
@@ -125,6 +126,8 @@ pub use garde;
 pub use gin_shared::inherit::{Identity, identity};
 pub use graceful::Life;
 pub use middleware::{ClientIp, RequestId};
+#[cfg(feature = "static-files")]
+pub use mount::Mount;
 pub use router::{Group, Route};
 pub use serde_json;
 pub use server::Server;

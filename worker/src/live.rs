@@ -1,6 +1,5 @@
 //! Settings in force, and what is made of them. A request takes them once, and they are replaced as one: none sees half of a change.
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -9,8 +8,8 @@ use axum::extract::Request;
 pub(crate) use gin_shared::config::watch::Watch;
 use gin_shared::reference::Applies;
 
-use crate::assets::Files;
 use crate::config::{self, Config};
+use crate::mount::{Mount, Mounted};
 use crate::request_id::RequestId;
 use crate::shared_memory::Buckets;
 #[cfg(not(feature = "watch"))]
@@ -21,8 +20,9 @@ use crate::{StartError, logging};
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) config: Config,
-    /// Of `[static]`.
-    pub(crate) files: Option<Arc<Files>>,
+    /// Directories and files that are served. Each has the place in this list that its definition has in `mounts`.
+    pub(crate) mounted: Arc<[Mounted]>,
+    mounts: Arc<[Mount]>,
     /// Of `[rate_limit]`.
     pub(crate) buckets: Arc<Buckets>,
     /// Address of a Unix socket that this worker accepts on, if it has one.
@@ -54,10 +54,10 @@ pub(crate) enum Change {
 
 impl Live {
     /// # Errors
-    /// If there is no such directory.
-    pub(crate) fn open(config: Config, buckets: Arc<Buckets>) -> Result<Self, StartError> {
-        let files = files(&config)?;
-        Ok(Self { config, files, buckets, unix_listener: Arc::default() })
+    /// If there is no such directory or file.
+    pub(crate) fn open(config: Config, mounts: Vec<Mount>, buckets: Arc<Buckets>) -> Result<Self, StartError> {
+        let mounted = opened(&mounts, &config)?;
+        Ok(Self { config, mounted, mounts: mounts.into(), buckets, unix_listener: Arc::default() })
     }
 
     /// Says that this worker accepts on a Unix socket.
@@ -92,7 +92,7 @@ impl Live {
         let names = |all: Vec<(String, Applies)>| all.into_iter().map(|(key, _)| key).collect();
         let (changed, later): (Vec<String>, Vec<String>) = (names(changed), names(later));
         if changed.is_empty() && later.is_empty() {
-            return Ok((self.with(new, self.files.clone()), Change::Nothing));
+            return Ok((self.with(new, Arc::clone(&self.mounted)), Change::Nothing));
         }
         let mut config = self.config.clone().with_live(&new);
         if !is_same_mount {
@@ -100,22 +100,27 @@ impl Live {
         }
         self.check(&config)?;
         let remade = ["static.dir", "static.memory", "static.compression_level"];
-        let files =
-            if changed.iter().any(|key| remade.contains(&key.as_str())) { files(&config)? } else { self.files.clone() };
-        Ok((self.with(config, files), Change::Applied { changed, later }))
+        let is_remade = changed.iter().any(|key| remade.contains(&key.as_str()));
+        let mounted = if is_remade { opened(&self.mounts, &config)? } else { self.renewed(&config)? };
+        Ok((self.with(config, mounted), Change::Applied { changed, later }))
+    }
+
+    /// The same files by other settings.
+    fn renewed(&self, config: &Config) -> Result<Arc<[Mounted]>, StartError> {
+        self.mounts.iter().zip(self.mounted.iter()).map(|(mount, before)| mount.renewed(before, config)).collect()
     }
 
     /// The same with other settings and files.
-    fn with(&self, config: Config, files: Option<Arc<Files>>) -> Self {
+    fn with(&self, config: Config, mounted: Arc<[Mounted]>) -> Self {
         let (buckets, unix_listener) = (Arc::clone(&self.buckets), Arc::clone(&self.unix_listener));
-        Self { config, files, buckets, unix_listener }
+        Self { config, mounted, mounts: Arc::clone(&self.mounts), buckets, unix_listener }
     }
 }
 
-fn files(config: &Config) -> Result<Option<Arc<Files>>, StartError> {
-    let of = &config.files;
-    let open = |dir: &Path| Files::open(dir, &of.url_prefix, of.memory).map(Arc::new);
-    of.dir.as_deref().map(open).transpose()
+/// Opens all. They share the memory for small files.
+fn opened(mounts: &[Mount], config: &Config) -> Result<Arc<[Mounted]>, StartError> {
+    let memory = config.files.memory / mounts.len().max(1) as u64;
+    mounts.iter().map(|mount| mount.open(config, memory)).collect()
 }
 
 /// Reads the configuration anew from where it came from.
@@ -179,10 +184,12 @@ pub(crate) fn reload_or_tell(settings: &Settings) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn live(config: Config) -> Live {
-        Live::open(config, Arc::new(Buckets::own(1024))).unwrap()
+        Live::open(config, Vec::new(), Arc::new(Buckets::own(1024))).unwrap()
     }
 
     fn of(text: &str) -> Config {

@@ -32,6 +32,7 @@ use crate::graceful::{Background, Hook, Life};
 use crate::live::{Live, Settings, Snapshot};
 use crate::middleware::refusal::{self, OnError};
 use crate::middleware::{FailuresLayer, Report, Standard, StandardLayer, memory_pressure, names, tell_panics, tried};
+use crate::mount::Mount;
 use crate::router::{Group, Place, Redirects, Registry, Route, Routes, short_name};
 use crate::shared_memory::Buckets;
 use crate::system::{self, About};
@@ -40,7 +41,7 @@ use crate::worker::Worker;
 use crate::{BoxError, Error, Result, StartError, logging};
 use gin_shared::inherit;
 use joining::{Joined, Part, Pieces, checked, joined};
-use mounts::{Mount, Mounting};
+use mounts::Mounting;
 use redirecting::redirecting;
 
 /// Routes, and how they are served.
@@ -105,6 +106,7 @@ macro_rules! methods {
 impl<S: Clone + Send + Sync + 'static> Server<S> {
     /// Makes a server with this library's middleware (Gin's `Default`), and the system's endpoints.
     #[must_use]
+    #[track_caller]
     pub fn new<A: Clone>(config: &Config<A>) -> Self {
         Self::build(config, false)
     }
@@ -116,6 +118,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         Self::build(config, true)
     }
 
+    #[track_caller]
     fn build<A: Clone>(config: &Config<A>, is_bare: bool) -> Self {
         Self {
             config: config.settings(),
@@ -123,7 +126,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
             registry: Registry::default(),
             pieces: Pieces::default(),
             around: Vec::new(),
-            mounts: Vec::new(),
+            mounts: if is_bare { Vec::new() } else { Mount::configured(&config.files) },
             not_allowed: Vec::new(),
             on_error: None,
             redirects: Arc::default(),
@@ -176,25 +179,57 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// Serves the files of a directory under `prefix` (Gin's `Static`), beside those of `[static]`, whose other settings hold here, too. Hidden
-    /// files are refused, and no path leads out of the directory.
+    /// Serves the files of a directory under `prefix` (Gin's `Static`), by the settings of `[static]`. Hidden files are refused, and no
+    /// path leads out of the directory. Called again, it serves another directory under another prefix, beside `static.dir`; two under
+    /// the same prefix are a start error, and so is a directory that is missing.
+    ///
+    /// Routes go first, whenever they are added. Files at "/" answer each GET that no route does, so [`Self::fallback`] sees none of
+    /// them: a single-page application has [`Mount::fallback`].
+    ///
+    /// ```
+    /// use gin_worker::{Config, Server};
+    /// # let temporary = tempfile::tempdir()?;
+    /// # let (dist, uploads) = (temporary.path(), temporary.path());
+    ///
+    /// let server: Server = Server::new(&Config::<()>::default())
+    ///     .get("/api/health", || async { "well" })
+    ///     .files("/", dist)
+    ///     .files("/uploads", uploads);
+    /// # server.into_router()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "static-files")]
     #[must_use]
     #[track_caller]
-    pub fn files(mut self, prefix: &str, dir: impl Into<PathBuf>) -> Self {
-        let place = Place::caller();
-        self.mounts.push(Mount { prefix: prefix.to_owned(), path: dir.into(), is_file: false, place });
+    pub fn files(self, prefix: &str, dir: impl Into<PathBuf>) -> Self {
+        self.mount(Mount::new(prefix, dir))
+    }
+
+    /// The same by settings of its own: see [`Mount`].
+    #[cfg(feature = "static-files")]
+    #[must_use]
+    pub fn mount(mut self, mount: Mount) -> Self {
+        self.mounts.push(mount);
         self
     }
 
-    /// Answers `path` with one file (Gin's `StaticFile`).
+    /// Answers `path` with one file (Gin's `StaticFile`). If there is no such file, the server does not start.
+    ///
+    /// ```
+    /// use gin_worker::{Config, Server};
+    /// # let temporary = tempfile::tempdir()?;
+    /// # let icon = temporary.path().join("icon.png");
+    /// # std::fs::write(&icon, "")?;
+    ///
+    /// let server: Server = Server::new(&Config::<()>::default()).static_file("/favicon.ico", icon);
+    /// # server.into_router()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "static-files")]
     #[must_use]
     #[track_caller]
-    pub fn static_file(mut self, path: &str, file: impl Into<PathBuf>) -> Self {
-        let place = Place::caller();
-        self.mounts.push(Mount { prefix: path.to_owned(), path: file.into(), is_file: true, place });
-        self
+    pub fn static_file(self, path: &str, file: impl Into<PathBuf>) -> Self {
+        self.mount(Mount::file(path, file))
     }
 
     /// Answers requests that no route matches (Gin's `NoRoute`), instead of 404.
@@ -412,11 +447,11 @@ impl Server {
         let counts = cfg!(feature = "metrics") && own.config.features.metrics && !own.is_bare;
         let about = About::new(&own.config, own.life.clone(), own.version.clone(), counts);
         let mounts = std::mem::take(&mut own.mounts);
-        let twice = mounts::twice(&mounts, &own.config, own.is_bare);
-        Mounting { config: &own.config, registry: &mut own.registry, parts: &own.done }.add(mounts, own.is_bare)?;
+        let wrong = mounts::excluded(&mounts);
+        Mounting { registry: &mut own.registry, parts: &own.done }.add(&mounts);
         let mut parts = std::mem::take(&mut own.done);
         parts.push(Part::new(std::mem::take(&mut own.registry), std::mem::take(&mut own.pieces), Vec::new(), &()));
-        let Joined { mut router, mut routes, mut redirects, sessions } = joined(parts, twice)?;
+        let Joined { mut router, mut routes, mut redirects, sessions } = joined(parts, wrong)?;
         if !own.is_bare {
             // A path that the application answers, in whatever way, is not replaced.
             for route in system::public(&own.config, &about) {
@@ -461,7 +496,7 @@ impl Server {
                 async move { refusal::answered(next.run(request).await, Some(&on_error)) }
             }));
         }
-        let settings: Settings = Arc::new(ArcSwap::from_pointee(Live::open(own.config, buckets)?));
+        let settings: Settings = Arc::new(ArcSwap::from_pointee(Live::open(own.config, mounts, buckets)?));
         if !own.is_bare {
             let parts = Standard { settings: Arc::clone(&settings), metrics: about.metrics.clone(), on_error };
             router = router.layer(StandardLayer::new(parts));

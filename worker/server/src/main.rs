@@ -139,6 +139,8 @@ fn server(config: &Config) -> Server {
     let greeting = async move || Json::<Value>(json!({ "message": "hello from gin", "name": name }));
     let server = Server::new(config);
     // The directory's own index stands there instead.
-    let shows_files = config.files.dir.is_some() && config.files.url_prefix.trim_end_matches('/').is_empty();
+    let is_root = |prefix: &str| prefix.trim_end_matches('/').is_empty();
+    let shows_files = (config.files.dir.is_some() && is_root(&config.files.url_prefix))
+        || config.files.mounts.iter().any(|mount| is_root(&mount.url_prefix));
     if shows_files { server } else { server.route(Route::get("/", greeting).named("greeting")) }
 }

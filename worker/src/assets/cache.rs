@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use super::digest::digest;
 use super::encoding::Coding;
 use super::flights::Flights;
+use super::freshness::Freshness;
 use super::listing::{self, Form, Listing};
 use super::resolve::Root;
 
@@ -68,7 +69,7 @@ impl Stamp {
 }
 
 /// The headers of a usual answer, and the settings that they go by.
-pub(super) type Usual = (Duration, bool, HeaderMap);
+pub(super) type Usual = (Freshness, bool, HeaderMap);
 
 /// Bytes in memory, and what is made of them once.
 #[derive(Debug)]
@@ -195,6 +196,14 @@ impl Cache {
             listings: Flights::new(places()),
             began: Instant::now(),
         }
+    }
+
+    /// Opens a file or directory as it is now.
+    ///
+    /// # Errors
+    /// The errors of `openat2(2)`.
+    pub(super) fn open(&self, path: &Path) -> io::Result<File> {
+        self.root.load().at(path).map(File::from)
     }
 
     fn root(&self) -> Arc<Root> {

@@ -140,6 +140,55 @@ async fn who_has_it_is_told_so_and_parts_are_sent() {
 }
 
 #[tokio::test]
+async fn a_browser_gets_the_page_of_an_application_where_there_is_no_file() {
+    let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+    let minutes = Duration::from_secs(60);
+    let allowed_types = vec!["txt".to_owned()];
+    let fallback = Some("with/index.html".to_owned());
+    let site = site(Static { fallback, allowed_types, html_max_age: minutes, ..Static::default() });
+    for (target, accept, status, body) in [
+        ("/static/deep/link", browser, 200, "<p>index"),
+        ("/static/deep/link?tab=1", browser, 200, "<p>index"),
+        ("/static/deep/a%2Fb", browser, 200, "<p>index"),
+        ("/static/", browser, 200, "<p>index"),
+        ("/static/hello.txt", browser, 200, "0123456789"),
+        ("/static/deep/link", "application/json", 404, "{\"error\":\"not found\"}"),
+        ("/static/gone.js", "*/*", 404, "{\"error\":\"not found\"}"),
+        ("/static/.env", browser, 404, "{\"error\":\"not found\"}"),
+    ] {
+        let answer = site.ask(Method::GET, target, &[("accept", accept)]).await;
+        assert_eq!((answer.status, std::str::from_utf8(&answer.body).unwrap()), (status, body), "{target} {accept}");
+        let is_file = body.starts_with('0');
+        let varies = answer.headers.get_all("vary").iter().any(|value| value == "accept");
+        assert_eq!(varies, !is_file, "{target} {accept}");
+        let kept = ["", "no-cache", "max-age=86400"][usize::from(status == 200) + usize::from(is_file)];
+        assert_eq!(answer.header("cache-control"), kept, "{target} {accept}");
+    }
+    let first = site.ask(Method::HEAD, "/static/deep/link", &[("accept", browser)]).await;
+    assert_eq!((first.status, first.body.len(), first.header("content-type")), (200, 0, "text/html; charset=utf-8"));
+    // It is asked for again, and has not changed.
+    let headers = [("accept", browser), ("if-none-match", first.header("etag"))];
+    let again = site.ask(Method::GET, "/static/other/link", &headers).await;
+    assert_eq!((again.status, again.header("cache-control")), (304, "no-cache"));
+    assert_eq!(site.ask(Method::POST, "/static/deep/link", &[("accept", browser)]).await.status, 405);
+    assert!(site.files.has(Path::new("hello.txt")).is_ok());
+    for none in ["none.html", "with", "/etc/passwd", "../x"] {
+        assert!(site.files.has(Path::new(none)).is_err(), "{none}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_told_of_a_file_before_is_not_told_under_other_settings() {
+    let site = site(Static::default());
+    assert_eq!(site.get("/static/hello.txt").await.header("cache-control"), "max-age=86400");
+    let settings = Static::default().in_mode(crate::config::Mode::Debug);
+    let site = Site { settings, ..site };
+    for target in ["/static/hello.txt", "/static/with/", "/static/large.bin"] {
+        assert_eq!(site.get(target).await.header("cache-control"), "no-cache", "{target}");
+    }
+}
+
+#[tokio::test]
 async fn text_is_compressed_as_the_client_likes_it() {
     let site = site(Static::default());
     let with = async |target: &str, accepts: &str| site.ask(Method::GET, target, &[("accept-encoding", accepts)]).await;

@@ -14,11 +14,18 @@ struct Need {
     is_there: bool,
 }
 
-const NEEDS: [Need; 5] = [
+const NEEDS: [Need; 6] = [
     Need {
         section: "static",
         key: "dir",
         needs: is_text,
+        feature: "static-files",
+        is_there: cfg!(feature = "static-files"),
+    },
+    Need {
+        section: "static",
+        key: "mounts",
+        needs: is_list,
         feature: "static-files",
         is_there: cfg!(feature = "static-files"),
     },
@@ -54,6 +61,10 @@ const NEEDS: [Need; 5] = [
 
 fn is_on(value: &Value) -> bool {
     *value == Value::Boolean(true)
+}
+
+fn is_list(value: &Value) -> bool {
+    matches!(value, Value::Array(items) if !items.is_empty())
 }
 
 fn is_text(value: &Value) -> bool {
@@ -107,7 +118,8 @@ mod tests {
             problems.into_vec().iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let asks = "[static]\ndir = \"/srv\"\nenable_compression = true\n[features]\nmetrics = true\n\
-                    [logging]\ncompress = true\noutput = \"journald\"\n";
+                    [logging]\ncompress = true\noutput = \"journald\"\n\
+                    [[static.mounts]]\nurl_prefix = \"/a\"\ndir = \"/srv\"\n";
         let all = told(asks, false);
         assert_eq!(all.len(), NEEDS.len(), "{all:?}");
         let first = "a.toml:2: static.dir: this program was built without the feature \"static-files\" of gin-worker; build it \

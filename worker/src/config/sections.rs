@@ -7,6 +7,8 @@ use std::time::Duration;
 use gin_shared::config::Section;
 use ipnet::IpNet;
 
+use super::mounts::{self, StaticMount};
+
 /// `[server]`: under a supervisor host and port are the master's to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -139,8 +141,14 @@ pub struct Static {
     pub enable_directory_listing: bool,
     /// What stands for a directory.
     pub index_files: Vec<String>,
-    /// For how long a client need not ask again.
+    /// The page of a single-page application, below `dir`: the answer to a browser where there is no file and no route.
+    pub fallback: Option<String>,
+    /// For how long a client need not ask again. In debug mode it asks each time.
     pub cache_max_age: Duration,
+    /// The same for HTML. Zero, because a page names the scripts of its release: an old page asks for scripts that are gone.
+    pub html_max_age: Duration,
+    /// True if a client may keep a file for a year whose name has a hash.
+    pub immutable: bool,
     /// Whether text is compressed.
     pub enable_compression: bool,
     /// 1 to 9.
@@ -149,8 +157,10 @@ pub struct Static {
     pub allowed_types: Vec<String>,
     /// Larger files are refused. In bytes.
     pub max_size: Option<u64>,
-    /// For small files that are asked for often. In bytes.
+    /// For small files that are asked for often, of all directories. In bytes.
     pub memory: u64,
+    /// More directories, each under a path of its own.
+    pub mounts: Vec<StaticMount>,
 }
 
 impl Default for Static {
@@ -160,12 +170,16 @@ impl Default for Static {
             url_prefix: "/static".to_owned(),
             enable_directory_listing: false,
             index_files: vec!["index.html".to_owned()],
+            fallback: None,
             cache_max_age: Duration::from_secs(24 * 60 * 60),
+            html_max_age: Duration::ZERO,
+            immutable: true,
             enable_compression: true,
             compression_level: 6,
             allowed_types: Vec::new(),
             max_size: None,
             memory: 64 << 20,
+            mounts: Vec::new(),
         }
     }
 }
@@ -173,19 +187,25 @@ impl Default for Static {
 impl Static {
     pub(super) fn read(section: &Section<'_>) -> Self {
         let base = Self::default();
-        let prefix = |text: &str| match text {
-            text if text.starts_with('/') && !text.contains([':', '*', '{', '}']) => Ok(text.to_owned()),
-            text => Err(format!("\"{text}\" is no path; write it as \"/static\"")),
-        };
+        let dir = section.string("dir").map(PathBuf::from);
+        let url_prefix = mounts::prefix_of(section).unwrap_or(base.url_prefix);
+        let fallback = mounts::fallback_of(section);
+        if fallback.is_some() && dir.is_none() {
+            section.problem("fallback", "it is a file of static.dir, which is not set; set that, or take this out");
+        }
         let level = section.integer("compression_level", 1..=9).and_then(|level| u8::try_from(level).ok());
         Self {
-            dir: section.string("dir").map(PathBuf::from),
-            url_prefix: section.parsed("url_prefix", "a path", prefix).unwrap_or(base.url_prefix),
+            mounts: mounts::read(section, dir.is_some().then_some(url_prefix.as_str())),
+            dir,
+            url_prefix,
+            fallback,
             enable_directory_listing: section
                 .boolean("enable_directory_listing")
                 .unwrap_or(base.enable_directory_listing),
             index_files: section.texts("index_files").unwrap_or(base.index_files),
             cache_max_age: section.duration("cache_max_age").unwrap_or(base.cache_max_age),
+            html_max_age: section.duration("html_max_age").unwrap_or(base.html_max_age),
+            immutable: section.boolean("immutable").unwrap_or(base.immutable),
             enable_compression: section.boolean("enable_compression").unwrap_or(base.enable_compression),
             compression_level: level.unwrap_or(base.compression_level),
             allowed_types: section.texts("allowed_types").unwrap_or(base.allowed_types),

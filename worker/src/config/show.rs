@@ -139,6 +139,8 @@ pub(crate) fn samples() -> Vec<(String, String, Applies)> {
                 ("enable", _) if section.name == "cors" => "true\nallow_origins = [\"*\"]".to_owned(),
                 ("allow_origins", _) => "[\"*\"]".to_owned(),
                 ("url_prefix", _) => "\"/files\"".to_owned(),
+                ("mounts", _) => "[{ url_prefix = \"/more\", dir = \"/\" }]".to_owned(),
+                ("fallback", _) => "\"index.html\"".to_owned(),
                 (_, Kind::Boolean) => (key.default != "true").to_string(),
                 (_, Kind::Integer(least, most)) => {
                     let least = least.max(1);

@@ -4,11 +4,11 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 
-use gin_shared::config::{Entry, Problem, Value};
+use gin_shared::config::{Entry, Place, Problem, Value};
 use gin_shared::listen::Address;
 use rustix::fs::{Access, CWD, Mode, OFlags, accessat, openat};
 
-use super::{Config, Invalid, Output};
+use super::{Config, Invalid, Output, StaticMount};
 
 impl<A> Config<A> {
     /// The file that these settings were read from, if there is one.
@@ -25,6 +25,7 @@ impl<A> Config<A> {
     pub fn check(&self) -> Result<(), Invalid> {
         let found = [
             ("static", "dir", self.files.dir.as_deref().and_then(|dir| directory(dir).err())),
+            ("static", "fallback", self.missing_fallback()),
             ("logging", "file_path", self.log_file().and_then(|path| log_file(path).err())),
             ("logging", "output", self.journal().err().map(|error| format!("\"journald\": {error}"))),
             ("server", "host", self.address().err()),
@@ -32,7 +33,7 @@ impl<A> Config<A> {
         let wrong = found.into_iter().filter_map(|(section, key, text)| {
             text.map(|text| Problem { place: self.place(section, key), text: format!("{section}.{key}: {text}") })
         });
-        let problems: Vec<Problem> = wrong.collect();
+        let problems: Vec<Problem> = wrong.chain(self.missing_of_mounts()).collect();
         if problems.is_empty() { Ok(()) } else { Err(Invalid { problems, file: self.origin.file.clone() }) }
     }
 
@@ -63,12 +64,50 @@ impl<A> Config<A> {
         read.map(drop).map_err(|error| error.to_string())
     }
 
+    /// The problem of `static.fallback`, if its directory is there and it is not.
+    fn missing_fallback(&self) -> Option<String> {
+        let dir = self.files.dir.as_deref().filter(|dir| directory(dir).is_ok())?;
+        fallback(dir, self.files.fallback.as_deref()?).err()
+    }
+
+    /// Directories and fallbacks of `[[static.mounts]]` that are missing.
+    fn missing_of_mounts(&self) -> impl Iterator<Item = Problem> {
+        let file = self.file_name();
+        self.files.mounts.iter().enumerate().filter_map(move |(index, StaticMount { dir, options, .. })| {
+            let of = |key: &'static str| move |text: String| (key, text);
+            let named = options.fallback.as_deref();
+            let wrong = directory(dir)
+                .map_err(of("dir"))
+                .and_then(|()| named.map_or(Ok(()), |name| fallback(dir, name).map_err(of("fallback"))));
+            let (key, text) = wrong.err()?;
+            let place = self.place_in_mount(index, key).map_or_else(|| file.clone(), |place| place.of(&file));
+            Some(Problem { place, text: format!("static.mounts.{key}: {text}") })
+        })
+    }
+
+    fn place_in_mount(&self, index: usize, key: &str) -> Option<&Place> {
+        let Value::Array(mounts) = &self.entry("static", "mounts")?.node.value else { return None };
+        let Value::Table(keys) = &mounts.get(index)?.value else { return None };
+        entry(keys, key).map(|entry| &entry.place)
+    }
+
+    fn file_name(&self) -> String {
+        self.file().map_or_else(|| "default".to_owned(), |file| file.display().to_string())
+    }
+
     /// The place where a key is set.
     fn place(&self, section: &str, key: &str) -> String {
-        let file = self.file().map_or_else(|| "default".to_owned(), |file| file.display().to_string());
-        let table = entry(&self.origin.entries, section).map(|entry| &entry.node.value);
-        let Some(Value::Table(keys)) = table else { return file };
-        entry(keys, key).map_or_else(|| file.clone(), |entry| entry.place.of(&file))
+        self.said(section, key).unwrap_or_else(|| self.file_name())
+    }
+
+    /// The place where a key is set: a file's line, a variable, a flag. `None`: nothing that was read sets it.
+    pub(crate) fn said(&self, section: &str, key: &str) -> Option<String> {
+        self.entry(section, key).map(|entry| entry.place.of(&self.file_name()))
+    }
+
+    fn entry(&self, section: &str, key: &str) -> Option<&Entry> {
+        let Value::Table(keys) = &entry(&self.origin.entries, section)?.node.value else { return None };
+        entry(keys, key)
     }
 }
 
@@ -84,6 +123,16 @@ fn directory(dir: &Path) -> Result<(), String> {
         let error = io::Error::from(error);
         format!("cannot serve {}: {error}; make the directory, or remove the key", whole.display())
     })
+}
+
+/// Looks for the page of a single-page application.
+fn fallback(dir: &Path, name: &str) -> Result<(), String> {
+    let path = dir.join(name);
+    if path.is_file() {
+        return Ok(());
+    }
+    let whole = std::path::absolute(&path).unwrap_or(path);
+    Err(format!("cannot serve {}: there is no such file; make the file, or remove the key", whole.display()))
 }
 
 /// Looks whether a log file can be written, or made in a directory that may have to be made first.
@@ -120,6 +169,27 @@ mod tests {
         assert!(lines[1].starts_with("shop.toml:2: server.host: "), "{said}");
         let listen = "[[supervisor.listen]]\naddress = \"127.0.0.1:0\"\n";
         assert!(told(&format!("[server]\nhost = \"example.org\"\n{listen}")).ends_with("is fine"));
+    }
+
+    #[test]
+    fn each_directory_and_each_page_of_its_own_is_looked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = |prefix: &str, dir: &Path, more: &str| {
+            format!("[[static.mounts]]\nurl_prefix = {prefix:?}\ndir = {dir:?}\n{more}")
+        };
+        let text = |fallback: &str, none: &Path| {
+            format!("[static]\ndir = {:?}\nfallback = {fallback:?}\n", dir.path())
+                + &mount("/a", none, "")
+                + &mount("/b", dir.path(), &format!("fallback = {fallback:?}\n"))
+        };
+        std::fs::write(dir.path().join("index.html"), "").unwrap();
+        assert!(told(&text("index.html", dir.path())).ends_with("is fine"));
+        let said = told(&text("app.html", &dir.path().join("none")));
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(lines[0].starts_with("shop.toml:3: static.fallback: cannot serve /"), "{said}");
+        assert!(lines[0].contains("/app.html: there is no such file"), "{said}");
+        assert!(lines[1].starts_with("shop.toml:6: static.mounts.dir: cannot serve /"), "{said}");
+        assert!(lines[2].starts_with("shop.toml:10: static.mounts.fallback: cannot serve /"), "{said}");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! In place of `assets`, without the feature `static-files`.
 
 use std::io;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 
+use crate::Error;
 use crate::config::Static;
-use crate::{Error, StartError};
 
 /// Files that cannot be opened.
 #[derive(Debug)]
@@ -15,36 +16,39 @@ pub(crate) struct Files(());
 
 /// What of a request counts for files: nothing.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asking(());
+pub(crate) struct Asking<'a>(PhantomData<&'a ()>);
 
-impl Asking {
-    pub(crate) fn of(_: &Request) -> Self {
-        Self(())
+impl<'a> Asking<'a> {
+    pub(crate) fn of(_: &'a Request) -> Self {
+        Self(PhantomData)
     }
 }
 
 impl Files {
     /// # Errors
     /// Always.
-    pub(crate) fn open(dir: &Path, _: &str, _: u64) -> Result<Self, StartError> {
-        let error = io::Error::new(
-            io::ErrorKind::Unsupported,
-            "this program was built without the feature \"static-files\" of gin-worker",
-        );
-        Err(StartError::Files { dir: dir.display().to_string(), error })
+    pub(crate) fn open(_: &Path, _: &str, _: u64) -> io::Result<Self> {
+        let text = "this program was built without the feature \"static-files\" of gin-worker";
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
     }
 
     /// # Errors
     /// Always.
-    pub(crate) fn one(path: &Path, memory: u64) -> Result<(Self, PathBuf), StartError> {
+    pub(crate) fn one(path: &Path, memory: u64) -> io::Result<(Self, PathBuf)> {
         Ok((Self::open(path, "", memory)?, path.to_owned()))
     }
 
-    pub(crate) async fn answer_with(&self, settings: &Static, asking: &Asking, _: &Path) -> Response {
+    /// # Errors
+    /// Never.
+    pub(crate) fn has(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) async fn answer_with(&self, settings: &Static, asking: &Asking<'_>, _: &Path) -> Response {
         self.answer(settings, asking).await
     }
 
-    pub(crate) async fn answer(&self, _: &Static, _: &Asking) -> Response {
+    pub(crate) async fn answer(&self, _: &Static, _: &Asking<'_>) -> Response {
         Error::not_found("not found").into_response()
     }
 }
