@@ -32,6 +32,15 @@ pub async fn file(path: impl AsRef<Path>, request: Request) -> Response {
 }
 
 /// The same, to be saved under `name` (Gin's `c.FileAttachment`).
+///
+/// ```
+/// use gin_worker::axum::{extract::Request, response::IntoResponse};
+/// use gin_worker::files;
+///
+/// async fn invoice(request: Request) -> impl IntoResponse {
+///     files::attachment("/srv/shop/invoices/7.pdf", "invoice.pdf", request).await
+/// }
+/// ```
 pub async fn attachment(path: impl AsRef<Path>, name: &str, request: Request) -> Response {
     let mut response = file(path, request).await;
     if response.status().is_success() {

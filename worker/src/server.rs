@@ -332,6 +332,18 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
 
     /// Runs `hook` when all connections are closed: hooks run one after the other, in the order of these calls, each for
     /// `timeout` at most. If a hook fails, panics or takes too long, that is logged and the next one runs.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use gin_worker::{BoxError, Config, Server};
+    ///
+    /// async fn close() -> Result<(), BoxError> {
+    ///     // Write what is not written yet, close the pool.
+    ///     Ok(())
+    /// }
+    ///
+    /// let server: Server = Server::new(&Config::<()>::default()).on_shutdown("database", Duration::from_secs(5), close);
+    /// ```
     #[must_use]
     pub fn on_shutdown<F, R>(mut self, name: &str, timeout: Duration, hook: F) -> Self
     where
@@ -373,7 +385,15 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         self
     }
 
-    /// The worker's [`Life`], for handlers and background tasks.
+    /// The worker's [`Life`], for handlers: how many connections there are, and whether the worker drains.
+    ///
+    /// ```
+    /// use gin_worker::{Config, Server};
+    ///
+    /// let server: Server = Server::new(&Config::<()>::default());
+    /// let life = server.life();
+    /// let server = server.get("/load", move || async move { format!("{} connections", life.connections()) });
+    /// ```
     #[must_use]
     pub fn life(&self) -> Life {
         self.life.clone()
