@@ -132,11 +132,6 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         Self { is_own: true, ..self.named(handler) }
     }
 
-    /// The same, as if it had been made there.
-    pub(crate) fn placed(self, place: &'static Location<'static>) -> Self {
-        Self { place, ..self }
-    }
-
     /// What it does, for `/routes`.
     #[must_use]
     pub fn describe(mut self, description: &str) -> Self {
