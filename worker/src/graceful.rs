@@ -21,7 +21,7 @@ use std::time::Instant;
 use gin_shared::channel::{DrainReason, Fates};
 use tokio::sync::watch;
 
-pub(crate) use background::Background;
+pub(crate) use background::{Background, Running};
 pub(crate) use hooks::{Hook, run_hooks};
 
 /// Milliseconds since then, for the log: to the microsecond, as the latency of requests is told.

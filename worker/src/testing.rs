@@ -24,16 +24,18 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::worker::Worker;
+use crate::worker::{TestRun, Worker};
 use crate::{Life, Server};
 use client::Client;
 pub use restart::{Outcome, UnderLoad};
 
-/// A server of its own on a port of its own, until it is dropped. Its hooks do not run.
+/// A server of its own on a port of its own. Its background tasks run; they end, and its shutdown hooks run, at [`Self::stop`].
 #[derive(Debug)]
 pub struct TestServer {
     address: SocketAddr,
     life: Life,
+    /// `None` once it is being stopped.
+    run: Option<TestRun>,
 }
 
 impl TestServer {
@@ -44,10 +46,20 @@ impl TestServer {
     pub async fn start(server: Server) -> Self {
         let life = server.life();
         let worker = server.worker(None).unwrap_or_else(|error| panic!("the server does not start: {error}"));
-        let address =
-            Worker::serve_for_test(worker).unwrap_or_else(|error| panic!("the server does not start: {error}"));
+        let run = Worker::serve_for_test(worker).unwrap_or_else(|error| panic!("the server does not start: {error}"));
         // Whoever asks for it may await it, and a later version may have to.
-        std::future::ready(Self { address, life }).await
+        std::future::ready(Self { address: run.address, life, run: Some(run) }).await
+    }
+
+    /// Stops as a worker does at SIGTERM, and waits for the end: requests under way have `timeouts.shutdown`, background tasks and shutdown
+    /// hooks have their own time.
+    ///
+    /// # Panics
+    /// If a background task or a shutdown hook fails, panics or takes too long.
+    pub async fn stop(mut self) {
+        let Some(run) = self.run.take() else { return };
+        let failures = run.stop().await;
+        assert!(failures.is_empty(), "the server did not end well: {}", failures.join("; "));
     }
 
     /// Where it listens.

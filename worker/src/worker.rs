@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! drain -> orders -> channel -> descriptor_limit;  orders -> stop_signals
-//! announce, private, changes, drain_report, memory, service_manager
+//! announce, private, changes, drain_report, memory, service_manager, test_run
 //! ```
 
 mod announce;
@@ -19,8 +19,9 @@ mod orders;
 mod private;
 mod service_manager;
 mod stop_signals;
+#[cfg(feature = "testing")]
+mod test_run;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -37,6 +38,8 @@ use channel::Channel;
 use drain::Drain;
 use orders::Orders;
 use stop_signals::StopSignals;
+#[cfg(feature = "testing")]
+pub(crate) use test_run::TestRun;
 
 /// Everything that is served, and how.
 pub(crate) struct Worker {
@@ -131,21 +134,6 @@ impl Worker {
     fn hub(&mut self, places: usize) -> Result<Arc<Hub>, StartError> {
         let (router, sessions) = (std::mem::take(&mut self.router), std::mem::take(&mut self.websockets));
         Hub::start(&self.config, self.life.clone(), router, Arc::new(sessions), places).map_err(StartError::Inherit)
-    }
-
-    /// Serves on a port of this machine, until its life is over. Returns the address.
-    ///
-    /// # Errors
-    /// As [`Self::run`].
-    pub(crate) fn serve_for_test(self) -> Result<SocketAddr, StartError> {
-        let port = Listener::bind(&crate::config::Server {
-            host: "127.0.0.1".to_owned(),
-            port: 0,
-            ..self.config.server.clone()
-        })?;
-        let address = port.address.parse().map_err(|error| StartError::Inherit(std::io::Error::other(error)))?;
-        tokio::spawn(accept(port, self.hub_for_test()?));
-        Ok(address)
     }
 
     /// Starts the hub alone: without a listener, a master or hooks.

@@ -49,19 +49,24 @@ impl Running {
         self.0.iter().map(|(_, timeout, _)| *timeout).max().unwrap_or_default()
     }
 
-    /// They have their time at once, not one after the other.
-    pub(crate) async fn finish(self) {
-        let began = Instant::now();
+    /// They have their time at once, not one after the other. Returns what went wrong, a sentence for each task.
+    pub(crate) async fn finish(self) -> Vec<String> {
+        let (began, mut failures) = (Instant::now(), Vec::new());
         for (name, timeout, mut task) in self.0 {
             let left = timeout.saturating_sub(began.elapsed());
             match tokio::time::timeout(left, &mut task).await {
                 Ok(Ok(())) => tracing::info!(task = name, "background task done"),
-                Ok(Err(panic)) => tracing::error!(task = name, "background task panicked: {panic}"),
+                Ok(Err(panic)) => {
+                    tracing::error!(task = name, "background task panicked: {panic}");
+                    failures.push(format!("background task {name:?} panicked: {panic}"));
+                }
                 Err(_) => {
                     task.abort();
                     tracing::error!(task = name, "background task did not end within {timeout:?}");
+                    failures.push(format!("background task {name:?} did not end within {timeout:?}"));
                 }
             }
         }
+        failures
     }
 }

@@ -34,8 +34,9 @@ impl fmt::Debug for Hook {
     }
 }
 
-/// Runs all, whatever becomes of each.
-pub(crate) async fn run_hooks(hooks: Vec<Hook>) {
+/// Runs all, whatever becomes of each. Returns what went wrong, a sentence for each hook.
+pub(crate) async fn run_hooks(hooks: Vec<Hook>) -> Vec<String> {
+    let mut failures = Vec::new();
     for hook in hooks {
         let began = Instant::now();
         // A task of its own: a panic in one must not keep the others from running.
@@ -44,12 +45,20 @@ pub(crate) async fn run_hooks(hooks: Vec<Hook>) {
         let (name, took_ms) = (hook.name, millis_since(began));
         match outcome {
             Ok(Ok(Ok(()))) => tracing::info!(hook = name, took_ms, "shutdown hook done"),
-            Ok(Ok(Err(error))) => tracing::error!(hook = name, took_ms, "shutdown hook failed: {error}"),
-            Ok(Err(panic)) => tracing::error!(hook = name, took_ms, "shutdown hook panicked: {panic}"),
+            Ok(Ok(Err(error))) => {
+                tracing::error!(hook = name, took_ms, "shutdown hook failed: {error}");
+                failures.push(format!("shutdown hook {name:?} failed: {error}"));
+            }
+            Ok(Err(panic)) => {
+                tracing::error!(hook = name, took_ms, "shutdown hook panicked: {panic}");
+                failures.push(format!("shutdown hook {name:?} panicked: {panic}"));
+            }
             Err(_) => {
                 task.abort();
                 tracing::error!(hook = name, took_ms, "shutdown hook did not end within {:?}", hook.timeout);
+                failures.push(format!("shutdown hook {name:?} did not end within {:?}", hook.timeout));
             }
         }
     }
+    failures
 }

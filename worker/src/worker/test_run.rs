@@ -1,0 +1,90 @@
+//! A worker for a test of an application: on a port of this machine, without a supervisor, signals or a log of its own.
+//!
+//! It lives as [`Worker::run`] has it: background tasks beside the requests, a drain, the end of the tasks, the shutdown hooks.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gin_shared::channel::DrainReason;
+use tokio::task::JoinHandle;
+
+use super::Worker;
+use crate::connections::{Hub, Listener, accept::accept};
+use crate::graceful::{Background, Hook, Life, Phase, Running, run_hooks};
+use crate::{StartError, config};
+
+/// Time for connections to notice that they are cut.
+const CUT: Duration = Duration::from_secs(1);
+
+/// A worker that serves for a test. It ends when its [`Life`] reaches the drain.
+#[derive(Debug)]
+pub(crate) struct TestRun {
+    pub(crate) address: SocketAddr,
+    hub: Arc<Hub>,
+    end: JoinHandle<Vec<String>>,
+}
+
+impl TestRun {
+    /// Drains, and waits until the background tasks have ended and the shutdown hooks have run. Returns what went wrong, a sentence for
+    /// each task and hook.
+    pub(crate) async fn stop(self) -> Vec<String> {
+        self.hub.life().set_reason(DrainReason::Stop);
+        self.hub.begin_drain();
+        self.end.await.unwrap_or_else(|error| vec![format!("the server's end: {error}")])
+    }
+}
+
+/// The rest of a test's worker, from the request to drain.
+struct Ending {
+    life: Life,
+    accepting: JoinHandle<()>,
+    shutdown: Duration,
+    background: Running,
+    hooks: Vec<Hook>,
+}
+
+impl Ending {
+    async fn run(self) -> Vec<String> {
+        let Self { life, accepting, shutdown, background, hooks } = self;
+        life.draining().await;
+        // It returns when the drain begins: all connections are counted then.
+        let _ = accepting.await;
+        tokio::select! {
+            () = life.all_closed() => {}
+            () = life.reached(Phase::Cut) => {}
+            () = tokio::time::sleep(shutdown) => {}
+        }
+        life.reach(Phase::Cut);
+        // An upgraded connection may outlast it: it is its handler's.
+        let _ = tokio::time::timeout(CUT, life.all_closed()).await;
+        let mut failures = background.finish().await;
+        failures.extend(run_hooks(hooks).await);
+        failures
+    }
+}
+
+impl Worker {
+    /// Serves on 127.0.0.1, on a port that is free, until its life reaches the drain.
+    ///
+    /// # Errors
+    /// If the port or the hub cannot be had.
+    pub(crate) fn serve_for_test(mut self) -> Result<TestRun, StartError> {
+        let own = config::Server { host: "127.0.0.1".to_owned(), port: 0, ..self.config.server.clone() };
+        let listener = Listener::bind(&own)?;
+        let address =
+            listener.address.parse::<SocketAddr>().map_err(|error| StartError::Inherit(io::Error::other(error)))?;
+        // A test has no other clients that would come back all at once.
+        self.config.timeouts.idle_grace = Duration::ZERO;
+        let is_graceful = self.config.features.graceful_shutdown;
+        let shutdown = if is_graceful { self.config.timeouts.shutdown } else { Duration::ZERO };
+        let (life, hooks) = (self.life.clone(), std::mem::take(&mut self.hooks));
+        let background = std::mem::take(&mut self.background);
+        let hub = self.hub_for_test()?;
+        let background = Background::start(background, &life);
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&hub)));
+        let end = tokio::spawn(Ending { life, accepting, shutdown, background, hooks }.run());
+        Ok(TestRun { address, hub, end })
+    }
+}
