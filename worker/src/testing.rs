@@ -9,50 +9,119 @@
 //! let app = TestServer::start(Server::new(&Config::<()>::default()).get("/", || async { "hello" })).await;
 //! app.get("/").send().await.assert_status(200).assert_text("hello");
 //! app.get("/nowhere").send().await.assert_status(404);
+//! app.stop().await;
 //! # }
 //! ```
 //!
 //! A failure is a panic that says what was asked and what was answered.
+//!
+//! | a test needs | it uses |
+//! |---|---|
+//! | a server | [`TestServer`] |
+//! | requests with JSON, a form, files, a token | [`TestRequest`], [`MultipartForm`] |
+//! | a user with cookies | [`TestServer::client`] |
+//! | an answer that comes in pieces | [`TestRequest::stream`] |
+//! | a WebSocket | `TestRequest::websocket` |
+//! | what shutdown hooks and background tasks did | [`TestServer::stop`] |
+//! | to know that nobody notices a restart | [`UnderLoad`] |
 
 mod client;
-mod restart;
+mod crowd;
+mod jar;
+mod multipart;
+mod outcome;
+mod request;
+mod response;
+mod stream;
+mod supervisor;
+#[cfg(feature = "websocket")]
+mod talk;
+mod test_client;
+#[cfg(test)]
+mod tests;
+mod under_load;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use bytes::Bytes;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use axum::http::Method;
 
+use crate::graceful::Phase;
 use crate::worker::{TestRun, Worker};
 use crate::{Life, Server};
-use client::Client;
-pub use restart::{Outcome, UnderLoad};
+pub use multipart::MultipartForm;
+pub use outcome::{Failure, Outcome};
+pub use request::Request;
+pub use response::TestResponse;
+pub use stream::TestStream;
+#[cfg(feature = "websocket")]
+pub use talk::Talk;
+pub use test_client::{TestClient, TestRequest};
+pub use under_load::UnderLoad;
+#[cfg(feature = "websocket")]
+pub use websocket::TestWebSocket;
 
-/// A server of its own on a port of its own. Its background tasks run; they end, and its shutdown hooks run, at [`Self::stop`].
+/// Longest wait for the next thing that a server under test sends.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server of its own, on a port of its own, for one test.
+///
+/// It serves as [`Server::run`] does: background tasks run beside the requests. [`stop`](Self::stop) ends it as SIGTERM ends a worker:
+/// requests under way are finished, the background tasks end, the shutdown hooks run. A server that is only dropped closes what is open,
+/// and the rest runs beside the test, for as long as the test's runtime does: nobody waits for it.
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use gin_worker::axum::Json;
+/// use gin_worker::serde_json::{Value, json};
+/// use gin_worker::testing::TestServer;
+/// use gin_worker::{Config, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let saved = Arc::new(AtomicBool::new(false));
+/// let mark = Arc::clone(&saved);
+/// let server: Server = Server::new(&Config::<()>::default())
+///     .post("/echo", async |Json(body): Json<Value>| Json(body))
+///     .on_shutdown("save", Duration::from_secs(5), move || async move {
+///         mark.store(true, Ordering::Relaxed);
+///         Ok(())
+///     });
+///
+/// let app = TestServer::start(server).await;
+/// app.post("/echo").json(json!({ "a": 1 })).send().await.assert_status(200).assert_json(json!({ "a": 1 }));
+/// app.stop().await;
+/// assert!(saved.load(Ordering::Relaxed));
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TestServer {
-    address: SocketAddr,
+    anybody: TestClient,
     life: Life,
     /// `None` once it is being stopped.
     run: Option<TestRun>,
 }
 
 impl TestServer {
-    /// Serves it on 127.0.0.1, whatever its configuration says.
+    /// Serves on 127.0.0.1, on a free port, whatever the configuration says. The background tasks have begun when this returns.
     ///
     /// # Panics
-    /// If it cannot start.
+    /// If the server cannot start.
     pub async fn start(server: Server) -> Self {
         let life = server.life();
         let worker = server.worker(None).unwrap_or_else(|error| panic!("the server does not start: {error}"));
         let run = Worker::serve_for_test(worker).unwrap_or_else(|error| panic!("the server does not start: {error}"));
+        let anybody = TestClient::without_cookies(run.address);
         // Whoever asks for it may await it, and a later version may have to.
-        std::future::ready(Self { address: run.address, life, run: Some(run) }).await
+        std::future::ready(Self { anybody, life, run: Some(run) }).await
     }
 
-    /// Stops as a worker does at SIGTERM, and waits for the end: requests under way have `timeouts.shutdown`, background tasks and shutdown
-    /// hooks have their own time.
+    /// Stops as a worker does at SIGTERM, and waits for the end: idle connections are closed, requests under way have
+    /// `timeouts.shutdown`, background tasks and shutdown hooks have their own time.
     ///
     /// # Panics
     /// If a background task or a shutdown hook fails, panics or takes too long.
@@ -62,223 +131,56 @@ impl TestServer {
         assert!(failures.is_empty(), "the server did not end well: {}", failures.join("; "));
     }
 
-    /// Where it listens.
+    /// The address on which the server listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.anybody.address()
     }
 
     /// `http://127.0.0.1:PORT` and the path, for a client of one's own.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("http://{}{path}", self.address())
     }
 
-    /// A request.
+    /// A client that keeps its cookies: one user of the service. Each call makes a new user.
+    pub fn client(&self) -> TestClient {
+        TestClient::with_cookies(self.address())
+    }
+
+    /// A request of any method, which is sent on a connection of its own, without cookies.
     pub fn request(&self, method: Method, path: &str) -> TestRequest {
-        let headers = HeaderMap::new();
-        TestRequest { address: self.address, method, path: path.to_owned(), headers, body: Bytes::new() }
+        self.anybody.request(method, path)
     }
 
-    /// `GET`
+    /// A `GET` request.
     pub fn get(&self, path: &str) -> TestRequest {
-        self.request(Method::GET, path)
+        self.anybody.get(path)
     }
 
-    /// `POST`
+    /// A `POST` request.
     pub fn post(&self, path: &str) -> TestRequest {
-        self.request(Method::POST, path)
+        self.anybody.post(path)
     }
 
-    /// `PUT`
+    /// A `PUT` request.
     pub fn put(&self, path: &str) -> TestRequest {
-        self.request(Method::PUT, path)
+        self.anybody.put(path)
     }
 
-    /// `PATCH`
+    /// A `PATCH` request.
     pub fn patch(&self, path: &str) -> TestRequest {
-        self.request(Method::PATCH, path)
+        self.anybody.patch(path)
     }
 
-    /// `DELETE`
+    /// A `DELETE` request.
     pub fn delete(&self, path: &str) -> TestRequest {
-        self.request(Method::DELETE, path)
+        self.anybody.delete(path)
     }
 }
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        self.life.reach(crate::graceful::Phase::Cut);
-    }
-}
-
-/// A request that is not sent yet.
-#[derive(Debug, Clone)]
-#[must_use = "it is sent by `send`"]
-pub struct TestRequest {
-    address: SocketAddr,
-    method: Method,
-    path: String,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl TestRequest {
-    /// One more header.
-    ///
-    /// # Panics
-    /// If it cannot be one.
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        let name = HeaderName::try_from(name).unwrap_or_else(|_| panic!("no header can be named {name:?}"));
-        let value = HeaderValue::try_from(value).unwrap_or_else(|_| panic!("no header can say {value:?}"));
-        self.headers.append(name, value);
-        self
-    }
-
-    /// With this body as JSON.
-    ///
-    /// # Panics
-    /// If it cannot be JSON.
-    pub fn json(self, value: impl Serialize) -> Self {
-        let body = serde_json::to_vec(&value).unwrap_or_else(|error| panic!("the body cannot be JSON: {error}"));
-        self.typed("application/json", body.into())
-    }
-
-    /// With these fields, as a form in a browser sends them.
-    pub fn form(self, fields: &[(&str, &str)]) -> Self {
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        self.typed("application/x-www-form-urlencoded", body.into())
-    }
-
-    /// With this body, of this type.
-    pub fn typed(mut self, kind: &'static str, body: Bytes) -> Self {
-        self.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        self.body = body;
-        self
-    }
-
-    /// With this body, of no type.
-    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = body.into();
-        self
-    }
-
-    /// Sends it, and reads the whole answer.
-    ///
-    /// # Panics
-    /// If there is none.
-    pub async fn send(self) -> TestResponse {
-        let asked = format!("{} {}", self.method, self.path);
-        let answer = async {
-            let mut client = Client::connect(self.address).await?;
-            client.send(&self.method, &self.path, &self.headers, self.body.clone()).await
-        };
-        let answer = answer.await.unwrap_or_else(|error| panic!("{asked}: no answer: {error}"));
-        let (parts, body) = answer.into_parts();
-        TestResponse { asked, status: parts.status, headers: parts.headers, body }
-    }
-}
-
-/// An answer.
-#[derive(Debug, Clone)]
-pub struct TestResponse {
-    asked: String,
-    /// 200, 404, ...
-    pub status: StatusCode,
-    /// All of them.
-    pub headers: HeaderMap,
-    /// All of it.
-    pub body: Bytes,
-}
-
-impl TestResponse {
-    /// # Panics
-    /// If it is another one: with the body, which says why.
-    #[track_caller]
-    pub fn assert_status(&self, status: u16) -> &Self {
-        assert!(self.status.as_u16() == status, "{}: {} and not {status}: {}", self.asked, self.status, self.text());
-        self
-    }
-
-    /// # Panics
-    /// If the body is another one.
-    #[track_caller]
-    pub fn assert_text(&self, text: &str) -> &Self {
-        assert!(self.text() == text, "{}: {:?} and not {text:?}", self.asked, self.text());
-        self
-    }
-
-    /// # Panics
-    /// If the body is other JSON, or none.
-    #[track_caller]
-    pub fn assert_json(&self, expected: impl Serialize) -> &Self {
-        let value: serde_json::Value = self.json();
-        let expected = serde_json::to_value(expected).unwrap_or_else(|error| panic!("no JSON: {error}"));
-        assert!(value == expected, "{}: {value} and not {expected}", self.asked);
-        self
-    }
-
-    /// # Panics
-    /// If the header says something else, or is not there.
-    #[track_caller]
-    pub fn assert_header(&self, name: &str, value: &str) -> &Self {
-        let said = self.header(name);
-        assert!(said == Some(value), "{}: {name}: {said:?} and not {value:?}", self.asked);
-        self
-    }
-
-    /// The first header of this name, if there is one that is text.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// The body as text.
-    #[must_use]
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// The body, read from JSON.
-    ///
-    /// # Panics
-    /// If it is none, or another type's.
-    #[track_caller]
-    #[must_use]
-    pub fn json<T: DeserializeOwned>(&self) -> T {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{}: {error}: {}", self.asked, self.text()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::Config;
-
-    #[tokio::test]
-    async fn what_is_asked_is_answered() {
-        let echo = async |body: axum::Json<serde_json::Value>| body;
-        let app = TestServer::start(Server::new(&Config::<()>::default()).post("/echo", echo)).await;
-        let answer = app.post("/echo").json(json!({ "a": 1 })).send().await;
-        answer.assert_status(200).assert_json(json!({ "a": 1 })).assert_header("content-type", "application/json");
-        app.post("/echo").body("{").header("content-type", "application/json").send().await.assert_status(400);
-        app.put("/echo").send().await.assert_status(405).assert_header("allow", "POST");
-    }
-
-    #[tokio::test]
-    async fn axums_own_extractor_of_the_clients_address_works() {
-        use axum::extract::ConnectInfo;
-        let peer = async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.ip().to_string();
-        let app = TestServer::start(Server::bare(&Config::<()>::default()).get("/", peer)).await;
-        app.get("/").send().await.assert_status(200).assert_text("127.0.0.1");
-    }
-
-    #[tokio::test]
-    #[should_panic(expected = "GET /: 404 Not Found and not 200")]
-    async fn what_is_wrong_is_told() {
-        let app = TestServer::start(Server::new(&Config::<()>::default())).await;
-        app.get("/").send().await.assert_status(200);
+        self.life.reach(Phase::Cut);
     }
 }

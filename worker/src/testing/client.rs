@@ -5,13 +5,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use axum::http::{HeaderMap, Method, Request, Response, header};
+use axum::http::{Request as HttpRequest, Response, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+
+use super::request::Request;
 
 pub(super) struct Client {
     sender: SendRequest<Full<Bytes>>,
@@ -38,30 +41,39 @@ impl Client {
     async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, host: String) -> io::Result<Self> {
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         // What goes wrong with it, the next request tells.
-        tokio::spawn(connection);
+        tokio::spawn(connection.with_upgrades());
         Ok(Self { sender, host })
     }
 
-    /// Whether it can take one more request: `false` once its other end has closed it, or has said that it will.
+    /// True if it can take one more request: not once its other end has closed it, or has said that it will.
     pub(super) async fn is_open(&mut self) -> bool {
         self.sender.ready().await.is_ok()
     }
 
-    pub(super) async fn send(
-        &mut self,
-        method: &Method,
-        path: &str,
-        headers: &HeaderMap,
-        body: Bytes,
-    ) -> io::Result<Response<Bytes>> {
-        let mut request =
-            Request::builder().method(method).uri(path).body(Full::new(body)).map_err(io::Error::other)?;
-        *request.headers_mut() = headers.clone();
-        if !headers.contains_key(header::HOST) {
-            request.headers_mut().insert(header::HOST, self.host.parse().map_err(io::Error::other)?);
+    /// Sends a request. Returns the answer as soon as its head is there.
+    pub(super) async fn ask(&mut self, request: &Request) -> io::Result<Response<Incoming>> {
+        let body = Full::new(request.body.clone());
+        let mut message = HttpRequest::builder()
+            .method(&request.method)
+            .uri(request.path.as_str())
+            .body(body)
+            .map_err(io::Error::other)?;
+        *message.headers_mut() = request.headers.clone();
+        if !request.headers.contains_key(header::HOST) {
+            message.headers_mut().insert(header::HOST, self.host.parse().map_err(io::Error::other)?);
         }
-        let (parts, body) = self.sender.send_request(request).await.map_err(io::Error::other)?.into_parts();
-        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-        Ok(Response::from_parts(parts, body))
+        self.sender.send_request(message).await.map_err(io::Error::other)
     }
+
+    /// Sends a request, and reads the whole answer.
+    pub(super) async fn send(&mut self, request: &Request) -> io::Result<Response<Bytes>> {
+        whole(self.ask(request).await?).await
+    }
+}
+
+/// Reads the rest of an answer.
+pub(super) async fn whole(answer: Response<Incoming>) -> io::Result<Response<Bytes>> {
+    let (parts, body) = answer.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    Ok(Response::from_parts(parts, body))
 }
