@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
+use gin_worker::testing::{Request, Talk, UnderLoad};
 use harness::{Address, binary, fixture, on_change, supervisor, times};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[test]
 fn people_in_browsers_stay_connected_and_hear_everything_once_and_in_order() {
@@ -60,4 +61,37 @@ fn people_in_browsers_stay_connected_and_hear_everything_once_and_in_order() {
     said.sort_unstable();
     assert_eq!(heard, said, "nothing is lost, and nothing doubled");
     gin.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_that_post_and_websockets_that_talk_notice_no_restart() {
+    let directory = tempfile::tempdir_in("/tmp").unwrap();
+    let talk = Talk::new("/chat?name=Ada")
+        .sockets(4)
+        .says(|socket, number| json!({ "text": "hello", "id": format!("{socket}-{number}") }).to_string())
+        .answered_by(|socket, number, heard| heard.contains(&format!("\"id\":\"{socket}-{number}\"")));
+    let note = |number: u64| json!({ "name": "build", "text": "it is green", "id": format!("build-{number}") });
+    let outcome = UnderLoad::new(binary("examples/chat"))
+        .env("CHAT_LOG", directory.path().join("chat.log").display().to_string())
+        .request_with(move |number| Request::post("/say").json(note(number)).expects(201))
+        .request(Request::post("/say").json(json!({ "name": "build" })).expects(422))
+        .request(Request::get("/pid"))
+        .websocket(talk)
+        .clients(2)
+        .restarts(u32::try_from(times(3, 20)).unwrap())
+        .run()
+        .await;
+    println!("{} answers, {} messages, {:?}", outcome.answered, outcome.messages, outcome.restarts);
+    outcome.assert_nobody_noticed();
+    assert_eq!(outcome.connected, 2, "one for each client");
+    assert!(outcome.messages >= 4 * 4, "each WebSocket before, between and after the restarts: {outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[should_panic(expected = "GET /typo: 404 Not Found")]
+async fn a_path_that_is_not_there_is_no_success() {
+    let directory = tempfile::tempdir_in("/tmp").unwrap();
+    let log = directory.path().join("chat.log").display().to_string();
+    let load = UnderLoad::new(binary("examples/chat")).env("CHAT_LOG", log).path("/typo").clients(1).restarts(1);
+    load.run().await.assert_nobody_noticed();
 }

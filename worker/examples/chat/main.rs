@@ -5,6 +5,14 @@
 //! target/release/gin-supervisor -c worker/examples/chat/chat.toml
 //! ```
 //!
+//! Programs say something without a WebSocket:
+//!
+//! ```text
+//! curl http://127.0.0.1:8080/say -H 'Content-Type: application/json' -d '{"name": "build", "text": "it is green", "id": "1"}'
+//! ```
+//!
+//! `tests/chat.rs` restarts it under people in browsers, and with `UnderLoad` under programs.
+//!
 //! What was said stands in a file that all workers append to (`CHAT_LOG`, or `chat.log` in the working directory): its order is
 //! everybody's order. A user's session is a name and a place in that file, so any worker can go on with it.
 
@@ -15,9 +23,10 @@ use std::sync::Arc;
 
 use gin_worker::axum::Json;
 use gin_worker::axum::extract::{Query, State};
+use gin_worker::axum::http::StatusCode;
 use gin_worker::axum::response::Html;
 use gin_worker::websocket::{Message, Received, Socket};
-use gin_worker::{Route, Server, identity};
+use gin_worker::{Error, ResultExt, Route, Server, identity};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -51,6 +60,14 @@ struct Say {
     text: String,
     /// Its own, so that it knows the line again.
     id: String,
+}
+
+/// What a program says. Pages show one line of each `id`, so it may be sent twice.
+#[derive(Debug, Deserialize)]
+struct Note {
+    name: String,
+    #[serde(flatten)]
+    say: Say,
 }
 
 #[derive(Debug, Deserialize)]
@@ -138,9 +155,13 @@ async fn chat(State(App { log }): State<App>, mut socket: Socket, mut session: S
 
 fn hear(log: &Log, name: &str, message: &Message) -> io::Result<()> {
     let Message::Text(text) = message else { return Ok(()) };
-    let Ok(Say { text, id }) = serde_json::from_str(text) else { return Ok(()) };
+    let Ok(say) = serde_json::from_str(text) else { return Ok(()) };
+    note(log, name.to_owned(), say)
+}
+
+fn note(log: &Log, name: String, Say { text, id }: Say) -> io::Result<()> {
     let (text, id) = (text.chars().take(LONG).collect(), id.chars().take(64).collect());
-    log.append(&Line::Said { name: name.to_owned(), text, id })
+    log.append(&Line::Said { name, text, id })
 }
 
 async fn tell(
@@ -162,12 +183,22 @@ struct App {
 
 /// Somebody comes in.
 async fn join(State(app): State<App>, Query(Join { name }): Query<Join>) -> Session {
-    let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+    let name = plain(&name);
     let seen = app.log.lately().unwrap_or_default();
     if let Err(error) = app.log.append(&Line::Joined { name: name.clone() }) {
         eprintln!("{}: {error}", app.log.path.display());
     }
     Session { name, seen }
+}
+
+async fn say(State(app): State<App>, Json(Note { name, say }): Json<Note>) -> Result<StatusCode, Error> {
+    note(&app.log, plain(&name), say).internal()?;
+    Ok(StatusCode::CREATED)
+}
+
+/// A name as everybody sees it.
+fn plain(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(40).collect()
 }
 
 #[tokio::main]
@@ -177,6 +208,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Server::bare(&gin_worker::load()?)
         .get("/", async || Html(include_str!("page.html")))
         .route(Route::websocket("/chat", "chat", join, chat))
+        .post("/say", say)
         .get("/pid", async || Json(std::process::id()))
         .with_state(App { log })
         .run()

@@ -320,6 +320,7 @@ mod websockets {
 #[tokio::test]
 async fn axums_own_extractor_of_the_clients_address_works() {
     use axum::extract::ConnectInfo;
+
     let peer = async |ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>| peer.ip().to_string();
     let app = TestServer::start(Server::bare(&Config::<()>::default()).get("/", peer)).await;
     app.get("/").send().await.assert_status(200).assert_text("127.0.0.1");
