@@ -12,11 +12,29 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, Route as AxumRoute, any, on};
 use tower::{Layer, Service};
 
-use crate::api::Operation;
 use super::place::Place;
 use super::session::RouteSession;
+use crate::api::Operation;
 
-/// A method, a path, and who answers.
+/// One route: a method, a path, a handler, and what `/routes` and `gin-ctl routes` show of it.
+///
+/// A handler is an `async fn` of axum's: its arguments are extractors, its answer is anything that is `IntoResponse`.
+///
+/// ```
+/// use gin_worker::axum::extract::Path;
+/// use gin_worker::testing::TestServer;
+/// use gin_worker::{Config, Route, Server};
+///
+/// async fn user(Path(id): Path<u64>) -> String {
+///     format!("user {id}")
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let route = Route::get("/users/:id", user).describe("Shows a user").tag("users");
+/// let app = TestServer::start(Server::new(&Config::<()>::default()).route(route)).await;
+/// app.get("/users/7").send().await.assert_text("user 7");
+/// # }
+/// ```
 pub struct Route<S = ()> {
     pub(super) method: Option<Method>,
     pub(super) path: String,
@@ -74,7 +92,7 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         options, OPTIONS;
     }
 
-    /// Answers every method.
+    /// Answers every method on `path` that has no route of its own.
     #[track_caller]
     pub fn any<H, T>(path: &str, handler: H) -> Self
     where
@@ -132,14 +150,14 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         Self { is_own: true, ..self.named(handler) }
     }
 
-    /// What it does, for `/routes`.
+    /// Says what the route does, in a sentence for `/routes` and `gin-ctl routes`.
     #[must_use]
     pub fn describe(mut self, description: &str) -> Self {
         description.clone_into(&mut self.description);
         self
     }
 
-    /// A word to find it by.
+    /// Adds a word to find the route by in `/routes`. A route may have several.
     #[must_use]
     pub fn tag(mut self, tag: &str) -> Self {
         self.tags.push(tag.to_owned());
@@ -186,7 +204,18 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         self
     }
 
-    /// The same for a tower layer.
+    /// Puts a tower layer around the handler, inside of the middleware that was added before.
+    ///
+    /// ```
+    /// use gin_worker::Route;
+    /// use gin_worker::axum::Extension;
+    ///
+    /// async fn limit(Extension(limit): Extension<u32>) -> String {
+    ///     limit.to_string()
+    /// }
+    ///
+    /// let route = Route::<()>::get("/limit", limit).layer(Extension(10_u32));
+    /// ```
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
@@ -200,7 +229,32 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     }
 }
 
-/// Routes that begin with the same, or share middleware; nested without limit.
+/// Routes whose paths begin with the same prefix and that share middleware, tags and a description. Groups stand in groups, as deep as
+/// needed.
+///
+/// ```
+/// use gin_worker::axum::{extract::Request, middleware::Next, response::Response};
+/// use gin_worker::testing::TestServer;
+/// use gin_worker::{Config, Error, Group, Result, Route, Server};
+///
+/// async fn auth(request: Request, next: Next) -> Result<Response> {
+///     if request.headers().contains_key("authorization") {
+///         Ok(next.run(request).await)
+///     } else {
+///         Err(Error::unauthorized("missing token"))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let api = Group::new("/api")
+///     .route(Route::get("/version", async || "1.2"))
+///     .group(Group::new("/admin").tag("admin").middleware(auth).route(Route::get("/users", async || "ann")));
+/// let app = TestServer::start(Server::new(&Config::<()>::default()).group(api)).await;
+/// app.get("/api/version").send().await.assert_text("1.2");
+/// app.get("/api/admin/users").send().await.assert_status(401);
+/// app.get("/api/admin/users").bearer("token").send().await.assert_text("ann");
+/// # }
+/// ```
 pub struct Group<S = ()> {
     pub(super) prefix: String,
     pub(super) middleware: Vec<Middleware<S>>,
@@ -211,7 +265,7 @@ pub struct Group<S = ()> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Group<S> {
-    /// Its paths begin with `prefix`, joined by one `/`.
+    /// Makes a group whose paths begin with `prefix`. Prefix and path are joined by one `/`.
     #[must_use]
     pub fn new(prefix: &str) -> Self {
         Self {
@@ -238,21 +292,22 @@ impl<S: Clone + Send + Sync + 'static> Group<S> {
         self
     }
 
-    /// What it is for.
+    /// Says what the group is for, in a sentence.
     #[must_use]
     pub fn describe(mut self, description: &str) -> Self {
         description.clone_into(&mut self.description);
         self
     }
 
-    /// A word for all its routes.
+    /// Adds a word that all routes of the group, and of groups in it, are found by in `/routes`.
     #[must_use]
     pub fn tag(mut self, tag: &str) -> Self {
         self.tags.push(tag.to_owned());
         self
     }
 
-    /// As [`Route::middleware`], for all its routes and groups, wherever they are added.
+    /// Runs `f` around all routes of the group, and of groups in it, whether they were added before or are added later. See
+    /// [`Route::middleware`].
     #[must_use]
     pub fn middleware<F, T>(mut self, f: F) -> Self
     where
@@ -266,7 +321,7 @@ impl<S: Clone + Send + Sync + 'static> Group<S> {
         self
     }
 
-    /// The same for a tower layer.
+    /// Puts a tower layer around all routes of the group, and of groups in it. See [`Route::layer`].
     #[must_use]
     pub fn layer<L>(mut self, layer: L) -> Self
     where
