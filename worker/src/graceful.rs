@@ -45,7 +45,29 @@ pub enum Phase {
     Cut,
 }
 
-/// Life of a worker, as its parts and the application see it. A clone is cheap.
+/// The life of a worker: its phase, whether it is ready, and how many connections it has. Handlers and background tasks get it from
+/// [`Server::life`](crate::Server::life); a clone is cheap, and sees the same worker.
+///
+/// A background task ends when [`draining`](Self::draining) does. A handler that sends for long (server-sent events, say) ends there, too,
+/// so that its client connects to the next worker.
+///
+/// ```
+/// use gin_worker::graceful::Phase;
+/// use gin_worker::testing::TestServer;
+/// use gin_worker::{Config, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let server: Server = Server::new(&Config::<()>::default());
+/// let (life, seen) = (server.life(), server.life());
+/// let app = TestServer::start(server.get("/connections", async move || life.connections().to_string())).await;
+/// app.get("/connections").send().await.assert_text("1");
+/// assert_eq!((seen.phase(), seen.is_ready()), (Phase::Serving, true));
+///
+/// app.stop().await;
+/// seen.draining().await; // It has begun already.
+/// assert!(seen.phase() > Phase::Serving && !seen.is_ready());
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Life(Arc<Inner>);
 
@@ -109,25 +131,26 @@ impl Default for Life {
 }
 
 impl Life {
-    /// The current phase.
+    /// The current phase. Phases are in order: `life.phase() >= Phase::Draining` is true from the drain on.
     #[must_use]
     pub fn phase(&self) -> Phase {
         *self.0.phase.borrow()
     }
 
-    /// True if a load balancer should send requests to this host. On an upgrade it should, because the successor is there.
+    /// True if a load balancer should send requests to this host: what `/readyz` answers. False once the worker is told to stop. In a
+    /// restart it stays true, because the next worker serves on the same host.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !*self.0.stopping.borrow()
     }
 
-    /// Number of open connections.
+    /// Number of connections that are open now, idle ones and WebSockets included.
     #[must_use]
     pub fn connections(&self) -> usize {
         *self.0.connections.borrow()
     }
 
-    /// Number of connections since the start.
+    /// Number of connections since the start, with those that another worker had before.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.0.accepted.load(Ordering::Relaxed)
@@ -188,7 +211,8 @@ impl Life {
         &self.0.tally
     }
 
-    /// Waits until the worker accepts no more: for background tasks that must end with it.
+    /// Waits until the worker accepts no more connections, in a restart or a stop. It is for background tasks and long answers, which must
+    /// end then. If the drain has begun, this returns at once. Use it in `tokio::select!` beside the work.
     pub async fn draining(&self) {
         self.reached(Phase::Draining).await;
     }
