@@ -14,8 +14,24 @@ pub(crate) const ACCESS: &str = "gin_worker::access";
 /// Limit of a name that a client gives, in bytes. A longer one is replaced.
 const LENGTH_MAX: usize = 128;
 
-/// The name of a request, for handlers: the one that the answer and the log have. Where nothing gives requests names
-/// ([`crate::Server::bare`]), it is made when a handler asks for it, and later extractors give the same.
+/// Extractor of the request's id: the one that stands in the access log and in the answer's `X-Request-Id`. It is the client's or the
+/// proxy's `X-Request-Id` if that can stand in a log, else a new one. Where nothing gives requests ids, it is made when a handler asks for
+/// it, and later extractors give the same.
+///
+/// ```
+/// use gin_worker::testing::TestServer;
+/// use gin_worker::{Config, RequestId, Server};
+///
+/// async fn order(id: RequestId) -> String {
+///     format!("if it does not arrive, ask for {}", id.as_str())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let app = TestServer::start(Server::new(&Config::<()>::default()).get("/order", order)).await;
+/// let answer = app.get("/order").header("x-request-id", "abc-7").send().await;
+/// answer.assert_text("if it does not arrive, ask for abc-7").assert_header("x-request-id", "abc-7");
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(HeaderValue);
 
