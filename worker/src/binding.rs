@@ -105,12 +105,14 @@ impl IntoResponse for Refused {
 macro_rules! of_body {
     ($($(#[$doc:meta])* $bind:ident $should:ident $read:ident;)*) => {$(
         $(#[$doc])*
+        ///
+        /// What is wrong is answered with 400 and text: see [`Refused`].
         #[derive(Debug, Clone, Copy)]
         pub struct $bind<T>(pub T);
 
         $(#[$doc])*
         ///
-        /// What is wrong is the handler's to answer; `?` answers 400 with the fields that failed.
+        /// The handler gets a `Result`, and answers what is wrong; `?` answers 400 with the fields that failed, as JSON.
         #[derive(Debug)]
         pub struct $should<T>(pub Result<T>);
 
@@ -135,12 +137,14 @@ macro_rules! of_body {
 macro_rules! of_head {
     ($($(#[$doc:meta])* $bind:ident $should:ident $read:ident;)*) => {$(
         $(#[$doc])*
+        ///
+        /// What is wrong is answered with 400 and text: see [`Refused`].
         #[derive(Debug, Clone, Copy)]
         pub struct $bind<T>(pub T);
 
         $(#[$doc])*
         ///
-        /// What is wrong is the handler's to answer; `?` answers 400 with the fields that failed.
+        /// The handler gets a `Result`, and answers what is wrong; `?` answers 400 with the fields that failed, as JSON.
         #[derive(Debug)]
         pub struct $should<T>(pub Result<T>);
 
@@ -169,33 +173,192 @@ of_body! {
     /// [`BindForm`] or [`ShouldBindForm`], which read the body alone. A body of another type is refused: 415.
     ///
     /// ```
-    /// use garde::Validate;
-    /// use gin_worker::binding::Bind;
+    /// use gin_worker::binding::{Bind, ShouldBind};
+    /// use gin_worker::garde::Validate;
+    /// use gin_worker::testing::TestServer;
+    /// use gin_worker::{Config, Result, Server};
     ///
     /// #[derive(serde::Deserialize, Validate)]
-    /// struct Search {
+    /// struct NewUser {
     ///     #[garde(length(min = 1))]
-    ///     words: String,
+    ///     name: String,
     /// }
     ///
-    /// // GET /search?words=a, and POST /search with {"words": "a"}
-    /// async fn search(Bind(search): Bind<Search>) -> String {
-    ///     search.words
+    /// async fn simple(Bind(user): Bind<NewUser>) -> String {
+    ///     user.name
     /// }
+    ///
+    /// async fn own(ShouldBind(user): ShouldBind<NewUser>) -> Result<String> {
+    ///     let user = user?; // Or answer otherwise.
+    ///     Ok(user.name)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let server: Server = Server::new(&Config::<()>::default()).post("/simple", simple).post("/own", own);
+    /// let app = TestServer::start(server).await;
+    /// app.post("/simple").form(&[("name", "ann")]).send().await.assert_text("ann");
+    /// app.post("/own").json(gin_worker::serde_json::json!({ "name": "" })).send().await.assert_status(400);
+    /// # }
     /// ```
     Bind ShouldBind any;
     /// A JSON body alone, whatever its `Content-Type`. The query string sets nothing.
+    ///
+    /// ```
+    /// use gin_worker::binding::{BindJson, ShouldBindJson};
+    /// use gin_worker::garde::Validate;
+    /// use gin_worker::testing::TestServer;
+    /// use gin_worker::{Config, Result, Server};
+    ///
+    /// #[derive(serde::Deserialize, Validate)]
+    /// struct NewUser {
+    ///     #[garde(length(min = 1))]
+    ///     name: String,
+    /// }
+    ///
+    /// async fn simple(BindJson(user): BindJson<NewUser>) -> String {
+    ///     user.name
+    /// }
+    ///
+    /// async fn own(ShouldBindJson(user): ShouldBindJson<NewUser>) -> Result<String> {
+    ///     let user = user?; // Or answer otherwise.
+    ///     Ok(user.name)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let server: Server = Server::new(&Config::<()>::default()).post("/simple", simple).post("/own", own);
+    /// let app = TestServer::start(server).await;
+    /// app.post("/simple").json(gin_worker::serde_json::json!({ "name": "ann" })).send().await.assert_text("ann");
+    /// app.post("/own").json(gin_worker::serde_json::json!({ "name": "" })).send().await.assert_status(400);
+    /// # }
+    /// ```
     BindJson ShouldBindJson json;
     /// A form's body alone, as a browser sends it: urlencoded, or the fields of a multipart form. Another type is refused: 415.
+    ///
+    /// ```
+    /// use gin_worker::binding::{BindForm, ShouldBindForm};
+    /// use gin_worker::garde::Validate;
+    /// use gin_worker::testing::TestServer;
+    /// use gin_worker::{Config, Result, Server};
+    ///
+    /// #[derive(serde::Deserialize, Validate)]
+    /// struct NewUser {
+    ///     #[garde(length(min = 1))]
+    ///     name: String,
+    /// }
+    ///
+    /// async fn simple(BindForm(user): BindForm<NewUser>) -> String {
+    ///     user.name
+    /// }
+    ///
+    /// async fn own(ShouldBindForm(user): ShouldBindForm<NewUser>) -> Result<String> {
+    ///     let user = user?; // Or answer otherwise.
+    ///     Ok(user.name)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let server: Server = Server::new(&Config::<()>::default()).post("/simple", simple).post("/own", own);
+    /// let app = TestServer::start(server).await;
+    /// app.post("/simple").form(&[("name", "ann")]).send().await.assert_text("ann");
+    /// app.post("/own").form(&[("name", "")]).send().await.assert_status(400);
+    /// # }
+    /// ```
     BindForm ShouldBindForm form;
 }
 
 of_head! {
-    /// The query string alone.
+    /// The query string. A key that comes several times fills a `Vec`.
+    ///
+    /// ```
+    /// use gin_worker::binding::{BindQuery, ShouldBindQuery};
+    /// use gin_worker::garde::Validate;
+    /// use gin_worker::testing::TestServer;
+    /// use gin_worker::{Config, Result, Server};
+    ///
+    /// #[derive(serde::Deserialize, Validate)]
+    /// struct Page {
+    ///     #[garde(range(min = 1))]
+    ///     page: u32,
+    /// }
+    ///
+    /// async fn simple(BindQuery(page): BindQuery<Page>) -> String {
+    ///     page.page.to_string()
+    /// }
+    ///
+    /// async fn own(ShouldBindQuery(page): ShouldBindQuery<Page>) -> Result<String> {
+    ///     let page = page?; // Or answer otherwise.
+    ///     Ok(page.page.to_string())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let server: Server = Server::new(&Config::<()>::default()).get("/simple", simple).get("/own", own);
+    /// let app = TestServer::start(server).await;
+    /// app.get("/simple?page=2").send().await.assert_text("2");
+    /// app.get("/own?page=0").send().await.assert_status(400);
+    /// # }
+    /// ```
     BindQuery ShouldBindQuery query;
-    /// The path's parameters alone.
+    /// The parameters of the route's path, by their names.
+    ///
+    /// ```
+    /// use gin_worker::binding::{BindPath, ShouldBindPath};
+    /// use gin_worker::garde::Validate;
+    /// use gin_worker::testing::TestServer;
+    /// use gin_worker::{Config, Result, Server};
+    ///
+    /// #[derive(serde::Deserialize, Validate)]
+    /// struct Key {
+    ///     #[garde(range(min = 1))]
+    ///     id: u64,
+    /// }
+    ///
+    /// async fn simple(BindPath(key): BindPath<Key>) -> String {
+    ///     key.id.to_string()
+    /// }
+    ///
+    /// async fn own(ShouldBindPath(key): ShouldBindPath<Key>) -> Result<String> {
+    ///     let key = key?; // Or answer otherwise.
+    ///     Ok(key.id.to_string())
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let server: Server =
+    ///     Server::new(&Config::<()>::default()).get("/simple/:id", simple).get("/own/:id", own);
+    /// let app = TestServer::start(server).await;
+    /// app.get("/simple/7").send().await.assert_text("7");
+    /// app.get("/own/0").send().await.assert_status(400);
+    /// # }
+    /// ```
     BindPath ShouldBindPath path;
-    /// Headers alone: the field `x_token` is `X-Token`.
+    /// Headers: the field `x_tenant` is the header `X-Tenant`.
+    ///
+    /// ```
+    /// use gin_worker::binding::{BindHeader, ShouldBindHeader};
+    /// use gin_worker::garde::Validate;
+    /// use gin_worker::testing::TestServer;
+    /// use gin_worker::{Config, Result, Server};
+    ///
+    /// #[derive(serde::Deserialize, Validate)]
+    /// struct Tenant {
+    ///     #[garde(length(min = 1))]
+    ///     x_tenant: String,
+    /// }
+    ///
+    /// async fn simple(BindHeader(tenant): BindHeader<Tenant>) -> String {
+    ///     tenant.x_tenant
+    /// }
+    ///
+    /// async fn own(ShouldBindHeader(tenant): ShouldBindHeader<Tenant>) -> Result<String> {
+    ///     let tenant = tenant?; // Or answer otherwise.
+    ///     Ok(tenant.x_tenant)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let server: Server = Server::new(&Config::<()>::default()).get("/simple", simple).get("/own", own);
+    /// let app = TestServer::start(server).await;
+    /// app.get("/simple").header("x-tenant", "ann").send().await.assert_text("ann");
+    /// app.get("/own").send().await.assert_status(400);
+    /// # }
+    /// ```
     BindHeader ShouldBindHeader headers;
 }
 
