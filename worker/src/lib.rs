@@ -1,6 +1,10 @@
-//! A library for workers that are replaced without losing a request.
+//! A library for services in Rust that are replaced without losing a request: axum, with what a service needs around it.
 //!
-//! Someone with an axum router changes one line:
+//! This page leads from "hello" to a service that survives a restart, and to the test that proves it.
+//!
+//! # Hello
+//!
+//! An application with an axum router changes one line, [`serve`] in place of `axum::serve`:
 //!
 //! ```no_run
 //! # async fn f() -> Result<(), gin_worker::StartError> {
@@ -11,9 +15,101 @@
 //! # }
 //! ```
 //!
-//! Under `gin-supervisor` the worker announces itself, takes the master's listeners, says that it is ready, accepts when it is
-//! told to, and drains when its successor serves. Alone it binds `server.host` and `server.port` and drains on
-//! SIGTERM or SIGINT.
+//! Alone, the program binds `server.host` and `server.port` (127.0.0.1:8080 without a configuration), and drains on SIGTERM or SIGINT:
+//! it finishes the requests under way, and ends.
+//!
+//! # A service
+//!
+//! [`Server`] adds routes that are described, a state, errors as JSON, logs, limits, `/health` and `/readyz`. A function makes it, so that
+//! `main` can run it, and a test can ask it:
+//!
+//! ```
+//! use gin_worker::axum::Json;
+//! use gin_worker::axum::extract::{Path, State};
+//! use gin_worker::serde_json::{Value, json};
+//! use gin_worker::{Config, Error, Group, Result, Route, Server};
+//!
+//! #[derive(Clone)]
+//! struct App {
+//!     greeting: &'static str,
+//! }
+//!
+//! async fn greet(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Value>> {
+//!     if name == "nobody" {
+//!         return Err(Error::not_found("there is nobody to greet"));
+//!     }
+//!     Ok(Json(json!({ "message": format!("{}, {name}", app.greeting) })))
+//! }
+//!
+//! fn server(config: &Config) -> Server {
+//!     Server::new(config)
+//!         .group(Group::new("/api/v1").route(Route::get("/hello/:name", greet).describe("Greets").tag("greeting")))
+//!         .with_state(App { greeting: "hello" })
+//! }
+//!
+//! // main: server(&Config::load()?).run().await
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! // A test, with #[tokio::test]:
+//! use gin_worker::testing::TestServer;
+//!
+//! let app = TestServer::start(server(&Config::default())).await;
+//! let answer = app.get("/api/v1/hello/gopher").send().await;
+//! answer.assert_status(200).assert_json(json!({ "message": "hello, gopher" }));
+//! let answer = app.get("/api/v1/hello/nobody").send().await;
+//! answer.assert_status(404).assert_json(json!({ "error": "there is nobody to greet" }));
+//! # }
+//! ```
+//!
+//! [`testing::TestServer`] serves over a real socket, with everything that stands around the handlers. [`binding`] reads and checks a
+//! request's values, [`Server::background`] runs tasks beside the requests, [`Server::on_shutdown`] runs hooks at the end.
+//!
+//! # A restart that nobody notices
+//!
+//! Under `gin-supervisor` the program is a worker: the supervisor holds the listeners, starts workers, and starts new ones before the old
+//! ones end.
+//!
+//! ```toml
+//! # shop.toml
+//! [server]
+//! port = 8080
+//!
+//! [supervisor]
+//! command = ["target/release/shop"]
+//! workers = 2
+//! ```
+//!
+//! ```text
+//! gin-supervisor -c shop.toml
+//! cargo build --release && gin-ctl restart
+//! ```
+//!
+//! The worker announces itself, takes the listeners and says that it is ready; it accepts when it is told to, and the old one drains. Idle connections go
+//! to the new worker, busy ones when their answer is out, WebSockets between two messages ([`websocket`]). A release that does not start
+//! changes nothing. Each worker is a process of its own: what several requests share, and what is to outlast a restart, belongs into a
+//! database or a file.
+//!
+//! # The proof
+//!
+//! [`testing::UnderLoad`] starts the program under a real supervisor, asks it all the time, and restarts it meanwhile. The test fails if a
+//! request gets another answer than it expects, or a connection is closed:
+//!
+//! ```no_run
+//! use gin_worker::testing::{Request, UnderLoad};
+//!
+//! // In tests/restart.rs this is a #[tokio::test], and the program is env!("CARGO_BIN_EXE_shop").
+//! async fn a_restart_hurts_nobody() {
+//!     UnderLoad::new("target/debug/shop")
+//!         .request(Request::get("/api/v1/hello/gopher"))
+//!         .request(Request::get("/api/v1/hello/nobody").expects(404))
+//!         .restarts(3)
+//!         .run()
+//!         .await
+//!         .assert_nobody_noticed();
+//! }
+//! ```
+//!
+//! # Where to go on
 //!
 //! | you want | go to |
 //! |---|---|
