@@ -50,5 +50,6 @@ mod succession;
 mod systemd;
 mod takers;
 mod unfit;
+mod watch;
 mod websockets;
 mod worker;

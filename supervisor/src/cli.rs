@@ -45,6 +45,10 @@ pub struct Cli {
     /// With --config-check: say what was found, as JSON
     #[arg(long, requires = "config_check")]
     pub json: bool,
+    /// Restart when the program's file has become another one, for development; with PATHs, also when these files have, or
+    /// files in these directories
+    #[arg(long, value_name = "PATH", num_args = 0.., value_parser = parse_absolute)]
+    pub watch: Option<Vec<PathBuf>>,
     /// The program to run and its arguments, after --
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
@@ -107,6 +111,17 @@ mod tests {
         assert_eq!(of(&["gin-supervisor"], ""), None);
         assert_eq!(of(&["gin-supervisor"], "a.toml"), Some("a.toml".into()));
         assert_eq!(of(&["gin-supervisor", "-c", "b.toml"], "a.toml"), Some("b.toml".into()));
+    }
+
+    #[test]
+    fn watch_stands_alone_or_names_paths() {
+        let of = |args: &[&str]| Cli::try_parse_from(args).map(|cli| (cli.watch, cli.command)).unwrap();
+        let path = |path: &str| parse_absolute(path).unwrap();
+        assert_eq!(of(&["gin-supervisor", "--", "./app"]), (None, vec!["./app".to_owned()]));
+        assert_eq!(of(&["gin-supervisor", "--watch", "--", "./app"]), (Some(Vec::new()), vec!["./app".to_owned()]));
+        assert_eq!(of(&["gin-supervisor", "--watch", "-c", "a.toml"]), (Some(Vec::new()), Vec::new()));
+        let both = of(&["gin-supervisor", "--watch", "src", "/b.py", "--", "python3", "b.py"]);
+        assert_eq!(both.0, Some(vec![path("src"), "/b.py".into()]));
     }
 
     /// gin-supervisor(8) is made of this very command line; `GIN_BLESS=1` writes it anew.

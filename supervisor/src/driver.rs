@@ -19,6 +19,7 @@ mod reexec;
 mod reload;
 mod resume;
 mod starts;
+mod watch;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -54,7 +55,7 @@ use crate::store::{self, Store};
 use crate::view::View;
 use crate::workers::Workers;
 use reexec::Successor;
-use reload::FileWatch;
+use watch::Watches;
 
 /// Interval between two looks at the workers' memory, if there is a limit.
 const WEIGHING: Duration = Duration::from_secs(2);
@@ -116,7 +117,7 @@ pub struct Driver {
     next_weighing: Option<Moment>,
     /// The program that is to take over in place.
     successor: Successor,
-    file_watch: FileWatch,
+    watches: Watches,
 }
 
 impl Driver {
@@ -141,7 +142,7 @@ impl Driver {
             pending: VecDeque::new(),
             next_weighing: None,
             successor: Successor::default(),
-            file_watch: FileWatch::Off,
+            watches: Watches::default(),
         })
     }
 
@@ -174,6 +175,7 @@ impl Driver {
             }
             self.reporter.service_manager.ping(time::now());
             self.follow_file();
+            self.follow_program();
             if let Some(read) = self.workers.read_for(time::now(), self.machine.deadline()) {
                 self.pending.push_back(Event::Time(read));
                 continue;
@@ -290,6 +292,7 @@ impl Driver {
             Message::Event(event) => return Some(event),
             Message::Reload(request) => return self.reload(request),
             Message::FileChanged => return self.handle_file_changed(),
+            Message::ProgramChanged(path) => return self.handle_program_changed(&path),
             Message::ReexecChecked(result) => return Some(self.handle_reexec_checked(result)),
             Message::Paused => self.successor.set_due(),
             Message::LogLevel(level, answer) => {

@@ -103,6 +103,12 @@ impl Generations {
         self.passed.as_deref()
     }
 
+    /// The paths that are watched beside the program (`--watch`); `None` if nothing is.
+    #[must_use]
+    pub fn watched_paths(&self) -> Option<&[PathBuf]> {
+        self.cli.watch.as_deref()
+    }
+
     /// A generation.
     #[must_use]
     pub fn get(&self, generation: Generation) -> Option<&Frozen> {

@@ -53,6 +53,8 @@ pub enum Message {
     Looked(Vec<(String, HashSet<String>)>),
     /// The notice that the configuration file has changed.
     FileChanged,
+    /// The notice that a file of the program has changed (`--watch`): which.
+    ProgramChanged(PathBuf),
     /// The notice that a task has read everything that had come. What it read stands before it.
     Read(Round),
 }

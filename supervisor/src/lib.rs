@@ -44,6 +44,7 @@ pub mod store;
 mod task;
 mod telemetry;
 pub mod view;
+pub mod watched;
 pub mod worker_count;
 pub mod workers;
 

@@ -1,8 +1,8 @@
-//! Notices that a configuration file has become another one.
+//! Notices that a configuration file has become another one, or any other files.
 //!
 //! Its directory is watched, not the file: editors write a new one and rename it, and Kubernetes replaces a symbolic link beside it
 //! (`..data`) that the file's own link leads through. So is the directory of each link on the way. What counts is whether the text is
-//! another one, once whoever writes it is done.
+//! another one, once whoever writes it is done. [`Watch::follow`] leaves to its caller what counts.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -26,6 +26,15 @@ const LINKS_MAX: usize = 40;
 pub struct Watch {
     // Its end is the thread's, too.
     _watcher: Arc<Mutex<RecommendedWatcher>>,
+}
+
+/// The outcome of a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing is to be done before something happens.
+    Done,
+    /// To be called again in a moment, also if nothing happens.
+    Again,
 }
 
 /// What a directory has said.
@@ -54,6 +63,31 @@ impl Watch {
     /// If its directory cannot be watched: it is not there, or there are too many watches (`fs.inotify.max_user_instances`).
     pub fn new(path: &Path, known: Vec<u8>, changed: impl Fn() + Send + 'static) -> notify::Result<Self> {
         let path = std::path::absolute(path)?;
+        let (file, mut known) = (path.clone(), known);
+        let look = move || {
+            if let Ok(text) = std::fs::read(&file)
+                && known != text
+                && !text.trim_ascii().is_empty()
+            {
+                known = text;
+                changed();
+            }
+            Look::Done
+        };
+        Self::follow("config", move || vec![path.clone()], look)
+    }
+
+    /// Calls `look`, on a thread of this name: at once, and each time when something has happened to one of the files that `paths` names,
+    /// and nothing more does. After each happening `paths` is asked anew. A path must be absolute; of a directory, what comes and goes in
+    /// it counts.
+    ///
+    /// # Errors
+    /// If a directory cannot be watched: it is not there, or there are too many watches (`fs.inotify.max_user_instances`).
+    pub fn follow(
+        name: &str,
+        paths: impl Fn() -> Vec<PathBuf> + Send + 'static,
+        mut look: impl FnMut() -> Look + Send + 'static,
+    ) -> notify::Result<Self> {
         let (sender, receiver) = mpsc::channel();
         let names = Arc::new(Mutex::new(BTreeSet::new()));
         let own_names = Arc::clone(&names);
@@ -67,34 +101,26 @@ impl Watch {
                 EventKind::Access(_) => return,
                 // What is written to other files is their business; what comes, goes and is renamed may be a link on the way.
                 EventKind::Modify(ModifyKind::Data(_)) if is_ours() => Said::Writing,
+                // A program becomes executable.
+                EventKind::Modify(ModifyKind::Metadata(_)) if is_ours() => Said::Something,
                 EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => return,
                 _ => Said::Something,
             };
             let _ = sender.send(said);
         })?;
-        let way = way(&path);
+        let way = way(&paths());
         for directory in &way.directories {
             watcher.watch(directory, RecursiveMode::NonRecursive)?;
         }
         names.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&way.names);
         let watcher = Arc::new(Mutex::new(watcher));
-        let (weak, mut known, mut old) = (Arc::downgrade(&watcher), known, way);
-        std::thread::Builder::new().name("config".to_owned()).spawn(move || {
-            loop {
-                // It may have changed before it was watched.
-                if let Ok(text) = std::fs::read(&path)
-                    && known != text
-                    && !text.trim_ascii().is_empty()
-                {
-                    known = text;
-                    changed();
-                }
-                if !until_quiet(&receiver) {
-                    return;
-                }
+        let (weak, mut old) = (Arc::downgrade(&watcher), way);
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // It may have changed before it was watched.
+            while until_quiet(&receiver, look()) {
                 let Some(watcher) = weak.upgrade() else { return };
                 let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
-                let new = way_of(&path, &old);
+                let new = way_of(&paths(), &old);
                 for directory in new.directories.difference(&old.directories) {
                     // It is there, or was just now: the next event tells.
                     let _ = watcher.watch(directory, RecursiveMode::NonRecursive);
@@ -110,9 +136,17 @@ impl Watch {
     }
 }
 
-/// Until something has happened, and nothing more does; `false`: nobody watches any more.
-fn until_quiet(receiver: &Receiver<Said>) -> bool {
-    let Ok(first) = receiver.recv() else { return false };
+/// Until something has happened, and nothing more does, or it is time for another look; `false`: nobody watches any more.
+fn until_quiet(receiver: &Receiver<Said>, looked: Look) -> bool {
+    let first = match looked {
+        Look::Done => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        Look::Again => receiver.recv_timeout(QUIET),
+    };
+    let first = match first {
+        Ok(first) => first,
+        Err(RecvTimeoutError::Timeout) => return true,
+        Err(RecvTimeoutError::Disconnected) => return false,
+    };
     let began = Instant::now();
     let mut is_writing = matches!(first, Said::Writing);
     loop {
@@ -133,41 +167,49 @@ fn until_quiet(receiver: &Receiver<Said>) -> bool {
 }
 
 /// A file that is gone for the moment comes back where it was.
-fn way_of(path: &Path, old: &Way) -> Way {
-    if path.exists() {
-        return way(path);
+fn way_of(paths: &[PathBuf], old: &Way) -> Way {
+    let mut both = way(paths);
+    if paths.iter().any(|path| !path.exists()) {
+        both.directories.extend(old.directories.iter().cloned());
+        both.names.extend(old.names.iter().cloned());
     }
-    let mut both = way(path);
-    both.directories.extend(old.directories.iter().cloned());
-    both.names.extend(old.names.iter().cloned());
     both
 }
 
-/// The directory of the file, and of each link that its path leads through.
-fn way(path: &Path) -> Way {
+/// The directories of the files, and of each link that their paths lead through.
+fn way(paths: &[PathBuf]) -> Way {
     let mut way = Way::default();
-    let mut rest = vec![path.to_owned()];
-    for _ in 0..LINKS_MAX {
-        let Some(path) = rest.pop() else { break };
-        if let (Some(directory), Some(name)) = (path.parent(), path.file_name()) {
-            way.directories.insert(directory.to_owned());
-            way.names.insert(name.to_owned());
+    paths.iter().for_each(|path| way.add(path));
+    way
+}
+
+impl Way {
+    fn add(&mut self, path: &Path) {
+        if path.is_dir() {
+            self.directories.insert(path.to_owned());
         }
-        let mut before = PathBuf::new();
-        for part in path.components() {
-            let directory = before.clone();
-            before.push(part);
-            if let Ok(target) = std::fs::read_link(&before) {
-                way.directories.insert(directory.clone());
-                // What stands behind the link goes on from where it leads.
-                let behind = path.strip_prefix(&before).unwrap_or(Path::new(""));
-                let leads = directory.join(target);
-                rest.push(if behind.as_os_str().is_empty() { leads } else { leads.join(behind) });
-                break;
+        let mut rest = vec![path.to_owned()];
+        for _ in 0..LINKS_MAX {
+            let Some(path) = rest.pop() else { break };
+            if let (Some(directory), Some(name)) = (path.parent(), path.file_name()) {
+                self.directories.insert(directory.to_owned());
+                self.names.insert(name.to_owned());
+            }
+            let mut before = PathBuf::new();
+            for part in path.components() {
+                let directory = before.clone();
+                before.push(part);
+                if let Ok(target) = std::fs::read_link(&before) {
+                    self.directories.insert(directory.clone());
+                    // What stands behind the link goes on from where it leads.
+                    let behind = path.strip_prefix(&before).unwrap_or(Path::new(""));
+                    let leads = directory.join(target);
+                    rest.push(if behind.as_os_str().is_empty() { leads } else { leads.join(behind) });
+                    break;
+                }
             }
         }
     }
-    way
 }
 
 #[cfg(test)]
@@ -248,6 +290,26 @@ mod tests {
             assert_eq!(next(&changes), "2");
             over.store(true, Ordering::Relaxed);
         });
+    }
+
+    #[test]
+    fn another_look_is_taken_though_nothing_happens_and_new_files_are_watched() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, looks) = mpsc::channel();
+        let (below, place) = (dir.path().join("below"), dir.path().to_owned());
+        let paths = move || vec![place.clone(), place.join("below"), place.join("below/a")];
+        let own = below.clone();
+        let look = move || {
+            let _ = sender.send(std::fs::read_to_string(own.join("a")).unwrap_or_default());
+            if own.is_dir() { Look::Done } else { Look::Again }
+        };
+        let _watch = Watch::follow("test", paths, look).unwrap();
+        assert_eq!([next(&looks), next(&looks)], ["", ""]);
+        std::fs::create_dir(&below).unwrap();
+        std::fs::write(below.join("a"), "1").unwrap();
+        while next(&looks) != "1" {}
+        std::fs::write(below.join("a"), "2").unwrap();
+        while next(&looks) != "2" {}
     }
 
     #[test]

@@ -11,9 +11,10 @@ use crate::machine::event::{Event, Queue};
 use crate::os::time;
 
 /// The watch over the configuration file (`reload_on_change`).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum FileWatch {
     /// Nobody wants it.
+    #[default]
     Off,
     /// Changes are messages.
     On(#[expect(dead_code, reason = "held: it ends when it is dropped")] Watch),
@@ -63,15 +64,15 @@ impl Driver {
     pub(super) fn follow_file(&mut self) {
         let file = self.generations.config().file.as_ref().filter(|_| self.generations.live().reload_on_change);
         let Some(file) = file else {
-            self.file_watch = FileWatch::Off;
+            self.watches.file = FileWatch::Off;
             return;
         };
-        if let FileWatch::Off = self.file_watch {
+        if let FileWatch::Off = self.watches.file {
             let inbox = self.handle.inbox.clone();
             // Only a loop that has ended does not take it.
             let changed = move || drop(inbox.blocking_send(Message::FileChanged));
             // A change counts from the text that was read last, whichever master read it.
-            self.file_watch = match Watch::new(&file.path, file.text.clone().into_bytes(), changed) {
+            self.watches.file = match Watch::new(&file.path, file.text.clone().into_bytes(), changed) {
                 Ok(watch) => FileWatch::On(watch),
                 Err(error) => {
                     tracing::error!("{}: changes will not be noticed: {error}", file.path.display());

@@ -25,6 +25,7 @@ use crate::os::sandbox::Sandbox;
 use crate::os::spawn::Spec;
 use crate::os::succession::Descriptors;
 use crate::state::{Commands, GenerationRecord};
+use crate::watched::Stamp;
 
 /// Finds everything that a generation of `config` would run, and keeps nothing: for a check.
 ///
@@ -220,6 +221,25 @@ impl Frozen {
     #[must_use]
     pub fn is_where_it_was(&self) -> bool {
         self.config.directory.as_ref().and_then(|directory| directory.canonicalize().ok()) == self.directory
+    }
+
+    /// The path where the next restart would look for the worker's program: through links, where the configuration's leads through some.
+    #[must_use]
+    pub fn program_path(&self) -> PathBuf {
+        let written = self.config.command.as_ref().and_then(|command| command.first());
+        let found = || self.program.record().path.clone();
+        match (written.filter(|written| written.contains('/')), &self.config.directory) {
+            (Some(written), Some(directory)) => directory.join(written),
+            (Some(written), None) => std::path::absolute(written).unwrap_or_else(|_| found()),
+            (None, _) => found(),
+        }
+    }
+
+    /// The stamp of the program that its workers run; `None` if an earlier master has not noted it.
+    #[must_use]
+    pub fn program_stamp(&self) -> Option<Stamp> {
+        let record = self.program.record();
+        record.stamp.map(|change| Stamp { identity: record.identity, change })
     }
 
     /// A warning, if the configured directory is another one than this generation's: the next restart runs that.
