@@ -49,6 +49,7 @@ mod start;
 mod succession;
 mod systemd;
 mod takers;
+mod terminal;
 mod unfit;
 mod watch;
 mod websockets;

@@ -53,6 +53,9 @@ pub enum FromMaster {
     Drain {
         /// Why, for it decides what the balancer is told.
         reason: DrainReason,
+        /// True if a person at a terminal waits for the end (Ctrl-C): what is idle is closed at once. An older worker passes it over.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        at_terminal: bool,
     },
     /// Another worker hands its connections over, by the socket that comes along.
     Take,
@@ -176,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_message_reads_back() {
-        let message = FromMaster::Drain { reason: DrainReason::Upgrade };
+        let message = FromMaster::Drain { reason: DrainReason::Upgrade, at_terminal: false };
         assert_eq!(encode(&message), br#"{"type":"drain","reason":"upgrade"}"#);
         assert_eq!(decode::<FromMaster>(&encode(&message)).unwrap(), message);
     }

@@ -325,7 +325,12 @@ impl Driver {
                 Some(Event::Restart { operation: None, asked_by, queue: Queue::Wait })
             }
             signal if live.shutdown_signals.contains(&signal) => {
-                tracing::info!("{asked_by}: stop");
+                if received.is_ctrl_c() {
+                    self.workers.set_at_terminal();
+                    tracing::info!("{asked_by}: stop; Ctrl-C again ends all workers at once");
+                } else {
+                    tracing::info!("{asked_by}: stop");
+                }
                 Some(Event::Stop { operation: None, by: StopBy::Signal })
             }
             Signal::SIGHUP => self.reload(ReloadRequest { operation: None, asked_by, queue: Queue::Wait }),

@@ -253,6 +253,7 @@ impl Reporter {
         let verb = if workers.len() == 1 { "drains" } else { "drain" };
         let seconds = latest.since(time::now()).as_secs_f64();
         let text = format!("{} {verb}, for {seconds:.0} s at most", workers_text(workers.len()));
+        tracing::info!("{text}");
         self.operations.step(machine.stop_operations(), &Step::Waiting { text });
     }
 

@@ -71,6 +71,8 @@ pub struct Workers {
     reserve: RefCell<Reserve>,
     /// The moment at which a handover is tried again that failed for want of them.
     retry_at: Option<Moment>,
+    /// True if a person at a terminal waits for the end of all workers.
+    at_terminal: bool,
     /// The memory that workers share.
     memory: Rc<SharedMemory>,
     runtime: PathBuf,
@@ -91,6 +93,7 @@ impl Workers {
             reading: None,
             reserve: RefCell::new(Reserve::new(RESERVE)),
             retry_at: None,
+            at_terminal: false,
             memory: Rc::new(memory),
             runtime,
             inbox,
@@ -267,6 +270,11 @@ impl Workers {
         self.processes.get(&worker).into_iter().for_each(Process::kill);
     }
 
+    /// Has workers that are told to stop from now on close at once what is idle: a person at a terminal waits (Ctrl-C).
+    pub fn set_at_terminal(&mut self) {
+        self.at_terminal = true;
+    }
+
     /// Tells a worker to finish. In an upgrade its connections go to others.
     pub fn drain(&mut self, worker: WorkerId, reason: DrainReason, machine: &Machine) {
         let Some(process) = self.leaves(worker, machine) else { return };
@@ -275,7 +283,7 @@ impl Workers {
             DrainReason::Stop => Vec::new(),
         };
         self.reserve.borrow_mut().lend();
-        process.drain(reason, &takers);
+        process.drain(reason, self.at_terminal && reason == DrainReason::Stop, &takers);
         self.reserve.borrow_mut().fill();
     }
 

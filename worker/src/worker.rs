@@ -4,11 +4,12 @@
 //! answered was settled by the builder (`server`). `graceful` has the table of phases.
 //!
 //! ```text
-//! drain -> orders -> channel -> descriptor_limit;  orders -> stop_signals
+//! drain -> orders -> channel -> descriptor_limit;  orders -> stop_signals;  drain -> at_terminal
 //! announce, private, changes, drain_report, memory, service_manager, test_run
 //! ```
 
 mod announce;
+mod at_terminal;
 mod changes;
 mod channel;
 mod descriptor_limit;

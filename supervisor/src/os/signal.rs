@@ -6,7 +6,7 @@
 )]
 
 use std::ffi::c_int;
-use std::io;
+use std::io::{self, IsTerminal};
 
 use nix::libc;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
@@ -25,6 +25,14 @@ pub struct Received {
     pub pid: u32,
     /// The sender's UID.
     pub uid: u32,
+}
+
+impl Received {
+    /// True if somebody has typed Ctrl-C at the terminal of this process. A sender outside of this PID namespace has no PID here, either.
+    #[must_use]
+    pub fn is_ctrl_c(self) -> bool {
+        self.signal == Signal::SIGINT && self.pid == 0 && io::stderr().is_terminal()
+    }
 }
 
 /// The signals that the master takes.

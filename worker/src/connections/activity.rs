@@ -132,6 +132,14 @@ impl Activity {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Number of requests that are being answered.
+    pub(crate) fn under_way(&self) -> usize {
+        match self.state().doing {
+            Doing::Busy(count) => count as usize,
+            Doing::Fresh | Doing::Idle | Doing::Head => 0,
+        }
+    }
+
     /// Number of requests served.
     pub(crate) fn requests(&self) -> u64 {
         self.state().requests

@@ -1,10 +1,12 @@
 //! The worker's drain as its connections see it: whether it has begun, and whether other workers take connections.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::connections::activity::Activity;
 use crate::connections::bounds::Bounds;
 use crate::connections::connection::IdleConnection;
 use crate::connections::handover::queue::HandoverQueue;
@@ -20,12 +22,24 @@ pub(crate) struct DrainState {
     /// The queue to the giver, while others take.
     queue: watch::Sender<Option<HandoverQueue>>,
     began: OnceLock<Instant>,
+    /// True if a person waits for the end: what is idle is closed at once.
+    is_hurried: AtomicBool,
+    /// Connections that were served when they heard of such a drain.
+    served: Mutex<Vec<Weak<Activity>>>,
     neighbours: OnceLock<Arc<dyn Neighbours>>,
 }
 
 impl DrainState {
     pub(crate) fn new(life: Life, bounds: Bounds) -> Self {
-        Self { life, bounds, queue: watch::Sender::new(None), began: OnceLock::new(), neighbours: OnceLock::new() }
+        Self {
+            life,
+            bounds,
+            queue: watch::Sender::new(None),
+            began: OnceLock::new(),
+            is_hurried: AtomicBool::new(false),
+            served: Mutex::default(),
+            neighbours: OnceLock::new(),
+        }
     }
 
     /// Sets the way to the other workers. A worker without a master has none.
@@ -54,6 +68,40 @@ impl DrainState {
             Phase::Cut => Drain::Cut,
         };
         Surroundings { drain, has_takers: self.is_giving() }
+    }
+
+    /// Has the drain that is about to begin close at once what is idle.
+    pub(crate) fn hurry(&self) {
+        self.is_hurried.store(true, Ordering::Release);
+    }
+
+    /// True if a person waits for the end of the drain.
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.is_hurried.load(Ordering::Acquire)
+    }
+
+    /// The bounds as they hold now: in a drain for whose end a person waits, a connection that is idle is parked and closed at once.
+    pub(crate) fn bounds_now(&self) -> Bounds {
+        let mut bounds = self.bounds;
+        if self.is_hurried() {
+            (bounds.timeouts.park_after, bounds.timeouts.idle_grace) = (Duration::ZERO, Duration::ZERO);
+        }
+        bounds
+    }
+
+    /// Notes a connection that is served, and has heard of the drain: a person may be told what it is busy with.
+    pub(crate) fn note_served(&self, activity: &Arc<Activity>) {
+        if self.is_hurried() {
+            self.served.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(activity));
+        }
+    }
+
+    /// Number of requests under way, and of connections without one. For a drain for whose end a person waits.
+    pub(crate) fn under_way(&self) -> (usize, usize) {
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let requests = served.iter().filter_map(Weak::upgrade).map(|activity| activity.under_way());
+        let busy: Vec<usize> = requests.filter(|requests| *requests > 0).collect();
+        (busy.iter().sum(), self.life.connections().saturating_sub(busy.len()))
     }
 
     /// Begins the drain: all connections hear of it.
@@ -88,6 +136,6 @@ impl DrainState {
     pub(crate) fn spread_grace(&self) -> Duration {
         use std::hash::{BuildHasher, RandomState};
         let random = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or_default();
-        self.bounds.timeouts.idle_grace.mul_f64(f64::from(random) / f64::from(u32::MAX))
+        self.bounds_now().timeouts.idle_grace.mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 }

@@ -150,6 +150,16 @@ impl Hub {
         self.context.drain.begin();
     }
 
+    /// Has the drain that is about to begin close at once what is idle: a person at a terminal waits for its end.
+    pub(crate) fn hurry(&self) {
+        self.context.drain.hurry();
+    }
+
+    /// Number of requests under way, and of connections without one, in such a drain.
+    pub(crate) fn under_way(&self) -> (usize, usize) {
+        self.context.drain.under_way()
+    }
+
     /// Hands over what pauses, from now on to the workers at the other ends of these sockets.
     pub(crate) fn hand_over(self: &Arc<Self>, sockets: Vec<OwnedFd>) {
         giver::give(self, sockets);
@@ -204,7 +214,7 @@ impl Hub {
 
     /// Parks a connection. Gives it back if that cannot be done.
     fn park(&self, connection: IdleConnection, now: Instant) -> Option<IdleConnection> {
-        let back = self.parked.park(connection, &self.context.drain.bounds.timeouts, now);
+        let back = self.parked.park(connection, &self.context.drain.bounds_now().timeouts, now);
         // Others may have begun to take just now, after the parked connections were sent to them.
         if back.is_none() && self.context.drain.is_giving() {
             self.parked.look();
@@ -229,6 +239,10 @@ impl Hub {
     fn close(&self, mut connection: IdleConnection) {
         // New connections do not wait until its client has left, too.
         self.room.let_go(&mut connection.place);
+        if self.context.drain.is_hurried() {
+            // Nothing is on its way in either direction, and nobody waits for the client's end.
+            return self.context.drain.life.tally().closes();
+        }
         let context = Arc::clone(&self.context);
         tokio::spawn(async move {
             let Ok(connection) = connection.into_active() else { return };

@@ -216,10 +216,11 @@ impl ParkedConnections {
             return;
         }
         entries.grace_from = Some(began);
+        let timeouts = drain.bounds_now().timeouts;
         let Entries { all, deadlines, .. } = &mut *entries;
         deadlines.clear();
         for (key, parked) in all.iter_mut() {
-            parked.deadline = deadline(&parked.connection, &drain.bounds.timeouts, Some(began));
+            parked.deadline = deadline(&parked.connection, &timeouts, Some(began));
             deadlines.insert((parked.deadline, key));
         }
         drop(entries);

@@ -29,6 +29,14 @@ use crate::logging;
 /// Time between two looks whether an order is carried out that descriptors are lent for.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
+/// A reason to drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Why {
+    pub(super) reason: DrainReason,
+    /// True if a person at a terminal waits for the end.
+    pub(super) at_terminal: bool,
+}
+
 /// Order of the master.
 #[derive(Debug)]
 pub(super) enum Order {
@@ -37,7 +45,7 @@ pub(super) enum Order {
     /// Take over connections, which come over this socket.
     Take(OwnedFd),
     /// Drain, and hand over connections over these sockets.
-    Drain(DrainReason, Vec<OwnedFd>),
+    Drain(Why, Vec<OwnedFd>),
     /// Hand over idle connections over these sockets, and serve on.
     Relieve(Vec<OwnedFd>, Lent),
 }
@@ -122,10 +130,10 @@ impl Channel {
                         continue;
                     }
                     Ok(FromMaster::Go) => Order::Go,
-                    Ok(FromMaster::Drain { reason }) => {
+                    Ok(FromMaster::Drain { reason, at_terminal }) => {
                         drains = true;
                         self.0.lock().unwrap_or_else(PoisonError::into_inner).lacks_takers &= fds.is_empty();
-                        Order::Drain(reason, fds)
+                        Order::Drain(Why { reason, at_terminal }, fds)
                     }
                     Ok(FromMaster::Relieve) => {
                         let order = Arc::new(());

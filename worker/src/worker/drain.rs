@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use gin_shared::channel::{DrainReason, Fates};
 use tokio::task::JoinSet;
 
+use super::at_terminal;
+use super::channel::Why;
 use super::orders::{DrainRequest, Orders};
 use super::service_manager;
-use super::stop_signals::{Impatience, StopSignals};
+use super::stop_signals::{Impatience, StopSignal, StopSignals};
 use crate::Config;
 use crate::connections::Hub;
 use crate::graceful::{Hook, Phase, millis_since};
@@ -37,12 +39,18 @@ impl Drain<'_> {
         stop: &mut StopSignals,
     ) {
         let (mut timeouts, life) = (self.config.timeouts, self.hub.life());
-        let signals = u32::from(matches!(request, DrainRequest::BySignal));
-        let (reason, takers) = match request {
-            DrainRequest::ByMaster(reason, takers) => (reason, takers),
-            DrainRequest::BySignal => (DrainReason::Stop, Vec::new()),
+        let signals = u32::from(matches!(request, DrainRequest::BySignal(_)));
+        let (Why { reason, at_terminal }, takers) = match request {
+            DrainRequest::ByMaster(why, takers) => (why, takers),
+            DrainRequest::BySignal(signal) => {
+                (Why { reason: DrainReason::Stop, at_terminal: signal == StopSignal::CtrlC }, Vec::new())
+            }
         };
         life.set_reason(reason);
+        if at_terminal {
+            timeouts.lame_duck = Duration::ZERO;
+            self.hub.hurry();
+        }
         if reason == DrainReason::Stop && !self.config.features.graceful_shutdown {
             (timeouts.shutdown, timeouts.lame_duck) = (Duration::ZERO, Duration::ZERO);
         }
@@ -67,6 +75,7 @@ impl Drain<'_> {
             () = tokio::time::sleep(timeouts.shutdown) => false,
             () = impatience.grows() => false,
             never = orders.while_draining(self.hub) => match never {},
+            never = at_terminal::tell(self.hub), if at_terminal => match never {},
         };
         let cut = life.connections();
         if !in_time {

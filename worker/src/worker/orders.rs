@@ -4,20 +4,19 @@ use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use gin_shared::channel::DrainReason;
 use tokio::sync::mpsc;
 
-use super::channel::Order;
-use super::stop_signals::StopSignals;
+use super::channel::{Order, Why};
+use super::stop_signals::{StopSignal, StopSignals};
 use crate::connections::Hub;
 
 /// A reason to drain.
 #[derive(Debug)]
 pub(super) enum DrainRequest {
     /// The master's order, with sockets to workers that take connections.
-    ByMaster(DrainReason, Vec<OwnedFd>),
+    ByMaster(Why, Vec<OwnedFd>),
     /// A stop signal.
-    BySignal,
+    BySignal(StopSignal),
 }
 
 /// Orders that come over the channel.
@@ -39,10 +38,10 @@ impl Orders {
                     Some(Order::Go) => return None,
                     // Nothing is taken over before it serves, and there is nothing to give.
                     Some(Order::Take(_) | Order::Relieve(..)) => {}
-                    Some(Order::Drain(reason, takers)) => return Some(DrainRequest::ByMaster(reason, takers)),
-                    None => return Some(DrainRequest::BySignal),
+                    Some(Order::Drain(why, takers)) => return Some(DrainRequest::ByMaster(why, takers)),
+                    None => return Some(DrainRequest::BySignal(StopSignal::Other)),
                 },
-                () = stop.next() => return Some(DrainRequest::BySignal),
+                signal = stop.next() => return Some(DrainRequest::BySignal(signal)),
             }
         }
     }
@@ -52,13 +51,13 @@ impl Orders {
         loop {
             tokio::select! {
                 order = self.0.recv() => match order {
-                    Some(Order::Drain(reason, takers)) => return DrainRequest::ByMaster(reason, takers),
+                    Some(Order::Drain(why, takers)) => return DrainRequest::ByMaster(why, takers),
                     Some(Order::Take(socket)) => hub.take_over(socket),
                     Some(Order::Relieve(sockets, lent)) => hub.relieve(sockets, lent),
                     Some(Order::Go) => {}
-                    None => { stop.next().await; return DrainRequest::BySignal }
+                    None => return DrainRequest::BySignal(stop.next().await),
                 },
-                () = stop.next() => return DrainRequest::BySignal,
+                signal = stop.next() => return DrainRequest::BySignal(signal),
             }
         }
     }

@@ -1,20 +1,42 @@
 //! Signals that ask a worker to stop.
 
+use std::io::{self, IsTerminal};
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// A signal to stop, as it is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StopSignal {
+    /// SIGINT of a process at a terminal: somebody has typed Ctrl-C, and waits for the end.
+    CtrlC,
+    /// Any other.
+    Other,
+}
+
+impl StopSignal {
+    /// SIGINT, as this process gets it.
+    fn interrupt() -> Self {
+        if io::stdin().is_terminal() && io::stderr().is_terminal() { Self::CtrlC } else { Self::Other }
+    }
+}
 
 /// SIGTERM, SIGINT and SIGQUIT.
 pub(super) struct StopSignals([Signal; 3]);
 
 impl StopSignals {
-    pub(super) fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let caught = |kind| signal(kind);
         Ok(Self([caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?, caught(SignalKind::quit())?]))
     }
 
     /// Waits for the next signal.
-    pub(super) async fn next(&mut self) {
+    pub(super) async fn next(&mut self) -> StopSignal {
         let [term, int, quit] = &mut self.0;
-        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {}, _ = quit.recv() => {} }
+        tokio::select! {
+            _ = term.recv() => StopSignal::Other,
+            _ = int.recv() => StopSignal::interrupt(),
+            _ = quit.recv() => StopSignal::Other,
+        }
     }
 }
 

@@ -91,13 +91,13 @@ impl Process {
     /// Tells it to finish: over the channel, which can say why, or by signal if nobody has answered there yet.
     ///
     /// It is told once, because to many servers a second signal means that they are to hurry. Its connections go to
-    /// `takers`, if they can.
-    pub fn drain(&self, reason: DrainReason, takers: &[Rc<Self>]) {
+    /// `takers`, if they can. `at_terminal`: a person waits for its end.
+    pub fn drain(&self, reason: DrainReason, at_terminal: bool, takers: &[Rc<Self>]) {
         if self.drain.sent.replace(true) {
             return;
         }
         self.withdraw_offer();
-        let sent = self.send_drain(reason, takers);
+        let sent = self.send_drain(&FromMaster::Drain { reason, at_terminal }, takers);
         if sent && self.version.get().is_some() {
             // A stopped process hears it, too.
             self.check(self.child.signal(Signal::SIGCONT));
@@ -117,7 +117,7 @@ impl Process {
     /// Gives a draining worker other takers.
     pub fn redirect(&self, takers: &[Rc<Self>]) {
         if !takers.is_empty() {
-            self.send_drain(DrainReason::Upgrade, takers);
+            self.send_drain(&FromMaster::Drain { reason: DrainReason::Upgrade, at_terminal: false }, takers);
         }
     }
 
@@ -143,7 +143,7 @@ impl Process {
         self.send(&FromMaster::Relieve, &fds);
     }
 
-    fn send_drain(&self, reason: DrainReason, takers: &[Rc<Self>]) -> bool {
+    fn send_drain(&self, drain: &FromMaster, takers: &[Rc<Self>]) -> bool {
         let (mut sockets, mut is_short): (Vec<(WorkerId, OwnedFd)>, bool) = (Vec::new(), false);
         for taker in takers.iter().filter(|_| self.hands_over()) {
             match taker.take() {
@@ -156,16 +156,15 @@ impl Process {
             }
         }
         is_short &= sockets.is_empty();
-        let drain = FromMaster::Drain { reason };
         let sent = {
             let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
-            self.try_send(&drain, &fds)
+            self.try_send(drain, &fds)
         };
         let is_sent = match sent {
             // Too many descriptors are on their way: it hears of its takers later.
             Err(error) if !sockets.is_empty() && is_temporary(&error) => {
                 (sockets, is_short) = (Vec::new(), true);
-                self.send(&drain, &[])
+                self.send(drain, &[])
             }
             sent => sent.is_ok(),
         };

@@ -42,7 +42,6 @@ pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, 
     let connection = builder(&streams, bounds).serve_connection(TokioIo::new(io), service);
     let mut connection = std::pin::pin!(connection);
     let mut closing: Option<Instant> = None;
-    let grace = context.drain.bounds.timeouts.idle_grace.max(HOLD);
     loop {
         let due = tokio::select! {
             biased;
@@ -50,6 +49,7 @@ pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, 
             due = timer.next() => due,
             () = context.drain.life.reached(Phase::Cut) => return,
         };
+        let grace = context.drain.bounds_now().timeouts.idle_grace.max(HOLD);
         match streams.look(Instant::now(), bounds) {
             Verdict::Wait(next) => timer.look_by(next),
             Verdict::EndConnection => return tracing::debug!("connection dropped: the client takes nothing"),

@@ -36,6 +36,9 @@ impl<'a> Timer<'a> {
         let first = hold(state).next_look(now + drain.bounds.timeouts.park_after.min(drain.bounds.timeouts.read), now);
         // In a drain that has begun already the connection waits like at any other time: what has come is read first.
         let draining = (drain.life.phase() >= Phase::Draining).then_some(now);
+        if draining.is_some() {
+            drain.note_served(activity);
+        }
         Self {
             drain,
             activity,
@@ -49,11 +52,14 @@ impl<'a> Timer<'a> {
     /// Waits until something is due, or the worker begins to drain.
     pub(super) async fn next(&mut self) -> Due {
         tokio::select! {
-            () = self.drain.life.draining(), if self.draining.is_none() => self.draining = Some(Instant::now()),
+            () = self.drain.life.draining(), if self.draining.is_none() => {
+                self.draining = Some(Instant::now());
+                self.drain.note_served(self.activity);
+            }
             () = self.sleep.as_mut() => {}
         }
         let now = Instant::now();
-        let due = self.activity.due(now, &self.drain.bounds, self.draining);
+        let due = self.activity.due(now, &self.drain.bounds_now(), self.draining);
         let was_late = std::mem::replace(&mut self.found_late, matches!(due, Due::Abort(_)));
         match due {
             Due::Wait(until) => self.sleep.as_mut().reset(hold(self.state).next_look(until, now).into()),
