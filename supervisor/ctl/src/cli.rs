@@ -157,6 +157,8 @@ pub enum Command {
     },
     /// Print the service and socket units for a configuration, with the time-outs that follow from it
     Unit(Unit),
+    /// Write a service on gin-worker: its source, its tests, its configuration, its units and a README, in a directory of its name
+    New(New),
     /// Print what there is to configure: a commented default file, a JSON Schema, the reference page
     Config {
         /// Which
@@ -199,6 +201,16 @@ pub struct Unit {
     /// The socket alone
     #[arg(long)]
     pub only_socket: bool,
+}
+
+/// Which service.
+#[derive(Debug, Args)]
+pub struct New {
+    /// The service's name, and its directory's: lower-case letters, digits, - and _
+    pub name: String,
+    /// Build it with gin's sources in this directory [default: those that gin-ctl lies in, else the release of its version]
+    #[arg(long, value_name = "DIR")]
+    pub path: Option<PathBuf>,
 }
 
 /// How much is logged.

@@ -4,6 +4,7 @@ mod check;
 mod events;
 mod list;
 mod logs;
+mod new;
 mod operation;
 mod routes;
 mod status;
@@ -58,6 +59,7 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         }
         Command::Check { file } => check::check(&file),
         Command::Unit(unit) => check::unit(&unit),
+        Command::New(service) => new::new(&service),
         Command::Config { what } => text(&match what {
             ConfigText::Default => reference::default_file(),
             ConfigText::Schema => reference::schema(),

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::render::unit;
 
 /// Where configurations are looked for.
-const DIRECTORY: &str = "/etc/gin";
+pub(super) const DIRECTORY: &str = "/etc/gin";
 
 /// `gin-supervisor -t`, with its words and its exit code.
 pub(super) fn check(file: &Path) -> Result<u8, Failure> {
@@ -31,29 +31,44 @@ pub(super) fn unit(asked: &Unit) -> Result<u8, Failure> {
         let text = format!("\"{}\" cannot name an instance; use letters, digits and . _ - @, 64 at most", asked.name);
         return Err(Failure::new(exit::USAGE, text));
     }
-    let program = supervisor();
     let file = match &asked.config {
         Some(file) => std::path::absolute(file).unwrap_or_else(|_| file.clone()),
         None => find(&asked.name)?,
     };
-    let output = run(&program, &file, Some(&asked.name))?;
+    let Units { service, socket, warnings } = units(&asked.name, &file, &file)?;
+    for warning in warnings {
+        crate::complain!("warning: {warning}");
+    }
+    super::text(&match (asked.only_service, asked.only_socket) {
+        (true, _) => service,
+        (_, true) => socket,
+        (false, false) => format!("{service}\n{socket}"),
+    })
+}
+
+/// The units for a configuration.
+pub(super) struct Units {
+    pub(super) service: String,
+    pub(super) socket: String,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Makes the units of an instance for the configuration that lies at `file` now, and will lie at `place`.
+///
+/// # Errors
+/// If gin-supervisor cannot be run, or refuses the configuration.
+pub(super) fn units(name: &str, file: &Path, place: &Path) -> Result<Units, Failure> {
+    let program = supervisor();
+    let output = run(&program, file, Some(name))?;
     if !output.status.success() {
         let told = String::from_utf8_lossy(&output.stderr);
         return Err(Failure::new(exit::USAGE, told.trim_start_matches("error: ").trim_end().to_owned()));
     }
     let checked: Checked = serde_json::from_slice(&output.stdout)
         .map_err(|error| Failure::new(exit::FAILED, format!("{} is of another version: {error}", program.display())))?;
-    for warning in &checked.warnings {
-        crate::complain!("warning: {warning}");
-    }
     let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("gin-ctl"));
-    let plan = unit::Plan { name: &asked.name, file: &file, supervisor: &program, ctl: &own, checked: &checked };
-    let (service, socket) = (unit::service(&plan), unit::socket(&plan));
-    super::text(&match (asked.only_service, asked.only_socket) {
-        (true, _) => service,
-        (_, true) => socket,
-        (false, false) => format!("{service}\n{socket}"),
-    })
+    let plan = unit::Plan { name, file: place, supervisor: &program, ctl: &own, checked: &checked };
+    Ok(Units { service: unit::service(&plan), socket: unit::socket(&plan), warnings: checked.warnings })
 }
 
 fn find(name: &str) -> Result<PathBuf, Failure> {
