@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_program_is_whole_and_each_part_of_it_is_not() {
-        let whole = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let whole = std::fs::read("/bin/sh").unwrap();
         assert!(!is_cut(&whole));
         // The table of sections stands at the end.
         for length in [4, 20, 63, 64, 4096, whole.len() / 2, whole.len() - 64] {
