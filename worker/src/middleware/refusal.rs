@@ -65,7 +65,8 @@ fn shaped(response: Response) -> Response {
     match text(body) {
         Ok(text) => {
             let message = if text.trim().is_empty() { in_words(parts.status) } else { text.trim().to_owned() };
-            with(parts, answer(Error::new(parts.status, message)))
+            let new = answer(Error::new(parts.status, message));
+            with(parts, new)
         }
         Err(body) => Response::from_parts(parts, body),
     }
