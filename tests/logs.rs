@@ -262,7 +262,7 @@ fn a_log_that_cannot_be_written_is_a_failed_start() {
     let text = format!("[logging]\noutput = \"file\"\nfile_path = {:?}\n", dir.path());
     let config = dir.path().join("server.toml");
     std::fs::write(&config, text).unwrap();
-    let output = std::process::Command::new(harness::binary("gin-server")).arg("-c").arg(&config).output().unwrap();
+    let output = Command::new(harness::binary("gin-server")).arg("-c").arg(&config).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("logging: ") && said.contains("directory"), "{said}");

@@ -10,7 +10,7 @@ use gin_worker::axum::Json;
 use gin_worker::axum::extract::{Path, State, rejection::PathRejection};
 use gin_worker::binding::{ShouldBindJson, ShouldBindQuery};
 use gin_worker::garde::Validate;
-use gin_worker::{Config, Error, Group, Result, Route, Server};
+use gin_worker::{Config, Error, Group, Result, Route, Server, StartError};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -191,7 +191,7 @@ fn server(config: &Config, users: Users) -> Server {
 }
 
 #[tokio::main]
-async fn main() -> Result {
+async fn main() -> Result<(), StartError> {
     server(&Config::load()?, Users::default()).run().await
 }
 

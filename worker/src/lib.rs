@@ -246,7 +246,7 @@ pub fn load() -> Result<Config, config::Invalid> {
 ///
 /// ```no_run
 /// #[tokio::main]
-/// async fn main() -> gin_worker::Result {
+/// async fn main() -> Result<(), gin_worker::StartError> {
 ///     gin_worker::server(&gin_worker::load()?).get("/", async || "hello").run().await
 /// }
 /// ```

@@ -113,7 +113,7 @@ mod tests {
         ] {
             assert_eq!(said(&settings, name), value, "{name}");
         }
-        let minutes = |count| Duration::from_secs(60 * count);
+        let minutes = |count: u64| Duration::from_secs(60 * count);
         let other = Static {
             html_max_age: minutes(1),
             cache_max_age: Duration::from_millis(500),

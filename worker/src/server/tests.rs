@@ -62,7 +62,7 @@ async fn middleware_takes_the_state_wherever_it_is_added() {
         let (with, without) = (ask(&router, path, "secret").await, ask(&router, path, "other").await);
         assert_ne!(with.status(), StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(without.status() != StatusCode::UNAUTHORIZED, is_open, "{path}");
-        assert_eq!((&with.headers()["x-token"], &without.headers()["x-token"]), (&"secret", &"secret"), "{path}");
+        assert!([with, without].iter().all(|answer| answer.headers()["x-token"] == "secret"), "{path}");
     }
 }
 

@@ -221,18 +221,17 @@ async fn each_request_may_be_another_one() {
 #[cfg(feature = "websocket")]
 mod websockets {
     use super::*;
-    use crate::websocket::{Message, Received, Socket, WebSocketUpgrade, WebSockets};
+    use crate::Route;
+    use crate::websocket::{Message, Received, Socket};
 
     /// Serves WebSockets at `/talk`.
     async fn talking<F, R>(serve: F) -> TestServer
     where
-        F: Fn(Socket) -> R + Send + Sync + 'static,
+        F: Fn(Socket) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        let sockets = WebSockets::new("talk", move |socket, (): ()| serve(socket));
-        let upgrade = sockets.clone();
-        let talk = async move |socket: WebSocketUpgrade| socket.serve(&upgrade, ());
-        TestServer::start(server().get("/talk", talk).websockets(sockets)).await
+        let talk = Route::websocket("/talk", "talk", async || (), move |socket: Socket, (): ()| serve(socket));
+        TestServer::start(server().route(talk)).await
     }
 
     /// Sends each message back, so many times.
@@ -321,7 +320,7 @@ mod websockets {
 async fn axums_own_extractor_of_the_clients_address_works() {
     use axum::extract::ConnectInfo;
 
-    let peer = async |ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>| peer.ip().to_string();
+    let peer = async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.ip().to_string();
     let app = TestServer::start(Server::bare(&Config::<()>::default()).get("/", peer)).await;
     app.get("/").send().await.assert_status(200).assert_text("127.0.0.1");
 }

@@ -2,7 +2,7 @@
 
 use gin_worker::axum::Json;
 use gin_worker::axum::extract::Path;
-use gin_worker::{Config, Group, Result, Route, Server};
+use gin_worker::{Config, Group, Route, Server, StartError};
 use serde::Serialize;
 
 /// The answer to a greeting.
@@ -26,7 +26,7 @@ fn server(config: &Config) -> Server {
 }
 
 #[tokio::main]
-async fn main() -> Result {
+async fn main() -> Result<(), StartError> {
     // Flags, environment, file, defaults.
     let config = Config::load()?;
     server(&config).run().await
