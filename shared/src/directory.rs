@@ -390,7 +390,7 @@ impl Walk {
     fn check_way(&self) -> Result<(), Doubt> {
         let (mode, owner) = (self.mode(), self.stat.st_uid);
         let is_closed = mode & OTHERS_WRITE == 0;
-        if !self.trusts(owner) && !(is_closed && nobody_here() == Some(owner)) {
+        if !(self.trusts(owner) || is_closed && nobody_here() == Some(owner)) {
             Err(self.doubt(Why::Owner(owner)))
         } else if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
             Err(self.doubt(Why::Mode(mode)))

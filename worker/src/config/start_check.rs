@@ -49,6 +49,14 @@ impl<A> Config<A> {
         self.logging.file_path.as_deref().filter(|_| self.logging.output == Output::File)
     }
 
+    /// Without the feature the key itself is an error.
+    #[cfg(not(feature = "journald"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with the feature")]
+    fn journal(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(feature = "journald")]
     fn journal(&self) -> io::Result<()> {
         if self.logging.output == Output::Journald { tracing_journald::layer().map(drop) } else { Ok(()) }
     }
