@@ -143,17 +143,25 @@ fn workers_and_masters_of_different_ages_go_on_as_the_older_one_did() {
 }
 
 #[test]
-fn an_older_master_that_takes_over_in_place_keeps_the_channels_of_announced_workers() {
+fn another_build_that_takes_over_in_place_goes_on_with_announced_workers() {
     let dir = tempfile::tempdir_in("/tmp").unwrap();
     let (program, real) = (dir.path().join("gin-supervisor"), binary("gin-supervisor"));
     std::fs::copy(&real, &program).unwrap();
-    let gin = on_the_library().program(&program).start();
+    let grace = "[timeouts]\nidle_grace = \"100ms\"";
+    let gin = on_the_library().section(grace).program(&program).start();
     let mut clients = connected(&gin);
-    for build in ["older", "newer"] {
+    for build in ["newer", "older", "newer"] {
         let call = format!("{} {build} {} $0", fixture("other-build.py").display(), real.display());
         write_program(&program, &format!("#!/bin/sh\nexec /usr/bin/python3 {call} \"$@\"\n"));
         gin.ctl(&["upgrade-supervisor"]).assert(0, &["is the master now"]);
-        keeps(&gin, &mut clients);
+        if build == "newer" {
+            keeps(&gin, &mut clients);
+        } else {
+            // The oldest knows of no channels: its workers are told to finish by signal, and close what rests.
+            gin.ctl(&["restart", "--wait-drained"]).assert(0, &["step=drained"]);
+            clients.iter_mut().for_each(|client| assert_eq!(client.until_closed().unwrap(), b""));
+            clients = connected(&gin);
+        }
     }
     drop(clients);
     gin.stop();

@@ -264,6 +264,6 @@ fn a_log_that_cannot_be_written_is_a_failed_start() {
     std::fs::write(&config, text).unwrap();
     let output = Command::new(harness::binary("gin-server")).arg("-c").arg(&config).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("logging: ") && said.contains("directory"), "{said}");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("server.toml:3: logging.file_path: ") && said.contains("directory"), "{said}");
 }

@@ -9,7 +9,7 @@ const FILES: [&str; 5] = [
     "worker/src/config.rs",
     "worker/src/error.rs",
     "worker/src/graceful.rs",
-    "worker/src/testing/restart.rs",
+    "worker/src/testing/outcome.rs",
     "worker/src/websocket/message.rs",
 ];
 

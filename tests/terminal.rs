@@ -110,7 +110,7 @@ fn idle(address: &Address) -> Client {
 /// The worker of the tests on its own, with a client that is idle.
 fn lone_service(dir: &TempDir) -> (Terminal, Address, Client) {
     let mut terminal = Terminal::start(dir.path(), "fixture-worker", &["--port", "0", "--config", "shop.toml"]);
-    let address = terminal.address("accepting on ");
+    let address = terminal.address("listening on http://");
     let client = idle(&address);
     (terminal, address, client)
 }
@@ -119,7 +119,7 @@ fn lone_service(dir: &TempDir) -> (Terminal, Address, Client) {
 fn gin_server_ends_at_once_while_browsers_keep_connections() {
     let dir = directory(PATIENT);
     let mut terminal = Terminal::start(dir.path(), "gin-server", &["--port", "0", "--config", "shop.toml"]);
-    let address = terminal.address("accepting on ");
+    let address = terminal.address("listening on http://");
     // Browsers also connect ahead of their requests.
     let (_idle, _ahead) = (idle(&address), Client::connect(&address).unwrap());
     terminal.ctrl_c();

@@ -53,6 +53,14 @@ const RESERVE: usize = 40;
 /// Pause before a handover is tried again for which there was no descriptor.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// Descriptors for the sockets between workers.
+#[derive(Debug)]
+struct Spare {
+    reserve: RefCell<Reserve>,
+    /// The moment at which a handover is tried again that failed for want of them.
+    retry_at: Option<Moment>,
+}
+
 /// The workers of all generations.
 #[derive(Debug)]
 pub struct Workers {
@@ -67,10 +75,7 @@ pub struct Workers {
     tally: Tally,
     /// The round of reading that is under way, and the moment when it began.
     reading: Option<(Round, Moment)>,
-    /// Descriptors for the sockets between workers.
-    reserve: RefCell<Reserve>,
-    /// The moment at which a handover is tried again that failed for want of them.
-    retry_at: Option<Moment>,
+    spare: Spare,
     /// True if a person at a terminal waits for the end of all workers.
     at_terminal: bool,
     /// The memory that workers share.
@@ -91,8 +96,7 @@ impl Workers {
             last_words: HashMap::new(),
             tally: Tally::default(),
             reading: None,
-            reserve: RefCell::new(Reserve::new(RESERVE)),
-            retry_at: None,
+            spare: Spare { reserve: RefCell::new(Reserve::new(RESERVE)), retry_at: None },
             at_terminal: false,
             memory: Rc::new(memory),
             runtime,
@@ -282,18 +286,18 @@ impl Workers {
             DrainReason::Upgrade => self.takers(worker, Some(worker), machine),
             DrainReason::Stop => Vec::new(),
         };
-        self.reserve.borrow_mut().lend();
+        self.spare.reserve.borrow_mut().lend();
         process.drain(reason, self.at_terminal && reason == DrainReason::Stop, &takers);
-        self.reserve.borrow_mut().fill();
+        self.spare.reserve.borrow_mut().fill();
     }
 
     /// Has a worker that ends by itself give its connections to others.
     pub fn hand_over(&mut self, worker: WorkerId, machine: &Machine) {
         let Some(process) = self.leaves(worker, machine) else { return };
         let takers = self.takers(worker, Some(worker), machine);
-        self.reserve.borrow_mut().lend();
+        self.spare.reserve.borrow_mut().lend();
         process.leave(&takers);
-        self.reserve.borrow_mut().fill();
+        self.spare.reserve.borrow_mut().fill();
     }
 
     /// Tells a worker without room which others may take idle connections of it.
@@ -302,9 +306,9 @@ impl Workers {
         let takes = |id: &WorkerId| self.processes.get(id).is_some_and(|other| other.takes() && !other.is_full());
         let relievers = machine.relievers(worker, takes);
         let relievers: Vec<_> = relievers.iter().filter_map(|other| self.processes.get(other).cloned()).collect();
-        self.reserve.borrow_mut().lend();
+        self.spare.reserve.borrow_mut().lend();
         process.relieve(&relievers);
-        self.reserve.borrow_mut().fill();
+        self.spare.reserve.borrow_mut().fill();
     }
 
     /// Names other workers that serve to one that drains, and whose takers do not take its connections.
@@ -318,9 +322,9 @@ impl Workers {
             return;
         }
         tracing::info!(%worker, pid, "the worker's takers do not take its connections: others do");
-        self.reserve.borrow_mut().lend();
+        self.spare.reserve.borrow_mut().lend();
         process.redirect(&others);
-        self.reserve.borrow_mut().fill();
+        self.spare.reserve.borrow_mut().fill();
     }
 
     /// Prepares for the end of a worker: whose connections it would have been given get other takers first.
@@ -342,24 +346,24 @@ impl Workers {
         if lacking.is_empty() {
             return;
         }
-        self.reserve.borrow_mut().lend();
+        self.spare.reserve.borrow_mut().lend();
         for process in lacking {
             process.redirect(&self.takers(process.id, leaver, machine));
         }
-        self.reserve.borrow_mut().fill();
+        self.spare.reserve.borrow_mut().fill();
     }
 
     /// The moment at which handovers are tried again for which there was no descriptor; `None` if there are none.
     #[must_use]
     pub fn retry_at(&mut self, now: Moment) -> Option<Moment> {
         let is_short = self.processes.values().any(|process| process.is_short());
-        self.retry_at = is_short.then(|| self.retry_at.unwrap_or(now + RETRY));
-        self.retry_at
+        self.spare.retry_at = is_short.then(|| self.spare.retry_at.unwrap_or(now + RETRY));
+        self.spare.retry_at
     }
 
     /// Tries handovers again for which there was no descriptor.
     pub fn retry(&mut self, machine: &Machine) {
-        self.retry_at = None;
+        self.spare.retry_at = None;
         self.redirect(None, machine);
     }
 

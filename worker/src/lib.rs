@@ -200,6 +200,7 @@ mod mount;
 mod pressure;
 mod request_id;
 mod request_path;
+mod request_scope;
 mod route_name;
 pub mod router;
 mod server;

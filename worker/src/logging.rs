@@ -26,7 +26,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, reload};
 
 use crate::config::{Format, Level, Levels, Logging, Output};
-use crate::request_id::scope;
+use crate::request_scope;
 use file::LogFile;
 pub(crate) use line::Direct;
 use line::JsonLine;
@@ -82,7 +82,7 @@ pub fn start(config: &Logging) -> io::Result<Guard> {
     LEVEL.store(config.level as u8, Ordering::Relaxed);
     targets().clone_from(&config.targets);
     if config.output != Output::Journald {
-        scope::write_names();
+        request_scope::write_names();
     }
     if let Some(lines) = lines {
         let _ = LINES.set(lines);

@@ -1,7 +1,5 @@
 //! The name of a request, to find it by in logs. [`crate::middleware::request_id`] gives each request one.
 
-pub(crate) mod scope;
-
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -180,6 +180,10 @@ fn way_of(paths: &[PathBuf], old: &Way) -> Way {
 fn way(paths: &[PathBuf]) -> Way {
     let mut way = Way::default();
     paths.iter().for_each(|path| way.add(path));
+    // One that is not there yet is noticed in the directory above it, if that is watched.
+    let Way { directories, .. } = &mut way;
+    let known = directories.clone();
+    directories.retain(|own| own.is_dir() || own.parent().is_none_or(|parent| !known.contains(parent)));
     way
 }
 

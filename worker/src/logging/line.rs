@@ -255,7 +255,7 @@ mod tests {
 
     use super::*;
     use crate::request_id::Name;
-    use crate::request_id::scope::Scope;
+    use crate::request_scope::Scope;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);

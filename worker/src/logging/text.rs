@@ -268,7 +268,7 @@ mod tests {
 
     use super::*;
     use crate::request_id::Name;
-    use crate::request_id::scope::Scope;
+    use crate::request_scope::Scope;
 
     const FILE: TextLine = TextLine { is_terminal: false, has_colours: false };
     const PLAIN: TextLine = TextLine { is_terminal: true, has_colours: false };

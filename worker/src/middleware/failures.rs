@@ -11,7 +11,7 @@ use tower::{Layer, Service};
 
 use super::refusal;
 use crate::request_id::Name;
-use crate::request_id::scope::Scope;
+use crate::request_scope::Scope;
 
 /// Puts it around a service. It allocates nothing for a request.
 #[derive(Debug, Clone, Copy)]

@@ -11,8 +11,8 @@ use axum::response::Response;
 use crate::api::Argument;
 use crate::current_request;
 use crate::live::Snapshot;
-use crate::request_id::scope::Scope;
 use crate::request_id::{Name, RequestId};
+use crate::request_scope::Scope;
 
 /// The name that a middleware has given to the request with these extensions.
 pub(super) fn of(extensions: &Extensions) -> Option<&RequestId> {

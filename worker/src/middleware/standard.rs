@@ -22,9 +22,9 @@ use super::refusal::{self, OnError};
 use super::{client_ip, memory_pressure, recover, security_headers, timeout};
 use crate::connections::BodyVerdict;
 use crate::live::{Settings, Snapshot};
-use crate::request_id::scope::Scope;
 use crate::request_id::{Name, RequestId};
 use crate::request_path;
+use crate::request_scope::Scope;
 use crate::shared_memory::{Buckets, monotonic};
 use crate::{Config, Error};
 

@@ -4,12 +4,16 @@ use std::io::{IsTerminal, Write, stderr};
 
 use crate::connections::Listener;
 
-/// Tells it in the log. A worker that runs alone tells it at its terminal where nobody logs, so that a program of three lines, too, says
-/// where to look.
+/// Tells it in the log; of a supervisor's listener at DEBUG, as the supervisor tells it, too. A worker that runs alone tells it at its
+/// terminal where nobody logs, so that a program of three lines, too, says where to look.
 pub(super) fn announce(listener: &Listener) {
     let url = url(&listener.address);
+    if crate::identity().is_some() {
+        tracing::debug!(name = listener.name, address = listener.address, "listening on {url}");
+        return;
+    }
     tracing::info!(name = listener.name, address = listener.address, "listening on {url}");
-    if !tracing::dispatcher::has_been_set() && crate::identity().is_none() && stderr().is_terminal() {
+    if !tracing::dispatcher::has_been_set() && stderr().is_terminal() {
         // A terminal that is gone wants to know nothing.
         let _ = writeln!(stderr(), "listening on {url}");
     }

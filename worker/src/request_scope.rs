@@ -11,8 +11,8 @@ use std::task::{Context, Poll};
 use axum::extract::{MatchedPath, Request};
 use tracing::Span;
 
-use super::Name;
 use crate::current_request::{self, Current};
+use crate::request_id::Name;
 use crate::route_name;
 
 /// The target of the spans, for filters.
