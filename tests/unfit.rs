@@ -9,7 +9,7 @@ fn ours_that_is_unfit_is_not_let_in() {
     let gin = supervisor()
         .workers(2)
         .ours("good", "ok")
-        .set("ready_timeout = \"3s\"\nsoak = \"500ms\"\ndrain_timeout = \"5s\"")
+        .set("channel = true\nready_timeout = \"3s\"\nsoak = \"500ms\"\ndrain_timeout = \"5s\"")
         .start();
     let releases = gin.releases();
     releases.release("mute", "never-ready");

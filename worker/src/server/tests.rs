@@ -138,7 +138,7 @@ fn a_second_directory_at_the_same_path_is_told_with_both_places() {
     config.files.dir = Some(dir.path().to_owned());
     let prefix = config.files.url_prefix.clone();
     let lines = wrong(Server::new(&config).files(&prefix, dir.path()));
-    assert!(lines.len() == 1 && lines[0].0.contains("exclude those of static.dir"), "{lines:?}");
+    assert!(lines.len() == 1 && lines[0].0.contains("exclude files of static.dir"), "{lines:?}");
 }
 
 #[cfg(feature = "websocket")]
