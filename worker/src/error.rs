@@ -282,6 +282,7 @@ pub enum StartError {
     Config(#[from] Invalid),
     /// It cannot listen.
     #[error("cannot listen on {address}: {error}")]
+    #[non_exhaustive]
     Listen {
         /// Where.
         address: String,
@@ -293,6 +294,7 @@ pub enum StartError {
     Routes(String),
     /// A directory or a file that cannot be served.
     #[error("{named}: cannot serve {dir}: {error}")]
+    #[non_exhaustive]
     Files {
         /// The key, or the files as the program has added them, with the place.
         named: String,
@@ -303,6 +305,7 @@ pub enum StartError {
     },
     /// The rate limit is to count clients by addresses that a Unix socket does not tell.
     #[error("{}", crate::config::tells_no_address(.address))]
+    #[non_exhaustive]
     RateLimit {
         /// The socket's address.
         address: String,

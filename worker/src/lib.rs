@@ -133,7 +133,8 @@
 //! | what a failed start says | [`StartError`] |
 //!
 //! axum 0.8 and garde 0.23 are part of this crate's API: where one of them has a new version that breaks, so has this crate. garde's
-//! derive needs `garde = "0.23"` in the application's own Cargo.toml.
+//! derive needs `garde = "0.23"` in the application's own Cargo.toml. Rust 1.95 is the oldest that compiles it; CHANGELOG tells of a version
+//! that needs a newer one.
 //!
 //! # Features
 //!
