@@ -104,9 +104,9 @@ pub struct Features {
     /// Whether requests are counted.
     pub metrics: bool,
     /// Not in this version.
-    pub pprof: bool,
+    pub(super) pprof: bool,
     /// Not in this version.
-    pub tracing: bool,
+    pub(super) tracing: bool,
 }
 
 impl Default for Features {
