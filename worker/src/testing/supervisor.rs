@@ -40,9 +40,7 @@ impl Program {
         let path = self.path.display().to_string();
         let command: Vec<&str> =
             std::iter::once(path.as_str()).chain(self.arguments.iter().map(String::as_str)).collect();
-        let mut config = String::from(
-            "[supervisor]\nchannel = true\nprivate_listener = true\nsoak = \"0s\"\non_master_death = \"exit\"\n",
-        );
+        let mut config = String::from("[supervisor]\nsoak = \"0s\"\non_master_death = \"exit\"\n");
         // A string of JSON is one of TOML.
         let _ = writeln!(config, "command = {}\nworkers = {}", json!(command), self.workers);
         if !self.environment.is_empty() {
