@@ -65,7 +65,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
-use crate::error::AsItIs;
+use crate::error::{AsItIs, Report};
 use crate::{Error, Result};
 use fields::{Fields, Mismatch};
 
@@ -87,8 +87,48 @@ impl<T: DeserializeOwned + Validate<Context: Default>> Bindable for T {}
 
 /// The answer when a request cannot be bound: as Gin's `Bind`, 400 and text/plain. A body that is too long (413) or of another type (415)
 /// is refused as anywhere.
+///
+/// A handler that takes a `Result` of an extractor answers itself. `?` makes an [`Error`] of it, whose answer is JSON:
+///
+/// ```
+/// use gin_worker::binding::{BindQuery, Refused};
+/// use gin_worker::garde::Validate;
+/// use gin_worker::testing::TestServer;
+/// use gin_worker::{Config, Error, Result, Server};
+///
+/// #[derive(serde::Deserialize, Validate)]
+/// struct Page {
+///     #[garde(range(min = 1))]
+///     page: u32,
+/// }
+///
+/// async fn list(page: Result<BindQuery<Page>, Refused>) -> Result<String> {
+///     let BindQuery(page) = page.map_err(|refused| Error::from(refused).code("NO_SUCH_PAGE"))?;
+///     Ok(page.page.to_string())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let app = TestServer::start(Server::new(&Config::<()>::default()).get("/", list)).await;
+/// let answer: gin_worker::serde_json::Value = app.get("/?page=0").send().await.assert_status(400).json();
+/// assert_eq!(answer["code"], "NO_SUCH_PAGE");
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Refused(Error);
+
+impl Refused {
+    /// What is wrong, with every field that failed in its `details`.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.0.report()
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(Refused(error): Refused) -> Self {
+        error
+    }
+}
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {

@@ -37,8 +37,17 @@ fn shown<T: Serialize>(value: T) -> axum::Json<T> {
     axum::Json(value)
 }
 
+async fn own(place: Result<BindQuery<Place>, Refused>) -> Result<axum::Json<Place>> {
+    let coded = |refused: Refused| {
+        let fields = refused.report().details.map(|details| details.to_string());
+        Error::from(refused).code(fields.unwrap_or_default())
+    };
+    place.map(|BindQuery(place)| shown(place)).map_err(coded)
+}
+
 fn router() -> Router {
     Router::new()
+        .route("/own", any(own))
         .route("/bind", any(async |Bind(user): Bind<User>| shown(user)))
         .route("/should", any(async |ShouldBind(user): ShouldBind<User>| user.map(shown)))
         .route(
@@ -113,6 +122,16 @@ async fn bind_answers_in_plain_text_and_should_bind_leaves_it_to_the_handler() {
     assert_eq!(details("{}").await, json!({ "email": ["is required"], "name": ["is required"] }));
     let both = details(r#"{"email":"x"}"#).await;
     assert_eq!((&both["name"], both["email"][0].is_string()), (&json!(["is required"]), true));
+}
+
+#[tokio::test]
+async fn a_handler_may_answer_a_refusal_itself() {
+    assert_eq!(ask(Method::GET, "/own?id=7", "", "").await.2, "{\"id\":7}");
+    let (status, kind, text) = ask(Method::GET, "/own", "", "").await;
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, kind.as_str()), (400, "application/json"));
+    let details = json!({ "id": ["is required"] });
+    assert_eq!((&answer["code"], &answer["details"]), (&json!(details.to_string()), &details));
 }
 
 #[tokio::test]
