@@ -94,8 +94,10 @@ impl TestRequest {
     ///
     /// ```
     /// use gin_worker::testing::TestServer;
-    /// use gin_worker::websocket::{Message, Received, Socket, WebSocketUpgrade, WebSockets};
-    /// use gin_worker::{Config, Server};
+    /// use gin_worker::websocket::{Message, Received, Socket};
+    /// use gin_worker::{Config, Route, Server};
+    ///
+    /// async fn open() {}
     ///
     /// async fn echo(mut socket: Socket, _: ()) {
     ///     while let Received::Message(message) = socket.receive().await {
@@ -104,13 +106,8 @@ impl TestRequest {
     /// }
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-    /// let echoing = WebSockets::new("echo", echo);
-    /// let sockets = echoing.clone();
-    /// let server: Server = Server::new(&Config::<()>::default())
-    ///     .get("/echo", async move |socket: WebSocketUpgrade| socket.serve(&sockets, ()))
-    ///     .websockets(echoing);
-    ///
-    /// let app = TestServer::start(server).await;
+    /// let route = Route::websocket("/echo", "echo", open, echo);
+    /// let app = TestServer::start(Server::new(&Config::<()>::default()).route(route)).await;
     /// let mut socket = app.get("/echo").websocket().await;
     /// socket.send(Message::Text("hello".to_owned())).await;
     /// assert_eq!(socket.text().await, "hello");
