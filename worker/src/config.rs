@@ -194,6 +194,17 @@ impl<A: DeserializeOwned + Default> Config<A> {
 
     /// The same for a file of one's own choice, and with the command line over all. Without a file it is found as by [`Self::load`].
     ///
+    /// ```no_run
+    /// use gin_worker::Config;
+    /// use gin_worker::config::{Invalid, Overrides};
+    ///
+    /// // As the application's own command line says it.
+    /// fn configuration(port: Option<i64>) -> Result<Config, Invalid> {
+    ///     let flags = Overrides::default().integer("server", "port", "--port", port);
+    ///     Config::load_with(Some("shop.toml".as_ref()), flags)
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// As [`Self::load`].
     pub fn load_with(path: Option<&Path>, flags: Overrides) -> Result<Self, Invalid> {

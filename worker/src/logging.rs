@@ -55,7 +55,18 @@ pub struct Guard {
     _flusher: Option<Flusher>,
 }
 
-/// Begins to log as `config` says, for the whole process. [`crate::Server::run`] does so, if nobody has before.
+/// Begins to log as `config` says, for the whole process. [`crate::Server::run`] does so, if nobody has before: this is for a program that
+/// logs before it serves.
+///
+/// ```no_run
+/// # fn f() -> Result<(), gin_worker::BoxError> {
+/// let config = gin_worker::load()?;
+/// // What waits is written when it is dropped: at the end of `main`.
+/// let _log = gin_worker::logging::start(&config.logging)?;
+/// tracing::info!("the tables are being migrated");
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// If the file cannot be opened, or journald is asked for and not there; [`io::ErrorKind::AlreadyExists`] if somebody logs already.

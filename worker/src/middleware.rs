@@ -29,6 +29,19 @@
 //! # async fn me() {}
 //! let private = Group::<()>::new("/me").middleware(auth).route(Route::get("/", me));
 //! ```
+//!
+//! Some parts alone, around a server that has none:
+//!
+//! ```
+//! use gin_worker::middleware::{access_log, recover, request_id};
+//! use gin_worker::{Config, Server};
+//!
+//! let server: Server = Server::bare(&Config::<()>::default())
+//!     .middleware(request_id)
+//!     .middleware(access_log)
+//!     .middleware(recover)
+//!     .get("/", async || "hello");
+//! ```
 
 mod access_log;
 mod body_limit;

@@ -156,6 +156,14 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
 
     /// Adds the routes of an axum router. They are not listed in `/routes`. A route that is there already, also a second fallback, is an
     /// error of the start, which names both places.
+    ///
+    /// ```
+    /// use gin_worker::axum::{Router, routing::get};
+    /// use gin_worker::{Config, Server};
+    ///
+    /// let orders = Router::new().route("/orders/{id}", get(async || "an order"));
+    /// let server: Server = Server::new(&Config::<()>::default()).merge(orders);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn merge(mut self, router: Router<S>) -> Self {
@@ -233,6 +241,17 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
     }
 
     /// Answers requests that no route matches (Gin's `NoRoute`), instead of 404.
+    ///
+    /// ```
+    /// use gin_worker::axum::http::Uri;
+    /// use gin_worker::{Config, Error, Server};
+    ///
+    /// async fn nothing(uri: Uri) -> Error {
+    ///     Error::not_found(format!("there is nothing at {}", uri.path()))
+    /// }
+    ///
+    /// let server: Server = Server::new(&Config::<()>::default()).fallback(nothing);
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn fallback<H: Handler<T, S>, T: 'static>(mut self, handler: H) -> Self {
@@ -279,6 +298,22 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
     }
 
     /// Gives handlers, middleware and WebSockets their state: those that were added before.
+    ///
+    /// ```
+    /// use gin_worker::axum::extract::State;
+    /// use gin_worker::{Config, Server};
+    ///
+    /// #[derive(Clone)]
+    /// struct App {
+    ///     name: &'static str,
+    /// }
+    ///
+    /// async fn hello(State(app): State<App>) -> String {
+    ///     format!("hello from {}", app.name)
+    /// }
+    ///
+    /// let server: Server = Server::new(&Config::<()>::default()).get("/", hello).with_state(App { name: "shop" });
+    /// ```
     #[must_use]
     pub fn with_state(mut self, state: S) -> Server {
         self.done.push(Part::new(self.registry, self.pieces, self.not_allowed, &state));

@@ -16,6 +16,33 @@ use crate::Error;
 ///
 /// A status that the type says is told: 200 of [`Json`], 201 of [`Created`]. One that the handler chooses at runtime,
 /// `(StatusCode, Json<T>)`, is not.
+///
+/// ```
+/// use gin_worker::Route;
+/// use gin_worker::api::{Answer, Output, Schema};
+/// use gin_worker::axum::http::{StatusCode, header};
+/// use gin_worker::axum::response::{IntoResponse, Response};
+///
+/// struct Csv(String);
+///
+/// impl IntoResponse for Csv {
+///     fn into_response(self) -> Response {
+///         ([(header::CONTENT_TYPE, "text/csv")], self.0).into_response()
+///     }
+/// }
+///
+/// impl Answer for Csv {
+///     fn outputs() -> Vec<Output> {
+///         vec![Output::body("text/csv", Schema::Text), Output::empty(StatusCode::NOT_FOUND)]
+///     }
+/// }
+///
+/// async fn export() -> Csv {
+///     Csv("id,name\n".to_owned())
+/// }
+///
+/// let route = Route::<()>::api_get("/export", export);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not tell what it answers",
     label = "no `Answer`",

@@ -66,6 +66,14 @@ impl fmt::Debug for Origins {
 }
 
 /// A configuration that cannot be used: everything that is wrong with it.
+///
+/// ```
+/// use gin_worker::Config;
+///
+/// let invalid = Config::<()>::from_text("shop.toml".as_ref(), "[server]\nprot = 1\n").unwrap_err();
+/// let all: Vec<(&str, &str)> = invalid.problems().collect();
+/// assert_eq!(all, [("shop.toml:2", "server.prot: unknown key; did you mean \"port\"?")]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
     pub(super) problems: Vec<Problem>,

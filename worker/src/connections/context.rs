@@ -55,6 +55,21 @@ impl Context {
 ///
 /// axum's `ConnectInfo<SocketAddr>` works, too, also for a connection that another worker has accepted. Over a Unix socket there is no
 /// address: `ConnectInfo<SocketAddr>` answers 500 there, [`Self::peer`] and [`crate::ClientIp`] give `None`.
+///
+/// ```
+/// use gin_worker::axum::Extension;
+/// use gin_worker::testing::TestServer;
+/// use gin_worker::{Config, Connection, Server};
+///
+/// async fn age(Extension(connection): Extension<Connection>) -> String {
+///     format!("{} since {:?}", connection.listener(), connection.opened().elapsed())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let app = TestServer::start(Server::new(&Config::<()>::default()).get("/age", age)).await;
+/// app.get("/age").send().await.assert_status(200);
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Connection(Arc<Inner>);
 

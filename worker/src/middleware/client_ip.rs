@@ -22,6 +22,20 @@ static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 ///
 /// `X-Forwarded-For` is read from the right, hop by hop, as far as `server.trusted_proxies` reach: what stands left of the first
 /// hop that is not one of these is whatever the client likes to say.
+///
+/// ```
+/// use gin_worker::testing::TestServer;
+/// use gin_worker::{ClientIp, Config, Server};
+///
+/// async fn who(ClientIp(address): ClientIp) -> String {
+///     address.map_or_else(|| "nobody knows".to_owned(), |address| address.to_string())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let app = TestServer::start(Server::new(&Config::<()>::default()).get("/who", who)).await;
+/// app.get("/who").send().await.assert_text("127.0.0.1");
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientIp(pub Option<IpAddr>);
 

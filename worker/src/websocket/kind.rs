@@ -9,6 +9,24 @@ use crate::websocket::limits::OwnLimits;
 ///
 /// The name stands for the kind of session. It goes over to the next worker with each connection, and is found there among the routes:
 /// a release that changes it sends the clients of the one before away, with close code 1001.
+///
+/// ```
+/// use gin_worker::Route;
+/// use gin_worker::config::Origin;
+/// use gin_worker::websocket::{Received, Socket, WebSockets};
+///
+/// async fn open() {}
+///
+/// async fn echo(mut socket: Socket, _: ()) {
+///     while let Received::Message(message) = socket.receive().await {
+///         let _ = socket.send(message).await;
+///     }
+/// }
+///
+/// let shop = Origin::Exactly("https://shop.example.org".to_owned());
+/// let sockets = WebSockets::new("echo").message_max(64 << 10).rate_max(20).allow_origins([shop]);
+/// let route = Route::<()>::websocket("/echo", sockets, open, echo);
+/// ```
 #[derive(Debug, Clone)]
 pub struct WebSockets {
     pub(super) name: Arc<str>,

@@ -35,7 +35,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// Time for what is still to be sent, for a close frame, and for the client's.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// A WebSocket.
+/// A WebSocket, in the hands of the function that serves it: it receives and sends, and leaves when another worker takes over. See the
+/// example of [the module](crate::websocket).
 pub struct Socket {
     stream: WebSocketStream<Frames<Io>>,
     name: Arc<str>,
