@@ -281,7 +281,7 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] Invalid),
     /// It cannot listen.
-    #[error("cannot listen on {address}: {error}")]
+    #[error("cannot listen on {address}: {error}{}", advice(.error))]
     #[non_exhaustive]
     Listen {
         /// Where.
@@ -321,6 +321,24 @@ pub enum StartError {
     Signals(io::Error),
 }
 
+/// What to do about an address that cannot be had.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another process has it (`ss -ltnp` names it): end that one, or set server.port (PORT) to another one, 0 for any \
+             that is free"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; a port below 1024 takes root, or CAP_NET_BIND_SERVICE (AmbientCapabilities= of the unit), or a listener that \
+             gin-supervisor passes"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; server.host is no address of this host: 0.0.0.0 and :: are all that it has"
+        }
+        _ => "",
+    }
+}
+
 /// The error with all its underlying ones, as `main` prints it.
 impl fmt::Debug for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -347,6 +365,21 @@ mod tests {
         let response = error.caused_by(io::Error::other("UNIQUE")).into_response();
         assert_eq!(response.status(), StatusCode::CONFLICT);
         assert_eq!(response.extensions().get::<Cause>().unwrap().0, "email already exists: UNIQUE");
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_had_says_what_to_do() {
+        use std::net::TcpListener;
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let again = TcpListener::bind(taken.local_addr().unwrap()).unwrap_err();
+        for (error, advice) in [
+            (again, "server.port"),
+            (io::ErrorKind::AddrNotAvailable.into(), "server.host"),
+            (io::ErrorKind::PermissionDenied.into(), "CAP_NET_BIND_SERVICE"),
+        ] {
+            let text = StartError::Listen { address: "127.0.0.1:80".to_owned(), error }.to_string();
+            assert!(text.starts_with("cannot listen on 127.0.0.1:80: ") && text.contains(advice), "{text}");
+        }
     }
 
     #[test]
