@@ -52,6 +52,7 @@ fn a_service_has_all_that_it_takes_and_its_configurations_can_be_used() {
         let mut check = Command::new(binary("gin-supervisor"));
         let check = check.args(["--config-check", "--json", "-c", file]).current_dir(&shop).output().unwrap();
         assert!(check.status.success(), "{file}: {}", text(&check));
+        assert!(!text(&check).contains("soak") && !read(&shop, file).contains("channel"), "{file}: {}", text(&check));
     }
 }
 

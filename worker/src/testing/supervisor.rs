@@ -191,5 +191,7 @@ mod tests {
         ] {
             assert!(config.lines().any(|one| one == line), "{line}: {config}");
         }
+        // It announces itself, as it does for its operator, or this is no test of that.
+        assert!(!config.contains("channel") && !config.contains("private_listener"), "{config}");
     }
 }
