@@ -34,7 +34,8 @@
 //! ```
 //!
 //! Where an argument, an answer or a type has none, the compiler names it, and says what to write. Of a handler that cannot be one at all,
-//! because its body's extractor is not the last argument, say, axum's `#[debug_handler]` tells more (feature `macros`).
+//! because its body's extractor is not the last argument, say, axum's `#[axum::debug_handler]` tells more (feature `macros`, and
+//! `axum` in the application's own Cargo.toml).
 //!
 //! # Where a schema comes from
 //!

@@ -133,8 +133,8 @@
 //! | what a failed start says | [`StartError`] |
 //!
 //! axum 0.8 and garde 0.23 are part of this crate's API: where one of them has a new version that breaks, so has this crate. garde's
-//! derive needs `garde = "0.23"` in the application's own Cargo.toml. Rust 1.95 is the oldest that compiles it; CHANGELOG tells of a version
-//! that needs a newer one.
+//! derive needs `garde = "0.23"` in the application's own Cargo.toml, as it names the crate by its path. Rust 1.95 is the oldest that
+//! compiles it; CHANGELOG tells of a version that needs a newer one.
 //!
 //! # Features
 //!
@@ -153,7 +153,7 @@
 //! | `websocket` | yes | [`websocket`] | a WebSocket that an older worker hands over is closed |
 //! | `yaml` | yes | a configuration in YAML or JSON | TOML alone |
 //! | `journald` | no | `logging.output = "journald"` | journald still has what goes to stderr |
-//! | `macros` | no | axum's `macros`: `#[debug_handler]` | |
+//! | `macros` | no | axum's `macros`: `#[axum::debug_handler]`, with `axum = "0.8"` in the application's own Cargo.toml | |
 //! | `ws` | no | axum's `ws`: WebSockets that end with the worker, with close code 1001 | |
 //!
 //! ```toml
