@@ -174,7 +174,7 @@ impl Error {
     /// True if the error behind the answer, or one below that, is of this type.
     #[must_use]
     pub fn is<E: std::error::Error + 'static>(&self) -> bool {
-        self.cause().is_some_and(|cause| cause.is::<E>() || chain::below(cause).any(|error| error.is::<E>()))
+        self.cause().is_some_and(|cause| cause.is::<E>() || chain::below(cause).any(<dyn std::error::Error>::is::<E>))
     }
 
     /// The answer without a line in the log: what this library refuses by itself is no fault of a handler.

@@ -376,7 +376,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         let Shape::OneOf(_, all) = &mut self.node.shape else { return Err(Noted) };
         let Some((variant, node)) = all.iter_mut().find(|(_, child)| !child.is_known()) else { return Err(Noted) };
         let within = self.within.inner(name, variants);
-        visitor.visit_enum(Chosen { name: *variant, probe: Probe { node, within: &within } })
+        visitor.visit_enum(Chosen { name: variant, probe: Probe { node, within: &within } })
     }
 }
 

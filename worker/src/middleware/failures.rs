@@ -66,7 +66,8 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
     }
 }
 
-#[cfg(all(test, feature = "logging"))]
+#[cfg(test)]
+#[cfg(feature = "logging")]
 mod tests {
     use std::io;
     use std::panic::AssertUnwindSafe;

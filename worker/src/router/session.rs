@@ -8,10 +8,13 @@ use std::sync::Arc;
 use super::place::Place;
 use crate::connections::Sessions;
 
+/// Makes the kind from the application's state.
+type Bind<S> = Box<dyn FnOnce(&S) -> Arc<dyn Sessions> + Send + Sync>;
+
 /// The kind of session of one route, before the state is known.
 pub(crate) struct RouteSession<S> {
     name: Arc<str>,
-    bind: Box<dyn FnOnce(&S) -> Arc<dyn Sessions> + Send + Sync>,
+    bind: Bind<S>,
 }
 
 /// A kind of session: its name, and who takes up one that another worker has left.
