@@ -1,7 +1,7 @@
 //! The files of a program that is being developed (`--watch`): which there are, and whether they have become others.
 //!
 //! A compiler writes for a while. So a change counts once all files have stood still for [`STILL`], and the program is fit to be tried: a
-//! file that may be executed, and all of it ([`unfit`]). Nothing here restarts anything.
+//! file that may be executed, and all of it (`unfit`). Nothing here restarts anything.
 
 mod elf;
 

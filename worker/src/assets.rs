@@ -34,7 +34,7 @@ use representation::{Content, Representation, send};
 use resolve::{Root, Wanted};
 
 /// A smaller file gains nothing. Without the feature `compression` no file is large enough.
-const COMPRESS_MIN: usize = if cfg!(feature = "compression") { 1024 } else { usize::MAX };
+const COMPRESS_MIN: usize = if cfg!(feature = "compression") { 1024 } else { usize::MAX - 1 };
 
 /// The files of one directory, under one path.
 #[derive(Debug)]

@@ -237,7 +237,7 @@ impl Listener {
         self.backlog.get()
     }
 
-    /// True if a client waits to be accepted; never for UDP. [`proc_net::waiting`] knows who.
+    /// True if a client waits to be accepted; never for UDP. `proc_net::waiting` knows who.
     #[must_use]
     pub fn has_waiting(&self) -> bool {
         match self.address {
