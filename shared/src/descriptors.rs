@@ -4,9 +4,10 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::net::sockopt::{socket_domain, socket_type};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketType, recvmsg, sendmsg,
 };
 
 /// Descriptors a packet at most.
@@ -51,6 +52,13 @@ fn send_with(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>], flags: Sen
 pub fn is_temporary(error: &io::Error) -> bool {
     let too_many = error.raw_os_error() == Some(rustix::io::Errno::TOOMANYREFS.raw_os_error());
     error.kind() == io::ErrorKind::WouldBlock || too_many
+}
+
+/// True if this is a Unix socket for packets. A send to another kind of descriptor may wait, whatever its flags say.
+#[must_use]
+pub fn is_for_packets(fd: impl AsFd) -> bool {
+    let fd = fd.as_fd();
+    socket_domain(fd) == Ok(AddressFamily::UNIX) && socket_type(fd) == Ok(SocketType::SEQPACKET)
 }
 
 /// Receives one packet into `buffer`; gives its length, 0 at the end. The descriptors are close-on-exec. Of more than [`MAX`], or

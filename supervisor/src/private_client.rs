@@ -8,9 +8,10 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::http::response::Parts;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+use tokio::net::{UnixSocket, UnixStream};
 
 use crate::error_text::without_code;
+use crate::os::packet::refuse_descriptors;
 
 /// The longest head of an answer, in bytes.
 const HEAD_MAX: usize = 64 * 1024;
@@ -40,7 +41,7 @@ pub enum AskError {
 /// # Errors
 /// See [`AskError`].
 pub async fn get(socket: &Path, path: &str, limit: usize) -> Result<(Parts, Bytes), AskError> {
-    let stream = UnixStream::connect(socket).await.map_err(AskError::Connect)?;
+    let stream = connect(socket).await.map_err(AskError::Connect)?;
     let mut builder = hyper::client::conn::http1::Builder::new();
     let (mut sender, connection) = builder.max_buf_size(HEAD_MAX).handshake(TokioIo::new(stream)).await?;
     let exchange = async {
@@ -57,4 +58,11 @@ pub async fn get(socket: &Path, path: &str, limit: usize) -> Result<(Parts, Byte
         std::future::pending::<()>().await;
     };
     tokio::select! { answer = exchange => answer, () = connection => Err(AskError::Closed) }
+}
+
+/// Connects. A worker has no descriptor to send along with its answer.
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = UnixSocket::new_stream()?;
+    refuse_descriptors(&socket);
+    socket.connect(path).await
 }

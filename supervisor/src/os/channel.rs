@@ -6,14 +6,14 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, connect, listen, recv, socket, socketpair,
-};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, connect, listen, socket, socketpair};
 use nix::unistd::{Gid, Uid};
 use tokio::io::unix::AsyncFd;
 
+use super::closer::{Closer, OpenToOthers};
 use super::fault;
-use super::notify::SocketFile;
+use super::notify::{BEHIND, SocketFile};
+use super::packet::{self, Packet, refuse_descriptors};
 use gin_shared::channel::{FromMaster, FromWorker, MESSAGE_MAX, decode, encode};
 use gin_shared::descriptors;
 
@@ -64,8 +64,9 @@ impl ChannelListener {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
         fault::at("channel.connect")?;
+        refuse_descriptors(&fd);
         connect(fd.as_raw_fd(), &UnixAddr::new(&self.file.0)?)?;
-        let channel = Channel(super::watch::readable(fd)?);
+        let channel = Channel::new(fd)?;
         channel.send(&FromMaster::Hello { version: gin_shared::channel::VERSION }, &[])?;
         Ok(channel)
     }
@@ -73,9 +74,18 @@ impl ChannelListener {
 
 /// The master's end.
 #[derive(Debug)]
-pub struct Channel(AsyncFd<OwnedFd>);
+pub struct Channel {
+    fd: AsyncFd<OpenToOthers>,
+    /// A worker has no descriptor to send here. It may send some all the same.
+    closer: Closer,
+}
 
 impl Channel {
+    fn new(fd: OwnedFd) -> io::Result<Self> {
+        let closer = Closer::default();
+        Ok(Self { fd: super::watch::readable(OpenToOthers::new(fd, closer.clone()))?, closer })
+    }
+
     /// Sends a message, and copies of descriptors with it; a few fit even if the worker reads none.
     ///
     /// # Errors
@@ -85,7 +95,7 @@ impl Channel {
         if !fds.is_empty() {
             fault::at("handover.send")?;
         }
-        descriptors::send(self.0.get_ref(), &encode(message), fds)
+        descriptors::send(self.fd.get_ref(), &encode(message), fds)
     }
 
     /// True if the worker has received everything that was sent: no descriptor of ours waits in its queue.
@@ -93,7 +103,7 @@ impl Channel {
     /// # Errors
     /// Those of `ioctl(2)`.
     pub fn is_read(&self) -> io::Result<bool> {
-        unread(self.0.get_ref()).map(|bytes| bytes == 0)
+        unread(self.fd.get_ref()).map(|bytes| bytes == 0)
     }
 
     /// One that has come already; `None` if there is none.
@@ -102,7 +112,7 @@ impl Channel {
     /// As [`Self::receive`].
     pub fn try_receive(&self) -> io::Result<Option<FromWorker>> {
         let mut bytes = vec![0; MESSAGE_MAX];
-        match recv(self.0.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
+        match self.read(&mut bytes) {
             Ok(0) | Err(Errno::ECONNRESET | Errno::EAGAIN) => Ok(None),
             Ok(length) => Ok(Some(decode(&bytes[..length])?)),
             Err(error) => Err(error.into()),
@@ -112,12 +122,15 @@ impl Channel {
     /// The next message; `None` once the worker has closed its end.
     ///
     /// # Errors
-    /// Those of `recv(2)`, and a message that is none.
+    /// Those of `recvmsg(2)`, and a message that is none.
     pub async fn receive(&self) -> io::Result<Option<FromWorker>> {
         let mut bytes = vec![0; MESSAGE_MAX];
         loop {
-            let mut guard = self.0.readable().await?;
-            match recv(self.0.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
+            while self.closer.is_behind() {
+                tokio::time::sleep(BEHIND).await;
+            }
+            let mut guard = self.fd.readable().await?;
+            match self.read(&mut bytes) {
                 Ok(0) | Err(Errno::ECONNRESET) => return Ok(None),
                 Ok(length) => return Ok(Some(decode(&bytes[..length])?)),
                 Err(Errno::EAGAIN) => guard.clear_ready(),
@@ -126,11 +139,21 @@ impl Channel {
             }
         }
     }
+
+    /// Reads a packet; gives its length. Nothing is read while descriptors that came before take long to close.
+    fn read(&self, bytes: &mut [u8]) -> nix::Result<usize> {
+        if self.closer.is_behind() {
+            return Err(Errno::EAGAIN);
+        }
+        let Packet { length, descriptors, .. } = packet::receive(self.fd.get_ref(), bytes)?;
+        self.closer.close(descriptors);
+        Ok(length)
+    }
 }
 
 /// Memory that what was sent and not received takes, in bytes (SIOCOUTQ of unix(7)).
 #[allow(unsafe_code, reason = "nix has no such request")]
-fn unread(socket: &OwnedFd) -> io::Result<libc::c_int> {
+fn unread(socket: &impl AsRawFd) -> io::Result<libc::c_int> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the request (SIOCOUTQ is another name of TIOCOUTQ) writes one int, which outlives the call; the descriptor is open.
     let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
@@ -140,13 +163,15 @@ fn unread(socket: &OwnedFd) -> io::Result<libc::c_int> {
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
+    use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::os::closer::tests::lingering;
 
     #[tokio::test]
     async fn a_worker_that_does_not_read_is_known_by_its_queue() {
         let (ours, theirs) = between_workers().unwrap();
-        let channel = Channel(crate::os::watch::readable(ours).unwrap());
+        let channel = Channel::new(ours).unwrap();
         assert!(channel.is_read().unwrap());
         let (one, other) = between_workers().unwrap();
         channel.send(&FromMaster::Relieve, &[one.as_fd(), other.as_fd()]).unwrap();
@@ -154,5 +179,17 @@ mod tests {
         let (_, received) = descriptors::receive(&theirs, &mut [0; MESSAGE_MAX], descriptors::Waiting::No).unwrap();
         assert_eq!(received.len(), 2);
         assert!(channel.is_read().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_descriptor_that_comes_with_a_message_holds_up_nobody() {
+        let (ours, theirs) = between_workers().unwrap();
+        let channel = Channel::new(ours).unwrap();
+        let (slow, _peer) = lingering();
+        descriptors::send(&theirs, &encode(&FromWorker::Room), &[slow.as_fd()]).unwrap();
+        drop(slow);
+        let began = Instant::now();
+        assert_eq!(channel.receive().await.unwrap(), Some(FromWorker::Room));
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::identity::{self, LookupError};
 use super::listener::{ListenError, remove_stale};
+use super::packet::refuse_descriptors;
 use super::socket_file::{Access, BoundFile};
 
 /// A control socket that cannot be bound.
@@ -91,6 +92,7 @@ impl ControlSocket {
             return Ok(anew);
         }
         let listener = UnixListener::from_std(fd.into())?;
+        refuse_descriptors(&listener);
         // A file that lies there instead is not ours to remove.
         let file = BoundFile::resume(path, there.map(|there| (there.dev(), there.ino())));
         Ok(Self::new(Bound { listener, file }))
@@ -154,6 +156,8 @@ impl Bound {
         let listener = UnixListener::bind(path);
         umask(before);
         let listener = listener?;
+        // What callers send along would be closed by the loop, and that may take as long as they like.
+        refuse_descriptors(&listener);
         let socket = Self { listener, file: BoundFile::of_bound(path) };
         if let Some(name) = group {
             let (_, gid) = identity::lookup(None, Some(name))?;

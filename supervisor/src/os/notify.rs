@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,14 +11,19 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, setsoc
 use nix::unistd::{Gid, Uid};
 use tokio::io::unix::AsyncFd;
 
+use super::closer::{Closer, OpenToOthers};
 use super::fault;
+use super::packet::{self, Packet};
 use super::runtime::remove_file;
+use gin_shared::descriptors::is_for_packets;
 use gin_shared::notify::{MESSAGE_MAX, Notice, parse};
 
 /// Messages read before other sources get their turn.
 pub const BURST: usize = 32;
 /// How long a process that is none of the worker's counts as such without being looked at again.
 const STRANGE: Duration = Duration::from_millis(100);
+/// Time between two looks whether enough is closed of what a worker has sent.
+pub(super) const BEHIND: Duration = Duration::from_millis(10);
 
 /// The file of a Unix socket, which goes with it.
 #[derive(Debug)]
@@ -33,8 +38,9 @@ impl Drop for SocketFile {
 /// One worker's socket.
 #[derive(Debug)]
 pub struct NotifySocket {
-    fd: AsyncFd<OwnedFd>,
+    fd: AsyncFd<OpenToOthers>,
     file: SocketFile,
+    closer: Closer,
     /// Whether somebody else has written to it: that is told once.
     trespassed: Cell<bool>,
     /// Who it was, and when it was found out: that costs a look at each process between it and the first.
@@ -52,7 +58,7 @@ impl NotifySocket {
         let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
         setsockopt(&fd, sockopt::PassCred, &true)?;
         let file = bind_at(&fd, path, owner)?;
-        Ok(Self::new(super::watch::readable(fd)?, file))
+        Self::new(fd, file)
     }
 
     /// Takes over the one that a master before this one made; without it, makes another in its place.
@@ -62,13 +68,27 @@ impl NotifySocket {
     pub fn resume(fd: Option<OwnedFd>, path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<Self> {
         match fd {
             // The file stays if this fails: the next try needs it.
-            Some(fd) => Ok(Self::new(super::watch::readable(fd)?, SocketFile(path.to_owned()))),
+            Some(fd) => {
+                let closer = Closer::default();
+                let fd = super::watch::readable(OpenToOthers::new(fd, closer.clone()))?;
+                Ok(Self::of(fd, closer, SocketFile(path.to_owned())))
+            }
             None => Self::bind(path, owner),
         }
     }
 
-    fn new(fd: AsyncFd<OwnedFd>, file: SocketFile) -> Self {
-        Self { fd, file, trespassed: Cell::new(false), stranger: Cell::new(None) }
+    fn new(fd: OwnedFd, file: SocketFile) -> io::Result<Self> {
+        let closer = Closer::default();
+        Ok(Self::of(super::watch::readable(OpenToOthers::new(fd, closer.clone()))?, closer, file))
+    }
+
+    fn of(fd: AsyncFd<OpenToOthers>, closer: Closer, file: SocketFile) -> Self {
+        Self { fd, file, closer, trespassed: Cell::new(false), stranger: Cell::new(None) }
+    }
+
+    /// Closes what the worker has sent, without waiting for it.
+    pub fn close(&self, descriptor: OwnedFd) {
+        self.closer.close([descriptor]);
     }
 
     /// To keep it for a successor.
@@ -90,6 +110,9 @@ impl NotifySocket {
     /// Those of `recvmsg(2)`.
     pub async fn receive(&self, is_of: impl Fn(i32) -> bool, is_main: impl Fn(i32) -> bool) -> io::Result<Heard> {
         loop {
+            while self.closer.is_behind() {
+                tokio::time::sleep(BEHIND).await;
+            }
             let mut guard = self.fd.readable().await?;
             match self.drain(&is_of, &is_main)? {
                 Some(heard) => return Ok(heard),
@@ -99,26 +122,25 @@ impl NotifySocket {
     }
 
     /// Messages that have come so far, at most a burst of them; `None` if nothing has. STOPPING=1 and an announcement count from the main
-    /// process alone.
+    /// process alone. Nothing is read while descriptors that came before take long to close.
     ///
     /// # Errors
     /// Those of `recvmsg(2)`.
     pub fn drain(&self, is_of: &impl Fn(i32) -> bool, is_main: &impl Fn(i32) -> bool) -> io::Result<Option<Heard>> {
         let mut heard = Heard::default();
         for count in 0..BURST {
+            if self.closer.is_behind() {
+                break;
+            }
             let mut bytes = [0; MESSAGE_MAX];
-            match receive_one(self.fd.get_ref(), &mut bytes) {
-                Ok(Datagram { length, sender: Some(pid), descriptor }) if self.is_known(pid, is_of) => {
-                    // A helper of the worker's says it of itself, if at all: it may have inherited NOTIFY_SOCKET.
-                    let counts =
-                        |notice: &Notice| !matches!(notice, Notice::Stopping | Notice::Announced) || is_main(pid);
-                    let notices: Vec<Notice> = parse(&bytes[..length]).into_iter().filter(counts).collect();
-                    if notices.contains(&Notice::Announced) {
-                        heard.announced = descriptor.or(heard.announced);
+            match packet::receive(self.fd.get_ref(), &mut bytes) {
+                Ok(Packet { length, sender, mut descriptors }) => {
+                    match sender.filter(|pid| self.is_known(*pid, is_of)) {
+                        Some(pid) => heard.add(&bytes[..length], &mut descriptors, is_main(pid)),
+                        None => self.tell_of_trespasser(sender.unwrap_or_default()),
                     }
-                    heard.notices.extend(notices);
+                    self.closer.close(descriptors);
                 }
-                Ok(Datagram { sender, .. }) => self.tell_of_trespasser(sender.unwrap_or_default()),
                 Err(Errno::EAGAIN) if count == 0 => return Ok(None),
                 Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => {}
@@ -163,6 +185,21 @@ pub struct Heard {
     pub announced: Option<OwnedFd>,
 }
 
+impl Heard {
+    /// Adds a message. What is kept of its descriptors is taken out; for BARRIER=1 their closing is the answer.
+    fn add(&mut self, message: &[u8], descriptors: &mut Vec<OwnedFd>, is_main: bool) {
+        // A helper of the worker's says it of itself, if at all: it may have inherited NOTIFY_SOCKET.
+        let counts = |notice: &Notice| is_main || !matches!(notice, Notice::Stopping | Notice::Announced);
+        let notices: Vec<Notice> = parse(message).into_iter().filter(counts).collect();
+        // A socket of another kind could hold up whoever answers at it.
+        if notices.contains(&Notice::Announced) && descriptors.first().is_some_and(is_for_packets) {
+            let earlier = self.announced.replace(descriptors.remove(0));
+            descriptors.extend(earlier);
+        }
+        self.notices.extend(notices);
+    }
+}
+
 /// Binds a Unix socket that only `owner` may connect to, never open to others for a moment.
 pub(super) fn bind_at(fd: &impl AsRawFd, path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<SocketFile> {
     use nix::sys::stat::{Mode, umask};
@@ -180,72 +217,15 @@ pub(super) fn bind_at(fd: &impl AsRawFd, path: &Path, owner: Option<(Uid, Gid)>)
     Ok(file)
 }
 
-/// Room for what may come along: descriptors, as many as one message can carry, and who sends it. Aligned as its headers are.
-#[repr(align(8))]
-struct Controls([u8; 2048]);
-
-/// A datagram.
-struct Datagram {
-    length: usize,
-    /// The process that sent it, by the kernel's word.
-    sender: Option<i32>,
-    /// The first descriptor that came along.
-    descriptor: Option<OwnedFd>,
-}
-
-/// Reads one datagram. Of the descriptors that came along the first is kept, and only an announcement has a use for it: for BARRIER=1 its
-/// closing is the answer.
-///
-/// By hand, for nix gives nothing of a message whose descriptors did not all find room, though some of them are ours then.
-#[allow(unsafe_code, reason = "control messages are read where the kernel has put them")]
-fn receive_one(fd: &OwnedFd, bytes: &mut [u8]) -> nix::Result<Datagram> {
-    use nix::libc;
-    let mut controls = Controls([0; 2048]);
-    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    // SAFETY: integers and pointers, for which zeros are fine.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
-    (message.msg_control, message.msg_controllen) = ((&raw mut controls.0).cast(), size_of::<Controls>());
-    // SAFETY: the buffers that it points to are as long as it says, and live until it is dropped.
-    let length =
-        unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC) };
-    let length = usize::try_from(Errno::result(length)?).map_err(|_| Errno::EIO)?;
-    let (mut sender, mut descriptor) = (None, None);
-    // SAFETY: the kernel has filled in `message`; each header that these macros give lies in `controls` (cmsg(3)).
-    let mut control = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
-    while !control.is_null() {
-        // SAFETY: see above; its data are as long as its header says, and may lie anyhow.
-        unsafe {
-            let (header, data) = (&*control, libc::CMSG_DATA(control));
-            let size = header.cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
-            match (header.cmsg_level, header.cmsg_type) {
-                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
-                    for index in 0..size / size_of::<RawFd>() {
-                        // The kernel has just made this descriptor for us, and nothing else knows its number.
-                        let received = OwnedFd::from_raw_fd(data.cast::<RawFd>().add(index).read_unaligned());
-                        descriptor = descriptor.or(Some(received));
-                    }
-                }
-                // By the kernel's word.
-                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if size >= size_of::<libc::ucred>() => {
-                    sender = Some(data.cast::<libc::ucred>().read_unaligned().pid);
-                }
-                _ => {}
-            }
-            control = libc::CMSG_NXTHDR(&raw const message, control);
-        }
-    }
-    Ok(Datagram { length, sender, descriptor })
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixDatagram;
 
-    use gin_shared::descriptors::send;
+    use gin_shared::descriptors::{Waiting, receive, send};
     use nix::sys::socket::socketpair;
 
     use super::*;
+    use crate::os::closer::tests::lingering;
 
     #[tokio::test]
     async fn the_socket_of_an_announcement_is_kept_and_other_descriptors_are_closed() {
@@ -262,13 +242,38 @@ mod tests {
             drop(there);
             let heard = notify.drain(&|pid| pid == own, &|_| is_main).unwrap().unwrap();
             let is_kept = heard.announced.is_some();
-            let is_open = send(&here, b"x", &[]).is_ok();
-            assert_eq!(is_kept, is_open, "what is not kept is closed");
+            if is_kept {
+                send(&here, b"x", &[]).expect("what is kept is open");
+            } else {
+                assert_eq!(receive(&here, &mut [0], Waiting::Yes).unwrap().0, 0, "what is not kept is closed");
+            }
             (is_kept, heard.notices)
         };
         assert_eq!(hear(b"X_GIN_ANNOUNCE=1\n", true), (true, vec![Notice::Announced]));
         // A helper that has inherited the variables is not the worker.
         assert_eq!(hear(b"X_GIN_ANNOUNCE=1\n", false), (false, Vec::new()));
         assert_eq!(hear(b"BARRIER=1", true), (false, vec![Notice::Barrier]));
+    }
+
+    #[tokio::test]
+    async fn a_descriptor_that_takes_long_to_close_holds_up_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("notify");
+        let notify = NotifySocket::bind(&place, None).unwrap();
+        let worker = UnixDatagram::unbound().unwrap();
+        worker.connect(&place).unwrap();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let (slow, _peer) = lingering();
+        send(&worker, b"X_GIN_ANNOUNCE=1\nBARRIER=1", &[slow.as_fd()]).unwrap();
+        // The last copy is in the queue.
+        drop(slow);
+        let began = Instant::now();
+        let heard = notify.drain(&|pid| pid == own, &|_| true).unwrap().unwrap();
+        assert!(heard.announced.is_none(), "that is no socket for an answer");
+        let (unread, _other_peer) = lingering();
+        send(&worker, b"BARRIER=1", &[unread.as_fd()]).unwrap();
+        drop(unread);
+        drop(notify);
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     }
 }

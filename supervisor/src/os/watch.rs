@@ -7,10 +7,13 @@ use nix::sys::signalfd::SignalFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::closer::OpenToOthers;
+
 /// A type that keeps one open descriptor for as long as it lives, and always the same one.
 pub(super) trait KeepsItsDescriptor: AsRawFd {}
 impl KeepsItsDescriptor for OwnedFd {}
 impl KeepsItsDescriptor for SignalFd {}
+impl KeepsItsDescriptor for OpenToOthers {}
 
 /// Watches `fd`.
 #[allow(unsafe_code, reason = "tokio cannot know that a descriptor stays open; these types do")]

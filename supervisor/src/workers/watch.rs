@@ -103,7 +103,11 @@ impl Process {
 
     /// Handles what the worker says on its notify socket. An announcement is answered at once: the worker waits for that.
     fn handle_heard(&self, heard: Heard) -> Vec<WorkerEvent> {
-        let announced = heard.announced.and_then(|socket| self.welcome(&socket));
+        let announced = heard.announced.and_then(|socket| {
+            let event = self.welcome(&socket);
+            self.sockets.notify.close(socket);
+            event
+        });
         announced.into_iter().chain(self.handle_notices(&heard.notices)).collect()
     }
 
