@@ -23,7 +23,7 @@ pub mod memfd;
 pub mod memory;
 pub mod notify;
 pub mod orphan;
-pub mod packet;
+mod packet;
 pub mod pidfile;
 pub mod private;
 pub mod proc_net;

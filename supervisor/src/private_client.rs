@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
+use gin_shared::descriptors::refuse_descriptors;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::http::response::Parts;
 use hyper::{Request, StatusCode};
@@ -11,7 +12,6 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{UnixSocket, UnixStream};
 
 use crate::error_text::without_code;
-use crate::os::packet::refuse_descriptors;
 
 /// The longest head of an answer, in bytes.
 const HEAD_MAX: usize = 64 * 1024;

@@ -13,9 +13,9 @@ use tokio::io::unix::AsyncFd;
 use super::closer::{Closer, OpenToOthers};
 use super::fault;
 use super::notify::{BEHIND, SocketFile};
-use super::packet::{self, Packet, refuse_descriptors};
+use super::packet::{self, Packet};
 use gin_shared::channel::{FromMaster, FromWorker, MESSAGE_MAX, decode, encode};
-use gin_shared::descriptors;
+use gin_shared::descriptors::{self, refuse_descriptors};
 
 /// A socket from one worker to another, for connections to pass through.
 ///

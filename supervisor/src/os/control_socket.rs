@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use gin_shared::descriptors::refuse_descriptors;
 use gin_shared::directory::{Directory, Doubt, Why};
 use nix::sys::stat::{Mode, umask};
 use tokio::net::{UnixListener, UnixStream};
@@ -14,7 +15,6 @@ use tokio::sync::Notify;
 
 use super::identity::{self, LookupError};
 use super::listener::{ListenError, remove_stale};
-use super::packet::refuse_descriptors;
 use super::socket_file::{Access, BoundFile};
 
 /// A control socket that cannot be bound.

@@ -8,9 +8,6 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::libc;
 
-/// SO_PASSRIGHTS of `asm-generic/socket.h`, since Linux 6.16.
-const PASS_RIGHTS: libc::c_int = 83;
-
 /// Room for what may come along: descriptors, as many as one message can carry, and who sends it. Aligned as its headers are.
 #[repr(align(8))]
 struct Controls([u8; 2048]);
@@ -70,40 +67,4 @@ pub(super) fn receive(fd: impl AsFd, bytes: &mut [u8]) -> nix::Result<Packet> {
         }
     }
     Ok(Packet { length, sender, descriptors })
-}
-
-/// Has the kernel refuse descriptors that others send to this socket, or to a connection that it accepts. An older kernel than 6.16 knows
-/// no such option: there they arrive.
-#[allow(unsafe_code, reason = "nix has no such option")]
-pub fn refuse_descriptors(fd: impl AsFd) {
-    let off: libc::c_int = 0;
-    let length = libc::socklen_t::try_from(size_of_val(&off)).unwrap_or_default();
-    // SAFETY: the kernel reads one int, which outlives the call; the descriptor is open.
-    unsafe {
-        libc::setsockopt(fd.as_fd().as_raw_fd(), libc::SOL_SOCKET, PASS_RIGHTS, (&raw const off).cast(), length);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::net::{UnixListener, UnixStream};
-
-    use gin_shared::descriptors::send;
-
-    use super::*;
-
-    #[test]
-    fn a_connection_that_is_accepted_takes_no_descriptors_where_the_kernel_can_refuse_them() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("socket");
-        let listener = UnixListener::bind(&path).unwrap();
-        refuse_descriptors(&listener);
-        let caller = UnixStream::connect(&path).unwrap();
-        let (callee, _) = listener.accept().unwrap();
-        match send(&caller, b"x", &[caller.as_fd()]) {
-            Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EPERM)),
-            // An older kernel.
-            Ok(()) => assert_eq!(receive(&callee, &mut [0]).unwrap().descriptors.len(), 1),
-        }
-    }
 }

@@ -32,6 +32,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use gin_shared::descriptors::refuse_descriptors;
 use gin_shared::inherit::set_nonblocking;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
@@ -74,7 +75,11 @@ impl Acceptor {
         set_nonblocking(&fd, true)?;
         match family(&fd)? {
             Some(AddressFamily::Inet | AddressFamily::Inet6) => Self::tcp(StdTcpListener::from(fd)),
-            Some(AddressFamily::Unix) => Ok(Self::Unix(UnixListener::from_std(StdUnixListener::from(fd))?)),
+            Some(AddressFamily::Unix) => {
+                // Clients have none to send.
+                refuse_descriptors(&fd);
+                Ok(Self::Unix(UnixListener::from_std(StdUnixListener::from(fd))?))
+            }
             _ => Err(io::Error::other(format!("listener {name} is neither TCP nor a Unix socket"))),
         }
     }
