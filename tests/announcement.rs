@@ -191,3 +191,30 @@ fn a_helper_of_the_worker_that_has_inherited_the_variables_is_given_nothing() {
     assert!(!dir.join("run/1.0.0.channel").exists());
     gin.stop();
 }
+
+#[test]
+fn a_worker_announces_itself_though_too_many_descriptors_are_on_their_way_for_now() {
+    let gin = on_the_library().faulty_workers().start();
+    gin.order_workers("announce.send ETOOMANYREFS 0 once\nannounce.send EAGAIN 0 once");
+    gin.restart();
+    let mut clients = connected(&gin);
+    keeps(&gin, &mut clients);
+    drop(clients);
+    gin.stop();
+}
+
+#[test]
+fn an_announcement_without_a_socket_is_told_and_the_worker_goes_on() {
+    let script = "import os, signal, socket\n\
+                  s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+                  s.connect(os.environ['NOTIFY_SOCKET'])\n\
+                  s.send(b'X_GIN_ANNOUNCE=1')\n\
+                  s.send(b'X_GIN_ANNOUNCE=1')\n\
+                  s.send(b'READY=1')\n\
+                  signal.pause()\n";
+    let settings = format!("command = [\"/usr/bin/python3\", \"-c\", {script:?}]\nsoak = \"0s\"");
+    let gin = supervisor().set(&settings).start();
+    let log = gin.log();
+    assert_eq!(log.matches("the worker gets no channel").count(), 1, "{log}");
+    gin.stop();
+}

@@ -14,11 +14,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use serde::{Deserialize, Serialize};
 
-use crate::descriptors::{self, Waiting};
+use crate::descriptors::{self, Waiting, is_temporary};
+use crate::fault;
 use crate::notify::ANNOUNCE;
 
 /// The version spoken here.
@@ -32,6 +34,10 @@ pub const SHARED_MEMORY: &str = "shared_memory";
 
 /// The longest answer, in bytes.
 const ANSWER_MAX: usize = 4096;
+/// Time for which too many descriptors of this user may be on their way: while workers hand connections over, there are many.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two tries meanwhile.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The answer to an announcement. A worker closes descriptors whose names it does not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,8 +93,15 @@ fn send(notify: &Path) -> io::Result<OwnedFd> {
     let (own, masters) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
     let socket = UnixDatagram::unbound()?;
     socket.connect(notify)?;
-    descriptors::send_waiting(&socket, format!("{ANNOUNCE}={VERSION}\n").as_bytes(), &[masters.as_fd()])?;
-    Ok(own)
+    let message = format!("{ANNOUNCE}={VERSION}\n");
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let tried = fault::at("announce.send").map_err(io::Error::from);
+        match tried.and_then(|()| descriptors::send_waiting(&socket, message.as_bytes(), &[masters.as_fd()])) {
+            Err(error) if is_temporary(&error) && Instant::now() < end => std::thread::sleep(PAUSE),
+            sent => return sent.map(|()| own),
+        }
+    }
 }
 
 fn sorted(welcome: Welcome, fds: Vec<OwnedFd>) -> Given {

@@ -103,11 +103,19 @@ impl Process {
 
     /// Handles what the worker says on its notify socket. An announcement is answered at once: the worker waits for that.
     fn handle_heard(&self, heard: Heard) -> Vec<WorkerEvent> {
-        let announced = heard.announced.and_then(|socket| {
-            let event = self.welcome(&socket);
-            self.sockets.notify.close(socket);
-            event
-        });
+        let is_announced = heard.notices.contains(&Notice::Announced);
+        let announced = match heard.announced {
+            Some(socket) => {
+                let event = self.welcome(&socket);
+                self.sockets.notify.close(socket);
+                event
+            }
+            None if is_announced => {
+                self.miss_announcement();
+                None
+            }
+            None => None,
+        };
         announced.into_iter().chain(self.handle_notices(&heard.notices)).collect()
     }
 

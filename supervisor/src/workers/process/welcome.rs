@@ -1,6 +1,7 @@
 //! The answer to a worker that announces itself: a channel, and what comes with it. Until then it has no socket but those that any
 //! program gets. See [`gin_shared::announcement`].
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -76,14 +77,26 @@ impl Process {
                 Some(WorkerEvent::Announced)
             }
             Err(error) => {
-                tracing::warn!(
-                    worker = %self.id,
-                    pid = self.pid(),
-                    "the worker gets no channel, so its next restart closes its connections: {error}"
-                );
+                self.tell_of_no_channel(&error);
                 None
             }
         }
+    }
+
+    /// Notes an announcement without a socket for the answer: this process may have too many open files. The worker goes on as any other
+    /// program does. It is told once.
+    pub fn miss_announcement(&self) {
+        if self.sockets.offer.take().is_some() {
+            self.tell_of_no_channel(&"no socket came with its announcement; see RLIMIT_NOFILE of the supervisor");
+        }
+    }
+
+    fn tell_of_no_channel(&self, why: &dyn fmt::Display) {
+        tracing::warn!(
+            worker = %self.id,
+            pid = self.pid(),
+            "the worker gets no channel, so its next restart closes its connections: {why}"
+        );
     }
 
     /// Takes the offer back: the worker was told to accept, or to end, as a program that announces nothing.
