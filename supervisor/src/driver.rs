@@ -43,7 +43,6 @@ use crate::machine::Machine;
 use crate::machine::action::{Action, Report};
 use crate::machine::event::{Event, Queue, ScaleTo, StopBy, WorkerEvent};
 use crate::moment::Moment;
-use crate::os::identity::user_name;
 use crate::os::listener::{Listener, ListenerSpec};
 use crate::os::shared_memory::SharedMemory;
 use crate::os::signal::{Received, Signals};
@@ -314,7 +313,7 @@ impl Driver {
     }
 
     fn handle_signal(&mut self, received: Received) -> Option<Event> {
-        let asked_by = asked_by(received);
+        let asked_by = received.to_string();
         let live = self.generations.live();
         match received.signal {
             Signal::SIGCHLD => {
@@ -379,15 +378,6 @@ impl Driver {
             }
         }
         Some(event)
-    }
-}
-
-/// The sender of a signal, for the history.
-fn asked_by(received: Received) -> String {
-    let signal = received.signal;
-    match received.pid {
-        0 => format!("{signal} from the terminal"),
-        pid => format!("{signal} from {} (pid {pid})", user_name(received.uid)),
     }
 }
 

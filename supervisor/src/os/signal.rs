@@ -6,6 +6,7 @@
 )]
 
 use std::ffi::c_int;
+use std::fmt;
 use std::io::{self, IsTerminal};
 
 use nix::libc;
@@ -15,23 +16,44 @@ use tokio::io::Ready;
 use tokio::io::unix::AsyncFd;
 
 use super::fault;
+use super::identity::user_name;
 
 /// A signal, and who sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
     /// Which.
     pub signal: Signal,
-    /// The sender's PID; 0 for the kernel (Ctrl-C).
+    /// The sender's PID; 0 for the kernel, and for a process outside of this PID namespace.
     pub pid: u32,
     /// The sender's UID.
     pub uid: u32,
+    /// True if the kernel has sent it, for a key at the terminal (Ctrl-C).
+    pub is_the_kernels: bool,
 }
 
 impl Received {
-    /// True if somebody has typed Ctrl-C at the terminal of this process. A sender outside of this PID namespace has no PID here, either.
+    fn of(info: &libc::signalfd_siginfo) -> io::Result<Self> {
+        let number = i32::try_from(info.ssi_signo).map_err(io::Error::other)?;
+        let (signal, is_the_kernels) = (Signal::try_from(number)?, info.ssi_code == libc::SI_KERNEL);
+        Ok(Self { signal, pid: info.ssi_pid, uid: info.ssi_uid, is_the_kernels })
+    }
+
+    /// True if somebody has typed Ctrl-C at the terminal of this process.
     #[must_use]
     pub fn is_ctrl_c(self) -> bool {
-        self.signal == Signal::SIGINT && self.pid == 0 && io::stderr().is_terminal()
+        self.signal == Signal::SIGINT && self.is_the_kernels && io::stderr().is_terminal()
+    }
+}
+
+impl fmt::Display for Received {
+    /// With its sender, for the history.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { signal, pid, uid, is_the_kernels } = *self;
+        match pid {
+            0 if is_the_kernels => write!(f, "{signal} from the terminal"),
+            0 => write!(f, "{signal} from outside of this PID namespace"),
+            pid => write!(f, "{signal} from {} (pid {pid})", user_name(uid)),
+        }
     }
 }
 
@@ -84,11 +106,7 @@ impl Signals {
         loop {
             let mut guard = self.0.readable().await?;
             match guard.get_inner().read_signal()? {
-                Some(info) => {
-                    let number = i32::try_from(info.ssi_signo).map_err(io::Error::other)?;
-                    let signal = Signal::try_from(number)?;
-                    return Ok(Received { signal, pid: info.ssi_pid, uid: info.ssi_uid });
-                }
+                Some(info) => return Received::of(&info),
                 None => guard.clear_ready_matching(Ready::READABLE),
             }
         }
@@ -139,6 +157,20 @@ fn set_default(signal: c_int) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sender_outside_of_the_pid_namespace_is_not_the_terminal() {
+        // SAFETY: a structure of integers, for which zeros are fine.
+        let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+        info.ssi_signo = libc::SIGINT.unsigned_abs();
+        let sent = Received::of(&info).unwrap();
+        assert!(!sent.is_the_kernels);
+        assert_eq!(sent.to_string(), "SIGINT from outside of this PID namespace");
+        info.ssi_code = libc::SI_KERNEL;
+        let typed = Received::of(&info).unwrap();
+        assert!(typed.is_the_kernels);
+        assert_eq!(typed.to_string(), "SIGINT from the terminal");
+    }
 
     #[test]
     fn what_is_ignored_is_found_and_forgotten() {
