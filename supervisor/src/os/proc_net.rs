@@ -58,11 +58,16 @@ pub fn waiting(address: &Address) -> HashSet<String> {
     }
 }
 
+/// A table's text. Any user of the machine can put bytes into it that are no text: the name of a Unix socket.
+fn read(table: &str) -> String {
+    String::from_utf8_lossy(&fs::read(table).unwrap_or_default()).into_owned()
+}
+
 /// The names that `parse` finds in the rows of these tables.
 fn names(tables: &[&str], parse: impl Fn(&[&str]) -> Option<String>) -> HashSet<String> {
     let mut names = HashSet::new();
     for table in tables {
-        let text = fs::read_to_string(table).unwrap_or_default();
+        let text = read(table);
         let rows = text.lines().skip(1).map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
         names.extend(rows.filter_map(|columns| parse(&columns)));
     }
@@ -91,7 +96,6 @@ fn listening() -> Vec<Row> {
 }
 
 fn rows(tables: [&str; 2], state: &str) -> Vec<Row> {
-    let read = |name| fs::read_to_string(name).unwrap_or_default();
     let of_table = |name| read(name).lines().skip(1).filter_map(|line| parse_row(line, state)).collect::<Vec<_>>();
     tables.into_iter().flat_map(of_table).collect()
 }
@@ -126,7 +130,7 @@ fn parse_ip(hex: &str) -> Option<IpAddr> {
 }
 
 fn unix_inodes(path: &Path) -> HashSet<u64> {
-    let table = fs::read_to_string("/proc/self/net/unix").unwrap_or_default();
+    let table = read("/proc/self/net/unix");
     let wanted = path.to_string_lossy();
     let rows = table.lines().skip(1).filter_map(|line| {
         let columns: Vec<&str> = line.split_ascii_whitespace().collect();
@@ -167,6 +171,21 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert_eq!([before.len(), both.len(), after.len()], [1, 2, 1]);
         assert!(before.is_subset(&both) && before.is_disjoint(&after), "{before:?} {both:?} {after:?}");
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_hides_nobody() {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+        let name = [&b"\xff gin"[..], &std::process::id().to_ne_bytes()].concat();
+        let _strange = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap();
+        let path = std::env::temp_dir().join(format!("gin-strange-{}", std::process::id()));
+        let _listener = UnixListener::bind(&path).unwrap();
+        let _client = UnixStream::connect(&path).unwrap();
+        let (waits, inodes) = (waiting(&Address::Unix(path.clone())), unix_inodes(&path));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(waits.len(), 1);
+        assert!(!inodes.is_empty());
     }
 
     #[test]
