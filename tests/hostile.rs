@@ -235,6 +235,34 @@ fn a_malicious_worker_of_another_user_harms_nobody_but_itself() {
 }
 
 #[test]
+fn a_descriptor_that_does_not_close_holds_up_neither_the_master_nor_its_successor() {
+    let script = "import os, signal, socket, struct\n\
+                  listening = socket.create_server(('127.0.0.1', 0))\n\
+                  def send_slow():\n  \
+                  slow = socket.create_connection(listening.getsockname())\n  \
+                  slow.setblocking(False)\n  \
+                  try:\n    \
+                  while True: slow.send(bytes(1 << 16))\n  \
+                  except BlockingIOError: pass\n  \
+                  slow.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 3600))\n  \
+                  socket.send_fds(s, [b'BARRIER=1'], [slow.fileno()])\n  \
+                  slow.close()\n\
+                  s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+                  s.connect(os.environ['NOTIFY_SOCKET'])\n\
+                  send_slow()\n\
+                  send_slow()\n\
+                  s.send(b'READY=1')\n\
+                  signal.pause()\n";
+    let settings = format!("command = [\"/usr/bin/python3\", \"-c\", {script:?}]\nsoak = \"0s\"");
+    let gin = supervisor().set(&settings).start();
+    gin.ctl(&["status"]).assert(0, &["serving"]);
+    gin.ctl(&["upgrade-supervisor"]).assert(1, &["take long to close"]);
+    // The peers of these sockets end with their worker.
+    gin.ctl(&["status"]).assert(0, &["serving"]);
+    gin.ctl(&["stop"]).assert(0, &[]);
+}
+
+#[test]
 fn a_worker_that_shuts_the_listener_down_does_not_end_the_service() {
     let gin = supervisor().foreign("one", "shutdown").and_unix().set("soak = \"0s\"").start();
     let unix = gin.unix();

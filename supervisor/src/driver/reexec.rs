@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gin_shared::check::Checked;
 use gin_shared::exit;
@@ -25,7 +25,7 @@ use crate::inbox::{CONNECTIONS, Message};
 use crate::machine::event::Event;
 use crate::machine::failure::Failure;
 use crate::os::child::Child;
-use crate::os::{fault, memfd, succession};
+use crate::os::{closer, fault, memfd, succession};
 use crate::store::numbers;
 use crate::task;
 use crate::view::View;
@@ -35,6 +35,9 @@ use crate::workers::owned_children::Purpose;
 const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 /// Interval between two looks whether an operator's command has ended: it is not to be cut off from its master.
 const COMMANDS_INTERVAL: Duration = Duration::from_millis(50);
+/// Time for what workers have sent to be closed, and the interval between two looks whether it is.
+const CLOSING: Duration = Duration::from_secs(1);
+const CLOSING_INTERVAL: Duration = Duration::from_millis(10);
 /// The longest output of the new program that is read, in bytes.
 const OUTPUT_MAX: u64 = 64 * 1024;
 
@@ -49,6 +52,10 @@ enum ReexecError {
     Replaced(PathBuf),
     #[error("{}: {}", program.display(), without_code(error))]
     System { program: PathBuf, error: io::Error },
+    #[error(
+        "a worker has sent descriptors that take long to close (SO_LINGER, FUSE), and the new program would wait for them; end that worker"
+    )]
+    Unclosed,
     #[error(transparent)]
     Path(io::Error),
     #[error(transparent)]
@@ -64,6 +71,8 @@ pub(super) struct Successor {
     name: Option<String>,
     /// True if it is to take over as soon as the inbox is empty.
     is_due: bool,
+    /// The end of the wait for what workers have sent to be closed.
+    waits_until: Option<Instant>,
 }
 
 impl Successor {
@@ -189,7 +198,10 @@ impl Driver {
         if !self.pending.is_empty() {
             return;
         }
-        self.successor.is_due = false;
+        if !closer::is_done() && Instant::now() < *self.successor.waits_until.get_or_insert(Instant::now() + CLOSING) {
+            return tokio::time::sleep(CLOSING_INTERVAL).await;
+        }
+        (self.successor.is_due, self.successor.waits_until) = (false, None);
         let outcome = self.machine.is_quiet().then(|| {
             tracing::info!("executing {}", self.successor.name.as_deref().unwrap_or("the new program"));
             self.reexec().to_string()
@@ -209,6 +221,9 @@ impl Driver {
         };
         if FileIdentity::of(&program) != self.successor.checked {
             return ReexecError::Replaced(program);
+        }
+        if !closer::is_done() {
+            return ReexecError::Unclosed;
         }
         self.reporter.service_manager.pause();
         crate::telemetry::flush();

@@ -3,10 +3,20 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Descriptors that may wait to be closed. Whoever has sent so many is not heard until there are fewer.
 const WAITING_MAX: usize = 64;
+
+/// The descriptors of all senders that are not closed yet.
+static UNCLOSED: AtomicUsize = AtomicUsize::new(0);
+
+/// True if everything that was to be closed is. Another program that is executed here (execve(2)) waits for the rest.
+#[must_use]
+pub fn is_done() -> bool {
+    UNCLOSED.load(Ordering::SeqCst) == 0
+}
 
 /// Closes the descriptors of one sender. A copy has the same queue.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +33,9 @@ impl Closer {
     /// Closes them elsewhere, one after the other.
     pub fn close(&self, descriptors: impl IntoIterator<Item = OwnedFd>) {
         let mut queue = self.lock();
+        let before = queue.waiting.len();
         queue.waiting.extend(descriptors);
+        UNCLOSED.fetch_add(queue.waiting.len() - before, Ordering::SeqCst);
         if queue.waiting.is_empty() || std::mem::replace(&mut queue.has_thread, true) {
             return;
         }
@@ -44,6 +56,7 @@ impl Closer {
     fn run(&self) {
         while let Some(descriptor) = self.pop() {
             drop(descriptor);
+            UNCLOSED.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
