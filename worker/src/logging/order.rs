@@ -3,6 +3,15 @@
 //! Each thread's lines gather apart, each with the time at which it came. Who writes takes them all and puts those up to a moment in
 //! order; what came later waits for its next turn, as an earlier line of another thread may not have been taken yet.
 
+use std::sync::LazyLock;
+use std::time::Instant;
+
+/// Nanoseconds since the first call, by a clock that never goes back.
+pub(super) fn now() -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(BEGAN.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Whole lines of some threads, with the time of each.
 #[derive(Debug, Default)]
 pub(super) struct Stamped {

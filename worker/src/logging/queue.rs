@@ -15,9 +15,8 @@ use gin_shared::log_line::Shape;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::line::Direct;
-use super::order::{Stamped, in_order};
+use super::order::{Stamped, in_order, now};
 use crate::shard::{SHARDS, shard};
-use crate::shared_memory::monotonic;
 
 /// Limit of the lines that wait in a shard, in bytes.
 const WAITING_MAX: usize = 2 << 20;
@@ -99,7 +98,7 @@ impl Queue {
             return;
         }
         // Looked at with the lock held: who takes the lines later finds all that are older than that moment.
-        waiting.lines.push(monotonic(), &line);
+        waiting.lines.push(now(), &line);
         drop(waiting);
         if self.0.sleeps.load(Ordering::SeqCst) && self.0.sleeps.swap(false, Ordering::SeqCst) {
             self.wake();
@@ -122,7 +121,7 @@ impl Queue {
         loop {
             // Asked before it is looked: what came before the end is written.
             let over = self.0.over.load(Ordering::SeqCst);
-            let until = if over { u64::MAX } else { monotonic() };
+            let until = if over { u64::MAX } else { now() };
             let mut lost = 0;
             for (shard, taken) in self.0.shards.iter().zip(&mut taken) {
                 let mut waiting = shard.lock();
