@@ -7,6 +7,8 @@
 //! subscriber, and in journald, it is in a span `request` of the target `gin_worker::request`, with the fields `id`, `method` and `route`.
 //! A task that a handler spawns is no part of the request: pass it the [`crate::RequestId`], and log `request_id = id.as_str()` there.
 
+#[cfg(test)]
+pub(crate) mod captured;
 mod clock;
 mod file;
 mod line;

@@ -247,29 +247,15 @@ impl Direct {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::{Arc, Mutex};
 
     use axum::body::Body;
     use axum::extract::Request;
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
+    use crate::logging::captured::Lines;
     use crate::request_id::Name;
     use crate::request_scope::Scope;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     /// Lines that `f` logs, where nobody else logs.
     fn logged(f: impl FnOnce()) -> Vec<Value> {
@@ -278,7 +264,7 @@ mod tests {
         let layer = tracing_subscriber::fmt::layer().with_writer(move || own.clone());
         let subscriber = tracing_subscriber::registry().with(layer.fmt_fields(fields()).event_format(JsonLine));
         tracing::subscriber::with_default(subscriber, f);
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let text = lines.text();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -323,7 +309,7 @@ mod tests {
             let span = tracing::info_span!("order", id = 7);
             span.in_scope(|| tracing::warn!(ratio = f64::NAN, error = ?io::Error::other("x\ny"), "odd"));
         });
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let text = lines.text();
         let all: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(all.len(), 2, "{text}");
         assert!(text.starts_with("{\"level\":\"info\",\"timestamp\":\"2"), "{text}");

@@ -259,34 +259,19 @@ fn says(message: &str, value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
 
     use axum::body::Body;
     use axum::extract::Request;
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
+    use crate::logging::captured::Lines;
     use crate::request_id::Name;
     use crate::request_scope::Scope;
 
     const FILE: TextLine = TextLine { is_terminal: false, has_colours: false };
     const PLAIN: TextLine = TextLine { is_terminal: true, has_colours: false };
     const COLOURED: TextLine = TextLine { is_terminal: true, has_colours: true };
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     /// What `f` logs, without the time of each line.
     fn logged(form: TextLine, f: impl FnOnce()) -> Vec<String> {
@@ -295,7 +280,7 @@ mod tests {
         let layer =
             tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || own.clone()).event_format(form);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), f);
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let text = lines.text();
         text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
     }
 

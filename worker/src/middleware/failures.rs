@@ -71,7 +71,6 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
 mod tests {
     use std::io;
     use std::panic::AssertUnwindSafe;
-    use std::sync::{Arc, Mutex};
 
     use axum::Router;
     use axum::body::Body;
@@ -83,22 +82,9 @@ mod tests {
     use serde_json::Value;
     use tower::ServiceExt;
 
+    use crate::logging::captured::Lines;
     use crate::middleware::{recover, tell_panics};
     use crate::{Config, Error, RequestId, Result, ResultExt, Server};
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot load order")]
@@ -159,7 +145,7 @@ mod tests {
         let router = failing(server).finish(None).unwrap().router;
         // Without `recover` a bare server lets a panic through.
         let _ = AssertUnwindSafe(router.oneshot(request.body(Body::empty()).unwrap())).catch_unwind().await;
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let text = lines.text();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
