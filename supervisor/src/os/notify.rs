@@ -223,17 +223,24 @@ mod tests {
 
     use gin_shared::descriptors::{Waiting, receive, send};
     use nix::sys::socket::socketpair;
+    use tempfile::TempDir;
 
     use super::*;
     use crate::os::closer::tests::lingering;
 
-    #[tokio::test]
-    async fn the_socket_of_an_announcement_is_kept_and_other_descriptors_are_closed() {
+    /// The master's end, and a worker's, in a directory of their own.
+    fn connected() -> (TempDir, NotifySocket, UnixDatagram) {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("notify");
         let notify = NotifySocket::bind(&place, None).unwrap();
         let worker = UnixDatagram::unbound().unwrap();
         worker.connect(&place).unwrap();
+        (dir, notify, worker)
+    }
+
+    #[tokio::test]
+    async fn the_socket_of_an_announcement_is_kept_and_other_descriptors_are_closed() {
+        let (_dir, notify, worker) = connected();
         let own = i32::try_from(std::process::id()).unwrap();
         let hear = |line: &[u8], is_main: bool| {
             let flags = SockFlag::SOCK_CLOEXEC;
@@ -257,11 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_descriptor_that_takes_long_to_close_holds_up_nobody() {
-        let dir = tempfile::tempdir().unwrap();
-        let place = dir.path().join("notify");
-        let notify = NotifySocket::bind(&place, None).unwrap();
-        let worker = UnixDatagram::unbound().unwrap();
-        worker.connect(&place).unwrap();
+        let (_dir, notify, worker) = connected();
         let own = i32::try_from(std::process::id()).unwrap();
         let (slow, _peer) = lingering();
         send(&worker, b"X_GIN_ANNOUNCE=1\nBARRIER=1", &[slow.as_fd()]).unwrap();
