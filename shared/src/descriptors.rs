@@ -22,7 +22,7 @@ const ROOM: usize = rustix::cmsg_space!(ScmRights(MAX));
 /// Sends one packet, with at most [`MAX`] descriptors, without waiting.
 ///
 /// # Errors
-/// Those of `sendmsg(2)`: `WouldBlock` if the other end does not read, ETOOMANYREFS if too many are on their way.
+/// The errors of `sendmsg(2)`: `WouldBlock` if the other end does not read, ETOOMANYREFS if too many are on their way.
 pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     send_with(socket, bytes, fds, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
 }
@@ -30,7 +30,7 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Resu
 /// The same, but waits until the other end has room.
 ///
 /// # Errors
-/// Those of `sendmsg(2)`.
+/// The errors of `sendmsg(2)`.
 pub fn send_waiting(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     loop {
         match send_with(socket.as_fd(), bytes, fds, SendFlags::NOSIGNAL) {

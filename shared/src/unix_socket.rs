@@ -1,4 +1,4 @@
-//! Whether somebody listens at a Unix socket, asked by its file and without waiting.
+//! A question to a Unix socket: does somebody listen there? It is asked by the file, and does not wait.
 
 use std::fs::File;
 use std::io;

@@ -28,7 +28,7 @@ const LINE_MAX: usize = 1024 * 1024;
 /// How long a supervisor may be away in mid-sentence.
 const ABSENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
-/// How long a supervisor may take to begin its answer, and again to end one that is not a stream: more than any command of its own
+/// Time that a supervisor may take to begin its answer, and again to end one that is not a stream: more than any command of its own
 /// loop takes.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 

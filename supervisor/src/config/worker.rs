@@ -50,7 +50,7 @@ pub struct WorkerConfig {
     pub stop_signal: Signal,
     /// True if each worker is passed a channel at its start, and waits for `go`.
     pub channel: bool,
-    /// What a worker is given that announces itself; `None`: nothing.
+    /// Sockets for a worker that announces itself; `None`: it gets none.
     pub offered: Option<Offered>,
     /// True if each is passed a Unix socket of its own.
     pub private_listener: bool,
@@ -89,7 +89,7 @@ pub struct WorkerConfig {
     pub hot_restart: bool,
 }
 
-/// What a worker is given that announces itself, besides a channel.
+/// Sockets for a worker that announces itself, besides a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offered {
     /// True if a private listener comes with the channel.

@@ -1,6 +1,6 @@
 //! The stages of a generation.
 //!
-//! What each stage means, and by what it is left, stands in the table at the head of [`super::generation`].
+//! The table at the head of [`super::generation`] says what each stage means, and by what it is left.
 
 use gin_shared::generation::Slot;
 use serde::{Deserialize, Serialize};

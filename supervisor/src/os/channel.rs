@@ -89,7 +89,7 @@ impl Channel {
     /// Sends a message, and copies of descriptors with it; a few fit even if the worker reads none.
     ///
     /// # Errors
-    /// Those of `sendmsg(2)`: the worker is gone, or does not read.
+    /// The errors of `sendmsg(2)`: the worker is gone, or does not read.
     pub fn send(&self, message: &FromMaster, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         fault::at("channel.send")?;
         if !fds.is_empty() {
