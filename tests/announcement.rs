@@ -214,6 +214,8 @@ fn an_announcement_without_a_socket_is_told_and_the_worker_goes_on() {
                   signal.pause()\n";
     let settings = format!("command = [\"/usr/bin/python3\", \"-c\", {script:?}]\nsoak = \"0s\"");
     let gin = supervisor().set(&settings).start();
+    // The log is written behind READY=1 of the supervisor.
+    gin.until_log("worker 1.0 serving");
     let log = gin.log();
     assert_eq!(log.matches("the worker gets no channel").count(), 1, "{log}");
     gin.stop();

@@ -236,6 +236,7 @@ fn a_malicious_worker_of_another_user_harms_nobody_but_itself() {
 
 #[test]
 fn a_descriptor_that_does_not_close_holds_up_neither_the_master_nor_its_successor() {
+    // Who closes last lingers: the master, which stands still until the worker has closed its own.
     let script = "import os, signal, socket, struct\n\
                   listening = socket.create_server(('127.0.0.1', 0))\n\
                   def send_slow():\n  \
@@ -247,10 +248,16 @@ fn a_descriptor_that_does_not_close_holds_up_neither_the_master_nor_its_successo
                   slow.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 3600))\n  \
                   socket.send_fds(s, [b'BARRIER=1'], [slow.fileno()])\n  \
                   slow.close()\n\
+                  def stopped(task):\n  \
+                  return open(f'/proc/{master}/task/{task}/stat').read().rsplit(')', 1)[1].split()[0] == 'T'\n\
+                  master = os.getppid()\n\
                   s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
                   s.connect(os.environ['NOTIFY_SOCKET'])\n\
+                  os.kill(master, signal.SIGSTOP)\n\
+                  while not all(map(stopped, os.listdir(f'/proc/{master}/task'))): pass\n\
                   send_slow()\n\
                   send_slow()\n\
+                  os.kill(master, signal.SIGCONT)\n\
                   s.send(b'READY=1')\n\
                   signal.pause()\n";
     let settings = format!("command = [\"/usr/bin/python3\", \"-c\", {script:?}]\nsoak = \"0s\"");

@@ -79,8 +79,9 @@ fn a_program_that_does_not_start_is_told_and_what_served_goes_on() {
 fn a_newer_build_takes_the_place_of_one_that_does_not_get_ready() {
     let (gin, program) = watching("");
     let mut events = gin.events();
-    write_program(&program, "#!/bin/sh\nexec sleep 600\n");
-    events.until("generation 2 started");
+    write_program(&program, "#!/bin/sh\necho this build hangs >&2\nexec sleep 600\n");
+    // The shell opens its script after the execve that makes a worker "started".
+    gin.until_log("this build hangs");
     write_program(&program, &app("# mended"));
     events.until("generation 2 was cancelled: ");
     events.until("generation 3 current");
