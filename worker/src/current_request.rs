@@ -6,7 +6,8 @@
 use std::cell::RefCell;
 
 use axum::extract::Request;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::uri::PathAndQuery;
+use axum::http::{Method, StatusCode};
 
 use crate::request_id::{Name, RequestId};
 use crate::request_path::AsSent;
@@ -23,7 +24,7 @@ thread_local! {
 pub(crate) struct Current {
     method: Method,
     /// As the client has sent it.
-    uri: Uri,
+    path: Option<PathAndQuery>,
     name: Name,
     /// True if the log says already why it failed.
     is_told: bool,
@@ -32,8 +33,8 @@ pub(crate) struct Current {
 impl Current {
     pub(crate) fn of(request: &Request, name: Name) -> Self {
         let sent = request.extensions().get::<AsSent>();
-        let uri = sent.map_or_else(|| request.uri(), |AsSent(uri)| uri).clone();
-        Self { method: request.method().clone(), uri, name, is_told: false }
+        let uri = sent.map_or_else(|| request.uri(), |AsSent(uri)| uri);
+        Self { method: request.method().clone(), path: uri.path_and_query().cloned(), name, is_told: false }
     }
 }
 
@@ -89,11 +90,14 @@ pub(crate) fn is_told() -> bool {
     with(|current| current.is_told).unwrap_or_default()
 }
 
+/// Method, path and name.
+type Told = (Method, Option<PathAndQuery>, RequestId);
+
 /// Facts of the current request for a line, which says why it failed.
-fn telling() -> Option<(Method, Uri, RequestId)> {
+fn telling() -> Option<Told> {
     with(|current| {
         current.is_told = true;
-        (current.method.clone(), current.uri.clone(), current.name.id())
+        (current.method.clone(), current.path.clone(), current.name.id())
     })
 }
 
@@ -111,9 +115,9 @@ pub(crate) fn panicked(place: &str, backtrace: &str, text: &str) {
     tracing::error!(target: TARGET, method, path, request_id, place, backtrace, "panic: {text}");
 }
 
-fn texts(told: Option<&(Method, Uri, RequestId)>) -> (Option<&str>, Option<&str>, Option<&str>) {
+fn texts(told: Option<&Told>) -> (Option<&str>, Option<&str>, Option<&str>) {
     match told {
-        Some((method, uri, id)) => (Some(method.as_str()), Some(uri.path()), Some(id.as_str())),
+        Some((method, path, id)) => (Some(method.as_str()), path.as_ref().map(PathAndQuery::path), Some(id.as_str())),
         None => (None, None, None),
     }
 }

@@ -22,10 +22,11 @@ pub(crate) struct TooLong;
 /// [`TooLong`]: it may not be served, as a guard would see another path than files.
 pub(crate) fn normalize<B>(request: &mut Request<B>) -> Result<(), TooLong> {
     let path = request.uri().path();
-    if path.is_ascii() && !path.contains('%') {
+    // One pass: paths are short.
+    if path.bytes().all(|byte| byte.is_ascii() && byte != b'%') {
         return Ok(());
     }
-    let path = normal_path(request.uri().path());
+    let path = normal_path(path);
     if path != request.uri().path() {
         let normal = with_path(request.uri(), path).ok_or(TooLong)?;
         let sent = std::mem::replace(request.uri_mut(), normal);

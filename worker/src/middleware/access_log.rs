@@ -48,11 +48,11 @@ pub(super) struct Line {
 
 impl Line {
     /// `None`, if nobody would read it.
-    pub(super) fn begin(request: &Request, began: Instant) -> Option<Self> {
+    pub(super) fn begin(request: &Request, began: Instant) -> Option<Box<Self>> {
         if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
             return None;
         }
-        Some(Self {
+        Some(Box::new(Self {
             began,
             client: client_ip::of(request.extensions(), request.headers()),
             method: request.method().clone(),
@@ -65,7 +65,7 @@ impl Line {
             id: request_id::of(request.extensions()).cloned(),
             route: request.extensions().get().cloned(),
             taken_over: request.extensions().get::<Connection>().is_some_and(Connection::is_taken_over),
-        })
+        }))
     }
 }
 
@@ -101,7 +101,7 @@ pub(super) trait End {
     fn end(self, response: &Response);
 }
 
-impl End for Option<Line> {
+impl End for Option<Box<Line>> {
     fn end(self, response: &Response) {
         let Some(line) = self else { return };
         let latency = Milliseconds(line.began.elapsed());

@@ -21,6 +21,7 @@ use super::rate_limit::{self, Client, Standing};
 use super::refusal::{self, OnError};
 use super::{client_ip, memory_pressure, recover, security_headers, timeout};
 use crate::connections::BodyVerdict;
+use crate::current_request;
 use crate::live::{Settings, Snapshot};
 use crate::request_id::{Name, RequestId};
 use crate::request_path;
@@ -90,7 +91,8 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         // Who is to be believed about the client's address.
         Snapshot::put(&live, Some(id.clone()), &mut request);
         let line = Line::begin(&request, began);
-        let is_tls = client_ip::speaks_tls(request.extensions(), request.headers());
+        let is_tls = !settings.server.trusted_proxies.is_empty()
+            && client_ip::speaks_tls(request.extensions(), request.headers());
         let (verdict, standing) = judge(&live.buckets, settings, &request);
         let refusal = standing.as_ref().and_then(Standing::refusal);
         let (added, ready) = match verdict {
@@ -102,19 +104,16 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         let verdict = request.extensions().get::<BodyVerdict>().cloned();
         let ready = if is_too_long { Some(too_long()) } else { ready };
         let limit = settings.timeouts.request.filter(|_| ready.is_none());
-        let mut scope = Scope::of(&request, Name::Known(id.clone()));
-        let (inner, ready) = match ready {
-            Some(ready) => (None, Some(ready)),
-            // A service may panic before it gives its future, too.
-            None => match caught(&mut scope, || self.inner.call(request)) {
-                Ok(inner) => (Some(inner), None),
-                Err(_) => (None, Some(recover::answer())),
-            },
-        };
+        let mut scope = Scope::of(&request, Name::Known(id));
+        let (mut inner, mut ready) = (None, ready.map(Box::new));
+        // A service may panic before it gives its future, too. The future is large: it is put where it stays.
+        if ready.is_none() && caught(&mut scope, || inner = Some(self.inner.call(request))).is_err() {
+            ready = Some(Box::new(recover::answer()));
+        }
         let limit = limit.map(|limit| Box::new((limit, Box::pin(tokio::time::sleep(limit)))));
         let sets_headers = settings.security.headers;
         let on_error = self.standard.on_error.as_deref();
-        let last = Some(Last { verdict, on_error, sets_headers, id, line, counted, is_tls, standing, added });
+        let last = Some(Last { verdict, on_error, sets_headers, line, counted, is_tls, standing, added });
         Answering { inner, ready, limit, scope, last }
     }
 }
@@ -132,7 +131,7 @@ pin_project_lite::pin_project! {
     pub(crate) struct Answering<F> {
         #[pin]
         inner: Option<F>,
-        ready: Option<Response>,
+        ready: Option<Box<Response>>,
         limit: Option<Box<(Duration, Pin<Box<Sleep>>)>>,
         scope: Scope,
         last: Option<Last>,
@@ -145,8 +144,7 @@ struct Last {
     verdict: Option<BodyVerdict>,
     on_error: Option<&'static OnError>,
     sets_headers: bool,
-    id: RequestId,
-    line: Option<Line>,
+    line: Option<Box<Line>>,
     counted: Option<Counted>,
     is_tls: bool,
     standing: Option<Standing>,
@@ -159,7 +157,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let response = match (this.ready.take(), this.inner.as_mut().as_pin_mut()) {
-            (Some(ready), _) => ready,
+            (Some(ready), _) => *ready,
             (None, Some(inner)) => match caught(this.scope, || inner.poll(cx)) {
                 Ok(Poll::Ready(Ok(response))) => response,
                 Ok(Poll::Pending) => {
@@ -182,8 +180,9 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
 }
 
 impl Last {
+    /// Within the scope of the request.
     fn finish(self, mut response: Response) -> Response {
-        let Self { verdict, on_error, sets_headers, id, line, counted, is_tls, standing, added } = self;
+        let Self { verdict, on_error, sets_headers, line, counted, is_tls, standing, added } = self;
         if let Some(verdict) = verdict {
             response = verdict.on(response);
         }
@@ -195,7 +194,9 @@ impl Last {
         if let Some(standing) = standing {
             standing.put(response.headers_mut());
         }
-        response.headers_mut().insert(RequestId::HEADER, id.into_value());
+        if let Some(id) = current_request::id() {
+            response.headers_mut().insert(RequestId::HEADER, id.into_value());
+        }
         if let Some(counted) = counted {
             counted.answered(response.status());
         }

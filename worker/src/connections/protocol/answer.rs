@@ -127,11 +127,12 @@ fn finish(
     if is_http1 && is_ended {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let kind = response.headers().get(header::CONTENT_TYPE);
+    let is_events = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
     // Browsers ask for events by GET, and ask again. Event boundaries are invisible in compressed streams, and a response of
-    // announced length has an end of its own.
+    // known length has an end of its own.
     let is_stream = is_get
-        && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+        && response.body().size_hint().exact().is_none()
+        && response.headers().get(header::CONTENT_TYPE).is_some_and(is_events)
         && ![header::CONTENT_ENCODING, header::CONTENT_LENGTH].iter().any(|name| response.headers().contains_key(name));
     let events = is_stream.then(|| Box::new(Events::until_drain(&context.drain.life)));
     response.map(|body| ResponseBody::new(body, events, parts))
