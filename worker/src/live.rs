@@ -10,7 +10,7 @@ use gin_shared::reference::Applies;
 
 use crate::config::{self, Config};
 use crate::mount::{Mount, Mounted};
-use crate::request_id::RequestId;
+use crate::request_id::Name;
 use crate::shared_memory::Buckets;
 #[cfg(not(feature = "watch"))]
 pub(crate) use crate::without::Watch;
@@ -34,11 +34,11 @@ pub(crate) type Settings = Arc<ArcSwap<Live>>;
 
 /// Those that a request goes by: an extension of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Snapshot(pub(crate) Arc<Live>, pub(crate) Option<RequestId>);
+pub(crate) struct Snapshot(pub(crate) Arc<Live>, pub(crate) Option<Name>);
 
 impl Snapshot {
     /// This request goes by these from here on, under this name.
-    pub(crate) fn put(live: &Arc<Live>, name: Option<RequestId>, request: &mut Request) {
+    pub(crate) fn put(live: &Arc<Live>, name: Option<Name>, request: &mut Request) {
         request.extensions_mut().insert(Self(Arc::clone(live), name));
     }
 }

@@ -21,12 +21,13 @@ pub(crate) struct TooLong;
 /// # Errors
 /// [`TooLong`]: it may not be served, as a guard would see another path than files.
 pub(crate) fn normalize<B>(request: &mut Request<B>) -> Result<(), TooLong> {
-    let path = request.uri().path();
+    let Some(target) = request.uri().path_and_query() else { return Ok(()) };
     // One pass: paths are short.
-    if path.bytes().all(|byte| byte.is_ascii() && byte != b'%') {
+    let mut path = target.as_str().bytes().take_while(|byte| *byte != b'?');
+    if path.all(|byte| byte.is_ascii() && byte != b'%') {
         return Ok(());
     }
-    let path = normal_path(path);
+    let path = normal_path(target.path());
     if path != request.uri().path() {
         let normal = with_path(request.uri(), path).ok_or(TooLong)?;
         let sent = std::mem::replace(request.uri_mut(), normal);

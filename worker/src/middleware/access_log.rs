@@ -15,7 +15,7 @@ use crate::Connection;
 use crate::error::Cause;
 #[cfg(feature = "logging")]
 use crate::logging::{self, Direct};
-use crate::request_id::RequestId;
+use crate::request_id::{Name, RequestId};
 use crate::request_path::AsSent;
 use crate::route_name;
 
@@ -40,7 +40,7 @@ pub(super) struct Line {
     uri: Uri,
     version: Version,
     user_agent: Option<header::HeaderValue>,
-    id: Option<RequestId>,
+    name: Option<Name>,
     /// Of those that are registered.
     route: Option<MatchedPath>,
     taken_over: bool,
@@ -62,7 +62,7 @@ impl Line {
                 .map_or_else(|| request.uri().clone(), |AsSent(sent)| sent.clone()),
             version: request.version(),
             user_agent: request.headers().get(header::USER_AGENT).cloned(),
-            id: request_id::of(request.extensions()).cloned(),
+            name: request_id::of(request.extensions()),
             route: request.extensions().get().cloned(),
             taken_over: request.extensions().get::<Connection>().is_some_and(Connection::is_taken_over),
         }))
@@ -109,7 +109,8 @@ impl End for Option<Box<Line>> {
         let route = line.route.as_ref().map(|route| route_name::of(route.as_str()));
         let error = response.extensions().get::<Cause>().map(|cause| cause.0.as_str());
         let (status, path) = (response.status().as_u16(), line.uri.path());
-        let id = line.id.as_ref().map(RequestId::as_str);
+        let id = line.name.as_ref().map(Name::id);
+        let id = id.as_ref().map(RequestId::as_str);
         #[cfg(feature = "logging")]
         if let Some(lines) = logging::lines() {
             let direct = Direct::info(format_args!("{} {path} {status}", line.method))

@@ -15,8 +15,9 @@ use crate::request_id::{Name, RequestId};
 use crate::request_scope::Scope;
 
 /// The name that a middleware has given to the request with these extensions.
-pub(super) fn of(extensions: &Extensions) -> Option<&RequestId> {
-    extensions.get::<Snapshot>().and_then(|snapshot| snapshot.1.as_ref()).or_else(|| extensions.get())
+pub(super) fn of(extensions: &Extensions) -> Option<Name> {
+    let own = || extensions.get::<RequestId>().cloned().map(Name::Known);
+    extensions.get::<Snapshot>().and_then(|snapshot| snapshot.1.clone()).or_else(own)
 }
 
 impl Argument for RequestId {}
@@ -26,7 +27,7 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
 
     /// One is made, if nobody has given the request a name.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        if let Some(known) = of(&parts.extensions).cloned().or_else(current_request::id) {
+        if let Some(known) = of(&parts.extensions).map(|name| name.id()).or_else(current_request::id) {
             return Ok(known);
         }
         let own = Name::in_headers(&parts.headers).id();
@@ -38,7 +39,7 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
 /// Takes the name that the request has, or that the client or a proxy has given, else makes one. The answer has it, too, and so has
 /// each line of the log that the handler writes.
 pub async fn request_id(mut request: Request, next: Next) -> Response {
-    let known = of(request.extensions()).cloned().or_else(current_request::id);
+    let known = of(request.extensions()).map(|name| name.id()).or_else(current_request::id);
     let id = known.unwrap_or_else(|| RequestId::given_or_new(&request));
     request.extensions_mut().insert(id.clone());
     let scope = Scope::of(&request, Name::Known(id.clone()));

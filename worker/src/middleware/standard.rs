@@ -27,7 +27,7 @@ use crate::request_id::{Name, RequestId};
 use crate::request_path;
 use crate::request_scope::Scope;
 use crate::shared_memory::{Buckets, monotonic};
-use crate::{Config, Error};
+use crate::{Config, Connection, Error};
 
 /// Paths at which orchestrators and load balancers probe: no rate limit counts them.
 const PROBES: [&str; 3] = ["/health", "/livez", "/readyz"];
@@ -79,17 +79,18 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
 
     fn call(&mut self, mut request: Request) -> Answering<S::Future> {
         let began = Instant::now();
-        // Done already, unless another server serves this router.
-        let is_too_long = request_path::normalize(&mut request).is_err();
+        // Our own connections have done it already; another server may serve this router, too.
+        let is_ours = request.extensions().get::<Connection>().is_some();
+        let is_too_long = !is_ours && request_path::normalize(&mut request).is_err();
         let live = self.standard.settings.load();
-        let (settings, id) = (&live.config, RequestId::given_or_new(&request));
+        let (settings, name) = (&live.config, Name::of(&request));
         if settings.limits.body != AXUMS_BODY_MAX {
             DefaultBodyLimit::max(usize::try_from(settings.limits.body).unwrap_or(usize::MAX)).apply(&mut request);
         }
         let metrics = self.standard.metrics.as_ref();
         let counted = metrics.map(|metrics| Counted::begin(metrics, request.method(), request.extensions(), began));
         // Who is to be believed about the client's address.
-        Snapshot::put(&live, Some(id.clone()), &mut request);
+        Snapshot::put(&live, Some(name.clone()), &mut request);
         let line = Line::begin(&request, began);
         let is_tls = !settings.server.trusted_proxies.is_empty()
             && client_ip::speaks_tls(request.extensions(), request.headers());
@@ -104,7 +105,7 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         let verdict = request.extensions().get::<BodyVerdict>().cloned();
         let ready = if is_too_long { Some(too_long()) } else { ready };
         let limit = settings.timeouts.request.filter(|_| ready.is_none());
-        let mut scope = Scope::of(&request, Name::Known(id));
+        let mut scope = Scope::of(&request, name);
         let (mut inner, mut ready) = (None, ready.map(Box::new));
         // A service may panic before it gives its future, too. The future is large: it is put where it stays.
         if ready.is_none() && caught(&mut scope, || inner = Some(self.inner.call(request))).is_err() {
