@@ -31,6 +31,8 @@ pub const CHANNEL: &str = "channel";
 pub const PRIVATE_LISTENER: &str = "private_listener";
 /// The name of the memory that all workers share.
 pub const SHARED_MEMORY: &str = "shared_memory";
+/// The name of the memory in which all workers count their metrics.
+pub const METRICS: &str = "metrics";
 
 /// The longest answer, in bytes.
 const ANSWER_MAX: usize = 4096;
@@ -55,6 +57,8 @@ pub struct Given {
     pub private: Option<OwnedFd>,
     /// Memory that all workers share.
     pub shared_memory: Option<OwnedFd>,
+    /// Memory in which all workers count their metrics.
+    pub metrics: Option<OwnedFd>,
 }
 
 /// Announces this process at the notify socket `notify`, and waits for the answer. `None`: there is nothing for it, or no master.
@@ -111,6 +115,7 @@ fn sorted(welcome: Welcome, fds: Vec<OwnedFd>) -> Given {
             CHANNEL => given.channel = Some(fd),
             PRIVATE_LISTENER => given.private = Some(fd),
             SHARED_MEMORY => given.shared_memory = Some(fd),
+            METRICS => given.metrics = Some(fd),
             _ => {}
         }
     }
@@ -147,9 +152,14 @@ mod tests {
 
     #[test]
     fn a_worker_gets_what_the_answer_names_and_skips_what_it_does_not_know() {
-        let answer = br#"{"descriptors":["channel","of a later version","shared_memory"],"colour":"red"}"#;
-        let given = answered(Some(answer), 3).unwrap().unwrap();
-        assert!(given.channel.is_some() && given.private.is_none() && given.shared_memory.is_some());
+        let answer = br#"{"descriptors":["channel","of a later version","shared_memory","metrics"],"colour":"red"}"#;
+        let given = answered(Some(answer), 4).unwrap().unwrap();
+        assert!(given.channel.is_some() && given.private.is_none());
+        assert!(given.shared_memory.is_some() && given.metrics.is_some());
+        // A master of a version that has no such memory.
+        let older = br#"{"descriptors":["shared_memory","channel"]}"#;
+        let given = answered(Some(older), 2).unwrap().unwrap();
+        assert!(given.channel.is_some() && given.shared_memory.is_some() && given.metrics.is_none());
     }
 
     #[test]

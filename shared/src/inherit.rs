@@ -51,6 +51,8 @@ pub const GIN_CHANNEL_FD: &str = "GIN_CHANNEL_FD";
 pub const GIN_ANNOUNCE: &str = "GIN_ANNOUNCE";
 /// Memory that all workers of the instance share.
 pub const GIN_SHARED_MEMORY_FD: &str = "GIN_SHARED_MEMORY_FD";
+/// Memory in which all workers of the instance count their metrics.
+pub const GIN_METRICS_FD: &str = "GIN_METRICS_FD";
 
 /// What was meant for the master, or is set anew: a worker never sees the master's values.
 pub const STRIPPED: &[&str] = &[
@@ -75,6 +77,7 @@ pub const STRIPPED: &[&str] = &[
     GIN_CHANNEL_FD,
     GIN_ANNOUNCE,
     GIN_SHARED_MEMORY_FD,
+    GIN_METRICS_FD,
 ];
 
 /// A listener as it was passed.
@@ -97,6 +100,8 @@ pub struct Inheritance {
     pub channel: Option<OwnedFd>,
     /// Memory that all workers share, if the master offers some.
     pub shared_memory: Option<OwnedFd>,
+    /// Memory in which all workers count their metrics, if the master offers some.
+    pub metrics: Option<OwnedFd>,
 }
 
 /// Who this process is, where a supervisor said so.
@@ -151,6 +156,7 @@ pub fn take() -> io::Result<Inheritance> {
     }
     inheritance.channel = named(GIN_CHANNEL_FD)?;
     inheritance.shared_memory = named(GIN_SHARED_MEMORY_FD)?;
+    inheritance.metrics = named(GIN_METRICS_FD)?;
     if inheritance.channel.is_none()
         && let Some(notify) = announces_at()
         && let Some(given) = announcement::announce(&notify)?
@@ -158,6 +164,7 @@ pub fn take() -> io::Result<Inheritance> {
         inheritance.channel = given.channel;
         inheritance.private = inheritance.private.or(given.private);
         inheritance.shared_memory = inheritance.shared_memory.or(given.shared_memory);
+        inheritance.metrics = inheritance.metrics.or(given.metrics);
     }
     Ok(inheritance)
 }

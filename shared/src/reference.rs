@@ -417,6 +417,13 @@ pub const SUPERVISOR: &[Key] = &[
     )
     .at(Applies::Start),
     unset("status_group", Kind::Text, "\"adm\"", "A group whose members may look.").at(Applies::Start),
+    unset(
+        "metrics",
+        Kind::Address,
+        "\"127.0.0.1:9464\"",
+        "A TCP address where the supervisor answers GET /metrics, and nothing else: its own numbers, and those of all workers together. Default: nowhere. Whoever reaches it may read them, without a password: keep to loopback or a private network.",
+    )
+    .at(Applies::Start),
     key(
         "reload_on_change",
         Kind::Boolean,
@@ -707,6 +714,17 @@ pub const RATE_LIMIT: &[Key] = &[
     .at(Applies::Start),
 ];
 
+/// `[metrics]`
+pub const METRICS: &[Key] = &[
+    key(
+        "series",
+        Kind::Integer(16, 65_536),
+        "4096",
+        "Series that a worker has room for, 1 KiB each. What it counts above that goes into one series, whose labels say \"overflow\".",
+    )
+    .at(Applies::Start),
+];
+
 /// `[logging]`
 pub const LOGGING: &[Key] = &[
     key("level", Kind::Choice(&["trace", "debug", "info", "warn", "error"]), "\"info\"", "What is logged.")
@@ -835,6 +853,11 @@ pub const SECTIONS: &[Section] = &[
         keys: CORS,
     },
     Section { name: "rate_limit", doc: "Of workers built on gin-worker.", keys: RATE_LIMIT },
+    Section {
+        name: "metrics",
+        doc: "The memory in which workers built on gin-worker count. A change needs a full stop and start.",
+        keys: METRICS,
+    },
     Section { name: "logging", doc: "Of workers built on gin-worker.", keys: LOGGING },
     Section { name: "monitoring", doc: "Of workers built on gin-worker.", keys: MONITORING },
     Section { name: "security", doc: "Of workers built on gin-worker.", keys: SECURITY },

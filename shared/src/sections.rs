@@ -10,6 +10,8 @@ pub const SERVER: &str = "server";
 pub const FEATURES: &str = "features";
 /// The worker's; the master makes memory for so many `clients`.
 pub const RATE_LIMIT: &str = "rate_limit";
+/// The master's: the memory in which workers count. A worker may read it, too.
+pub const METRICS: &str = "metrics";
 /// The application's own.
 pub const APP: &str = "app";
 
@@ -25,6 +27,7 @@ pub const ALL: &[&str] = &[
     "static",
     "cors",
     RATE_LIMIT,
+    METRICS,
     "logging",
     "database",
     "redis",

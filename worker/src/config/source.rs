@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use gin_shared::config::environment::{self, Lookup};
 use gin_shared::config::{Entry, Node, Place, Problem, Problems, Section, Value, tree};
-use gin_shared::inherit::GIN_CONFIG;
+use gin_shared::inherit::{GIN_CONFIG, STRIPPED};
 use gin_shared::reference::{Key, SECTIONS};
 use gin_shared::sections;
 use serde::de::DeserializeOwned;
@@ -160,6 +160,8 @@ impl Read {
             }
         };
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        // The supervisor's variables are no settings, though one begins as those of [metrics] do.
+        let names = names.filter(|name| !STRIPPED.contains(&name.as_str()));
         read.warnings.extend(environment::unknown(names, &own()));
         read.app_from(
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
