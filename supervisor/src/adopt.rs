@@ -27,13 +27,13 @@ use gin_shared::state::{self, Slot};
 
 use crate::cli::Cli;
 use crate::config::Config;
-use crate::descriptor_name::{self, MEMORY, PREFIX};
+use crate::descriptor_name::{self, MEMORY, METRICS, PREFIX};
 use crate::error_text::without_code;
 use crate::os::activation::{ActivationError, Passed};
 use crate::os::adopt_error::AdoptError;
 use crate::os::listener::Listener;
 use crate::os::runtime::{sweep, worker_file};
-use crate::os::shared_memory::SharedMemory;
+use crate::os::shared_memory::{self, SharedMemory};
 use crate::os::state_file::StateFile;
 use crate::os::succession::{self, Descriptors};
 use crate::os::{child, sd_notify};
@@ -51,6 +51,8 @@ pub struct Succession {
     pub sockets: HashMap<u64, OwnedFd>,
     /// The memory that workers share.
     pub memory: Option<SharedMemory>,
+    /// The memory in which they count their metrics.
+    pub metrics: Option<SharedMemory>,
     /// The other descriptors that were kept, by name.
     pub descriptors: Descriptors,
     /// True if this process is the master that wrote the state, under another program.
@@ -214,9 +216,11 @@ fn take_up(found: Found, stored: &mut Descriptors, passed: &mut Vec<Passed>) -> 
         };
         sockets.extend(fd.map(|fd| (socket.inode, fd)));
     }
-    let memory = memory(&state, &alive, stored.take(MEMORY));
+    let mut memory = |name: &str, kept: &str, inode| memory(name, stored.take(kept), &alive, inode);
+    let rate_limit = memory(shared_memory::RATE_LIMIT, MEMORY, state.memory);
+    let metrics = memory(shared_memory::METRICS, METRICS, state.metrics);
     let descriptors = Descriptors::default();
-    let succession = Succession { state, alive, sockets, memory, descriptors, in_place: false };
+    let succession = Succession { state, alive, sockets, memory: rate_limit, metrics, descriptors, in_place: false };
     Ok(Outcome::Adopted(Box::new(succession), file))
 }
 
@@ -233,18 +237,24 @@ fn from_worker(alive: &[(WorkerRecord, OwnedFd)], inode: u64) -> Result<Option<O
     failed.map_or(Ok(None), Err)
 }
 
-/// The memory that workers share. Without it clients' limits begin anew, and that is all.
-fn memory(state: &State<'_>, alive: &[(WorkerRecord, OwnedFd)], kept: Option<OwnedFd>) -> Option<SharedMemory> {
+/// The memory of this name that workers share: the one that the service manager has `kept`, else that of a worker. Without it clients'
+/// limits, or the counters, begin anew, and that is all.
+fn memory(
+    name: &str,
+    kept: Option<OwnedFd>,
+    alive: &[(WorkerRecord, OwnedFd)],
+    inode: Option<u64>,
+) -> Option<SharedMemory> {
     let kept = kept.and_then(|fd| SharedMemory::resume(fd).ok());
     if kept.is_some() {
         return kept;
     }
-    let inode = state.memory?;
-    alive.iter().find_map(|(worker, process)| match SharedMemory::of_worker(worker.process.pid, process, inode) {
+    let inode = inode?;
+    alive.iter().find_map(|(worker, process)| match SharedMemory::of_worker(name, worker.process.pid, process, inode) {
         Ok(memory) => memory,
         Err(error) => {
             let (id, why) = (worker.id, error.text);
-            tracing::warn!("rate limits begin anew: the memory of worker {id} cannot be taken: {why}");
+            tracing::warn!("the shared memory {name} cannot be taken from worker {id}: {why}");
             None
         }
     })

@@ -10,12 +10,14 @@ mod sandbox;
 mod tests;
 mod worker;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
 use gin_shared::check::{Checked, CheckedListener};
 use gin_shared::config::{Entry, Place, Problem, Problems, Section, Value, environment, tree};
+use gin_shared::listen::{Address, AddressError};
 use gin_shared::reference;
 use gin_shared::runtime_dir::{instance_name, is_instance_name};
 use gin_shared::sections;
@@ -82,6 +84,10 @@ pub struct Fixed {
     pub control_group: Option<String>,
     /// A group whose members may look.
     pub status_group: Option<String>,
+    /// The address where scrapers are answered, if there is one.
+    pub metrics: Option<SocketAddr>,
+    /// `metrics.series`, for the memory in which workers count.
+    pub metrics_series: u32,
     /// `rate_limit.clients`, for the memory that workers share.
     pub rate_limit_clients: u32,
 }
@@ -96,6 +102,8 @@ impl Fixed {
             ("status", self.status != other.status),
             ("control_group", self.control_group != other.control_group),
             ("status_group", self.status_group != other.status_group),
+            ("metrics", self.metrics != other.metrics),
+            ("metrics.series", self.metrics_series != other.metrics_series),
             ("rate_limit.clients", self.rate_limit_clients != other.rate_limit_clients),
         ];
         pairs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
@@ -116,7 +124,7 @@ pub struct Live {
 }
 
 /// The sections that the master reads.
-const READ: [&str; 3] = [sections::SERVER, sections::SUPERVISOR, sections::FEATURES];
+const READ: [&str; 4] = [sections::SERVER, sections::SUPERVISOR, sections::FEATURES, sections::METRICS];
 
 impl Config {
     /// Reads the file that the flags name, and puts the environment and the flags over it.
@@ -206,9 +214,11 @@ impl Config {
         let worker = worker::read(&supervisor, &features, cli);
         let server = section(sections::SERVER);
         let (listeners, listeners_asked_for) = read_listeners(&supervisor, &server, &worker, cli, &problems);
-        let fixed = read_fixed(&supervisor, &section(sections::RATE_LIMIT), environment, cli);
+        let metrics = section(sections::METRICS);
+        let fixed = read_fixed(&supervisor, &metrics, &section(sections::RATE_LIMIT), environment, cli);
         let live = read_live(&supervisor);
         supervisor.finish();
+        metrics.finish();
         // The worker's, who looks at their values.
         for (section, keys) in [(&server, reference::SERVER), (&features, reference::FEATURES)] {
             keys.iter().for_each(|key| drop(section.place(key.name)));
@@ -220,6 +230,9 @@ impl Config {
             if let Err(error) = lookup(None, group.as_deref()) {
                 problems.add(&place_of(&entries, key), format!("supervisor.{key}: {error}"));
             }
+        }
+        if let Some(text) = fixed.metrics.and_then(|address| check_metrics(address, &listeners)) {
+            problems.add(&place_of(&entries, "metrics"), text);
         }
         let mut found = problems.into_vec();
         found.extend(wrong);
@@ -261,6 +274,14 @@ fn check_instance(cli: &Cli, instance: &str, file: &str) -> Option<Problem> {
         Some(_) => Problem { place: "--instance".to_owned(), text },
         None => Problem { place: file.to_owned(), text: format!("{text}; or say --instance NAME") },
     })
+}
+
+/// An address for scrapers at which no worker listens.
+fn check_metrics(address: SocketAddr, listeners: &[ListenerSpec]) -> Option<String> {
+    let address = Address::Tcp(address);
+    let taken = listeners.iter().find(|listener| !address.is_any_port() && listener.address == address)?;
+    let name = &taken.name;
+    Some(format!("supervisor.metrics: the listener \"{name}\" has {address} already; choose another port"))
 }
 
 /// A variable that goes before a setting of the file, for people.
@@ -334,7 +355,8 @@ impl Config {
     /// The text of the sections that are not the master's own, to tell whether it has changed.
     #[must_use]
     pub fn others(&self) -> String {
-        let theirs = self.entries.iter().filter(|entry| entry.key != sections::SUPERVISOR);
+        let own = [sections::SUPERVISOR, sections::METRICS];
+        let theirs = self.entries.iter().filter(|entry| !own.contains(&entry.key.as_str()));
         let mut text = String::new();
         theirs.for_each(|entry| tree::show(entry, &mut text));
         text
@@ -397,8 +419,30 @@ fn place_of(entries: &[Entry], key: &str) -> Place {
     entries.iter().find(|entry| entry.key == key).map_or(Place::Line(1), |entry| entry.place.clone())
 }
 
+/// A place for scrapers that cannot be configured.
+#[derive(Debug, thiserror::Error)]
+enum MetricsError {
+    /// It is no address at all.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Scrapers speak HTTP over TCP.
+    #[error(
+        "{0} is no TCP address; write 127.0.0.1:9464 (over a Unix socket, /v1/metrics of the status socket tells the same)"
+    )]
+    NotTcp(Address),
+}
+
+/// Parses the address of `supervisor.metrics`.
+fn parse_metrics(text: &str) -> Result<SocketAddr, MetricsError> {
+    match text.parse::<Address>()? {
+        Address::Tcp(address) => Ok(address),
+        other @ (Address::Udp(_) | Address::Unix(_)) => Err(MetricsError::NotTcp(other)),
+    }
+}
+
 fn read_fixed(
     section: &Section<'_>,
+    metrics: &Section<'_>,
     rate_limit: &Section<'_>,
     environment: environment::Lookup<'_>,
     cli: &Cli,
@@ -410,12 +454,15 @@ fn read_fixed(
         of_variable.and_then(|text| text.parse().ok()).filter(|clients| (1024..=1 << 24).contains(clients));
     let pid_file = section.path("pid_file");
     let control = section.path("control");
+    let series = metrics.integer("series", 16..=65_536).and_then(|series| u32::try_from(series).ok());
     Fixed {
         pid_file: cli.pid_file.clone().or(pid_file),
         control: cli.control.clone().or(control),
         status: section.path("status"),
         control_group: section.string("control_group"),
         status_group: section.string("status_group"),
+        metrics: section.parsed("metrics", "an address", parse_metrics),
+        metrics_series: series.unwrap_or(4096),
         rate_limit_clients: of_variable.or(clients).unwrap_or(65_536),
     }
 }

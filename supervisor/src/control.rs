@@ -1,7 +1,10 @@
 //! The control API over its two Unix sockets: `control` may act, `status` may only look. File modes decide who may connect.
+//! Beside it the listener for scrapers ([`scrapers`]), which answers `/metrics` alone.
 
 mod act;
 mod look;
+pub mod scrapers;
+pub mod scrapes;
 mod stream;
 mod workers;
 
@@ -26,6 +29,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::inbox::Handle;
 use crate::os::control_socket::ControlSocket;
 use crate::os::identity::user_name;
+use scrapes::Scrapes;
 
 /// Time for a caller to read its answer before another program takes over.
 const FINISH: Duration = Duration::from_secs(1);
@@ -45,52 +49,64 @@ pub struct Caller {
     pub pid: Option<i32>,
 }
 
-/// Serves the API on a socket until `over` turns true; then answers that are under way are finished.
-///
-/// While `paused` is true, no caller is let in, and those that are in leave.
-pub async fn serve(
-    socket: ControlSocket,
-    router: Router,
-    slots: Arc<Semaphore>,
-    over: watch::Receiver<bool>,
-    paused: watch::Receiver<bool>,
-) {
-    let (mut ends, mut pauses) = (over.clone(), paused.clone());
+/// The conditions on which callers are let in and served.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    /// A place for each connection.
+    pub slots: Arc<Semaphore>,
+    /// Turns true at the end: then answers that are under way are finished.
+    pub over: watch::Receiver<bool>,
+    /// While it is true, no caller is let in, and those that are in leave.
+    pub paused: watch::Receiver<bool>,
+}
+
+/// Serves the API on a socket until all is over.
+pub async fn serve(socket: ControlSocket, router: Router, doors: Doors) {
+    let connection = |stream, doors| serve_connection(stream, router.clone(), doors);
+    let_in("control socket", async || socket.accept().await, doors, connection).await;
+}
+
+/// Accepts callers while there is a place, and serves each beside the others. `name` is for the log.
+async fn let_in<S, F>(
+    name: &str,
+    accept: impl AsyncFn() -> io::Result<S>,
+    doors: Doors,
+    serve_connection: impl Fn(S, Doors) -> F,
+) where
+    F: Future<Output = ()> + 'static,
+{
+    let (mut ends, mut pauses) = (doors.over.clone(), doors.paused.clone());
     loop {
         tokio::select! {
             _ = pauses.wait_for(|paused| !*paused) => {}
             _ = ends.wait_for(|over| *over) => return,
         }
-        let slot = Arc::clone(&slots).acquire_owned().await;
+        let slot = Arc::clone(&doors.slots).acquire_owned().await;
         let stream = tokio::select! {
             biased;
             _ = pauses.wait_for(|paused| *paused) => continue,
-            accepted = socket.accept() => accepted,
+            accepted = accept() => accepted,
             _ = ends.wait_for(|over| *over) => return,
         };
         match stream {
             Ok(stream) => {
-                let (router, over, paused) = (router.clone(), over.clone(), paused.clone());
+                let connection = serve_connection(stream, doors.clone());
                 tokio::task::spawn_local(async move {
-                    serve_connection(stream, router, over, paused).await;
+                    connection.await;
                     drop(slot);
                 });
             }
             Err(error) => {
                 // Out of descriptors, most likely: a pause lets some be closed.
-                tracing::warn!("control socket: {error}");
+                tracing::warn!("{name}: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-async fn serve_connection(
-    stream: UnixStream,
-    router: Router,
-    mut over: watch::Receiver<bool>,
-    mut paused: watch::Receiver<bool>,
-) {
+async fn serve_connection(stream: UnixStream, router: Router, doors: Doors) {
+    let Doors { mut over, mut paused, .. } = doors;
     let (caller, (stream, watched)) = match (stream.peer_cred(), twice(stream)) {
         (Ok(peer), Ok(streams)) => (Caller { user: user_name(peer.uid()), uid: peer.uid(), pid: peer.pid() }, streams),
         _ => return,
@@ -142,7 +158,7 @@ async fn hung_up(stream: &UnixStream) {
 }
 
 /// Everything.
-pub fn acting(handle: Handle) -> Router {
+pub fn acting(handle: Handle, scrapes: Scrapes) -> Router {
     let acts = Router::new()
         .route("/v1/restart", post(act::restart))
         .route("/v1/reload", post(act::reload))
@@ -155,11 +171,11 @@ pub fn acting(handle: Handle) -> Router {
         .layer(from_fn(in_time))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(handle.clone());
-    finish(looks(handle).merge(acts))
+    finish(looks(handle, scrapes).merge(acts))
 }
 
 /// What changes nothing.
-pub fn looking(handle: Handle) -> Router {
+pub fn looking(handle: Handle, scrapes: Scrapes) -> Router {
     // Who may only look cannot take the places of those who act.
     let handle = handle.with_own_followers();
     let refused = |Extension(caller): Extension<Caller>, uri: Uri| async move {
@@ -175,15 +191,16 @@ pub fn looking(handle: Handle) -> Router {
         error(StatusCode::FORBIDDEN, exit::REFUSED, "this socket may only look; use control.sock to act")
     };
     let acts = ["restart", "reload", "rollback", "upgrade-supervisor", "cancel", "scale", "stop", "log-level"];
-    let router = acts.iter().fold(looks(handle), |router, act| router.route(&format!("/v1/{act}"), post(refused)));
+    let router =
+        acts.iter().fold(looks(handle, scrapes), |router, act| router.route(&format!("/v1/{act}"), post(refused)));
     finish(router)
 }
 
-fn looks(handle: Handle) -> Router {
+fn looks(handle: Handle, scrapes: Scrapes) -> Router {
     Router::new()
         .route("/v1/status", get(look::status))
         .route("/v1/history", get(look::history))
-        .route("/v1/metrics", get(look::metrics))
+        .route("/v1/metrics", get(scrapes::metrics).with_state(scrapes))
         .route("/v1/workers/{generation}/{slot}/{path}", get(workers::worker))
         .route("/v1/log-level", get(workers::log_level))
         .route("/v1/events", get(stream::events))

@@ -8,6 +8,9 @@ pub const PREFIX: &str = "gin/";
 /// The name of the memory that workers share.
 pub const MEMORY: &str = "gin/memory";
 
+/// The name of the memory in which workers count their metrics.
+pub const METRICS: &str = "gin/metrics";
+
 /// The name of a worker's pidfd.
 #[must_use]
 pub fn pidfd(id: WorkerId) -> String {

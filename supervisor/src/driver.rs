@@ -44,7 +44,7 @@ use crate::machine::action::{Action, Report};
 use crate::machine::event::{Event, Queue, ScaleTo, StopBy, WorkerEvent};
 use crate::moment::Moment;
 use crate::os::listener::{Listener, ListenerSpec};
-use crate::os::shared_memory::SharedMemory;
+use crate::os::shared_memory::Memories;
 use crate::os::signal::{Received, Signals};
 use crate::os::state_file::StateFile;
 use crate::os::{fault, orphan, time};
@@ -76,8 +76,8 @@ pub struct Parts {
     pub files: InstanceFiles,
     /// The file that the state is written to.
     pub state_file: StateFile,
-    /// The memory that workers share.
-    pub memory: SharedMemory,
+    /// The memories that workers share.
+    pub memories: Memories,
     /// The moment when the master was started.
     pub started: Moment,
     /// The names of the descriptors that the service manager keeps for us.
@@ -126,14 +126,14 @@ impl Driver {
     /// The errors of `signalfd(2)`.
     pub fn new(parts: Parts) -> io::Result<Self> {
         let (handle, inbox) = Handle::new();
-        let Parts { cli, config, listeners, passed, paths, files, state_file, memory, started, .. } = parts;
+        let Parts { cli, config, listeners, passed, paths, files, state_file, memories, started, .. } = parts;
         let Parts { stored, failed, on_boot, .. } = parts;
         let runtime = paths.runtime.clone();
         Ok(Self {
             machine: Machine::new(config.live.max_draining),
             reporter: Reporter::new(&handle, stored, failed, on_boot, started, paths.clone()),
             store: Store::new(state_file, files, paths, started),
-            workers: Workers::new(memory, runtime.clone(), handle.inbox.clone()),
+            workers: Workers::new(memories, runtime.clone(), handle.inbox.clone()),
             generations: Generations::new(cli, config, listeners, passed, runtime),
             signals: Signals::new()?,
             inbox,

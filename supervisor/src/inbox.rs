@@ -29,6 +29,8 @@ const EVENT_FOLLOWERS: usize = 128;
 const OPERATION_FOLLOWERS: usize = 96;
 /// Connections at once to each socket of the control API; more wait in the socket's queue.
 pub const CONNECTIONS: u32 = 256;
+/// Connections at once to the listener for scrapers; more wait in its queue.
+pub const SCRAPERS: u32 = 32;
 
 /// A message to the loop.
 #[derive(Debug)]
@@ -85,6 +87,8 @@ pub struct Handle {
     pub paused: watch::Sender<bool>,
     /// A place for each connection of the control socket, and of the status socket.
     pub connections: [Arc<Semaphore>; 2],
+    /// A place for each connection of the listener for scrapers.
+    pub scrapers: Arc<Semaphore>,
 }
 
 /// Places for callers that follow something: all together fewer than there are connections, so that a command is always
@@ -116,6 +120,7 @@ impl Handle {
             followers: Followers::new(),
             paused: watch::Sender::new(false),
             connections: std::array::from_fn(|_| Arc::new(Semaphore::new(CONNECTIONS as usize))),
+            scrapers: Arc::new(Semaphore::new(SCRAPERS as usize)),
         };
         (handle, receiver)
     }

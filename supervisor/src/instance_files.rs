@@ -1,5 +1,5 @@
 //! The files of an instance, held from the master's start to its end and over an upgrade in place: the runtime directory, the
-//! locks, the PID file, and the sockets of the control API.
+//! locks, the PID file, the sockets of the control API, and the listener for scrapers.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,6 +13,7 @@ use crate::os;
 use crate::os::control_socket::{ControlSocket, ControlSocketError};
 use crate::os::listener::ListenError;
 use crate::os::pidfile::{Lock, PidFile, PidFileError};
+use crate::os::scrape_listener::ScrapeListener;
 use crate::os::succession::Descriptors;
 use crate::state::{Paths, State};
 
@@ -22,6 +23,8 @@ const INSTANCE_LOCK: &str = "lock/instance";
 const PID_LOCK: &str = "lock/pid";
 const PID_FILE: &str = "pid";
 const SOCKETS: [&str; 2] = ["control", "status"];
+/// The name of the listener for scrapers.
+pub const SCRAPES: &str = "metrics";
 
 /// A file of the instance that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +87,8 @@ pub struct InstanceFiles {
     sockets: [ControlSocket; 2],
     /// Their descriptors, for a program that takes over.
     descriptors: [OwnedFd; 2],
+    /// The listener for scrapers, if there is one.
+    scrapes: Option<ScrapeListener>,
 }
 
 /// Finds the places of an instance's files, and makes the runtime directory.
@@ -135,6 +140,7 @@ impl InstanceFiles {
         (instance, pid_file): (Lock, PidFile),
         paths: &Paths,
         config: &Config,
+        scrapes: Option<ScrapeListener>,
     ) -> Result<(Self, [ControlSocket; 2]), InstanceFilesError> {
         let bind = |path: &Path, group: &Option<String>| {
             let failed = |error| InstanceFilesError::Socket { path: path.to_owned(), error };
@@ -142,7 +148,7 @@ impl InstanceFiles {
         };
         let sockets =
             [bind(&paths.control, &config.fixed.control_group)?, bind(&paths.status, &config.fixed.status_group)?];
-        Self::with(instance, pid_file, sockets)
+        Self::with(instance, pid_file, sockets, scrapes)
     }
 
     /// Resumes the files of the program before this one.
@@ -153,6 +159,7 @@ impl InstanceFiles {
         descriptors: &mut Descriptors,
         paths: &Paths,
         config: &Config,
+        scrapes: Option<ScrapeListener>,
     ) -> Result<(Self, [ControlSocket; 2]), InstanceFilesError> {
         let mut take = |name: &str| descriptors.take(name).ok_or_else(|| InstanceFilesError::Missing(name.to_owned()));
         let lock = |fd| Lock::resume(fd).map_err(|error| InstanceFilesError::Resume { what: "lock", error });
@@ -165,20 +172,21 @@ impl InstanceFiles {
             ControlSocket::resume(fd, path, group).map_err(failed)
         };
         let sockets = [socket(take(control)?, &paths.control, acts)?, socket(take(status)?, &paths.status, looks)?];
-        Self::with(instance, pid_file, sockets)
+        Self::with(instance, pid_file, sockets, scrapes)
     }
 
     fn with(
         instance: Lock,
         pid_file: PidFile,
         sockets: [ControlSocket; 2],
+        scrapes: Option<ScrapeListener>,
     ) -> Result<(Self, [ControlSocket; 2]), InstanceFilesError> {
         let copy = |socket: &ControlSocket| {
             let failed = |error| InstanceFilesError::Resume { what: "control socket", error };
             socket.descriptor().map_err(failed)
         };
         let descriptors = [copy(&sockets[0])?, copy(&sockets[1])?];
-        Ok((Self { instance, pid_file, sockets: sockets.clone(), descriptors }, sockets))
+        Ok((Self { instance, pid_file, sockets: sockets.clone(), descriptors, scrapes }, sockets))
     }
 
     /// Makes files anew that somebody has removed: without them nobody finds this master, and another one would start beside
@@ -211,6 +219,7 @@ impl InstanceFiles {
         let [file, lock] = self.pid_file.fds();
         let fixed = [(INSTANCE_LOCK, self.instance.as_fd()), (PID_FILE, file), (PID_LOCK, lock)];
         let sockets = SOCKETS.into_iter().zip(self.descriptors.iter().map(AsFd::as_fd));
-        fixed.into_iter().chain(sockets).map(|(name, fd)| (name.to_owned(), fd))
+        let scrapes = self.scrapes.iter().map(|listener| (SCRAPES, listener.as_fd()));
+        fixed.into_iter().chain(sockets).chain(scrapes).map(|(name, fd)| (name.to_owned(), fd))
     }
 }

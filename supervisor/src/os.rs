@@ -29,6 +29,7 @@ pub mod private;
 pub mod proc_net;
 pub mod runtime;
 pub mod sandbox;
+pub mod scrape_listener;
 pub mod sd_notify;
 pub mod seccomp;
 pub mod shared_memory;

@@ -8,10 +8,13 @@
 
 mod error;
 mod greeting;
+mod memories;
+mod scrapes;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
+use std::net::TcpListener;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,14 +23,16 @@ use std::time::Duration;
 use gin_shared::check::Checked;
 use gin_shared::config::Problem;
 use gin_shared::exit;
+use gin_shared::metrics::Memory;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::LocalSet;
 
 use crate::adopt::{self, Succession, in_place};
 use crate::cli::Cli;
 use crate::config::Config;
-use crate::control;
+use crate::control::scrapes::Scrapes;
+use crate::control::{self, Doors, scrapers};
 use crate::descriptor_name::PREFIX;
 use crate::driver::{Driver, DriverError, Parts};
 use crate::failed_start::FailedStart;
@@ -36,7 +41,6 @@ use crate::generations::{frozen, worker_program};
 use crate::instance_files::{self, InstanceFiles};
 use crate::os::control_socket::ControlSocket;
 use crate::os::listener::{Existing, ListenError, Listener, gather};
-use crate::os::shared_memory::SharedMemory;
 use crate::os::state_file::StateFile;
 use crate::os::succession::Descriptors;
 use crate::os::{activation, limits, orphan, signal, time};
@@ -57,6 +61,10 @@ type InPlace = (State<'static>, Descriptors);
 struct Standing {
     parts: Parts,
     sockets: [ControlSocket; 2],
+    /// The listener for scrapers, if there is one.
+    scrapes: Option<TcpListener>,
+    /// The memory in which the workers count.
+    counted: Memory,
     succession: Option<Succession>,
 }
 
@@ -195,15 +203,17 @@ fn start(cli: Cli, mut config: Config, greeting: Greeting, runtime: &Runtime) ->
     let before = succession.as_ref().and_then(|succession| succession.state.passed.clone());
     let passed = (passed_any && !asked_for).then(|| config.listeners.clone());
     let passed = passed.or(before.map(Cow::into_owned));
+    let adopts = succession.as_ref().is_some_and(|succession| !succession.alive.is_empty());
+    let (listener, scrapes) = scrapes::open(&config, None, adopts)?;
     let (files, sockets) = {
         let _context = runtime.enter();
-        InstanceFiles::create(locks, &paths, &config)?
+        InstanceFiles::create(locks, &paths, &config, listener)?
     };
-    let memory = shared_memory(succession.as_mut(), &config)?;
+    let (memories, counted) = memories::make(succession.as_mut(), &config)?;
     let (started, on_boot) = (time::now(), greeting.on_boot());
     let parts =
-        Parts { cli, config, listeners, passed, paths, files, state_file, memory, started, stored, failed, on_boot };
-    Ok(Standing { parts, sockets, succession })
+        Parts { cli, config, listeners, passed, paths, files, state_file, memories, started, stored, failed, on_boot };
+    Ok(Standing { parts, sockets, scrapes, counted, succession })
 }
 
 /// Opens the sockets for the first generation. Sockets that adopted workers have are taken up with them; what is new is for
@@ -238,9 +248,10 @@ fn take_over_in_place(
     (state, mut descriptors): InPlace,
 ) -> Result<Standing, StartError> {
     let paths = state.paths.clone().into_owned();
+    let (listener, scrapes) = scrapes::open(&config, descriptors.take(instance_files::SCRAPES), true)?;
     let (files, sockets) = {
         let _context = runtime.enter();
-        InstanceFiles::resume(&mut descriptors, &paths, &config)?
+        InstanceFiles::resume(&mut descriptors, &paths, &config, listener)?
     };
     let state_file = StateFile::resume(&mut descriptors, &paths.runtime)
         .map_err(|error| StartError::System { step: "upgrade in place: the state", error })?;
@@ -250,38 +261,34 @@ fn take_over_in_place(
     let (passed, started) = (state.passed.clone(), state.started.unwrap_or_else(time::now));
     let passed = passed.map(Cow::into_owned);
     let mut succession = in_place::take_up(state, descriptors)?;
-    let memory = shared_memory(Some(&mut succession), &config)?;
+    let (memories, counted) = memories::make(Some(&mut succession), &config)?;
     let (listeners, failed, on_boot) = (Vec::new(), None, greeting.on_boot());
     let parts =
-        Parts { cli, config, listeners, passed, paths, files, state_file, memory, started, stored, failed, on_boot };
-    Ok(Standing { parts, sockets, succession: Some(succession) })
-}
-
-/// The memory that workers share: that of the master before this one, else a new one.
-fn shared_memory(before: Option<&mut Succession>, config: &Config) -> Result<SharedMemory, StartError> {
-    let clients = config.fixed.rate_limit_clients;
-    match before.and_then(|before| before.memory.take()) {
-        Some(memory) => {
-            if !memory.has_room_for(clients) {
-                tracing::warn!("changing rate_limit.clients needs a full stop and start");
-            }
-            Ok(memory)
-        }
-        None => SharedMemory::create(clients).map_err(|error| StartError::System { step: "shared memory", error }),
-    }
+        Parts { cli, config, listeners, passed, paths, files, state_file, memories, started, stored, failed, on_boot };
+    Ok(Standing { parts, sockets, scrapes, counted, succession: Some(succession) })
 }
 
 /// Serves the control API and runs the loop, until nothing is left.
 async fn serve(standing: Standing) -> Result<u8, StartError> {
-    let Standing { parts, sockets: [control, status], succession } = standing;
+    let Standing { parts, sockets: [control, status], scrapes: listener, counted, succession } = standing;
+    let instance = parts.config.instance.clone();
     let mut driver = Driver::new(parts).map_err(|error| StartError::System { step: "supervisor", error })?;
     let handle = driver.handle();
     let (over, is_over) = watch::channel(false);
     let servers = LocalSet::new();
-    let [acts, looks] = handle.connections.each_ref().map(Arc::clone);
-    let paused = || handle.paused.subscribe();
-    servers.spawn_local(control::serve(control, control::acting(handle.clone()), acts, is_over.clone(), paused()));
-    servers.spawn_local(control::serve(status, control::looking(handle.clone()), looks, is_over, paused()));
+    let doors = |slots: &Arc<Semaphore>| {
+        let slots = Arc::clone(slots);
+        Doors { slots, over: is_over.clone(), paused: handle.paused.subscribe() }
+    };
+    let [acts, looks] = handle.connections.each_ref().map(doors);
+    let scrapes = Scrapes::new(handle.clone(), counted, instance);
+    if let Some(listener) = listener {
+        let failed = |error| StartError::System { step: "supervisor.metrics", error };
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+        servers.spawn_local(scrapers::serve(listener, scrapes.clone(), doors(&handle.scrapers)));
+    }
+    servers.spawn_local(control::serve(control, control::acting(handle.clone(), scrapes.clone()), acts));
+    servers.spawn_local(control::serve(status, control::looking(handle.clone(), scrapes), looks));
     drop(handle);
     let code = match servers.run_until(until_panic(driver.run(succession))).await {
         Ok(code) => code,

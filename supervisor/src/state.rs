@@ -63,6 +63,9 @@ pub struct State<'a> {
     /// The inode of the memory that workers share.
     #[serde(default)]
     pub memory: Option<u64>,
+    /// The inode of the memory in which workers count their metrics.
+    #[serde(default)]
+    pub metrics: Option<u64>,
     /// The operator's commands that run.
     #[serde(default)]
     pub commands: Vec<ProcessId>,

@@ -88,7 +88,8 @@ impl Store {
             generations: generations.records(),
             sockets: open.chain(generations.left_sockets()).collect(),
             workers: workers.records(drain_timeout),
-            memory: Some(workers.memory_inode()),
+            memory: Some(workers.memories().rate_limit.inode()),
+            metrics: Some(workers.memories().metrics.inode()),
             commands: workers.children().commands(),
             descriptors,
         };

@@ -16,7 +16,7 @@ mod watch;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,7 +26,6 @@ use gin_shared::generation::{Generation, Slot, WorkerId};
 use gin_shared::reserve::Reserve;
 use tokio::sync::mpsc;
 
-use crate::descriptor_name;
 use crate::inbox::Message;
 use crate::inbox::reading::Round;
 use crate::machine::Machine;
@@ -37,7 +36,7 @@ use crate::moment::Moment;
 use crate::os::child::Child;
 use crate::os::memory;
 use crate::os::runtime::{remove_file, worker_file};
-use crate::os::shared_memory::SharedMemory;
+use crate::os::shared_memory::Memories;
 use crate::state::WorkerRecord;
 use command::Command;
 use gate::Gate;
@@ -78,8 +77,8 @@ pub struct Workers {
     spare: Spare,
     /// True if a person at a terminal waits for the end of all workers.
     at_terminal: bool,
-    /// The memory that workers share.
-    memory: Rc<SharedMemory>,
+    /// The memories that workers share.
+    memories: Rc<Memories>,
     runtime: PathBuf,
     inbox: mpsc::Sender<Message>,
 }
@@ -87,7 +86,7 @@ pub struct Workers {
 impl Workers {
     /// No worker yet.
     #[must_use]
-    pub fn new(memory: SharedMemory, runtime: PathBuf, inbox: mpsc::Sender<Message>) -> Self {
+    pub fn new(memories: Memories, runtime: PathBuf, inbox: mpsc::Sender<Message>) -> Self {
         Self {
             processes: HashMap::new(),
             children: OwnedChildren::default(),
@@ -98,7 +97,7 @@ impl Workers {
             reading: None,
             spare: Spare { reserve: RefCell::new(Reserve::new(RESERVE)), retry_at: None },
             at_terminal: false,
-            memory: Rc::new(memory),
+            memories: Rc::new(memories),
             runtime,
             inbox,
         }
@@ -185,16 +184,15 @@ impl Workers {
         records
     }
 
-    /// The inode of the memory that workers share.
+    /// The memories that workers share.
     #[must_use]
-    pub fn memory_inode(&self) -> u64 {
-        self.memory.inode()
+    pub fn memories(&self) -> &Memories {
+        &self.memories
     }
 
     /// The descriptors that a successor needs, by name.
     pub fn descriptors(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
-        let memory = std::iter::once((descriptor_name::MEMORY.to_owned(), self.memory.as_fd()));
-        self.processes.values().flat_map(|process| process.descriptors()).chain(memory)
+        self.processes.values().flat_map(|process| process.descriptors()).chain(self.memories.descriptors())
     }
 
     /// Events for the workers of a generation whose processes hold more than `limit` bytes.

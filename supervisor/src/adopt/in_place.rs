@@ -9,7 +9,7 @@ use gin_shared::state::boot_id;
 use super::Succession;
 use crate::cli::Cli;
 use crate::config::Config;
-use crate::descriptor_name::{self, MEMORY};
+use crate::descriptor_name::{self, MEMORY, METRICS};
 use crate::machine::snapshot::{self, SnapshotError};
 use crate::os::child;
 use crate::os::shared_memory::SharedMemory;
@@ -92,5 +92,6 @@ pub fn take_up(state: State<'static>, mut descriptors: Descriptors) -> Result<Su
     let sockets = state.sockets.iter().filter_map(|socket| Some((socket.inode, descriptors.take(&socket.name())?)));
     let sockets = sockets.collect();
     let memory = descriptors.take(MEMORY).map(SharedMemory::resume).transpose()?;
-    Ok(Succession { state, alive, sockets, memory, descriptors, in_place: true })
+    let metrics = descriptors.take(METRICS).map(SharedMemory::resume).transpose()?;
+    Ok(Succession { state, alive, sockets, memory, metrics, descriptors, in_place: true })
 }

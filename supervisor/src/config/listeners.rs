@@ -12,8 +12,8 @@ use crate::os::listener::ListenerSpec;
 use gin_shared::config::{Place, Problems, Section};
 
 /// The kernel passes 253 descriptors at once (SCM_MAX_FD), of which the helper needs two, and the private listener, the channel and the
-/// shared memory one each.
-const LISTENERS_MAX: usize = 248;
+/// two shared memories one each.
+const LISTENERS_MAX: usize = 247;
 
 pub(super) fn read_listeners(
     section: &Section<'_>,

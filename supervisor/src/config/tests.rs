@@ -358,6 +358,25 @@ proptest! {
 }
 
 #[test]
+fn metrics_have_room_and_an_address_of_their_own() {
+    let fixed = |text: &str| load(text).unwrap().fixed;
+    assert_eq!((fixed("").metrics, fixed("").metrics_series), (None, 4096));
+    let set = fixed("[supervisor]\nmetrics = \"localhost:9464\"\n[metrics]\nseries = 100\n");
+    assert_eq!((set.metrics, set.metrics_series), ("127.0.0.1:9464".parse().ok(), 100));
+    assert_eq!(fixed("").changed(&set), ["metrics", "metrics.series"]);
+    let from_environment = load_as("toml", "", &[("GIN_METRICS_SERIES", "64"), ("GIN_SUPERVISOR_METRICS", ":9464")]);
+    assert_eq!(from_environment.unwrap().fixed.metrics_series, 64);
+    let wrong = |text: &str| load(text).unwrap_err().join("; ");
+    let unix = wrong("[supervisor]\nmetrics = \"unix:/run/metrics.sock\"\n");
+    assert!(unix.contains("shop.toml:2: supervisor.metrics: unix:/run/metrics.sock is no TCP address"), "{unix}");
+    let taken = wrong("[server]\nport = 9464\n[supervisor]\nmetrics = \"127.0.0.1:9464\"\n");
+    assert!(taken.contains("shop.toml:4: supervisor.metrics: the listener \"http\" has 127.0.0.1:9464"), "{taken}");
+    assert!(wrong("[metrics]\nseries = 15\n").contains("metrics.series: 15 is out of range"));
+    // No worker has to be replaced for it.
+    assert_eq!(load("[metrics]\nseries = 64\n").unwrap().others(), load("").unwrap().others());
+}
+
+#[test]
 fn broken_toml_tells_its_line() {
     let problems = load("[supervisor]\nworkers = \n").unwrap_err();
     assert!(problems[0].starts_with("shop.toml:2: "), "{problems:?}");

@@ -2,9 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use gin_shared::{exit, metrics};
+use gin_shared::exit;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -21,14 +21,6 @@ pub(super) async fn history(State(handle): State<Handle>) -> Response {
     ask(&handle, Message::History).await
 }
 
-/// `GET /v1/metrics`
-pub(super) async fn metrics(State(handle): State<Handle>) -> Response {
-    match answer(&handle, Message::Status).await {
-        Some(status) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::text(&status)).into_response(),
-        None => leaving(),
-    }
-}
-
 async fn ask<T: Serialize>(handle: &Handle, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Response {
     match answer(handle, message).await {
         Some(answer) => Json(answer).into_response(),
@@ -36,7 +28,8 @@ async fn ask<T: Serialize>(handle: &Handle, message: impl FnOnce(oneshot::Sender
     }
 }
 
-async fn answer<T>(handle: &Handle, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
+/// The loop's answer; `None` if it has ended.
+pub(super) async fn answer<T>(handle: &Handle, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
     let (sender, answer) = oneshot::channel();
     handle.inbox.send(message(sender)).await.ok()?;
     answer.await.ok()

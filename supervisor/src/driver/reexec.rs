@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 use super::Driver;
 use crate::error_text::without_code;
 use crate::exit_status::Exit;
-use crate::inbox::{CONNECTIONS, Message};
+use crate::inbox::{CONNECTIONS, Message, SCRAPERS};
 use crate::machine::event::Event;
 use crate::machine::failure::Failure;
 use crate::os::child::Child;
@@ -180,7 +180,9 @@ impl Driver {
             }
             handle.paused.send_replace(true);
             let [control, status] = handle.connections.each_ref().map(Arc::clone);
-            let _all = (control.acquire_many(CONNECTIONS).await, status.acquire_many(CONNECTIONS).await);
+            let scrapers = handle.scrapers.acquire_many(SCRAPERS);
+            let _all =
+                (control.acquire_many(CONNECTIONS).await, status.acquire_many(CONNECTIONS).await, scrapers.await);
             let _ = handle.inbox.send(Message::Paused).await;
         });
     }

@@ -29,7 +29,7 @@ impl Driver {
     /// # Errors
     /// If there is no descriptor or memory to be had. Nobody was told anything yet: the next try may succeed.
     pub(super) fn resume(&mut self, succession: Succession) -> io::Result<()> {
-        let Succession { state, alive, mut sockets, mut descriptors, in_place, memory: _ } = succession;
+        let Succession { state, alive, mut sockets, mut descriptors, in_place, .. } = succession;
         let (now, before) = (time::now(), state.master);
         self.machine = state.machine.into_owned();
         self.machine.set_max_draining(self.generations.live().max_draining);

@@ -304,6 +304,7 @@ impl Frozen {
             let number = inherit::FIRST_FD as usize + names.len();
             set(inherit::GIN_CHANNEL_FD, number.to_string().into());
             set(inherit::GIN_SHARED_MEMORY_FD, (number + 1).to_string().into());
+            set(inherit::GIN_METRICS_FD, (number + 2).to_string().into());
         }
         if self.config.offered.is_some() {
             set(inherit::GIN_ANNOUNCE, announcement::VERSION.to_string().into());

@@ -21,7 +21,7 @@ pub struct Orders {
     pub spec: Spec,
     /// What to execute.
     pub executable: OwnedFd,
-    /// The listeners, then the channel and the shared memory.
+    /// The listeners, then the channel and the shared memories.
     pub pass_on: Vec<OwnedFd>,
 }
 

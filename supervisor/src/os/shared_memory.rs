@@ -1,5 +1,6 @@
-//! Memory that all workers of an instance share, whatever becomes of each, or of a master: a sealed memfd. What is in it is the
-//! workers' business (`worker/src/shared_memory.rs`); pages that nobody writes cost nothing.
+//! Memory that all workers of an instance share, whatever becomes of each, or of a master: sealed memfds, one for the rate limit and one
+//! for metrics. Their contents are the workers' business (`worker/src/shared_memory.rs`, [`gin_shared::metrics`]); pages that nobody
+//! writes cost nothing.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,14 +10,44 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create
 
 use super::adopt_error::AdoptError;
 use super::succession;
+use crate::descriptor_name;
 
-const NAME: &str = "gin-memory";
-/// Before the buckets, in bytes.
+/// The name of the memory of the rate limit.
+pub const RATE_LIMIT: &str = "gin-memory";
+/// The name of the memory in which workers count their metrics.
+pub const METRICS: &str = "gin-metrics";
+/// Before the buckets of the rate limit, in bytes.
 const HEADER: u64 = 32;
 /// For each client, in bytes.
 const BUCKET: u64 = 16;
 
-/// The memory of one instance.
+/// Length of the rate limit's memory for so many clients, in bytes.
+#[must_use]
+pub fn rate_limit_length(clients: u32) -> u64 {
+    HEADER + u64::from(clients) * BUCKET
+}
+
+/// The memories of one instance.
+#[derive(Debug)]
+pub struct Memories {
+    /// The buckets of the rate limit.
+    pub rate_limit: SharedMemory,
+    /// What workers have counted.
+    pub metrics: SharedMemory,
+}
+
+impl Memories {
+    /// The descriptors that a successor needs, by name.
+    #[must_use]
+    pub fn descriptors(&self) -> [(String, BorrowedFd<'_>); 2] {
+        [
+            (descriptor_name::MEMORY.to_owned(), self.rate_limit.as_fd()),
+            (descriptor_name::METRICS.to_owned(), self.metrics.as_fd()),
+        ]
+    }
+}
+
+/// One memory of an instance.
 #[derive(Debug)]
 pub struct SharedMemory {
     fd: OwnedFd,
@@ -24,13 +55,13 @@ pub struct SharedMemory {
 }
 
 impl SharedMemory {
-    /// New, with room for so many clients. Nobody can change its size.
+    /// New, with so many bytes. Nobody can change its size.
     ///
     /// # Errors
     /// The errors of `memfd_create(2)` and `ftruncate(2)`.
-    pub fn create(clients: u32) -> io::Result<Self> {
-        let fd = memfd_create(NAME, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        ftruncate(&fd, HEADER + u64::from(clients) * BUCKET)?;
+    pub fn create(name: &str, length: u64) -> io::Result<Self> {
+        let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        ftruncate(&fd, length)?;
         fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         Self::resume(fd)
     }
@@ -44,21 +75,20 @@ impl SharedMemory {
         Ok(Self { fd, inode })
     }
 
-    /// Takes it from a worker that has it. `None` if it has not.
+    /// Takes the memory of this name from a worker that has it. `None` if it has not.
     ///
     /// # Errors
     /// Which condition is not met.
-    pub fn of_worker(pid: i32, process: &OwnedFd, inode: u64) -> Result<Option<Self>, AdoptError> {
-        let link = format!("/memfd:{NAME} (deleted)");
+    pub fn of_worker(name: &str, pid: i32, process: &OwnedFd, inode: u64) -> Result<Option<Self>, AdoptError> {
+        let link = format!("/memfd:{name} (deleted)");
         let fd = succession::take_open(pid, process, OsStr::new(&link), inode)?;
         fd.map(|fd| Self::resume(fd).map_err(|error| AdoptError::of(&error))).transpose()
     }
 
-    /// True if it was made for so many clients.
+    /// True if it has just so many bytes.
     #[must_use]
-    pub fn has_room_for(&self, clients: u32) -> bool {
-        let length = nix::sys::stat::fstat(&self.fd).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
-        length == HEADER + u64::from(clients) * BUCKET
+    pub fn has_length(&self, length: u64) -> bool {
+        nix::sys::stat::fstat(&self.fd).is_ok_and(|stat| u64::try_from(stat.st_size) == Ok(length))
     }
 
     /// Names it in the whole system.
@@ -71,5 +101,24 @@ impl SharedMemory {
 impl AsFd for SharedMemory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn a_memory_keeps_its_name_its_length_and_its_inode() {
+        let made = SharedMemory::create(METRICS, 4096).unwrap();
+        let link = std::fs::read_link(format!("/proc/self/fd/{}", made.as_fd().as_raw_fd())).unwrap();
+        assert_eq!(link.as_os_str(), "/memfd:gin-metrics (deleted)");
+        assert!(made.has_length(4096) && !made.has_length(4097));
+        assert!(ftruncate(&made.fd, 8192).is_err(), "its size is sealed");
+        let inode = made.inode();
+        assert_eq!(SharedMemory::resume(made.fd).unwrap().inode(), inode);
+        assert_eq!(rate_limit_length(1024), 32 + 1024 * 16);
     }
 }

@@ -44,6 +44,9 @@ pub enum StartError {
     /// A listener cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The listener for scrapers cannot be opened.
+    #[error("supervisor.metrics: {0}")]
+    Metrics(ListenError),
     /// A dead master's workers cannot be adopted now.
     #[error(transparent)]
     TakeUp(#[from] TakeUpError),
@@ -82,7 +85,12 @@ impl StartError {
             | Self::Journal { in_place: false, .. } => exit::USAGE,
             // Workers live: the service manager is to start the master again.
             Self::ConfigInPlace(_) | Self::InPlace(_) | Self::Journal { in_place: true, .. } => exit::FAILED,
-            Self::Listen(_) | Self::Check(_) | Self::TakeUp(_) | Self::System { .. } | Self::Driver(_) => exit::FAILED,
+            Self::Listen(_)
+            | Self::Metrics(_)
+            | Self::Check(_)
+            | Self::TakeUp(_)
+            | Self::System { .. }
+            | Self::Driver(_) => exit::FAILED,
         }
     }
 

@@ -76,7 +76,7 @@ impl Workers {
             runtime: self.runtime.clone(),
             owner: frozen.owner(),
             private_listener: offered.private_listener,
-            memory: Rc::clone(&self.memory),
+            memories: Rc::clone(&self.memories),
         });
         let output = LastWords::begin();
         frozen.program.executable().map_err(io::Error::other)?;
@@ -111,7 +111,9 @@ impl Workers {
         fds.extend(frozen.listeners.open().iter().map(|listening| listening.socket.as_fd()));
         fds.extend(process.private().and_then(PrivateListener::fd));
         fds.extend(process.channel_fd());
-        fds.extend(frozen.config.channel.then(|| self.memory.as_fd()));
+        if frozen.config.channel {
+            fds.extend([self.memories.rate_limit.as_fd(), self.memories.metrics.as_fd()]);
+        }
         link.send(&spec, &fds)
     }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use gin_shared::announcement::{CHANNEL, PRIVATE_LISTENER, SHARED_MEMORY, Welcome};
+use gin_shared::announcement::{CHANNEL, METRICS, PRIVATE_LISTENER, SHARED_MEMORY, Welcome};
 use gin_shared::channel::encode;
 use gin_shared::descriptors;
 use gin_shared::generation::WorkerId;
@@ -18,7 +18,7 @@ use crate::machine::event::WorkerEvent;
 use crate::os::channel::{Channel, ChannelListener};
 use crate::os::private::PrivateListener;
 use crate::os::runtime::worker_file;
-use crate::os::shared_memory::SharedMemory;
+use crate::os::shared_memory::Memories;
 
 /// What a worker is given when it announces itself.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub struct Offer {
     pub owner: Option<(Uid, Gid)>,
     /// True if a private listener comes with the channel.
     pub private_listener: bool,
-    /// The memory that workers share.
-    pub memory: Rc<SharedMemory>,
+    /// The memories that workers share.
+    pub memories: Rc<Memories>,
 }
 
 /// The sockets that a worker was given, as the master has them.
@@ -50,7 +50,9 @@ impl Offer {
         let channel = listener.connect()?;
         let bind_private = || PrivateListener::bind(&place("private"), self.owner, true);
         let private = self.private_listener.then(bind_private).transpose()?;
-        let mut named: Vec<(&str, BorrowedFd<'_>)> = vec![(SHARED_MEMORY, self.memory.as_fd())];
+        let Memories { rate_limit, metrics } = &*self.memories;
+        let mut named: Vec<(&str, BorrowedFd<'_>)> =
+            vec![(SHARED_MEMORY, rate_limit.as_fd()), (METRICS, metrics.as_fd())];
         named.extend(listener.fd.as_ref().map(|fd| (CHANNEL, fd.as_fd())));
         named.extend(private.as_ref().and_then(PrivateListener::fd).map(|fd| (PRIVATE_LISTENER, fd)));
         let (names, fds): (Vec<&str>, Vec<BorrowedFd<'_>>) = named.into_iter().unzip();
@@ -117,10 +119,13 @@ mod tests {
 
     use super::*;
     use crate::os::channel::between_workers;
+    use crate::os::shared_memory::{self, SharedMemory};
 
     fn offer(runtime: &Path) -> Offer {
-        let memory = Rc::new(SharedMemory::create(1024).unwrap());
-        Offer { runtime: runtime.to_owned(), owner: None, private_listener: true, memory }
+        let memory = |name| SharedMemory::create(name, 4096).unwrap();
+        let memories =
+            Memories { rate_limit: memory(shared_memory::RATE_LIMIT), metrics: memory(shared_memory::METRICS) };
+        Offer { runtime: runtime.to_owned(), owner: None, private_listener: true, memories: Rc::new(memories) }
     }
 
     fn id() -> WorkerId {
@@ -136,10 +141,10 @@ mod tests {
         let mut bytes = [0; MESSAGE_MAX];
         let (length, fds) = receive(&worker, &mut bytes, Waiting::No).unwrap();
         let welcome: Welcome = decode(&bytes[..length]).unwrap();
-        assert_eq!(welcome.descriptors, [SHARED_MEMORY, CHANNEL, PRIVATE_LISTENER]);
-        assert_eq!(fds.len(), 3);
+        assert_eq!(welcome.descriptors, [SHARED_MEMORY, METRICS, CHANNEL, PRIVATE_LISTENER]);
+        assert_eq!(fds.len(), 4);
         // The connection waits already, with the master's hello in it.
-        let connection = accept4(fds[1].as_raw_fd(), SockFlag::SOCK_CLOEXEC).unwrap();
+        let connection = accept4(fds[2].as_raw_fd(), SockFlag::SOCK_CLOEXEC).unwrap();
         let length = recv(connection, &mut bytes, MsgFlags::empty()).unwrap();
         assert_eq!(decode::<FromMaster>(&bytes[..length]).unwrap(), FromMaster::Hello { version: VERSION });
         nix::unistd::close(connection).unwrap();
