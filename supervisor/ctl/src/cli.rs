@@ -145,8 +145,11 @@ pub enum Command {
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
-    /// What Prometheus reads, as /v1/metrics has it
+    /// What Prometheus reads, as /v1/metrics has it: the supervisor's numbers, and those that all workers have counted together
     Metrics {
+        /// The workers' numbers for each worker that lives, with its generation and slot
+        #[arg(long, value_name = "WHAT")]
+        by: Option<By>,
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
@@ -211,6 +214,13 @@ pub struct New {
     /// Build it with gin's sources in this directory [default: those that gin-ctl lies in, else the release of its version]
     #[arg(long, value_name = "DIR")]
     pub path: Option<PathBuf>,
+}
+
+/// How metrics are told apart.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum By {
+    /// By worker.
+    Worker,
 }
 
 /// How much is logged.

@@ -20,7 +20,7 @@ use gin_shared::generation::Generation;
 use gin_shared::process::Pidfd;
 use gin_shared::status::{Status, Upgrade};
 
-use crate::cli::{Cli, Command, ConfigText, Page, Restart};
+use crate::cli::{By, Cli, Command, ConfigText, Page, Restart};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::instance::find;
@@ -95,9 +95,12 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
                 _ => outcome,
             }
         }
-        Command::Metrics { instance } => {
-            let status: Status = client(socket, instance.as_deref())?.get("/v1/status").await?;
-            text(&gin_shared::metrics::text(&status))
+        Command::Metrics { by, instance } => {
+            let path = match by {
+                None => "/v1/metrics",
+                Some(By::Worker) => "/v1/metrics?by=worker",
+            };
+            text(&client(socket, instance.as_deref())?.text(path).await?)
         }
         Command::Routes { tree, instance } => routes::show(&client(socket, instance.as_deref())?, json, tree).await,
         Command::LogLevel { level, instance } => logs::level(&client(socket, instance.as_deref())?, json, level).await,
