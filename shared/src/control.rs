@@ -1,7 +1,8 @@
 //! The control API: HTTP/1.1 and JSON over the Unix sockets `control` (may act) and `status` (may look).
 //!
 //! `GET /v1/workers/{generation}/{slot}/info|metrics|routes|health|livez|readyz` asks one worker; `GET|POST /v1/log-level` is a
-//! [`LogLevel`].
+//! [`LogLevel`]. `GET /v1/metrics` is for Prometheus: the supervisor's numbers and the sums of all workers, or with `?by=worker` those of each
+//! worker that lives.
 //!
 //! `POST /v1/restart|reload|rollback|cancel|scale|stop|upgrade-supervisor` answers 202 with an [`Accepted`]; `GET /v1/operations/{id}` streams a
 //! [`NumberedStep`] a line until the operation has ended. A refusal is an [`ErrorBody`].

@@ -720,7 +720,7 @@ pub const METRICS: &[Key] = &[
         "series",
         Kind::Integer(16, 65_536),
         "4096",
-        "Series that a worker has room for, 1 KiB each. What it counts above that goes into one series, whose labels say \"overflow\".",
+        "Series that a worker has room for; only those that it has take memory. What it counts above that goes into one series for each name, whose labels say \"overflow\".",
     )
     .at(Applies::Start),
 ];
