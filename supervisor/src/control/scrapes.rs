@@ -56,17 +56,12 @@ pub struct Scrapes {
 }
 
 /// The sources that are the same for each answer.
+#[derive(Debug)]
 struct Sources {
     /// The memory in which the workers count.
     memory: Memory,
     /// The instance's name.
     instance: String,
-}
-
-impl std::fmt::Debug for Sources {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sources").field("instance", &self.instance).finish_non_exhaustive()
-    }
 }
 
 /// The numbers that are asked for.

@@ -6,6 +6,8 @@ use std::cell::OnceCell;
 
 use gin_shared::channel::{FromMaster, FromWorker, decode};
 use gin_shared::control::{CancelRequest, LogLevel, RestartRequest, RollbackRequest, ScaleRequest, StopRequest};
+use gin_shared::metrics::Memory;
+use gin_supervisor::control::scrapes::Scrapes;
 use gin_supervisor::control::{Caller, acting, looking};
 use gin_supervisor::inbox::{Handle, Message};
 use gin_supervisor::machine::{Machine, snapshot};
@@ -34,7 +36,8 @@ fn request(data: &[u8]) -> Option<(bool, Request)> {
 /// Asks. Returns the status, and how many messages reached the loop that act.
 async fn ask(may_act: bool, request: Request) -> (u16, usize) {
     let (handle, mut inbox) = Handle::new();
-    let router = if may_act { acting(handle) } else { looking(handle) };
+    let scrapes = Scrapes::new(handle.clone(), Memory::own(16), "fuzz".to_owned());
+    let router = if may_act { acting(handle, scrapes) } else { looking(handle, scrapes) };
     let caller = Caller { user: "fuzz".to_owned(), uid: 1, pid: None };
     let mut answer = std::pin::pin!(router.layer(Extension(caller)).oneshot(request));
     let mut acts = 0;
