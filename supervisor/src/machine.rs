@@ -26,6 +26,7 @@
 
 pub mod action;
 pub mod backoff;
+pub mod counts;
 pub mod event;
 pub mod failure;
 mod fitness;
@@ -56,6 +57,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::moment::Moment;
 use action::{Action, Answer, GenerationAction, Report};
+use counts::Counts;
 use event::{Event, WorkerEvent};
 use failure::Failure;
 use fleet::{Candidate, Fleet, Reexec, Restart, Scaled, Waiting};
@@ -112,6 +114,9 @@ pub struct Machine {
     /// The upgrades that ended.
     #[serde(default)]
     pub history: History,
+    /// Numbers of what has happened since the instance was started.
+    #[serde(default)]
+    pub counts: Counts,
 }
 
 impl Machine {
@@ -133,6 +138,7 @@ impl Machine {
             lost: Vec::new(),
             reexec: None,
             history: History::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -228,6 +234,7 @@ impl Machine {
             self.handle_time(now, read, &mut out);
             self.settle(now, Some(read), &mut out);
         }
+        self.counts.count(&out);
         out
     }
 

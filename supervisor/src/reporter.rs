@@ -367,7 +367,7 @@ fn worker_line(what: &WorkerReport) -> (Severity, String) {
         WorkerReport::Exited(exit) => (Info, exit.to_string()),
         WorkerReport::Unfit(unfit) => (Warn, format!("is to be replaced: {unfit}")),
         WorkerReport::Aborted => (Warn, "sent SIGABRT".to_owned()),
-        WorkerReport::Killed => (Warn, "sent SIGKILL".to_owned()),
+        WorkerReport::Killed(_) => (Warn, "sent SIGKILL".to_owned()),
         WorkerReport::Respawn(wait) => (Warn, format!("respawns in {} ms", wait.as_millis())),
         WorkerReport::Failed(failure) => (Error, format!("failed: {failure}")),
     }

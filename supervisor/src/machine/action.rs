@@ -224,6 +224,19 @@ pub enum Report {
 
 pub use super::event::Speed;
 
+/// The reason why a worker was sent SIGKILL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KillReason {
+    /// It still ran when its time to drain was over.
+    DrainTimeout,
+    /// It hung, and SIGABRT did not end it in time.
+    Hangs,
+    /// It was not wanted any more before its program ran, or its program could not be started.
+    NotStarted,
+    /// Somebody asked for a stop that waits for nobody.
+    FastStop,
+}
+
 /// The new state of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkerReport {
@@ -248,7 +261,7 @@ pub enum WorkerReport {
     /// It was sent SIGABRT.
     Aborted,
     /// It was sent SIGKILL.
-    Killed,
+    Killed(KillReason),
     /// It ended as it was told to.
     Exited(Exit),
     /// It failed.

@@ -19,7 +19,7 @@ use gin_shared::control::Phase;
 use gin_shared::generation::{Generation, Slot, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Report, WorkerReport};
+use super::action::{Action, KillReason, Report, WorkerReport};
 use super::backoff;
 use super::event::WorkerEvent;
 use super::failure::{Failure, Unfit};
@@ -371,7 +371,7 @@ impl Run {
     /// Ends all.
     pub fn kill(&mut self, now: Moment, out: &mut Vec<Action>) {
         self.leave(now, DrainReason::Stop, out);
-        self.each_worker(|worker, _| worker.kill(now, out));
+        self.each_worker(|worker, _| worker.kill(now, KillReason::FastStop, out));
     }
 
     /// Nobody is replaced any more.

@@ -23,7 +23,7 @@ use gin_shared::channel::DrainReason;
 use gin_shared::generation::WorkerId;
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Report, WorkerAction, WorkerReport};
+use super::action::{Action, KillReason, Report, WorkerAction, WorkerReport};
 use super::backoff;
 use super::event::WorkerEvent;
 use super::failure::{Failure, Unfit};
@@ -146,7 +146,7 @@ impl Worker {
             }
             WorkerEvent::Executed => self.handle_executed(now, plan, out),
             WorkerEvent::ExecFailed { error } => {
-                self.kill(now, out);
+                self.kill(now, KillReason::NotStarted, out);
                 return self.fail(now, Failure::Exec(error), out);
             }
             WorkerEvent::Ready => self.handle_ready(now, plan, &Readiness::Notify, out),
@@ -188,7 +188,7 @@ impl Worker {
     fn handle_spawned(&mut self, now: Moment, plan: &Plan, pid: i32, out: &mut Vec<Action>) {
         self.pid = Some(pid);
         if self.state == WorkerState::Doomed {
-            self.kill(now, out);
+            self.kill(now, KillReason::NotStarted, out);
         } else {
             let deadline = Deadline::after(now, plan.ready_timeout);
             self.become_state(now, WorkerState::Executing(deadline), Some(WorkerReport::Spawned), out);
@@ -256,8 +256,12 @@ impl Worker {
                 self.old_at = None;
                 WorkerOutcome::Unfit(Unfit::Age(now.since(self.born)))
             }
-            WorkerState::Aborting(_) | WorkerState::Draining(_) => {
-                self.kill(now, out);
+            WorkerState::Aborting(_) => {
+                self.kill(now, KillReason::Hangs, out);
+                WorkerOutcome::Continues
+            }
+            WorkerState::Draining(_) => {
+                self.kill(now, KillReason::DrainTimeout, out);
                 WorkerOutcome::Continues
             }
             WorkerState::Spawning | WorkerState::Doomed | WorkerState::Ready | WorkerState::Killed => {
@@ -292,7 +296,7 @@ impl Worker {
         let has_accepted = matches!(self.state, WorkerState::Going(_) | WorkerState::Serving);
         match self.state.part() {
             Part::Ordered if self.state == WorkerState::Doomed => {}
-            Part::Ordered | Part::Executing => self.kill(now, out),
+            Part::Ordered | Part::Executing => self.kill(now, KillReason::NotStarted, out),
             Part::Gated | Part::Serving => {
                 let patience = if has_accepted { plan.drain_timeout } else { plan.drain_timeout.min(UNSERVED_STOP) };
                 out.push(Action::Worker(self.id, self.order_to_end(reason)));
@@ -315,7 +319,7 @@ impl Worker {
     }
 
     /// Kills it.
-    pub fn kill(&mut self, now: Moment, out: &mut Vec<Action>) {
+    pub fn kill(&mut self, now: Moment, reason: KillReason, out: &mut Vec<Action>) {
         match (self.state.part(), self.pid) {
             // Its process is killed when it is known.
             (Part::Ordered, None) if self.state == WorkerState::Spawning => {
@@ -323,7 +327,7 @@ impl Worker {
             }
             (_, Some(_)) if self.state != WorkerState::Killed => {
                 out.push(Action::Worker(self.id, WorkerAction::Kill));
-                self.become_state(now, WorkerState::Killed, Some(WorkerReport::Killed), out);
+                self.become_state(now, WorkerState::Killed, Some(WorkerReport::Killed(reason)), out);
             }
             (Part::Ordered | Part::Executing | Part::Gated | Part::Serving | Part::Ending, None | Some(_)) => {}
         }

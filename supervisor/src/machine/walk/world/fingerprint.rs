@@ -13,6 +13,7 @@ impl World {
     pub(in super::super) fn fingerprint(&self) -> u64 {
         let mut machine = self.machine.clone();
         machine.history = History::default();
+        machine.counts = Counts::default();
         let now = self.now;
         let still = |at: &mut Moment| *at = Moment(at.0.saturating_sub(now.0));
         let settle = |run: &mut Run| {
