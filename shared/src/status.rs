@@ -15,6 +15,9 @@ pub struct Status {
     pub state: State,
     /// True if fewer workers serve than should, or clients wait and nobody accepts.
     pub degraded: bool,
+    /// True if a slot is in a crash loop: from the second failure in a row of its workers until one has served for a while.
+    #[serde(default)]
+    pub crash_loop: bool,
     /// The master's PID.
     pub pid: i32,
     /// The master's version.
@@ -39,7 +42,7 @@ pub struct Status {
     pub rollback: Option<Generation>,
     /// The newest upgrade that ended.
     pub last_upgrade: Option<Upgrade>,
-    /// What became of connections in all drains since the master started.
+    /// What became of connections in all drains. Each master goes on from the one whose workers it has taken over.
     #[serde(default)]
     pub connections: Fates,
     /// Troubles that there are though workers serve, or that keep the first generation waiting: a sentence each, with what to do.

@@ -42,6 +42,7 @@ mod settle;
 pub mod slot;
 pub mod snapshot;
 mod stage;
+mod steadiness;
 mod succession;
 #[cfg(test)]
 mod walk;

@@ -136,6 +136,10 @@ impl Run {
             let quick = slot.worker().is_some_and(|worker| now.since(worker.born) < QUICK);
             let large = matches!(slot.unfit, Some(Unfit::Memory(_)));
             slot.quick = if quick && large { slot.quick + 1 } else { 0 };
+            if slot.worker().is_some_and(|worker| worker.is_stable(now)) {
+                // Failures before it are forgotten: its successor starts with a clean record.
+                slot.failures = 0;
+            }
             slot.spawn_successor(now, self.id, out);
         }
     }

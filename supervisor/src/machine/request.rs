@@ -251,6 +251,13 @@ impl Machine {
         self.waiting.restart.is_some()
     }
 
+    /// The number of requests for a restart that wait for their turn. Signals count as one.
+    #[must_use]
+    pub fn waiting_restarts(&self) -> usize {
+        let requests = |restart: &Restart| restart.operations.len() + usize::from(restart.unattended);
+        self.waiting.restart.as_ref().map_or(0, requests)
+    }
+
     pub(super) fn crowded_text(&self) -> String {
         match self.draining().next() {
             Some(oldest) => format!(

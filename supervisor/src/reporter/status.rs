@@ -45,6 +45,7 @@ impl Reporter {
             instance: config.instance.clone(),
             state,
             degraded: machine.current().is_some_and(|run| run.is_degraded() || !problems.is_empty()),
+            crash_loop: machine.has_crash_loop(now),
             pid: i32::try_from(std::process::id()).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: millis(now.since(self.started)),

@@ -70,5 +70,5 @@ pub(super) fn or_left(
 }
 
 fn code(status: &Status) -> u8 {
-    if status.degraded { exit::FAILED } else { exit::DONE }
+    if status.degraded || status.crash_loop { exit::FAILED } else { exit::DONE }
 }

@@ -135,7 +135,7 @@ pub fn print(status: &Status, processes: &mut Processes) {
 #[must_use]
 pub fn state(status: &Status) -> (Style, &'static str) {
     match status.state {
-        State::Serving if status.degraded => (BAD, "degraded"),
+        State::Serving if status.degraded || status.crash_loop => (BAD, "degraded"),
         State::Serving => (GOOD, "serving"),
         State::Upgrading => (WARN, "upgrading"),
         State::Booting => (WARN, "booting"),
