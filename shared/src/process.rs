@@ -147,6 +147,9 @@ pub struct Stat {
     pub parent: i32,
     /// Field 6: the session; 0 if its leader is outside of this PID namespace (pid_namespaces(7)).
     pub session: i32,
+    /// Fields 14 to 17: the time on CPUs, in the kernel's ticks. Children that the process has waited for are in it, with
+    /// theirs.
+    pub cpu: u64,
     /// Field 22: the time of the start, in the kernel's ticks since the boot.
     pub started: u64,
     /// Field 24: resident memory, in pages.
@@ -165,9 +168,11 @@ impl Stat {
         let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
         // The first one behind the name is field 3.
         let field = |number: usize| fields.get(number - 3);
+        let ticks = |number: usize| field(number)?.parse::<u64>().ok();
         Some(Self {
             parent: field(4)?.parse().ok()?,
             session: field(6)?.parse().ok()?,
+            cpu: [14, 15, 16, 17].into_iter().filter_map(ticks).fold(0, u64::saturating_add),
             started: field(22)?.parse().ok()?,
             resident: field(24)?.parse().ok()?,
         })
@@ -281,7 +286,7 @@ mod tests {
     fn a_name_may_hold_anything() {
         let rest = (4..=24).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
         let stat = Stat::parse(&format!("1 (a) b) S {rest}")).unwrap();
-        assert_eq!(stat, Stat { parent: 4, session: 6, started: 22, resident: 24 });
+        assert_eq!(stat, Stat { parent: 4, session: 6, cpu: 14 + 15 + 16 + 17, started: 22, resident: 24 });
         assert_eq!(Stat::parse("1 (a) S 1"), None);
     }
 

@@ -34,8 +34,8 @@ use crate::machine::generation::Run;
 use crate::machine::worker::Worker;
 use crate::moment::Moment;
 use crate::os::child::Child;
-use crate::os::memory;
 use crate::os::runtime::{remove_file, worker_file};
+use crate::os::sessions;
 use crate::os::shared_memory::Memories;
 use crate::state::WorkerRecord;
 use command::Command;
@@ -198,9 +198,9 @@ impl Workers {
     /// Events for the workers of a generation whose processes hold more than `limit` bytes.
     #[must_use]
     pub fn weigh(&self, run: &Run, limit: u64) -> Vec<Event> {
-        let sessions = memory::by_session();
+        let sessions = sessions::all();
         let heavy = run.workers().filter(|worker| worker.is_serving()).filter_map(|worker: &Worker| {
-            let bytes = *sessions.get(&worker.pid?)?;
+            let bytes = sessions.get(&worker.pid?)?.resident;
             (bytes > limit).then_some(Event::Worker { worker: worker.id, what: WorkerEvent::Overweight(bytes) })
         });
         heavy.collect()
