@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
+use gin_shared::channel::Fates;
 use gin_shared::generation::{Generation, WorkerId};
 use gin_shared::process::ProcessId;
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,9 @@ pub struct State<'a> {
     /// The inode of the memory in which workers count their metrics.
     #[serde(default)]
     pub metrics: Option<u64>,
+    /// The course of the connections of workers that drained, and are gone.
+    #[serde(default)]
+    pub connections: Fates,
     /// The operator's commands that run.
     #[serde(default)]
     pub commands: Vec<ProcessId>,
@@ -229,4 +233,7 @@ pub struct WorkerRecord {
     /// The beginning of its output in the file that stderr is: device, inode, offset.
     #[serde(default)]
     pub words: Option<(u64, u64, u64)>,
+    /// The course of its connections since it drains.
+    #[serde(default)]
+    pub connections: Option<Fates>,
 }

@@ -90,6 +90,7 @@ impl Store {
             workers: workers.records(drain_timeout),
             memory: Some(workers.memories().rate_limit.inode()),
             metrics: Some(workers.memories().metrics.inode()),
+            connections: workers.tally().total(),
             commands: workers.children().commands(),
             descriptors,
         };

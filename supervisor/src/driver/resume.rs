@@ -17,7 +17,7 @@ use crate::os::listener::{Listener, ListenerSpec};
 use crate::os::runtime::sweep;
 use crate::os::{orphan, time};
 use crate::socket_record::SocketRecord;
-use crate::state::GenerationRecord;
+use crate::state::{GenerationRecord, WorkerRecord};
 use crate::worker_count::workers as workers_text;
 
 /// The workers that live, with their PIDs.
@@ -34,6 +34,8 @@ impl Driver {
         self.machine = state.machine.into_owned();
         self.machine.set_max_draining(self.generations.live().max_draining);
         self.reporter.operations.restore(state.operations);
+        let has_ended = |worker: &&WorkerRecord| !alive.iter().any(|(live, _)| live.id == worker.id);
+        self.workers.restore_tally(state.connections, state.workers.iter().filter(has_ended));
         let opened = state.sockets.into_iter().filter_map(|socket| {
             let inode = socket.inode;
             let found = sockets.remove(&inode).map(|fd| Listener::resume(socket.clone(), fd));

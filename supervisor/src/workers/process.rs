@@ -105,6 +105,7 @@ impl Process {
         self.drain.sent.set(record.drain_sent);
         self.version.set(record.channel_version);
         self.said.borrow_mut().clone_from(&record.said);
+        self.drain.fates.set(record.connections);
         self
     }
 }
@@ -125,6 +126,7 @@ impl Process {
             drain_sent: self.drain.sent.get(),
             said: self.said.borrow().clone(),
             words: self.output.as_ref().and_then(LastWords::place),
+            connections: self.fates(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
+use gin_shared::channel::Fates;
 use gin_shared::generation::WorkerId;
 use gin_shared::inherit;
 use gin_shared::process::ProcessId;
@@ -215,6 +216,17 @@ impl Workers {
         self.processes.insert(record.id, Rc::clone(&process));
         task::spawn(process.watch(None, self.inbox.clone(), self.children.clone()));
         Ok(())
+    }
+
+    /// Goes on with what a master before this one knew of connections: `total`, of workers that were gone then, and of those that
+    /// have ended since. The workers that live bring theirs along ([`Self::adopt`]).
+    pub fn restore_tally<'a>(&mut self, total: Fates, ended: impl Iterator<Item = &'a WorkerRecord>) {
+        self.tally.restore(total);
+        for worker in ended {
+            if let Some(fates) = worker.connections {
+                self.tally.add(worker.id.generation, fates);
+            }
+        }
     }
 
     /// Kills what a worker has left that ended while one program followed the other.

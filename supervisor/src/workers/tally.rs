@@ -1,4 +1,4 @@
-//! The course of the connections of workers that are gone: by generation, and of all.
+//! The course of the connections of workers that are gone: by generation, and of all. A later master goes on with the sum of all.
 
 use std::collections::HashMap;
 
@@ -15,6 +15,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Goes on from what a master before this one has counted of workers that are gone.
+    pub fn restore(&mut self, total: Fates) {
+        self.total = total;
+    }
+
     /// Adds the connections of a worker that is gone. Those that were still open have ended with it.
     pub fn add(&mut self, generation: Generation, fates: Fates) -> Fates {
         let fates = Fates { open: 0, cut: fates.cut + fates.open, ..fates };
