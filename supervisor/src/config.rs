@@ -352,6 +352,15 @@ fn check_sandbox(worker: &WorkerConfig, entries: &[Entry], file: &str) -> Option
 }
 
 impl Config {
+    /// The file that workers built on gin-worker log to, if the configuration names one.
+    #[must_use]
+    pub fn log_file(&self) -> Option<&Path> {
+        let logging = self.entries.iter().find(|entry| entry.key == "logging")?;
+        let Value::Table(keys) = &logging.node.value else { return None };
+        let path = keys.iter().find(|entry| entry.key == "file_path")?;
+        if let Value::String(path) = &path.node.value { Some(Path::new(path)) } else { None }
+    }
+
     /// The text of the sections that are not the master's own, to tell whether it has changed.
     #[must_use]
     pub fn others(&self) -> String {

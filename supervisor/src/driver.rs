@@ -18,6 +18,7 @@ mod queues;
 mod reexec;
 mod reload;
 mod resume;
+mod samples;
 mod starts;
 mod watch;
 
@@ -304,6 +305,7 @@ impl Driver {
                 self.look_at_queues();
                 let _ = answer.send(self.reporter.status(time::now(), self.view()));
             }
+            Message::Samples(answer) => drop(answer.send(self.samples())),
             // Behind everything that its task has read: the round is over when all copies are dropped.
             Message::Read(round) => drop(round),
             Message::Looked(waiting) => self.handle_looked(waiting),

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 
 use crate::machine::event::{Event, Queue};
 use crate::machine::failure::Failure;
+use crate::samples::Samples;
 use operations::Operations;
 use reading::Round;
 
@@ -45,6 +46,8 @@ pub enum Message {
     ReexecChecked(Result<String, Failure>),
     /// A request for the status.
     Status(oneshot::Sender<Status>),
+    /// A request for what the metrics are made of.
+    Samples(oneshot::Sender<Samples>),
     /// A request for the upgrades that ended, newest first.
     History(oneshot::Sender<Vec<Upgrade>>),
     /// A request for the path of a worker's private listener.

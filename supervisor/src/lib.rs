@@ -14,6 +14,7 @@
 //! | what runs between fork and the worker | [`exec_helper`] |
 //! | keys and flags | [`config`], [`cli`] |
 //! | commands | [`control`] |
+//! | the supervisor's own metrics | [`samples`] |
 //! | what outlives the master | [`state`], [`adopt`] |
 
 pub mod adopt;
@@ -37,6 +38,7 @@ pub mod os;
 pub mod os_text;
 pub mod private_client;
 pub mod reporter;
+pub mod samples;
 pub mod socket_record;
 pub mod start;
 pub mod state;

@@ -6,6 +6,7 @@
 mod answer;
 mod problems;
 pub mod reason;
+mod samples;
 pub mod service_manager;
 mod status;
 mod unaccepted;

@@ -24,6 +24,7 @@ use crate::machine::Machine;
 use crate::moment::Moment;
 use crate::os::listener::ListenerSpec;
 use crate::os_text;
+use crate::samples::MeterRecord;
 use crate::socket_record::SocketRecord;
 
 /// The state of a master.
@@ -39,6 +40,9 @@ pub struct State<'a> {
     /// The moment when that process was started.
     #[serde(default)]
     pub started: Option<Moment>,
+    /// The moment when the first master of the instance was started, as far as it is known: each master after it adopted.
+    #[serde(default)]
+    pub first_started: Option<Moment>,
     /// The soft RLIMIT_NOFILE that the master was started with, and that workers get.
     #[serde(default)]
     pub nofile: Option<u64>,
@@ -70,6 +74,9 @@ pub struct State<'a> {
     /// The course of the connections of workers that drained, and are gone.
     #[serde(default)]
     pub connections: Fates,
+    /// The part of the metrics that a later master goes on with.
+    #[serde(default)]
+    pub meter: MeterRecord,
     /// The operator's commands that run.
     #[serde(default)]
     pub commands: Vec<ProcessId>,

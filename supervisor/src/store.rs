@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gin_shared::generation::Generation;
@@ -22,6 +23,7 @@ use crate::machine::snapshot;
 use crate::moment::Moment;
 use crate::os::limits;
 use crate::os::state_file::StateFile;
+use crate::samples::{Meter, MeterRecord};
 use crate::state::{Paths, State};
 use crate::view::View;
 
@@ -39,6 +41,10 @@ pub struct Store {
     master: ProcessId,
     /// The moment when the master was started.
     started: Moment,
+    /// The moment when the instance's first master was started, if that is known.
+    first_started: Option<Moment>,
+    /// The memory of the metrics.
+    meter: Arc<Meter>,
 }
 
 impl Store {
@@ -47,7 +53,25 @@ impl Store {
     pub fn new(file: StateFile, files: InstanceFiles, paths: Paths, started: Moment) -> Self {
         let own = i32::try_from(std::process::id()).unwrap_or_default();
         let master = ProcessId::of(own).unwrap_or(ProcessId { pid: own, started: 0 });
-        Self { file, files, paths, master, started }
+        Self { file, files, paths, master, started, first_started: Some(started), meter: Arc::default() }
+    }
+
+    /// Goes on with what a master before this one has told: the start of the instance, and its metrics.
+    pub fn resume(&mut self, first_started: Option<Moment>, meter: MeterRecord) {
+        self.first_started = first_started;
+        self.meter = Arc::new(Meter::resume(meter));
+    }
+
+    /// The moment when the instance's first master was started, if that is known.
+    #[must_use]
+    pub fn first_started(&self) -> Option<Moment> {
+        self.first_started
+    }
+
+    /// The memory of the metrics.
+    #[must_use]
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
     }
 
     /// Saves the state. If it cannot be written, that is logged, and what was written before stands.
@@ -79,6 +103,7 @@ impl Store {
             version: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
             master: self.master,
             started: Some(self.started),
+            first_started: self.first_started,
             nofile: Some(limits::inherited_nofile()),
             paths: Cow::Borrowed(&self.paths),
             config: config.file.as_ref().map(Cow::Borrowed),
@@ -91,6 +116,7 @@ impl Store {
             memory: Some(workers.memories().rate_limit.inode()),
             metrics: Some(workers.memories().metrics.inode()),
             connections: workers.tally().total(),
+            meter: self.meter.record(),
             commands: workers.children().commands(),
             descriptors,
         };
