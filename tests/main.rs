@@ -26,6 +26,7 @@ mod limits;
 mod listing;
 mod logs;
 mod mistakes;
+mod monitoring;
 mod new;
 mod notify;
 mod operator;

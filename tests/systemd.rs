@@ -7,7 +7,7 @@ use gin_shared::status::{Role, Status};
 use harness::{Address, Lab, Load, binary, eventually, fixture, get, times};
 
 /// A lab with /etc/gin/shop.toml and the units that `gin-ctl unit` makes of it, used as they are.
-fn shop(settings: &str, command: &str) -> Lab {
+pub fn shop(settings: &str, command: &str) -> Lab {
     let lab = Lab::start();
     lab.releases().release("one", "ok");
     configure(&lab, settings, command);
@@ -31,7 +31,7 @@ fn ctl() -> String {
     binary("gin-ctl").display().to_string()
 }
 
-fn ours() -> String {
+pub fn ours() -> String {
     format!("[{:?}]\nchannel = true", binary("fixture-worker"))
 }
 
@@ -222,9 +222,9 @@ fn what_takes_its_time_is_given_it() {
 }
 
 /// Where the shipped units find the programs in a lab: hardened ones see neither /tmp nor homes.
-const INSTALLED: &str = "/var/lib/gin-test";
+pub const INSTALLED: &str = "/var/lib/gin-test";
 
-fn shipped(name: &str) -> String {
+pub fn shipped(name: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd").join(name);
     let text = std::fs::read_to_string(file).unwrap();
     text.replace("/usr/local/bin/", &format!("{INSTALLED}/"))
