@@ -12,7 +12,8 @@
 //! | what master and our worker say to each other | [`channel`] |
 //! | to send and receive descriptors | [`descriptors`] |
 //! | what two workers say when one hands its connections to the other | [`handover`] |
-//! | the control API's types | [`control`], [`status`], [`metrics`] |
+//! | the control API's types | [`control`], [`status`] |
+//! | to count for all workers together, and to tell it | `metrics`, with the feature of that name |
 //! | every key of the configuration | [`mod@reference`] |
 //! | to read one | [`config`] |
 //! | what a master leaves for its successor | [`state`] |
@@ -41,6 +42,7 @@ pub mod handover;
 pub mod inherit;
 pub mod listen;
 pub mod log_line;
+#[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod notify;
 pub mod plain_text;

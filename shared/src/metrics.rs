@@ -1,58 +1,55 @@
-//! Body of `GET /v1/metrics`: what Prometheus reads (text format 0.0.4).
+//! Counts of all processes of a service in one memory, and their text for Prometheus. Feature `metrics`.
+//!
+//! The memory is a sealed memfd of 256 *regions*, which outlives each process. A process that counts *claims* a region: the kernel keeps
+//! its lock of one byte until the process ends. A region is never emptied: whoever claims it next goes on counting in it. So the sum over
+//! all regions is the truth at each moment, and nothing has to be moved when a process dies, however it dies. Gauges are of a process
+//! that lives: those of a region without an owner do not count, and a new owner begins at 0. What the region was when its owner came is
+//! its *base*: less the base, it tells what one process has counted.
+//!
+//! | you want | go to |
+//! |---|---|
+//! | to count | [`Memory::claim`], [`Writer::series`], [`Cells`] |
+//! | to read what all have counted | [`Memory::read`] |
+//! | to tell families as text | [`encode`], [`Format`] |
+//! | to make families of something else | [`Family`] |
+//!
+//! Layout, version 1. All words are 64 bits wide, in the machine's byte order, and read and written atomically:
+//!
+//! | from word | |
+//! |---|---|
+//! | 0 | `gin\0met\x01`, then nothing yet: 16 words |
+//! | 16 | a header for each region, 16 words: whether its claim is good, the claim's number, generation, slot, words used, words with a base |
+//! | | an arena for each region, 256 words for each series that it has room for: entries without gaps between them (`metrics/entry.rs`) |
+//! | | a base for each region, as long as its arena: the cells as they were at the claim, at the same places |
+//!
+//! An entry is never changed or moved. Its writer makes it known by the number of words used, which it stores last. A page that nobody has
+//! written to costs nothing, and reading it would make the kernel allocate it: so nobody reads behind what is used.
+//!
+//! Any process that has the memory can write anything into it. So a reader believes nothing that a writer could not have written
+//! (`metrics/reader.rs`), and a new owner mends its region (`metrics/writer.rs`). A process that has locked regions which it does not use
+//! keeps others out of them: they count in memory of their own.
 
-use std::fmt::Write;
+mod cells;
+mod definition;
+mod entry;
+mod family;
+mod hash;
+mod mapping;
+mod memory;
+mod merge;
+mod owners;
+mod reader;
+mod region;
+#[cfg(test)]
+mod tests;
+mod text;
+mod total;
+mod writer;
 
-use crate::status::{Role, State, Status};
-
-/// The media type.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// The status as samples. Counters begin anew with the master.
-#[must_use]
-pub fn text(status: &Status) -> String {
-    let instance = format!("instance=\"{}\"", escaped(&status.instance));
-    let mut text = String::new();
-    let mut family = |name: &str, kind: &str, help: &str, samples: Vec<(String, u64)>| {
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for (labels, value) in samples {
-            let _ = writeln!(text, "{name}{{{instance}{labels}}} {value}");
-        }
-    };
-    let plain = |value: u64| vec![(String::new(), value)];
-    let current = status.generations.iter().find(|generation| generation.role == Role::Current);
-    let serving = current.map_or(0, |current| current.workers.iter().filter(|w| w.state == "serving").count());
-    let fates = &status.connections;
-    let fate = |name: &str, count| (format!(",fate=\"{name}\""), count);
-    family("gin_up_seconds", "gauge", "Since the supervisor started.", plain(status.uptime_ms / 1000));
-    family("gin_generation", "gauge", "The current generation.", plain(current.map_or(0, |c| c.generation.0)));
-    family(
-        "gin_degraded",
-        "gauge",
-        "1 if fewer workers serve than should, or nobody accepts.",
-        plain(status.degraded.into()),
-    );
-    family("gin_down", "gauge", "1 if no worker serves.", plain((status.state == State::Down).into()));
-    family("gin_workers_wanted", "gauge", "Workers that there should be.", plain(status.workers.into()));
-    family("gin_workers_serving", "gauge", "Workers of the current generation that serve.", plain(serving as u64));
-    let queues = status.listeners.iter().filter_map(|listener| {
-        Some((format!(",listener=\"{}\"", escaped(&listener.name)), u64::from(listener.queue?)))
-    });
-    family("gin_listen_queue", "gauge", "Connections that wait to be accepted.", queues.collect());
-    family("gin_connections_draining", "gauge", "Connections of workers that drain.", plain(fates.open));
-    family(
-        "gin_connections_drained_total",
-        "counter",
-        "What became of the connections of workers of ours that drained.",
-        vec![
-            fate("handed_over", fates.handed_over),
-            fate("finished", fates.finished),
-            fate("closed", fates.closed),
-            fate("cut", fates.cut),
-        ],
-    );
-    text
-}
-
-fn escaped(label: &str) -> String {
-    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
+pub use cells::{Cells, Place};
+pub use definition::{Definition, Shape};
+pub use family::{Buckets, Family, Kind, Series, Value, is_label_name, is_name};
+pub use memory::Memory;
+pub use reader::Snapshot;
+pub use text::{Format, encode};
+pub use writer::Writer;
