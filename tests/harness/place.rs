@@ -1,10 +1,12 @@
 //! Where things are, and how much of everything.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// A program of ours: built by `tests/run` before, or here, once.
 ///
@@ -55,6 +57,23 @@ pub fn fake_clock() -> PathBuf {
     let all = std::fs::read_dir("/usr/lib").unwrap().flatten().map(|entry| entry.path());
     let mut libraries = all.map(|directory| directory.join("faketime/libfaketime.so.1"));
     libraries.find(|library| library.exists()).expect("libfaketime is installed")
+}
+
+/// A free TCP port of 127.0.0.1, for a program that keeps its port over its own death. It lies below the ports that the
+/// kernel gives to sockets, so that no other test has it meanwhile.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn free_port() -> u16 {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    static ASKED: AtomicU16 = AtomicU16::new(0);
+    // Each test is a process, so its PID says where it begins to look.
+    let start = u16::try_from(std::process::id() % u32::from(COUNT)).expect("below the count");
+    let mut ports = (0..COUNT).map(|_| FIRST + (start + ASKED.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT);
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).expect("a port is free")
 }
 
 /// Every point in the supervisor's source at which a test can have it fail, or die.
