@@ -13,7 +13,7 @@ fn state_file(gin: &Supervisor) -> std::path::PathBuf {
 }
 
 /// Changes what the dead master has left.
-fn edit(gin: &Supervisor, change: impl FnOnce(&mut Value)) {
+pub fn edit(gin: &Supervisor, change: impl FnOnce(&mut Value)) {
     let file = std::fs::File::options().read(true).write(true).open(state_file(gin)).unwrap();
     let slot = read(&file).unwrap().unwrap();
     let mut state: Value = serde_json::from_slice(&slot.bytes).unwrap();
@@ -103,7 +103,7 @@ fn an_older_state_is_read_and_what_a_later_one_says_more_is_passed_over() {
 }
 
 /// Leaves of `state` just what the oldest format has, which `fixture` shows.
-fn reduce(state: &mut Value, fixture: &Value) {
+pub fn reduce(state: &mut Value, fixture: &Value) {
     match (state, fixture) {
         (Value::Object(state), Value::Object(fixture)) => {
             state.retain(|key, _| fixture.contains_key(key));

@@ -25,6 +25,7 @@ mod left_state;
 mod limits;
 mod listing;
 mod logs;
+mod metrics;
 mod mistakes;
 mod monitoring;
 mod new;
