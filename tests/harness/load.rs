@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::{Address, Client, Failure, Latencies, PATIENCE, Response};
+use crate::{Address, Client, Failure, Latencies, PATIENCE, Response, times};
 
 /// Clients at work.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Load {
         Self { stop: Arc::default(), answered: Arc::default(), clients: Vec::new() }
     }
 
-    /// Clients that keep their connection and pause up to 5 ms between requests.
+    /// Clients that keep their connection, and pause for up to 20 ms between requests (5 ms in a soak).
     #[must_use]
     pub fn keep_alive(self, address: &Address, count: usize) -> Self {
         self.add(address, count, Style::KeepAlive)
@@ -163,6 +163,8 @@ enum Style {
 
 fn run(address: &Address, stop: &AtomicBool, answered: &Answered, style: Style, seed: u64) -> Report {
     let (mut report, mut client, mut random) = (Report::default(), None, seed);
+    // Shorter pauses leave two cores no time for the fleets of other tests.
+    let pause = times(20_000, 5_000) as u64;
     while !stop.load(Ordering::Relaxed) {
         // A multiplicative congruence: any spread will do.
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -181,7 +183,7 @@ fn run(address: &Address, stop: &AtomicBool, answered: &Answered, style: Style, 
         }
         if style != (Style::Mixed { pauses: false }) {
             // Paces the client: real ones pause between two requests. No test waits for this.
-            std::thread::sleep(Duration::from_micros((random >> 33) % 5000));
+            std::thread::sleep(Duration::from_micros((random >> 33) % pause));
         }
     }
     report
