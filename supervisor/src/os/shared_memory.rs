@@ -7,6 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::adopt_error::AdoptError;
 use super::succession;
@@ -58,8 +60,12 @@ impl SharedMemory {
     /// New, with so many bytes. Nobody can change its size.
     ///
     /// # Errors
-    /// The errors of `memfd_create(2)` and `ftruncate(2)`.
+    /// The errors of `memfd_create(2)` and `ftruncate(2)`; EFBIG above RLIMIT_FSIZE.
     pub fn create(name: &str, length: u64) -> io::Result<Self> {
+        // The kernel would send SIGXFSZ, which ends a process without a word.
+        if getrlimit(Resource::Fsize).current.is_some_and(|most| most < length) {
+            return Err(Errno::FBIG.into());
+        }
         let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         ftruncate(&fd, length)?;
         fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
