@@ -33,6 +33,8 @@ pub enum Kind {
     Command,
     /// Texts.
     Texts,
+    /// Numbers.
+    Numbers,
     /// Texts, or one text with commas between them.
     Words,
     /// Signals.
@@ -783,6 +785,12 @@ pub const MONITORING: &[Key] = &[
         Kind::Table(PROMETHEUS),
         "{ path = \"/metrics\" }",
         "How the numbers are told; whether they are: features.metrics.",
+    ),
+    key(
+        "buckets",
+        Kind::Numbers,
+        "[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]",
+        "Upper bounds of the histogram of requests' durations, in seconds: 1 to 40 of them, more than 0, and each more than the one before.",
     ),
     unset("jaeger", Kind::Table(JAEGER), "{ enable = false }", "Traces."),
 ];

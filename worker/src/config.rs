@@ -44,7 +44,7 @@ pub use ipnet::IpNet;
 pub(crate) use levels::Levels;
 pub use limits::{Limits, Timeouts, WebSocket};
 pub use mounts::{MountOptions, StaticMount};
-pub use observability::{Format, Level, Logging, Monitoring, Output};
+pub use observability::{Format, Level, Logging, Metrics, Monitoring, Output};
 pub use sections::{Cors, Features, Mode, Origin, RateLimit, Security, Server, Static, WithoutAddress};
 pub(crate) use show::difference;
 #[cfg(test)]
@@ -76,6 +76,8 @@ pub struct Config<A = ()> {
     pub cors: Cors,
     /// `[rate_limit]`
     pub rate_limit: RateLimit,
+    /// `[metrics]`
+    pub metrics: Metrics,
     /// `[logging]`
     pub logging: Logging,
     /// `[monitoring]`
@@ -122,6 +124,7 @@ impl<A> Config<A> {
             files: self.files,
             cors: self.cors,
             rate_limit: self.rate_limit,
+            metrics: self.metrics,
             logging: self.logging,
             monitoring: self.monitoring,
             security: self.security,
@@ -230,6 +233,7 @@ impl<A: DeserializeOwned + Default> Config<A> {
             files: sections.read("static", Static::read),
             cors: sections.read("cors", Cors::read),
             rate_limit: sections.read("rate_limit", RateLimit::read),
+            metrics: sections.read("metrics", Metrics::read),
             logging: sections.read("logging", Logging::read),
             monitoring: sections.read("monitoring", Monitoring::read),
             security: sections.read("security", Security::read),

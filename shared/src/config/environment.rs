@@ -190,12 +190,20 @@ fn parse(kind: Kind, text: &str, place: &Place) -> Result<Value, String> {
         Kind::Texts | Kind::Words | Kind::Signals if !structured => {
             Ok(Value::Array(words().map(|value| Node { value, place: place.clone() }).collect()))
         }
+        Kind::Numbers if !structured => {
+            let number = |word: &str| {
+                word.trim().parse::<f64>().map(|number| Node { value: Value::Float(number), place: place.clone() })
+            };
+            let all: Result<Vec<Node>, _> = text.split(',').map(number).collect();
+            all.map(Value::Array).map_err(|_| format!("expected numbers with commas between them, found \"{text}\""))
+        }
         Kind::ChoiceOrTable(..) | Kind::Levels if !structured => Ok(Value::String(text.to_owned())),
         // A command is a list here, too: a string would have to be split, and everyone splits differently.
         Kind::Command if !structured => Ok(Value::String(text.to_owned())),
         Kind::Texts
         | Kind::Words
         | Kind::Signals
+        | Kind::Numbers
         | Kind::ChoiceOrTable(..)
         | Kind::Command
         | Kind::Map

@@ -266,6 +266,18 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A list of numbers.
+    pub fn numbers(&self, key: &'static str) -> Option<Vec<f64>> {
+        let node = self.node(key)?;
+        let Value::Array(items) = &node.value else { return self.expected(key, node, "a list of numbers") };
+        let number = |item: &Node| match item.value {
+            Value::Float(number) => Some(number),
+            Value::Integer(number) => Some(number as f64),
+            _ => self.expected(key, item, "a number"),
+        };
+        items.iter().map(number).collect()
+    }
+
     /// A list of texts, or one text with commas between them.
     pub fn texts(&self, key: &'static str) -> Option<Vec<String>> {
         let node = self.node(key)?;

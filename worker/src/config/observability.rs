@@ -1,6 +1,7 @@
 //! What is told: logs and numbers.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use gin_shared::config::Section;
 
@@ -138,8 +139,11 @@ impl Logging {
 pub struct Monitoring {
     /// Where the numbers are.
     pub path: String,
-    /// What the names of all metrics begin with.
+    /// Beginning of the names of this library's metrics. Names of the application's own stand as they are given.
     pub namespace: String,
+    /// Upper bounds of the histogram of requests' durations: 1 to 40, ascending. Most answers take less than 5 ms, so there are finer ones
+    /// below than Prometheus' usual ones.
+    pub buckets: Vec<Duration>,
     /// True if `prometheus.enable` is written.
     pub(super) is_asked_for: bool,
     /// Not in this version.
@@ -148,7 +152,14 @@ pub struct Monitoring {
 
 impl Default for Monitoring {
     fn default() -> Self {
-        Self { path: "/metrics".to_owned(), namespace: "gin_server".to_owned(), is_asked_for: false, traces: false }
+        let micros = [500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000];
+        Self {
+            path: "/metrics".to_owned(),
+            namespace: "gin_server".to_owned(),
+            buckets: micros.into_iter().chain([5_000_000, 10_000_000]).map(Duration::from_micros).collect(),
+            is_asked_for: false,
+            traces: false,
+        }
     }
 }
 
@@ -173,11 +184,61 @@ impl Monitoring {
             own.namespace = prometheus.parsed("namespace", "a name", name).unwrap_or(own.namespace);
             prometheus.finish();
         }
+        if let Some(seconds) = section.numbers("buckets") {
+            match bounds(&seconds) {
+                Ok(buckets) => own.buckets = buckets,
+                Err(text) => section.problem("buckets", &text),
+            }
+        }
         if let Some(jaeger) = section.table("jaeger") {
             own.traces = jaeger.boolean("enable").unwrap_or_default();
             let _ = (jaeger.string("endpoint"), jaeger.string("service_name"), jaeger.fraction("sample_rate"));
             jaeger.finish();
         }
         own
+    }
+}
+
+/// Most buckets of the requests' histogram: each route, method and status has as many.
+const BUCKETS_MAX: usize = 40;
+
+/// Bounds of buckets, which stand in seconds.
+fn bounds(seconds: &[f64]) -> Result<Vec<Duration>, String> {
+    if seconds.is_empty() || seconds.len() > BUCKETS_MAX {
+        return Err(format!("there are {}; it must be 1 to {BUCKETS_MAX} numbers", seconds.len()));
+    }
+    let bound = |seconds: &f64| {
+        let bound = Duration::try_from_secs_f64(*seconds).ok().filter(|bound| !bound.is_zero());
+        bound.ok_or_else(|| format!("{seconds} is no bound; write seconds, more than 0 and finite"))
+    };
+    let bounds = seconds.iter().map(bound).collect::<Result<Vec<_>, _>>()?;
+    match bounds.windows(2).position(|pair| pair[0] >= pair[1]) {
+        Some(at) => Err(format!(
+            "{} does not come before {}; each must be more than the one before",
+            seconds[at],
+            seconds[at + 1]
+        )),
+        None => Ok(bounds),
+    }
+}
+
+/// `[metrics]`: the supervisor's memory for the metrics of all workers. A worker without it has one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Series that a worker has room for: 4096.
+    pub series: u32,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { series: 4096 }
+    }
+}
+
+impl Metrics {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let series = section.integer("series", 16..=65_536).and_then(|series| u32::try_from(series).ok());
+        series.map_or_else(Self::default, |series| Self { series })
     }
 }

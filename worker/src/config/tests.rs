@@ -268,6 +268,37 @@ fn a_whole_configuration_of_another_service_is_taken_as_it_is() {
 }
 
 #[test]
+fn buckets_of_the_requests_histogram_ascend() {
+    let buckets = |text: &str| {
+        let config = read(&format!("[monitoring]\nbuckets = {text}\n")).unwrap();
+        config.monitoring.buckets.iter().map(Duration::as_secs_f64).collect::<Vec<_>>()
+    };
+    assert_eq!(buckets("[0.0005, 0.1, 2]"), [0.0005, 0.1, 2.0]);
+    let default = Config::<()>::default().monitoring.buckets;
+    assert_eq!(default.iter().map(Duration::as_secs_f64).take(3).collect::<Vec<_>>(), [0.0005, 0.001, 0.0025]);
+    let many = format!("{:?}", (1..=41).collect::<Vec<_>>());
+    for (text, told) in [
+        ("[]", "there are 0; it must be 1 to 40 numbers"),
+        (many.as_str(), "there are 41"),
+        ("[0.1, 0.1]", "0.1 does not come before 0.1"),
+        ("[1, 0.5]", "1 does not come before 0.5"),
+        ("[0]", "0 is no bound"),
+        ("[-1, 2]", "-1 is no bound"),
+        ("[1, inf]", "inf is no bound"),
+        ("[nan]", "NaN is no bound"),
+        ("[\"1s\"]", "expected a number"),
+        ("0.5", "expected a list of numbers"),
+    ] {
+        let wrong = wrong(&format!("[monitoring]\nbuckets = {text}\n"));
+        assert!(wrong.contains("shop.toml:2: monitoring.buckets: ") && wrong.contains(told), "{text}: {wrong}");
+    }
+    let of_environment = with(&[("GIN_MONITORING_BUCKETS", "0.1, 1")], "", Overrides::default()).unwrap();
+    assert_eq!(of_environment.monitoring.buckets, [100, 1000].map(Duration::from_millis));
+    let wrong = with(&[("GIN_MONITORING_BUCKETS", "0.1, soon")], "", Overrides::default()).unwrap_err().to_string();
+    assert!(wrong.contains("GIN_MONITORING_BUCKETS") && wrong.contains("expected numbers"), "{wrong}");
+}
+
+#[test]
 fn an_origin_is_one_or_all_below_a_domain() {
     let below = Origin::Below("https://".to_owned(), ".example.org".to_owned());
     for (origin, is) in [

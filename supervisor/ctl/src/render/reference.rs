@@ -120,6 +120,7 @@ fn kind(kind: Kind, doc: &str) -> Value {
         Kind::Mode => json!({ "type": "string", "pattern": "^(0o)?[0-7]{1,4}$" }),
         Kind::Command => json!({ "type": "array", "minItems": 1, "items": { "type": "string" } }),
         Kind::Texts | Kind::Signals => texts,
+        Kind::Numbers => json!({ "type": "array", "items": { "type": "number" } }),
         Kind::Words => json!({ "anyOf": [texts, { "type": "string" }] }),
         Kind::Map => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Levels => {
@@ -158,6 +159,7 @@ fn takes(kind: Kind) -> String {
         Kind::Address => "address".to_owned(),
         Kind::Command => "list: program and arguments".to_owned(),
         Kind::Texts => "list of texts".to_owned(),
+        Kind::Numbers => "list of numbers".to_owned(),
         Kind::Words => "list of texts, or a text with commas".to_owned(),
         Kind::Signals => "list of signals".to_owned(),
         Kind::Map => "table of texts".to_owned(),
