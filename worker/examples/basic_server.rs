@@ -1,4 +1,4 @@
-//! The least that is worth having: routes in a group, a state, a hook, and a test of it all.
+//! The least that is worth having: routes in a group, a state, a number of its own, a hook, and a test of it all.
 //!
 //! ```text
 //! cargo run --example basic_server
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use gin_worker::axum::Json;
 use gin_worker::axum::extract::{Path, Query, State};
+use gin_worker::metrics::counter;
 use gin_worker::serde_json::{Value, json};
 use gin_worker::{Config, Group, Route, Server, StartError};
 
@@ -37,7 +38,10 @@ fn hello() -> String {
 }
 
 async fn greet(State(app): State<App>, Path(who): Path<Who>, Query(how): Query<How>) -> Json<Value> {
+    // `app` is this worker's; the counter is that of all workers, and goes on over restarts.
     let number = app.greeted.fetch_add(1, Ordering::Relaxed) + 1;
+    let kind = if how.greeting == "hello" { "usual" } else { "other" };
+    counter("greetings", "Greetings, by kind").with(&[("kind", kind)]).add(1);
     Json(json!({ "message": format!("{}, {}", how.greeting, who.name), "number": number }))
 }
 
@@ -68,12 +72,18 @@ mod tests {
 
     #[tokio::test]
     async fn it_greets() {
-        let app = TestServer::start(server(&Config::default(), App::default())).await;
+        let mut config = Config::default();
+        config.server.public.push("/metrics".to_owned());
+        let app = TestServer::start(server(&config, App::default())).await;
         app.get("/").send().await.assert_status(200).assert_text("hello");
         let answer = app.get("/api/v1/hello/gopher").send().await;
         answer.assert_status(200).assert_json(json!({ "message": "hello, gopher", "number": 1 }));
         let answer = app.get("/api/v1/hello/%E4%BD%A0?greeting=hi").send().await;
         answer.assert_json(json!({ "message": "hi, \u{4f60}", "number": 2 }));
+        let numbers = app.get("/metrics").send().await.text();
+        for line in ["greetings_total{kind=\"usual\"} 1", "greetings_total{kind=\"other\"} 1"] {
+            assert!(numbers.contains(line), "{numbers}");
+        }
         app.get("/readyz").send().await.assert_status(200);
         app.get("/nowhere").send().await.assert_status(404).assert_json(json!({ "error": "not found" }));
     }

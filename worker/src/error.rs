@@ -292,6 +292,9 @@ pub enum StartError {
     /// Routes that exclude one another, or are none.
     #[error("{0}")]
     Routes(String),
+    /// Metrics of the application whose names or labels cannot be.
+    #[error("{0}")]
+    Metrics(String),
     /// A directory or a file that cannot be served.
     #[error("{named}: cannot serve {dir}: {error}")]
     #[non_exhaustive]

@@ -12,16 +12,19 @@
 //! | Cut | no | | what is left is closed, then the hooks run |
 
 mod background;
+mod ends;
 mod hooks;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use gin_shared::channel::{DrainReason, Fates};
 use tokio::sync::watch;
 
+use crate::metrics::ConnectionCounts;
 pub(crate) use background::{Background, Running};
+pub(crate) use ends::{Ending, Ends, Fate, KnownEnding, Spoken};
 pub(crate) use hooks::{Hook, run_hooks};
 
 /// Milliseconds since then, for the log: to the microsecond, as the latency of requests is told.
@@ -83,34 +86,13 @@ struct Inner {
     closed_for_room: AtomicU64,
     handed_over_for_room: AtomicU64,
     refused: AtomicU64,
-    tally: Tally,
-}
-
-/// Counts of what became of connections since the drain began.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Number of connections then, and of those that came later.
-    all: AtomicU64,
-    handed_over: AtomicU64,
-    closed: AtomicU64,
-    cut: AtomicU64,
-}
-
-impl Tally {
-    /// Counts connections that other workers have now.
-    pub(crate) fn handed_over(&self, count: usize) {
-        self.handed_over.fetch_add(count as u64, Ordering::Relaxed);
-    }
-
-    /// Counts a client that was told of the end of its connection.
-    pub(crate) fn closes(&self) {
-        self.closed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Sets the number of connections that were open when the time was over.
-    pub(crate) fn cut(&self, count: usize) {
-        self.cut.store(count as u64, Ordering::Relaxed);
-    }
+    ends: Ends,
+    /// True from the moment at which ends of connections count.
+    counts_ends: AtomicBool,
+    /// True once what is open still was counted as cut.
+    is_settled: AtomicBool,
+    /// Counts that all workers have in common, if this one has them.
+    counts: OnceLock<ConnectionCounts>,
 }
 
 impl Default for Life {
@@ -125,7 +107,10 @@ impl Default for Life {
             closed_for_room: AtomicU64::new(0),
             handed_over_for_room: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            tally: Tally::default(),
+            ends: Ends::default(),
+            counts_ends: AtomicBool::new(false),
+            is_settled: AtomicBool::new(false),
+            counts: OnceLock::new(),
         }))
     }
 }
@@ -164,6 +149,7 @@ impl Life {
 
     pub(crate) fn count_closed_for_room(&self, count: usize) {
         self.0.closed_for_room.fetch_add(count as u64, Ordering::Relaxed);
+        self.with_counts(|counts| counts.closed_for_room(count));
     }
 
     /// Number of idle connections that other workers got to make room for new ones.
@@ -174,6 +160,7 @@ impl Life {
 
     pub(crate) fn count_handed_over_for_room(&self, count: usize) {
         self.0.handed_over_for_room.fetch_add(count as u64, Ordering::Relaxed);
+        self.with_counts(|counts| counts.handed_over_for_room(count));
     }
 
     /// Number of connections that were closed as they came, because their client had as many as it may have.
@@ -184,6 +171,7 @@ impl Life {
 
     pub(crate) fn count_refused(&self) {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
+        self.with_counts(ConnectionCounts::refused);
     }
 
     /// Number of connections that another worker had before.
@@ -194,21 +182,54 @@ impl Life {
 
     /// Counts of what became of the connections since the drain began.
     pub(crate) fn fates(&self) -> Fates {
-        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
-        let tally = &self.0.tally;
-        let cut = count(&tally.cut);
-        // Connections that are open after the cut were cut: some end with the process.
-        let open = if cut == 0 { self.connections() as u64 } else { 0 };
-        let (handed_over, closed) = (count(&tally.handed_over), count(&tally.closed));
-        // A connection whose client was told may be open still, or have been cut.
-        let gone = count(&tally.all).saturating_sub(open.max(cut));
-        let closed = closed.min(gone.saturating_sub(handed_over));
-        let finished = gone.saturating_sub(handed_over + closed);
-        Fates { open, handed_over, finished, closed, cut }
+        let ends = &self.0.ends;
+        // What is open after that was cut, and ends with the process.
+        let open = if self.0.is_settled.load(Ordering::Relaxed) { 0 } else { self.connections() as u64 };
+        Fates {
+            open,
+            handed_over: ends.of(Fate::HandedOver),
+            finished: ends.of(Fate::Finished),
+            closed: ends.of(Fate::Closed),
+            cut: ends.of(Fate::Cut),
+        }
     }
 
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.0.tally
+    /// Counts connections in these, too. The first ones stay.
+    pub(crate) fn count_in(&self, counts: ConnectionCounts) {
+        let _ = self.0.counts.set(counts);
+    }
+
+    fn with_counts(&self, count: impl FnOnce(&ConnectionCounts)) {
+        if let Some(counts) = self.0.counts.get() {
+            count(counts);
+        }
+    }
+
+    /// Counts what is open after the cut as cut, now: it may end with the process, without a word. What ends later is not counted again.
+    pub(crate) fn settle(&self) {
+        // The number is locked meanwhile.
+        self.0.connections.send_if_modified(|open| {
+            if !self.0.is_settled.swap(true, Ordering::Relaxed) {
+                // All others end at the cut: these are their handlers'.
+                self.count_fate(Fate::Cut, Spoken::WebSocket, *open);
+            }
+            false
+        });
+    }
+
+    /// Counts the end of a connection, in a drain. The number of connections is locked meanwhile.
+    fn count_end(&self, ending: Ending) {
+        let phase = self.phase();
+        let is_draining = self.0.counts_ends.load(Ordering::Relaxed) || phase >= Phase::Draining;
+        let is_settled = self.0.is_settled.load(Ordering::Relaxed);
+        if let Some(fate) = ending.fate(is_draining, phase >= Phase::Cut).filter(|_| !is_settled) {
+            self.count_fate(fate, ending.spoken, 1);
+        }
+    }
+
+    fn count_fate(&self, fate: Fate, spoken: Spoken, count: usize) {
+        self.0.ends.count(fate, spoken, count);
+        self.with_counts(|counts| counts.drained(Ends::place(fate, spoken), count));
     }
 
     /// Waits until the worker accepts no more connections, in a restart or a stop. It is for background tasks and long answers, which must
@@ -256,7 +277,7 @@ impl Life {
     pub(crate) fn open(&self) -> OpenConnection {
         self.0.connections.send_modify(|open| *open += 1);
         self.count(1);
-        OpenConnection(self.clone())
+        self.opened()
     }
 
     /// Counts a connection that another worker had. `None` if this worker has ended already.
@@ -266,12 +287,18 @@ impl Life {
             *open += usize::from(is_there);
             is_there
         });
-        is_there.then(|| OpenConnection(self.clone()))
+        is_there.then(|| self.opened())
+    }
+
+    fn opened(&self) -> OpenConnection {
+        self.with_counts(ConnectionCounts::opened);
+        OpenConnection { life: self.clone(), ending: Ending::default() }
     }
 
     /// Counts connections that were taken over for good.
     pub(crate) fn count_taken_over(&self, count: usize) {
         self.0.taken_over.fetch_add(count as u64, Ordering::Relaxed);
+        self.with_counts(|counts| counts.taken_over(count));
         self.count(count);
     }
 
@@ -287,23 +314,31 @@ impl Life {
 
     fn count(&self, new: usize) {
         self.0.accepted.fetch_add(new as u64, Ordering::Relaxed);
-        if self.phase() >= Phase::Draining {
-            self.0.tally.all.fetch_add(new as u64, Ordering::Relaxed);
-        }
+        self.with_counts(|counts| counts.accepted(new));
     }
 
     /// Begins to count what becomes of connections.
     pub(crate) fn count_fates(&self) {
-        self.0.tally.all.store(self.connections() as u64, Ordering::Relaxed);
+        self.0.counts_ends.store(true, Ordering::Relaxed);
     }
 }
 
-/// Counts a connection for as long as it lives.
+/// Counts a connection for as long as it lives, and what became of it in a drain.
 #[derive(Debug)]
-pub(crate) struct OpenConnection(Life);
+pub(crate) struct OpenConnection {
+    life: Life,
+    /// What its end will have been.
+    pub(crate) ending: Ending,
+}
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.0.0.connections.send_modify(|open| *open -= 1);
+        let Self { life, ending } = self;
+        life.with_counts(ConnectionCounts::closed);
+        life.0.connections.send_modify(|open| {
+            // Before anybody hears of it.
+            life.count_end(*ending);
+            *open -= 1;
+        });
     }
 }

@@ -126,6 +126,7 @@
 //! | to do something when it ends | [`Server::on_shutdown`] |
 //! | to know how many connections there are, or that it drains | [`Server::life`] |
 //! | WebSockets that outlive the worker | [`websocket`], [`Route::websocket`] |
+//! | numbers of one's own, for Prometheus | [`metrics`] |
 //! | timeouts and limits | [`Config`] |
 //! | a configuration without a file | [`Config::builder`] |
 //! | what a handler answers when something is wrong | [`Error`] |
@@ -146,7 +147,7 @@
 //! | `binding` | yes | [`binding`], and `garde` | handlers use axum's own extractors |
 //! | `compression` | yes | [`middleware::compression()`]; files and old log files that are compressed | a file goes as it is, or as it lies compressed beside the original |
 //! | `logging` | yes | [`logging`]: the log as `[logging]` says | lines go to the application's own subscriber of `tracing`, if there is one |
-//! | `metrics` | yes | `/metrics` | nothing is counted, and `/metrics` is 404 |
+//! | `metrics` | yes | [`metrics`], `/metrics` | nothing is counted, and `/metrics` is 404 |
 //! | `static-files` | yes | [`files`], [`Server::files`], [`Server::mount`], [`Server::static_file`], `[static]` | no files |
 //! | `testing` | yes | [`testing`] | nothing in a running service |
 //! | `watch` | yes | the configuration's file is read when it changes | it is read on SIGHUP |
@@ -196,6 +197,8 @@ mod heap;
 mod live;
 #[cfg(feature = "logging")]
 pub mod logging;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod middleware;
 mod mount;
 mod pressure;
@@ -233,6 +236,8 @@ pub use server::Server;
 use without::assets;
 #[cfg(not(feature = "logging"))]
 use without::logging;
+#[cfg(not(feature = "metrics"))]
+use without::metrics;
 #[cfg(not(feature = "websocket"))]
 use without::websocket;
 

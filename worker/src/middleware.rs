@@ -78,7 +78,7 @@ pub use conditional::{Conditional, WholeState, when};
 pub use cors::cors;
 pub use error_handler::{Handled, error_handler};
 pub(crate) use failures::FailuresLayer;
-pub(crate) use metrics::{CONTENT_TYPE, Metrics};
+pub(crate) use metrics::Metrics;
 pub use rate_limit::{Limited, rate_limit};
 pub use recover::recover;
 pub(crate) use recover::{tell_panics, tried};

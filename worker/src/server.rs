@@ -30,6 +30,7 @@ use tower::{Layer, Service};
 use crate::config::{Config, Mode};
 use crate::graceful::{Background, Hook, Life};
 use crate::live::{Live, Settings, Snapshot};
+use crate::metrics;
 use crate::middleware::refusal::{self, OnError};
 use crate::middleware::{FailuresLayer, Report, Standard, StandardLayer, memory_pressure, names, tell_panics, tried};
 use crate::mount::Mount;
@@ -442,6 +443,13 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
     }
 }
 
+/// Memory that a master has given its worker.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) shared_memory: Option<OwnedFd>,
+    pub(crate) metrics: Option<OwnedFd>,
+}
+
 /// The finished router, with the list of its routes.
 pub(crate) struct Finished {
     pub(crate) router: Router,
@@ -468,7 +476,8 @@ impl Server {
             tracing::warn!("{warning}");
         }
         let mut inherited = inherit::take().map_err(StartError::Inherit)?;
-        let worker = self.worker(inherited.shared_memory.take())?;
+        let given = Given { shared_memory: inherited.shared_memory.take(), metrics: inherited.metrics.take() };
+        let worker = self.worker(Some(given))?;
         worker.run(inherited).await
     }
 
@@ -481,11 +490,12 @@ impl Server {
         self.finish(None).map(|finished| finished.router)
     }
 
-    pub(crate) fn worker(mut self, memory: Option<OwnedFd>) -> Result<Worker, StartError> {
+    /// `given`: of the one server that is this process. `None`: one that a test, or another server, has.
+    pub(crate) fn worker(mut self, given: Option<Given>) -> Result<Worker, StartError> {
         let (config, life, is_bare) = (self.config.clone(), self.life.clone(), self.is_bare);
         let hooks = std::mem::take(&mut self.hooks);
         let background = std::mem::take(&mut self.background);
-        let Finished { router, routes, about, settings, sessions: websockets } = self.finish(memory)?;
+        let Finished { router, routes, about, settings, sessions: websockets } = self.finish(given)?;
         if config.server.mode == Mode::Debug && !is_bare {
             for line in routes.lines() {
                 tracing::info!("{line}");
@@ -495,12 +505,14 @@ impl Server {
     }
 
     /// # Errors
-    /// If routes exclude one another (all of them are named), or files are missing.
-    pub(crate) fn finish(self, memory: Option<OwnedFd>) -> Result<Finished, StartError> {
+    /// If routes exclude one another (all of them are named), files are missing, or a metric of the application has a wrong name.
+    pub(crate) fn finish(self, given: Option<Given>) -> Result<Finished, StartError> {
         let redirects_slashes = self.config.server.redirect_trailing_slash && !self.is_bare;
         let mut own = self;
-        let counts = cfg!(feature = "metrics") && own.config.features.metrics && !own.is_bare;
-        let about = About::new(&own.config, own.life.clone(), own.version.clone(), counts);
+        let is_process = given.is_some();
+        let Given { shared_memory, metrics } = given.unwrap_or_default();
+        let registry = registry(metrics, &own.config, is_process)?;
+        let about = About::new(&own.config, own.life.clone(), own.version.clone(), registry);
         let mounts = std::mem::take(&mut own.mounts);
         let wrong = mounts::excluded(&mounts);
         Mounting { registry: &mut own.registry, parts: &own.done }.add(&mounts);
@@ -533,14 +545,14 @@ impl Server {
             // Set once: `finish` takes the server.
             let _ = own.redirects.set(redirects);
         }
-        let mut outer = if own.is_bare { Vec::new() } else { names(&own.config, counts) };
+        let mut outer = if own.is_bare { Vec::new() } else { names(&own.config, registry.is_some()) };
         // What was added first runs first: it is put around last.
         let (around_names, around): (Vec<_>, Vec<_>) = own.around.into_iter().unzip();
         let has_around = !around_names.is_empty();
         outer.extend(around_names);
         let mut router = around.into_iter().rev().fold(router, |router, around| around(router, &()));
         let routes = Arc::new(Routes::joined(&routes).within(&outer));
-        let buckets = Arc::new(buckets(memory, &own.config, own.is_bare));
+        let buckets = Arc::new(buckets(shared_memory, &own.config, own.is_bare));
         if own.is_bare && own.config.limits.memory.is_some() {
             router = router.layer(from_fn(memory_pressure::refuse));
         }
@@ -553,7 +565,7 @@ impl Server {
         }
         let settings: Settings = Arc::new(ArcSwap::from_pointee(Live::open(own.config, mounts, buckets)?));
         if !own.is_bare {
-            let parts = Standard { settings: Arc::clone(&settings), metrics: about.metrics.clone(), on_error };
+            let parts = Standard { settings: Arc::clone(&settings), metrics: about.metrics, on_error };
             router = router.layer(StandardLayer::new(parts));
         } else if routes.iter().len() > 0 || has_around {
             // Middleware of this library that the application has put around its routes needs the snapshot.
@@ -570,6 +582,27 @@ impl Server {
         let _ = about.routes.set(Arc::clone(&routes));
         Ok(Finished { router, routes, about, settings, sessions })
     }
+}
+
+/// Where a server counts, unless `features.metrics` is off. The application's own metrics are the process's: they follow its one server.
+///
+/// # Errors
+/// If a metric of the application has a name that it cannot have.
+fn registry(
+    given: Option<OwnedFd>,
+    config: &Config,
+    is_process: bool,
+) -> Result<Option<&'static metrics::Registry>, StartError> {
+    let namespace = &config.monitoring.namespace;
+    metrics::check(namespace).map_err(StartError::Metrics)?;
+    if !cfg!(feature = "metrics") || !config.features.metrics {
+        return Ok(None);
+    }
+    let registry = metrics::Registry::new(namespace, config.metrics.series, given);
+    if is_process {
+        metrics::attach(registry);
+    }
+    Ok(Some(registry))
 }
 
 /// Buckets of the rate limit: those that all workers share, if there are any.

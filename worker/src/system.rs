@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::extract::Query;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, Mode};
 use crate::graceful::Phase;
-use crate::middleware::{CONTENT_TYPE, Metrics};
+use crate::metrics::Registry;
+use crate::middleware::Metrics;
 use crate::request_path::normal_path;
 use crate::router::{Route, Routes};
-use crate::{Error, Life, Result};
+use crate::{Error, Life, Result, ResultExt};
 
 /// What the endpoints know.
 #[derive(Debug)]
@@ -30,23 +31,30 @@ pub(crate) struct About {
     start_time: String,
     metrics_path: String,
     /// `None`: nothing is counted.
-    pub(crate) metrics: Option<Arc<Metrics>>,
+    pub(crate) metrics: Option<&'static Metrics>,
     /// Known once all are registered.
     pub(crate) routes: OnceLock<Arc<Routes>>,
 }
 
 impl About {
-    /// Of this process, which starts now.
-    pub(crate) fn new(config: &Config, life: Life, version: Option<String>, counts: bool) -> Arc<Self> {
+    /// Of this process, which starts now. Without a registry nothing is counted.
+    pub(crate) fn new(
+        config: &Config,
+        life: Life,
+        version: Option<String>,
+        registry: Option<&'static Registry>,
+    ) -> Arc<Self> {
+        let version = version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
+        let metrics = registry.map(|registry| Metrics::new(registry, &config.monitoring, &version, &life));
         Arc::new(Self {
             name: config.server.name.clone(),
-            version: version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
+            version,
             identity: identity(),
             life,
             started: Instant::now(),
             start_time: now(),
             metrics_path: normal_path(&config.monitoring.path),
-            metrics: counts.then(|| Metrics::new(&config.monitoring.namespace)),
+            metrics,
             routes: OnceLock::new(),
         })
     }
@@ -91,10 +99,28 @@ impl About {
         if asked.tree.is_some() { trees(routes).into_response() } else { Json(routes.json()).into_response() }
     }
 
-    fn metrics(&self) -> Result<impl IntoResponse> {
-        let metrics = self.metrics.as_ref().ok_or_else(|| Error::not_found("nothing is counted (features.metrics)"))?;
-        Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.text(&self.life)))
+    /// The numbers, in the format that is asked for.
+    async fn metrics(&self, Scrape { by }: Scrape, headers: &HeaderMap) -> Result<Response> {
+        let metrics = self.metrics.ok_or_else(|| Error::not_found("nothing is counted (features.metrics)"))?;
+        let by_worker = match by.as_deref() {
+            None => false,
+            Some("worker") => true,
+            Some(_) => return Err(Error::bad_request("by: it must be \"worker\", or left out")),
+        };
+        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let accept = accepted.collect::<Vec<_>>().join(",");
+        let read = move || metrics.text(by_worker, Some(&accept));
+        // Reading what many workers have counted takes a few milliseconds.
+        let (content_type, text) = tokio::task::spawn_blocking(read).await.internal()?;
+        Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
     }
+}
+
+/// How numbers are to be told.
+#[derive(Debug, serde::Deserialize)]
+struct Scrape {
+    /// "worker": of each worker that lives. Without it: of all together.
+    by: Option<String>,
 }
 
 /// How routes are to be shown.
@@ -147,8 +173,10 @@ pub(crate) fn public<S: Clone + Send + Sync + 'static>(config: &Config, about: &
         }
     }
     if is_public("/metrics") && about.metrics.is_some() {
-        let metrics: Shown = |about, _| about.metrics().into_response();
-        all.push(of(&about.metrics_path, about, metrics).describe("Requests in numbers, for Prometheus"));
+        let own = Arc::clone(about);
+        let shown = async move |Query(scrape): Query<Scrape>, headers: HeaderMap| own.metrics(scrape, &headers).await;
+        let route = Route::get(&about.metrics_path, shown).own("gin_worker::system");
+        all.push(route.describe("The service in numbers, for Prometheus"));
     }
     all.into_iter().map(|route| route.tag("system")).collect()
 }
@@ -167,19 +195,22 @@ pub(crate) fn private(about: &Arc<About>) -> Router {
         let about = Arc::clone(about);
         get(async move |Query(asked): Query<Asked>| show(&about, asked))
     };
-    let metrics: Shown = |about, _| about.metrics().into_response();
+    let metrics = || {
+        let about = Arc::clone(about);
+        get(async move |Query(scrape): Query<Scrape>, headers: HeaderMap| about.metrics(scrape, &headers).await)
+    };
     let mut router = Router::new()
         .route("/health", shown(|about, _| Json(about.health()).into_response()))
         .route("/livez", shown(|_, _| "ok\n".into_response()))
         .route("/readyz", shown(|about, _| serving(about).map_err(Error::into_refusal).into_response()))
         .route("/info", shown(|about, _| Json(about.info()).into_response()))
-        .route("/metrics", shown(metrics));
+        .route("/metrics", metrics());
     for path in ROUTES {
         router = router.route(path, shown(|about, asked| about.routes(&asked)));
     }
     let own = ["/health", "/livez", "/readyz", "/info", "/metrics"];
     if !own.contains(&about.metrics_path.as_str()) && !ROUTES.contains(&about.metrics_path.as_str()) {
-        router = router.route(&about.metrics_path, shown(metrics));
+        router = router.route(&about.metrics_path, metrics());
     }
     router
 }

@@ -16,6 +16,7 @@ use crate::connections::bounds::Bounds;
 use crate::connections::pace::Pace;
 use crate::connections::progress::Progress;
 use crate::connections::websocket_closer::CloseTime;
+use crate::graceful::{KnownEnding, Spoken};
 
 /// Activity of one connection.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Activity {
     has_unread: AtomicBool,
     /// True if a request was answered with 101.
     is_upgraded: AtomicBool,
+    pub(crate) ending: KnownEnding,
 }
 
 /// Time of the close frame, for the I/O to fetch once the application speaks WebSocket.
@@ -111,6 +113,7 @@ impl Activity {
             close_frame: CloseFrame::default(),
             has_unread: AtomicBool::new(false),
             is_upgraded: AtomicBool::new(false),
+            ending: KnownEnding::default(),
         }
     }
 
@@ -157,6 +160,7 @@ impl Activity {
 
     /// Records that the application speaks WebSocket from here on, with the time of a close frame.
     pub(crate) fn speak_websocket(&self, at: CloseTime) {
+        self.ending.speaks(Spoken::WebSocket);
         *self.close_frame.at.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
         self.close_frame.is_set.store(true, Ordering::Release);
     }
@@ -182,6 +186,7 @@ impl Activity {
     pub(crate) fn speak_http2(&self) {
         let mut state = self.state();
         (state.doing, state.since, state.is_http2) = (Doing::Idle, Instant::now(), true);
+        self.ending.speaks(Spoken::Http2);
     }
 
     /// Records the outcome of a write.

@@ -27,7 +27,7 @@ use crate::connections::parking::{self, ParkedConnections};
 use crate::connections::protocol::{self, Left};
 use crate::connections::relief::{Neighbours, Relief, Step};
 use crate::connections::room::Room;
-use crate::graceful::{Life, Phase};
+use crate::graceful::Life;
 
 /// Largest number of connections that are closed at once to make room.
 const CLOSED_MAX: usize = 32;
@@ -239,18 +239,16 @@ impl Hub {
     fn close(&self, mut connection: IdleConnection) {
         // New connections do not wait until its client has left, too.
         self.room.let_go(&mut connection.place);
+        connection.place.tell_end();
         if self.context.drain.is_hurried() {
             // Nothing is on its way in either direction, and nobody waits for the client's end.
-            return self.context.drain.life.tally().closes();
+            return;
         }
         let context = Arc::clone(&self.context);
         tokio::spawn(async move {
             let Ok(connection) = connection.into_active() else { return };
             let ActiveConnection { stream, place, progress, ahead, .. } = connection;
             let io = Io::new(stream, place, ahead, Arc::new(Activity::resume(&progress)), &context.drain.bounds);
-            if context.drain.life.phase() >= Phase::Draining {
-                context.drain.life.tally().closes();
-            }
             protocol::close(io, &context).await;
         });
     }

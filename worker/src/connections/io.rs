@@ -31,13 +31,39 @@ const LINGER_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Io {
     stream: Stream,
-    place: Place,
+    held: Held,
     ahead: Bytes,
-    activity: Arc<Activity>,
     closer: Option<Box<WebSocketCloser>>,
     closing: Closing,
     /// For an upgraded connection, which no protocol's timer looks after.
     writing: Writing,
+}
+
+/// The connection's place. Whoever has it next, or counts its end, gets what the protocol knows of that.
+#[derive(Debug)]
+struct Held {
+    /// `None` once it was taken.
+    place: Option<Place>,
+    activity: Arc<Activity>,
+}
+
+impl Held {
+    fn new(place: Place, activity: Arc<Activity>) -> Self {
+        activity.ending.set(place.ending());
+        Self { place: Some(place), activity }
+    }
+
+    fn release(&mut self) -> Option<Place> {
+        let mut place = self.place.take()?;
+        place.set_ending(self.activity.ending.get());
+        Some(place)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.release());
+    }
 }
 
 /// Time that a client has to take what is written.
@@ -59,42 +85,47 @@ impl Io {
     pub(crate) fn new(stream: Stream, place: Place, ahead: Bytes, activity: Arc<Activity>, bounds: &Bounds) -> Self {
         let (patience, min_rate) = (bounds.timeouts.write, bounds.limits.min_rate);
         let writing = Writing { patience, min_rate, alarm: Alarm::default() };
-        Self { stream, place, ahead, activity, closer: None, closing: Closing::Open, writing }
+        let held = Held::new(place, activity);
+        Self { stream, held, ahead, closer: None, closing: Closing::Open, writing }
     }
 
     /// True if the client of an upgraded connection takes nothing, or too little.
     fn is_stuck(&mut self, cx: &mut Context<'_>) -> bool {
         let Writing { patience, min_rate, alarm } = &mut self.writing;
         let deadline =
-            self.activity.is_upgraded().then(|| self.activity.write_deadline(*patience, *min_rate)).flatten();
+            self.held.activity.is_upgraded().then(|| self.held.activity.write_deadline(*patience, *min_rate)).flatten();
         deadline.is_some_and(|deadline| alarm.is_late(cx, deadline))
     }
 
     /// Sends no close frame: the handler does so itself.
     pub(crate) fn send_no_close_frame(&mut self) {
-        drop(self.activity.take_close_time());
+        drop(self.held.activity.take_close_time());
         self.closer = None;
     }
 
     fn poll_closer(&mut self, cx: &mut Context<'_>, half: Half) {
-        if let Some(at) = self.activity.take_close_time() {
+        if let Some(at) = self.held.activity.take_close_time() {
             self.closer = Some(Box::new(WebSocketCloser::new(at)));
         }
         if let Some(closer) = &mut self.closer {
             let stream = &mut self.stream;
             // An error is the application's to see, at its own next call.
             let _ = closer.poll(cx, half, |cx, bytes| Pin::new(&mut *stream).poll_write(cx, bytes));
+            if closer.is_sending() {
+                self.held.activity.ending.tell();
+            }
         }
     }
 
     /// Activity of the connection.
     pub(crate) fn activity(&self) -> &Arc<Activity> {
-        &self.activity
+        &self.held.activity
     }
 
     /// Takes it apart: the connection, its place, and the bytes that nobody has read yet.
-    pub(crate) fn into_parts(self) -> (Stream, Place, Bytes) {
-        (self.stream, self.place, self.ahead)
+    pub(crate) fn into_parts(mut self) -> (Stream, Place, Bytes) {
+        let place = self.held.release().expect("it is taken here alone, and once");
+        (self.stream, place, self.ahead)
     }
 
     /// Reads some bytes.
@@ -134,7 +165,7 @@ impl AsyncRead for Io {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
-            this.activity.read();
+            this.held.activity.read();
         }
         Poll::Ready(Ok(()))
     }
@@ -156,7 +187,7 @@ impl AsyncWrite for Io {
             return Poll::Ready(late.map(|()| parts.iter().map(|part| part.len()).sum()));
         }
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, parts);
-        this.activity.wrote(&written);
+        this.held.activity.wrote(&written);
         if written.is_pending() && this.closer.as_mut().is_some_and(|closer| closer.is_stuck(cx)) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -190,7 +221,7 @@ impl AsyncWrite for Io {
         loop {
             match &mut this.closing {
                 Closing::Open => {
-                    this.activity.closing();
+                    this.held.activity.closing();
                     ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
                     let until = Box::pin(tokio::time::sleep(LINGER));
                     this.closing = Closing::Lingering { until, left: LINGER_BYTES };

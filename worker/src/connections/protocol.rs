@@ -26,7 +26,7 @@ use crate::connections::connection::ActiveConnection;
 use crate::connections::context::Context;
 use crate::connections::io::Io;
 use crate::connections::machine::State;
-use crate::graceful::Phase;
+use crate::graceful::{Phase, Spoken};
 pub(crate) use left::Left;
 pub(crate) use request::Verdict as BodyVerdict;
 use sniff::{Sniffed, sniff};
@@ -49,7 +49,10 @@ pub(crate) async fn serve(connection: ActiveConnection, context: &Arc<Context>) 
         () = context.drain.life.reached(Phase::Cut) => return Left::Closed,
     };
     match sniffed {
-        Sniffed::Http1 => http1::serve(io, context, timer, info).await,
+        Sniffed::Http1 => {
+            activity.ending.speaks(Spoken::Http1);
+            http1::serve(io, context, timer, info).await
+        }
         Sniffed::Http2 => {
             http2::serve(io, context, timer, info).await;
             Left::Closed

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::connections::clients::{ClientConnection, Clients};
-use crate::graceful::{Life, OpenConnection};
+use crate::graceful::{Ending, Life, OpenConnection, Spoken};
 
 /// Connections that are being closed and take no slot, at most.
 const CLOSING: usize = 256;
@@ -53,10 +53,36 @@ impl Drop for HeldSlot {
 /// A connection's place. It may live longer than the HTTP part of the connection, after an upgrade.
 #[derive(Debug)]
 pub(crate) struct Place {
-    #[expect(dead_code, reason = "given back when dropped")]
     open: OpenConnection,
     slot: Option<HeldSlot>,
     client: Option<Box<ClientConnection>>,
+}
+
+impl Place {
+    /// What the connection's end will have been, as far as it is known.
+    pub(crate) fn ending(&self) -> Ending {
+        self.open.ending
+    }
+
+    /// Takes over what a protocol knows of the connection's end.
+    pub(crate) fn set_ending(&mut self, ending: Ending) {
+        self.open.ending = ending;
+    }
+
+    /// Notes the protocol of a connection that another worker had.
+    pub(crate) fn speaks(&mut self, spoken: Spoken) {
+        self.open.ending.spoken = spoken;
+    }
+
+    /// Notes that the worker closes the connection.
+    pub(crate) fn tell_end(&mut self) {
+        self.open.ending.is_told = true;
+    }
+
+    /// Notes that another worker has the connection now.
+    pub(crate) fn hand_over(&mut self) {
+        self.open.ending.is_handed_over = true;
+    }
 }
 
 impl Room {

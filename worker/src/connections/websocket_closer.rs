@@ -92,6 +92,11 @@ impl WebSocketCloser {
         }
     }
 
+    /// True once the close frame may be sent.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.is_sending
+    }
+
     /// True if the client has taken nothing for too long. A writer that waits for it is woken then.
     pub(crate) fn is_stuck(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(deadline) = &self.deadline else { return false };

@@ -1,259 +1,312 @@
 //! Requests in numbers, for Prometheus: how many, how long, how many at once.
+//!
+//! A request takes no lock here and allocates nothing: a route's counts are found in a table that only grows, by a few bytes of its words,
+//! and its answers' counts in a list. Both are as long as the routes and their answers are many, so they are never freed.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use axum::extract::MatchedPath;
 use axum::http::{Extensions, Method, StatusCode};
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::{Registry, Unit};
+use gin_shared::inherit::identity;
+use gin_shared::metrics::{Cells, Definition, Shape};
 
-use crate::Life;
+use crate::config::Monitoring;
+use crate::graceful::{Ends, Life};
+use crate::metrics::{ConnectionCounts, Registry};
 use crate::route_name;
 use crate::shard::{SHARDS, shard};
 
-/// The media type of what [`Metrics::text`] gives.
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Paths without a route: whatever clients try, it is one label.
 const UNMATCHED: &str = "unmatched";
-/// In seconds: Prometheus' usual ones, and finer ones below, for most answers take less than 5 ms.
-const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// A second, in the parts in which durations are counted.
+const SECOND: u64 = 1_000_000_000;
+/// Number of lists of routes, a power of two. With more routes than these the lists are longer.
+const LISTS: usize = 512;
 
-/// The numbers of one worker.
-#[derive(Debug)]
+/// The numbers of one server.
 pub(crate) struct Metrics {
-    namespace: String,
-    routes: Arc<Routes>,
+    registry: &'static Registry,
+    durations: Definition,
+    in_flight: Definition,
+    /// Upper bounds of durations, in nanoseconds.
+    bounds: Vec<u64>,
+    /// By what [`list_of`] gives.
+    routes: Vec<List<Asked>>,
+    adding: Mutex<()>,
 }
 
-/// By template, then by method. Nothing is ever removed, and there are as many as routes: so they are never freed either, and nobody
-/// counts who uses them.
-#[derive(Debug, Default)]
-struct Routes {
-    known: ArcSwap<HashMap<&'static str, Vec<&'static Asked>>>,
-    adding: Mutex<()>,
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("durations", &self.durations.name).finish_non_exhaustive()
+    }
 }
 
 /// A method of a route.
-#[derive(Debug)]
 struct Asked {
-    method: &'static str,
-    in_flight: [Own<AtomicI64>; SHARDS],
-    answered: ArcSwap<Vec<&'static Answered>>,
-    adding: Mutex<()>,
+    /// In the words of axum's router.
+    route: Box<str>,
+    method: Known,
+    in_flight: Cells,
+    answers: List<Answered>,
 }
 
 /// And a status.
-#[derive(Debug)]
 struct Answered {
     status: u16,
-    shards: [Own<Counts>; SHARDS],
+    durations: Cells,
 }
 
-#[derive(Debug, Default)]
-struct Counts {
-    nanos: AtomicU64,
-    /// Those of each bucket alone, and those above the last.
-    buckets: [AtomicU64; BUCKETS.len() + 1],
+/// A list that only grows. Readers take no lock; whoever adds has the one of [`Metrics`].
+struct List<T: 'static>(OnceLock<&'static Item<T>>);
+
+struct Item<T: 'static> {
+    value: T,
+    rest: List<T>,
 }
 
-/// In cache lines of its own (two: the processor fetches pairs).
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Own<T>(T);
+impl<T: 'static> Default for List<T> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+impl<T: 'static> List<T> {
+    /// The first one of which `is_it` is true.
+    #[inline]
+    fn find(&self, is_it: impl Fn(&T) -> bool) -> Option<&'static T> {
+        let mut list = self;
+        while let Some(item) = list.0.get() {
+            if is_it(&item.value) {
+                return Some(&item.value);
+            }
+            list = &item.rest;
+        }
+        None
+    }
+
+    /// Adds one at the end.
+    fn push(&self, value: T) -> &'static T {
+        let mut list = self;
+        while let Some(item) = list.0.get() {
+            list = &item.rest;
+        }
+        &list.0.get_or_init(|| Box::leak(Box::new(Item { value, rest: Self::default() }))).value
+    }
+}
 
 /// A method that everybody knows; clients may make up others.
-fn known(method: &Method) -> &'static str {
-    let all = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
-    all.into_iter().find(|known| *known == method.as_str()).unwrap_or("OTHER")
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Options,
+    Connect,
+    Trace,
+    Other,
 }
 
-impl Routes {
-    fn of(&self, route: &str, method: &'static str) -> &'static Asked {
-        let find = |all: &HashMap<&'static str, Vec<&'static Asked>>| {
-            all.get(route)?.iter().find(|asked| asked.method == method).copied()
-        };
-        if let Some(asked) = find(&self.known.load()) {
-            return asked;
+impl Known {
+    #[inline]
+    fn of(method: &Method) -> Self {
+        match *method {
+            Method::GET => Self::Get,
+            Method::HEAD => Self::Head,
+            Method::POST => Self::Post,
+            Method::PUT => Self::Put,
+            Method::PATCH => Self::Patch,
+            Method::DELETE => Self::Delete,
+            Method::OPTIONS => Self::Options,
+            Method::CONNECT => Self::Connect,
+            Method::TRACE => Self::Trace,
+            _ => Self::Other,
         }
-        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another may have come first.
-        if let Some(asked) = find(&self.known.load()) {
-            return asked;
-        }
-        let (in_flight, answered, adding) = (Default::default(), ArcSwap::default(), Mutex::default());
-        let new: &'static Asked = Box::leak(Box::new(Asked { method, in_flight, answered, adding }));
-        let mut all = HashMap::clone(&self.known.load());
-        match all.get_mut(route) {
-            Some(methods) => methods.push(new),
-            None => drop(all.insert(Box::leak(route.into()), vec![new])),
-        }
-        self.known.store(Arc::new(all));
-        new
-    }
-}
-
-impl Asked {
-    fn answered(&self, status: u16) -> &'static Answered {
-        let find = |all: &[&'static Answered]| all.iter().find(|answered| answered.status == status).copied();
-        if let Some(answered) = find(&self.answered.load()) {
-            return answered;
-        }
-        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(answered) = find(&self.answered.load()) {
-            return answered;
-        }
-        let new: &'static Answered = Box::leak(Box::new(Answered { status, shards: Default::default() }));
-        let mut all = Vec::clone(&self.answered.load());
-        all.push(new);
-        self.answered.store(Arc::new(all));
-        new
     }
 
-    fn in_flight(&self) -> i64 {
-        self.in_flight.iter().map(|own| own.0.load(Ordering::Relaxed)).sum()
+    fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+            Self::Connect => "CONNECT",
+            Self::Trace => "TRACE",
+            Self::Other => "OTHER",
+        }
     }
 }
 
-impl Answered {
-    fn observe(&self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let bucket = BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len());
-        let own = &self.shards[shard()].0;
-        own.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        own.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn counts(&self) -> [u64; BUCKETS.len() + 1] {
-        let of = |bucket: usize| self.shards.iter().map(|own| own.0.buckets[bucket].load(Ordering::Relaxed)).sum();
-        std::array::from_fn(of)
-    }
-
-    fn took(&self) -> Duration {
-        Duration::from_nanos(self.shards.iter().map(|own| own.0.nanos.load(Ordering::Relaxed)).sum())
-    }
+/// The list of a route and a method. Routes differ at their ends or in their lengths, most of them: the few that share a list are compared.
+#[inline]
+fn list_of(route: &str, method: Known) -> usize {
+    let bytes = route.as_bytes();
+    let (head, tail) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(head), Some(tail)) => (u64::from_ne_bytes(*head), u64::from_ne_bytes(*tail)),
+        (_, _) => (0, bytes.iter().fold(0, |all, byte| (all << 8) | u64::from(*byte))),
+    };
+    let mixed = tail ^ head.rotate_left(29) ^ (((bytes.len() as u64) << 4) | method as u64);
+    // The upper bits depend on all others (Fibonacci hashing).
+    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - LISTS.trailing_zeros())) as usize
 }
 
 impl Metrics {
-    /// All names begin with `namespace`.
-    pub(crate) fn new(namespace: &str) -> Arc<Self> {
-        Arc::new(Self { namespace: namespace.to_owned(), routes: Arc::default() })
+    /// The numbers of a server whose application has this version, and of its connections. Never freed.
+    pub(crate) fn new(registry: &'static Registry, config: &Monitoring, version: &str, life: &Life) -> &'static Self {
+        let (named, helped) = (|name: &str| format!("{}_{name}", config.namespace), str::to_owned);
+        let durations = Definition {
+            name: named("http_request_duration_seconds"),
+            help: helped("From a request's head to its answer's"),
+            shape: Shape::Histogram {
+                bounds: config.buckets.iter().map(Duration::as_secs_f64).collect(),
+                scale: SECOND,
+                count_as: Some((named("http_requests"), helped("Requests that were answered"))),
+            },
+        };
+        let in_flight = Definition {
+            name: named("http_requests_in_flight"),
+            help: helped("Requests that wait for their answer"),
+            shape: Shape::IntGauge,
+        };
+        tell_build(registry, &named("build_info"), version);
+        life.count_in(ConnectionCounts::new(registry, &config.namespace, Ends::labels()));
+        let bounds = config.buckets.iter().map(|bound| u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX)).collect();
+        let routes = std::iter::repeat_with(List::default).take(LISTS).collect();
+        Box::leak(Box::new(Self { registry, durations, in_flight, bounds, routes, adding: Mutex::default() }))
     }
 
-    /// As Prometheus reads it (OpenMetrics 1.0).
-    pub(crate) fn text(&self, life: &Life) -> String {
-        let mut registry = Registry::with_prefix(&self.namespace);
-        registry.register_collector(Box::new(Shown(Arc::clone(&self.routes))));
-        let gauge = |number: u64| ConstGauge::new(i64::try_from(number).unwrap_or(i64::MAX));
-        registry.register("connections", "Connections that are open", gauge(life.connections() as u64));
-        let help = "Idle connections that were closed before their time to make room for new ones";
-        registry.register("connections_closed_for_room", help, ConstCounter::new(life.closed_for_room()));
-        let help = "Idle connections that other workers got to make room for new ones";
-        registry.register("connections_handed_over_for_room", help, ConstCounter::new(life.handed_over_for_room()));
-        let help = "Connections that were closed as they came, because their client had as many as it may have";
-        registry.register("connections_refused", help, ConstCounter::new(life.refused()));
-        registry.register("connections_accepted", "Connections that there have been", gauge(life.accepted()));
-        let help = "Of them, those that another worker had before";
-        registry.register("connections_taken_over", help, gauge(life.taken_over()));
-        let mut text = String::new();
-        // Writing to a text cannot fail.
-        let _ = encode(&mut text, &registry);
-        text
+    /// The numbers as text: see [`Registry::text`].
+    pub(crate) fn text(&self, by_worker: bool, accept: Option<&str>) -> (&'static str, String) {
+        self.registry.text(by_worker, accept)
+    }
+
+    fn adding(&self) -> MutexGuard<'_, ()> {
+        self.adding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    fn asked(&self, route: &str, method: Known) -> &'static Asked {
+        let list = &self.routes[list_of(route, method)];
+        match list.find(|asked| asked.method == method && *asked.route == *route) {
+            Some(asked) => asked,
+            None => self.ask(list, route, method),
+        }
+    }
+
+    #[cold]
+    fn ask(&self, list: &List<Asked>, route: &str, method: Known) -> &'static Asked {
+        let guard = self.adding();
+        // Another may have come first.
+        if let Some(asked) = list.find(|asked| asked.method == method && *asked.route == *route) {
+            return asked;
+        }
+        let labels = [("method", method.name()), ("route", route_name::of(route))];
+        let in_flight = self.registry.series(&self.in_flight, &labels, SHARDS);
+        let asked = list.push(Asked { route: route.into(), method, in_flight, answers: List::default() });
+        drop(guard);
+        self.registry.tell();
+        asked
+    }
+
+    #[cold]
+    fn answer(&self, asked: &Asked, status: u16) -> &'static Answered {
+        let guard = self.adding();
+        if let Some(answered) = asked.answers.find(|answered| answered.status == status) {
+            return answered;
+        }
+        let told = status.to_string();
+        let labels = [("method", asked.method.name()), ("route", route_name::of(&asked.route)), ("status", &told)];
+        let durations = self.registry.series(&self.durations, &labels, SHARDS);
+        let answered = asked.answers.push(Answered { status, durations });
+        drop(guard);
+        self.registry.tell();
+        answered
     }
 }
 
-/// The requests, as they are told.
-#[derive(Debug)]
-struct Shown(Arc<Routes>);
-
-impl Collector for Shown {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let routes = self.0.known.load();
-        let mut all: Vec<(&str, &Asked)> =
-            routes.iter().flat_map(|(route, all)| all.iter().map(move |asked| (*route, *asked))).collect();
-        all.sort_by_key(|(route, asked)| (*route, asked.method));
-        let answered: Vec<_> = all
-            .iter()
-            .flat_map(|(route, asked)| {
-                let all = Vec::clone(&asked.answered.load());
-                all.into_iter().map(|answered| {
-                    let status = answered.status.to_string();
-                    (
-                        [
-                            ("method", asked.method.to_owned()),
-                            ("route", route_name::of(route).to_owned()),
-                            ("status", status),
-                        ],
-                        answered,
-                    )
-                })
-            })
-            .collect();
-        let mut requests =
-            encoder.encode_descriptor("http_requests", "Requests that were answered", None, MetricType::Counter)?;
-        for (labels, answered) in &answered {
-            let count: u64 = answered.counts().iter().sum();
-            requests.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
-        }
-        let help = "From a request's head to its answer's";
-        let mut durations =
-            encoder.encode_descriptor("http_request_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
-        for (labels, answered) in &answered {
-            let counts = answered.counts();
-            let bounds = BUCKETS.into_iter().chain([f64::INFINITY]);
-            let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-            let sum = answered.took().as_secs_f64();
-            durations.encode_family(labels)?.encode_histogram::<NoLabelSet>(
-                sum,
-                counts.iter().sum(),
-                &buckets,
-                None,
-            )?;
-        }
-        let help = "Requests that wait for their answer";
-        let mut in_flight = encoder.encode_descriptor("http_requests_in_flight", help, None, MetricType::Gauge)?;
-        for (route, asked) in all {
-            let labels = [("method", asked.method), ("route", route_name::of(route))];
-            ConstGauge::new(asked.in_flight()).encode(in_flight.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
+/// Tells which version and release this worker is.
+fn tell_build(registry: &Registry, name: &str, version: &str) {
+    let help = "Workers, by the application's version and its release".to_owned();
+    let definition = Definition { name: name.to_owned(), help, shape: Shape::Gauge };
+    let release = identity().and_then(|identity| identity.release).unwrap_or_default();
+    let labels = [("version", version), ("release", release.as_str())];
+    let known = if release.is_empty() { &labels[..1] } else { &labels };
+    registry.series(&definition, known, 1).set(1.0);
 }
 
 /// A request that is being answered.
 pub(super) struct Counted {
+    metrics: &'static Metrics,
     asked: &'static Asked,
-    /// Which number was raised: it may end on another thread.
+    /// The shard whose number was raised: the request may end on another thread.
     shard: usize,
     began: Instant,
 }
 
 impl Counted {
-    pub(super) fn begin(metrics: &Metrics, method: &Method, extensions: &Extensions, began: Instant) -> Self {
+    pub(super) fn begin(metrics: &'static Metrics, method: &Method, extensions: &Extensions, began: Instant) -> Self {
         let route = extensions.get::<MatchedPath>().map_or(UNMATCHED, MatchedPath::as_str);
-        let asked = metrics.routes.of(route, known(method));
+        let asked = metrics.asked(route, Known::of(method));
         let shard = shard();
-        asked.in_flight[shard].0.fetch_add(1, Ordering::Relaxed);
-        Self { asked, shard, began }
+        asked.in_flight.add_int(shard, 1);
+        Self { metrics, asked, shard, began }
     }
 
     pub(super) fn answered(&self, status: StatusCode) {
-        self.asked.answered(status.as_u16()).observe(self.began.elapsed());
+        let status = status.as_u16();
+        let answered = match self.asked.answers.find(|answered| answered.status == status) {
+            Some(answered) => answered,
+            None => self.metrics.answer(self.asked, status),
+        };
+        let took = self.began.elapsed();
+        let nanos = took.as_secs().saturating_mul(SECOND).saturating_add(u64::from(took.subsec_nanos()));
+        let bounds = &self.metrics.bounds;
+        let bucket = bounds.iter().position(|bound| nanos <= *bound).unwrap_or(bounds.len());
+        answered.durations.observe(shard(), bucket, nanos);
     }
 }
 
 /// Also of a request whose client has gone.
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.asked.in_flight[self.shard].0.fetch_sub(1, Ordering::Relaxed);
+        self.asked.in_flight.add_int(self.shard, -1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_finds_what_was_added_and_only_that() {
+        let list = List::default();
+        assert!(list.find(|_: &u32| true).is_none());
+        for number in 0..3_u32 {
+            assert_eq!(*list.push(number), number);
+        }
+        assert_eq!(list.find(|number| *number > 0), Some(&1));
+        assert_eq!(list.find(|number| *number > 2), None);
+    }
+
+    #[test]
+    fn routes_are_spread_over_the_lists() {
+        let kinds = ["users", "orders", "carts", "items", "stock", "prices", "offers", "people"];
+        let routes = kinds.iter().flat_map(|kind| {
+            ["", "/", "/{id}", "/{id}/edit", "/{id}/parts/{part}"].map(|rest| format!("/api/v1/{kind}{rest}"))
+        });
+        let lists: std::collections::HashSet<usize> = routes.map(|route| list_of(&route, Known::Get)).collect();
+        assert!(lists.len() >= 32, "{}", lists.len());
+        for short in ["/", "/a", "/b", "unmatched"] {
+            assert!(list_of(short, Known::Post) < LISTS);
+        }
+        assert_ne!(list_of("/a", Known::Get), list_of("/b", Known::Get));
+        assert_ne!(list_of("/a", Known::Get), list_of("/a", Known::Post));
     }
 }

@@ -36,7 +36,7 @@ const PROBES: [&str; 3] = ["/health", "/livez", "/readyz"];
 #[derive(Debug)]
 pub(crate) struct Standard {
     pub(crate) settings: Settings,
-    pub(crate) metrics: Option<Arc<Metrics>>,
+    pub(crate) metrics: Option<&'static Metrics>,
     /// The application's answer to refusals.
     pub(crate) on_error: Option<Arc<OnError>>,
 }
@@ -87,8 +87,8 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         if settings.limits.body != AXUMS_BODY_MAX {
             DefaultBodyLimit::max(usize::try_from(settings.limits.body).unwrap_or(usize::MAX)).apply(&mut request);
         }
-        let metrics = self.standard.metrics.as_ref();
-        let counted = metrics.map(|metrics| Counted::begin(metrics, request.method(), request.extensions(), began));
+        let counted =
+            self.standard.metrics.map(|metrics| Counted::begin(metrics, request.method(), request.extensions(), began));
         // Who is to be believed about the client's address.
         Snapshot::put(&live, Some(name.clone()), &mut request);
         let line = Line::begin(&request, began);

@@ -74,10 +74,75 @@ async fn a_route_is_counted_in_the_words_in_which_it_was_registered() {
     for path in ["/shown/7", "/told/7"] {
         finished.router.clone().oneshot(get(path)).await.unwrap();
     }
-    let text = finished.about.metrics.as_ref().unwrap().text(&crate::Life::default());
+    let (_, text) = finished.about.metrics.unwrap().text(false, None);
     for route in ["/shown/:id", "/told/{id}"] {
         assert!(text.contains(&format!("route=\"{route}\",status=\"200\"}} 1")), "{route}: {text}");
     }
+}
+
+/// A router whose `/metrics` everybody may see.
+#[cfg(feature = "metrics")]
+fn scraped() -> axum::Router {
+    let mut config = Config::<()>::default();
+    config.server.public.push("/metrics".to_owned());
+    config.monitoring.buckets = vec![Duration::from_millis(50), Duration::from_secs(5)];
+    let server: Server = Server::new(&config).get("/id", async || "it").get("/held", std::future::pending::<()>);
+    server.finish(None).unwrap().router
+}
+
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn what_clients_make_up_is_one_label() {
+    let router = scraped();
+    for (method, path) in [("BREW", "/nowhere/1"), ("BREW", "/nowhere/2"), ("STEEP", "/nowhere"), ("GET", "/id")] {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap();
+    }
+    let told = text(router.oneshot(get("/metrics")).await.unwrap()).await;
+    let made_up = "gin_server_http_requests_total{method=\"OTHER\",route=\"unmatched\",status=\"404\"} 3";
+    let known = "gin_server_http_requests_total{method=\"GET\",route=\"/id\",status=\"200\"} 1";
+    assert!(told.contains(made_up) && told.contains(known), "{told}");
+}
+
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn numbers_are_told_in_two_formats_by_the_bounds_that_are_set() {
+    let router = scraped();
+    router.clone().oneshot(get("/id")).await.unwrap();
+    let of = |path: &str, accept: &str| {
+        let request = Request::get(path).header("accept", accept).body(Body::empty()).unwrap();
+        router.clone().oneshot(request)
+    };
+    let plain = of("/metrics", "text/html, */*").await.unwrap();
+    assert_eq!(plain.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let plain = text(plain).await;
+    let open = of("/metrics?by=worker", "application/openmetrics-text; version=1.0.0").await.unwrap();
+    assert_eq!(open.headers()["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let open = text(open).await;
+    let help = "# TYPE gin_server_http_requests";
+    assert!(plain.contains(&format!("{help}_total counter\n")) && !plain.contains("# EOF"), "{plain}");
+    assert!(open.contains(&format!("{help} counter\n")) && open.ends_with("# EOF\n"), "{open}");
+    let bounds = plain.lines().filter(|line| line.contains("_bucket{") && line.contains("\"/id\"")).count();
+    assert_eq!(bounds, 3, "{plain}");
+    assert_eq!(of("/metrics?by=whim", "*/*").await.unwrap().status(), StatusCode::BAD_REQUEST);
+}
+
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn a_request_that_waits_is_counted_until_its_client_is_gone() {
+    let router = scraped();
+    let waiting = |told: &str| {
+        let begin = "gin_server_http_requests_in_flight{method=\"GET\",route=\"/held\"} ";
+        told.lines().find_map(|line| line.strip_prefix(begin)).map(str::to_owned)
+    };
+    let mut held = Box::pin(router.clone().oneshot(get("/held")));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(held.as_mut().poll(&mut context).is_pending());
+    let told = text(router.clone().oneshot(get("/metrics")).await.unwrap()).await;
+    assert_eq!(waiting(&told).as_deref(), Some("1"), "{told}");
+    drop(held);
+    let told = text(router.oneshot(get("/metrics")).await.unwrap()).await;
+    assert_eq!(waiting(&told).as_deref(), Some("0"), "{told}");
 }
 
 #[tokio::test]

@@ -143,7 +143,6 @@ impl Socket {
                 Next::Silent(Due::Close) => self.close(CloseCode::Away, "nothing was heard of you").await,
                 Next::Leaving => return Received::Leaving,
                 Next::Away => {
-                    self.context.drain.life.tally().closes();
                     self.close_away().await;
                 }
             }
@@ -227,6 +226,7 @@ impl Socket {
 
     /// Closes the connection because this worker ends, with code 1001.
     pub(super) async fn close_away(&mut self) {
+        self.activity.ending.tell();
         self.close(CloseCode::Away, "the server ends").await;
     }
 

@@ -1,26 +1,64 @@
-//! In place of the middleware's numbers, without the feature `metrics`.
+//! In place of the numbers, without the feature `metrics`.
 
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use axum::http::{Extensions, Method, StatusCode};
 
 use crate::Life;
+use crate::config::Monitoring;
 
-/// The media type of no numbers.
-pub(crate) const CONTENT_TYPE: &str = "text/plain";
+/// No numbers of applications are known, so none is wrong.
+pub(crate) fn check(_: &str) -> Result<(), String> {
+    Ok(())
+}
+
+/// There is nothing to count.
+pub(crate) fn attach(_: &'static Registry) {}
+
+/// No memory for numbers.
+#[derive(Debug)]
+pub(crate) struct Registry(());
+
+impl Registry {
+    pub(crate) fn new(_: &str, _: u32, _: Option<OwnedFd>) -> &'static Self {
+        &Self(())
+    }
+}
+
+/// Numbers of connections that nobody counts.
+#[derive(Debug)]
+pub(crate) struct ConnectionCounts(());
+
+impl ConnectionCounts {
+    pub(crate) fn opened(&self) {}
+
+    pub(crate) fn closed(&self) {}
+
+    pub(crate) fn accepted(&self, _: usize) {}
+
+    pub(crate) fn taken_over(&self, _: usize) {}
+
+    pub(crate) fn closed_for_room(&self, _: usize) {}
+
+    pub(crate) fn handed_over_for_room(&self, _: usize) {}
+
+    pub(crate) fn refused(&self) {}
+
+    pub(crate) fn drained(&self, _: usize, _: usize) {}
+}
 
 /// Numbers that nobody counts.
 #[derive(Debug)]
 pub(crate) struct Metrics(());
 
 impl Metrics {
-    pub(crate) fn new(_: &str) -> Arc<Self> {
-        Arc::new(Self(()))
+    pub(crate) fn new(_: &'static Registry, _: &Monitoring, _: &str, _: &Life) -> &'static Self {
+        &Self(())
     }
 
-    pub(crate) fn text(&self, _: &Life) -> String {
-        String::new()
+    pub(crate) fn text(&self, _: bool, _: Option<&str>) -> (&'static str, String) {
+        ("text/plain", String::new())
     }
 }
 
@@ -29,7 +67,7 @@ impl Metrics {
 pub(crate) struct Counted(());
 
 impl Counted {
-    pub(crate) fn begin(_: &Metrics, _: &Method, _: &Extensions, _: Instant) -> Self {
+    pub(crate) fn begin(_: &'static Metrics, _: &Method, _: &Extensions, _: Instant) -> Self {
         Self(())
     }
 

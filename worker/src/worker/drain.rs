@@ -77,12 +77,11 @@ impl Drain<'_> {
             never = orders.while_draining(self.hub) => match never {},
             never = at_terminal::tell(self.hub), if at_terminal => match never {},
         };
-        let cut = life.connections();
         if !in_time {
-            life.tally().cut(cut);
             life.reach(Phase::Cut);
             // Connections hear of it at once. An upgraded connection is its handler's, and ends with the process.
             let _ = tokio::time::timeout(CUT, life.all_closed()).await;
+            life.settle();
         }
         let took_ms = millis_since(began);
         let Fates { handed_over, finished, closed, cut, .. } = life.fates();

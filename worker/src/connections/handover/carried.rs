@@ -11,6 +11,7 @@ use crate::connections::machine::HandoverHold;
 use crate::connections::progress::Progress;
 use crate::connections::room::Place;
 use crate::connections::transport::RawStream;
+use crate::graceful::Spoken;
 
 /// Largest size of a description in a packet, in bytes, without its names.
 const DESCRIPTION_MAX: usize = 512;
@@ -77,7 +78,7 @@ impl Received {
     }
 
     /// Makes it a connection of this worker.
-    pub(crate) fn into_idle(self, place: Place) -> IdleConnection {
+    pub(crate) fn into_idle(self, mut place: Place) -> IdleConnection {
         let Self { description, raw, ahead, session: state } = self;
         let now = Instant::now();
         let ago = |ms| now.checked_sub(Duration::from_millis(ms)).unwrap_or(now);
@@ -87,6 +88,11 @@ impl Received {
                 (Doing::Idle, Some(Box::new(WebSocketSession { name: name.into(), state })))
             }
         };
+        match (&session, description.requests) {
+            (Some(_), _) => place.speaks(Spoken::WebSocket),
+            (None, 1..) => place.speaks(Spoken::Http1),
+            (None, 0) => {}
+        }
         let progress = Progress { doing, since: ago(description.since_ms), requests: description.requests };
         let info = ConnectionInfo {
             listener: description.listener.into(),

@@ -303,12 +303,12 @@ impl Giver {
     }
 
     /// Lets go of what is taken, and keeps what is not.
-    fn answered(&mut self, taken: Vec<IdleConnection>, stay: Vec<IdleConnection>, why: GiverEvent) {
+    fn answered(&mut self, mut taken: Vec<IdleConnection>, stay: Vec<IdleConnection>, why: GiverEvent) {
         let life = &self.hub.drain().life;
         if self.serves_on && life.phase() < Phase::Draining {
             life.count_handed_over_for_room(taken.len());
         } else {
-            life.tally().handed_over(taken.len());
+            taken.iter_mut().for_each(|connection| connection.place.hand_over());
         }
         for connection in taken {
             self.after(State::Offered, GiverEvent::Taken, connection);

@@ -122,7 +122,7 @@ fn finish(
         }
     } else if is_http1 && context.drain.ends_connections() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        context.drain.life.tally().closes();
+        parts.answering.activity().ending.tell();
     }
     if is_http1 && is_ended {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -142,5 +142,4 @@ fn finish(
 async fn close_time(context: Arc<Context>) {
     context.drain.life.draining().await;
     tokio::time::sleep(context.drain.spread_grace()).await;
-    context.drain.life.tally().closes();
 }

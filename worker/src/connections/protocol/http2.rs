@@ -75,9 +75,7 @@ pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, 
         };
         if closes {
             closing = Some(Instant::now());
-            if timer.is_draining() {
-                context.drain.life.tally().closes();
-            }
+            activity.ending.tell();
             connection.as_mut().graceful_shutdown();
             timer.look(grace);
         }
