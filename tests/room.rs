@@ -27,9 +27,10 @@ fn idle(gin: &Supervisor, count: usize) -> Vec<Client> {
 
 /// A counter of the worker in this slot.
 fn counter(gin: &Supervisor, slot: usize, name: &str) -> usize {
-    let url = format!("http://gin/v1/workers/1/{slot}/metrics");
+    let url = format!("http://gin/v1/workers/1/{slot}/metrics?by=worker");
     let output = Command::new("curl").args(["-s", "--unix-socket"]).arg(gin.socket()).arg(url).output().unwrap();
-    let (text, prefix) = (String::from_utf8(output.stdout).unwrap(), format!("gin_server_connections_{name}_total "));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let prefix = format!("gin_server_connections_{name}_total{{generation=\"1\",slot=\"{slot}\"}} ");
     let count = text.lines().find_map(|line| line.strip_prefix(&prefix));
     count.unwrap_or_else(|| panic!("no {prefix}: {text}")).parse().unwrap()
 }

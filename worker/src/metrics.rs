@@ -66,8 +66,8 @@
 //! Each combination of values of labels is a series. A worker has room for `metrics.series` of them: what comes then is counted in one
 //! series for each name, whose labels say `overflow`. So a label should have few values: never what a client may choose.
 //!
-//! [`Counter::with`] and its like take a lock and look the labels up. What is counted very often keeps what they give. Counting itself
-//! takes no lock.
+//! [`counter`], [`Counter::with`] and their like take a lock and look names and labels up. What is counted very often keeps what they give,
+//! as the statics above do. Counting itself takes no lock.
 //!
 //! # In tests
 //!

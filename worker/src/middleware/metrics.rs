@@ -237,7 +237,7 @@ fn tell_build(registry: &Registry, name: &str, version: &str) {
     let definition = Definition { name: name.to_owned(), help, shape: Shape::Gauge };
     let release = identity().and_then(|identity| identity.release).unwrap_or_default();
     let labels = [("version", version), ("release", release.as_str())];
-    let known = if release.is_empty() { &labels[..1] } else { &labels };
+    let known = if release.is_empty() { &labels[..1] } else { &labels[..] };
     registry.series(&definition, known, 1).set(1.0);
 }
 
