@@ -169,7 +169,7 @@ fn assert_agree(gin: &Supervisor) {
         assert_eq!(told, count as f64, "{fate}");
     }
     // Each series is of this instance.
-    let own = scrape.only(|series| series.name.starts_with("gin_"));
+    let own = scrape.only(|series| series.name.starts_with("gin_") && !series.name.starts_with("gin_server_"));
     assert!(own.samples().keys().all(|series| series.has("instance", "shop")), "{own:?}");
 }
 

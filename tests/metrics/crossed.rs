@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use gin_shared::announcement::Welcome;
 use gin_shared::descriptors::{self, Waiting};
 use gin_shared::notify::ANNOUNCE;
-use harness::{Address, PATIENCE, Scrape, Supervisor, binary, fixture, free_port, write_program};
+use harness::{Address, PATIENCE, Scrape, Supervisor, binary, eventually, fixture, free_port, write_program};
 use serde_json::Value;
 
 use super::nonsense::memory_of_counts;
@@ -159,6 +159,7 @@ fn counters_go_on_over_deaths_of_the_master_though_few_workers_are_left() {
     let mut gin = counting(port).workers(2).start();
     for round in 1..=3 {
         ask(&gin, "/order?kind=tea", 10);
+        eventually("two that serve", || told(&gin).value("gin_workers_serving", &[]), |count| *count == 2.0);
         let worker = gin.workers()[0];
         gin.kill();
         gin.wait_dead();

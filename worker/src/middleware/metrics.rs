@@ -1,6 +1,6 @@
 //! Requests in numbers, for Prometheus: how many, how long, how many at once.
 //!
-//! A request takes no lock here and allocates nothing: a route's counts are found in a table that only grows, by a few bytes of its words,
+//! A request takes no lock here and allocates nothing: a route's counts are found in a table that only grows, by a hash of its words,
 //! and its answers' counts in a list. Both are as long as the routes and their answers are many, so they are never freed.
 
 use std::fmt;
@@ -144,17 +144,17 @@ impl Known {
     }
 }
 
-/// The list of a route and a method. Routes differ at their ends or in their lengths, most of them: the few that share a list are compared.
+/// The list of a route and a method. Routes are the program's own, so nobody can choose those that share one.
 #[inline]
 fn list_of(route: &str, method: Known) -> usize {
-    let bytes = route.as_bytes();
-    let (head, tail) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        (Some(head), Some(tail)) => (u64::from_ne_bytes(*head), u64::from_ne_bytes(*tail)),
-        (_, _) => (0, bytes.iter().fold(0, |all, byte| (all << 8) | u64::from(*byte))),
-    };
-    let mixed = tail ^ head.rotate_left(29) ^ (((bytes.len() as u64) << 4) | method as u64);
-    // The upper bits depend on all others (Fibonacci hashing).
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - LISTS.trailing_zeros())) as usize
+    // The upper bits of a product depend on all bits of its factors (Fibonacci hashing).
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |all: u64, word: u64| (all ^ word).wrapping_mul(GOLDEN).rotate_left(32);
+    let (words, rest) = route.as_bytes().as_chunks::<8>();
+    let begin = ((route.len() as u64) << 4) | method as u64;
+    let all = words.iter().fold(begin, |all, word| mix(all, u64::from_ne_bytes(*word)));
+    let all = mix(all, rest.iter().fold(0, |all, byte| (all << 8) | u64::from(*byte)));
+    (all.rotate_left(32) >> (u64::BITS - LISTS.trailing_zeros())) as usize
 }
 
 impl Metrics {
