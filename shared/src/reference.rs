@@ -423,7 +423,7 @@ pub const SUPERVISOR: &[Key] = &[
         "metrics",
         Kind::Address,
         "\"127.0.0.1:9464\"",
-        "A TCP address where the supervisor answers GET /metrics, and nothing else: its own numbers, and those of all workers together. Default: nowhere. Whoever reaches it may read them, without a password: keep to loopback or a private network.",
+        "A TCP address where the supervisor answers GET /metrics, and nothing else: its own metrics, and the sums over all workers. Default: nowhere. Whoever reaches it may read them, without a password: keep to loopback or a private network.",
     )
     .at(Applies::Start),
     key(
@@ -766,7 +766,7 @@ pub const PROMETHEUS: &[Key] = &[
         "true",
         "true shows /metrics to everybody, unless server.public is written. The switch is features.metrics; false here is an error.",
     ),
-    key("path", Kind::Text, "\"/metrics\"", "Where the numbers are."),
+    key("path", Kind::Text, "\"/metrics\"", "Where the metrics are."),
     key("namespace", Kind::Text, "\"gin_server\"", "What the names of all metrics begin with."),
 ];
 
@@ -784,7 +784,7 @@ pub const MONITORING: &[Key] = &[
         "prometheus",
         Kind::Table(PROMETHEUS),
         "{ path = \"/metrics\" }",
-        "How the numbers are told; whether they are: features.metrics.",
+        "How metrics are told; whether they are: features.metrics.",
     ),
     key(
         "buckets",

@@ -39,7 +39,7 @@ pub use meter::{Meter, MeterRecord};
 pub struct Samples {
     /// The status.
     pub status: Status,
-    /// The numbers of what has happened.
+    /// The counts of what has happened.
     pub counts: Counts,
     /// The state of the fleet, beyond the status.
     pub fleet: Fleet,

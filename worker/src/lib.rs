@@ -126,7 +126,7 @@
 //! | to do something when it ends | [`Server::on_shutdown`] |
 //! | to know how many connections there are, or that it drains | [`Server::life`] |
 //! | WebSockets that outlive the worker | [`websocket`], [`Route::websocket`] |
-//! | numbers of one's own, for Prometheus | [`metrics`] |
+//! | metrics of one's own, for Prometheus | [`metrics`] |
 //! | timeouts and limits | [`Config`] |
 //! | a configuration without a file | [`Config::builder`] |
 //! | what a handler answers when something is wrong | [`Error`] |

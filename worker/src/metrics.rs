@@ -1,4 +1,4 @@
-//! Numbers of a service, for Prometheus: those of its requests and connections, and the application's own.
+//! Metrics of a service, for Prometheus: those of its requests and connections, and the application's own.
 //!
 //! One call makes a counter, a gauge or a histogram. It can be made anywhere and at any time, also before the server starts; the same call
 //! once more gives the same one.
@@ -41,7 +41,7 @@
 //! Under a supervisor all workers count in one memory. So `/metrics` tells the sum over all workers, whichever of them answers, and counters
 //! and histograms go on when workers are replaced, end or are killed. Gauges are those of the workers that live. `/metrics?by=worker`
 //! tells the living workers apart, by the labels `generation` and `slot`. The text is OpenMetrics if `Accept` asks for it, else that
-//! of Prometheus. Without a supervisor a worker tells its own numbers.
+//! of Prometheus. Without a supervisor a worker tells its own metrics.
 //!
 //! | name, after `monitoring.prometheus.namespace` | is |
 //! |---|---|
@@ -71,7 +71,7 @@
 //!
 //! # In tests
 //!
-//! The numbers of requests and connections are each server's own. The application's are the process's, as its statics are: all
+//! The metrics of requests and connections are each server's own. The application's are the process's, as its statics are: all
 //! [`TestServer`](crate::testing::TestServer)s of a process tell the same ones.
 
 mod application;

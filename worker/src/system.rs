@@ -99,7 +99,7 @@ impl About {
         if asked.tree.is_some() { trees(routes).into_response() } else { Json(routes.json()).into_response() }
     }
 
-    /// The numbers, in the format that is asked for.
+    /// The metrics, in the format that is asked for.
     async fn metrics(&self, Scrape { by }: Scrape, headers: &HeaderMap) -> Result<Response> {
         let metrics = self.metrics.ok_or_else(|| Error::not_found("nothing is counted (features.metrics)"))?;
         let by_worker = match by.as_deref() {
@@ -116,7 +116,7 @@ impl About {
     }
 }
 
-/// How numbers are to be told.
+/// How metrics are to be told.
 #[derive(Debug, serde::Deserialize)]
 struct Scrape {
     /// "worker": of each worker that lives. Without it: of all together.
@@ -176,7 +176,7 @@ pub(crate) fn public<S: Clone + Send + Sync + 'static>(config: &Config, about: &
         let own = Arc::clone(about);
         let shown = async move |Query(scrape): Query<Scrape>, headers: HeaderMap| own.metrics(scrape, &headers).await;
         let route = Route::get(&about.metrics_path, shown).own("gin_worker::system");
-        all.push(route.describe("The service in numbers, for Prometheus"));
+        all.push(route.describe("The service's metrics, for Prometheus"));
     }
     all.into_iter().map(|route| route.tag("system")).collect()
 }

@@ -145,9 +145,9 @@ pub enum Command {
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
-    /// What Prometheus reads, as /v1/metrics has it: the supervisor's numbers, and those that all workers have counted together
+    /// What Prometheus reads, as /v1/metrics has it: the supervisor's metrics, and the sums over all workers
     Metrics {
-        /// The workers' numbers for each worker that lives, with its generation and slot
+        /// The metrics of each worker that lives, with its generation and slot
         #[arg(long, value_name = "WHAT")]
         by: Option<By>,
         /// Which instance; may be left out when one runs

@@ -1,4 +1,4 @@
-//! `GET /v1/metrics`: the numbers of the supervisor, and those that all workers have counted together.
+//! `GET /v1/metrics`: the metrics of the supervisor, and those that all workers have counted together.
 //!
 //! They are gathered on a thread, and only when somebody asks: files in /proc, the disks, and the memory of the workers may take long. One
 //! thread gathers at a time, whatever the number of callers; it ends with its answer, so an idle master has none.
@@ -23,16 +23,16 @@ use crate::samples::Samples;
 /// Time for an answer, with the wait for those before it.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Numbers that cannot be had.
+/// Metrics that cannot be had.
 #[derive(Debug, thiserror::Error)]
 enum ScrapeError {
     #[error("the supervisor is leaving")]
     Leaving,
-    #[error("there is no thread to gather the numbers: {0}")]
+    #[error("there is no thread to gather the metrics: {0}")]
     NoThread(io::Error),
-    #[error("gathering the numbers failed; the supervisor's log says why")]
+    #[error("gathering the metrics failed; the supervisor's log says why")]
     Failed,
-    #[error("the numbers could not be gathered within {} s: other scrapes come first, or a disk does not answer", PATIENCE.as_secs())]
+    #[error("the metrics could not be gathered within {} s: other scrapes come first, or a disk does not answer", PATIENCE.as_secs())]
     Late,
 }
 
@@ -46,7 +46,7 @@ impl ScrapeError {
     }
 }
 
-/// Gathers the numbers for those who ask. Cheap to clone; all copies gather one after the other.
+/// Gathers the metrics for those who ask. Cheap to clone; all copies gather one after the other.
 #[derive(Debug, Clone)]
 pub struct Scrapes {
     handle: Handle,
@@ -64,7 +64,7 @@ struct Sources {
     instance: String,
 }
 
-/// The numbers that are asked for.
+/// The metrics that are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
     /// The sums over all workers that there have been.

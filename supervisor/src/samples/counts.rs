@@ -1,4 +1,4 @@
-//! Numbers of what has happened since the instance was started. They outlive the master.
+//! Counts of what has happened since the instance was started. They outlive the master.
 
 use gin_shared::channel::Fates;
 use gin_shared::metrics::Family;

@@ -16,7 +16,7 @@ struct Wanted {
     length: u64,
     /// The key that decides the length.
     key: &'static str,
-    /// The numbers in it, for people.
+    /// Its content, for people.
     content: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What is told: logs and numbers.
+//! Logs and metrics.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -137,7 +137,7 @@ impl Logging {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Monitoring {
-    /// Where the numbers are.
+    /// Path of the metrics.
     pub path: String,
     /// Beginning of the names of this library's metrics. Names of the application's own stand as they are given.
     pub namespace: String,

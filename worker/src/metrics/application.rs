@@ -217,7 +217,7 @@ impl Application {
         registry.tell();
     }
 
-    /// The numbers of series that have no memory.
+    /// The families whose series have no memory.
     pub(super) fn without_memory(&self) -> Vec<Family> {
         let inner = self.inner();
         if inner.home.is_some() {

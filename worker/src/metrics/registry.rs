@@ -60,7 +60,7 @@ impl Registry {
         }
     }
 
-    /// The numbers of all workers together, or of each that lives, as text of the media type that comes first. It takes a few
+    /// The metrics of all workers together, or of each that lives, as text of the media type that comes first. It takes a few
     /// milliseconds: not for a thread of the runtime.
     pub(crate) fn text(&self, by_worker: bool, accept: Option<&str>) -> (&'static str, String) {
         let snapshot = if by_worker { self.memory.read_by_worker() } else { self.memory.read() };

@@ -1,4 +1,4 @@
-//! Requests in numbers, for Prometheus: how many, how long, how many at once.
+//! Metrics of requests, for Prometheus: how many, how long, how many at once.
 //!
 //! A request takes no lock here and allocates nothing: a route's counts are found in a table that only grows, by a hash of its words,
 //! and its answers' counts in a list. Both are as long as the routes and their answers are many, so they are never freed.
@@ -25,7 +25,7 @@ const SECOND: u64 = 1_000_000_000;
 /// Number of lists of routes, a power of two. With more routes than these the lists are longer.
 const LISTS: usize = 512;
 
-/// The numbers of one server.
+/// The metrics of one server.
 pub(crate) struct Metrics {
     registry: &'static Registry,
     durations: Definition,
@@ -158,7 +158,7 @@ fn list_of(route: &str, method: Known) -> usize {
 }
 
 impl Metrics {
-    /// The numbers of a server whose application has this version, and of its connections. Never freed.
+    /// The metrics of a server whose application has this version, and of its connections. Never freed.
     pub(crate) fn new(registry: &'static Registry, config: &Monitoring, version: &str, life: &Life) -> &'static Self {
         let (named, helped) = (|name: &str| format!("{}_{name}", config.namespace), str::to_owned);
         let durations = Definition {
@@ -182,7 +182,7 @@ impl Metrics {
         Box::leak(Box::new(Self { registry, durations, in_flight, bounds, routes, adding: Mutex::default() }))
     }
 
-    /// The numbers as text: see [`Registry::text`].
+    /// The metrics as text: see [`Registry::text`].
     pub(crate) fn text(&self, by_worker: bool, accept: Option<&str>) -> (&'static str, String) {
         self.registry.text(by_worker, accept)
     }

@@ -1,4 +1,4 @@
-//! In place of the numbers, without the feature `metrics`.
+//! In place of the metrics, without the feature `metrics`.
 
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use axum::http::{Extensions, Method, StatusCode};
 use crate::Life;
 use crate::config::Monitoring;
 
-/// No numbers of applications are known, so none is wrong.
+/// No metrics of applications are known, so none is wrong.
 pub(crate) fn check(_: &str) -> Result<(), String> {
     Ok(())
 }
@@ -16,7 +16,7 @@ pub(crate) fn check(_: &str) -> Result<(), String> {
 /// There is nothing to count.
 pub(crate) fn attach(_: &'static Registry) {}
 
-/// No memory for numbers.
+/// No memory for metrics.
 #[derive(Debug)]
 pub(crate) struct Registry(());
 
@@ -26,7 +26,7 @@ impl Registry {
     }
 }
 
-/// Numbers of connections that nobody counts.
+/// Counts of connections that nobody keeps.
 #[derive(Debug)]
 pub(crate) struct ConnectionCounts(());
 
@@ -48,7 +48,7 @@ impl ConnectionCounts {
     pub(crate) fn drained(&self, _: usize, _: usize) {}
 }
 
-/// Numbers that nobody counts.
+/// Metrics that nobody counts.
 #[derive(Debug)]
 pub(crate) struct Metrics(());
 
