@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use harness::{Address, Client, Response, binary, fixture, get, supervisor};
+use harness::{Address, Client, Response, Scrape, binary, fixture, get, supervisor};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -128,6 +128,7 @@ fn their_endpoints_answer_as_printed() {
     let text = String::from_utf8(metrics.body).unwrap();
     let bucket = "gin_server_http_request_duration_seconds_bucket{le=\"+Inf\",method=\"GET\",route=\"/health\"";
     assert!(metrics.status == 200 && text.contains(bucket), "{text}");
+    assert_eq!(metrics.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     for path in ["/routes", "/api/v1/routes"] {
         let routes = server.get(path).json();
         assert_eq!(routes["total"], routes["routes"].as_object().unwrap().len());
@@ -164,10 +165,15 @@ fn what_their_configuration_switches_on_is_on() {
 
 #[test]
 fn under_a_supervisor_they_answer_the_same() {
-    let gin = supervisor().section("[monitoring.prometheus]\nenable = true").start();
-    assert_eq!(gin.get("/health").json()["status"], "ok");
+    let gin = supervisor().workers(2).section("[monitoring.prometheus]\nenable = true").start();
     for path in ["/info", "/routes", "/api/v1/routes", "/metrics"] {
         assert_eq!(gin.get(path).status, 200, "{path}");
+    }
+    // Whichever of the workers answers, it tells of all of them.
+    for count in 1..=10 {
+        assert_eq!(gin.get("/health").json()["status"], "ok");
+        let scrape = Scrape::of(&gin.tcp(), "/metrics").unwrap();
+        assert_eq!(scrape.value("gin_server_http_requests_total", &[("route", "/health")]), f64::from(count));
     }
     gin.stop();
 }

@@ -26,6 +26,25 @@ fn an_address_that_is_in_use_or_none_ends_the_start_with_the_reason() {
     }
 }
 
+#[test]
+fn its_address_counts_from_an_upgrade_in_place_on_and_a_restart_says_so() {
+    let port = free_port();
+    let gin = without_listener("").workers(2).start();
+    ask(&gin, "/order?kind=tea", 10);
+    let own = Place::own(port);
+    let line = format!("soak = \"0s\"\nmetrics = \"127.0.0.1:{port}\"");
+    gin.configure(|text| text.replace("soak = \"0s\"", &line));
+    gin.restart();
+    gin.until_log("counts only from a new start of the supervisor: metrics");
+    assert_eq!(own.try_scrape(), Err(Failure::Refused));
+    gin.ctl(&["upgrade-supervisor"]).assert(0, &["is the master now", "2 workers went on"]);
+    assert_eq!(own.scrape().value("shop_orders_total", &[]), 10.0);
+    gin.configure(|text| text.replace(&line, "soak = \"0s\""));
+    gin.ctl(&["upgrade-supervisor"]).assert(0, &["is the master now"]);
+    assert_eq!(own.try_scrape(), Err(Failure::Refused));
+    gin.stop();
+}
+
 /// The status of the answer to a request; none if the connection is closed without one.
 fn status_of(address: &Address, method: &str, target: &str) -> Result<u16, Failure> {
     let head = format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
