@@ -93,7 +93,7 @@ fn a_crash_loop_is_told_at_every_moment_between_two_crashes() {
     assert_eq!((number(&gin, "gin_crash_loop"), number(&gin, "gin_down")), (0.0, 0.0));
     let before = number(&gin, "gin_worker_respawns_total");
     begin_to_crash(&gin);
-    let (mut looks, mut served) = (0, 0);
+    let (mut looks, mut served, mut waited) = (0, 0, 0);
     let look = || {
         let scrape = told(&gin);
         let crashes = scrape.value("gin_worker_respawns_total", &[]) - before;
@@ -103,6 +103,7 @@ fn a_crash_loop_is_told_at_every_moment_between_two_crashes() {
             assert_eq!(alarms, [1.0; 3], "after {crashes} crashes");
             looks += 1;
             served += usize::from(scrape.value("gin_workers_serving", &[]) > 0.0);
+            waited += usize::from(scrape.value("gin_slots_in_backoff", &[]) > 0.0);
         }
         crashes
     };
@@ -110,6 +111,7 @@ fn a_crash_loop_is_told_at_every_moment_between_two_crashes() {
     eventually("the fifth crash", look, |crashes| *crashes >= 5.0);
     println!("{looks} looks, {served} of them while a worker served");
     assert!(served > 0, "no worker was seen serving in {looks} looks");
+    assert!(waited > 0, "no slot was seen in backoff in {looks} looks");
     // The status says it in its own way, also while a worker serves.
     gin.ctl(&["status"]).assert(1, &[]);
     gin.releases().release("one", "ok");
@@ -189,6 +191,41 @@ fn metrics_and_status_agree_over_restarts_scaling_and_the_masters_death() {
     assert_eq!(told(&gin).value("gin_connections_drained_total", &[("fate", "handed_over")]), 8.0);
     gin.ctl(&["upgrade-supervisor"]).assert(0, &["is the master now"]);
     assert_agree(&gin);
+    drop(clients);
+    gin.stop();
+}
+
+#[test]
+fn a_restart_that_waits_is_told_until_its_turn_comes() {
+    let settings = "soak = \"0s\"\nmax_draining = 1";
+    let gin = supervisor().ours("one", "ok").set(settings).section("[timeouts]\nshutdown = \"20s\"").start();
+    let hold = gin.hold();
+    let mut client = Client::asking(&gin.tcp(), &hold.request()).unwrap();
+    let request = hold.arrived();
+    gin.restart();
+    assert_eq!(number(&gin, "gin_restarts_waiting"), 0.0);
+    let mut events = gin.events();
+    let restart = gin.ctl_in_background(&["restart"]);
+    events.until("a command waits");
+    assert_eq!(number(&gin, "gin_restarts_waiting"), 1.0);
+    request.release();
+    Ctl::from(restart.wait_with_output().unwrap()).assert(0, &["generation 3 serves"]);
+    assert_eq!(number(&gin, "gin_restarts_waiting"), 0.0);
+    assert_eq!(client.response().unwrap().status, 200);
+    // A stop waits for idle clients.
+    drop(client);
+    gin.stop();
+}
+
+#[test]
+fn clients_whom_nobody_accepts_are_told_by_listener() {
+    let gin = supervisor().foreign("one", "elsewhere").and_unix().set("soak = \"0s\"").start();
+    assert_eq!(told(&gin).value("gin_listen_queue", &[("listener", "http")]), 0.0);
+    let clients: Vec<Client> = (0..3).map(|_| Client::connect(&gin.tcp()).unwrap()).collect();
+    let scrape = told(&gin);
+    assert_eq!(scrape.value("gin_listen_queue", &[("listener", "http")]), 3.0);
+    // The kernel does not tell how many wait at a Unix socket.
+    assert_eq!(scrape.get("gin_listen_queue", &[("listener", "unix")]), None);
     drop(clients);
     gin.stop();
 }
