@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness::{Address, Client, Scrape, Supervisor, free_port};
+use harness::{Address, Client, Scrape, Supervisor, free_port, supervisor};
 
 use super::service::{Place, REQUESTS, WORKERS, agreed, ask, counting, told};
 
@@ -130,6 +130,27 @@ fn unknown_methods_and_paths_are_one_label_each() {
     let routes = scrape.by(REQUESTS, "route");
     assert!(routes["unmatched"] >= 120.0, "{routes:?}");
     assert!(routes.keys().all(|route| ["unmatched", "/order"].contains(&route.as_str())), "{routes:?}");
+    gin.stop();
+}
+
+#[test]
+fn workers_take_no_name_of_the_supervisors() {
+    let port = free_port();
+    let named = supervisor().ours("one", "counted").section("[monitoring.prometheus]\nnamespace = \"gin\"");
+    let gin = named.set("soak = \"0s\"").set(&format!("metrics = \"127.0.0.1:{port}\"")).start();
+    ask(&gin, "/order?kind=tea", 5);
+    for place in [Place::control(&gin), Place::own(port)] {
+        // A family that stood there twice would be a panic.
+        let scrape = place.scrape();
+        for name in ["gin_build_info", "gin_connections_drained_total"] {
+            assert!(scrape.series(name).all(|(series, _)| series.has("instance", "shop")), "{name} at {}", place.name);
+        }
+        assert!(scrape.value("gin_metrics_dropped_series", &[]) >= 2.0, "{}", place.name);
+        assert_eq!(scrape.value("gin_http_requests_total", &[("route", "/order")]), 5.0, "{}", place.name);
+    }
+    gin.stop();
+    let gin = counting(port).start();
+    assert_eq!(told(&gin).value("gin_metrics_dropped_series", &[]), 0.0);
     gin.stop();
 }
 
