@@ -12,8 +12,12 @@ use super::merge::{Part, merge};
 use super::region::{Region, Term};
 use super::total::{Total, collect};
 
-/// Words of all keys and sums of one snapshot (64 MiB): more is dropped, so that nobody who writes can make a reader run out of memory.
-const ROOM: usize = 8 << 20;
+/// Words of one snapshot and of its text (128 MiB): more is dropped, so that nobody who writes can make a reader run out of memory.
+const ROOM: usize = 16 << 20;
+/// Words of a line's own, beside the name and the labels that are told in each: the bound, and the value.
+const LINE: usize = 8;
+/// Words that a label takes beside its text.
+const LABEL: usize = 14;
 
 /// All that was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +90,14 @@ impl Reader {
 
     /// Adds a region. `own`: only the owner's series, and only what it has counted itself.
     fn region(&mut self, region: &Region<'_>, term: Option<Term>, own: bool) {
+        // Half of the room is kept for the regions that come.
+        let kept = self.room / 2;
+        self.room -= kept;
+        self.entries(region, term, own);
+        self.room += kept;
+    }
+
+    fn entries(&mut self, region: &Region<'_>, term: Option<Term>, own: bool) {
         let (used, mut at) = (region.used(), 0);
         loop {
             match entry::step(region.arena, at, used) {
@@ -128,8 +140,17 @@ impl Reader {
         if let Some(known) = self.known.get(self.key.as_slice()) {
             return *known;
         }
-        self.room = self.room.checked_sub(self.key.len() + span.width())?;
-        let place = entry::decode(&self.key).map(|described| {
+        if self.room == 0 {
+            return None;
+        }
+        let described = entry::decode(&self.key);
+        let labels = described.as_ref().map_or(0, |described| described.labels.len());
+        let Some(left) = self.room.checked_sub(cost(&self.key, span, labels)) else {
+            self.room = 0;
+            return None;
+        };
+        self.room = left;
+        let place = described.map(|described| {
             let total = Total::of(&described);
             self.series.push(Summed { described, total, is_live: false, is_told: false });
             self.series.len() - 1
@@ -155,6 +176,12 @@ impl Reader {
         }
         self.dropped
     }
+}
+
+/// Words that a new series takes, with its text: its name and labels stand in each line of a histogram again.
+fn cost(key: &[u64], span: &Span, labels: usize) -> usize {
+    let text = key.len().saturating_sub(span.bounds);
+    key.len() + span.width() + labels * LABEL + (text + LINE) * (span.bounds + 3)
 }
 
 /// Adds the labels of a worker. A label that already has such a name is called `exported_…`, as Prometheus does it.

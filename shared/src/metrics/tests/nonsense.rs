@@ -191,3 +191,27 @@ fn a_count_that_nobody_can_have_is_dropped_and_begins_anew() {
     assert_eq!(number(&memory.read(), "jobs", &[]), Some(1.0));
     assert_eq!(memory.read().dropped, 0);
 }
+
+#[test]
+fn one_writer_takes_neither_all_memory_of_a_reader_nor_the_room_of_others() {
+    let fd = memfd(Memory::length(1024), SEALS);
+    let (memory, others) = (mapped(&fd), mapped(&fd));
+    let (greedy, other) = (memory.claim(who(1, 0)).unwrap(), others.claim(who(1, 1)).unwrap());
+    // Their text would be 8 MB for each series: each bucket tells all labels.
+    let (bounds, long): (Vec<f64>, _) = ((0..1000).map(f64::from).collect(), "x".repeat(8000));
+    for number in 0..30 {
+        let number = number.to_string();
+        let labels = [("long", long.as_str()), ("number", number.as_str())];
+        let cells = greedy.series(&histogram("large", &bounds), &labels, 1);
+        assert_eq!(cells.place(), Place::Own);
+        cells.observe(0, 0, 1);
+    }
+    other.series(&counter("jobs"), &[], 1).add(0, 1);
+    for seen in [memory.read(), memory.read_by_worker()] {
+        let [jobs, large] = seen.families.as_slice() else { panic!("{} families", seen.families.len()) };
+        assert_eq!((jobs.name.as_str(), large.name.as_str()), ("jobs", "large"));
+        let told = large.series.len();
+        assert!(told > 0 && told * bounds.len() * long.len() < 128 << 20, "{told}");
+        assert_eq!(seen.dropped, 30 - told as u64);
+    }
+}
