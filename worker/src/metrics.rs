@@ -78,6 +78,7 @@ mod application;
 mod connection_counts;
 mod point;
 mod registry;
+mod scrapes;
 #[cfg(test)]
 mod tests;
 

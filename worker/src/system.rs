@@ -109,9 +109,7 @@ impl About {
         };
         let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         let accept = accepted.collect::<Vec<_>>().join(",");
-        let read = move || metrics.text(by_worker, Some(&accept));
-        // Reading what many workers have counted takes a few milliseconds.
-        let (content_type, text) = tokio::task::spawn_blocking(read).await.internal()?;
+        let (content_type, text) = metrics.scrape(by_worker, &accept).await.internal()?;
         Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
     }
 }

@@ -3,10 +3,13 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use gin_shared::inherit::identity;
 use gin_shared::metrics::{Cells, Definition, Format, Memory, Place, Shape, Writer, encode};
+use tokio::task::JoinError;
 
 use super::application::Application;
+use super::scrapes::Scrapes;
 
 /// Counts of one server, in one memory. It is never freed.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(crate) struct Registry {
     /// True from the first such time on, until it is told.
     is_to_be_told: AtomicBool,
     is_told: AtomicBool,
+    /// By worker or not, and in this format.
+    scrapes: Scrapes<(bool, Format)>,
 }
 
 impl Registry {
@@ -37,7 +42,8 @@ impl Registry {
         };
         let overflow = writer.series(&definition, &[], 1);
         let (is_to_be_told, is_told) = (AtomicBool::new(false), AtomicBool::new(false));
-        Box::leak(Box::new(Self { memory, writer, overflow, is_to_be_told, is_told }))
+        let scrapes = Scrapes::new();
+        Box::leak(Box::new(Self { memory, writer, overflow, is_to_be_told, is_told, scrapes }))
     }
 
     /// Cells of a series: see [`Writer::series`]. The caller says [`Self::tell`] when it has no lock any more.
@@ -60,9 +66,22 @@ impl Registry {
         }
     }
 
-    /// The metrics of all workers together, or of each that lives, as text of the media type that comes first. It takes a few
-    /// milliseconds: not for a thread of the runtime.
-    pub(crate) fn text(&self, by_worker: bool, accept: Option<&str>) -> (&'static str, String) {
+    /// The metrics of all workers together, or of each that lives, as text of the media type that comes first.
+    ///
+    /// # Errors
+    /// If a thread cannot read them.
+    pub(crate) async fn scrape(
+        &'static self,
+        by_worker: bool,
+        accept: &str,
+    ) -> Result<(&'static str, Bytes), JoinError> {
+        let format = Format::accepted(Some(accept));
+        let text = self.scrapes.text((by_worker, format), move |_| self.text(by_worker, format)).await?;
+        Ok((format.content_type(), text))
+    }
+
+    /// It takes a few milliseconds: not for a thread of the runtime.
+    pub(super) fn text(&self, by_worker: bool, format: Format) -> String {
         let snapshot = if by_worker { self.memory.read_by_worker() } else { self.memory.read() };
         if snapshot.dropped > 0 {
             tracing::debug!(
@@ -73,8 +92,7 @@ impl Registry {
         let mut families = snapshot.families;
         families.extend(Application::of_process().without_memory());
         families.sort_by(|one, other| one.name.cmp(&other.name));
-        let format = Format::accepted(accept);
-        (format.content_type(), encode(&families, format))
+        encode(&families, format)
     }
 }
 

@@ -56,18 +56,18 @@ fn what_was_counted_before_there_is_a_memory_is_told_and_goes_there() {
     let registry = Registry::new("shop", 64, None);
     own.attach(registry);
     assert!(own.without_memory().is_empty());
-    assert_told(&registry.text(false, None).1, &lines);
+    assert_told(&registry.text(false, Format::Prometheus), &lines);
     tea.add(1);
     orders.with(&[("kind", "cocoa")]).add(7);
     cups.set(1.0);
-    let told = registry.text(false, None).1;
+    let told = registry.text(false, Format::Prometheus);
     assert_told(&told, &["shop_orders_total{kind=\"tea\"} 3", "shop_orders_total{kind=\"cocoa\"} 7", "shop_cups 1"]);
     // The first memory has them for good.
     let other = Registry::new("shop", 64, None);
     own.attach(other);
     tea.add(1);
-    assert_told(&registry.text(false, None).1, &["shop_orders_total{kind=\"tea\"} 4"]);
-    assert!(!other.text(false, None).1.contains("shop_orders"));
+    assert_told(&registry.text(false, Format::Prometheus), &["shop_orders_total{kind=\"tea\"} 4"]);
+    assert!(!other.text(false, Format::Prometheus).contains("shop_orders"));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn threads_lose_nothing_while_the_memory_comes() {
         }
         own.attach(registry);
     });
-    assert_told(&registry.text(false, None).1, &["shop_orders_total 4000"]);
+    assert_told(&registry.text(false, Format::Prometheus), &["shop_orders_total 4000"]);
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn labels_without_number_are_counted_in_one_series() {
     for number in 0..200 {
         seen.with(&[("who", number.to_string().as_str())]).add(1);
     }
-    let told = registry.text(false, None).1;
+    let told = registry.text(false, Format::Prometheus);
     let counts = |label: &str| {
         let lines = told.lines().filter(|line| line.starts_with("shop_seen_total{") && line.contains(label));
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).collect::<Vec<_>>()

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use axum::extract::MatchedPath;
 use axum::http::{Extensions, Method, StatusCode};
+use bytes::Bytes;
 use gin_shared::inherit::identity;
 use gin_shared::metrics::{Cells, Definition, Shape};
+use tokio::task::JoinError;
 
 use crate::config::Monitoring;
 use crate::graceful::{Ends, Life};
@@ -182,9 +184,9 @@ impl Metrics {
         Box::leak(Box::new(Self { registry, durations, in_flight, bounds, routes, adding: Mutex::default() }))
     }
 
-    /// The metrics as text: see [`Registry::text`].
-    pub(crate) fn text(&self, by_worker: bool, accept: Option<&str>) -> (&'static str, String) {
-        self.registry.text(by_worker, accept)
+    /// The metrics as text: see [`Registry::scrape`].
+    pub(crate) async fn scrape(&self, by_worker: bool, accept: &str) -> Result<(&'static str, Bytes), JoinError> {
+        self.registry.scrape(by_worker, accept).await
     }
 
     fn adding(&self) -> MutexGuard<'_, ()> {

@@ -74,7 +74,8 @@ async fn a_route_is_counted_in_the_words_in_which_it_was_registered() {
     for path in ["/shown/7", "/told/7"] {
         finished.router.clone().oneshot(get(path)).await.unwrap();
     }
-    let (_, text) = finished.about.metrics.unwrap().text(false, None);
+    let (_, text) = finished.about.metrics.unwrap().scrape(false, "").await.unwrap();
+    let text = String::from_utf8(text.to_vec()).unwrap();
     for route in ["/shown/:id", "/told/{id}"] {
         assert!(text.contains(&format!("route=\"{route}\",status=\"200\"}} 1")), "{route}: {text}");
     }

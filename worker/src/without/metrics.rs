@@ -1,9 +1,12 @@
 //! In place of the metrics, without the feature `metrics`.
 
+use std::future::{Ready, ready};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use axum::http::{Extensions, Method, StatusCode};
+use bytes::Bytes;
+use tokio::task::JoinError;
 
 use crate::Life;
 use crate::config::Monitoring;
@@ -57,8 +60,8 @@ impl Metrics {
         &Self(())
     }
 
-    pub(crate) fn text(&self, _: bool, _: Option<&str>) -> (&'static str, String) {
-        ("text/plain", String::new())
+    pub(crate) fn scrape(&self, _: bool, _: &str) -> Ready<Result<(&'static str, Bytes), JoinError>> {
+        ready(Ok(("text/plain", Bytes::new())))
     }
 }
 
