@@ -59,9 +59,9 @@
 //!
 //! # Names and labels
 //!
-//! A name that Prometheus does not take, or one with another kind, other bounds or other labels than at its first use, is a
-//! [`StartError`](crate::StartError) that names the place. If it comes up only while the server runs, the log has it as an error, once, and
-//! nothing is counted there. Nothing here panics.
+//! A name that Prometheus does not take, one that a histogram's parts have already (a gauge `a_count` beside a histogram `a`), or one with
+//! another kind, other bounds or other labels than at its first use, is a [`StartError`](crate::StartError) that names the place. If it
+//! comes up only while the server runs, the log has it as an error, once, and nothing is counted there. Nothing here panics.
 //!
 //! Each combination of values of labels is a series. A worker has room for `metrics.series` of them: what comes then is counted in one
 //! series for each name, whose labels say `overflow`. So a label should have few values: never what a client may choose.

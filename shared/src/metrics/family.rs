@@ -11,6 +11,27 @@ pub enum Kind {
     Histogram,
 }
 
+impl Kind {
+    /// The names that samples of such a family have, and its own. None of them may be another family's: a scraper refuses all of a text
+    /// that has a name twice.
+    ///
+    /// ```
+    /// use gin_shared::metrics::Kind;
+    ///
+    /// assert!(Kind::Histogram.sample_names("jobs").any(|name| name == "jobs_count"));
+    /// assert!(Kind::Counter.sample_names("jobs").any(|name| name == "jobs_total"));
+    /// ```
+    pub fn sample_names(self, family: &str) -> impl Iterator<Item = String> {
+        let family = if self == Self::Counter { without_total(family) } else { family };
+        let suffixes: &[&str] = match self {
+            Self::Gauge => &[""],
+            Self::Counter => &["", "_total"],
+            Self::Histogram => &["", "_bucket", "_sum", "_count"],
+        };
+        suffixes.iter().map(move |suffix| format!("{family}{suffix}"))
+    }
+}
+
 /// All series of one name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Family {

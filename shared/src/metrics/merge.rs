@@ -1,7 +1,7 @@
 //! Families of the parts that regions have: the same series of workers that define it alike, or nearly so.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 
 use super::entry::BOUNDS_MAX;
 use super::family::{Buckets, Family, Kind, Series, Value};
@@ -26,7 +26,8 @@ struct Gathered {
     series: BTreeMap<Vec<(String, String)>, Value>,
 }
 
-/// Families of all parts, sorted by name, and the number of parts that did not fit: of another kind than the family, or too large a sum.
+/// Families of all parts, sorted by name, and the number of parts that did not fit: of another kind than the family, too large a sum, or
+/// of a family that has a name of another one.
 ///
 /// The first part of a worker that lives says what kind a family is, else the first part.
 pub(super) fn merge(parts: Vec<Part>) -> (Vec<Family>, u64) {
@@ -40,11 +41,30 @@ pub(super) fn merge(parts: Vec<Part>) -> (Vec<Family>, u64) {
         let fits = family.kind == kind(&value) && put(&mut family.series, labels, value);
         dropped += u64::from(!fits);
     }
-    let told = families.into_iter().map(|(name, Gathered { kind, help, series, .. })| {
+    let told = families.into_iter().map(|(name, Gathered { kind, help, series, is_live })| {
         let series = series.into_iter().map(|(labels, value)| Series { labels, value }).collect();
-        Family { name, help, kind, series }
+        (is_live, Family { name, help, kind, series })
     });
-    (told.filter(|family| !family.series.is_empty()).collect(), dropped)
+    let (told, clashing) = without_clashes(told.filter(|(_, family)| !family.series.is_empty()).collect());
+    (told, dropped + clashing)
+}
+
+/// Takes out families whose samples would have a name of another one's, and gives the number of their series. Those stay in which a worker
+/// that lives counts, then the first by name. They come sorted, and stay so.
+fn without_clashes(mut all: Vec<(bool, Family)>) -> (Vec<Family>, u64) {
+    all.sort_by_key(|(is_live, _)| !is_live);
+    let (mut taken, mut told, mut dropped) = (HashSet::<String>::new(), Vec::new(), 0);
+    for (_, family) in all {
+        let names: Vec<String> = family.kind.sample_names(&family.name).collect();
+        if names.iter().any(|name| taken.contains(name)) {
+            dropped += family.series.len() as u64;
+        } else {
+            taken.extend(names);
+            told.push(family);
+        }
+    }
+    told.sort_by(|one: &Family, other| one.name.cmp(&other.name));
+    (told, dropped)
 }
 
 /// Says what kind the family of this part is, and what it means.
@@ -182,6 +202,23 @@ mod tests {
         assert_eq!(*only(&merge(vec![counter(false), gauge(false)]).0), Value::Counter(1.0));
         assert_eq!(*only(&merge(vec![counter(true), gauge(true)]).0), Value::Counter(1.0));
         assert_eq!(merge(vec![counter(true), gauge(true), gauge(false)]).1, 2);
+    }
+
+    #[test]
+    fn no_two_families_have_a_sample_of_the_same_name() {
+        let names = |parts| {
+            let (families, dropped) = merge(parts);
+            (families.into_iter().map(|family| family.name).collect::<Vec<_>>(), dropped)
+        };
+        let gauge = |name, live| part(name, Value::Gauge(1.0), live);
+        let counter = |name, live| part(name, Value::Counter(1.0), live);
+        let times = |live| part("times", buckets(&[1.0], &[1, 2], 3.0), live);
+        let told = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(vec![times(true), gauge("times_count", true), gauge("a", true)]), (told(&["a", "times"]), 1));
+        assert_eq!(names(vec![times(false), gauge("times_sum", true)]), (told(&["times_sum"]), 1));
+        assert_eq!(names(vec![counter("x", true), gauge("x_total", true)]), (told(&["x"]), 1));
+        assert_eq!(names(vec![counter("x_total", true), counter("x", false)]), (told(&["x_total"]), 1));
+        assert_eq!(names(vec![counter("x_count", true), gauge("x", true)]), (told(&["x", "x_count"]), 0));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gin_shared::exit;
-use gin_shared::metrics::{Family, Format, Kind, Memory, Snapshot, encode};
+use gin_shared::metrics::{Family, Format, Memory, Snapshot, encode};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -150,21 +150,11 @@ const DROPPED: &str = "gin_metrics_dropped_series";
 /// Takes out the workers' families that have a sample of the same name as the supervisor's: a scraper refuses all of an answer that names
 /// one twice. Gives those that are left, and the number of series that are not.
 fn without_names_of(own: &[Family], families: Vec<Family>) -> (Vec<Family>, u64) {
-    let mut taken: HashSet<String> = own.iter().flat_map(sample_names).collect();
+    let mut taken: HashSet<String> = own.iter().flat_map(|family| family.kind.sample_names(&family.name)).collect();
     taken.insert(DROPPED.to_owned());
-    let clashes = |family: &Family| sample_names(family).any(|name| taken.contains(&name));
+    let clashes = |family: &Family| family.kind.sample_names(&family.name).any(|name| taken.contains(&name));
     let (clashing, left): (Vec<Family>, Vec<Family>) = families.into_iter().partition(clashes);
     (left, clashing.iter().map(|family| family.series.len() as u64).sum())
-}
-
-/// The names that a family's samples have, and its own.
-fn sample_names(family: &Family) -> impl Iterator<Item = String> {
-    let suffixes: &[&str] = match family.kind {
-        Kind::Gauge => &[""],
-        Kind::Counter => &["", "_total"],
-        Kind::Histogram => &["", "_bucket", "_sum", "_count"],
-    };
-    suffixes.iter().map(move |suffix| format!("{}{suffix}", family.name))
 }
 
 #[cfg(test)]

@@ -148,6 +148,9 @@ impl Application {
             let is_same = first.definition.shape == definition.shape;
             return if is_same { Ok(first) } else { Err(differs(&first.definition, first.place, &definition)) };
         }
+        if let Some(text) = inner.families.values().find_map(|known| clash(known.family, &definition)) {
+            return Err(text);
+        }
         let name = definition.name.clone();
         let new = Registered { definition, place, application: self, bare: OnceLock::new() };
         let family: &'static Registered = Box::leak(Box::new(new));
@@ -274,11 +277,7 @@ impl Known {
     /// The family, as it is told.
     fn told(&self) -> Family {
         let Definition { name, help, shape } = &self.family.definition;
-        let kind = match shape {
-            Shape::Counter => Kind::Counter,
-            Shape::Gauge | Shape::IntGauge => Kind::Gauge,
-            Shape::Histogram { .. } => Kind::Histogram,
-        };
+        let kind = kind_of(shape);
         let mut series: Vec<Series> =
             self.points.values().copied().chain(self.rest).map(|point| point.told(shape)).collect();
         series.sort_by(|one, other| one.labels.cmp(&other.labels));
@@ -286,12 +285,32 @@ impl Known {
     }
 }
 
-fn kind(shape: &Shape) -> &'static str {
+fn kind_of(shape: &Shape) -> Kind {
     match shape {
-        Shape::Counter => "counter",
-        Shape::Gauge | Shape::IntGauge => "gauge",
-        Shape::Histogram { .. } => "histogram",
+        Shape::Counter => Kind::Counter,
+        Shape::Gauge | Shape::IntGauge => Kind::Gauge,
+        Shape::Histogram { .. } => Kind::Histogram,
     }
+}
+
+fn kind(shape: &Shape) -> &'static str {
+    match kind_of(shape) {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
+    }
+}
+
+/// Says what is wrong if both would have a sample of the same name.
+fn clash(first: &Registered, other: &Definition) -> Option<String> {
+    let (definition, place) = (&first.definition, first.place);
+    let taken: Vec<String> = kind_of(&definition.shape).sample_names(&definition.name).collect();
+    let both = kind_of(&other.shape).sample_names(&other.name).find(|name| taken.contains(name))?;
+    let (name, one, another) = (&other.name, kind(&other.shape), kind(&definition.shape));
+    Some(format!(
+        "the {one} {name} would be told as {both}, as the {another} {} at {place} is; give one of them another name",
+        definition.name
+    ))
 }
 
 fn differs(first: &Definition, place: Caller, other: &Definition) -> String {

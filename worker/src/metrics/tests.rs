@@ -104,6 +104,7 @@ fn what_prometheus_could_not_take_is_an_error_of_the_start_with_its_place() {
     let _ = registered(own, "shop_seconds", times());
     let _ = registered(own, "shop_seconds", Shape::Histogram { bounds: vec![2.0], scale: 1, count_as: None });
     let _ = registered(own, "shop_bytes", Shape::Histogram { bounds: vec![2.0, 1.0], scale: 1, count_as: None });
+    let _ = registered(own, "shop_seconds_count", Shape::Gauge);
     orders.with(&[("kind", "tea")]).add(1);
     orders.with(&[("sort", "tea")]).add(1);
     orders.add(1);
@@ -118,6 +119,7 @@ fn what_prometheus_could_not_take_is_an_error_of_the_start_with_its_place() {
         "shop_total ends as a counter's name, and is a gauge",
         "shop_seconds has other bounds here than at ",
         "the bounds of shop_bytes must be 1 to 40 numbers",
+        "the gauge shop_seconds_count would be told as shop_seconds_count, as the histogram shop_seconds at ",
         "shop_orders has the labels [\"sort\"] here, and had [\"kind\"] at its first use",
         "shop_orders has the labels [] here",
         "shop_orders has the label kind twice",
