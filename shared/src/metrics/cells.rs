@@ -51,6 +51,16 @@ impl Cells {
         }
     }
 
+    /// Adds to a sum, which stays at the largest number that it can be: one that goes back would look like a restart.
+    fn raise_sum(&self, at: usize, by: u64) {
+        let Some(word) = self.words.get(at) else { return };
+        if word.load(Ordering::Relaxed).checked_add(by).is_some() {
+            word.fetch_add(by, Ordering::Relaxed);
+        } else {
+            word.store(u64::MAX, Ordering::Relaxed);
+        }
+    }
+
     /// Adds to a [`super::Shape::Counter`].
     pub fn add(&self, shard: usize, by: u64) {
         self.raise(self.first(shard), by);
@@ -86,7 +96,7 @@ impl Cells {
     pub fn observe(&self, shard: usize, bucket: usize, sum: u64) {
         let (first, last) = (self.first(shard), self.last as usize);
         self.raise(first + bucket.min(last), 1);
-        self.raise(first + last + 1, sum);
+        self.raise_sum(first + last + 1, sum);
     }
 
     /// The value that this process has counted together with the owners before it: of a counter or a gauge the sum over its shards, of a

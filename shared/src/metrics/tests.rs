@@ -221,6 +221,19 @@ fn gauges_end_with_their_owner_and_counts_do_not() {
 }
 
 #[test]
+fn a_sum_without_room_stays_where_it_is() {
+    let memory = kept(Memory::own(10));
+    let cells = memory.claim(None).unwrap().series(&histogram("sizes", &[1.0]), &[], 2);
+    cells.observe(0, 1, 7);
+    cells.observe(0, 1, u64::MAX);
+    let full = buckets(&memory.read(), "sizes").sum;
+    [0, 1].iter().for_each(|shard| cells.observe(*shard, 0, 1000));
+    let told = buckets(&memory.read(), "sizes");
+    assert_eq!((told.counts.as_slice(), told.sum), ([2, 2].as_slice(), full));
+    assert!(full > 1e16, "{full}");
+}
+
+#[test]
 fn a_histogram_tells_its_number_as_a_counter() {
     let memory = kept(Memory::own(10));
     let count_as = Some(("requests_total".to_owned(), "Requests.".to_owned()));
