@@ -280,14 +280,16 @@ impl Life {
         self.opened()
     }
 
-    /// Counts a connection that another worker had. `None` if this worker has ended already.
+    /// Counts a connection that another worker has still. `None` if this worker has ended already.
     pub(crate) fn take_over(&self) -> Option<OpenConnection> {
         let is_there = self.0.connections.send_if_modified(|open| {
             let is_there = !self.0.over.load(Ordering::Relaxed);
             *open += usize::from(is_there);
             is_there
         });
-        is_there.then(|| self.opened())
+        let mut opened = is_there.then(|| self.opened())?;
+        opened.ending.is_anothers = true;
+        Some(opened)
     }
 
     fn opened(&self) -> OpenConnection {

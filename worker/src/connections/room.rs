@@ -69,6 +69,11 @@ impl Place {
         self.open.ending = ending;
     }
 
+    /// Notes that this worker has the connection for good.
+    pub(crate) fn own(&mut self) {
+        self.open.ending.is_anothers = false;
+    }
+
     /// Notes the protocol of a connection that another worker had.
     pub(crate) fn speaks(&mut self, spoken: Spoken) {
         self.open.ending.spoken = spoken;

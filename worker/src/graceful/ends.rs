@@ -38,12 +38,17 @@ pub(crate) struct Ending {
     pub(crate) is_told: bool,
     /// True once another worker has taken it, for the sake of a drain.
     pub(crate) is_handed_over: bool,
+    /// True while another worker has the connection still, and may keep it.
+    pub(crate) is_anothers: bool,
 }
 
 impl Ending {
     /// What became of the connection, if it ends now. `None`: nothing that a drain counts.
     pub(super) fn fate(self, is_draining: bool, is_cut: bool) -> Option<Fate> {
-        let Self { spoken: _, is_told, is_handed_over } = self;
+        let Self { spoken: _, is_told, is_handed_over, is_anothers } = self;
+        if is_anothers {
+            return None;
+        }
         match (is_handed_over, is_draining, is_cut, is_told) {
             (true, ..) => Some(Fate::HandedOver),
             (false, false, ..) => None,
@@ -125,6 +130,17 @@ mod tests {
             assert_eq!(labels[Ends::place(fate, spoken)], label);
         }
         assert_eq!(labels.len(), Ends::default().0.len());
+    }
+
+    #[test]
+    fn a_connection_that_stays_another_workers_does_not_end_here() {
+        let life = Life::default();
+        life.reach(Phase::Draining);
+        let [refused, mut taken] = [life.take_over(), life.take_over()].map(Option::unwrap);
+        drop(refused);
+        taken.ending.is_anothers = false;
+        drop(taken);
+        assert_eq!((life.fates().finished, life.connections()), (1, 0));
     }
 
     #[test]

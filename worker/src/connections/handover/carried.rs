@@ -88,6 +88,7 @@ impl Received {
                 (Doing::Idle, Some(Box::new(WebSocketSession { name: name.into(), state })))
             }
         };
+        place.own();
         match (&session, description.requests) {
             (Some(_), _) => place.speaks(Spoken::WebSocket),
             (None, 1..) => place.speaks(Spoken::Http1),
