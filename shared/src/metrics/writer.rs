@@ -59,7 +59,7 @@ impl Writer {
     /// Makes the claim of a region good: what is there is looked at, and kept as the base.
     pub(super) fn begin(region: Region<'static>, series: usize, who: Option<(Generation, Slot)>) -> Self {
         let claim = region.begin(who);
-        let (book, repaired) = survey(&region);
+        let (book, repaired) = survey(&region, claim);
         region.start(book.used);
         Self { region, claim, series, repaired, book: Mutex::new(book) }
     }
@@ -183,7 +183,7 @@ fn nowhere(book: &mut Book, shape: &Shape) -> Cells {
 }
 
 /// Finds the entries of an owner before and keeps their cells as the base. What makes no sense is thrown away; true if something was.
-fn survey(region: &Region<'static>) -> (Book, bool) {
+fn survey(region: &Region<'static>, claim: u64) -> (Book, bool) {
     let (mut book, mut repaired) = (Book::default(), region.is_overfull());
     let (used, mut key) = (region.used(), Vec::new());
     loop {
@@ -191,6 +191,11 @@ fn survey(region: &Region<'static>) -> (Book, bool) {
             Step::Entry(span) => {
                 span.key(region.arena, &mut key);
                 repaired |= !look_at(region, &span, &key);
+                if span.claim(region.arena) == claim {
+                    // This owner has asked for nothing yet: no gauge of one before may live with it.
+                    span.set_claim(region.arena, claim.wrapping_sub(1));
+                    repaired = true;
+                }
                 if entry::decode(&key).is_some() {
                     book.known.insert(key.as_slice().into(), Known { span, is_asked: false });
                 }

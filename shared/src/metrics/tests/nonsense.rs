@@ -176,6 +176,20 @@ fn entries_at_other_words_are_dropped() {
 }
 
 #[test]
+fn no_gauge_lives_on_by_the_claim_of_the_next_owner() {
+    let memory = kept(Memory::own(8));
+    let temperature = || defined("temperature", Shape::Gauge);
+    memory.claim(who(1, 0)).unwrap().series(&temperature(), &[], 1).set(1.5);
+    let claim = &memory.words()[ARENA + 1];
+    claim.store(claim.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    memory.give_back();
+    let next = memory.claim(who(1, 0)).unwrap();
+    assert!(next.repaired() && memory.read().families.is_empty());
+    next.series(&temperature(), &[], 1).add_float(2.0);
+    assert_eq!(number(&memory.read(), "temperature", &[]), Some(2.0));
+}
+
+#[test]
 fn a_count_that_nobody_can_have_is_dropped_and_begins_anew() {
     let memory = kept(Memory::own(8));
     let writer = memory.claim(who(1, 0)).unwrap();
