@@ -8,12 +8,13 @@
 //! | the fleet: generations, workers, queues, start times (`fleet.rs`) | the status, and what the machine remembers of failures |
 //! | counts (`counts.rs`) | [`Counts`], which the state keeps, and the course of connections |
 //! | workers: CPU, memory (`usage.rs`) | `/proc`, by session; [`Meter`] remembers what was told |
-//! | the machine that all this runs on (`host.rs`) | sysinfo; its disks: the file systems that the instance uses |
+//! | the machine that all this runs on (`host.rs`) | sysinfo; its disks (`disks.rs`): the file systems that the instance uses |
 //!
 //! Nothing that rises ever goes back while its labels stay: not by the end of a worker, or of one of its children, and not by
 //! the next master. All series have the label `instance`.
 
 mod counts;
+mod disks;
 mod fleet;
 mod host;
 mod meter;

@@ -35,7 +35,8 @@ use crate::workers::owned_children::Purpose;
 const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 /// Interval between two looks whether an operator's command has ended: it is not to be cut off from its master.
 const COMMANDS_INTERVAL: Duration = Duration::from_millis(50);
-/// Time for what workers have sent to be closed, and the interval between two looks whether it is.
+/// Time for what holds up an execve to end (descriptors that are closed, disks that are asked), and the interval between two looks whether
+/// it has.
 const CLOSING: Duration = Duration::from_secs(1);
 const CLOSING_INTERVAL: Duration = Duration::from_millis(10);
 /// The longest output of the new program that is read, in bytes.
@@ -56,6 +57,10 @@ enum ReexecError {
         "a worker has sent descriptors that take long to close (SO_LINGER, FUSE), and the new program would wait for them; end that worker"
     )]
     Unclosed,
+    #[error(
+        "a disk that the instance uses does not answer (NFS, FUSE), and the new program would wait for it; mend or unmount that disk"
+    )]
+    Unanswered,
     #[error(transparent)]
     Path(io::Error),
     #[error(transparent)]
@@ -71,7 +76,7 @@ pub(super) struct Successor {
     name: Option<String>,
     /// True if it is to take over as soon as the inbox is empty.
     is_due: bool,
-    /// The end of the wait for what workers have sent to be closed.
+    /// The end of the wait for what holds up an execve.
     waits_until: Option<Instant>,
 }
 
@@ -200,7 +205,9 @@ impl Driver {
         if !self.pending.is_empty() {
             return;
         }
-        if !closer::is_done() && Instant::now() < *self.successor.waits_until.get_or_insert(Instant::now() + CLOSING) {
+        if self.held_up().is_some()
+            && Instant::now() < *self.successor.waits_until.get_or_insert(Instant::now() + CLOSING)
+        {
             return tokio::time::sleep(CLOSING_INTERVAL).await;
         }
         (self.successor.is_due, self.successor.waits_until) = (false, None);
@@ -224,14 +231,22 @@ impl Driver {
         if FileIdentity::of(&program) != self.successor.checked {
             return ReexecError::Replaced(program);
         }
-        if !closer::is_done() {
-            return ReexecError::Unclosed;
+        if let Some(why) = self.held_up() {
+            return why;
         }
         self.reporter.service_manager.pause();
         crate::telemetry::flush();
         let error = self.execute(program);
         self.reporter.service_manager.resume();
         error
+    }
+
+    /// The reason why a thread cannot end, which an execve waits for.
+    fn held_up(&self) -> Option<ReexecError> {
+        if !closer::is_done() {
+            return Some(ReexecError::Unclosed);
+        }
+        self.store.meter().waits_for_disk().then_some(ReexecError::Unanswered)
     }
 
     fn execute(&self, program: PathBuf) -> ReexecError {

@@ -1,15 +1,12 @@
 //! The machine that all this runs on: CPU, memory, load, and the disks that the instance uses.
-//!
-//! sysinfo's list of disks asks every file system that is mounted, and waits for one whose server does not answer. So only
-//! the file systems are asked that the instance itself lies on.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use gin_shared::metrics::Family;
 use sysinfo::{LoadAvg, System};
 
 use super::Meter;
+use super::disks::Disk;
 
 /// What was read of the machine; absent is what cannot be read.
 #[derive(Debug, Default)]
@@ -30,21 +27,11 @@ pub(super) struct Memory {
     pub(super) swap_used: u64,
 }
 
-/// A file system, in bytes.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Disk {
-    /// The directory where it is mounted, as far as it can be seen.
-    pub(super) mount: PathBuf,
-    pub(super) total: u64,
-    /// The room for programs that are not root's.
-    pub(super) available: u64,
-}
-
 impl Host {
     /// Reads it. `places` lie on the disks that are told.
     pub(super) fn look(meter: &Meter, places: &[PathBuf]) -> Self {
         let load = System::load_average().ok().map(|LoadAvg { one, five, fifteen }| [one, five, fifteen]);
-        Self { cpu: meter.cpu_usage(), memory: Memory::look(), load, disks: disks(places) }
+        Self { cpu: meter.cpu_usage(), memory: Memory::look(), load, disks: meter.disks().look(places) }
     }
 
     /// The families.
@@ -104,48 +91,9 @@ impl Memory {
     }
 }
 
-/// The file systems that `places` lie on, each once.
-fn disks(places: &[PathBuf]) -> Vec<Disk> {
-    let mut disks: Vec<Disk> = Vec::new();
-    for mount in places.iter().filter_map(|place| mount_of(place)) {
-        if !disks.iter().any(|disk| disk.mount == mount) {
-            disks.extend(Disk::look(mount));
-        }
-    }
-    disks
-}
-
-impl Disk {
-    fn look(mount: PathBuf) -> Option<Self> {
-        let stat = rustix::fs::statvfs(mount.as_path()).ok()?;
-        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-        (stat.f_blocks > 0).then(|| Self { mount, total: bytes(stat.f_blocks), available: bytes(stat.f_bavail) })
-    }
-}
-
-/// The highest directory above `place` on its file system. A file, there or not there yet, counts where its directory lies.
-fn mount_of(place: &Path) -> Option<PathBuf> {
-    let there = place.ancestors().find_map(|path| path.canonicalize().ok().filter(|path| path.is_dir()))?;
-    let device = there.metadata().ok()?.dev();
-    let is_on_it = |path: &&Path| path.metadata().is_ok_and(|metadata| metadata.dev() == device);
-    there.ancestors().take_while(is_on_it).last().map(Path::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_system_is_told_once_by_the_directory_where_it_is_mounted() {
-        let dir = tempfile::tempdir().unwrap();
-        let places = [dir.path().to_owned(), dir.path().join("not/there/yet.log"), PathBuf::from("/proc/self")];
-        let disks = disks(&places);
-        // /proc has no blocks.
-        let [disk] = disks.as_slice() else { panic!("{disks:?}") };
-        assert!(dir.path().canonicalize().unwrap().starts_with(&disk.mount), "{disk:?}");
-        assert!(disk.total > 0 && disk.available <= disk.total, "{disk:?}");
-        assert_eq!(mount_of(Path::new("/proc/self/")), Some(PathBuf::from("/proc")));
-    }
 
     #[test]
     fn the_machine_is_read() {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sysinfo::System;
 
 use super::WorkerSample;
+use super::disks::Looks;
 use crate::moment::Moment;
 use crate::os::sessions::Session;
 
@@ -29,6 +30,7 @@ pub struct Meter {
     told: Mutex<MeterRecord>,
     /// The machine's CPU at the scrape before. The loop never waits for this one.
     system: Mutex<Option<System>>,
+    disks: Looks,
 }
 
 /// The part of it that a later master goes on with.
@@ -78,13 +80,25 @@ impl Meter {
     /// A meter that goes on from what a master before this one has told.
     #[must_use]
     pub fn resume(record: MeterRecord) -> Self {
-        Self { told: Mutex::new(record), system: Mutex::default() }
+        Self { told: Mutex::new(record), ..Self::default() }
     }
 
     /// What a later master needs.
     #[must_use]
     pub fn record(&self) -> MeterRecord {
         lock(&self.told).clone()
+    }
+
+    /// The looks at disks.
+    pub(super) fn disks(&self) -> &Looks {
+        &self.disks
+    }
+
+    /// True while a thread waits for a disk that does not answer. Another program that is executed here (execve(2)) may have to wait
+    /// for that thread.
+    #[must_use]
+    pub fn waits_for_disk(&self) -> bool {
+        self.disks.has_one()
     }
 
     /// The clock to tell start times by. `now` and `wall_ms` are the same time by both clocks.

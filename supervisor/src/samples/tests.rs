@@ -5,7 +5,8 @@ use gin_shared::generation::Slot;
 use gin_shared::metrics::{Kind, Value};
 use gin_shared::status::{GenerationStatus, Listener, Role, State, Upgrade, WorkerStatus};
 
-use super::host::{Disk, Host, Memory};
+use super::disks::Disk;
+use super::host::{Host, Memory};
 use super::*;
 use crate::machine::counts::{Kills, Upgrades};
 
