@@ -24,14 +24,15 @@ impl Machine {
         self.wanted_slots().filter(|slot| slot.is_in_backoff()).count()
     }
 
-    /// True if no worker serves but those between two crashes.
+    /// True if no worker serves but those between two crashes. A service that is on its way up is down, too: a first generation may fail,
+    /// and be tried again, for ever.
     #[must_use]
     pub fn is_down(&self, now: Moment) -> bool {
         match self.fleet {
-            Fleet::Serving(_) | Fleet::Upgrading { .. } => {
+            Fleet::Idle | Fleet::Booting(_) | Fleet::Serving(_) | Fleet::Upgrading { .. } => {
                 !self.runs().flat_map(|run| &run.slots).any(|slot| slot.serves_steadily(now))
             }
-            Fleet::Idle | Fleet::Booting(_) | Fleet::Stopping { .. } | Fleet::Stopped => false,
+            Fleet::Stopping { .. } | Fleet::Stopped => false,
         }
     }
 
@@ -78,7 +79,7 @@ mod tests {
 
     use gin_shared::generation::{Generation, Slot, WorkerId};
 
-    use super::super::event::{Event, Queue, WorkerEvent};
+    use super::super::event::{Event, Queue, StopBy, WorkerEvent};
     use super::super::plan::{Plan, Readiness, Strategy};
     use super::*;
     use crate::exit_status::Exit;
@@ -158,6 +159,19 @@ mod tests {
         lone.serves(1);
         assert_eq!(lone.told(), (false, false, 0));
         assert_eq!(lone.machine.counts.respawns, 1);
+    }
+
+    #[test]
+    fn a_service_is_down_until_its_first_generation_serves_and_not_while_it_is_stopped() {
+        let mut machine = Machine::new(4);
+        let now = Moment(1_000_000_000_000);
+        assert!(machine.is_down(now), "the next try waits");
+        let restart = Event::Restart { operation: None, asked_by: "start".into(), queue: Queue::Wait };
+        let _ = machine.handle(now, restart);
+        assert!(machine.is_down(now), "it is on its way");
+        let mut lone = Lone::new();
+        lone.handle(Event::Stop { operation: None, by: StopBy::Signal });
+        assert!(!lone.machine.is_down(lone.now));
     }
 
     #[test]

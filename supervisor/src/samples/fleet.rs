@@ -33,7 +33,11 @@ fn states(samples: &Samples) -> Vec<Family> {
             "1 if fewer workers serve than should, a slot is in a crash loop, or clients wait and nobody accepts.",
             flag(degraded),
         ),
-        gauge("gin_down", "1 if no worker serves, but for the time between two crashes.", flag(fleet.down)),
+        gauge(
+            "gin_down",
+            "1 if no worker serves, but for the time between two crashes; also before the first one does.",
+            flag(fleet.down),
+        ),
         gauge(
             "gin_crash_loop",
             "1 from the second failure in a row of a slot's workers, until one has served for 10 s.",
