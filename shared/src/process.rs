@@ -40,7 +40,7 @@ impl ProcessId {
     /// # Errors
     /// The errors of `open(2)` and `read(2)`: the process may be there, and cannot be looked at.
     pub fn read(pid: i32) -> io::Result<Option<Self>> {
-        match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        match read(pid, "stat") {
             Ok(text) => Ok(Stat::parse(&text).map(|stat| Self { pid, started: stat.started })),
             Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ESRCH) => Ok(None),
             Err(error) => Err(error),
@@ -160,7 +160,7 @@ impl Stat {
     /// The fields of a process; `None` if it is gone or cannot be looked at.
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+        Self::parse(&read(pid, "stat").ok()?)
     }
 
     /// The fields follow the name in parentheses, which may hold anything.
@@ -177,6 +177,12 @@ impl Stat {
             resident: field(24)?.parse().ok()?,
         })
     }
+}
+
+/// A file of a process. The kernel cuts a name after 15 bytes, and a process may choose any other: it need not be UTF-8.
+fn read(pid: i32, file: &str) -> io::Result<String> {
+    let bytes = fs::read(format!("/proc/{pid}/{file}"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The PIDs of all processes that can be seen.
@@ -210,7 +216,7 @@ pub fn user(pid: i32) -> Option<u32> {
 /// The name of a process's program, as the kernel has it.
 #[must_use]
 pub fn name(pid: i32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
+    read(pid, "comm").unwrap_or_default().trim_end().to_owned()
 }
 
 /// The path by which a process's executable can be opened, whatever lies at its own path.
@@ -288,6 +294,27 @@ mod tests {
         let stat = Stat::parse(&format!("1 (a) b) S {rest}")).unwrap();
         assert_eq!(stat, Stat { parent: 4, session: 6, cpu: 14 + 15 + 16 + 17, started: 22, resident: 24 });
         assert_eq!(Stat::parse("1 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_process_whose_name_is_no_text_is_seen() {
+        use std::io::{Read, Write};
+        use std::os::unix::ffi::OsStrExt;
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join(std::ffi::OsStr::from_bytes(b"cat\xff"));
+        std::os::unix::fs::symlink("/bin/cat", &program).unwrap();
+        let pipe = std::process::Stdio::piped;
+        let mut child = std::process::Command::new(program).stdin(pipe()).stdout(pipe()).spawn().unwrap();
+        // It has its name when it answers.
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert_eq!(fs::read(format!("/proc/{pid}/comm")).unwrap(), b"cat\xff\n");
+        assert_eq!(Stat::of(pid).unwrap().parent, own());
+        let process = ProcessId::read(pid).unwrap().unwrap();
+        assert!(Pidfd::open_same(process, None).unwrap().is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]
