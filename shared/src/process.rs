@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +62,7 @@ impl Pidfd {
         let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else { return Ok(None) };
         match pidfd_open(pid, PidfdFlags::NONBLOCK) {
             Ok(fd) => Ok(Some(Self(fd))),
-            Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(Errno::SRCH) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -101,7 +102,7 @@ impl Pidfd {
     /// The errors of `pidfd_send_signal(2)`: EPERM.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         match pidfd_send_signal(&self.0, signal) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -160,7 +161,21 @@ impl Stat {
     /// The fields of a process; `None` if it is gone or cannot be looked at.
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
-        Self::parse(&read(pid, "stat").ok()?)
+        Self::read(pid).ok().flatten()
+    }
+
+    /// The same, unless it cannot be told for now.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM: they say nothing about the process.
+    pub fn read(pid: i32) -> io::Result<Option<Self>> {
+        match read(pid, "stat") {
+            Ok(text) => Ok(Self::parse(&text)),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Err(error),
+                _ => Ok(None),
+            },
+        }
     }
 
     /// The fields follow the name in parentheses, which may hold anything.

@@ -198,7 +198,7 @@ impl Workers {
     /// Events for the workers of a generation whose processes hold more than `limit` bytes.
     #[must_use]
     pub fn weigh(&self, run: &Run, limit: u64) -> Vec<Event> {
-        let sessions = sessions::all();
+        let sessions = sessions::all().by_leader;
         let heavy = run.workers().filter(|worker| worker.is_serving()).filter_map(|worker: &Worker| {
             let bytes = sessions.get(&worker.pid?)?.resident;
             (bytes > limit).then_some(Event::Worker { worker: worker.id, what: WorkerEvent::Overweight(bytes) })

@@ -13,13 +13,24 @@ pub struct Session {
     pub cpu: u64,
 }
 
-/// All sessions, by the PID of their leader.
+/// The sessions that were seen.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    /// By the PID of their leader.
+    pub by_leader: HashMap<i32, Session>,
+    /// True if a process could not be looked at for want of descriptors or memory. Sums are too low then.
+    pub is_partial: bool,
+}
+
+/// All sessions.
 #[must_use]
-pub fn all() -> HashMap<i32, Session> {
+pub fn all() -> Sessions {
     let page = rustix::param::page_size() as u64;
-    let mut sessions: HashMap<i32, Session> = HashMap::new();
-    for stat in process::all().filter_map(Stat::of) {
-        let session = sessions.entry(stat.session).or_default();
+    let mut sessions = Sessions::default();
+    for stat in process::all().map(Stat::read) {
+        sessions.is_partial |= stat.is_err();
+        let Ok(Some(stat)) = stat else { continue };
+        let session = sessions.by_leader.entry(stat.session).or_default();
         session.resident += stat.resident * page;
         session.cpu = session.cpu.saturating_add(stat.cpu);
     }
@@ -44,7 +55,7 @@ mod tests {
         let status = fs::read_to_string("/proc/self/status").unwrap();
         let own = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         let own: u64 = own.trim().trim_end_matches(" kB").parse().unwrap();
-        let used = all()[&session];
+        let used = all().by_leader[&session];
         assert!(used.resident / 1024 >= own / 2, "{own} kB, {used:?}");
         assert!(ticks_per_second() > 0);
     }

@@ -18,7 +18,7 @@ use sysinfo::System;
 use super::WorkerSample;
 use super::disks::Looks;
 use crate::moment::Moment;
-use crate::os::sessions::Session;
+use crate::os::sessions::{Session, Sessions};
 
 /// A difference between the clocks that is told anew, in milliseconds: somebody has set the wall clock. A smaller one is
 /// rounding, and a start time must not change from scrape to scrape.
@@ -128,17 +128,20 @@ impl Meter {
         &self,
         workers: &[WorkerSample],
         generations: &[Generation],
-        sessions: impl Fn() -> HashMap<i32, Session>,
+        sessions: impl Fn() -> Sessions,
     ) -> Look {
         let mut seen = sessions();
-        if lock(&self.told).has_gone_back(workers, &seen) {
+        if lock(&self.told).has_gone_back(workers, &seen.by_leader) {
             seen = sessions();
         }
         let mut told = lock(&self.told);
-        told.add(workers, &seen);
+        // What is missing now would count once more when it is seen again.
+        if !seen.is_partial {
+            told.add(workers, &seen.by_leader);
+        }
         told.forget(workers, generations);
         let by_slot = told.cpu.iter().map(|slot| ((slot.generation, slot.slot.0), slot.total)).collect();
-        Look { by_slot, sessions: seen }
+        Look { by_slot, sessions: seen.by_leader }
     }
 }
 
@@ -212,12 +215,18 @@ mod tests {
         WorkerSample { id: WorkerId { generation: G, slot: Slot(slot), attempt }, pid, born: Moment(0) }
     }
 
+    /// All sessions, with these sums.
+    fn whole(sums: &[(i32, u64)]) -> Sessions {
+        let by_leader = sums.iter().map(|(pid, cpu)| (*pid, Session { resident: 0, cpu: *cpu })).collect();
+        Sessions { by_leader, is_partial: false }
+    }
+
     /// The number of the only slot, if the sessions are these, look for look.
     fn total(meter: &Meter, workers: &[WorkerSample], looks: &[&[(i32, u64)]]) -> u64 {
         let looks = RefCell::new(looks.iter());
         let sessions = || {
             let sums = looks.borrow_mut().next().expect("it looks no more often");
-            sums.iter().map(|(pid, cpu)| (*pid, Session { resident: 0, cpu: *cpu })).collect()
+            whole(sums)
         };
         let by_slot = meter.look(workers, &[G], sessions).by_slot;
         assert_eq!(looks.borrow().len(), 0, "it looks as often");
@@ -233,6 +242,15 @@ mod tests {
         // 60 are gone for good; what comes after it counts.
         assert_eq!(total(&meter, &workers, &[&[(7, 70)], &[(7, 70)]]), 130);
         assert_eq!(total(&meter, &workers, &[&[(7, 75)]]), 135);
+    }
+
+    #[test]
+    fn a_look_without_descriptors_takes_nothing_away_and_adds_nothing_later() {
+        let (meter, workers) = (Meter::default(), [worker(0, 0, 7)]);
+        assert_eq!(total(&meter, &workers, &[&[(7, 100)]]), 100);
+        let partial = || Sessions { is_partial: true, ..whole(&[(7, 10)]) };
+        assert_eq!(meter.look(&workers, &[G], partial).by_slot, [((G, 0), 100)]);
+        assert_eq!(total(&meter, &workers, &[&[(7, 101)]]), 101);
     }
 
     #[test]
@@ -255,7 +273,7 @@ mod tests {
         assert_eq!(total(&meter, &[worker(0, 2, 7)], &[&[(7, 1)]]), 120);
         // A worker that leads no session yet has no number.
         assert_eq!(total(&meter, &[worker(0, 2, 7), worker(1, 0, 11)], &[&[(7, 2)]]), 121);
-        assert!(meter.look(&[], &[Generation(2)], HashMap::new).by_slot.is_empty());
+        assert!(meter.look(&[], &[Generation(2)], Sessions::default).by_slot.is_empty());
     }
 
     #[test]
