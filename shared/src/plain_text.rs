@@ -9,23 +9,36 @@ use crate::log_line::{Form, is_printable};
 /// The text with an escape for each character that is not printable. Ends of lines and tabs stay.
 #[must_use]
 pub fn plain(text: &str) -> Cow<'_, str> {
-    escaped(text, Form::Text { has_colours: false })
+    escaped(text, Form::Text { has_colours: false }, "")
+}
+
+/// The same for metrics in one of Prometheus' formats. They have no such escapes, and a reader refuses all of a text with one. So a
+/// backslash more is before each: the reader finds our escape where the character was.
+#[must_use]
+pub fn plain_metrics(text: &str) -> Cow<'_, str> {
+    escaped(text, Form::Text { has_colours: false }, "\\")
 }
 
 /// The same for JSON that was not read yet: its texts say the same afterwards.
 #[must_use]
 pub fn plain_unread_json(json: &str) -> Cow<'_, str> {
-    escaped(json, Form::Json)
+    escaped(json, Form::Json, "")
 }
 
-fn escaped(text: &str, form: Form) -> Cow<'_, str> {
+/// `before` stands before each escape.
+fn escaped<'a>(text: &'a str, form: Form, before: &str) -> Cow<'a, str> {
     let stays = |character: char| is_printable(character) || matches!(character, '\n' | '\t');
     if text.chars().all(stays) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     for character in text.chars() {
-        if stays(character) { out.push(character) } else { form.escape(&mut out, character) }
+        if stays(character) {
+            out.push(character);
+        } else {
+            out.push_str(before);
+            form.escape(&mut out, character);
+        }
     }
     Cow::Owned(out)
 }
@@ -62,6 +75,13 @@ mod tests {
         let value = serde_json::json!({ "\u{1b}a": ["\u{9b}", { "b": "\u{202e}" }], "n": 7, "none": null });
         let expected = serde_json::json!({ "\\u{1b}a": ["\\u{9b}", { "b": "\\u{202e}" }], "n": 7, "none": null });
         assert_eq!(plain_json(value), expected);
+    }
+
+    #[test]
+    fn metrics_can_be_read_by_others_afterwards() {
+        let told = "# HELP a b\n# TYPE a gauge\na{of=\"ü\\n\u{1b}[2J\u{200d}\r\"} 1\n";
+        assert_eq!(plain_metrics(told), "# HELP a b\n# TYPE a gauge\na{of=\"ü\\n\\\\u{1b}[2J\\\\u{200d}\\\\r\"} 1\n");
+        assert!(matches!(plain_metrics("a 1\n"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::{Buf, Bytes, BytesMut};
 use gin_shared::control::ErrorBody;
 use gin_shared::exit;
-use gin_shared::plain_text::{plain, plain_json, plain_unread_json};
+use gin_shared::plain_text::{plain, plain_json, plain_metrics, plain_unread_json};
 use gin_shared::status::Status;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -78,8 +78,20 @@ impl Client {
     /// # Errors
     /// See [`Failure`].
     pub async fn text(&self, path: &str) -> Result<String, Failure> {
+        Ok(plain(&self.body(path).await?).into_owned())
+    }
+
+    /// The same for metrics.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn metrics(&self, path: &str) -> Result<String, Failure> {
+        Ok(plain_metrics(&self.body(path).await?).into_owned())
+    }
+
+    async fn body(&self, path: &str) -> Result<String, Failure> {
         let body = read(self.stream(path).await?).await?;
-        Ok(plain(&String::from_utf8_lossy(&body)).into_owned())
+        Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
     /// Acts.

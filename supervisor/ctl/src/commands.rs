@@ -100,7 +100,7 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
                 None => "/v1/metrics",
                 Some(By::Worker) => "/v1/metrics?by=worker",
             };
-            text(&client(socket, instance.as_deref())?.text(path).await?)
+            text(&client(socket, instance.as_deref())?.metrics(path).await?)
         }
         Command::Routes { tree, instance } => routes::show(&client(socket, instance.as_deref())?, json, tree).await,
         Command::LogLevel { level, instance } => logs::level(&client(socket, instance.as_deref())?, json, level).await,
