@@ -7,8 +7,8 @@ use gin_shared::control::ErrorBody;
 use gin_shared::exit;
 use gin_shared::plain_text::{plain, plain_json, plain_metrics, plain_unread_json};
 use gin_shared::status::Status;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -172,12 +172,27 @@ async fn converse(stream: UnixStream, method: Method, path: &str, body: Bytes) -
 }
 
 async fn read(response: Response<Incoming>) -> Result<Bytes, Failure> {
-    let body = tokio::time::timeout(PATIENCE, Limited::new(response.into_body(), ANSWER_MAX).collect()).await;
+    whole(response.into_body(), ANSWER_MAX).await
+}
+
+/// All of a body that has `most` bytes at most.
+async fn whole<B>(body: B, most: usize) -> Result<Bytes, Failure>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let body = tokio::time::timeout(PATIENCE, Limited::new(body, most).collect()).await;
     let late = |_| {
         let text = format!("the supervisor does not end its answer, within {} s; does it hang?", PATIENCE.as_secs());
         Failure::new(exit::TIMED_OUT, text)
     };
-    body.map_err(late)?.map(http_body_util::Collected::to_bytes).map_err(|_| Failure::gone())
+    body.map_err(late)?.map(http_body_util::Collected::to_bytes).map_err(|error| {
+        if !error.is::<LengthLimitError>() {
+            return Failure::gone();
+        }
+        let text = "the supervisor's answer is longer than gin-ctl takes; curl --unix-socket has no limit";
+        Failure::new(exit::FAILED, text)
+    })
 }
 
 async fn parse<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, Failure> {
@@ -255,6 +270,15 @@ fn too_long() -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_long_does_not_look_like_a_supervisor_that_has_gone() {
+        let body = || Full::new(Bytes::from_static(b"four"));
+        assert_eq!(whole(body(), 4).await.unwrap(), "four");
+        let failure = whole(body(), 3).await.unwrap_err();
+        assert!(failure.exit == exit::FAILED && !failure.interrupted, "{failure:?}");
+        assert!(failure.text.contains("longer than gin-ctl takes"), "{failure:?}");
+    }
 
     #[test]
     fn lines_are_taken_as_they_are_whole_and_none_grows_without_end() {
