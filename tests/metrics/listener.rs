@@ -40,6 +40,7 @@ fn its_address_counts_from_an_upgrade_in_place_on_and_a_restart_says_so() {
     gin.ctl(&["upgrade-supervisor"]).assert(0, &["is the master now", "2 workers went on"]);
     assert_eq!(own.scrape().value("shop_orders_total", &[]), 10.0);
     gin.configure(|text| text.replace(&line, "soak = \"0s\""));
+    gin.ctl(&["reload"]).assert(0, &["only from a new start of the supervisor on: metrics"]);
     gin.ctl(&["upgrade-supervisor"]).assert(0, &["is the master now"]);
     assert_eq!(own.try_scrape(), Err(Failure::Refused));
     gin.stop();
