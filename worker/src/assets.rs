@@ -298,8 +298,16 @@ impl Files {
     }
 }
 
+/// The last part of a path; empty if it is no UTF-8.
+fn name(path: &Path) -> &str {
+    // `Path::file_name` reads the whole path in its parts, for each request.
+    let path = path.to_str().unwrap_or_default();
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+/// What follows the last point of a path's name; empty if there is none, or nothing before it.
 fn ending(path: &Path) -> &str {
-    path.extension().and_then(|ending| ending.to_str()).unwrap_or_default()
+    name(path).rsplit_once('.').filter(|(before, _)| !before.is_empty()).map_or("", |(_, ending)| ending)
 }
 
 /// Whether the whole file is asked for, as it is, whatever the client has of it.
@@ -317,7 +325,8 @@ fn is_usual(method: &Method, headers: &HeaderMap) -> bool {
 
 /// By `static.allowed_types`.
 fn is_allowed(allowed: &[String], path: &Path) -> bool {
-    let is_own = |allowed: &String| allowed.trim_start_matches('.').eq_ignore_ascii_case(ending(path));
+    let own = ending(path);
+    let is_own = |allowed: &String| allowed.trim_start_matches('.').eq_ignore_ascii_case(own);
     allowed.is_empty() || allowed.iter().any(is_own)
 }
 

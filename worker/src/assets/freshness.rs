@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 
-use super::ending;
+use super::{ending, name};
 use crate::config::Static;
 
 /// Fewest characters of a hash in a name: what Vite, Rollup, esbuild and Parcel write. webpack writes 20.
@@ -30,10 +30,13 @@ pub(super) enum Freshness {
 
 impl Freshness {
     pub(super) fn of(settings: &Static, path: &Path) -> Self {
-        let age = match path.file_name().and_then(|name| name.to_str()) {
-            _ if PAGES.iter().any(|page| page.eq_ignore_ascii_case(ending(path))) => settings.html_max_age,
-            Some(name) if settings.immutable && has_hash(name) => return Self::Immutable,
-            _ => settings.cache_max_age,
+        let ending = ending(path);
+        let age = if PAGES.iter().any(|page| page.eq_ignore_ascii_case(ending)) {
+            settings.html_max_age
+        } else if settings.immutable && has_hash(name(path)) {
+            return Self::Immutable;
+        } else {
+            settings.cache_max_age
         };
         if age.as_secs() == 0 { Self::Revalidate } else { Self::For(age) }
     }
