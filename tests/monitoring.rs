@@ -210,7 +210,10 @@ fn the_file_for_node_exporter_names_the_service_and_tells_of_a_supervisor_that_i
 fn the_units_for_the_unix_socket_work_under_systemd() {
     let lab = shop("", &ours());
     lab.ok(&["systemctl", "start", "shop"]);
-    let programs = [binary("gin-ctl"), file("gin-textfile")].map(|program| program.display().to_string());
+    // A lab sees our programs and its own directory, wherever the sources are.
+    let script = lab.dir().join("gin-textfile");
+    std::fs::copy(file("gin-textfile"), &script).unwrap();
+    let programs = [binary("gin-ctl"), script].map(|program| program.display().to_string());
     lab.ok(&["install", "-D", "-t", INSTALLED, &programs[0], &programs[1]]);
     lab.ok(&["mkdir", "-p", "/var/lib/prometheus/node-exporter"]);
     // A Unix socket in the lab's directory instead of a port that another test may have.

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdout};
 
 use gin_shared::generation::Generation;
 use gin_shared::process::Pidfd;
-use harness::{Address, Client, Ctl, Load, PATIENCE, Report, Supervisor, points, supervisor, times};
+use harness::{Address, Client, Ctl, Load, PATIENCE, Report, Supervisor, eventually, points, supervisor, times};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -317,7 +317,9 @@ fn killed_while_a_worker_drains_in_a_stop_the_next_one_takes_its_listeners_up() 
     let before = gin.log().len();
     gin.start_again();
     for address in &addresses {
-        assert_eq!(harness::get(address, "/").unwrap().json()["generation"], "2");
+        // Nobody is refused. The old worker answers until it has read its signal.
+        let answer = || harness::get(address, "/").unwrap().json()["generation"].as_str().map(str::to_owned);
+        eventually("the next generation answers", answer, |generation| generation.as_deref() == Some("2"));
     }
     let log = gin.log();
     assert!(!log[before..].contains("\"level\":\"ERROR\""), "{log}");
