@@ -7,11 +7,11 @@ pub struct Definition {
     pub name: String,
     /// Meaning, in one line for people.
     pub help: String,
-    /// What is counted, and how it is kept.
+    /// Kind of the values, and how they are kept.
     pub shape: Shape,
 }
 
-/// What is counted, and how it is kept.
+/// Kind of the values of a family, and how they are kept.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
     /// A count that only grows, up to 2^53.

@@ -1,4 +1,4 @@
-//! One series in the arena of a region.
+//! Entries of an arena: a series each.
 //!
 //! | word | |
 //! |---|---|
@@ -33,7 +33,7 @@ pub(super) const SHARDS_MAX: usize = 64;
 /// Sort of a gap: words that a new owner could make no sense of. Their number stands where an entry has the bytes of its text.
 const GAP: u64 = 6;
 
-/// What an entry's cells are.
+/// Kind of an entry's cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Sort {
@@ -164,7 +164,7 @@ impl Span {
     }
 }
 
-/// What stands at a word of an arena.
+/// Contents of a place in an arena.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Entry(Span),
@@ -176,7 +176,7 @@ pub(super) enum Step {
     Nonsense,
 }
 
-/// What stands at word `at` of an arena whose first `used` words are used. The next step is always further on.
+/// Contents of an arena at word `at`; its first `used` words are used. The next step is always further on.
 pub(super) fn step(arena: &[AtomicU64], at: usize, used: usize) -> Step {
     let arena = &arena[..used];
     let Some(word) = arena.get(at) else { return Step::End };

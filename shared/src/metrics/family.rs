@@ -45,7 +45,7 @@ pub struct Family {
     pub series: Vec<Series>,
 }
 
-/// One value of a family.
+/// A value of a family, with its labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     /// Names and values. [`is_label_name`] is true for each name, and no two names are equal.

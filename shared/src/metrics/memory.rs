@@ -11,7 +11,7 @@ use super::region::{HEADER, Region};
 use super::writer::Writer;
 use crate::generation::{Generation, Slot};
 
-/// What it begins with; the last byte is the version of the layout.
+/// First word of a memory; its last byte is the version of the layout.
 const MAGIC: u64 = u64::from_ne_bytes(*b"gin\0met\x01");
 /// Words before the regions' headers.
 const GLOBAL: usize = 16;
