@@ -13,6 +13,7 @@
 //! | to send and receive descriptors | [`descriptors`] |
 //! | what two workers say when one hands its connections to the other | [`handover`] |
 //! | the control API's types | [`control`], [`status`] |
+//! | words of memory that several processes have | [`mapping`] |
 //! | to count for all workers together, and to tell it | `metrics`, with the feature of that name |
 //! | every key of the configuration | [`mod@reference`] |
 //! | to read one | [`config`] |
@@ -42,6 +43,7 @@ pub mod handover;
 pub mod inherit;
 pub mod listen;
 pub mod log_line;
+pub mod mapping;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod notify;

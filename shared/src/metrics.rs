@@ -34,7 +34,6 @@ mod definition;
 mod entry;
 mod family;
 mod hash;
-mod mapping;
 mod memory;
 mod merge;
 mod owners;

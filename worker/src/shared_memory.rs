@@ -12,8 +12,7 @@
 //! | 32 | so many buckets, 16 bytes each: whose it is, and when it is empty, in nanoseconds of the monotonic clock |
 //!
 //! Every word is read and written atomically. Requests are counted by compare and exchange alone; for a client's first one there is a turn
-//! of a millisecond at most, which a process that dies loses. This
-//! is the only file of this crate with memory that Rust cannot know of.
+//! of a millisecond at most, which a process that dies loses.
 //!
 //! Any worker can write any value into any word, and the memory outlives the worker. So no value is believed that this code cannot have
 //! written, and no loop waits for another process without an end:
@@ -29,12 +28,11 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use gin_shared::mapping::{Mapping, WORD};
 
-/// What it begins with.
+/// First word of the memory.
 const MAGIC: u64 = u64::from_ne_bytes(*b"gin\0mem\x01");
 const HEADER: usize = 4;
 /// How long somebody may take to give a bucket away, in nanoseconds.
@@ -46,7 +44,6 @@ const ATTEMPTS_MIN: u32 = 4096;
 /// Longest window of a limit, in nanoseconds: a year, as for each duration of the configuration. No bucket is full for longer.
 pub(crate) const LONGEST: u64 = 366 * 24 * 60 * 60 * 1_000_000_000;
 const BUCKET: usize = 2;
-const WORD: usize = size_of::<u64>();
 /// A client's bucket is one of so many, behind one another.
 const PROBES: usize = 8;
 
@@ -60,58 +57,24 @@ pub(crate) struct Buckets {
 #[derive(Debug)]
 enum Words {
     Own(Box<[AtomicU64]>),
-    Shared(Mapping),
+    Shared(Shared),
 }
 
-/// Mapped memory, which this process never unmaps before it drops it.
+/// A mapped memfd, with its descriptor.
 #[derive(Debug)]
-struct Mapping {
-    start: NonNull<AtomicU64>,
-    words: usize,
+struct Shared {
+    mapping: Mapping,
     /// A master that finds this worker after the death of its own takes it from here.
     _fd: OwnedFd,
 }
 
-// SAFETY: it is a slice of atomics that nobody moves or frees; any thread may use it.
-#[allow(unsafe_code, reason = "a pointer into mapped memory")]
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-#[allow(unsafe_code, reason = "a pointer into mapped memory")]
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    #[allow(unsafe_code, reason = "mmap(2)")]
+impl Shared {
     fn of(fd: OwnedFd) -> io::Result<Self> {
         let length = usize::try_from(rustix::fs::fstat(&fd)?.st_size).unwrap_or(0);
         if length < (HEADER + BUCKET) * WORD || length % WORD != 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "shared memory of an odd size"));
         }
-        // It could be cut short under the mapping otherwise, and every access would end this process.
-        let seals = rustix::fs::fcntl_get_seals(&fd)?;
-        if !seals.contains(rustix::fs::SealFlags::SHRINK) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "shared memory that may shrink"));
-        }
-        // SAFETY: the kernel chooses a free place; the length is the file's, which cannot shrink.
-        let start = unsafe {
-            mmap(std::ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, fd.as_fd(), 0)
-        }?;
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, words: length / WORD, _fd: fd })
-    }
-
-    #[allow(unsafe_code, reason = "mapped memory as a slice")]
-    fn words(&self) -> &[AtomicU64] {
-        // SAFETY: the mapping is page-aligned, as long as that, lives as long as `self`, and every process that has it uses
-        // atomics alone.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.words) }
-    }
-}
-
-impl Drop for Mapping {
-    #[allow(unsafe_code, reason = "munmap(2)")]
-    fn drop(&mut self) {
-        // SAFETY: mapped by us with this length, and no slice of it outlives `self`.
-        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.words * WORD) };
+        Ok(Self { mapping: Mapping::shared(fd.as_fd(), length / WORD)?, _fd: fd })
     }
 }
 
@@ -127,7 +90,7 @@ impl Buckets {
     /// # Errors
     /// If it cannot be mapped, or another version has laid it out.
     pub(crate) fn shared(fd: OwnedFd) -> io::Result<Self> {
-        let own = Self::begun(Words::Shared(Mapping::of(fd)?));
+        let own = Self::begun(Words::Shared(Shared::of(fd)?));
         match own.words()[0].load(Ordering::Acquire) {
             MAGIC => Ok(own),
             other => {
@@ -152,7 +115,7 @@ impl Buckets {
     fn words(&self) -> &[AtomicU64] {
         match &self.words {
             Words::Own(words) => words,
-            Words::Shared(mapping) => mapping.words(),
+            Words::Shared(shared) => shared.mapping.words(),
         }
     }
 

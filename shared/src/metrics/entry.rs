@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::definition::{Definition, Shape};
 use super::family::{Kind, is_label_name, is_name, without_total};
-use super::mapping::WORD;
+use crate::mapping::WORD;
 
 /// Words that a thread writes to without slowing others down: two cache lines, for the processor fetches pairs.
 pub(super) const LINE: usize = 16;

@@ -4,12 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::mapping::{Mapping, WORD};
 use super::owners::{Locks, Owners};
 use super::reader::{self, Snapshot};
 use super::region::{HEADER, Region};
 use super::writer::Writer;
 use crate::generation::{Generation, Slot};
+use crate::mapping::{Mapping, WORD};
 
 /// First word of a memory; its last byte is the version of the layout.
 const MAGIC: u64 = u64::from_ne_bytes(*b"gin\0met\x01");

@@ -1,4 +1,4 @@
-//! One region: a header, the arena with the entries, and the base, which tells what the arena's cells were when its owner came.
+//! Regions: a header, the arena with the entries, and the base, which tells what the arena's cells were when its owner came.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +25,7 @@ const BASED: usize = 5;
 const CLAIMING: u64 = 0;
 const READY: u64 = 1;
 
-/// One region of a memory.
+/// A region of a memory.
 #[derive(Clone, Copy)]
 pub(super) struct Region<'a> {
     header: &'a [AtomicU64],

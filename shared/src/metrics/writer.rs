@@ -19,7 +19,7 @@ use crate::generation::{Generation, Slot};
 const OVERFLOW: &str = "overflow";
 /// Most series without room that are told apart, for their number.
 const REFUSED_MAX: usize = 16_384;
-/// One part in so many of an arena is kept for series without labels, and for those that gather others.
+/// Divisor of an arena: one part of so many is kept for series without labels, and for those that gather others.
 const KEPT: usize = 8;
 
 /// The owner of a region, until its process ends.

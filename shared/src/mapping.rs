@@ -1,4 +1,5 @@
-//! Memory that Rust cannot know of: a mapped memfd, or pages of this process alone. All `unsafe` of the metrics is in this file.
+//! Memory that Rust cannot know of, as words that are read and written atomically: a mapped memfd, or pages of this process alone. The rate
+//! limit and the metrics count in it.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::fmt;
@@ -11,10 +12,10 @@ use rustix::fs::SealFlags;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
 /// Bytes of a word.
-pub(super) const WORD: usize = size_of::<u64>();
+pub const WORD: usize = size_of::<u64>();
 
 /// Mapped words, zero at first. They begin at a page, and nobody moves them.
-pub(super) struct Mapping {
+pub struct Mapping {
     start: NonNull<AtomicU64>,
     words: usize,
 }
@@ -27,17 +28,21 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// A memfd of this length.
+    /// So many words of a memfd, which has as many at least.
     ///
     /// # Errors
     /// If it could be cut short under the mapping, which would end every process that has it; the errors of `mmap(2)`.
     #[allow(unsafe_code, reason = "mmap(2)")]
-    pub(super) fn shared(fd: BorrowedFd<'_>, words: usize) -> io::Result<Self> {
+    pub fn shared(fd: BorrowedFd<'_>, words: usize) -> io::Result<Self> {
+        let length = usize::try_from(rustix::fs::fstat(fd)?.st_size).unwrap_or(0);
+        if length / WORD < words || words == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "shared memory that is too short"));
+        }
         if !rustix::fs::fcntl_get_seals(fd)?.contains(SealFlags::SHRINK) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the memory of the metrics may shrink"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "shared memory that may shrink"));
         }
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: the kernel chooses a free place; the caller gives the file's length, which cannot shrink.
+        // SAFETY: the kernel chooses a free place; the file is as long as that, and cannot shrink.
         let start = unsafe { mmap(null_mut(), words * WORD, access, MapFlags::SHARED, fd, 0) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         let own = Self { start, words };
@@ -48,7 +53,8 @@ impl Mapping {
 
     /// Pages of this process alone. A page costs nothing until somebody writes to it.
     #[allow(unsafe_code, reason = "mmap(2)")]
-    pub(super) fn private(words: usize) -> Self {
+    #[must_use]
+    pub fn private(words: usize) -> Self {
         let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
         // SAFETY: the kernel chooses a free place.
         let mapped = unsafe { mmap_anonymous(null_mut(), words * WORD, access, flags) };
@@ -69,8 +75,9 @@ impl Mapping {
     }
 
     /// All words.
+    #[must_use]
     #[allow(unsafe_code, reason = "mapped memory as a slice")]
-    pub(super) fn words(&self) -> &[AtomicU64] {
+    pub fn words(&self) -> &[AtomicU64] {
         // SAFETY: the mapping begins at a page, is as long as that, lives as long as `self`, and every process that has it uses
         // atomics alone.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.words) }
