@@ -8,7 +8,9 @@ pub mod scrapes;
 mod stream;
 mod workers;
 
+use std::future::pending;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,10 +109,10 @@ async fn let_in<S, F>(
 
 async fn serve_connection(stream: UnixStream, router: Router, doors: Doors) {
     let Doors { mut over, mut paused, .. } = doors;
-    let (caller, (stream, watched)) = match (stream.peer_cred(), twice(stream)) {
-        (Ok(peer), Ok(streams)) => (Caller { user: user_name(peer.uid()), uid: peer.uid(), pid: peer.pid() }, streams),
-        _ => return,
-    };
+    let Ok(peer) = stream.peer_cred() else { return };
+    let caller = Caller { user: user_name(peer.uid()), uid: peer.uid(), pid: peer.pid() };
+    // Without a descriptor to watch the caller by it is served all the same.
+    let watched = again(&stream).ok();
     let service = TowerToHyperService::new(router.layer(Extension(caller)));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -124,7 +126,7 @@ async fn serve_connection(stream: UnixStream, router: Router, doors: Doors) {
     tokio::select! {
         biased;
         // Who has left before it was heard wants nothing any more.
-        () = hung_up(&watched) => {}
+        () = hung_up(watched.as_ref()) => {}
         _ = connection.as_mut() => {}
         _ = over.wait_for(|over| *over) => {
             connection.as_mut().graceful_shutdown();
@@ -140,15 +142,14 @@ async fn serve_connection(stream: UnixStream, router: Router, doors: Doors) {
     }
 }
 
-/// A connection, and a second descriptor of it to watch it by.
-fn twice(stream: UnixStream) -> io::Result<(UnixStream, UnixStream)> {
-    let stream = stream.into_std()?;
-    let watched = stream.try_clone()?;
-    Ok((UnixStream::from_std(stream)?, UnixStream::from_std(watched)?))
+/// A second descriptor of a connection.
+fn again(stream: &UnixStream) -> io::Result<UnixStream> {
+    UnixStream::from_std(stream.as_fd().try_clone_to_owned()?.into())
 }
 
-/// Until the caller has closed its end for both directions.
-async fn hung_up(stream: &UnixStream) {
+/// Until the caller has closed its end for both directions; for ever if nothing watches it.
+async fn hung_up(watched: Option<&UnixStream>) {
+    let Some(stream) = watched else { return pending().await };
     while let Ok(ready) = stream.ready(Interest::WRITABLE).await
         && !ready.is_write_closed()
     {
