@@ -115,7 +115,7 @@ fn connections_that_rest_go_to_the_next_generation_and_gin_ctl_counts_them() {
     assert_eq!(json["connections"]["handed_over"], 3 * all);
     let metric = format!("gin_connections_drained_total{{instance=\"shop\",fate=\"handed_over\"}} {}\n", 3 * all);
     gin.ctl(&["metrics"]).assert(0, &[&metric]);
-    assert!(gin.log().contains(&format!("generation 3 gone: {all} handed over")), "{}", gin.log());
+    gin.until_log(&format!("generation 3 gone: {all} handed over"));
     drop(clients);
     gin.stop();
 }

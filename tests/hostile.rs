@@ -285,7 +285,7 @@ fn a_worker_that_shuts_the_listener_down_does_not_end_the_service() {
         assert_eq!(harness::get(&unix, "/").unwrap().status, 200);
         gin.releases().release("one", "shutdown");
     }
-    assert!(gin.log().contains("has shut the listener down"), "{}", gin.log());
+    gin.until_log("has shut the listener down");
     gin.ctl(&["stop"]).assert(0, &[]);
 }
 

@@ -48,8 +48,8 @@ fn a_state_that_cannot_be_believed_is_told_of_and_the_start_is_sound() {
         gin.wait_dead();
         spoil(&gin);
         gin.start_again();
-        let log = gin.log();
-        assert!(log.contains("nothing is adopted") && log.contains(why), "{why}: {log}");
+        gin.until_log("nothing is adopted");
+        gin.until_log(why);
         assert!(gin.workers().iter().all(|pid| !workers.contains(pid)));
         gin.assert_sound();
         gin.restart();

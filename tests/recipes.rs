@@ -236,8 +236,7 @@ fn a_deploy_group_may_restart_and_others_may_not() {
     as_user("--clear-groups").assert(5, &[]);
     as_user("--groups=users").assert(0, &["20261121T1144", "generation 2 serves"]);
     assert_eq!(gin.who()["secret"], "20261121T1144");
-    let log = gin.log();
-    assert!(log.contains("\"command\":\"restart\",\"user\":\"nobody\",\"uid\":65534"), "{log}");
+    gin.until_log("\"command\":\"restart\",\"user\":\"nobody\",\"uid\":65534");
     gin.stop();
 }
 

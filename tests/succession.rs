@@ -390,7 +390,7 @@ fn a_configuration_that_was_broken_meanwhile_does_not_leave_the_workers_alone() 
     let mut gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
     gin.configure(|text| format!("wrong = 1\n{text}"));
     gin.die_and_adopt();
-    assert!(gin.log().contains("so what was in force before goes on"), "{}", gin.log());
+    gin.until_log("so what was in force before goes on");
     gin.ctl(&["restart"]).assert(2, &["wrong", "nothing changed"]);
     gin.configure(|text| text.replace("wrong = 1\n", ""));
     gin.restart();

@@ -88,7 +88,7 @@ fn a_websocket_that_nobody_registered_hears_1001_between_two_frames() {
     }
     drop(sockets);
     gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
-    assert!(gin.log().contains("the worker's connections: 20 closed with notice"), "{}", gin.log());
+    gin.until_log("the worker's connections: 20 closed with notice");
     gin.stop();
 }
 

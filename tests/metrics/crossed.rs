@@ -123,7 +123,7 @@ fn a_worker_whose_master_is_older_counts_for_itself() {
 
 /// After the workers were replaced, what they count is told, from nothing on.
 fn assert_counts_anew(gin: &Supervisor, port: u16) {
-    assert!(gin.log().contains(ANEW), "{}", gin.log());
+    gin.until_log(ANEW);
     assert_eq!(told(gin).get(ORDERS, &[]).unwrap_or(0.0), 0.0);
     gin.ctl(&["restart", "--wait-drained"]).assert(0, &["serves"]);
     ask(gin, "/order?kind=tea", 5);
