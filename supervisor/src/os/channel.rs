@@ -113,7 +113,7 @@ impl Channel {
     pub fn try_receive(&self) -> io::Result<Option<FromWorker>> {
         let mut bytes = vec![0; MESSAGE_MAX];
         match self.read(&mut bytes) {
-            Ok(0) | Err(Errno::ECONNRESET | Errno::EAGAIN) => Ok(None),
+            Ok(0) | Err(Errno::EAGAIN) => Ok(None),
             Ok(length) => Ok(Some(decode(&bytes[..length])?)),
             Err(error) => Err(error.into()),
         }
@@ -131,7 +131,7 @@ impl Channel {
             }
             let mut guard = self.fd.readable().await?;
             match self.read(&mut bytes) {
-                Ok(0) | Err(Errno::ECONNRESET) => return Ok(None),
+                Ok(0) => return Ok(None),
                 Ok(length) => return Ok(Some(decode(&bytes[..length])?)),
                 Err(Errno::EAGAIN) => guard.clear_ready(),
                 Err(Errno::EINTR) => {}
@@ -145,7 +145,11 @@ impl Channel {
         if self.closer.is_behind() {
             return Err(Errno::EAGAIN);
         }
-        let Packet { length, descriptors, .. } = packet::receive(self.fd.get_ref(), bytes)?;
+        let Packet { length, descriptors, .. } = match packet::receive(self.fd.get_ref(), bytes) {
+            // Said once of a worker that ended before it read everything. What it has said itself comes behind.
+            Err(Errno::ECONNRESET) => packet::receive(self.fd.get_ref(), bytes)?,
+            received => received?,
+        };
         self.closer.close(descriptors);
         Ok(length)
     }
@@ -179,6 +183,20 @@ mod tests {
         let (_, received) = descriptors::receive(&theirs, &mut [0; MESSAGE_MAX], descriptors::Waiting::No).unwrap();
         assert_eq!(received.len(), 2);
         assert!(channel.is_read().unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_last_words_of_a_worker_that_did_not_read_are_read() {
+        for at_once in [true, false] {
+            let (ours, theirs) = between_workers().unwrap();
+            let channel = Channel::new(ours).unwrap();
+            channel.send(&FromMaster::Go, &[]).unwrap();
+            descriptors::send(&theirs, &encode(&FromWorker::Room), &[]).unwrap();
+            drop(theirs);
+            let next = async || if at_once { channel.try_receive() } else { channel.receive().await };
+            assert_eq!(next().await.unwrap(), Some(FromWorker::Room));
+            assert_eq!(next().await.unwrap(), None);
+        }
     }
 
     #[tokio::test]
