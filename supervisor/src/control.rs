@@ -10,7 +10,6 @@ mod workers;
 
 use std::future::pending;
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,10 +108,8 @@ async fn let_in<S, F>(
 
 async fn serve_connection(stream: UnixStream, router: Router, doors: Doors) {
     let Doors { mut over, mut paused, .. } = doors;
-    let Ok(peer) = stream.peer_cred() else { return };
+    let (Ok(peer), Ok((stream, watched))) = (stream.peer_cred(), watched(stream)) else { return };
     let caller = Caller { user: user_name(peer.uid()), uid: peer.uid(), pid: peer.pid() };
-    // Without a descriptor to watch the caller by it is served all the same.
-    let watched = again(&stream).ok();
     let service = TowerToHyperService::new(router.layer(Extension(caller)));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -142,9 +139,12 @@ async fn serve_connection(stream: UnixStream, router: Router, doors: Doors) {
     }
 }
 
-/// A second descriptor of a connection.
-fn again(stream: &UnixStream) -> io::Result<UnixStream> {
-    UnixStream::from_std(stream.as_fd().try_clone_to_owned()?.into())
+/// A connection, and a second descriptor of it to watch it by: both hear of their events from now on, and so at the same time. Without a
+/// descriptor to spare the caller is served all the same.
+fn watched(stream: UnixStream) -> io::Result<(UnixStream, Option<UnixStream>)> {
+    let stream = stream.into_std()?;
+    let watched = stream.try_clone().and_then(UnixStream::from_std).ok();
+    Ok((UnixStream::from_std(stream)?, watched))
 }
 
 /// Until the caller has closed its end for both directions; for ever if nothing watches it.
