@@ -1,8 +1,9 @@
 //! What each extractor reads, for `Route::api_get` and its like.
 
+use super::reading::{FORM, JSON, MULTIPART};
 use super::{
-    Bind, BindForm, BindHeader, BindJson, BindPath, BindQuery, Bindable, FORM, JSON, MULTIPART, ShouldBind,
-    ShouldBindForm, ShouldBindHeader, ShouldBindJson, ShouldBindPath, ShouldBindQuery,
+    Bind, BindForm, BindHeader, BindJson, BindPath, BindQuery, Bindable, ShouldBind, ShouldBindForm, ShouldBindHeader,
+    ShouldBindJson, ShouldBindPath, ShouldBindQuery,
 };
 use crate::api::{Argument, Input};
 

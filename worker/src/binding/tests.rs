@@ -4,10 +4,12 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Method;
 use axum::routing::any;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use super::reading::{FORM, content_type};
 use super::*;
 
 #[derive(Debug, Serialize, Deserialize, Validate)]
