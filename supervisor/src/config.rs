@@ -3,6 +3,7 @@
 //! Read anew at every restart. A changed setting counts from the next generation on, or in place by a reload
 //! ([`Live`]), or with a new start of the master ([`Fixed`]).
 
+mod checks;
 mod env_file;
 mod listeners;
 mod sandbox;
@@ -19,7 +20,7 @@ use gin_shared::check::{Checked, CheckedListener};
 use gin_shared::config::{Entry, Place, Problem, Problems, Section, Value, environment, tree};
 use gin_shared::listen::{Address, AddressError};
 use gin_shared::reference;
-use gin_shared::runtime_dir::{instance_name, is_instance_name};
+use gin_shared::runtime_dir::instance_name;
 use gin_shared::sections;
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
@@ -28,11 +29,9 @@ use serde::{Deserialize, Serialize};
 use crate::cli::Cli;
 use crate::error_text::without_code;
 use crate::machine::plan;
-use crate::os::control_socket;
-use crate::os::identity::{Database, is_other, lookup, may_change_identity};
+use crate::os::identity::lookup;
 use crate::os::listener::ListenerSpec;
-use crate::os::pidfile;
-use crate::os::sandbox::may_bound;
+use checks::{check_identity, check_instance, check_metrics, check_places, check_sandbox, warn};
 use listeners::read_listeners;
 pub use worker::{Hooks, Limits, Offered, OnMasterDeath, Probe, WorkerConfig};
 
@@ -265,90 +264,11 @@ impl Config {
     }
 }
 
-fn check_instance(cli: &Cli, instance: &str, file: &str) -> Option<Problem> {
-    if is_instance_name(instance) {
-        return None;
-    }
-    let text = format!("\"{instance}\" cannot name an instance; use letters, digits and . _ - @, 64 at most");
-    Some(match cli.instance {
-        Some(_) => Problem { place: "--instance".to_owned(), text },
-        None => Problem { place: file.to_owned(), text: format!("{text}; or say --instance NAME") },
-    })
-}
-
-/// An address for scrapers at which no worker listens.
-fn check_metrics(address: SocketAddr, listeners: &[ListenerSpec]) -> Option<String> {
-    let address = Address::Tcp(address);
-    let taken = listeners.iter().find(|listener| !address.is_any_port() && listener.address == address)?;
-    let name = &taken.name;
-    Some(format!("supervisor.metrics: the listener \"{name}\" has {address} already; choose another port"))
-}
-
 /// A variable that goes before a setting of the file, for people.
 fn note(one: environment::Overridden, file: &str) -> String {
     let environment::Overridden { key, variable, number, place } = one;
     let value = number.map(|number| format!("={number}")).unwrap_or_default();
     format!("{variable}{value} of the environment goes before {key} ({})", place.of(file))
-}
-
-/// Directories where nobody else can put a PID file, the lock beside it, or a control socket.
-fn check_places(cli: &Cli, fixed: &Fixed, entries: &[Entry], file: &str) -> Vec<Problem> {
-    let pid_file = |path: &Path| pidfile::check(path).err().map(|error| error.to_string());
-    let socket = |path: &Path| control_socket::check(path).err().map(|error| error.to_string());
-    let wrong = [
-        ("pid_file", cli.pid_file.as_ref().map(|_| "--pid-file"), fixed.pid_file.as_deref().and_then(pid_file)),
-        ("control", cli.control.as_ref().map(|_| "--control"), fixed.control.as_deref().and_then(socket)),
-        ("status", None, fixed.status.as_deref().and_then(socket)),
-    ];
-    let problem = |(key, flag, error): (&str, Option<&str>, Option<String>)| {
-        let error = error?;
-        Some(match flag {
-            Some(flag) => Problem { place: flag.to_owned(), text: error },
-            None => Problem { place: place_of(entries, key).of(file), text: format!("supervisor.{key}: {error}") },
-        })
-    };
-    wrong.into_iter().filter_map(problem).collect()
-}
-
-/// Users and groups that are there, and capabilities that mean something.
-fn check_identity(worker: &WorkerConfig, entries: &[Entry], file: &str) -> Option<Problem> {
-    let at = |key: &str| place_of(entries, key).of(file);
-    match lookup(worker.user.as_deref(), worker.group.as_deref()) {
-        Err(error) => {
-            let key = match error.database {
-                Database::User => "user",
-                Database::Group => "group",
-            };
-            Some(Problem { place: at(key), text: format!("supervisor.{key}: {error}") })
-        }
-        Ok((uid, _)) if worker.capabilities.is_some() && uid.unwrap_or(Uid::effective()).is_root() => {
-            let text = "supervisor.capabilities: a worker of root has them all, whatever is said; set user".to_owned();
-            Some(Problem { place: at("capabilities"), text })
-        }
-        Ok((uid, gid)) if is_other(uid, gid) && !may_change_identity() => {
-            let key = if worker.user.is_some() { "user" } else { "group" };
-            let own = Uid::effective();
-            let text = format!(
-                "supervisor.{key}: only root can give workers another {key}, and this is uid {own}; run gin-supervisor as \
-                 root, and gin-ctl check, too, or remove {key}"
-            );
-            Some(Problem { place: at(key), text })
-        }
-        Ok(_) => None,
-    }
-}
-
-/// A bounding set that this process can reduce. A start finds it out when it is too late to say what to do.
-fn check_sandbox(worker: &WorkerConfig, entries: &[Entry], file: &str) -> Option<Problem> {
-    if may_bound() || !worker.sandbox.needs_setpcap() {
-        return None;
-    }
-    let own = Uid::effective();
-    let text = format!(
-        "supervisor.sandbox: without no_new_privs the bounding set is reduced, which takes CAP_SETPCAP, and this is uid {own} \
-         without it; set no_new_privs = true, or run gin-supervisor with it, and gin-ctl check, too"
-    );
-    Some(Problem { place: place_of(entries, "sandbox").of(file), text })
 }
 
 impl Config {
@@ -409,16 +329,6 @@ impl Config {
             warnings: self.warnings.clone(),
         }
     }
-}
-
-fn warn(listeners: &[ListenerSpec], worker: &WorkerConfig) -> Vec<String> {
-    let mut warnings: Vec<String> = listeners.iter().filter_map(crate::os::listener::backlog_warning).collect();
-    if worker.soak.is_zero() && worker.command.is_some() && !worker.channel {
-        let known = "soak = \"0s\": a program that says READY=1 and then fails takes the old one's place";
-        let unknown = if worker.offered.is_some() { ", unless it is built on gin-worker" } else { "" };
-        warnings.push(format!("{known}{unknown}"));
-    }
-    warnings
 }
 
 /// The place of a key of `[supervisor]`.
