@@ -3,6 +3,7 @@
 //! [`Server`] gathers what the application says; `finish` makes one router of it, once. What then lives is a [`Worker`]: nothing
 //! here listens, accepts or drains.
 
+mod finish;
 mod joining;
 mod mounts;
 mod redirecting;
@@ -12,37 +13,28 @@ mod tests;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
-use axum::http::Method;
-use axum::middleware::{FromFn, Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::{FromFn, from_fn_with_state};
+use axum::response::IntoResponse;
 use axum::routing::{Route as AxumRoute, any};
 use tower::{Layer, Service};
 
-use crate::config::{Config, Mode};
+use crate::config::Config;
 use crate::graceful::{Background, Hook, Life};
-use crate::live::{Live, Settings, Snapshot};
-use crate::metrics;
-use crate::middleware::refusal::{self, OnError};
-use crate::middleware::{FailuresLayer, Report, Standard, StandardLayer, memory_pressure, names, tell_panics, tried};
+use crate::middleware::refusal::OnError;
+use crate::middleware::{Report, tell_panics};
 use crate::mount::Mount;
-use crate::router::{Group, Place, Redirects, Registry, Route, Routes, short_name};
-use crate::shared_memory::Buckets;
-use crate::system::{self, About};
-use crate::websocket::KnownSessions;
-use crate::worker::Worker;
-use crate::{BoxError, Error, Result, StartError, logging};
+use crate::router::{Group, Place, Redirects, Registry, Route, short_name};
+use crate::{BoxError, Result, StartError, logging};
+pub(crate) use finish::Given;
 use gin_shared::inherit;
-use joining::{Joined, Part, Pieces, checked, joined};
-use mounts::Mounting;
+use joining::{Part, Pieces};
 use redirecting::redirecting;
 
 /// Routes, and how they are served.
@@ -443,22 +435,6 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
     }
 }
 
-/// Memory that a master has given its worker.
-#[derive(Debug, Default)]
-pub(crate) struct Given {
-    pub(crate) shared_memory: Option<OwnedFd>,
-    pub(crate) metrics: Option<OwnedFd>,
-}
-
-/// The finished router, with the list of its routes.
-pub(crate) struct Finished {
-    pub(crate) router: Router,
-    pub(crate) routes: Arc<Routes>,
-    pub(crate) about: Arc<About>,
-    pub(crate) settings: Settings,
-    pub(crate) sessions: KnownSessions,
-}
-
 impl Server {
     /// Serves until it is told to stop, drains, and runs the hooks. Logs as `[logging]` says, unless the application has a subscriber of
     /// its own.
@@ -489,142 +465,9 @@ impl Server {
     pub fn into_router(self) -> Result<Router, StartError> {
         self.finish(None).map(|finished| finished.router)
     }
-
-    /// `given`: of the one server that is this process. `None`: one that a test, or another server, has.
-    pub(crate) fn worker(mut self, given: Option<Given>) -> Result<Worker, StartError> {
-        let (config, life, is_bare) = (self.config.clone(), self.life.clone(), self.is_bare);
-        let hooks = std::mem::take(&mut self.hooks);
-        let background = std::mem::take(&mut self.background);
-        let Finished { router, routes, about, settings, sessions: websockets } = self.finish(given)?;
-        if config.server.mode == Mode::Debug && !is_bare {
-            for line in routes.lines() {
-                tracing::info!("{line}");
-            }
-        }
-        Ok(Worker { config, settings, router, about, hooks, background, life, websockets })
-    }
-
-    /// # Errors
-    /// If routes exclude one another (all of them are named), files are missing, or a metric of the application has a wrong name.
-    pub(crate) fn finish(self, given: Option<Given>) -> Result<Finished, StartError> {
-        let redirects_slashes = self.config.server.redirect_trailing_slash && !self.is_bare;
-        let mut own = self;
-        let is_process = given.is_some();
-        let Given { shared_memory, metrics } = given.unwrap_or_default();
-        let registry = registry(metrics, &own.config, is_process)?;
-        let about = About::new(&own.config, own.life.clone(), own.version.clone(), registry);
-        let mounts = std::mem::take(&mut own.mounts);
-        let wrong = mounts::excluded(&mounts);
-        Mounting { registry: &mut own.registry, parts: &own.done }.add(&mounts);
-        let mut parts = std::mem::take(&mut own.done);
-        parts.push(Part::new(std::mem::take(&mut own.registry), std::mem::take(&mut own.pieces), Vec::new(), &()));
-        let Joined { mut router, mut routes, mut redirects, sessions } = joined(parts, wrong)?;
-        if !own.is_bare {
-            // A path that the application answers, in whatever way, is not replaced.
-            for route in system::public(&own.config, &about) {
-                let mut registry = Registry::default();
-                registry.route(route);
-                let built = registry.build(&());
-                checked(&built.wrong)?;
-                if let Ok(with) = tried(|| router.clone().merge(built.router)) {
-                    router = with;
-                    routes.push(built.routes);
-                    redirects.push(built.redirects);
-                }
-            }
-            let fallback =
-                Router::new().fallback(any(async || Error::not_found("not found")).layer(redirecting(&own.redirects)));
-            router = tried(|| router.clone().merge(fallback)).unwrap_or(router);
-        }
-        router = own.not_allowed.into_iter().fold(router, |router, add| add(router));
-        if !own.is_bare {
-            // For paths whose answer nobody has chosen.
-            router = router.method_not_allowed_fallback(method_not_allowed);
-        }
-        if redirects_slashes {
-            // Set once: `finish` takes the server.
-            let _ = own.redirects.set(redirects);
-        }
-        let mut outer = if own.is_bare { Vec::new() } else { names(&own.config, registry.is_some()) };
-        // What was added first runs first: it is put around last.
-        let (around_names, around): (Vec<_>, Vec<_>) = own.around.into_iter().unzip();
-        let has_around = !around_names.is_empty();
-        outer.extend(around_names);
-        let mut router = around.into_iter().rev().fold(router, |router, around| around(router, &()));
-        let routes = Arc::new(Routes::joined(&routes).within(&outer));
-        let buckets = Arc::new(buckets(shared_memory, &own.config, own.is_bare));
-        if own.is_bare && own.config.limits.memory.is_some() {
-            router = router.layer(from_fn(memory_pressure::refuse));
-        }
-        let on_error = own.on_error;
-        if let Some(on_error) = on_error.clone().filter(|_| own.is_bare) {
-            router = router.layer(from_fn(move |request: Request, next: Next| {
-                let on_error = Arc::clone(&on_error);
-                async move { refusal::answered(next.run(request).await, Some(&on_error)) }
-            }));
-        }
-        let settings: Settings = Arc::new(ArcSwap::from_pointee(Live::open(own.config, mounts, buckets)?));
-        if !own.is_bare {
-            let parts = Standard { settings: Arc::clone(&settings), metrics: about.metrics, on_error };
-            router = router.layer(StandardLayer::new(parts));
-        } else if routes.iter().len() > 0 || has_around {
-            // Middleware of this library that the application has put around its routes needs the snapshot.
-            let settings = Arc::clone(&settings);
-            router = router.layer(from_fn(move |mut request: Request, next: Next| {
-                Snapshot::put(&settings.load(), None, &mut request);
-                next.run(request)
-            }));
-        }
-        if own.is_bare {
-            router = router.layer(FailuresLayer);
-        }
-        // Set once: it was made here.
-        let _ = about.routes.set(Arc::clone(&routes));
-        Ok(Finished { router, routes, about, settings, sessions })
-    }
-}
-
-/// Where a server counts, unless `features.metrics` is off. The application's own metrics are the process's: they follow its one server.
-///
-/// # Errors
-/// If a metric of the application has a name that it cannot have.
-fn registry(
-    given: Option<OwnedFd>,
-    config: &Config,
-    is_process: bool,
-) -> Result<Option<&'static metrics::Registry>, StartError> {
-    let namespace = &config.monitoring.namespace;
-    metrics::check(namespace).map_err(StartError::Metrics)?;
-    if !cfg!(feature = "metrics") || !config.features.metrics {
-        return Ok(None);
-    }
-    let registry = metrics::Registry::new(namespace, config.metrics.series, given);
-    if is_process {
-        metrics::attach(registry);
-    }
-    Ok(Some(registry))
-}
-
-/// Buckets of the rate limit: those that all workers share, if there are any.
-fn buckets(memory: Option<OwnedFd>, config: &Config, is_bare: bool) -> Buckets {
-    // A bare server asks for no buckets.
-    let count = if is_bare { 0 } else { config.rate_limit.clients as usize };
-    memory.map_or_else(
-        || Buckets::own(count),
-        |fd| {
-            Buckets::shared(fd).unwrap_or_else(|error| {
-                tracing::warn!("rate limits count in this worker alone: {error}");
-                Buckets::own(count)
-            })
-        },
-    )
 }
 
 /// The same middleware with its state.
 fn bound<S: Send + 'static>(around: Around<S>, state: S) -> Around<()> {
     Box::new(move |router: Router, _: &()| around(router, &state))
-}
-
-async fn method_not_allowed(method: Method) -> Response {
-    Error::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not allowed here")).into_response()
 }

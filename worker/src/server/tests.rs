@@ -3,9 +3,12 @@
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRef, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::routing::get;
 
 use super::*;
+use crate::Error;
 use crate::middleware::when;
 
 #[derive(Clone)]
