@@ -1,8 +1,11 @@
 //! Nobody else's directory, socket, state or text is believed by gin-ctl, nor by a supervisor that starts.
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod answers;
+mod left;
+
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -63,6 +66,19 @@ fn heard_nothing(listener: &UnixListener) {
     listener.set_nonblocking(true).unwrap();
     let heard = listener.accept();
     assert!(heard.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "{heard:?}");
+}
+
+/// A state of an instance in `run` that names this process as a worker.
+fn leave_of(instance: &str, run: &Path, process: ProcessId, owner: u32) {
+    let state = json!({ "version": 1, "boot_id": gin_shared::state::boot_id(), "state": {
+        "instance": instance, "master": { "pid": 1, "started": 1 }, "paths": {},
+        "workers": [{ "id": { "generation": 1, "slot": 0, "attempt": 0 }, "process": process, "stop_signal": 15 }],
+    } });
+    let file = std::fs::File::create(run.join("state")).unwrap();
+    write(&file, &Slot { sequence: 1, bytes: serde_json::to_vec(&state).unwrap() }).unwrap();
+    std::fs::set_permissions(run.join("state"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    chown(run.join("state"), Some(owner), None).unwrap();
+    std::fs::write(run.join("instance.lock"), "").unwrap();
 }
 
 #[test]
@@ -353,232 +369,4 @@ fn a_socket_of_the_user_whom_root_has_given_the_directory_to_is_asked() {
     Ctl::run(&socket, &["status"]).assert(0, &["serving"]);
     Ctl::run(&socket, &["stop"]).assert(0, &["stopped"]);
     assert!(child.wait().unwrap().success());
-}
-
-#[test]
-fn what_a_supervisor_says_moves_no_cursor() {
-    let dir = temporary();
-    let socket = dir.path().join("control.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    let said = "\u{1b}[2J\u{9b}31m\u{202e}evil\u{7}\u{200b}\u{feff}\u{e0041}";
-    let answers = [
-        json!({ "error": said, "exit": 5 }).to_string(),
-        // As raw bytes in what is no JSON at all.
-        format!("{said} is no JSON"),
-    ];
-    let server = std::thread::spawn(move || {
-        for answer in answers {
-            let mut stream = listener.accept().unwrap().0;
-            let mut seen = Vec::new();
-            while !seen.ends_with(b"}") {
-                let mut some = [0; 512];
-                let count = stream.read(&mut some).unwrap();
-                assert!(count > 0, "{}", String::from_utf8_lossy(&seen));
-                seen.extend_from_slice(&some[..count]);
-            }
-            let head =
-                format!("HTTP/1.1 409 Conflict\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
-            stream.write_all((head + &answer).as_bytes()).unwrap();
-        }
-    });
-    for words in ["evil", "409"] {
-        let ctl = Ctl::run(&socket, &["restart"]);
-        let all = format!("{}{}", ctl.out, ctl.err);
-        assert!(all.contains(words), "{all:?}");
-        let spoils = |c: char| !gin_shared::log_line::is_printable(c) && c != '\n';
-        assert!(!all.contains(spoils), "{all:?}");
-    }
-    server.join().unwrap();
-}
-
-/// Reads a request without a body.
-fn read_request(stream: &mut UnixStream) {
-    let mut seen = Vec::new();
-    while !seen.ends_with(b"\r\n\r\n") {
-        let mut some = [0; 512];
-        let count = stream.read(&mut some).unwrap();
-        assert!(count > 0, "{}", String::from_utf8_lossy(&seen));
-        seen.extend_from_slice(&some[..count]);
-    }
-}
-
-#[test]
-fn who_takes_no_callers_holds_nobody_up() {
-    const USER: u32 = 54_325;
-    let _dir = temporary();
-    let planted = Planted::at(format!("/dev/shm/gin-{USER}"), USER);
-    let shop = planted.0.join("shop");
-    directory(&shop, 0o755, USER);
-    let listeners = ["control.sock", "status.sock"].map(|name| {
-        let listener = UnixListener::bind(shop.join(name)).unwrap();
-        chown(shop.join(name), Some(USER), None).unwrap();
-        // Room for one, which is taken.
-        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
-        let caller = UnixStream::connect(shop.join(name)).unwrap();
-        (listener, caller)
-    });
-    let full = "takes no more callers";
-    for (args, word) in [(&["list"][..], "shop"), (&["status", "shop"], full), (&["restart", "shop"], full)] {
-        let said = text(&as_user(USER, "gin-ctl", args).output().unwrap());
-        assert!(said.contains(word), "{args:?}: {said}");
-    }
-    drop(listeners);
-}
-
-#[test]
-fn an_answer_and_a_line_without_an_end_are_not_waited_for() {
-    let dir = temporary();
-    let socket = dir.path().join("control.sock");
-    let listener = UnixListener::bind(&socket).unwrap();
-    let server = std::thread::spawn(move || {
-        let mut stream = listener.accept().unwrap().0;
-        read_request(&mut stream);
-        stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ndata: ").unwrap();
-        // Until the other end has had enough.
-        while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
-        let mut stream = listener.accept().unwrap().0;
-        read_request(&mut stream);
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\n{").unwrap();
-        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
-    });
-    Ctl::run(&socket, &["events"]).assert(1, &["a line of more than 1024 KiB"]);
-    Ctl::run(&socket, &["status"]).assert(6, &["does not end its answer"]);
-    server.join().unwrap();
-}
-
-/// A state in `run` that names this process as a worker.
-fn leave(run: &Path, process: ProcessId, owner: u32) {
-    leave_of("shop", run, process, owner);
-}
-
-/// The same of an instance of this name.
-fn leave_of(instance: &str, run: &Path, process: ProcessId, owner: u32) {
-    let state = json!({ "version": 1, "boot_id": gin_shared::state::boot_id(), "state": {
-        "instance": instance, "master": { "pid": 1, "started": 1 }, "paths": {},
-        "workers": [{ "id": { "generation": 1, "slot": 0, "attempt": 0 }, "process": process, "stop_signal": 15 }],
-    } });
-    let file = std::fs::File::create(run.join("state")).unwrap();
-    write(&file, &Slot { sequence: 1, bytes: serde_json::to_vec(&state).unwrap() }).unwrap();
-    std::fs::set_permissions(run.join("state"), std::fs::Permissions::from_mode(0o600)).unwrap();
-    chown(run.join("state"), Some(owner), None).unwrap();
-    std::fs::write(run.join("instance.lock"), "").unwrap();
-}
-
-#[test]
-fn a_state_of_somebody_else_has_not_even_their_own_process_ended_by_root() {
-    let dir = temporary();
-    let run = dir.path().join("run");
-    directory(&run, 0o755, 0);
-    let mut sleep = Command::new("setpriv");
-    sleep.args([format!("--reuid={NOBODY}").as_str(), "--clear-groups", "--", "sleep", "600"]).stdin(Stdio::null());
-    let mut theirs = sleep.spawn().unwrap();
-    let pid = i32::try_from(theirs.id()).unwrap();
-    let user = || gin_shared::process::user(pid);
-    harness::eventually("setpriv has changed its user", user, |uid| *uid == Some(NOBODY));
-    leave(&run, ProcessId::of(pid).unwrap(), NOBODY);
-    let stop = || Ctl::run(&run.join("control.sock"), &["stop"]);
-    stop().assert(3, &["no supervisor there"]);
-    assert!(theirs.try_wait().unwrap().is_none());
-    // Nor is one that they have put into a directory of theirs inside of one that they can write.
-    let inner = dir.path().join("theirs/run");
-    directory(&inner, 0o755, 0);
-    directory(&dir.path().join("theirs"), 0o755, NOBODY);
-    leave(&inner, ProcessId::of(pid).unwrap(), 0);
-    assert_ne!(Ctl::run(&inner.join("control.sock"), &["stop"]).code, 0);
-    assert!(theirs.try_wait().unwrap().is_none());
-    theirs.kill().unwrap();
-    let _ = theirs.wait();
-}
-
-#[test]
-fn a_link_in_the_place_of_a_lock_is_not_followed_and_what_is_removed_is_the_link() {
-    let dir = temporary();
-    let (run, precious) = (dir.path().join("run"), dir.path().join("precious"));
-    directory(&run, 0o755, 0);
-    std::fs::write(&precious, "x").unwrap();
-    let mut worker = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
-    leave(&run, ProcessId::of(i32::try_from(worker.id()).unwrap()).unwrap(), 0);
-    std::fs::remove_file(run.join("instance.lock")).unwrap();
-    symlink(&precious, run.join("instance.lock")).unwrap();
-    let stop = || Ctl::run(&run.join("control.sock"), &["stop", "--fast"]);
-    stop().assert(5, &["instance.lock"]);
-    assert!(worker.try_wait().unwrap().is_none());
-    std::fs::remove_file(run.join("instance.lock")).unwrap();
-    std::fs::write(run.join("instance.lock"), "").unwrap();
-    symlink(&precious, run.join("generation-1.toml")).unwrap();
-    // A child of ours is a zombie until it is waited for, and has ended all the same.
-    stop().assert(0, &["stopped"]);
-    let _ = worker.wait();
-    let left: Vec<_> = std::fs::read_dir(&run).unwrap().flatten().map(|entry| entry.file_name()).collect();
-    assert_eq!(left, ["instance.lock"]);
-    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "x");
-}
-
-#[test]
-fn a_link_of_somebody_else_does_not_choose_the_socket_that_root_removes() {
-    let dir = temporary();
-    let (theirs, victim) = (dir.path().join("theirs"), dir.path().join("victim"));
-    directory(&theirs, 0o755, NOBODY);
-    directory(&victim, 0o755, 0);
-    symlink(&victim, theirs.join("run")).unwrap();
-    // Nobody listens there.
-    drop(UnixListener::bind(victim.join("http.sock")).unwrap());
-    let listen_at = |place: &Path| {
-        let address = format!("unix:{}/http.sock", place.display());
-        harness::supervisor()
-            .without_listener()
-            .section(&format!("[[supervisor.listen]]\nname = \"http\"\naddress = {address:?}"))
-    };
-    let (code, log) = listen_at(&theirs.join("run")).fails();
-    assert!(code == 2 && log.contains("theirs/run is not safe: it is a link"), "{log}");
-    assert!(victim.join("http.sock").symlink_metadata().is_ok());
-    // Without a link, their directory is as good as another for a socket.
-    drop(UnixListener::bind(theirs.join("http.sock")).unwrap());
-    let gin = listen_at(&theirs).start();
-    assert!(UnixStream::connect(theirs.join("http.sock")).is_ok());
-    gin.stop();
-    assert!(theirs.join("http.sock").symlink_metadata().is_err());
-}
-
-#[test]
-fn a_pid_file_or_a_control_socket_where_others_could_put_one_is_an_error_at_a_check_and_at_a_start() {
-    let dir = temporary();
-    let (run, file) = (dir.path().join("run"), dir.path().join("shop.toml"));
-    directory(&run, 0o755, 0);
-    let (open, theirs, ours) = (dir.path().join("open"), dir.path().join("theirs"), dir.path().join("ours"));
-    directory(&open, 0o1777, 0);
-    directory(&theirs, 0o755, NOBODY);
-    directory(&ours, 0o755, 0);
-    let supervisor = |args: &[&str], key: &str, path: &Path| {
-        std::fs::write(&file, format!("[supervisor]\n{key} = {path:?}\n")).unwrap();
-        let mut command = Command::new(binary("gin-supervisor"));
-        command.args(args).arg("-c").arg(&file).env("RUNTIME_DIRECTORY", &run).env_remove("NOTIFY_SOCKET");
-        command.output().unwrap()
-    };
-    // A lock that somebody holds there is not the reason.
-    let planted = std::fs::File::create(open.join("pid.lock")).unwrap();
-    let _held = nix::fcntl::Flock::lock(planted, nix::fcntl::FlockArg::LockExclusive).unwrap();
-    let keys = [("pid_file", "a PID file"), ("control", "a control socket"), ("status", "a control socket")];
-    for (key, what) in keys {
-        let why_open = format!("open is not safe for {what}: its mode is 1777");
-        let why_theirs = format!("theirs is not safe for {what}: it belongs to uid {NOBODY}");
-        for (place, why) in [(&open, &why_open), (&theirs, &why_theirs)] {
-            for args in [&["-t"][..], &[]] {
-                let output = supervisor(args, key, &place.join("pid"));
-                let said = text(&output);
-                assert_eq!(output.status.code(), Some(2), "{said}");
-                assert!(said.contains(&format!("shop.toml:2: supervisor.{key}: ")) && said.contains(why), "{said}");
-            }
-        }
-        // What is made before the start, as RuntimeDirectory= is, need not be there at a check.
-        for place in [ours.join("pid"), ours.join("later/pid")] {
-            let output = supervisor(&["-t"], key, &place);
-            assert!(output.status.success(), "{}", text(&output));
-        }
-    }
-    let mut by_flag = Command::new(binary("gin-supervisor"));
-    by_flag.args(["-t", "--control"]).arg(open.join("control.sock")).env_remove("NOTIFY_SOCKET");
-    let output = by_flag.output().unwrap();
-    let said = text(&output);
-    assert!(output.status.code() == Some(2) && said.contains("--control: "), "{said}");
 }
