@@ -28,10 +28,10 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// So many words of a memfd, which has as many at least.
+    /// Maps the first `words` words of a memfd.
     ///
     /// # Errors
-    /// If it could be cut short under the mapping, which would end every process that has it; the errors of `mmap(2)`.
+    /// If the memfd is shorter, or could be cut short under the mapping, which would end every process that has it; the errors of `mmap(2)`.
     #[allow(unsafe_code, reason = "mmap(2)")]
     pub fn shared(fd: BorrowedFd<'_>, words: usize) -> io::Result<Self> {
         let length = usize::try_from(rustix::fs::fstat(fd)?.st_size).unwrap_or(0);

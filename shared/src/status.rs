@@ -42,7 +42,7 @@ pub struct Status {
     pub rollback: Option<Generation>,
     /// The newest upgrade that ended.
     pub last_upgrade: Option<Upgrade>,
-    /// What became of connections in all drains. Each master goes on from the one whose workers it has taken over.
+    /// The fates of connections in all drains. Each master goes on from the one whose workers it has taken over.
     #[serde(default)]
     pub connections: Fates,
     /// Troubles that there are though workers serve, or that keep the first generation waiting: a sentence each, with what to do.

@@ -50,7 +50,7 @@ pub struct Samples {
     pub workers: Vec<WorkerSample>,
     /// Directories and files on the disks that the instance uses.
     pub places: Vec<PathBuf>,
-    /// What was told before.
+    /// The samples that were told before.
     pub meter: Arc<Meter>,
 }
 
@@ -87,7 +87,7 @@ pub struct WorkerSample {
     pub born: Moment,
 }
 
-/// What is read for a scrape, beside the loop.
+/// Everything that is read for a scrape, beside the loop.
 struct Outside {
     clock: Clock,
     /// Time on CPUs in ticks, by slot: of all workers that it has had.

@@ -114,7 +114,7 @@ impl About {
     }
 }
 
-/// How metrics are to be told.
+/// The query of `/metrics`.
 #[derive(Debug, serde::Deserialize)]
 struct Scrape {
     /// "worker": of each worker that lives. Without it: of all together.

@@ -105,8 +105,8 @@ impl Memory {
         reader::read(self.in_use())
     }
 
-    /// What each owner that lives has counted itself, with the labels `generation` and `slot` unless it gave none. A label of the series
-    /// that has one of these names gets `exported_` before it.
+    /// The counts of each owner that lives, of its own time alone, with the labels `generation` and `slot` unless it gave none. A label
+    /// of the series that has one of these names gets `exported_` before it.
     #[must_use]
     pub fn read_by_worker(&self) -> Snapshot {
         reader::read_by_worker(self.in_use())

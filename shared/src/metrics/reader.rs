@@ -40,7 +40,7 @@ pub(super) fn read<'a>(regions: impl Iterator<Item = (Region<'a>, bool)>) -> Sna
     told(parts, dropped)
 }
 
-/// What each owner that lives has counted itself, with its generation and slot as labels.
+/// The counts of each owner that lives, of its own time alone, with its generation and slot as labels.
 pub(super) fn read_by_worker<'a>(regions: impl Iterator<Item = (Region<'a>, bool)>) -> Snapshot {
     let (mut parts, mut dropped, mut room) = (Vec::new(), 0, ROOM);
     for (region, has_owner) in regions {

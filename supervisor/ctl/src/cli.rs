@@ -145,7 +145,7 @@ pub enum Command {
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
-    /// What Prometheus reads, as /v1/metrics has it: the supervisor's metrics, and the sums over all workers
+    /// The metrics, as Prometheus reads them: those of the supervisor, and the sums over all workers
     Metrics {
         /// The metrics of each worker that lives, with its generation and slot
         #[arg(long, value_name = "WHAT")]
@@ -216,7 +216,7 @@ pub struct New {
     pub path: Option<PathBuf>,
 }
 
-/// How metrics are told apart.
+/// A way to tell metrics apart.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum By {
     /// By worker.

@@ -38,7 +38,7 @@ pub async fn serve(listener: TcpListener, scrapes: Scrapes, doors: Doors) {
 struct Silent(Rc<RefCell<VecDeque<Rc<Notify>>>>);
 
 impl Silent {
-    /// One more. It is notified when it has to go.
+    /// Adds a caller. It is notified when it has to go.
     fn enter(&self) -> Rc<Notify> {
         let caller = Rc::new(Notify::new());
         self.0.borrow_mut().push_back(Rc::clone(&caller));

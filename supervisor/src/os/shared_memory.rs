@@ -34,7 +34,7 @@ pub fn rate_limit_length(clients: u32) -> u64 {
 pub struct Memories {
     /// The buckets of the rate limit.
     pub rate_limit: SharedMemory,
-    /// What workers have counted.
+    /// The counts of workers.
     pub metrics: SharedMemory,
 }
 

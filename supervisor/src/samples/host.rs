@@ -8,7 +8,7 @@ use sysinfo::{LoadAvg, System};
 use super::Meter;
 use super::disks::Disk;
 
-/// What was read of the machine; absent is what cannot be read.
+/// Figures of the machine; those that cannot be read are absent.
 #[derive(Debug, Default)]
 pub(super) struct Host {
     /// The part of all CPUs that was used: 0 to 1.

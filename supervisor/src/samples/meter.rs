@@ -59,7 +59,7 @@ struct SlotCpu {
     seen: Vec<(i32, u64)>,
 }
 
-/// What was seen at a look.
+/// The figures of a look.
 #[derive(Debug)]
 pub struct Look {
     /// Time on CPUs in ticks, by slot.
@@ -83,7 +83,7 @@ impl Meter {
         Self { told: Mutex::new(record), ..Self::default() }
     }
 
-    /// What a later master needs.
+    /// Everything that a later master needs.
     #[must_use]
     pub fn record(&self) -> MeterRecord {
         lock(&self.told).clone()

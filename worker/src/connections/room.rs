@@ -59,7 +59,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// What the connection's end will have been, as far as it is known.
+    /// The connection's end, as far as it is known.
     pub(crate) fn ending(&self) -> Ending {
         self.open.ending
     }

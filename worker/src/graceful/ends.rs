@@ -14,7 +14,7 @@ pub(crate) enum Spoken {
     WebSocket,
 }
 
-/// What became of a connection.
+/// The fate of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// Another worker serves it.
@@ -30,7 +30,7 @@ pub(crate) enum Fate {
 const FATES: [&str; 4] = ["handed_over", "finished", "closed", "cut"];
 const PROTOCOLS: [&str; 4] = ["unknown", "http1", "http2", "websocket"];
 
-/// What is known of a connection that matters at its end.
+/// Everything known of a connection that matters at its end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Ending {
     pub(crate) spoken: Spoken,
@@ -43,7 +43,7 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    /// What became of the connection, if it ends now. `None`: nothing that a drain counts.
+    /// The fate of the connection, if it ends now. `None`: nothing that a drain counts.
     pub(super) fn fate(self, is_draining: bool, is_cut: bool) -> Option<Fate> {
         let Self { spoken: _, is_told, is_handed_over, is_anothers } = self;
         if is_anothers {

@@ -11,7 +11,7 @@ pub(super) struct Point {
     early: Mutex<Early>,
 }
 
-/// What a series has counted before it had a memory.
+/// The counts of a series before it had a memory.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Early {
     Counter(u64),

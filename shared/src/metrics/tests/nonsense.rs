@@ -24,7 +24,7 @@ impl Random {
         usize::try_from(self.next() >> 1).unwrap() % limit
     }
 
-    /// What a broken process might make of a word.
+    /// A value that a broken process might give a word.
     fn instead_of(&mut self, word: u64) -> u64 {
         match self.below(7) {
             0 => self.next(),
