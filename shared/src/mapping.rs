@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::{NonNull, null_mut};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::SealFlags;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
@@ -49,6 +49,26 @@ impl Mapping {
         // A core dump would read, and so allocate, every page of the file.
         own.advise(Advice::LinuxDontDump);
         Ok(own)
+    }
+
+    /// Writes a header into the first word: `magic`, whose last byte is the version of what is behind it. Whoever comes first writes it,
+    /// and whoever finds one of no version at all writes it again.
+    ///
+    /// # Errors
+    /// If the memory is of another version.
+    pub fn begin(&self, magic: u64) -> io::Result<()> {
+        let is_of_some_version = |header: u64| header.to_ne_bytes()[..WORD - 1] == magic.to_ne_bytes()[..WORD - 1];
+        let word = &self.words()[0];
+        let mut found = word.load(Ordering::Acquire);
+        if !is_of_some_version(found) {
+            let written = word.compare_exchange(found, magic, Ordering::AcqRel, Ordering::Acquire);
+            found = written.map_or_else(|other| other, |_| magic);
+        }
+        if found == magic {
+            return Ok(());
+        }
+        let text = format!("shared memory of another version: {found:#x}");
+        Err(io::Error::new(io::ErrorKind::InvalidData, text))
     }
 
     /// Pages of this process alone. A page costs nothing until somebody writes to it.

@@ -50,39 +50,16 @@ const PROBES: usize = 8;
 /// Buckets, by client.
 #[derive(Debug)]
 pub(crate) struct Buckets {
-    words: Words,
-    count: usize,
-}
-
-#[derive(Debug)]
-enum Words {
-    Own(Box<[AtomicU64]>),
-    Shared(Shared),
-}
-
-/// A mapped memfd, with its descriptor.
-#[derive(Debug)]
-struct Shared {
     mapping: Mapping,
     /// A master that finds this worker after the death of its own takes it from here.
-    _fd: OwnedFd,
-}
-
-impl Shared {
-    fn of(fd: OwnedFd) -> io::Result<Self> {
-        let length = usize::try_from(rustix::fs::fstat(&fd)?.st_size).unwrap_or(0);
-        if length < (HEADER + BUCKET) * WORD || length % WORD != 0 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "shared memory of an odd size"));
-        }
-        Ok(Self { mapping: Mapping::shared(fd.as_fd(), length / WORD)?, _fd: fd })
-    }
+    _fd: Option<OwnedFd>,
+    count: usize,
 }
 
 impl Buckets {
     /// Of this process alone.
     pub(crate) fn own(count: usize) -> Self {
-        let words = std::iter::repeat_with(|| AtomicU64::new(0)).take(HEADER + count.max(PROBES) * BUCKET).collect();
-        Self::begun(Words::Own(words))
+        Self::of_words(Mapping::private(HEADER + count.max(PROBES) * BUCKET), None)
     }
 
     /// Those that all workers share.
@@ -90,33 +67,24 @@ impl Buckets {
     /// # Errors
     /// If it cannot be mapped, or another version has laid it out.
     pub(crate) fn shared(fd: OwnedFd) -> io::Result<Self> {
-        let own = Self::begun(Words::Shared(Shared::of(fd)?));
-        match own.words()[0].load(Ordering::Acquire) {
-            MAGIC => Ok(own),
-            other => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, format!("shared memory of another version: {other:#x}")))
-            }
+        let length = usize::try_from(rustix::fs::fstat(&fd)?.st_size).unwrap_or(0);
+        if length < (HEADER + BUCKET) * WORD || length % WORD != 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "shared memory of an odd size"));
         }
+        let mapping = Mapping::shared(fd.as_fd(), length / WORD)?;
+        mapping.begin(MAGIC)?;
+        Ok(Self::of_words(mapping, Some(fd)))
     }
 
-    /// Whoever comes first writes the header, and whoever finds none of any version writes it again.
-    fn begun(words: Words) -> Self {
-        let mut own = Self { words, count: 0 };
-        own.count = (own.words().len() - HEADER) / BUCKET;
+    fn of_words(mapping: Mapping, fd: Option<OwnedFd>) -> Self {
+        let count = (mapping.words().len() - HEADER) / BUCKET;
+        let own = Self { mapping, _fd: fd, count };
         let _ = own.seed();
-        let word = &own.words()[0];
-        let found = word.load(Ordering::Acquire);
-        if !is_of_some_version(found) {
-            let _ = word.compare_exchange(found, MAGIC, Ordering::AcqRel, Ordering::Acquire);
-        }
         own
     }
 
     fn words(&self) -> &[AtomicU64] {
-        match &self.words {
-            Words::Own(words) => words,
-            Words::Shared(shared) => shared.mapping.words(),
-        }
+        self.mapping.words()
     }
 
     /// The seed of all keys, the same in every worker; never 0.
@@ -194,11 +162,6 @@ impl Buckets {
     pub(crate) fn spoil(&self, word: usize, value: u64) {
         self.words()[word].store(value, Ordering::SeqCst);
     }
-}
-
-/// True if a header begins as that of every version does.
-fn is_of_some_version(header: u64) -> bool {
-    header.to_ne_bytes()[..7] == MAGIC.to_ne_bytes()[..7]
 }
 
 /// Somebody's turn, until it is dropped.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use super::owners::{Locks, Owners};
 use super::reader::{self, Snapshot};
@@ -66,27 +66,8 @@ impl Memory {
         };
         let mapping = Mapping::shared(fd.as_fd(), words(REGIONS, series))?;
         let owners = Owners::Processes(Locks::new(fd)?);
-        let own = Self { mapping, owners, regions: REGIONS, arena: SERIES * series };
-        match own.begin() {
-            MAGIC => Ok(own),
-            other => {
-                let text = format!("the memory of the metrics is of another version: {other:#x}");
-                Err(io::Error::new(io::ErrorKind::InvalidData, text))
-            }
-        }
-    }
-
-    /// The header. Whoever comes first writes it, and whoever finds one of no version at all writes it again.
-    fn begin(&self) -> u64 {
-        let word = &self.mapping.words()[0];
-        let found = word.load(Ordering::Acquire);
-        if found.to_ne_bytes()[..7] == MAGIC.to_ne_bytes()[..7] {
-            return found;
-        }
-        match word.compare_exchange(found, MAGIC, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => MAGIC,
-            Err(other) => other,
-        }
+        mapping.begin(MAGIC)?;
+        Ok(Self { mapping, owners, regions: REGIONS, arena: SERIES * series })
     }
 
     /// Makes this process, which is known by `who`, the owner of the lowest region that nobody has, until it ends. It goes on counting in
