@@ -83,7 +83,7 @@ impl Family {
     /// use gin_shared::metrics::{Family, Format, encode};
     ///
     /// let family = Family::counter("jobs", "Jobs done.").with(&[("kind", "mail")], 3.0);
-    /// let text = encode(&[family], Format::Prometheus);
+    /// let text = encode(vec![family], Format::Prometheus);
     /// assert_eq!(text, "# HELP jobs_total Jobs done.\n# TYPE jobs_total counter\njobs_total{kind=\"mail\"} 3\n");
     /// ```
     #[must_use]

@@ -70,9 +70,9 @@ fn range(text: &str) -> (String, f32) {
 ///
 /// Names must be those that [`super::is_name`] and [`super::is_label_name`] allow; help and labels' values may be anything.
 #[must_use]
-pub fn encode(families: &[Family], format: Format) -> String {
+pub fn encode(families: Vec<Family>, format: Format) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Told { families: families.to_vec(), format }));
+    registry.register_collector(Box::new(Told { families, format }));
     let mut text = String::new();
     // Writing to a text cannot fail.
     let _ = encode_registry(&mut text, &registry);
@@ -209,8 +209,8 @@ mod tests {
             "# TYPE queue gauge\n",
             "queue -2\n",
         );
-        assert_eq!(encode(&families(), Format::OpenMetrics), format!("{jobs}{HISTOGRAM}# EOF\n"));
-        assert_eq!(encode(&[], Format::OpenMetrics), "# EOF\n");
+        assert_eq!(encode(families(), Format::OpenMetrics), format!("{jobs}{HISTOGRAM}# EOF\n"));
+        assert_eq!(encode(Vec::new(), Format::OpenMetrics), "# EOF\n");
     }
 
     #[test]
@@ -224,8 +224,8 @@ mod tests {
             "# TYPE queue gauge\n",
             "queue -2\n",
         );
-        assert_eq!(encode(&families(), Format::Prometheus), format!("{jobs}{HISTOGRAM}"));
-        assert_eq!(encode(&[], Format::Prometheus), "");
+        assert_eq!(encode(families(), Format::Prometheus), format!("{jobs}{HISTOGRAM}"));
+        assert_eq!(encode(Vec::new(), Format::Prometheus), "");
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
         let series = vec![Series { labels: Vec::new(), value }];
         let family = Family { name: "a".to_owned(), help: String::new(), kind: Kind::Histogram, series };
         let text = "# HELP a \n# TYPE a histogram\na_sum 2.0\na_count 4\na_bucket{le=\"+Inf\"} 4\n";
-        assert_eq!(encode(&[family], Format::Prometheus), text);
+        assert_eq!(encode(vec![family], Format::Prometheus), text);
     }
 
     #[test]

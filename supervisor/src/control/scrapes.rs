@@ -117,7 +117,7 @@ impl Scrapes {
         let sources = Arc::clone(&self.sources);
         let (sender, text) = oneshot::channel();
         let work = move || {
-            let text = encode(&sources.families(samples, by), format);
+            let text = encode(sources.families(samples, by), format);
             // The next one may begin, also if nobody waits for this answer any more.
             drop(turn);
             let _ = sender.send(text);

@@ -92,7 +92,7 @@ impl Registry {
         let mut families = snapshot.families;
         families.extend(Application::of_process().without_memory());
         families.sort_by(|one, other| one.name.cmp(&other.name));
-        encode(&families, format)
+        encode(families, format)
     }
 }
 

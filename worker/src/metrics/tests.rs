@@ -51,7 +51,7 @@ fn what_was_counted_before_there_is_a_memory_is_told_and_goes_there() {
     ];
     let mut families = own.without_memory();
     families.sort_by(|one, other| one.name.cmp(&other.name));
-    assert_told(&encode(&families, Format::Prometheus), &lines);
+    assert_told(&encode(families, Format::Prometheus), &lines);
 
     let registry = Registry::new("shop", 64, None);
     own.attach(registry);
@@ -89,7 +89,7 @@ fn the_same_call_gives_the_same_metric() {
     for labels in [[("kind", "tea"), ("size", "large")], [("size", "large"), ("kind", "tea")]] {
         Counter(registered(own, "shop_orders", Shape::Counter)).with(&labels).add(1);
     }
-    let told = encode(&own.without_memory(), Format::Prometheus);
+    let told = encode(own.without_memory(), Format::Prometheus);
     assert_told(&told, &["shop_orders_total{kind=\"tea\",size=\"large\"} 2"]);
     assert_eq!(own.check("shop"), Ok(()));
 }
@@ -131,7 +131,7 @@ fn what_prometheus_could_not_take_is_an_error_of_the_start_with_its_place() {
         assert!(line.contains(told) && line.starts_with(file!()), "{line}");
     }
     // Nothing of it is counted.
-    let families = encode(&own.without_memory(), Format::Prometheus);
+    let families = encode(own.without_memory(), Format::Prometheus);
     let values = families.lines().filter(|line| !line.starts_with('#'));
     assert_eq!(values.collect::<Vec<_>>(), ["shop_orders_total{kind=\"tea\"} 1"]);
 }

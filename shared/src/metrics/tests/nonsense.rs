@@ -69,8 +69,8 @@ fn makes_sense(snapshot: &Snapshot) {
             assert!(is_possible, "{}: {value:?}", family.name);
         }
     }
-    assert!(encode(&snapshot.families, Format::OpenMetrics).ends_with("# EOF\n"));
-    let _ = encode(&snapshot.families, Format::Prometheus);
+    assert!(encode(snapshot.families.clone(), Format::OpenMetrics).ends_with("# EOF\n"));
+    let _ = encode(snapshot.families.clone(), Format::Prometheus);
 }
 
 #[test]
