@@ -41,6 +41,11 @@ impl Cells {
         Self { words, stride, mask, last, sort: span.sort, place }
     }
 
+    /// Cells that count nothing: those of a series for which there was no room at all.
+    pub(super) fn nowhere() -> Self {
+        Self { words: &[], stride: 0, mask: 0, last: 0, sort: Sort::Counter, place: Place::Overflow }
+    }
+
     fn first(&self, shard: usize) -> usize {
         (shard & self.mask as usize) * self.stride as usize
     }

@@ -101,18 +101,6 @@ impl Span {
         (end <= room).then_some(Self { end, ..own })
     }
 
-    /// Place of cells outside of any arena, with one shard.
-    pub(super) fn detached(shape: &Shape, bounds: usize) -> Self {
-        let sort = match shape {
-            Shape::Counter => Sort::Counter,
-            Shape::IntGauge => Sort::IntGauge,
-            Shape::Gauge => Sort::Gauge,
-            Shape::Histogram { .. } => Sort::Histogram,
-        };
-        let own = Self { sort, shards: 1, bounds, text: 0, start: 0, cells: 0, end: 0 };
-        Self { end: own.stride(), ..own }
-    }
-
     /// Words of a shard that count.
     pub(super) fn width(&self) -> usize {
         if self.sort.kind() == Kind::Histogram { self.bounds + 2 } else { 1 }

@@ -272,14 +272,12 @@ fn series_without_room_are_one_and_nothing_is_lost() {
             cells.place()
         })
         .collect();
-    assert_eq!(places.iter().filter(|place| **place == Place::Own).count(), 10);
+    assert_eq!(places.iter().filter(|place| **place == Place::Overflow).count(), 990);
     let seen = memory.read();
     assert_eq!((number(&seen, "jobs", &[("kind", "overflow")]), seen.dropped), (Some(990.0), 0));
-    assert_eq!(writer.overflowed(), 990);
     // The same ones again.
     assert_eq!(writer.series(&counter("jobs"), &[("kind", "999")], 1).place(), Place::Overflow);
     assert_eq!(writer.series(&counter("jobs"), &[("kind", "9")], 1).place(), Place::Own);
-    assert_eq!(writer.overflowed(), 990);
     // One without labels has room that is kept for it.
     assert_eq!(writer.series(&counter("plain"), &[], 1).place(), Place::Own);
 }
@@ -300,11 +298,9 @@ fn a_full_arena_loses_counts_and_nothing_else() {
     for name in &names {
         let cells = writer.series(&histogram(name, &[0.1, 0.2, 0.3]), &[], 64);
         cells.observe(63, 99, 1);
-        assert!(cells.value() >= 1.0);
     }
     let seen = memory.read();
     assert_eq!((seen.families.len() < 10, seen.dropped), (true, 0));
-    assert!(writer.overflowed() > 90);
 }
 
 #[test]

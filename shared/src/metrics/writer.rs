@@ -2,14 +2,12 @@
 //!
 //! The region may be full of what an owner before has left. It goes on counting in what makes sense, and throws the rest away.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::AtomicU64;
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::cells::{Cells, Place};
 use super::definition::{Definition, Shape};
-use super::entry::{self, SHARDS_MAX, Span, Step};
+use super::entry::{self, Described, SHARDS_MAX, Span, Step};
 use super::family::Kind;
 use super::region::Region;
 use super::total::{Total, collect};
@@ -17,8 +15,6 @@ use crate::generation::{Generation, Slot};
 
 /// Value of all labels of a series that gathers those without room.
 const OVERFLOW: &str = "overflow";
-/// Most series without room that are told apart, for their number.
-const REFUSED_MAX: usize = 16_384;
 /// Divisor of an arena: one part of so many is kept for series without labels, and for those that gather others.
 const KEPT: usize = 8;
 
@@ -41,11 +37,6 @@ struct Book {
     known: HashMap<Box<[u64]>, Known>,
     /// First word of the arena without an entry.
     used: usize,
-    /// Series without room, by a hash of what they are: at most [`REFUSED_MAX`].
-    refused: HashSet<u64>,
-    hash: RandomState,
-    /// Words outside of the memory, by their number: for what has no room at all.
-    nowhere: HashMap<usize, &'static [AtomicU64]>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -93,15 +84,7 @@ impl Writer {
         if let Some(cells) = self.own(&mut book, definition, labels, shards) {
             return cells;
         }
-        self.refuse(&mut book, definition, labels);
-        let shared = self.overflow(&mut book, definition, labels);
-        shared.unwrap_or_else(|| nowhere(&mut book, &definition.shape))
-    }
-
-    /// Number of different series that found no room so far. It stays at 16,384.
-    #[must_use]
-    pub fn overflowed(&self) -> u64 {
-        self.book().refused.len() as u64
+        self.overflow(&mut book, definition, labels).unwrap_or_else(Cells::nowhere)
     }
 
     /// True if something that was found in the region made no sense, and was thrown away.
@@ -162,24 +145,6 @@ impl Writer {
     fn cells(&self, span: &Span, place: Place) -> Cells {
         Cells::new(&self.region.arena[span.cells..span.end], span, place)
     }
-
-    fn refuse(&self, book: &mut Book, definition: &Definition, labels: &[(&str, &str)]) {
-        if book.refused.len() < REFUSED_MAX {
-            let hash = book.hash.hash_one((definition.name.as_str(), labels));
-            book.refused.insert(hash);
-        }
-    }
-}
-
-/// Cells that nobody reads.
-fn nowhere(book: &mut Book, shape: &Shape) -> Cells {
-    let bounds = if let Shape::Histogram { bounds, .. } = shape { bounds.len() } else { 0 };
-    let span = Span::detached(shape, bounds);
-    let words = *book.nowhere.entry(span.end).or_insert_with(|| {
-        let words: Box<[AtomicU64]> = std::iter::repeat_with(AtomicU64::default).take(span.end).collect();
-        &*Box::leak(words)
-    });
-    Cells::new(words, &span, Place::Overflow)
 }
 
 /// Finds the entries of an owner before and keeps their cells as the base. What makes no sense is thrown away; true if something was.
@@ -190,14 +155,17 @@ fn survey(region: &Region<'static>, claim: u64) -> (Book, bool) {
         match entry::step(region.arena, book.used, used) {
             Step::Entry(span) => {
                 span.key(region.arena, &mut key);
-                repaired |= !look_at(region, &span, &key);
+                if let Some(described) = entry::decode(&key) {
+                    repaired |= !mend(region, &span, &described);
+                    book.known.insert(key.as_slice().into(), Known { span, is_asked: false });
+                } else {
+                    span.erase(region.arena);
+                    repaired = true;
+                }
                 if span.claim(region.arena) == claim {
                     // This owner has asked for nothing yet: no gauge of one before may live with it.
                     span.set_claim(region.arena, claim.wrapping_sub(1));
                     repaired = true;
-                }
-                if entry::decode(&key).is_some() {
-                    book.known.insert(key.as_slice().into(), Known { span, is_asked: false });
                 }
                 book.used = span.end;
             }
@@ -208,18 +176,14 @@ fn survey(region: &Region<'static>, claim: u64) -> (Book, bool) {
     }
 }
 
-/// Mends one entry and keeps its cells. False if something made no sense.
-fn look_at(region: &Region<'_>, span: &Span, key: &[u64]) -> bool {
-    let Some(described) = entry::decode(key) else {
-        span.erase(region.arena);
-        return false;
-    };
+/// Mends the cells of one entry and keeps them. False if something made no sense.
+fn mend(region: &Region<'_>, span: &Span, described: &Described) -> bool {
     if span.sort.kind() == Kind::Gauge {
         return true;
     }
     let mut cells = Vec::new();
     collect(region, span, 0, &mut cells);
-    let is_possible = Total::of(&described).add(&cells);
+    let is_possible = Total::of(described).add(&cells);
     if !is_possible {
         span.clear(region.arena);
     }
