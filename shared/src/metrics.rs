@@ -47,7 +47,7 @@ mod writer;
 
 pub use cells::{Cells, Place};
 pub use definition::{Definition, Shape};
-pub use family::{Buckets, Family, Kind, Series, Value, is_label_name, is_name};
+pub use family::{Buckets, Family, Kind, Series, TakenNames, Value, is_label_name, is_name};
 pub use memory::Memory;
 pub use reader::Snapshot;
 pub use text::{Format, encode};

@@ -1,5 +1,7 @@
 //! Families of series as they are told: data without a source.
 
+use std::collections::HashSet;
+
 /// Kind of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -29,6 +31,30 @@ impl Kind {
             Self::Histogram => &["", "_bucket", "_sum", "_count"],
         };
         suffixes.iter().map(move |suffix| format!("{family}{suffix}"))
+    }
+}
+
+/// The names of samples that families have: no two of an answer may have one of the same name, or a scraper refuses all of it.
+#[derive(Debug, Default)]
+pub struct TakenNames(HashSet<String>);
+
+impl TakenNames {
+    /// Takes the names of a family's samples. False if another family has one of them: then none is taken.
+    ///
+    /// ```
+    /// use gin_shared::metrics::{Family, TakenNames};
+    ///
+    /// let mut taken = TakenNames::default();
+    /// assert!(taken.take(&Family::counter("jobs", "Jobs done.")));
+    /// assert!(!taken.take(&Family::gauge("jobs_total", "All jobs.")));
+    /// ```
+    pub fn take(&mut self, family: &Family) -> bool {
+        let names: Vec<String> = family.kind.sample_names(&family.name).collect();
+        let is_free = !names.iter().any(|name| self.0.contains(name));
+        if is_free {
+            self.0.extend(names);
+        }
+        is_free
     }
 }
 

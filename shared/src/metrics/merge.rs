@@ -1,10 +1,10 @@
 //! Families of the parts that regions have: the same series of workers that define it alike, or nearly so.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashSet};
 
 use super::entry::BOUNDS_MAX;
-use super::family::{Buckets, Family, Kind, Series, Value};
+use super::family::{Buckets, Family, Kind, Series, TakenNames, Value};
 use super::total::LIMIT;
 
 /// A series that is added to those of the same name, kind and labels.
@@ -53,14 +53,12 @@ pub(super) fn merge(parts: Vec<Part>) -> (Vec<Family>, u64) {
 /// that lives counts, then the first by name. They come sorted, and stay so.
 fn without_clashes(mut all: Vec<(bool, Family)>) -> (Vec<Family>, u64) {
     all.sort_by_key(|(is_live, _)| !is_live);
-    let (mut taken, mut told, mut dropped) = (HashSet::<String>::new(), Vec::new(), 0);
+    let (mut taken, mut told, mut dropped) = (TakenNames::default(), Vec::new(), 0);
     for (_, family) in all {
-        let names: Vec<String> = family.kind.sample_names(&family.name).collect();
-        if names.iter().any(|name| taken.contains(name)) {
-            dropped += family.series.len() as u64;
-        } else {
-            taken.extend(names);
+        if taken.take(&family) {
             told.push(family);
+        } else {
+            dropped += family.series.len() as u64;
         }
     }
     told.sort_by(|one: &Family, other| one.name.cmp(&other.name));

@@ -3,7 +3,6 @@
 //! They are gathered on a thread, and only when somebody asks: files in /proc, the disks, and the memory of the workers may take long. One
 //! thread gathers at a time, whatever the number of callers; it ends with its answer, so an idle master has none.
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gin_shared::exit;
-use gin_shared::metrics::{Family, Format, Memory, Snapshot, encode};
+use gin_shared::metrics::{Family, Format, Memory, Snapshot, TakenNames, encode};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -150,10 +149,9 @@ const DROPPED: &str = "gin_metrics_dropped_series";
 /// Takes out the workers' families that have a sample of the same name as the supervisor's: a scraper refuses all of an answer that names
 /// one twice. Gives those that are left, and the number of series that are not.
 fn without_names_of(own: &[Family], families: Vec<Family>) -> (Vec<Family>, u64) {
-    let mut taken: HashSet<String> = own.iter().flat_map(|family| family.kind.sample_names(&family.name)).collect();
-    taken.insert(DROPPED.to_owned());
-    let clashes = |family: &Family| family.kind.sample_names(&family.name).any(|name| taken.contains(&name));
-    let (clashing, left): (Vec<Family>, Vec<Family>) = families.into_iter().partition(clashes);
+    let mut taken = TakenNames::default();
+    own.iter().chain([&Family::gauge(DROPPED, "")]).for_each(|family| _ = taken.take(family));
+    let (left, clashing): (Vec<Family>, Vec<Family>) = families.into_iter().partition(|family| taken.take(family));
     (left, clashing.iter().map(|family| family.series.len() as u64).sum())
 }
 

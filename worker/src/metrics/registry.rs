@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use gin_shared::inherit::identity;
-use gin_shared::metrics::{Cells, Definition, Format, Memory, Place, Shape, Writer, encode};
+use gin_shared::metrics::{Cells, Definition, Format, Memory, Place, Shape, TakenNames, Writer, encode};
 use tokio::task::JoinError;
 
 use super::application::Application;
@@ -90,7 +90,9 @@ impl Registry {
             );
         }
         let mut families = snapshot.families;
-        families.extend(Application::of_process().without_memory());
+        let mut taken = TakenNames::default();
+        families.iter().for_each(|family| _ = taken.take(family));
+        families.extend(Application::of_process().without_memory().into_iter().filter(|family| taken.take(family)));
         families.sort_by(|one, other| one.name.cmp(&other.name));
         encode(families, format)
     }
