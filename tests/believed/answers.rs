@@ -1,4 +1,4 @@
-//! What whoever answers as a supervisor says is not believed either, and not waited for.
+//! Answers of whoever poses as a supervisor are not believed either, and not waited for.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::chown;

@@ -68,7 +68,7 @@ struct Sources {
 enum By {
     /// The sums over all workers that there have been.
     Sum,
-    /// Those of each worker that lives.
+    /// The metrics of each worker that lives.
     Worker,
 }
 

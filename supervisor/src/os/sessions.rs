@@ -1,4 +1,4 @@
-//! What the processes of each worker use: it leads a session of its own, which its children are in.
+//! CPU and memory of each worker with all its processes: it leads a session of its own, which its children are in.
 
 use std::collections::HashMap;
 

@@ -49,7 +49,7 @@ impl Memories {
     }
 }
 
-/// One memory of an instance.
+/// A memory of an instance, which all its workers share.
 #[derive(Debug)]
 pub struct SharedMemory {
     fd: OwnedFd,

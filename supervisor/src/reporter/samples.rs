@@ -1,4 +1,4 @@
-//! What the loop knows for the metrics.
+//! Samples of the status and the counts of the loop.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::samples::{Fleet, Meter, Samples, Times, WorkerSample};
 use crate::view::View;
 
 impl Reporter {
-    /// Gathers it. `first_started`: the start of the instance's first master, if that is known.
+    /// Gathers the samples. `first_started`: the start of the instance's first master, if that is known.
     #[must_use]
     pub fn samples(&self, now: Moment, view: View<'_>, first_started: Option<Moment>, meter: Arc<Meter>) -> Samples {
         let machine = view.machine;

@@ -1,4 +1,4 @@
-//! What the metrics remember from one scrape to the next, and from one master to the next.
+//! Figures that the metrics remember from one scrape to the next, and from one master to the next.
 //!
 //! Time on CPUs: the kernel tells it of each process. When a process ends, its parent has it, if that waits for it; else
 //! nobody has, and the sum over a session goes back. So the meter adds up how much a session's sum has risen since the

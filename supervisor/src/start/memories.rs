@@ -91,7 +91,7 @@ impl Wanted {
     /// Maps the memory that was kept, else a new one with room for so many series.
     ///
     /// # Errors
-    /// Those of the system: the next try may find the counters where they are.
+    /// The errors of the system: the next try may find the counters where they are.
     fn mapped(&self, series: u32, kept: Option<SharedMemory>, adopts: bool) -> io::Result<(SharedMemory, Memory)> {
         let why = match kept.map(|kept| map(&kept).map(|mapped| (kept, mapped))) {
             Some(Ok((kept, mapped))) => return Ok((self.resumed(kept), mapped)),
