@@ -36,7 +36,7 @@ impl Scrape {
     /// Asks for `path` at `address`, on a connection of its own.
     ///
     /// # Errors
-    /// How the client was hurt; a status other than 200.
+    /// The harm to the client; a status other than 200.
     ///
     /// # Panics
     /// If the answer is not in the format.
@@ -48,7 +48,7 @@ impl Scrape {
     /// Asks in the same way, with more lines in the head of the request. Returns the answer as it is.
     ///
     /// # Errors
-    /// How the client was hurt.
+    /// The harm to the client.
     pub fn ask(address: &Address, path: &str, fields: &str) -> Result<Response, Failure> {
         let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n");
         Client::asking(address, &head)?.response()

@@ -147,7 +147,7 @@ fn a_crash_loop_of_one_slot_is_told_over_an_upgrade_in_place_and_a_death() {
     gin.stop();
 }
 
-/// What the metrics and `gin-ctl metrics` say is what the status says.
+/// The metrics and `gin-ctl metrics` say the same as the status.
 fn assert_agree(gin: &Supervisor) {
     let (status, scrape) = (gin.status(), told(gin));
     let said = Scrape::parse(&gin.ctl(&["metrics"]).out);

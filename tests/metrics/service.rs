@@ -34,7 +34,7 @@ pub fn series(count: usize) -> String {
     format!("[metrics]\nseries = {count}\n")
 }
 
-/// One place that tells the metrics.
+/// A place that tells the metrics.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// Its name in messages.
@@ -84,7 +84,7 @@ impl Place {
     }
 }
 
-/// What the control socket tells.
+/// The metrics that the control socket tells.
 pub fn told(gin: &Supervisor) -> Scrape {
     Place::control(gin).scrape()
 }

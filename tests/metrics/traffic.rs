@@ -9,7 +9,7 @@ use harness::{Address, Client, Failure, PATIENCE, Scrape};
 
 use super::service::{DURATIONS, REQUESTS};
 
-/// One kind of request: the label of its route, its method and target, and the status of its answer.
+/// A kind of request: the label of its route, its method and target, and the status of its answer.
 struct Kind {
     route: &'static str,
     method: &'static str,
@@ -39,9 +39,9 @@ const KEPT_FOR: usize = 50;
 /// Requests by route and status, as their clients have seen them.
 #[derive(Debug, Default)]
 pub struct Account {
-    /// Those that were answered.
+    /// Requests that were answered.
     pub answered: BTreeMap<(&'static str, u16), u64>,
-    /// Those that were not: they may have been counted or not.
+    /// Requests that were not: they may have been counted or not.
     pub hurt: Vec<Failure>,
 }
 
@@ -138,7 +138,7 @@ fn run(address: &Address, first: usize, stop: &AtomicBool, answered: &(Mutex<u64
     account
 }
 
-/// One request, and the status of its answer.
+/// A request, and the status of its answer.
 fn exchange(address: &Address, kept: &mut Option<Client>, kind: &Kind, number: usize) -> Result<u16, Failure> {
     if kept.as_ref().is_some_and(Client::is_closed) {
         *kept = None;

@@ -16,7 +16,7 @@ pub struct Watch {
     thread: JoinHandle<Seen>,
 }
 
-/// What the scrapes have shown.
+/// The scrapes so far, and what they have shown.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// Scrapes that were answered, by the place.
