@@ -21,7 +21,7 @@ pub struct Watch {
 pub struct Seen {
     /// Scrapes that were answered, by the place.
     pub answered: BTreeMap<&'static str, u64>,
-    /// Those that were not.
+    /// Scrapes that were not, by the place and the harm.
     pub missed: BTreeMap<(&'static str, Failure), u64>,
     /// Each counter that was less, or gone, in a later scrape of any place.
     pub set_back: Vec<String>,

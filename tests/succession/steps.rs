@@ -3,7 +3,7 @@
 use harness::{Client, Load, Report, Supervisor, eventually, points, supervisor, times};
 use nix::sys::signal::Signal;
 
-/// What happens in the machine's every state: the master dies after so many steps of what `begin` starts.
+/// Kills the master in every state of its machine: after so many steps of what `begin` starts. Gives the number of deaths.
 fn die_at_every_step(gin: &mut Supervisor, point: &str, begin: impl Fn(&Supervisor), most: usize) -> usize {
     let (deaths, load) = die_under_load(gin, point, begin, most);
     load.assert_unhurt();

@@ -305,7 +305,7 @@ fn name(path: &Path) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 
-/// What follows the last point of a path's name; empty if there is none, or nothing before it.
+/// The ending of a path's name, behind its last point; empty if there is none, or nothing before it.
 fn ending(path: &Path) -> &str {
     name(path).rsplit_once('.').filter(|(before, _)| !before.is_empty()).map_or("", |(_, ending)| ending)
 }

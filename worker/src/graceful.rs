@@ -329,7 +329,7 @@ impl Life {
 #[derive(Debug)]
 pub(crate) struct OpenConnection {
     life: Life,
-    /// What its end will have been.
+    /// The connection's end, as far as it is known.
     pub(crate) ending: Ending,
 }
 

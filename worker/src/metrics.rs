@@ -1,7 +1,7 @@
 //! Metrics of a service, for Prometheus: those of its requests and connections, and the application's own.
 //!
-//! One call makes a counter, a gauge or a histogram. It can be made anywhere and at any time, also before the server starts; the same call
-//! once more gives the same one.
+//! Metrics of the application: one call makes a counter, a gauge or a histogram. It can be made anywhere and at any time, also before the
+//! server starts; the same call once more gives the same one.
 //!
 //! ```
 //! use std::sync::LazyLock;

@@ -52,7 +52,7 @@ fn whole(text: impl Into<String>) -> Error {
     invalid([(String::new(), vec![text.into()])])
 }
 
-/// What stands before the parameters, in small letters.
+/// The media type of a body without its parameters, in small letters.
 pub(super) fn content_type(headers: &HeaderMap) -> String {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()

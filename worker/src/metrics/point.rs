@@ -1,10 +1,10 @@
-//! One series of the application's: it counts in itself until it has a memory.
+//! A series of the application's: it counts in itself until it has a memory.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gin_shared::metrics::{Buckets, Cells, Series, Shape, Value};
 
-/// One series.
+/// A series of the application's.
 pub(super) struct Point {
     labels: Vec<(String, String)>,
     cells: OnceLock<Cells>,

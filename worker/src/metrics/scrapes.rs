@@ -25,7 +25,7 @@ struct Told<K> {
     text: Bytes,
 }
 
-/// One who waits for its turn, and may go before.
+/// A caller that waits for its turn, and may go before.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
