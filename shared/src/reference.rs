@@ -708,6 +708,12 @@ pub const RATE_LIMIT: &[Key] = &[
     )
     .at(Applies::Live),
     key(
+        "store",
+        Kind::Choice(&["local", "redis"]),
+        "\"local\"",
+        "Where clients are counted. \"local\": by the workers of one supervisor together. \"redis\": by those of all hosts together, in the Redis of [redis]; while that is away, as \"local\". Needs the feature `redis` of gin-worker.",
+    ),
+    key(
         "clients",
         Kind::Integer(1024, 1 << 24),
         "65536",
@@ -797,29 +803,132 @@ pub const MONITORING: &[Key] = &[
 
 /// `[database]`
 pub const DATABASE: &[Key] = &[
-    key("driver", Kind::Choice(&["mysql", "postgres", "sqlite"]), "\"mysql\"", "Which kind."),
+    key(
+        "driver",
+        Kind::Choice(&["sqlite", "mysql", "postgres"]),
+        "\"sqlite\"",
+        "Which kind. \"mysql\" is MariaDB, too. \"sqlite\" is a file, and needs no server.",
+    ),
+    unset(
+        "url",
+        Kind::Text,
+        "\"postgres://shop@db.example.org/shop\"",
+        "Instead of driver, host, port, username, password and database.",
+    )
+    .secret(),
     key("host", Kind::Text, "\"127.0.0.1\"", "Where it is."),
-    key("port", Kind::Integer(1, 65535), "3306", "Its port."),
+    unset("port", Kind::Integer(1, 65535), "3306", "Its port. Default: 3306 for MySQL, 5432 for PostgreSQL."),
     unset("username", Kind::Text, "\"shop\"", "As whom."),
-    unset("password", Kind::Text, "\"...\"", "The word for it.").secret(),
-    unset("database", Kind::Text, "\"shop\"", "Which one."),
-    key("charset", Kind::Text, "\"utf8mb4\"", "How text is written."),
-    key("max_open_conns", Kind::Integer(1, 100_000), "100", "Connections at most."),
+    unset("password", Kind::Text, "\"...\"", "The word for it; better in GIN_DATABASE_PASSWORD, or in a file.")
+        .secret(),
+    unset(
+        "password_file",
+        Kind::Path,
+        "\"/run/secrets/database\"",
+        "A file with the word, which counts where password is not set. The newline at its end is left out.",
+    ),
+    unset(
+        "database",
+        Kind::Text,
+        "\"shop\"",
+        "Which one. With driver = \"sqlite\" the path of the file; default: a file in the state directory.",
+    ),
+    key("charset", Kind::Text, "\"utf8mb4\"", "How text is written, of MySQL."),
+    key(
+        "tls",
+        Kind::Choice(&["disable", "prefer", "require"]),
+        "\"prefer\"",
+        "Encryption of the connection. \"prefer\": if the server can, without a look at its certificate. \"require\": always, and the certificate must be valid for host.",
+    ),
+    unset(
+        "ca_file",
+        Kind::Path,
+        "\"/etc/ssl/database-ca.pem\"",
+        "Certificates that sign the server's, in PEM. Default: those of the system.",
+    ),
+    key("max_open_conns", Kind::Integer(1, 100_000), "100", "Connections at most, a worker."),
     key("max_idle_conns", Kind::Integer(0, 100_000), "10", "Of them idle."),
     key("conn_max_lifetime", Kind::Duration, "\"1h\"", "Older ones are closed."),
+    key(
+        "acquire_timeout",
+        Kind::Duration,
+        "\"5s\"",
+        "A request that gets no connection for so long is answered with 503 and Retry-After.",
+    ),
+    key(
+        "slow",
+        Kind::Duration,
+        "\"200ms\"",
+        "A query that takes longer is logged at WARN, without its parameters. \"0s\": none is.",
+    ),
 ];
 
 /// `[redis]`
 pub const REDIS: &[Key] = &[
     key("host", Kind::Text, "\"127.0.0.1\"", "Where it is."),
     key("port", Kind::Integer(1, 65535), "6379", "Its port."),
-    unset("password", Kind::Text, "\"...\"", "The word for it.").secret(),
+    unset("password", Kind::Text, "\"...\"", "The word for it; better in GIN_REDIS_PASSWORD, or in a file.").secret(),
+    unset(
+        "password_file",
+        Kind::Path,
+        "\"/run/secrets/redis\"",
+        "A file with the word, which counts where password is not set. The newline at its end is left out.",
+    ),
     key("database", Kind::Integer(0, 1 << 20), "0", "Which one."),
-    key("pool_size", Kind::Integer(1, 100_000), "10", "Connections at most."),
+    key("pool_size", Kind::Integer(1, 100_000), "10", "Connections at most, a worker."),
     key("min_idle_conns", Kind::Integer(0, 100_000), "5", "Of them kept open."),
     key("dial_timeout", Kind::Duration, "\"5s\"", "For a connection."),
     key("read_timeout", Kind::Duration, "\"3s\"", "For an answer."),
     key("write_timeout", Kind::Duration, "\"3s\"", "For a question."),
+];
+
+/// `[cache]`
+pub const CACHE: &[Key] = &[
+    key(
+        "levels",
+        Kind::Choice(&["process", "redis", "both"]),
+        "\"process\"",
+        "Where entries are kept: in each process, in Redis for all of them, or in both: the process asks itself first.",
+    ),
+    key(
+        "entries",
+        Kind::Integer(1, 1 << 30),
+        "10000",
+        "Entries in a process at most; those that are asked for least go.",
+    ),
+    key("ttl", Kind::Duration, "\"5m\"", "How long an entry is kept, unless the program says otherwise."),
+];
+
+/// `[sessions]`
+pub const SESSIONS: &[Key] = &[
+    key(
+        "store",
+        Kind::Choice(&["sqlite", "database", "redis"]),
+        "\"sqlite\"",
+        "Where sessions are kept: in a file of SQLite in the state directory, in the database of [database], or in Redis. Workers of several hosts need one of the last two.",
+    ),
+    key("cookie", Kind::Text, "\"session\"", "Name of the cookie."),
+    key("idle", Kind::Duration, "\"24h\"", "A session that is not used for so long ends."),
+    key("absolute", Kind::Duration, "\"7d\"", "A session ends so long after its login, however much it is used."),
+    key(
+        "per_user",
+        Kind::Integer(0, 100_000),
+        "0",
+        "Sessions of one user at most; with one more, the oldest ends. 0: no limit.",
+    ),
+    unset(
+        "secret",
+        Kind::Text,
+        "\"...\"",
+        "Signs the cookie. Default: one that the first worker makes, and keeps in the state directory. Workers of several hosts need the same one.",
+    )
+    .secret(),
+    unset(
+        "secret_file",
+        Kind::Path,
+        "\"/run/secrets/sessions\"",
+        "A file with the secret, which counts where secret is not set. The newline at its end is left out.",
+    ),
 ];
 
 /// `[security]`
@@ -869,8 +978,18 @@ pub const SECTIONS: &[Section] = &[
     Section { name: "logging", doc: "Of workers built on gin-worker.", keys: LOGGING },
     Section { name: "monitoring", doc: "Of workers built on gin-worker.", keys: MONITORING },
     Section { name: "security", doc: "Of workers built on gin-worker.", keys: SECURITY },
-    Section { name: "database", doc: "For the application: `config.database`.", keys: DATABASE },
-    Section { name: "redis", doc: "For the application: `config.redis`.", keys: REDIS },
+    Section {
+        name: "database",
+        doc: "Of programs that register a database (`Server::database`). gin-server checks it and opens nothing.",
+        keys: DATABASE,
+    },
+    Section {
+        name: "redis",
+        doc: "Of programs whose cache, sessions or rate limit are in Redis. gin-server checks it and opens nothing.",
+        keys: REDIS,
+    },
+    Section { name: "cache", doc: "Of programs that register a cache (`Server::cache`).", keys: CACHE },
+    Section { name: "sessions", doc: "Of programs that register sessions (`Server::sessions`).", keys: SESSIONS },
 ];
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub const ALL: &[&str] = &[
     "logging",
     "database",
     "redis",
+    "cache",
+    "sessions",
     "monitoring",
     "security",
 ];

@@ -27,6 +27,7 @@ mod levels;
 mod limits;
 mod mounts;
 mod observability;
+mod ready_timeout;
 mod sections;
 mod show;
 mod source;
@@ -39,13 +40,13 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 pub use builder::Builder;
-pub use data::{Database, Driver, Redis};
+pub use data::{Cache, CacheLevels, Database, Driver, Redis, SessionStore, Sessions, Tls};
 pub use ipnet::IpNet;
 pub(crate) use levels::Levels;
 pub use limits::{Limits, Timeouts, WebSocket};
 pub use mounts::{MountOptions, StaticMount};
 pub use observability::{Format, Level, Logging, Metrics, Monitoring, Output};
-pub use sections::{Cors, Features, Mode, Origin, RateLimit, Security, Server, Static, WithoutAddress};
+pub use sections::{Cors, Features, Mode, Origin, RateLimit, RateLimitStore, Security, Server, Static, WithoutAddress};
 pub(crate) use show::difference;
 #[cfg(test)]
 pub(crate) use show::samples;
@@ -84,10 +85,14 @@ pub struct Config<A = ()> {
     pub monitoring: Monitoring,
     /// `[security]`
     pub security: Security,
-    /// `[database]`: for the application to use.
+    /// `[database]`
     pub database: Database,
-    /// `[redis]`: for the application to use.
+    /// `[redis]`
     pub redis: Redis,
+    /// `[cache]`
+    pub cache: Cache,
+    /// `[sessions]`
+    pub sessions: Sessions,
     /// `[app]`
     pub app: A,
     /// Settings that are valid, but suspicious.
@@ -130,6 +135,8 @@ impl<A> Config<A> {
             security: self.security,
             database: self.database,
             redis: self.redis,
+            cache: self.cache,
+            sessions: self.sessions,
             app,
             warnings: self.warnings,
             origin: self.origin,
@@ -154,7 +161,7 @@ impl Config {
             limits: Limits { body: new.limits.body, ..self.limits },
             files: Static { url_prefix: self.files.url_prefix, mounts: self.files.mounts, ..new.files },
             cors: new.cors,
-            rate_limit: RateLimit { clients: self.rate_limit.clients, ..new.rate_limit },
+            rate_limit: RateLimit { store: self.rate_limit.store, clients: self.rate_limit.clients, ..new.rate_limit },
             logging: Logging { level: new.logging.level, targets: new.logging.targets, ..self.logging },
             security: new.security,
             origin: new.origin,
@@ -239,6 +246,8 @@ impl<A: DeserializeOwned + Default> Config<A> {
             security: sections.read("security", Security::read),
             database: sections.read("database", Database::read),
             redis: sections.read("redis", Redis::read),
+            cache: sections.read("cache", Cache::read),
+            sessions: sections.read("sessions", Sessions::read),
             app: sections.app(),
             warnings: Vec::new(),
             origin: source::Origins::default(),

@@ -5,9 +5,10 @@ mod chain;
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -45,6 +46,7 @@ struct Inner {
     message: String,
     details: Option<Value>,
     code: Option<String>,
+    retry_after: Option<Duration>,
     behind: Behind,
 }
 
@@ -60,7 +62,8 @@ enum Behind {
 impl Error {
     /// With this status.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { status, message: message.into(), details: None, code: None, behind: Behind::Nothing }))
+        let (details, code, retry_after) = (None, None, None);
+        Self(Box::new(Inner { status, message: message.into(), details, code, retry_after, behind: Behind::Nothing }))
     }
 
     /// 400
@@ -101,6 +104,22 @@ impl Error {
         error
     }
 
+    /// 503 with `Retry-After: 1` and the code `AWAY`: something that the service needs does not answer, say its "database". Add the reason
+    /// by [`Self::caused_by`].
+    ///
+    /// ```
+    /// use gin_worker::Error;
+    ///
+    /// let error = Error::away("search engine");
+    /// assert_eq!((error.status().as_u16(), error.in_words().as_str()), (503, "the search engine is away"));
+    /// ```
+    #[must_use]
+    pub fn away(part: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, format!("the {part} is away"))
+            .code("AWAY")
+            .retry_after(Duration::from_secs(1))
+    }
+
     /// Adds the reason, for the log alone: clients see the message.
     ///
     /// ```
@@ -127,6 +146,13 @@ impl Error {
     #[must_use]
     pub fn code(mut self, code: impl Into<String>) -> Self {
         self.0.code = Some(code.into());
+        self
+    }
+
+    /// Adds `Retry-After`: after this time a client may ask again. It is told in whole seconds, rounded up.
+    #[must_use]
+    pub fn retry_after(mut self, time: Duration) -> Self {
+        self.0.retry_after = Some(time);
         self
     }
 
@@ -162,6 +188,11 @@ impl Error {
         Report { status: *status, message: message.clone(), details: details.clone(), code: code.clone() }
     }
 
+    /// Itself and all underlying errors, for the log.
+    pub(crate) fn in_a_line(&self) -> String {
+        chain::in_a_line(self)
+    }
+
     /// The error behind the answer.
     #[must_use]
     pub fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
@@ -189,6 +220,10 @@ impl Error {
             }
         }
         let mut response = (report.status, Json(body)).into_response();
+        if let Some(time) = self.0.retry_after {
+            let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
         response.extensions_mut().insert(report);
         if let Some(cause) = cause {
             response.extensions_mut().insert(cause);
@@ -322,6 +357,15 @@ pub enum StartError {
     /// Signals cannot be taken.
     #[error("signals: {0}")]
     Signals(io::Error),
+    /// A part that the program has registered: a database, a cache, sessions.
+    #[error("the {name}: {why}")]
+    #[non_exhaustive]
+    Part {
+        /// Which.
+        name: &'static str,
+        /// Why it cannot be used, and what to do.
+        why: String,
+    },
 }
 
 /// What to do about an address that cannot be had.

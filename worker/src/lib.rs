@@ -201,6 +201,7 @@ pub mod logging;
 pub mod metrics;
 pub mod middleware;
 mod mount;
+mod parts;
 mod pressure;
 mod request_id;
 mod request_path;

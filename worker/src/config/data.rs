@@ -1,160 +1,25 @@
-//! Sections that are read and checked for the application: this library opens no connection by them.
+//! Sections of the parts outside of the process: databases, Redis, caches, sessions. Nothing is opened by them alone: a program registers
+//! what it uses ([`crate::Server`]), and other programs check these sections and pass them over.
 
+#![cfg_attr(
+    not(all(feature = "database", feature = "redis", feature = "sessions")),
+    allow(dead_code, reason = "secrets are read by parts, which are features")
+)]
+
+mod cache;
+mod database;
+mod redis;
+mod sessions;
+
+use std::path::Path;
 use std::time::Duration;
 
 use gin_shared::config::Section;
 
-/// `[database]`
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Database {
-    /// Which kind.
-    pub driver: Driver,
-    /// Where it is.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// As whom.
-    pub username: Option<String>,
-    /// The word for it.
-    pub password: Option<String>,
-    /// Which one.
-    pub database: Option<String>,
-    /// How text is written.
-    pub charset: String,
-    /// Connections at most.
-    pub max_open_conns: u32,
-    /// Of them idle.
-    pub max_idle_conns: u32,
-    /// Older ones are closed.
-    pub conn_max_lifetime: Duration,
-}
-
-/// Kinds of databases.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "everybody knows them")]
-#[non_exhaustive]
-pub enum Driver {
-    #[default]
-    Mysql,
-    Postgres,
-    Sqlite,
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        Self {
-            driver: Driver::default(),
-            host: "127.0.0.1".to_owned(),
-            port: 3306,
-            username: None,
-            password: None,
-            database: None,
-            charset: "utf8mb4".to_owned(),
-            max_open_conns: 100,
-            max_idle_conns: 10,
-            conn_max_lifetime: Duration::from_secs(60 * 60),
-        }
-    }
-}
-
-/// Without the password, which stands in no log.
-impl std::fmt::Debug for Database {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { driver, host, port, username, database, .. } = self;
-        let mut shown = f.debug_struct("Database");
-        shown.field("driver", driver).field("host", host).field("port", port);
-        shown.field("username", username).field("database", database).finish_non_exhaustive()
-    }
-}
-
-impl Database {
-    pub(super) fn read(section: &Section<'_>) -> Self {
-        let base = Self::default();
-        let drivers = [("mysql", Driver::Mysql), ("postgres", Driver::Postgres), ("sqlite", Driver::Sqlite)];
-        Self {
-            driver: section.choice("driver", &drivers).unwrap_or(base.driver),
-            host: section.string("host").unwrap_or(base.host),
-            port: port(section).unwrap_or(base.port),
-            username: section.string("username"),
-            password: section.string("password"),
-            database: section.string("database"),
-            charset: section.string("charset").unwrap_or(base.charset),
-            max_open_conns: count(section, "max_open_conns", 1).unwrap_or(base.max_open_conns),
-            max_idle_conns: count(section, "max_idle_conns", 0).unwrap_or(base.max_idle_conns),
-            conn_max_lifetime: section.duration("conn_max_lifetime").unwrap_or(base.conn_max_lifetime),
-        }
-    }
-}
-
-/// `[redis]`
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Redis {
-    /// Where it is.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// The word for it.
-    pub password: Option<String>,
-    /// Which one.
-    pub database: u32,
-    /// Connections at most.
-    pub pool_size: u32,
-    /// Of them kept open.
-    pub min_idle_conns: u32,
-    /// For a connection.
-    pub dial_timeout: Duration,
-    /// For an answer.
-    pub read_timeout: Duration,
-    /// For a question.
-    pub write_timeout: Duration,
-}
-
-impl Default for Redis {
-    fn default() -> Self {
-        Self {
-            host: "127.0.0.1".to_owned(),
-            port: 6379,
-            password: None,
-            database: 0,
-            pool_size: 10,
-            min_idle_conns: 5,
-            dial_timeout: Duration::from_secs(5),
-            read_timeout: Duration::from_secs(3),
-            write_timeout: Duration::from_secs(3),
-        }
-    }
-}
-
-/// Without the password, which stands in no log.
-impl std::fmt::Debug for Redis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { host, port, database, .. } = self;
-        let mut shown = f.debug_struct("Redis");
-        shown.field("host", host).field("port", port).field("database", database).finish_non_exhaustive()
-    }
-}
-
-impl Redis {
-    pub(super) fn read(section: &Section<'_>) -> Self {
-        let base = Self::default();
-        Self {
-            host: section.string("host").unwrap_or(base.host),
-            port: port(section).unwrap_or(base.port),
-            password: section.string("password"),
-            database: section
-                .integer("database", 0..=1 << 20)
-                .and_then(|n| u32::try_from(n).ok())
-                .unwrap_or(base.database),
-            pool_size: count(section, "pool_size", 1).unwrap_or(base.pool_size),
-            min_idle_conns: count(section, "min_idle_conns", 0).unwrap_or(base.min_idle_conns),
-            dial_timeout: section.duration("dial_timeout").unwrap_or(base.dial_timeout),
-            read_timeout: section.duration("read_timeout").unwrap_or(base.read_timeout),
-            write_timeout: section.duration("write_timeout").unwrap_or(base.write_timeout),
-        }
-    }
-}
+pub use cache::{Cache, CacheLevels};
+pub use database::{Database, Driver, Tls};
+pub use redis::Redis;
+pub use sessions::{SessionStore, Sessions};
 
 fn port(section: &Section<'_>) -> Option<u16> {
     section.integer("port", 1..=65535).and_then(|port| u16::try_from(port).ok())
@@ -162,4 +27,48 @@ fn port(section: &Section<'_>) -> Option<u16> {
 
 fn count(section: &Section<'_>, key: &'static str, least: i64) -> Option<u32> {
     section.integer(key, least..=100_000).and_then(|count| u32::try_from(count).ok())
+}
+
+/// A length of time that is not zero.
+fn time(section: &Section<'_>, key: &'static str) -> Option<Duration> {
+    section.duration(key).inspect(|time| {
+        if time.is_zero() {
+            section.problem(key, "it must be more than 0s");
+        }
+    })
+}
+
+/// A secret as it is written, else the text of a file, without the newline at its end. An empty text is none.
+///
+/// # Errors
+/// If the file cannot be read: which key names it, and why. The text of the file is not in it.
+fn secret(written: Option<&str>, key: &str, file: Option<&Path>) -> Result<Option<String>, String> {
+    let written = written.filter(|text| !text.is_empty());
+    let (None, Some(path)) = (written, file) else { return Ok(written.map(str::to_owned)) };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        format!("{key}: cannot read {}: {error}; the worker's user must be able to read it", path.display())
+    })?;
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    Ok(Some(text).filter(|text| !text.is_empty()).map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_written_or_stands_in_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("password");
+        std::fs::write(&file, " pass word \r\n").unwrap();
+        let read = |written, file| secret(written, "database.password_file", file);
+        assert_eq!((read(None, None), read(Some(""), None)), (Ok(None), Ok(None)));
+        for nothing in [None, Some("")] {
+            assert_eq!(read(nothing, Some(file.as_path())), Ok(Some(" pass word ".to_owned())));
+        }
+        assert_eq!(read(Some("written"), Some(file.as_path())), Ok(Some("written".to_owned())));
+        let missing = read(None, Some(&dir.path().join("none"))).unwrap_err();
+        assert!(missing.starts_with("database.password_file: cannot read /"), "{missing}");
+    }
 }

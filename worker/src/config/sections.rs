@@ -345,8 +345,21 @@ pub struct RateLimit {
     pub window: Duration,
     /// Clients whose address nobody tells.
     pub without_address: WithoutAddress,
+    /// Where clients are counted.
+    pub store: RateLimitStore,
     /// Clients remembered at once.
     pub clients: u32,
+}
+
+/// Places where the requests of a client are counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RateLimitStore {
+    /// The workers of one supervisor count together.
+    #[default]
+    Local,
+    /// The workers of all hosts count together, in Redis.
+    Redis,
 }
 
 /// Treatment of clients without an address: those over a Unix socket, unless a trusted proxy tells theirs.
@@ -370,6 +383,7 @@ impl Default for RateLimit {
             rate: 100,
             window: Duration::from_secs(60),
             without_address: WithoutAddress::default(),
+            store: RateLimitStore::default(),
             clients: 65_536,
         }
     }
@@ -384,6 +398,7 @@ impl RateLimit {
             ("one_bucket", WithoutAddress::OneBucket),
             ("unlimited", WithoutAddress::Unlimited),
         ];
+        let stores = [("local", RateLimitStore::Local), ("redis", RateLimitStore::Redis)];
         let window = section.duration("window").inspect(|window| {
             if window.is_zero() {
                 section.problem("window", "it must be more than 0s");
@@ -394,6 +409,7 @@ impl RateLimit {
             rate: number("rate", 1..=1_000_000_000).unwrap_or(base.rate),
             window: window.unwrap_or(base.window),
             without_address: section.choice("without_address", &words).unwrap_or(base.without_address),
+            store: section.choice("store", &stores).unwrap_or(base.store),
             clients: number("clients", 1024..=1 << 24).unwrap_or(base.clients),
         }
     }

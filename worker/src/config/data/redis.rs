@@ -1,0 +1,90 @@
+//! `[redis]`
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gin_shared::config::Section;
+
+use super::{count, port, secret, time};
+
+/// `[redis]`: for a program whose cache, sessions or rate limit are there.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Redis {
+    /// Where it is.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The word for it.
+    pub password: Option<String>,
+    /// A file with the word, which counts where `password` is not set.
+    pub password_file: Option<PathBuf>,
+    /// Which one.
+    pub database: u32,
+    /// Connections at most.
+    pub pool_size: u32,
+    /// Of them kept open.
+    pub min_idle_conns: u32,
+    /// For a connection.
+    pub dial_timeout: Duration,
+    /// For an answer.
+    pub read_timeout: Duration,
+    /// For a question.
+    pub write_timeout: Duration,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: 6379,
+            password: None,
+            password_file: None,
+            database: 0,
+            pool_size: 10,
+            min_idle_conns: 5,
+            dial_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(3),
+            write_timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Without the password, which stands in no log.
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, database, .. } = self;
+        let mut shown = f.debug_struct("Redis");
+        shown.field("host", host).field("port", port).field("database", database).finish_non_exhaustive()
+    }
+}
+
+impl Redis {
+    pub(in crate::config) fn read(section: &Section<'_>) -> Self {
+        let base = Self::default();
+        Self {
+            host: section.string("host").unwrap_or(base.host),
+            port: port(section).unwrap_or(base.port),
+            password: section.string("password"),
+            password_file: section.path("password_file"),
+            database: section
+                .integer("database", 0..=1 << 20)
+                .and_then(|n| u32::try_from(n).ok())
+                .unwrap_or(base.database),
+            pool_size: count(section, "pool_size", 1).unwrap_or(base.pool_size),
+            min_idle_conns: count(section, "min_idle_conns", 0).unwrap_or(base.min_idle_conns),
+            dial_timeout: time(section, "dial_timeout").unwrap_or(base.dial_timeout),
+            read_timeout: time(section, "read_timeout").unwrap_or(base.read_timeout),
+            write_timeout: time(section, "write_timeout").unwrap_or(base.write_timeout),
+        }
+    }
+
+    /// The password: `password`, else the text of `password_file`, which is read anew each time.
+    ///
+    /// # Errors
+    /// If the file cannot be read: a sentence that names the key.
+    pub(crate) fn read_password(&self) -> Result<Option<String>, String> {
+        secret(self.password.as_deref(), "redis.password_file", self.password_file.as_deref())
+    }
+}

@@ -1,0 +1,163 @@
+//! Parts of a service outside of its process: a database, a cache, a store of sessions.
+//!
+//! A program registers them at its server; each is a feature of this library. What is here is the same for all:
+//!
+//! | when | what happens | where |
+//! |---|---|---|
+//! | start | each is opened, again and again until `supervisor.ready_timeout` is nearly over, and prepared; then READY | `opening` |
+//! | request | its handler takes a part by an extractor, [`Parts::handle`] | here |
+//! | away | `/readyz` names it; it is looked at until it is back; handlers answer 503 ([`Error::away`]) | `watching` |
+//! | end | each is closed by a hook of its name, behind the application's own hooks | [`Parts::hooks`] |
+
+#![cfg_attr(
+    not(all(feature = "cache", feature = "database", feature = "sessions")),
+    allow(dead_code, unused_imports, reason = "every part is a feature")
+)]
+
+mod opening;
+mod state_directory;
+#[cfg(test)]
+mod tests;
+mod watching;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::Extensions;
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value, json};
+
+use crate::Error;
+use crate::graceful::Hook;
+pub(crate) use opening::Pace;
+pub(crate) use state_directory::state_directory;
+pub(crate) use watching::{LOOK, Watching};
+
+/// Time that the end of a part may take.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// A part's state, as its last use or the last look has told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// The part answers.
+    Here,
+    /// The part does not answer, or is not open.
+    Away {
+        /// For the log and the private listener: a sentence without secrets.
+        why: String,
+    },
+}
+
+/// Something outside of the process that a service needs.
+pub(crate) trait Part: Send + Sync + 'static {
+    /// The part's name for people, and its hook's: "database", "cache", "sessions".
+    fn name(&self) -> &'static str;
+
+    /// False if requests are served without it, too, only slower: then a start does not wait for it, and `/readyz` is 200 without it.
+    fn is_needed(&self) -> bool {
+        true
+    }
+
+    /// Tries once to open it. It is called again if it fails. The future may be dropped where it waits.
+    fn open(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Makes it ready for requests, once it is open and before READY: migrations. It may take long, and an error ends the start.
+    fn prepare(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Tells what the last use or look said, without asking anybody.
+    fn health(&self) -> Health;
+
+    /// Asks whether it is back. It is called while the part is [`Health::Away`].
+    fn look(&self) -> BoxFuture<'_, ()>;
+
+    /// Closes it. Nothing uses it any more.
+    fn close(&self) -> BoxFuture<'_, ()>;
+
+    /// Figures for the private listener: an object, without secrets.
+    fn details(&self) -> Value;
+}
+
+/// The parts of a server. A clone is an extension of each request, if there is any part.
+#[derive(Clone, Default)]
+pub(crate) struct Parts(Arc<Registered>);
+
+/// Parts while a server is made.
+#[derive(Default)]
+pub(crate) struct Registered {
+    /// In the order in which they are opened.
+    all: Vec<Arc<dyn Part>>,
+    /// What handlers take, by its type.
+    handles: Extensions,
+}
+
+impl Registered {
+    /// Adds a part that handlers take by its handle.
+    pub(crate) fn add<H: Clone + Send + Sync + 'static>(&mut self, part: Arc<dyn Part>, handle: H) {
+        self.all.push(part);
+        self.handles.insert(handle);
+    }
+
+    pub(crate) fn finish(self) -> Parts {
+        Parts(Arc::new(self))
+    }
+}
+
+impl Parts {
+    /// What a handler takes of a part, out of its request's extensions. `method` is the one of `Server` that registers the part.
+    ///
+    /// # Errors
+    /// If the server has no such part: a 500, whose log line says what to do.
+    pub(crate) fn handle<H: Clone + Send + Sync + 'static>(
+        extensions: &Extensions,
+        method: &'static str,
+    ) -> Result<H, Error> {
+        let handle = extensions.get::<Self>().and_then(|parts| parts.0.handles.get::<H>());
+        handle.cloned().ok_or_else(|| {
+            Error::internal(format!(
+                "the handler takes a part that its server does not have: register it by Server::{method}()"
+            ))
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.all.is_empty()
+    }
+
+    /// The needed parts that are away, in words: "the database is away". `None`: all are here.
+    pub(crate) fn away(&self) -> Option<String> {
+        let needed = self.0.all.iter().filter(|part| part.is_needed() && part.health() != Health::Here);
+        let names: Vec<String> = needed.map(|part| format!("the {}", part.name())).collect();
+        match names.as_slice() {
+            [] => None,
+            [name] => Some(format!("{name} is away")),
+            names => Some(format!("{} are away", names.join(" and "))),
+        }
+    }
+
+    /// Every part with its state and its figures, for the private listener.
+    pub(crate) fn details(&self) -> Value {
+        let told = |part: &Arc<dyn Part>| {
+            let (health, why) = match part.health() {
+                Health::Here => ("here", Value::Null),
+                Health::Away { why } => ("away", Value::String(why)),
+            };
+            let details =
+                json!({ "health": health, "why": why, "needed": part.is_needed(), "figures": part.details() });
+            (part.name().to_owned(), details)
+        };
+        Value::Object(self.0.all.iter().map(told).collect::<Map<_, _>>())
+    }
+
+    /// Hooks that close the parts. Sessions go first, as they are kept in one of the others; then the documents' order.
+    pub(crate) fn hooks(&self) -> Vec<Hook> {
+        let mut all: Vec<_> = self.0.all.iter().map(Arc::clone).collect();
+        all.sort_by_key(|part| part.name() != "sessions");
+        let hook = |part: Arc<dyn Part>| {
+            Hook::new(part.name(), CLOSE, move || async move {
+                part.close().await;
+                Ok(())
+            })
+        };
+        all.into_iter().map(hook).collect()
+    }
+}

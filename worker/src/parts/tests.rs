@@ -1,0 +1,1 @@
+//! Parts that are away at start, or later, or for ever.
