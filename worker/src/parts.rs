@@ -20,6 +20,7 @@ mod state_directory;
 mod tests;
 mod watching;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,8 +51,13 @@ pub(crate) enum Health {
 
 /// Something outside of the process that a service needs.
 pub(crate) trait Part: Send + Sync + 'static {
-    /// The part's name for people, and its hook's: "database", "cache", "sessions".
+    /// The part's name, and its hook's: "database", "cache", "sessions".
     fn name(&self) -> &'static str;
+
+    /// What clients are told is away, after "the".
+    fn noun(&self) -> &'static str {
+        self.name()
+    }
 
     /// False if requests are served without it, too, only slower: then a start does not wait for it, and `/readyz` is 200 without it.
     fn is_needed(&self) -> bool {
@@ -70,7 +76,7 @@ pub(crate) trait Part: Send + Sync + 'static {
     /// Asks whether it is back. It is called while the part is [`Health::Away`].
     fn look(&self) -> BoxFuture<'_, ()>;
 
-    /// Closes it. Nothing uses it any more.
+    /// Closes it. Nothing uses it any more; after a start that was broken off, nothing ever has.
     fn close(&self) -> BoxFuture<'_, ()>;
 
     /// Figures for the private listener: an object, without secrets.
@@ -78,7 +84,7 @@ pub(crate) trait Part: Send + Sync + 'static {
 }
 
 /// The parts of a server. A clone is an extension of each request, if there is any part.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Parts(Arc<Registered>);
 
 /// Parts while a server is made.
@@ -86,15 +92,30 @@ pub(crate) struct Parts(Arc<Registered>);
 pub(crate) struct Registered {
     /// In the order in which they are opened.
     all: Vec<Arc<dyn Part>>,
-    /// What handlers take, by its type.
+    /// What handlers and other parts take, by its type.
     handles: Extensions,
 }
 
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.all.iter().map(|part| part.name())).finish()
+    }
+}
+
 impl Registered {
-    /// Adds a part that handlers take by its handle.
-    pub(crate) fn add<H: Clone + Send + Sync + 'static>(&mut self, part: Arc<dyn Part>, handle: H) {
+    /// Adds a part. It is opened behind those that were added before.
+    pub(crate) fn add(&mut self, part: Arc<dyn Part>) {
         self.all.push(part);
+    }
+
+    /// Gives this to handlers, and to the parts that are made later.
+    pub(crate) fn lend<H: Clone + Send + Sync + 'static>(&mut self, handle: H) {
         self.handles.insert(handle);
+    }
+
+    /// What was lent of this type.
+    pub(crate) fn lent<H: Clone + Send + Sync + 'static>(&self) -> Option<&H> {
+        self.handles.get()
     }
 
     pub(crate) fn finish(self) -> Parts {
@@ -111,7 +132,7 @@ impl Parts {
         extensions: &Extensions,
         method: &'static str,
     ) -> Result<H, Error> {
-        let handle = extensions.get::<Self>().and_then(|parts| parts.0.handles.get::<H>());
+        let handle = extensions.get::<Self>().and_then(|parts| parts.0.lent::<H>());
         handle.cloned().ok_or_else(|| {
             Error::internal(format!(
                 "the handler takes a part that its server does not have: register it by Server::{method}()"
@@ -119,14 +140,20 @@ impl Parts {
         })
     }
 
+    /// What was lent of this type, for this library's own middleware.
+    pub(crate) fn lent<H: Clone + Send + Sync + 'static>(&self) -> Option<&H> {
+        self.0.lent()
+    }
+
+    /// True if nothing was registered.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.all.is_empty()
+        self.0.all.is_empty() && self.0.handles.is_empty()
     }
 
     /// The needed parts that are away, in words: "the database is away". `None`: all are here.
     pub(crate) fn away(&self) -> Option<String> {
         let needed = self.0.all.iter().filter(|part| part.is_needed() && part.health() != Health::Here);
-        let names: Vec<String> = needed.map(|part| format!("the {}", part.name())).collect();
+        let names: Vec<String> = needed.map(|part| format!("the {}", part.noun())).collect();
         match names.as_slice() {
             [] => None,
             [name] => Some(format!("{name} is away")),

@@ -6,6 +6,7 @@
 mod finish;
 mod joining;
 mod mounts;
+mod parts;
 mod redirecting;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use crate::{BoxError, Result, StartError, logging};
 pub(crate) use finish::Given;
 use gin_shared::inherit;
 use joining::{Part, Pieces};
+use parts::Asked;
 use redirecting::redirecting;
 
 /// Routes, and how they are served.
@@ -74,6 +76,7 @@ pub struct Server<S = ()> {
     life: Life,
     /// Version of the application.
     version: Option<String>,
+    asked: Asked,
 }
 
 type Around<S> = Box<dyn FnOnce(Router, &S) -> Router + Send>;
@@ -128,6 +131,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
             background: Vec::new(),
             life: Life::default(),
             version: None,
+            asked: Asked::default(),
         }
     }
 
@@ -326,6 +330,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
             background: self.background,
             life: self.life,
             version: self.version,
+            asked: self.asked,
         }
     }
 
@@ -451,6 +456,9 @@ impl Server {
         for warning in &self.config.warnings {
             tracing::warn!("{warning}");
         }
+        if let Some(line) = self.asked.passed_over(&self.config) {
+            tracing::info!("{line}");
+        }
         let mut inherited = inherit::take().map_err(StartError::Inherit)?;
         let given = Given { shared_memory: inherited.shared_memory.take(), metrics: inherited.metrics.take() };
         let worker = self.worker(Some(given))?;
@@ -461,8 +469,10 @@ impl Server {
     /// Hooks, background tasks, logs and the drain are left out.
     ///
     /// # Errors
-    /// If routes exclude one another, or files are missing. See [`StartError`].
+    /// If routes exclude one another, files are missing, or a database, a cache or sessions are registered, which nobody would open. See
+    /// [`StartError`].
     pub fn into_router(self) -> Result<Router, StartError> {
+        self.asked.none(&self.config)?;
         self.finish(None).map(|finished| finished.router)
     }
 }

@@ -16,6 +16,7 @@ use crate::config::{Config, Mode};
 use crate::graceful::Phase;
 use crate::metrics::Registry;
 use crate::middleware::Metrics;
+use crate::parts::Parts;
 use crate::request_path::normal_path;
 use crate::router::{Route, Routes};
 use crate::{Error, Life, Result, ResultExt};
@@ -34,6 +35,7 @@ pub(crate) struct About {
     pub(crate) metrics: Option<&'static Metrics>,
     /// Known once all are registered.
     pub(crate) routes: OnceLock<Arc<Routes>>,
+    parts: Parts,
 }
 
 impl About {
@@ -43,6 +45,7 @@ impl About {
         life: Life,
         version: Option<String>,
         registry: Option<&'static Registry>,
+        parts: Parts,
     ) -> Arc<Self> {
         let version = version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
         let metrics = registry.map(|registry| Metrics::new(registry, &config.monitoring, &version, &life));
@@ -56,6 +59,7 @@ impl About {
             metrics_path: normal_path(&config.monitoring.path),
             metrics,
             routes: OnceLock::new(),
+            parts,
         })
     }
 
@@ -200,7 +204,7 @@ pub(crate) fn private(about: &Arc<About>) -> Router {
     let mut router = Router::new()
         .route("/health", shown(|about, _| Json(about.health()).into_response()))
         .route("/livez", shown(|_, _| "ok\n".into_response()))
-        .route("/readyz", shown(|about, _| serving(about).map_err(Error::into_refusal).into_response()))
+        .route("/readyz", shown(|about, _| serving(about)))
         .route("/info", shown(|about, _| Json(about.info()).into_response()))
         .route("/metrics", metrics());
     for path in ROUTES {
@@ -214,14 +218,25 @@ pub(crate) fn private(about: &Arc<About>) -> Router {
 }
 
 fn ready(about: &About) -> Result<&'static str> {
-    if about.life.is_ready() { Ok("ready\n") } else { Err(Error::new(StatusCode::SERVICE_UNAVAILABLE, "stopping")) }
+    let unavailable = |why: String| Err(Error::new(StatusCode::SERVICE_UNAVAILABLE, why));
+    if !about.life.is_ready() {
+        return unavailable("stopping".to_owned());
+    }
+    about.parts.away().map_or(Ok("ready\n"), unavailable)
 }
 
-/// The host may be ready for requests while this worker is on its way out.
-fn serving(about: &About) -> Result<&'static str> {
-    match about.life.phase() {
-        Phase::Waiting | Phase::Serving => Ok("ready\n"),
-        Phase::LameDuck | Phase::Draining | Phase::Cut => Err(Error::new(StatusCode::SERVICE_UNAVAILABLE, "draining")),
+/// Whether this worker is ready, with all its parts. The host may be ready for requests while this worker is on its way out.
+fn serving(about: &About) -> Response {
+    let why = match about.life.phase() {
+        Phase::Waiting | Phase::Serving => about.parts.away(),
+        Phase::LameDuck | Phase::Draining | Phase::Cut => Some("draining".to_owned()),
+    };
+    let status = if why.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    match why {
+        None if about.parts.is_empty() => "ready\n".into_response(),
+        None => Json(json!({ "status": "ready", "parts": about.parts.details() })).into_response(),
+        Some(why) if about.parts.is_empty() => Error::new(status, why).into_refusal(),
+        Some(why) => (status, Json(json!({ "error": why, "parts": about.parts.details() }))).into_response(),
     }
 }
 

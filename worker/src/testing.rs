@@ -107,17 +107,17 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// Serves on 127.0.0.1, on a free port, whatever the configuration says. The background tasks have begun when this returns.
+    /// Serves on 127.0.0.1, on a free port, whatever the configuration says. A database, a cache and sessions are open, and the background
+    /// tasks have begun, when this returns.
     ///
     /// # Panics
     /// If the server cannot start.
     pub async fn start(server: Server) -> Self {
         let life = server.life();
         let worker = server.worker(None).unwrap_or_else(|error| panic!("the server does not start: {error}"));
-        let run = Worker::serve_for_test(worker).unwrap_or_else(|error| panic!("the server does not start: {error}"));
-        let anybody = TestClient::without_cookies(run.address);
-        // Whoever asks for it may await it, and a later version may have to.
-        std::future::ready(Self { anybody, life, run: Some(run) }).await
+        let served = Worker::serve_for_test(worker).await;
+        let run = served.unwrap_or_else(|error| panic!("the server does not start: {error}"));
+        Self { anybody: TestClient::without_cookies(run.address), life, run: Some(run) }
     }
 
     /// Stops as a worker does at SIGTERM, and waits for the end: idle connections are closed, requests under way have

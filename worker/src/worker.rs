@@ -1,4 +1,4 @@
-//! The life of a worker: take the listeners, say READY, wait for `go`, accept, drain, run the hooks.
+//! The life of a worker: take the listeners, open the parts, say READY, wait for `go`, accept, drain, run the hooks.
 //!
 //! [`Worker::run`] is that life on one page. What a connection is, and who has it, is the business of `connections`; what it is
 //! answered was settled by the builder (`server`). `graceful` has the table of phases.
@@ -32,12 +32,13 @@ use tokio::task::JoinSet;
 use crate::connections::{Hub, Listener, accept::accept, is_stream};
 use crate::graceful::{Background, Hook, Life, Phase, run_hooks};
 use crate::live::Settings;
+use crate::parts::{self, Pace, Parts};
 use crate::system::{self, About};
 use crate::websocket::KnownSessions;
 use crate::{Config, StartError};
 use channel::Channel;
 use drain::Drain;
-use orders::Orders;
+use orders::{DrainRequest, Orders};
 use stop_signals::StopSignals;
 #[cfg(feature = "testing")]
 pub(crate) use test_run::TestRun;
@@ -52,6 +53,7 @@ pub(crate) struct Worker {
     pub(crate) background: Vec<Background>,
     pub(crate) life: Life,
     pub(crate) websockets: KnownSessions,
+    pub(crate) parts: Parts,
 }
 
 impl Worker {
@@ -77,9 +79,15 @@ impl Worker {
         let (orders, mut ordered) = Orders::channel();
         let channel =
             inherited.channel.map(|fd| Channel::serve(fd, orders)).transpose().map_err(StartError::Inherit)?;
-        service_manager::say_ready();
-
-        let stopped_early = if channel.is_some() { ordered.wait_for_go(&mut stop).await } else { None };
+        let stopped_at_start = open_parts(&self.parts, &self.config, &mut ordered, &mut stop).await?;
+        let watching = stopped_at_start.is_none().then(|| self.parts.watch(parts::LOOK));
+        let stopped_early = match stopped_at_start {
+            Some(request) => Some(request),
+            None => {
+                service_manager::say_ready();
+                if channel.is_some() { ordered.wait_for_go(&mut stop).await } else { None }
+            }
+        };
         // Each listener holds a slot while it waits for a connection.
         let places = self.config.limits.connections as usize + listeners.len().saturating_sub(1);
         let places = descriptor_limit::room(places).max(listeners.len());
@@ -112,6 +120,8 @@ impl Worker {
             let _ = report.await;
         }
         background.finish().await;
+        // A part that was closed is away, and not to be looked at.
+        drop(watching);
         run_hooks(self.hooks).await;
         tracing::info!("gone");
         Ok(())
@@ -145,5 +155,22 @@ impl Worker {
         let hub = self.hub(self.config.limits.connections as usize)?;
         self.life.reach(Phase::Serving);
         Ok(hub)
+    }
+}
+
+/// Opens the parts, and extends the time of the start meanwhile. Returns a request to drain if that comes first.
+///
+/// # Errors
+/// If a part cannot be opened in time.
+async fn open_parts(
+    parts: &Parts,
+    config: &Config,
+    ordered: &mut Orders,
+    stop: &mut StopSignals,
+) -> Result<Option<DrainRequest>, StartError> {
+    tokio::select! {
+        biased;
+        opened = parts.open(Pace::within(config.ready_timeout()), &service_manager::extend) => opened.map(|()| None),
+        request = ordered.wait_at_start(stop) => Ok(Some(request)),
     }
 }

@@ -14,7 +14,7 @@ struct Need {
     is_there: bool,
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 9] = [
     Need {
         section: "static",
         key: "dir",
@@ -57,6 +57,28 @@ const NEEDS: [Need; 6] = [
         feature: "journald",
         is_there: cfg!(feature = "journald"),
     },
+    Need {
+        section: sections::RATE_LIMIT,
+        key: "store",
+        needs: is_in_redis,
+        feature: "redis",
+        is_there: cfg!(feature = "redis"),
+    },
+    // A program without a cache, or without sessions, passes their sections over.
+    Need {
+        section: "cache",
+        key: "levels",
+        needs: is_in_redis,
+        feature: "redis",
+        is_there: cfg!(any(feature = "redis", not(feature = "cache"))),
+    },
+    Need {
+        section: "sessions",
+        key: "store",
+        needs: is_in_redis,
+        feature: "redis",
+        is_there: cfg!(any(feature = "redis", not(feature = "sessions"))),
+    },
 ];
 
 fn is_on(value: &Value) -> bool {
@@ -73,6 +95,10 @@ fn is_text(value: &Value) -> bool {
 
 fn is_journald(value: &Value) -> bool {
     matches!(value, Value::String(text) if text == "journald")
+}
+
+fn is_in_redis(value: &Value) -> bool {
+    matches!(value, Value::String(text) if text == "redis" || text == "both")
 }
 
 /// Adds each setting that this build cannot do.
@@ -119,15 +145,16 @@ mod tests {
         };
         let asks = "[static]\ndir = \"/srv\"\nenable_compression = true\n[features]\nmetrics = true\n\
                     [logging]\ncompress = true\noutput = \"journald\"\n\
-                    [[static.mounts]]\nurl_prefix = \"/a\"\ndir = \"/srv\"\n";
+                    [[static.mounts]]\nurl_prefix = \"/a\"\ndir = \"/srv\"\n\
+                    [rate_limit]\nstore = \"redis\"\n[cache]\nlevels = \"both\"\n[sessions]\nstore = \"redis\"\n";
         let all = told(asks, false);
         assert_eq!(all.len(), NEEDS.len(), "{all:?}");
         let first = "a.toml:2: static.dir: this program was built without the feature \"static-files\" of gin-worker; build it \
                      with that feature, or take the key out";
         assert!(all.iter().any(|problem| problem == first), "{all:?}");
         assert!(told(asks, true).is_empty());
-        let asks_not =
-            "[static]\nenable_compression = false\n[features]\nmetrics = false\n[logging]\noutput = \"stderr\"\n";
+        let asks_not = "[static]\nenable_compression = false\n[features]\nmetrics = false\n[logging]\noutput = \"stderr\"\n\
+                        [rate_limit]\nstore = \"local\"\n[cache]\nlevels = \"process\"\n[sessions]\nstore = \"sqlite\"\n";
         assert!(told(asks_not, false).is_empty());
     }
 }

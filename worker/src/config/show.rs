@@ -132,8 +132,8 @@ pub(crate) fn samples() -> Vec<(String, String, Applies)> {
     for section in own_sections().filter(|section| !is_left_out(section.name)) {
         for key in section.keys {
             let value = match (key.name, key.kind) {
-                // Other values of these are errors, or need a second key.
-                ("enable_https" | "enable_csrf" | "hot_restart" | "output", _) => continue,
+                // Other values of these are errors, or need a second key, or a feature.
+                ("enable_https" | "enable_csrf" | "hot_restart" | "output" | "store", _) => continue,
                 ("allow_credentials", _) => "true".to_owned(),
                 ("public", _) => "[\"/info\"]".to_owned(),
                 ("trusted_proxies", _) => "[\"10.0.0.0/8\"]".to_owned(),

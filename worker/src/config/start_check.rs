@@ -113,6 +113,12 @@ impl<A> Config<A> {
         self.entry(section, key).map(|entry| entry.place.of(&self.file_name()))
     }
 
+    /// True if anything that was read sets a key of this section.
+    pub(crate) fn has(&self, section: &str) -> bool {
+        let section = entry(&self.origin.entries, section).map(|entry| &entry.node.value);
+        matches!(section, Some(Value::Table(keys)) if !keys.is_empty())
+    }
+
     fn entry(&self, section: &str, key: &str) -> Option<&Entry> {
         let Value::Table(keys) = &entry(&self.origin.entries, section)?.node.value else { return None };
         entry(keys, key)

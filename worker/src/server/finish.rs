@@ -19,6 +19,7 @@ use crate::config::{Config, Mode};
 use crate::live::{Live, Settings, Snapshot};
 use crate::metrics;
 use crate::middleware::{FailuresLayer, Standard, StandardLayer, memory_pressure, names, refusal, tried};
+use crate::parts::Parts;
 use crate::router::{Registry, Routes};
 use crate::shared_memory::Buckets;
 use crate::system::{self, About};
@@ -40,32 +41,37 @@ pub(crate) struct Finished {
     pub(crate) about: Arc<About>,
     pub(crate) settings: Settings,
     pub(crate) sessions: KnownSessions,
+    pub(crate) parts: Parts,
 }
 
 impl Server {
     /// `given`: of the one server that is this process. `None`: one that a test, or another server, has.
     pub(crate) fn worker(mut self, given: Option<Given>) -> Result<Worker, StartError> {
         let (config, life, is_bare) = (self.config.clone(), self.life.clone(), self.is_bare);
-        let hooks = std::mem::take(&mut self.hooks);
+        let mut hooks = std::mem::take(&mut self.hooks);
         let background = std::mem::take(&mut self.background);
-        let Finished { router, routes, about, settings, sessions: websockets } = self.finish(given)?;
+        let Finished { router, routes, about, settings, sessions: websockets, parts } = self.finish(given)?;
+        // The application's own hooks may use the parts.
+        hooks.extend(parts.hooks());
         if config.server.mode == Mode::Debug && !is_bare {
             for line in routes.lines() {
                 tracing::info!("{line}");
             }
         }
-        Ok(Worker { config, settings, router, about, hooks, background, life, websockets })
+        Ok(Worker { config, settings, router, about, hooks, background, life, websockets, parts })
     }
 
     /// # Errors
-    /// If routes exclude one another (all of them are named), files are missing, or a metric of the application has a wrong name.
+    /// If routes exclude one another (all of them are named), files are missing, a metric of the application has a wrong name, or the
+    /// configuration of a part cannot be used.
     pub(crate) fn finish(self, given: Option<Given>) -> Result<Finished, StartError> {
         let redirects_slashes = self.config.server.redirect_trailing_slash && !self.is_bare;
         let mut own = self;
         let is_process = given.is_some();
         let Given { shared_memory, metrics } = given.unwrap_or_default();
         let registry = registry(metrics, &own.config, is_process)?;
-        let about = About::new(&own.config, own.life.clone(), own.version.clone(), registry);
+        let made = std::mem::take(&mut own.asked).make(&own.config)?;
+        let about = About::new(&own.config, own.life.clone(), own.version.clone(), registry, made.parts.clone());
         let mounts = std::mem::take(&mut own.mounts);
         let wrong = mounts::excluded(&mounts);
         Mounting { registry: &mut own.registry, parts: &own.done }.add(&mounts);
@@ -104,6 +110,7 @@ impl Server {
         let has_around = !around_names.is_empty();
         outer.extend(around_names);
         let mut router = around.into_iter().rev().fold(router, |router, around| around(router, &()));
+        router = made.around(router);
         let routes = Arc::new(Routes::joined(&routes).within(&outer));
         let buckets = Arc::new(buckets(shared_memory, &own.config, own.is_bare));
         if own.is_bare && own.config.limits.memory.is_some() {
@@ -133,7 +140,7 @@ impl Server {
         }
         // Set once: it was made here.
         let _ = about.routes.set(Arc::clone(&routes));
-        Ok(Finished { router, routes, about, settings, sessions })
+        Ok(Finished { router, routes, about, settings, sessions, parts: made.parts })
     }
 }
 

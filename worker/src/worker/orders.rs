@@ -21,20 +21,44 @@ pub(super) enum DrainRequest {
 
 /// Orders that come over the channel.
 #[derive(Debug)]
-pub(super) struct Orders(mpsc::Receiver<Order>);
+pub(super) struct Orders {
+    received: mpsc::Receiver<Order>,
+    /// True once `go` has come while nobody waited for it.
+    is_told_to_go: bool,
+}
 
 impl Orders {
     /// The channel's end, and the worker's.
     pub(super) fn channel() -> (mpsc::Sender<Order>, Self) {
         let (orders, ordered) = mpsc::channel(4);
-        (orders, Self(ordered))
+        (orders, Self { received: ordered, is_told_to_go: false })
+    }
+
+    /// Waits for a request to drain, before the worker is ready. `go` may come then: a master need not wait for READY.
+    pub(super) async fn wait_at_start(&mut self, stop: &mut StopSignals) -> DrainRequest {
+        loop {
+            tokio::select! {
+                order = self.received.recv() => match order {
+                    Some(Order::Go) => self.is_told_to_go = true,
+                    // Nothing is taken over before it serves, and there is nothing to give.
+                    Some(Order::Take(_) | Order::Relieve(..)) => {}
+                    Some(Order::Drain(why, takers)) => return DrainRequest::ByMaster(why, takers),
+                    // There is no channel.
+                    None => return DrainRequest::BySignal(stop.next().await),
+                },
+                signal = stop.next() => return DrainRequest::BySignal(signal),
+            }
+        }
     }
 
     /// Waits for `go`. Returns a request to drain if that comes first.
     pub(super) async fn wait_for_go(&mut self, stop: &mut StopSignals) -> Option<DrainRequest> {
+        if self.is_told_to_go {
+            return None;
+        }
         loop {
             tokio::select! {
-                order = self.0.recv() => match order {
+                order = self.received.recv() => match order {
                     Some(Order::Go) => return None,
                     // Nothing is taken over before it serves, and there is nothing to give.
                     Some(Order::Take(_) | Order::Relieve(..)) => {}
@@ -50,7 +74,7 @@ impl Orders {
     pub(super) async fn wait_for_drain(&mut self, stop: &mut StopSignals, hub: &Arc<Hub>) -> DrainRequest {
         loop {
             tokio::select! {
-                order = self.0.recv() => match order {
+                order = self.received.recv() => match order {
                     Some(Order::Drain(why, takers)) => return DrainRequest::ByMaster(why, takers),
                     Some(Order::Take(socket)) => hub.take_over(socket),
                     Some(Order::Relieve(sockets, lent)) => hub.relieve(sockets, lent),
@@ -66,7 +90,7 @@ impl Orders {
     /// connections still.
     pub(super) async fn while_draining(&mut self, hub: &Arc<Hub>) -> Infallible {
         loop {
-            match self.0.recv().await {
+            match self.received.recv().await {
                 Some(Order::Take(socket)) => hub.take_over(socket),
                 // The earlier takers are to end themselves.
                 Some(Order::Drain(_, takers)) => hub.hand_over(takers),

@@ -12,10 +12,18 @@ pub(super) fn say_ready() {
     }
 }
 
+/// Says that the start goes on, and may take so long from now.
+pub(super) fn extend(time: Duration) {
+    notify(&[NotifyState::ExtendTimeoutUsec(micros(time))]);
+}
+
 /// Says that the worker drains, and asks for the time that it needs.
 pub(super) fn say_stopping(needed: Duration) {
-    let micros = u32::try_from(needed.as_micros()).unwrap_or(u32::MAX);
-    notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros)]);
+    notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros(needed))]);
+}
+
+fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// Says that the worker is alive, for as long as its runtime runs tasks.

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::Worker;
 use crate::connections::{Hub, Listener, accept::accept};
 use crate::graceful::{Background, Hook, Life, Phase, Running, run_hooks};
+use crate::parts::{LOOK, Pace, Watching};
 use crate::{StartError, config};
 
 /// Time for connections to notice that they are cut.
@@ -42,12 +43,13 @@ struct Ending {
     accepting: JoinHandle<()>,
     shutdown: Duration,
     background: Running,
+    watching: Watching,
     hooks: Vec<Hook>,
 }
 
 impl Ending {
     async fn run(self) -> Vec<String> {
-        let Self { life, accepting, shutdown, background, hooks } = self;
+        let Self { life, accepting, shutdown, background, watching, hooks } = self;
         life.draining().await;
         // It returns when the drain begins: all connections are counted then.
         let _ = accepting.await;
@@ -60,21 +62,24 @@ impl Ending {
         // An upgraded connection may outlast it: it is its handler's.
         let _ = tokio::time::timeout(CUT, life.all_closed()).await;
         let mut failures = background.finish().await;
+        drop(watching);
         failures.extend(run_hooks(hooks).await);
         failures
     }
 }
 
 impl Worker {
-    /// Serves on 127.0.0.1, on a port that is free, until its life reaches the drain.
+    /// Opens its parts, and serves on 127.0.0.1, on a port that is free, until its life reaches the drain.
     ///
     /// # Errors
-    /// If the port or the hub cannot be had.
-    pub(crate) fn serve_for_test(mut self) -> Result<TestRun, StartError> {
+    /// If a part cannot be opened in time, or the port or the hub cannot be had.
+    pub(crate) async fn serve_for_test(mut self) -> Result<TestRun, StartError> {
         let own = config::Server { host: "127.0.0.1".to_owned(), port: 0, ..self.config.server.clone() };
         let listener = Listener::bind(&own)?;
         let address =
             listener.address.parse::<SocketAddr>().map_err(|error| StartError::Inherit(io::Error::other(error)))?;
+        self.parts.open(Pace::within(self.config.ready_timeout()), &|_| {}).await?;
+        let watching = self.parts.watch(LOOK);
         // A test has no other clients that would come back all at once.
         self.config.timeouts.idle_grace = Duration::ZERO;
         let is_graceful = self.config.features.graceful_shutdown;
@@ -84,7 +89,7 @@ impl Worker {
         let hub = self.hub_for_test()?;
         let background = Background::start(background, &life);
         let accepting = tokio::spawn(accept(listener, Arc::clone(&hub)));
-        let end = tokio::spawn(Ending { life, accepting, shutdown, background, hooks }.run());
+        let end = tokio::spawn(Ending { life, accepting, shutdown, background, watching, hooks }.run());
         Ok(TestRun { address, hub, end })
     }
 }

@@ -1,0 +1,257 @@
+//! Parts that an application registers: a database, a cache, sessions. Each is made of the configuration when the server starts, so that
+//! nothing is opened for a program that registers nothing, whatever its configuration says.
+
+#[cfg(any(feature = "cache", feature = "database", feature = "redis"))]
+use std::fmt::Display;
+#[cfg(any(test, feature = "cache", feature = "database"))]
+use std::sync::Arc;
+
+use axum::{Extension, Router};
+#[cfg(feature = "database")]
+use sea_orm_migration::MigratorTrait;
+
+use super::Server;
+#[cfg(feature = "cache")]
+use crate::cache::CachePart;
+#[cfg(feature = "database")]
+use crate::config::Driver;
+#[cfg(feature = "database")]
+use crate::database::DatabasePart;
+#[cfg(feature = "database")]
+use crate::database::migrate::{self, Migrations};
+#[cfg(test)]
+use crate::parts::Part;
+use crate::parts::{Parts, Registered};
+#[cfg(feature = "redis")]
+use crate::redis::Redis;
+#[cfg(feature = "sessions")]
+use crate::sessions::{SessionsLayer, SessionsPart};
+use crate::{Config, StartError};
+
+/// Parts that are asked for.
+#[derive(Default)]
+pub(super) struct Asked {
+    #[cfg(feature = "database")]
+    database: bool,
+    #[cfg(feature = "database")]
+    migrations: Option<Box<dyn Migrations>>,
+    #[cfg(feature = "cache")]
+    cache: bool,
+    #[cfg(feature = "sessions")]
+    sessions: bool,
+    #[cfg(test)]
+    others: Vec<Arc<dyn Part>>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Server<S> {
+    /// Registers the database of `[database]`: handlers take it as [`crate::database::Database`]. Without a configuration it is a file of
+    /// SQLite in the state directory.
+    ///
+    /// The worker is ready once the database answers. If it does not within `supervisor.ready_timeout`, the start fails, and under a
+    /// supervisor the old version goes on. Later, while it is away, `/readyz` says so, and a handler's `?` answers 503 with `Retry-After`.
+    /// It is closed behind the hooks of [`Self::on_shutdown`].
+    ///
+    /// ```
+    /// use gin_worker::{Config, Server};
+    ///
+    /// let server: Server = Server::new(&Config::<()>::default()).database();
+    /// ```
+    #[cfg(feature = "database")]
+    #[must_use]
+    pub fn database(mut self) -> Self {
+        self.asked.database = true;
+        self
+    }
+
+    /// Registers the database with its migrations: those that are pending run before the worker is ready, by one worker at a time. See
+    /// [`crate::database`].
+    #[cfg(feature = "database")]
+    #[must_use]
+    pub fn migrations<M: MigratorTrait + 'static>(mut self) -> Self {
+        self.asked.migrations = Some(migrate::of::<M>());
+        self.database()
+    }
+
+    /// Registers a cache as `[cache]` says: handlers take it as [`crate::cache::Cache`]. By default it is in the process.
+    ///
+    /// ```
+    /// use gin_worker::{Config, Server};
+    ///
+    /// let server: Server = Server::new(&Config::<()>::default()).cache();
+    /// ```
+    #[cfg(feature = "cache")]
+    #[must_use]
+    pub fn cache(mut self) -> Self {
+        self.asked.cache = true;
+        self
+    }
+
+    /// Registers sessions as `[sessions]` says: handlers take their client's as [`crate::Session`]. By default they are in a file of
+    /// SQLite in the state directory.
+    ///
+    /// ```
+    /// use gin_worker::{Config, Server};
+    ///
+    /// let server: Server = Server::new(&Config::<()>::default()).sessions();
+    /// ```
+    #[cfg(feature = "sessions")]
+    #[must_use]
+    pub fn sessions(mut self) -> Self {
+        self.asked.sessions = true;
+        self
+    }
+
+    /// Registers a part of a test.
+    #[cfg(test)]
+    pub(crate) fn part(mut self, part: Arc<dyn Part>) -> Self {
+        self.asked.others.push(part);
+        self
+    }
+}
+
+/// Parts that are made, and not opened yet.
+pub(super) struct Made {
+    pub(super) parts: Parts,
+    #[cfg(feature = "sessions")]
+    sessions: Option<SessionsLayer>,
+}
+
+impl Made {
+    /// Puts around the routes what handlers and middleware take their parts from. Without parts it is nothing.
+    pub(super) fn around(&self, router: Router) -> Router {
+        #[cfg(feature = "sessions")]
+        let router = match self.sessions.clone() {
+            Some(sessions) => router.layer(sessions),
+            None => router,
+        };
+        if self.parts.is_empty() { router } else { router.layer(Extension(self.parts.clone())) }
+    }
+}
+
+impl Asked {
+    /// Makes the parts.
+    ///
+    /// # Errors
+    /// If the configuration of one cannot be used.
+    #[cfg_attr(
+        not(any(feature = "cache", feature = "database", feature = "redis")),
+        allow(clippy::unnecessary_wraps, unused_mut, unused_variables, reason = "every part is a feature")
+    )]
+    pub(super) fn make(self, config: &Config) -> Result<Made, StartError> {
+        let mut all = Registered::default();
+        #[cfg(feature = "redis")]
+        if self.uses_redis(config) {
+            all.lend(made("redis", Redis::new(&config.redis))?);
+        }
+        #[cfg(feature = "database")]
+        if self.database {
+            made("database", has_server_without_driver(config).map_or(Ok(()), Err))?;
+            let part = made("database", DatabasePart::new(&config.database, self.migrations))?;
+            all.lend(part.handle());
+            all.add(Arc::new(part));
+        }
+        #[cfg(feature = "cache")]
+        if self.cache {
+            let part = made("cache", CachePart::new(config, &all))?;
+            all.lend(part.handle());
+            all.add(Arc::new(part));
+        }
+        #[cfg(feature = "sessions")]
+        let sessions = if self.sessions {
+            let part = made("sessions", SessionsPart::new(config, &all))?;
+            let layer = part.layer();
+            all.add(Arc::new(part));
+            Some(layer)
+        } else {
+            None
+        };
+        #[cfg(test)]
+        self.others.into_iter().for_each(|part| all.add(part));
+        Ok(Made {
+            parts: all.finish(),
+            #[cfg(feature = "sessions")]
+            sessions,
+        })
+    }
+
+    /// True if something that is asked for, or the rate limit, is in Redis.
+    #[cfg(feature = "redis")]
+    fn uses_redis(&self, config: &Config) -> bool {
+        use crate::config::RateLimitStore;
+        #[cfg(feature = "cache")]
+        let of_cache = self.cache && config.cache.levels != crate::config::CacheLevels::Process;
+        #[cfg(not(feature = "cache"))]
+        let of_cache = false;
+        #[cfg(feature = "sessions")]
+        let of_sessions = self.sessions && config.sessions.store == crate::config::SessionStore::Redis;
+        #[cfg(not(feature = "sessions"))]
+        let of_sessions = false;
+        of_cache || of_sessions || config.rate_limit.store == RateLimitStore::Redis
+    }
+
+    /// For a router that another server serves: nobody would open the parts.
+    ///
+    /// # Errors
+    /// If there are any.
+    pub(super) fn none(&self, config: &Config) -> Result<(), StartError> {
+        // The rate limit counts in the process, where it has no Redis.
+        let Some(name) = self.sections(config).find(|name| *name != "redis") else { return Ok(()) };
+        let why = "Server::into_router opens nothing; use Server::run, or TestServer::start in a test";
+        Err(StartError::Part { name, why: why.to_owned() })
+    }
+
+    /// A line for the log, if the configuration has sections of parts that nothing is registered for.
+    pub(super) fn passed_over(&self, config: &Config) -> Option<String> {
+        let is_used = |section: &str| self.sections(config).any(|used| used == section);
+        let idle = SECTIONS.into_iter().filter(|section| config.has(section) && !is_used(section));
+        let names: Vec<String> = idle.map(|section| format!("[{section}]")).collect();
+        if names.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "{} is checked, and nothing is opened by it: this program registers no such part of gin-worker",
+            names.join(", ")
+        ))
+    }
+
+    /// Sections of what is asked for.
+    #[cfg_attr(not(feature = "redis"), allow(unused_variables, reason = "Redis is used by others"))]
+    fn sections(&self, config: &Config) -> impl Iterator<Item = &'static str> + use<> {
+        let all: Vec<(bool, &'static str)> = vec![
+            #[cfg(feature = "database")]
+            (self.database, "database"),
+            #[cfg(feature = "cache")]
+            (self.cache, "cache"),
+            #[cfg(feature = "sessions")]
+            (self.sessions, "sessions"),
+            #[cfg(feature = "redis")]
+            (self.uses_redis(config), "redis"),
+            #[cfg(test)]
+            (!self.others.is_empty(), "part"),
+        ];
+        all.into_iter().filter(|(is_asked, _)| *is_asked).map(|(_, name)| name)
+    }
+}
+
+/// Sections of the configuration that only parts use.
+const SECTIONS: [&str; 4] = ["database", "redis", "cache", "sessions"];
+
+/// The part, or why it cannot be made.
+#[cfg(any(feature = "cache", feature = "database", feature = "redis"))]
+fn made<T, E: Display>(name: &'static str, made: Result<T, E>) -> Result<T, StartError> {
+    made.map_err(|problem| StartError::Part { name, why: problem.to_string() })
+}
+
+/// The problem of a server's key where nothing says which kind of server it is: a file of SQLite in its place would be a surprise.
+#[cfg(feature = "database")]
+fn has_server_without_driver(config: &Config) -> Option<String> {
+    let said = |key: &str| config.said("database", key);
+    if config.database.driver != Driver::Sqlite || config.database.url.is_some() || said("driver").is_some() {
+        return None;
+    }
+    let (key, place) = ["host", "port", "username"].iter().find_map(|key| Some((key, said(key)?)))?;
+    Some(format!(
+        "{place}: database.{key} is of a server, and nothing says of which kind; set database.driver to \"mysql\" or \
+         \"postgres\", or take the key out"
+    ))
+}
