@@ -415,6 +415,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_away_is_told_with_a_time_to_come_back() {
+        let response = Error::away("database").caused_by(io::Error::other("refused")).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        let report = response.extensions().get::<Report>().unwrap();
+        assert_eq!((report.message.as_str(), report.code.as_deref()), ("the database is away", Some("AWAY")));
+        let later = Error::not_found("nothing yet").retry_after(Duration::from_millis(1500)).into_response();
+        assert_eq!(later.headers()[header::RETRY_AFTER], "2");
+    }
+
+    #[test]
     fn an_address_that_cannot_be_had_says_what_to_do() {
         use std::net::TcpListener;
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -172,12 +172,47 @@ fn what_kubernetes_sets_for_a_service_is_no_setting() {
 
 #[test]
 fn secrets_are_shown_to_nobody() {
-    let text = "[database]\npassword = \"hunter2\"\n[redis]\npassword = \"hunter2\"\n[security]\ncsrf_secret = \"hunter2\"\n[app]\napi_token = \"hunter2\"\n";
+    let text = "[database]\npassword = \"hunter2\"\nurl = \"mysql://shop:hunter2@db/shop\"\n[redis]\npassword = \"hunter2\"\n\
+                [sessions]\nsecret = \"hunter2\"\n[security]\ncsrf_secret = \"hunter2\"\n[app]\napi_token = \"hunter2\"\n";
     let config = read(text).unwrap();
     assert_eq!(config.database.password.as_deref(), Some("hunter2"));
-    let all = format!("{:?} {:?} {:?}", show(&config), config.database, config.redis);
+    let all = format!("{:?} {config:?}", show(&config));
     assert!(!all.contains("hunter2"), "{all}");
-    assert_eq!(show(&config).iter().filter(|shown| shown.value == "\"********\"").count(), 4);
+    assert_eq!(show(&config).iter().filter(|shown| shown.value == "\"********\"").count(), 6);
+}
+
+#[test]
+fn a_password_comes_by_a_variable_too() {
+    let file = "[database]\ndriver = \"mysql\"\npassword_file = \"/run/secrets/none\"\n[redis]\npassword = \"\"\n";
+    let config = with(&[("GIN_DATABASE_PASSWORD", "hunter2")], file, Overrides::default()).unwrap();
+    assert_eq!(config.database.read_password(), Ok(Some("hunter2".to_owned())));
+    // The documents' own file has an empty one.
+    assert_eq!(config.redis.read_password(), Ok(None));
+    let refused = read(file).unwrap().database.read_password().unwrap_err();
+    assert!(refused.starts_with("database.password_file: cannot read /run/secrets/none: "), "{refused}");
+}
+
+#[test]
+fn a_databases_port_is_its_kinds() {
+    let port = |text: &str| read(&format!("[database]\n{text}")).unwrap().database.port;
+    assert_eq!((port("driver = \"mysql\""), port("driver = \"postgres\"")), (3306, 5432));
+    assert_eq!(port("driver = \"postgres\"\nport = 5433"), 5433);
+    assert_eq!((read("").unwrap().database.driver, port("")), (Driver::Sqlite, 0));
+}
+
+#[test]
+fn times_that_are_none_and_a_cookie_without_a_name_are_told() {
+    let told = wrong(
+        "[database]\nacquire_timeout = \"0s\"\n[sessions]\nidle = \"0s\"\ncookie = \"a b\"\n[cache]\nttl = \"0s\"\n",
+    );
+    for line in [
+        "shop.toml:2: database.acquire_timeout: it must be more than 0s",
+        "shop.toml:4: sessions.idle: it must be more than 0s",
+        "shop.toml:5: sessions.cookie: \"a b\" cannot name a cookie",
+        "shop.toml:7: cache.ttl: it must be more than 0s",
+    ] {
+        assert!(told.contains(line), "no \"{line}\" in\n{told}");
+    }
 }
 
 #[test]

@@ -195,29 +195,26 @@ impl Asked {
     /// If there are any.
     pub(super) fn none(&self, config: &Config) -> Result<(), StartError> {
         // The rate limit counts in the process, where it has no Redis.
-        let Some(name) = self.sections(config).find(|name| *name != "redis") else { return Ok(()) };
+        let Some(name) = self.sections(config).into_iter().find(|name| *name != "redis") else { return Ok(()) };
         let why = "Server::into_router opens nothing; use Server::run, or TestServer::start in a test";
         Err(StartError::Part { name, why: why.to_owned() })
     }
 
     /// A line for the log, if the configuration has sections of parts that nothing is registered for.
     pub(super) fn passed_over(&self, config: &Config) -> Option<String> {
-        let is_used = |section: &str| self.sections(config).any(|used| used == section);
-        let idle = SECTIONS.into_iter().filter(|section| config.has(section) && !is_used(section));
+        let used = self.sections(config);
+        let idle = SECTIONS.into_iter().filter(|section| config.has(section) && !used.contains(section));
         let names: Vec<String> = idle.map(|section| format!("[{section}]")).collect();
-        if names.is_empty() {
-            return None;
-        }
-        Some(format!(
-            "{} is checked, and nothing is opened by it: this program registers no such part of gin-worker",
-            names.join(", ")
-        ))
+        (!names.is_empty()).then(|| {
+            let names = names.join(", ");
+            format!("{names}: checked and not used, as this program registers no such part of gin-worker")
+        })
     }
 
     /// Sections of what is asked for.
     #[cfg_attr(not(feature = "redis"), allow(unused_variables, reason = "Redis is used by others"))]
-    fn sections(&self, config: &Config) -> impl Iterator<Item = &'static str> + use<> {
-        let all: Vec<(bool, &'static str)> = vec![
+    fn sections(&self, config: &Config) -> Vec<&'static str> {
+        let all: &[(bool, &'static str)] = &[
             #[cfg(feature = "database")]
             (self.database, "database"),
             #[cfg(feature = "cache")]
@@ -229,7 +226,7 @@ impl Asked {
             #[cfg(test)]
             (!self.others.is_empty(), "part"),
         ];
-        all.into_iter().filter(|(is_asked, _)| *is_asked).map(|(_, name)| name)
+        all.iter().filter(|(is_asked, _)| *is_asked).map(|(_, name)| *name).collect()
     }
 }
 
@@ -254,4 +251,46 @@ fn has_server_without_driver(config: &Config) -> Option<String> {
         "{place}: database.{key} is of a server, and nothing says of which kind; set database.driver to \"mysql\" or \
          \"postgres\", or take the key out"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::from_text(Path::new("shop.toml"), text).unwrap()
+    }
+
+    #[test]
+    fn sections_that_nothing_is_registered_for_are_told_in_a_line() {
+        let told = |text: &str| Asked::default().passed_over(&config(text));
+        assert_eq!(told("[server]\nport = 1\n[database]\n"), None);
+        let line = told("[redis]\nport = 1\n[database]\ndriver = \"mysql\"\n[sessions]\nidle = \"1h\"\n").unwrap();
+        assert!(line.starts_with("[database], [redis], [sessions]: checked and not used"), "{line}");
+    }
+
+    #[test]
+    fn a_program_that_registers_nothing_opens_nothing() {
+        let made = Asked::default().make(&config("[database]\nhost = \"db\"\n[redis]\nhost = \"r\"\n")).unwrap();
+        assert!(made.parts.is_empty());
+    }
+
+    #[cfg(feature = "database")]
+    #[test]
+    fn a_server_of_no_known_kind_is_no_file() {
+        let told = |text: &str| has_server_without_driver(&config(text));
+        let problem = told("[database]\nmax_open_conns = 1\nhost = \"db\"\n").unwrap();
+        assert!(problem.starts_with("shop.toml:3: database.host is of a server"), "{problem}");
+        for fine in [
+            "",
+            "[database]\ndatabase = \"/srv/shop.db\"\n",
+            "[database]\ndriver = \"sqlite\"\nhost = \"db\"\n",
+            "[database]\ndriver = \"mysql\"\nhost = \"db\"\n",
+            "[database]\nurl = \"postgres://db/shop\"\nhost = \"db\"\n",
+        ] {
+            assert_eq!(told(fine), None, "{fine}");
+        }
+    }
 }
