@@ -153,6 +153,10 @@
 //! | `watch` | yes | the configuration's file is read when it changes | it is read on SIGHUP |
 //! | `websocket` | yes | [`websocket`] | a WebSocket that an older worker hands over is closed |
 //! | `yaml` | yes | a configuration in YAML or JSON | TOML alone |
+//! | `database` | no | `Server::database`, and migrations | `[database]` is checked, and nothing is opened |
+//! | `cache` | no | `Server::cache` | `[cache]` is checked |
+//! | `redis` | no | the cache, sessions and the rate limit in Redis | `[redis]` is checked, and nothing is opened |
+//! | `sessions` | no | `Server::sessions`; it has `database` in it | `[sessions]` is checked |
 //! | `journald` | no | `logging.output = "journald"` | journald still has what goes to stderr |
 //! | `macros` | no | axum's `macros`: `#[axum::debug_handler]`, with `axum = "0.8"` in the application's own Cargo.toml | |
 //! | `ws` | no | axum's `ws`: WebSockets that end with the worker, with close code 1001 | |

@@ -11,7 +11,7 @@ use crate::os::sandbox::Sandbox;
 use crate::os::seccomp;
 
 /// The variables that any program may need. A `*` stands at the end alone.
-const ENV_COMMON: [&str; 16] = [
+const ENV_COMMON: [&str; 18] = [
     "PATH",
     "HOME",
     "USER",
@@ -28,6 +28,8 @@ const ENV_COMMON: [&str; 16] = [
     "RUST_LOG",
     "SSL_CERT_*",
     "CREDENTIALS_DIRECTORY",
+    "STATE_DIRECTORY",
+    "XDG_STATE_HOME",
 ];
 
 /// Reads the steps. All are on for gin-server (`foreign` is false), and off for any other program, unless the table says
