@@ -4,7 +4,7 @@
 //! `~/.local/state/gin/NAME`. NAME is the instance's, without a supervisor the program's. Releases of a service share it, so it is no
 //! directory below a release.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub(crate) fn state_directory() -> Result<PathBuf, String> {
 }
 
 /// The place of the directory.
-fn directory(is_root: bool, name: &OsString, variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+fn directory(is_root: bool, name: &OsStr, variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     let absolute = |name: &str| variable(name).filter(|path| path.is_absolute());
     if let Some(given) = absolute("STATE_DIRECTORY") {
         let first = given.to_str().and_then(|all| all.split(':').next()).map(PathBuf::from);
@@ -56,8 +56,9 @@ mod tests {
     #[test]
     fn the_directory_is_the_units_or_the_systems_or_the_users() {
         let of = |is_root, variables: &[(&str, &str)]| {
-            let variable = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, path)| path.into());
-            directory(is_root, &"shop".into(), variable).map(|path| path.display().to_string())
+            let variable =
+                |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, path)| PathBuf::from(path));
+            directory(is_root, OsStr::new("shop"), variable).map(|path| path.display().to_string())
         };
         let path = |text: &str| Some(text.to_owned());
         let home = ("HOME", "/home/ann");
