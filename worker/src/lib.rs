@@ -127,13 +127,14 @@
 //! | to know how many connections there are, or that it drains | [`Server::life`] |
 //! | WebSockets that outlive the worker | [`websocket`], [`Route::websocket`] |
 //! | metrics of one's own, for Prometheus | [`metrics`] |
+//! | a database | `gin_worker::database`, a feature |
 //! | timeouts and limits | [`Config`] |
 //! | a configuration without a file | [`Config::builder`] |
 //! | what a handler answers when something is wrong | [`Error`] |
 //! | errors of one's own as answers | [`AsStatus`], [`ResultExt`] |
 //! | what a failed start says | [`StartError`] |
 //!
-//! axum 0.8 and garde 0.23 are part of this crate's API: where one of them has a new version that breaks, so has this crate. garde's
+//! axum 0.8, garde 0.23 and sea-orm 2 are part of this crate's API: where one of them has a new version that breaks, so has this crate. garde's
 //! derive needs `garde = "0.23"` in the application's own Cargo.toml, as it names the crate by its path. Rust 1.95 is the oldest that
 //! compiles it; CHANGELOG tells of a version that needs a newer one.
 //!
@@ -153,7 +154,7 @@
 //! | `watch` | yes | the configuration's file is read when it changes | it is read on SIGHUP |
 //! | `websocket` | yes | [`websocket`] | a WebSocket that an older worker hands over is closed |
 //! | `yaml` | yes | a configuration in YAML or JSON | TOML alone |
-//! | `database` | no | `Server::database`, and migrations | `[database]` is checked, and nothing is opened |
+//! | `database` | no | `gin_worker::database`, `Server::database`, and migrations | `[database]` is checked, and nothing is opened |
 //! | `cache` | no | `Server::cache` | `[cache]` is checked |
 //! | `redis` | no | the cache, sessions and the rate limit in Redis | `[redis]` is checked, and nothing is opened |
 //! | `sessions` | no | `Server::sessions`; it has `database` in it | `[sessions]` is checked |
@@ -190,6 +191,8 @@ pub mod coming_from_gin {}
 pub mod config;
 mod connections;
 mod current_request;
+#[cfg(feature = "database")]
+pub mod database;
 mod error;
 #[cfg(feature = "static-files")]
 pub mod files;
@@ -235,6 +238,10 @@ pub use middleware::{ClientIp, RequestId};
 #[cfg(feature = "static-files")]
 pub use mount::Mount;
 pub use router::{Group, Route};
+#[cfg(feature = "database")]
+pub use sea_orm;
+#[cfg(feature = "database")]
+pub use sea_orm_migration;
 pub use serde_json;
 pub use server::Server;
 #[cfg(not(feature = "static-files"))]

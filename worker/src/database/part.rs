@@ -1,0 +1,100 @@
+//! The database as a part of the service.
+
+use futures_util::future::BoxFuture;
+use gin_shared::config::Problem;
+use gin_shared::migration::Order;
+use serde_json::{Value, json};
+
+use super::Database;
+use super::migrate::{self, MigrateError, Migrations, Target, Told};
+use crate::Error;
+use crate::config::Database as Config;
+use crate::parts::{Health, Part};
+
+/// The database that a program registers, with its migrations.
+pub(crate) struct DatabasePart {
+    database: Database,
+    migrations: Option<Box<dyn Migrations>>,
+}
+
+impl DatabasePart {
+    /// Nothing is opened yet.
+    ///
+    /// # Errors
+    /// If the configuration names no database that can be used.
+    pub(crate) fn new(config: &Config, migrations: Option<Box<dyn Migrations>>) -> Result<Self, Problem> {
+        Ok(Self { database: Database::new(config)?, migrations })
+    }
+
+    /// Counts in metrics whose names begin with this namespace.
+    #[must_use]
+    pub(crate) fn counted_in(self, namespace: &str) -> Self {
+        self.database.0.state.count_in(namespace);
+        self
+    }
+
+    /// What handlers take.
+    pub(crate) fn handle(&self) -> Database {
+        self.database.clone()
+    }
+
+    /// Does what a program is asked for by `--migrate` or `GIN_MIGRATE`. The database must be open.
+    ///
+    /// # Errors
+    /// See [`MigrateError`].
+    pub(crate) async fn carry_out(&self, order: Order) -> Result<Told, MigrateError> {
+        match &self.migrations {
+            Some(migrations) => migrate::carry_out(order, &**migrations, &self.target()).await,
+            None => {
+                Ok(Told { text: "the program has no migrations (Server::migrations)\n".to_owned(), is_marked: false })
+            }
+        }
+    }
+
+    /// What is migrated. The database must be open.
+    fn target(&self) -> Target {
+        let kind = self.database.0.state.target.for_migrations();
+        Target { connection: self.database.connection().clone(), kind }
+    }
+}
+
+impl Part for DatabasePart {
+    fn name(&self) -> &'static str {
+        "database"
+    }
+
+    fn open(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.database.try_to_open())
+    }
+
+    fn prepare(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            if let Some(migrations) = &self.migrations {
+                migrations.up(&self.target(), None).await.map_err(Error::internal)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn health(&self) -> Health {
+        self.database.0.state.health()
+    }
+
+    fn look(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.database.0.state.look())
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move { self.database.close().await })
+    }
+
+    fn details(&self) -> Value {
+        let state = &self.database.0.state;
+        let sample = self.database.sample();
+        json!({
+            "place": state.target.place,
+            "connections": { "open": sample.open, "idle": sample.idle, "used": sample.used(), "max": state.limits.open },
+            "waiting": sample.waiting,
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! The text of a statement, for the log.
+
+use sea_orm::DbBackend;
+
+/// Longest text of a statement, in bytes: an insert of a thousand rows says no more with all of them.
+const LENGTH_MAX: usize = 1000;
+
+/// The statement in a line, without values: a text in quotes and a number are `?`. Parameters stand in no statement anyway; this is for
+/// statements that a program has put together by itself.
+pub(super) fn without_values(sql: &str, backend: DbBackend) -> String {
+    let mut line = String::with_capacity(sql.len().min(LENGTH_MAX));
+    let mut rest = sql.trim();
+    while let Some(first) = rest.chars().next() {
+        if line.len() >= LENGTH_MAX {
+            line.push('…');
+            break;
+        }
+        let (part, length) = match first {
+            '\'' => ("?", quoted(rest, first, backend)),
+            '"' if backend == DbBackend::MySql => ("?", quoted(rest, first, backend)),
+            // A name.
+            '"' | '`' => {
+                let length = quoted(rest, first, backend);
+                (&rest[..length], length)
+            }
+            first if first.is_whitespace() => (" ", span(rest, char::is_whitespace)),
+            first if first.is_ascii_digit() => ("?", span(rest, |c| c.is_ascii_alphanumeric() || c == '.')),
+            first if is_word(first) => {
+                let length = span(rest, is_word);
+                (&rest[..length], length)
+            }
+            first => (&rest[..first.len_utf8()], first.len_utf8()),
+        };
+        line.push_str(part);
+        rest = &rest[length..];
+    }
+    line
+}
+
+/// Part of a name, or of a numbered parameter: `$1`, `?1`.
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '$' | '?')
+}
+
+/// Length of the beginning whose characters are all like this.
+fn span(text: &str, is_in: impl Fn(char) -> bool) -> usize {
+    text.find(|c| !is_in(c)).unwrap_or(text.len())
+}
+
+/// Length of what begins with this quote, to the quote at its end. A doubled quote ends one text and begins another.
+fn quoted(text: &str, quote: char, backend: DbBackend) -> usize {
+    let mut is_escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        if is_escaped {
+            is_escaped = false;
+        } else if c == '\\' && quote != '`' && backend == DbBackend::MySql {
+            is_escaped = true;
+        } else if c == quote {
+            return at + c.len_utf8();
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_told_without_its_values() {
+        let of = |sql| without_values(sql, DbBackend::Postgres);
+        assert_eq!(
+            of("SELECT \"a 1\"\n  FROM t1 WHERE b = $1 LIMIT 10"),
+            "SELECT \"a 1\" FROM t1 WHERE b = $1 LIMIT ?"
+        );
+        assert_eq!(of("a = 'it''s secret' AND b = 4.5e3"), "a = ?? AND b = ?");
+        assert_eq!(of(r"a = 'C:\' AND b = 'secret'"), "a = ? AND b = ?");
+        assert_eq!(of("a = 'never ends"), "a = ?");
+        let of = |sql| without_values(sql, DbBackend::MySql);
+        assert_eq!(of(r#"`a "1"` = 'it\'s secret' AND b = "secret""#), "`a \"1\"` = ? AND b = ?");
+        assert_eq!(without_values("id = ?1 OR é = '…'", DbBackend::Sqlite), "id = ?1 OR é = ?");
+    }
+
+    #[test]
+    fn a_long_statement_is_cut() {
+        let long = without_values(&"(?, ?), ".repeat(1000), DbBackend::Sqlite);
+        assert!(long.len() <= LENGTH_MAX + '…'.len_utf8() && long.ends_with('…'), "{long}");
+        let name = without_values(&"x".repeat(5000), DbBackend::Sqlite);
+        assert_eq!(name.len(), 5000, "a name is not cut in its midst");
+    }
+}
