@@ -844,7 +844,7 @@ pub const DATABASE: &[Key] = &[
         "ca_file",
         Kind::Path,
         "\"/etc/ssl/database-ca.pem\"",
-        "Certificates that sign the server's, in PEM. Default: those of the system.",
+        "Certificates that sign the server's, in PEM, beside the public authorities that are built in. Those of the system: \"/etc/ssl/certs/ca-certificates.crt\".",
     ),
     key("max_open_conns", Kind::Integer(1, 100_000), "100", "Connections at most, a worker."),
     key("max_idle_conns", Kind::Integer(0, 100_000), "10", "Of them idle."),

@@ -32,7 +32,7 @@ pub struct Database {
     pub charset: String,
     /// Encryption of the connection.
     pub tls: Tls,
-    /// Certificates that the server's must be signed by, in PEM.
+    /// Certificates that may sign the server's, in PEM, beside the public authorities that are built in.
     pub ca_file: Option<PathBuf>,
     /// Connections at most.
     pub max_open_conns: u32,
