@@ -235,6 +235,11 @@ impl Database {
         Ok(Self(Arc::new(Inner { state: Arc::new(State::new(target, limits)), open: OnceLock::new() })))
     }
 
+    /// Counts in metrics whose names begin with this namespace, from now on.
+    pub(crate) fn count_in(&self, namespace: &str) {
+        self.0.state.count_in(namespace);
+    }
+
     /// Makes a connection; the pool makes its own ones when they are needed.
     async fn try_to_open(&self) -> Result<(), Error> {
         let state = &self.0.state;

@@ -2,11 +2,10 @@
 
 use futures_util::future::BoxFuture;
 use gin_shared::config::Problem;
-use gin_shared::migration::Order;
 use serde_json::{Value, json};
 
 use super::Database;
-use super::migrate::{self, MigrateError, Migrations, Target, Told};
+use super::migrate::{Migrations, Target};
 use crate::Error;
 use crate::config::Database as Config;
 use crate::parts::{Health, Part};
@@ -26,33 +25,18 @@ impl DatabasePart {
         Ok(Self { database: Database::new(config)?, migrations })
     }
 
-    /// Counts in metrics whose names begin with this namespace.
-    #[must_use]
-    pub(crate) fn counted_in(self, namespace: &str) -> Self {
-        self.database.0.state.count_in(namespace);
-        self
-    }
-
     /// What handlers take.
     pub(crate) fn handle(&self) -> Database {
         self.database.clone()
     }
 
-    /// Does what a program is asked for by `--migrate` or `GIN_MIGRATE`. The database must be open.
-    ///
-    /// # Errors
-    /// See [`MigrateError`].
-    pub(crate) async fn carry_out(&self, order: Order) -> Result<Told, MigrateError> {
-        match &self.migrations {
-            Some(migrations) => migrate::carry_out(order, &**migrations, &self.target()).await,
-            None => {
-                Ok(Told { text: "the program has no migrations (Server::migrations)\n".to_owned(), is_marked: false })
-            }
-        }
+    /// The migrations that the program has registered.
+    pub(crate) fn migrations(&self) -> Option<&dyn Migrations> {
+        self.migrations.as_deref()
     }
 
     /// What is migrated. The database must be open.
-    fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Target {
         let kind = self.database.0.state.target.for_migrations();
         Target { connection: self.database.connection().clone(), kind }
     }

@@ -16,9 +16,9 @@ use crate::cache::CachePart;
 #[cfg(feature = "database")]
 use crate::config::Driver;
 #[cfg(feature = "database")]
-use crate::database::DatabasePart;
-#[cfg(feature = "database")]
 use crate::database::migrate::{self, Migrations};
+#[cfg(feature = "database")]
+use crate::database::{Database, DatabasePart};
 #[cfg(test)]
 use crate::parts::Part;
 use crate::parts::{Parts, Registered};
@@ -165,6 +165,10 @@ impl Asked {
         } else {
             None
         };
+        #[cfg(feature = "database")]
+        if let Some(database) = all.lent::<Database>() {
+            database.count_in(&config.monitoring.namespace);
+        }
         #[cfg(test)]
         self.others.into_iter().for_each(|part| all.add(part));
         Ok(Made {
