@@ -4,8 +4,9 @@
 //! [`LogLevel`]. `GET /v1/metrics` is for Prometheus: the supervisor's numbers and the sums of all workers, or with `?by=worker` those of each
 //! worker that lives.
 //!
-//! `POST /v1/restart|reload|rollback|cancel|scale|stop|upgrade-supervisor` answers 202 with an [`Accepted`]; `GET /v1/operations/{id}` streams a
-//! [`NumberedStep`] a line until the operation has ended. A refusal is an [`ErrorBody`].
+//! `POST /v1/restart|reload|rollback|cancel|scale|stop|upgrade-supervisor|migrate` answers 202 with an [`Accepted`]; `GET /v1/operations/{id}` streams a
+//! [`NumberedStep`] a line until the operation has ended. A refusal is an [`ErrorBody`]. The body of `migrate` is a
+//! [`migration::Order`](crate::migration::Order).
 //!
 //! Version 1 is the first. Fields are only ever added; readers ignore what they do not know.
 
@@ -217,6 +218,11 @@ pub enum Step {
         outcome: String,
         /// How long it took, in milliseconds.
         took_ms: f64,
+    },
+    /// The output of the program that was run for it.
+    Output {
+        /// Its lines.
+        lines: Vec<String>,
     },
     /// It failed in this phase; an `ended` follows.
     Failed {

@@ -53,6 +53,8 @@ pub const GIN_ANNOUNCE: &str = "GIN_ANNOUNCE";
 pub const GIN_SHARED_MEMORY_FD: &str = "GIN_SHARED_MEMORY_FD";
 /// Memory in which all workers of the instance count their metrics.
 pub const GIN_METRICS_FD: &str = "GIN_METRICS_FD";
+/// The order to migrate the database instead of to serve; see `migration`.
+pub const GIN_MIGRATE: &str = "GIN_MIGRATE";
 
 /// What was meant for the master, or is set anew: a worker never sees the master's values.
 pub const STRIPPED: &[&str] = &[
@@ -78,6 +80,7 @@ pub const STRIPPED: &[&str] = &[
     GIN_ANNOUNCE,
     GIN_SHARED_MEMORY_FD,
     GIN_METRICS_FD,
+    GIN_MIGRATE,
 ];
 
 /// A listener as it was passed.

@@ -14,6 +14,7 @@
 //! | what two workers say when one hands its connections to the other | [`handover`] |
 //! | the control API's types | [`control`], [`status`] |
 //! | words of memory that several processes have | [`mapping`] |
+//! | to have a program migrate its database | [`migration`] |
 //! | to count for all workers together, and to tell it | `metrics`, with the feature of that name |
 //! | every key of the configuration | [`mod@reference`] |
 //! | to read one | [`config`] |
@@ -46,6 +47,7 @@ pub mod log_line;
 pub mod mapping;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+pub mod migration;
 pub mod notify;
 pub mod plain_text;
 pub mod process;
