@@ -366,6 +366,9 @@ pub enum StartError {
         /// Why it cannot be used, and what to do.
         why: String,
     },
+    /// An order to migrate the database that makes no sense, or has failed.
+    #[error("{0}")]
+    Migrate(String),
 }
 
 /// What to do about an address that cannot be had.

@@ -5,6 +5,7 @@
 
 mod finish;
 mod joining;
+mod migrating;
 mod mounts;
 mod parts;
 mod redirecting;
@@ -444,9 +445,14 @@ impl Server {
     /// Serves until it is told to stop, drains, and runs the hooks. Logs as `[logging]` says, unless the application has a subscriber of
     /// its own.
     ///
+    /// Asked to migrate its database (`--migrate status|up|down [N]`, or `gin-ctl migrate`), the program does that instead, and ends.
+    ///
     /// # Errors
     /// If the server cannot start. See [`StartError`].
     pub async fn run(self) -> Result<(), StartError> {
+        if let Some(order) = migrating::asked()? {
+            return self.migrate(order).await;
+        }
         let _log = if tracing::dispatcher::has_been_set() {
             None
         } else {

@@ -29,7 +29,16 @@ const FLAGS: [(&str, &str, &str); 4] = [
 ];
 
 /// The flags without a setting of their own.
+#[cfg(not(feature = "database"))]
 const OTHERS: [&str; 6] = ["--config", "-c", "--config-check", "-t", "--help", "-h"];
+/// The same, with the one that `Server::run` reads.
+#[cfg(feature = "database")]
+const OTHERS: [&str; 7] = ["--config", "-c", "--config-check", "-t", "--help", "-h", "--migrate"];
+/// Its line in the text of `--help`.
+#[cfg(not(feature = "database"))]
+const MIGRATE: &str = "";
+#[cfg(feature = "database")]
+const MIGRATE: &str = "      --migrate ORDER    status, up [N] or down [N]: migrate the database instead of serving\n";
 
 /// Flags of Rust's test runner, which a test that reads a configuration is started with.
 const TEST_RUNNER: [&str; 22] = [
@@ -67,7 +76,7 @@ pub(super) fn help(program: &str) -> String {
       --port PORT        Port to listen on, without a supervisor [default: 8080]
       --mode MODE        debug, release or test [default: release]
       --log-level LEVEL  What to log: trace, debug, info, warn or error [default: info]
-  -t, --config-check     Check the configuration, say what is wrong, and exit with 0 or 2
+{MIGRATE}  -t, --config-check     Check the configuration, say what is wrong, and exit with 0 or 2
   -h, --help             List these flags
 "
     )
@@ -89,6 +98,8 @@ impl Flags {
                 own.is_help = true;
             } else if ["--config", "-c"].contains(&name) {
                 own.config = value.or_else(|| args.next()).map(PathBuf::from);
+            } else if name == "--migrate" && OTHERS.contains(&name) {
+                // The words behind it are no flags.
             } else if let Some((flag, section, key)) = FLAGS.iter().find(|(flag, ..)| *flag == name) {
                 let value = value.or_else(|| args.next()).unwrap_or_default().to_string_lossy().into_owned();
                 own.overrides = match value.parse() {

@@ -145,8 +145,7 @@ impl Asked {
         }
         #[cfg(feature = "database")]
         if self.database {
-            made("database", has_server_without_driver(config).map_or(Ok(()), Err))?;
-            let part = made("database", DatabasePart::new(&config.database, self.migrations))?;
+            let part = database(config, self.migrations)?;
             all.lend(part.handle());
             all.add(Arc::new(part));
         }
@@ -176,6 +175,15 @@ impl Asked {
             #[cfg(feature = "sessions")]
             sessions,
         })
+    }
+
+    /// Makes the database alone, if it is asked for.
+    ///
+    /// # Errors
+    /// If its configuration cannot be used.
+    #[cfg(feature = "database")]
+    pub(super) fn into_database(self, config: &Config) -> Result<Option<DatabasePart>, StartError> {
+        self.database.then(|| database(config, self.migrations)).transpose()
     }
 
     /// True if something that is asked for, or the rate limit, is in Redis.
@@ -236,6 +244,12 @@ impl Asked {
 
 /// Sections of the configuration that only parts use.
 const SECTIONS: [&str; 4] = ["database", "redis", "cache", "sessions"];
+
+#[cfg(feature = "database")]
+fn database(config: &Config, migrations: Option<Box<dyn Migrations>>) -> Result<DatabasePart, StartError> {
+    made("database", has_server_without_driver(config).map_or(Ok(()), Err))?;
+    made("database", DatabasePart::new(&config.database, migrations))
+}
 
 /// The part, or why it cannot be made.
 #[cfg(any(feature = "cache", feature = "database", feature = "redis"))]
