@@ -168,6 +168,7 @@ pub fn acting(handle: Handle, scrapes: Scrapes) -> Router {
         .route("/v1/cancel", post(act::cancel))
         .route("/v1/scale", post(act::scale))
         .route("/v1/stop", post(act::stop))
+        .route("/v1/migrate", post(act::migrate))
         .route("/v1/log-level", post(workers::set_log_level))
         .layer(from_fn(in_time))
         .layer(DefaultBodyLimit::max(BODY_MAX))
@@ -191,7 +192,8 @@ pub fn looking(handle: Handle, scrapes: Scrapes) -> Router {
         );
         error(StatusCode::FORBIDDEN, exit::REFUSED, "this socket may only look; use control.sock to act")
     };
-    let acts = ["restart", "reload", "rollback", "upgrade-supervisor", "cancel", "scale", "stop", "log-level"];
+    let acts =
+        ["restart", "reload", "rollback", "upgrade-supervisor", "cancel", "scale", "stop", "migrate", "log-level"];
     let router =
         acts.iter().fold(looks(handle, scrapes), |router, act| router.route(&format!("/v1/{act}"), post(refused)));
     finish(router)

@@ -13,6 +13,7 @@
 
 mod boot;
 mod hooks;
+mod migrate;
 mod perform;
 mod queues;
 mod reexec;
@@ -291,6 +292,7 @@ impl Driver {
         match message {
             Message::Event(event) => return Some(event),
             Message::Reload(request) => return self.reload(request),
+            Message::Migrate(request) => self.migrate(&request),
             Message::FileChanged => return self.handle_file_changed(),
             Message::ProgramChanged(path) => return self.handle_program_changed(&path),
             Message::ReexecChecked(result) => return Some(self.handle_reexec_checked(result)),
@@ -353,6 +355,9 @@ impl Driver {
 
     /// Handles the part of an event that the machine does not know of. `None`: the configuration forbids the event.
     fn admit(&mut self, now: Moment, event: Event) -> Option<Event> {
+        if self.cancel_migration(now, &event) {
+            return None;
+        }
         if let Event::Restart { .. } | Event::Rollback { .. } = &event {
             self.store.renew_files(self.generations.config());
         }

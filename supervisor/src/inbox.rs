@@ -2,6 +2,7 @@
 //!
 //! Tasks beside the loop and the control API know this module and nothing of the driver.
 
+pub mod migration;
 pub mod operations;
 pub mod reading;
 
@@ -11,12 +12,14 @@ use std::sync::Arc;
 
 use gin_shared::control::{EventLine, OperationId};
 use gin_shared::generation::{Generation, Slot};
+use gin_shared::migration::Order;
 use gin_shared::status::{Status, Upgrade};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 
 use crate::machine::event::{Event, Queue};
 use crate::machine::failure::Failure;
 use crate::samples::Samples;
+use migration::Migration;
 use operations::Operations;
 use reading::Round;
 
@@ -40,6 +43,8 @@ pub enum Message {
     Event(Event),
     /// A request to read the configuration anew.
     Reload(ReloadRequest),
+    /// A request to have the workers' program migrate its database.
+    Migrate(MigrateRequest),
     /// The notice that no caller is connected any more, and that none is let in. Callers' requests stand before it.
     Paused,
     /// The answer of the program that is to become the master: its version, if it can take over.
@@ -75,6 +80,15 @@ pub struct ReloadRequest {
     pub queue: Queue,
 }
 
+/// A request to have the workers' program migrate its database.
+#[derive(Debug)]
+pub struct MigrateRequest {
+    /// The operation to answer.
+    pub operation: OperationId,
+    /// What the program is to do.
+    pub order: Order,
+}
+
 /// The loop as others reach it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -82,6 +96,8 @@ pub struct Handle {
     pub inbox: mpsc::Sender<Message>,
     /// The operations that callers asked for.
     pub operations: Operations,
+    /// The migration that is under way.
+    pub migration: Migration,
     /// The transitions, as they happen.
     pub events: broadcast::Sender<EventLine>,
     /// Places for callers that follow something.
@@ -119,6 +135,7 @@ impl Handle {
         let handle = Self {
             inbox: sender,
             operations: Operations::default(),
+            migration: Migration::default(),
             events: broadcast::Sender::new(EVENTS),
             followers: Followers::new(),
             paused: watch::Sender::new(false),

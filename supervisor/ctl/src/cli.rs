@@ -124,6 +124,11 @@ pub enum Command {
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
+    /// Migrate the database of a service on gin-worker, by its program as the next restart would run it, beside the workers that serve
+    ///
+    /// A service does so itself at its start: this is to look, to take a migration back, or to migrate before a restart. The program has
+    /// the user, the environment and the configuration of the workers. Exit code 1: it failed, or a migration has ended half way.
+    Migrate(Migrate),
     /// The upgrades so far, newest first
     History {
         /// Which instance; may be left out when one runs
@@ -214,6 +219,30 @@ pub struct New {
     /// Build it with gin's sources in this directory [default: those that gin-ctl lies in, else the release of its version]
     #[arg(long, value_name = "DIR")]
     pub path: Option<PathBuf>,
+}
+
+/// What to do with the migrations.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Tell which are applied, apply those that are pending, or take applied ones back
+    #[arg(value_enum)]
+    pub what: MigrateWhat,
+    /// How many: of up all without it, of down one
+    #[arg(value_name = "N")]
+    pub number: Option<String>,
+    /// Which instance; may be left out when one runs
+    pub instance: Option<String>,
+}
+
+/// A direction.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum MigrateWhat {
+    /// Which are applied, and which are pending.
+    Status,
+    /// Apply those that are pending.
+    Up,
+    /// Take applied ones back, the last one first.
+    Down,
 }
 
 /// A way to tell metrics apart.

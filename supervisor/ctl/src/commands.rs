@@ -4,6 +4,7 @@ mod check;
 mod events;
 mod list;
 mod logs;
+mod migrate;
 mod new;
 mod operation;
 mod routes;
@@ -86,6 +87,11 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Scale { workers, instance } => {
             let operation = Operation::new(socket, instance.as_deref(), json)?;
             operation.run("/v1/scale", &workers, Patience::default()).await
+        }
+        Command::Migrate(asked) => {
+            let (order, instance) = migrate::read(asked)?;
+            let operation = Operation::new(socket, instance.as_deref(), json)?;
+            operation.run("/v1/migrate", &order, Patience::default()).await
         }
         Command::Stop { left_over: true, instance, .. } => stop_left_over(socket, instance.as_deref()),
         Command::Stop { fast, instance, .. } => {

@@ -9,10 +9,11 @@ use gin_shared::control::{
     Accepted, CancelRequest, OperationId, RestartRequest, RollbackRequest, ScaleRequest, StopRequest, WORKERS_MAX,
 };
 use gin_shared::exit;
+use gin_shared::migration::Order;
 use serde::de::DeserializeOwned;
 
 use super::{Caller, error};
-use crate::inbox::{Handle, Message, ReloadRequest};
+use crate::inbox::{Handle, Message, MigrateRequest, ReloadRequest};
 use crate::machine::event::{Event, Queue, RollbackTo, ScaleTo, StopBy};
 use crate::os::time;
 
@@ -35,7 +36,7 @@ pub(super) async fn reload(
 ) -> Response {
     let queue = queue(&request);
     let asked_by = caller.user.clone();
-    let message = |operation| Message::Reload(ReloadRequest { operation, asked_by, queue });
+    let message = |operation| Message::Reload(ReloadRequest { operation: Some(operation), asked_by, queue });
     send(&handle, &caller, "reload", message).await
 }
 
@@ -107,13 +108,26 @@ pub(super) async fn stop(
     ask(&handle, &caller, "stop", |operation| Event::Stop { operation, by }).await
 }
 
+/// `POST /v1/migrate`
+pub(super) async fn migrate(
+    State(handle): State<Handle>,
+    Extension(caller): Extension<Caller>,
+    JsonBody(order): JsonBody<Order>,
+) -> Response {
+    if let Err(wrong) = order.checked() {
+        return error(StatusCode::BAD_REQUEST, exit::USAGE, wrong.to_string());
+    }
+    let message = |operation| Message::Migrate(MigrateRequest { operation, order });
+    send(&handle, &caller, "migrate", message).await
+}
+
 async fn ask(
     handle: &Handle,
     caller: &Caller,
     command: &str,
     event: impl FnOnce(Option<OperationId>) -> Event,
 ) -> Response {
-    send(handle, caller, command, |operation| Message::Event(event(operation))).await
+    send(handle, caller, command, |operation| Message::Event(event(Some(operation)))).await
 }
 
 /// The audit line stands before what it led to.
@@ -121,7 +135,7 @@ async fn send(
     handle: &Handle,
     caller: &Caller,
     command: &str,
-    message: impl FnOnce(Option<OperationId>) -> Message,
+    message: impl FnOnce(OperationId) -> Message,
 ) -> Response {
     // Room for it first: an operation that is begun is carried out, whatever becomes of who asked.
     let Ok(permit) = handle.inbox.reserve().await else {
@@ -139,7 +153,7 @@ async fn send(
         caller.uid,
         caller.pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string())
     );
-    permit.send(message(Some(operation)));
+    permit.send(message(operation));
     (StatusCode::ACCEPTED, Json(Accepted { operation })).into_response()
 }
 

@@ -313,14 +313,19 @@ impl Frozen {
             set(inherit::WATCHDOG_USEC, patience.as_micros().to_string().into());
         }
         let watched = self.config.watchdog.is_some();
-        Spec { passes_descriptors, watched, sandbox: self.sandbox(), ..self.spec(&self.program, environment) }
+        Spec {
+            passes_descriptors,
+            watched,
+            sandbox: self.sandbox(self.directory.as_deref()),
+            ..self.spec(&self.program, environment)
+        }
     }
 
-    /// The sandbox of a worker. If its files are restricted, it may read its directory and its configuration, too.
-    fn sandbox(&self) -> Sandbox {
+    /// The sandbox of a worker that runs in `directory`. If its files are restricted, it may read that and its configuration, too.
+    fn sandbox(&self, directory: Option<&Path>) -> Sandbox {
         let mut sandbox = self.config.sandbox.clone();
         if let Some(files) = &mut sandbox.files {
-            files.read.extend(self.directory.clone());
+            files.read.extend(directory.map(Path::to_owned));
             files.read.extend(self.snapshot.as_ref().map(|snapshot| snapshot.path().to_owned()));
         }
         sandbox
@@ -333,6 +338,28 @@ impl Frozen {
         let mut environment = self.environment.clone();
         more.into_iter().for_each(|(name, value)| environment::set(&mut environment, name, value.into()));
         self.spec(program, environment)
+    }
+
+    /// The workers' program as it lies at its path now, and the orders for a helper that becomes it once, beside the workers: to migrate
+    /// their database. It has the workers' user, environment, configuration and sandbox, and no descriptor.
+    ///
+    /// # Errors
+    /// See [`FreezeError`].
+    pub fn program_anew(&self, more: Vec<(&str, String)>) -> Result<(Program, Spec), FreezeError> {
+        let directory = self.config.directory.as_deref().map(resolve_directory).transpose()?;
+        let argv = match &self.config.command {
+            Some(command) => command.clone(),
+            None => vec![worker_program::find()?.display().to_string()],
+        };
+        let program = Program::find(&argv, directory.as_deref(), &self.environment).map_err(FreezeError::Command)?;
+        let mut environment = self.environment.clone();
+        if let Some(snapshot) = &self.snapshot {
+            environment::set(&mut environment, inherit::GIN_CONFIG, snapshot.path().into());
+        }
+        more.into_iter().for_each(|(name, value)| environment::set(&mut environment, name, value.into()));
+        let sandbox = self.sandbox(directory.as_deref());
+        let spec = Spec { directory, sandbox, ..self.spec(&program, environment) };
+        Ok((program, spec))
     }
 
     fn spec(&self, program: &Program, environment: Environment) -> Spec {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Seek, Write};
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 
 /// An empty file, closed by an execve.
 ///
@@ -21,6 +21,17 @@ pub fn with(name: &str, bytes: &[u8]) -> io::Result<File> {
     let mut file = empty(name)?;
     file.write_all(bytes)?;
     file.rewind()?;
+    Ok(file)
+}
+
+/// A file of `length` bytes that are all 0, closed by an execve. Nobody can make it longer: what is written behind its end is refused.
+///
+/// # Errors
+/// The errors of `memfd_create(2)`, and of setting its length.
+pub fn limited(name: &str, length: u64) -> io::Result<File> {
+    let file = File::from(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    ftruncate(&file, length)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(file)
 }
 

@@ -6,6 +6,7 @@
 //! comes back over the same link; when the program runs, the link is closed by execve itself.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -89,13 +90,27 @@ pub struct Link(AsyncFd<OwnedFd>);
 /// # Errors
 /// If there is no process, descriptor or memory to be had. Nothing is left behind.
 pub fn start() -> io::Result<Helper> {
+    start_with(Stdio::inherit())
+}
+
+/// The same; the program's standard output is `output`.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_writing_to(output: File) -> io::Result<Helper> {
+    start_with(output.into())
+}
+
+fn start_with(output: Stdio) -> io::Result<Helper> {
     let flags = SockFlag::SOCK_CLOEXEC;
     fault::at("spawn.socketpair")?;
     let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     gin_shared::inherit::set_nonblocking(&ours, true)?;
     let link = Link(super::watch::readable(ours)?);
     fault::at("spawn.fork")?;
-    let process = Command::new("/proc/self/exe").arg0(HELPER).env_clear().stdin(Stdio::from(theirs)).spawn()?;
+    let mut helper = Command::new("/proc/self/exe");
+    helper.arg0(HELPER).env_clear().stdin(Stdio::from(theirs)).stdout(output);
+    let process = helper.spawn()?;
     let pid = Pid::from_raw(i32::try_from(process.id()).map_err(io::Error::other)?);
     // On failure the link is dropped: the helper reads EOF and exits, and is reaped as an orphan.
     fault::at("spawn.forked")?;

@@ -1,6 +1,7 @@
 //! The operator's commands: the ready check, the warm-up, and the hooks. Each starts as a worker does, but inherits no
 //! descriptors.
 
+use std::fs::File;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::exit_status::Exit;
 use crate::generations::program::Program;
 use crate::machine::failure::CommandError;
 use crate::os::child::Child;
-use crate::os::spawn::{self, Link, Spec};
+use crate::os::spawn::{self, Helper, Link, Spec};
 use crate::task::within;
 
 /// A command that has a process; [`Self::end`] waits for its end.
@@ -27,9 +28,20 @@ impl Command {
     /// # Errors
     /// If there is no process, descriptor or memory to be had.
     pub fn fork(children: &OwnedChildren) -> io::Result<Self> {
-        let helper = spawn::start()?;
+        Ok(Self::of(spawn::start()?, children))
+    }
+
+    /// The same; the command's standard output is `output`.
+    ///
+    /// # Errors
+    /// As [`Self::fork`].
+    pub fn fork_writing_to(output: File, children: &OwnedChildren) -> io::Result<Self> {
+        Ok(Self::of(spawn::start_writing_to(output)?, children))
+    }
+
+    fn of(helper: Helper, children: &OwnedChildren) -> Self {
         children.insert(helper.child.pid(), Purpose::Command);
-        Ok(Self { child: Rc::new(helper.child), link: helper.link, children: children.clone() })
+        Self { child: Rc::new(helper.child), link: helper.link, children: children.clone() }
     }
 
     /// Gives the process its orders.

@@ -1,6 +1,7 @@
 //! The first steps of a worker: a process that waits, its orders, and its gate; and the adoption of workers that an earlier
 //! master started.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -124,6 +125,14 @@ impl Workers {
     /// If there is no process, descriptor or memory to be had.
     pub fn fork_command(&self) -> io::Result<Command> {
         Command::fork(&self.children)
+    }
+
+    /// The same; the command's standard output is `output`.
+    ///
+    /// # Errors
+    /// As [`Self::fork_command`].
+    pub fn fork_command_writing_to(&self, output: File) -> io::Result<Command> {
+        Command::fork_writing_to(output, &self.children)
     }
 
     /// Starts a command of the gate for a worker. Its end is an event.

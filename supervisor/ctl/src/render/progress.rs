@@ -64,10 +64,11 @@ impl Progress {
     /// A step.
     pub fn step(&mut self, step: &Step, line: &str) {
         self.clear();
-        match self.style {
-            Style::Json => crate::say!("{line}"),
-            Style::Lines => crate::say!("{} {}", now(), plain(step)),
-            Style::Terminal => self.tick(step),
+        match (self.style, step) {
+            (Style::Lines, Step::Output { lines }) => lines.iter().for_each(|line| crate::say!("{line}")),
+            (Style::Json, _) => crate::say!("{line}"),
+            (Style::Lines, _) => crate::say!("{} {}", now(), plain(step)),
+            (Style::Terminal, _) => self.tick(step),
         }
         self.since = Instant::now();
     }
@@ -108,6 +109,7 @@ impl Progress {
                 crate::say!("  {GOOD}✓{PLAIN} checked   gin-supervisor {version} can take over");
                 self.next = "executed";
             }
+            Step::Output { lines } => lines.iter().for_each(|line| crate::say!("{line}")),
             Step::Other => {}
             // All slots are asked the same: one answer stands for all.
             Step::Probe { text, .. } => self.probe = Some(text.clone()),
@@ -181,6 +183,7 @@ fn plain(step: &Step) -> String {
         },
         Step::Warning { text } => format!("step=warning text={text:?}"),
         Step::Checked { version } => format!("step=checked version={version:?}"),
+        Step::Output { lines } => format!("step=output text={:?}", lines.join("\n")),
         Step::Other => "step=other".to_owned(),
         Step::Ended(outcome) => {
             format!("step=ended exit={} text={:?} took_ms={}", outcome.exit, outcome.text, outcome.took_ms)

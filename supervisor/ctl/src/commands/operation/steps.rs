@@ -73,6 +73,7 @@ impl Seen {
             | Step::Failed { .. }
             | Step::Warning { .. }
             | Step::Checked { .. }
+            | Step::Output { .. }
             | Step::Other => false,
         }
     }
@@ -92,6 +93,7 @@ impl Seen {
             | Step::Failed { .. }
             | Step::Warning { .. }
             | Step::Checked { .. }
+            | Step::Output { .. }
             | Step::Other => {}
         }
     }
