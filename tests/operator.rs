@@ -373,3 +373,17 @@ fn a_control_path_that_is_taken_is_left_alone() {
     gin.ctl(&["status"]).assert(0, &["serving"]);
     gin.stop();
 }
+
+#[test]
+fn a_program_that_takes_no_order_to_migrate_is_ended_and_the_service_goes_on() {
+    let gin = supervisor().ours("one", "ok").start();
+    // It understands, and says what it is missing.
+    gin.ctl(&["migrate", "status"]).assert(1, &["migrate status failed", "there is no database to migrate"]);
+    gin.ctl(&["migrate", "status", "1"]).assert(2, &["is no order for migrations"]);
+    gin.stop();
+
+    let gin = supervisor().foreign("one", "ok").set("ready_timeout = \"2s\"").start();
+    gin.ctl(&["migrate", "up"]).assert(1, &["only a program on gin-worker"]);
+    gin.ctl(&["status"]).assert(0, &["serving"]);
+    gin.stop();
+}

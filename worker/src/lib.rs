@@ -122,6 +122,7 @@
 //! | routes with names, groups, descriptions | [`Route`], [`Group`], [`router`] |
 //! | routes whose types `/routes` tells | [`api`] |
 //! | a request's values, checked | [`binding`] |
+//! | to change the tables of a database | `gin_worker::migrations` |
 //! | something around handlers | [`middleware`] |
 //! | to do something when it ends | [`Server::on_shutdown`] |
 //! | to know how many connections there are, or that it drains | [`Server::life`] |
@@ -207,6 +208,9 @@ pub mod logging;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod middleware;
+#[cfg(feature = "database")]
+#[doc = include_str!("database/migrations.md")]
+pub mod migrations {}
 mod mount;
 mod parts;
 mod pressure;

@@ -83,21 +83,24 @@ impl Server {
 
     #[cfg(feature = "database")]
     async fn migrated(self, order: Order) -> Result<(), StartError> {
+        use crate::database::migrate::carry_out;
         use crate::parts::Part;
 
-        let part = self.asked.into_database(&self.config)?.ok_or_else(|| {
-            let text =
-                "there is no database to migrate: the program registers none by Server::database or Server::migrations";
-            StartError::Migrate(text.to_owned())
-        })?;
+        let none = |what: &str| {
+            StartError::Migrate(format!(
+                "there is no database to migrate: the program registers {what} by Server::migrations"
+            ))
+        };
+        let part = self.asked.into_database(&self.config)?.ok_or_else(|| none("none"))?;
+        let migrations = part.migrations().ok_or_else(|| none("one, and no migrations"))?;
         let opened = part.open().await;
         opened.map_err(|error| StartError::Part { name: part.name(), why: error.to_string() })?;
-        let told = part.carry_out(order).await.map_err(|error| StartError::Migrate(error.to_string()));
+        let outcome = carry_out(order, migrations, &part.target()).await;
         part.close().await;
-        let told = told?;
+        let told = outcome.map_err(|error| StartError::Migrate(error.to_string()))?;
         say(&told.text);
         if told.is_marked {
-            let text = "a migration runs without a transaction now, or has ended half way; `--migrate up` waits for it, and tells";
+            let text = "a migration runs without a transaction now, or has ended half way: `up` waits for it, and tells what to do";
             return Err(StartError::Migrate(text.to_owned()));
         }
         Ok(())

@@ -134,8 +134,8 @@ fn single<D: sqlx::Database>() -> PoolOptions<D> {
         .max_connections(1)
         .acquire_timeout(CONNECT)
         .test_before_acquire(false)
-        .max_lifetime(None)
-        .idle_timeout(None)
+        .max_lifetime(None::<Duration>)
+        .idle_timeout(None::<Duration>)
 }
 
 type Made<'c> = BoxFuture<'c, Result<(), sqlx::Error>>;
