@@ -94,7 +94,7 @@ impl Server {
         let part = self.asked.into_database(&self.config)?.ok_or_else(|| none("none"))?;
         let migrations = part.migrations().ok_or_else(|| none("one, and no migrations"))?;
         let opened = part.open().await;
-        opened.map_err(|error| StartError::Part { name: part.name(), why: error.to_string() })?;
+        opened.map_err(|error| StartError::Part { name: part.name(), why: error.in_a_line() })?;
         let outcome = carry_out(order, migrations, &part.target()).await;
         part.close().await;
         let told = outcome.map_err(|error| StartError::Migrate(error.to_string()))?;
@@ -140,7 +140,7 @@ mod tests {
     #[cfg(feature = "database")]
     #[test]
     fn the_command_line_has_an_order_behind_the_flag() {
-        let text = |args: &[&str]| read(None, args).map(|order| order.unwrap_or_default());
+        let text = |args: &[&str]| read(None, args).map(Option::unwrap_or_default);
         assert_eq!(text(&["--port", "81", "--migrate", "status"]).unwrap(), "status");
         assert_eq!(text(&["--migrate=up", "3", "--mode", "debug"]).unwrap(), "up 3");
         assert_eq!(text(&["--migrate", "down", "--port", "81"]).unwrap(), "down");
