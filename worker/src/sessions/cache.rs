@@ -1,0 +1,249 @@
+//! Sessions that this worker has read from the state directory. They are good until somebody writes to them, in whichever process.
+//!
+//! A file beside them, `sessions.marks`, has a number for each of 8,192 groups of sessions. Whoever writes to a session makes the group's
+//! number an odd one first, and another even one afterwards. A session is taken from the cache only if its group has the number that
+//! was read before the session was. Both are a call of the kernel's on a page in memory.
+//!
+//! | number | means |
+//! |---|---|
+//! | even | nobody writes: what was read under this number is good for as long as it stands |
+//! | odd | somebody writes, or has died in it: nothing is taken from the cache, nor kept in it, until the next write to the group is done |
+//!
+//! The numbers are random, so two processes need no turn. One case is left: two processes write to one group at once, the first is done, and
+//! the second dies between its write and its number. Then a session may count as it was before, for as long as it is kept: [`AGE_MAX`].
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::rand;
+
+use super::cookie::{Id, Signed};
+use super::record::{Millis, Record};
+use crate::BoxError;
+
+const FILE: &str = "sessions.marks";
+const GROUPS: u64 = 8192;
+const WORD: u64 = 8;
+/// A session is read again after this time.
+const AGE_MAX: Millis = 60_000;
+const SHARDS: u64 = 16;
+/// Sessions in a shard at most: 16,384 in all.
+const SHARD_MAX: usize = 1024;
+
+/// Sessions by their ids, and the numbers that tell of writes.
+pub(super) struct Cache {
+    marks: File,
+    shards: Vec<Mutex<Shard>>,
+}
+
+type Shard = HashMap<Id, Entry, BuildHasherDefault<AsItIs>>;
+
+struct Entry {
+    /// Of the cookie, whose signature was checked then.
+    tag: [u8; 16],
+    mark: u64,
+    record: Arc<Record>,
+    until: Millis,
+}
+
+/// A look into the cache.
+pub(super) enum Found {
+    Here(Arc<Record>),
+    /// The session is to be read. `mark`: the number under which it may be kept then, if it may.
+    Missing {
+        mark: Option<u64>,
+    },
+}
+
+/// Ids are random: a hash would make them no better. Only those whose signature was good are kept.
+#[derive(Default)]
+pub(super) struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Cache {
+    pub(super) fn open(directory: &Path) -> Result<Self, BoxError> {
+        let path = directory.join(FILE);
+        let marks = marks(&path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+        Ok(Self { marks, shards: (0..SHARDS).map(|_| Mutex::default()).collect() })
+    }
+
+    /// Looks for the session of a cookie. A session that is here was read for the same cookie, so its signature is good.
+    pub(super) fn find(&self, signed: &Signed, now: Millis) -> Found {
+        let Some(mark) = self.mark(signed.id) else { return Found::Missing { mark: None } };
+        match self.shard(signed.id).get(&signed.id) {
+            Some(entry)
+                if entry.mark == mark && entry.until > now && entry.record.expires > now && signed.has(&entry.tag) =>
+            {
+                Found::Here(Arc::clone(&entry.record))
+            }
+            _ => Found::Missing { mark: Some(mark) },
+        }
+    }
+
+    /// Keeps a session that was read after [`Self::find`] gave this number.
+    pub(super) fn keep(&self, signed: &Signed, mark: u64, record: Arc<Record>, now: Millis) {
+        let mut shard = self.shard(signed.id);
+        if shard.len() >= SHARD_MAX && !shard.contains_key(&signed.id) {
+            shard.retain(|_, entry| entry.until > now);
+            if shard.len() >= SHARD_MAX {
+                // Whichever it is: it is read again when it is asked for.
+                let one = shard.keys().next().copied();
+                one.and_then(|id| shard.remove(&id));
+            }
+        }
+        shard.insert(signed.id, Entry { tag: signed.tag(), mark, record, until: now + AGE_MAX });
+    }
+
+    /// Says that these sessions are written to.
+    ///
+    /// # Errors
+    /// If that cannot be said: then nothing may be written.
+    pub(super) fn begin(&self, ids: &[Id]) -> io::Result<()> {
+        ids.iter().try_for_each(|id| self.set(*id, random()? | 1))
+    }
+
+    /// Says that it is done. Where that fails, the groups stay in doubt.
+    pub(super) fn end(&self, ids: &[Id]) {
+        for id in ids {
+            if let Err(error) = random().and_then(|number| self.set(*id, number & !1)) {
+                tracing::debug!("sessions are read from their store: {error}");
+            }
+        }
+    }
+
+    /// The number of the session's group. `None`: it is odd, or nobody can tell.
+    fn mark(&self, id: Id) -> Option<u64> {
+        let mut word = [0; 8];
+        self.marks.read_exact_at(&mut word, place(id)).ok()?;
+        Some(u64::from_ne_bytes(word)).filter(|mark| mark % 2 == 0)
+    }
+
+    fn set(&self, id: Id, mark: u64) -> io::Result<()> {
+        self.marks.write_all_at(&mark.to_ne_bytes(), place(id))
+    }
+
+    fn shard(&self, id: Id) -> MutexGuard<'_, Shard> {
+        // The map's own place for an id comes from its other half.
+        let shard = usize::try_from(id.high() % SHARDS).unwrap_or_default();
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Place of the session's number in the file.
+fn place(id: Id) -> u64 {
+    (id.high() / SHARDS) % GROUPS * WORD
+}
+
+fn random() -> io::Result<u64> {
+    let mut word = [0; 8];
+    rand::fill(&mut word).map_err(|_| io::Error::other("the system gives no random bits"))?;
+    Ok(u64::from_ne_bytes(word))
+}
+
+/// The file in its whole length: a number is never behind its end, and a full disk is noticed now.
+fn marks(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let length = GROUPS * WORD;
+    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length) {
+        Ok(()) => Ok(file),
+        // Some file systems have nothing to set aside.
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            if file.metadata()?.len() < length {
+                file.set_len(length)?;
+            }
+            Ok(file)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cookie::Signer;
+    use super::*;
+
+    fn record() -> Arc<Record> {
+        Arc::new(Record { expires: 1_000_000, ..Record::default() })
+    }
+
+    fn is_here(found: &Found) -> bool {
+        matches!(found, Found::Here(_))
+    }
+
+    fn mark(found: Found) -> Option<u64> {
+        match found {
+            Found::Here(_) => panic!("it is here"),
+            Found::Missing { mark } => mark,
+        }
+    }
+
+    #[test]
+    fn a_write_in_another_process_ends_what_was_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let (one, other) = (Cache::open(directory.path()).unwrap(), Cache::open(directory.path()).unwrap());
+        let signer = Signer::new(&[7; 32], "session");
+        let id = Id::random().unwrap();
+        let signed = signer.sign(id);
+        let before = mark(one.find(&signed, 0)).unwrap();
+        one.keep(&signed, before, record(), 0);
+        assert!(is_here(&one.find(&signed, 0)));
+        assert!(!is_here(&one.find(&signed, AGE_MAX)), "it is too old");
+        let forged = Signer::new(&[8; 32], "session").sign(id);
+        assert!(!is_here(&one.find(&forged, 0)), "the id alone is not enough");
+
+        other.begin(&[id]).unwrap();
+        assert_eq!(mark(one.find(&signed, 0)), None, "what is read now may be old in a moment");
+        other.end(&[id]);
+        let after = mark(one.find(&signed, 0)).unwrap();
+        // It was read before the write: the number under which it is kept is not the one that stands.
+        one.keep(&signed, before, record(), 0);
+        assert!(!is_here(&one.find(&signed, 0)));
+        one.keep(&signed, after, record(), 0);
+        assert!(is_here(&one.find(&signed, 0)));
+        // Who opens it anew changes nothing.
+        drop(Cache::open(directory.path()).unwrap());
+        assert!(is_here(&one.find(&signed, 0)));
+    }
+
+    #[test]
+    fn what_has_expired_is_not_here() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open(directory.path()).unwrap();
+        let signed = Signer::new(&[7; 32], "session").sign(Id::of(7));
+        let mark = mark(cache.find(&signed, 0)).unwrap();
+        cache.keep(&signed, mark, Arc::new(Record { expires: 10, ..Record::default() }), 0);
+        assert!(is_here(&cache.find(&signed, 9)) && !is_here(&cache.find(&signed, 10)));
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open(directory.path()).unwrap();
+        let signer = Signer::new(&[7; 32], "session");
+        // All of one shard: the upper half of their ids is 0.
+        for number in 0..2000 {
+            let signed = signer.sign(Id::of(number));
+            cache.keep(&signed, 0, record(), 0);
+            assert!(is_here(&cache.find(&signed, 0)), "{number}");
+        }
+        assert_eq!(cache.shards[0].lock().unwrap().len(), SHARD_MAX);
+    }
+}
