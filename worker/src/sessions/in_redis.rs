@@ -1,0 +1,187 @@
+//! Sessions in Redis: each is a hash that Redis removes by itself when it expires. The ids of a user's sessions are a sorted set.
+//!
+//! Each change is one script, which Redis does whole or not at all, and one round trip. The keys that a script uses follow from the
+//! contents of a session, so a cluster of several servers cannot have them.
+
+use std::sync::LazyLock;
+
+use ::redis::{Script, cmd};
+
+use super::cookie::Id;
+use super::now;
+use super::record::{Millis, Row, user_key};
+use crate::BoxError;
+use crate::redis::Redis;
+
+/// What all keys begin with.
+const PREFIX: &str = "gin:session";
+
+/// Lets the list of a user's sessions live as long as the one that lives longest.
+const OF_USER: &str = "
+local function of(user) return KEYS[1] .. 's-of:' .. user end
+local function keep(user, ends, now)
+  if redis.call('PTTL', of(user)) < ends - now then redis.call('PEXPIREAT', of(user), ends) end
+end
+";
+
+/// ARGV: id, new id, version or '', user or '', data, created, expires, now.
+static WRITE: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        "
+local old, new = KEYS[1] .. ':' .. ARGV[1], KEYS[1] .. ':' .. ARGV[2]
+local version = 0
+if ARGV[3] ~= '' then
+  if redis.call('HGET', old, 'version') ~= ARGV[3] then return 0 end
+  local user = redis.call('HGET', old, 'user_key')
+  if user and user ~= '' then redis.call('ZREM', of(user), ARGV[1]) end
+  redis.call('DEL', old)
+  version = tonumber(ARGV[3]) + 1
+end
+redis.call('HSET', new, 'user_key', ARGV[4], 'data', ARGV[5], 'created', ARGV[6], 'expires', ARGV[7], 'version', version)
+redis.call('PEXPIREAT', new, ARGV[7])
+if ARGV[4] ~= '' then
+  redis.call('ZADD', of(ARGV[4]), ARGV[6], ARGV[2])
+  keep(ARGV[4], tonumber(ARGV[7]), tonumber(ARGV[8]))
+end
+return 1
+",
+    )
+});
+
+/// ARGV: id, expires, now.
+static TOUCH: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        "
+local key = KEYS[1] .. ':' .. ARGV[1]
+local before = redis.call('HGET', key, 'expires')
+if not before or tonumber(before) >= tonumber(ARGV[2]) then return 0 end
+redis.call('HSET', key, 'expires', ARGV[2])
+redis.call('PEXPIREAT', key, ARGV[2])
+local user = redis.call('HGET', key, 'user_key')
+if user and user ~= '' then keep(user, tonumber(ARGV[2]), tonumber(ARGV[3])) end
+return 1
+",
+    )
+});
+
+/// ARGV: ids.
+static DELETE: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        "
+local deleted = 0
+for _, id in ipairs(ARGV) do
+  local key = KEYS[1] .. ':' .. id
+  local user = redis.call('HGET', key, 'user_key')
+  if user and user ~= '' then redis.call('ZREM', of(user), id) end
+  deleted = deleted + redis.call('DEL', key)
+end
+return deleted
+",
+    )
+});
+
+/// ARGV: user.
+static LIST: LazyLock<Script> = LazyLock::new(|| {
+    script(
+        "
+local alive = {}
+for _, id in ipairs(redis.call('ZREVRANGE', of(ARGV[1]), 0, -1)) do
+  if redis.call('EXISTS', KEYS[1] .. ':' .. id) == 1 then
+    alive[#alive + 1] = id
+  else
+    redis.call('ZREM', of(ARGV[1]), id)
+  end
+end
+return alive
+",
+    )
+});
+
+fn script(text: &str) -> Script {
+    Script::new(&format!("{OF_USER}{text}"))
+}
+
+/// Sessions in a server.
+pub(super) struct InRedis(Redis);
+
+/// A session's fields as they are asked for.
+type Fields = (Option<String>, Option<String>, Option<i64>, Option<i64>, Option<i64>);
+
+impl InRedis {
+    pub(super) fn new(redis: Redis) -> Self {
+        Self(redis)
+    }
+
+    pub(super) async fn load(&self, id: Id) -> Result<Option<Row>, BoxError> {
+        let mut command = cmd("HMGET");
+        command.arg(format!("{PREFIX}:{}", id.text()));
+        for field in ["user_key", "data", "created", "expires", "version"] {
+            command.arg(field);
+        }
+        let (user_key, data, created, expires, version): Fields = self.0.run(&command).await?;
+        let (Some(data), Some(created), Some(expires), Some(version)) = (data, created, expires, version) else {
+            return Ok(None);
+        };
+        Ok(Some(Row { user_key: user_key.filter(|user| !user.is_empty()), data, created, expires, version }))
+    }
+
+    pub(super) async fn create(&self, id: Id, row: &Row) -> Result<(), BoxError> {
+        self.write(id, id, "", row).await?;
+        Ok(())
+    }
+
+    pub(super) async fn update(&self, id: Id, new: Id, row: &Row) -> Result<bool, BoxError> {
+        self.write(id, new, &row.version.to_string(), row).await
+    }
+
+    async fn write(&self, id: Id, new: Id, version: &str, row: &Row) -> Result<bool, BoxError> {
+        let mut script = WRITE.prepare_invoke();
+        script.key(PREFIX).arg(id.text()).arg(new.text()).arg(version);
+        script.arg(row.user_key.as_deref().unwrap_or_default()).arg(&row.data);
+        script.arg(row.created).arg(row.expires).arg(now());
+        let written: i64 = self.0.run_script(&script).await?;
+        Ok(written == 1)
+    }
+
+    pub(super) async fn touch(&self, id: Id, expires: Millis) -> Result<(), BoxError> {
+        let mut script = TOUCH.prepare_invoke();
+        script.key(PREFIX).arg(id.text()).arg(expires).arg(now());
+        let _: i64 = self.0.run_script(&script).await?;
+        Ok(())
+    }
+
+    pub(super) async fn delete(&self, ids: &[Id]) -> Result<u64, BoxError> {
+        let mut script = DELETE.prepare_invoke();
+        script.key(PREFIX);
+        for id in ids {
+            script.arg(id.text());
+        }
+        Ok(self.0.run_script(&script).await?)
+    }
+
+    /// Sessions that have expired are not there, so no time is asked for.
+    pub(super) async fn of_user(&self, user: &str, _: Millis) -> Result<Vec<Id>, BoxError> {
+        let mut script = LIST.prepare_invoke();
+        script.key(PREFIX).arg(user_key(user));
+        let ids: Vec<String> = self.0.run_script(&script).await?;
+        Ok(ids.iter().filter_map(|id| Id::parse(id)).collect())
+    }
+
+    /// Redis does it by itself.
+    pub(super) async fn sweep(&self, _: Millis) -> Result<u64, BoxError> {
+        Ok(0)
+    }
+
+    /// Redis cannot tell without a look at every key.
+    pub(super) async fn count(&self) -> Result<Option<u64>, BoxError> {
+        Ok(None)
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), BoxError> {
+        let _: String = self.0.run(&cmd("PING")).await?;
+        Ok(())
+    }
+
+    /// The connections are shared with others.
+    pub(super) async fn close(&self) {}
+}
