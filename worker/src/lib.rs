@@ -127,6 +127,7 @@
 //! | to do something when it ends | [`Server::on_shutdown`] |
 //! | to know how many connections there are, or that it drains | [`Server::life`] |
 //! | WebSockets that outlive the worker | [`websocket`], [`Route::websocket`] |
+//! | to remember clients from one request to the next | `sessions`, with the feature of this name |
 //! | metrics of one's own, for Prometheus | [`metrics`] |
 //! | a database | `gin_worker::database`, a feature |
 //! | timeouts and limits | [`Config`] |
@@ -160,6 +161,7 @@
 //! | `redis` | no | the cache, sessions and the rate limit in Redis | `[redis]` is checked, and nothing is opened |
 //! | `sessions` | no | `Server::sessions`; it has `database` in it | `[sessions]` is checked |
 //! | `journald` | no | `logging.output = "journald"` | journald still has what goes to stderr |
+//! | `sessions` | no | `sessions`, `Session`, `Server::sessions`; it brings `database` | |
 //! | `macros` | no | axum's `macros`: `#[axum::debug_handler]`, with `axum = "0.8"` in the application's own Cargo.toml | |
 //! | `ws` | no | axum's `ws`: WebSockets that end with the worker, with close code 1001 | |
 //!
@@ -220,6 +222,8 @@ mod request_scope;
 mod route_name;
 pub mod router;
 mod server;
+#[cfg(feature = "sessions")]
+pub mod sessions;
 mod shard;
 mod shared_memory;
 mod system;
@@ -248,6 +252,8 @@ pub use sea_orm;
 pub use sea_orm_migration;
 pub use serde_json;
 pub use server::Server;
+#[cfg(feature = "sessions")]
+pub use sessions::Session;
 #[cfg(not(feature = "static-files"))]
 use without::assets;
 #[cfg(not(feature = "logging"))]

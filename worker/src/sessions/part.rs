@@ -1,0 +1,191 @@
+//! Sessions as a part of a server: its life, and the task that removes what has expired.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use gin_shared::config::Problem;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use super::cookie::Id;
+use super::layer::SessionsLayer;
+use super::record::Lifetime;
+use super::store::Place;
+use super::{Rules, Sessions};
+use crate::config::{Config, Mode, SessionStore};
+use crate::database::Database;
+use crate::parts::{Health, Part, Registered};
+#[cfg(feature = "redis")]
+use crate::redis::Redis;
+use crate::{Error, Result, ResultExt, config};
+
+/// Time between two looks for what has expired.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// The sessions of a server.
+pub(crate) struct SessionsPart {
+    sessions: Sessions,
+    settings: config::Sessions,
+    sweeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SessionsPart {
+    /// Makes the part as `[sessions]` says.
+    ///
+    /// # Errors
+    /// If the place of the sessions is not registered.
+    pub(crate) fn new(config: &Config, registered: &Registered) -> Result<Self, Problem> {
+        Ok(Self::at(config, None, place(config.sessions.store, registered)?))
+    }
+
+    pub(super) fn at(config: &Config, directory: Option<PathBuf>, place: Place) -> Self {
+        let settings = config.sessions.clone();
+        let sessions = Sessions::new(rules(config), directory, place);
+        Self { sessions, settings, sweeper: Mutex::default() }
+    }
+
+    /// The layer that gives requests their sessions. It stands around the application's own middleware.
+    pub(crate) fn layer(&self) -> SessionsLayer {
+        SessionsLayer(self.sessions.clone())
+    }
+
+    #[cfg(test)]
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Hosts that share sessions must share the secret.
+    fn tell_of_secret(&self) {
+        let is_configured = self.settings.secret.is_some() || self.settings.secret_file.is_some();
+        if !is_configured && self.sessions.0.place.is_shared() {
+            tracing::warn!(
+                "sessions.secret is not set: this host makes its own, so a client whose next request goes to another host is logged out; \
+                 set sessions.secret_file on all hosts"
+            );
+        }
+    }
+
+    async fn begin(&self) -> Result<()> {
+        let secret = self.settings.read_secret().internal()?;
+        self.sessions.open(secret).await.internal()
+    }
+}
+
+/// The place that is configured.
+///
+/// # Errors
+/// If the program has not registered it, or this build does not know it.
+fn place(store: SessionStore, registered: &Registered) -> Result<Place, Problem> {
+    let found = match store {
+        SessionStore::Sqlite => Ok(Place::Directory),
+        SessionStore::Database => registered
+            .lent::<Database>()
+            .cloned()
+            .map(Place::Database)
+            .ok_or("\"database\" needs a database: the program must call Server::database(), too"),
+        #[cfg(feature = "redis")]
+        SessionStore::Redis => registered
+            .lent::<Redis>()
+            .cloned()
+            .map(Place::Redis)
+            .ok_or("\"redis\" needs Redis, and the server has none"),
+        #[cfg(not(feature = "redis"))]
+        SessionStore::Redis => Err("\"redis\" needs the feature `redis` of gin-worker"),
+    };
+    found.map_err(|text| Problem { place: "sessions.store".to_owned(), text: text.to_owned() })
+}
+
+fn rules(config: &Config) -> Rules {
+    let settings = &config.sessions;
+    let is_loopback = config.server.host.parse().is_ok_and(|host: IpAddr| host.is_loopback());
+    Rules {
+        cookie: settings.cookie.clone(),
+        is_debug: config.server.mode == Mode::Debug && is_loopback,
+        lifetime: Lifetime::new(settings.idle, settings.absolute),
+        per_user: usize::try_from(settings.per_user).unwrap_or(usize::MAX),
+        namespace: config.monitoring.namespace.clone(),
+    }
+}
+
+/// Removes what has expired, once a minute. Workers that start together do it at different times.
+async fn sweep(sessions: Sessions) {
+    let first = Id::random().map_or(0, |id| id.low() % 60_000);
+    tokio::time::sleep(Duration::from_millis(first)).await;
+    loop {
+        if let Err(error) = sessions.sweep().await {
+            tracing::debug!("expired sessions are not removed: {error}");
+        }
+        tokio::time::sleep(SWEEP).await;
+    }
+}
+
+impl Part for SessionsPart {
+    fn name(&self) -> &'static str {
+        "sessions"
+    }
+
+    fn open(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.begin())
+    }
+
+    fn prepare(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async {
+            self.tell_of_secret();
+            let task = tokio::spawn(sweep(self.sessions.clone()));
+            let before = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).replace(task);
+            if let Some(before) = before {
+                before.abort();
+            }
+            Ok(())
+        })
+    }
+
+    fn health(&self) -> Health {
+        let inner = &self.sessions.0;
+        if inner.opened.get().is_none() {
+            return Health::Away { why: "the store of sessions is not open".to_owned() };
+        }
+        if inner.is_away.load(Ordering::Relaxed) {
+            return Health::Away { why: inner.why.lock().unwrap_or_else(PoisonError::into_inner).clone() };
+        }
+        Health::Here
+    }
+
+    fn look(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if let Ok(opened) = self.sessions.opened() {
+                // Its outcome is noted.
+                let _ = self.sessions.ask(opened.store.ping()).await;
+            }
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let sweeper = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(sweeper) = sweeper {
+                sweeper.abort();
+            }
+            if let Ok(opened) = self.sessions.opened() {
+                opened.store.close().await;
+            }
+        })
+    }
+
+    fn details(&self) -> Value {
+        self.sessions.0.figures.told()
+    }
+}
+
+/// A server that was never closed, as in a test, leaves no task behind.
+impl Drop for SessionsPart {
+    fn drop(&mut self) {
+        if let Some(sweeper) = self.sweeper.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            sweeper.abort();
+        }
+    }
+}
