@@ -88,7 +88,7 @@ use store::{Place, Store};
 
 /// Longest wait for the store. SQLite's own wait for another writer is shorter.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
-/// Rounds in which all sessions of a user are ended: one more than others may begin meanwhile.
+/// Looks for sessions of a user of whom all are to end: each may find some that have changed their id since the last one.
 const ROUNDS_MAX: usize = 8;
 
 /// Now, in milliseconds since 1970.
@@ -96,6 +96,9 @@ fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
+
+/// What is away when it does not answer.
+const NOUN: &str = "session store";
 
 /// Rules for all sessions.
 struct Rules {
@@ -176,7 +179,7 @@ impl Sessions {
     }
 
     fn opened(&self) -> Result<&Opened> {
-        self.0.opened.get().ok_or_else(|| Error::away("sessions"))
+        self.0.opened.get().ok_or_else(|| Error::away(NOUN))
     }
 
     fn rules(&self) -> &Rules {
@@ -200,7 +203,7 @@ impl Sessions {
                 self.0.figures.count(Event::Failed);
                 *self.0.why.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
                 self.0.is_away.store(true, Ordering::Relaxed);
-                Err(Error::away("sessions").caused_by(error))
+                Err(Error::away(NOUN).caused_by(error))
             }
         }
     }
@@ -241,7 +244,7 @@ impl Sessions {
     async fn write<T>(&self, ids: &[Id], write: impl Future<Output = Result<T, BoxError>>) -> Result<T> {
         let cache = self.opened()?.cache.as_ref();
         if let Some(cache) = cache {
-            cache.begin(ids).map_err(|error| Error::away("sessions").caused_by(error))?;
+            cache.begin(ids).map_err(|error| Error::away(NOUN).caused_by(error))?;
         }
         let done = self.ask(write).await?;
         if let Some(cache) = cache {

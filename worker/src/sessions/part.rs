@@ -189,3 +189,18 @@ impl Drop for SessionsPart {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_is_not_registered_is_told() {
+        let problem = |store| place(store, &Registered::default()).err().map(|problem| problem.to_string());
+        assert_eq!(problem(SessionStore::Sqlite), None);
+        for store in [SessionStore::Database, SessionStore::Redis] {
+            let problem = problem(store).unwrap();
+            assert!(problem.starts_with("sessions.store: ") && problem.contains("needs"), "{problem}");
+        }
+    }
+}
