@@ -177,6 +177,10 @@ impl InRedis {
         Ok(None)
     }
 
+    pub(super) fn is_shared(&self) -> bool {
+        true
+    }
+
     pub(super) async fn ping(&self) -> Result<(), BoxError> {
         let _: String = self.0.run(&cmd("PING")).await?;
         Ok(())

@@ -15,7 +15,7 @@ use super::cookie::Id;
 use super::layer::SessionsLayer;
 use super::record::Lifetime;
 use super::store::Place;
-use super::{Rules, Sessions};
+use super::{NOUN, Rules, Sessions};
 use crate::config::{Config, Mode, SessionStore};
 use crate::database::Database;
 use crate::parts::{Health, Part, Registered};
@@ -61,7 +61,7 @@ impl SessionsPart {
     /// Hosts that share sessions must share the secret.
     fn tell_of_secret(&self) {
         let is_configured = self.settings.secret.is_some() || self.settings.secret_file.is_some();
-        if !is_configured && self.sessions.0.place.is_shared() {
+        if !is_configured && self.sessions.opened().is_ok_and(|opened| opened.store.is_shared()) {
             tracing::warn!(
                 "sessions.secret is not set: this host makes its own, so a client whose next request goes to another host is logged out; \
                  set sessions.secret_file on all hosts"
@@ -126,6 +126,10 @@ async fn sweep(sessions: Sessions) {
 impl Part for SessionsPart {
     fn name(&self) -> &'static str {
         "sessions"
+    }
+
+    fn noun(&self) -> &'static str {
+        NOUN
     }
 
     fn open(&self) -> BoxFuture<'_, Result<(), Error>> {

@@ -158,6 +158,11 @@ impl Sql {
         Ok(u64::try_from(count).ok())
     }
 
+    /// A file of SQLite is this host's alone.
+    pub(super) fn is_shared(&self) -> bool {
+        self.connection.get_database_backend() != DbBackend::Sqlite
+    }
+
     pub(super) async fn ping(&self) -> Result<(), BoxError> {
         Ok(self.connection.ping().await?)
     }

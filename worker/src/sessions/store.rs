@@ -70,11 +70,6 @@ impl Place {
             }
         }
     }
-
-    /// True if other hosts may have the same sessions.
-    pub(super) fn is_shared(&self) -> bool {
-        !matches!(self, Self::Directory)
-    }
 }
 
 impl Store {
@@ -114,6 +109,11 @@ impl Store {
     /// The number of all sessions, if the place can tell.
     pub(super) async fn count(&self) -> Result<Option<u64>, BoxError> {
         of!(self, store => store.count().await)
+    }
+
+    /// True if other hosts may have the same sessions.
+    pub(super) fn is_shared(&self) -> bool {
+        of!(self, store => store.is_shared())
     }
 
     /// Asks the place for a sign of life.
