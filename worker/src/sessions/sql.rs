@@ -8,6 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult
 use super::cookie::Id;
 use super::record::{Millis, Row, user_key};
 use crate::BoxError;
+use crate::database::Database;
 
 /// Rows that are removed by one statement. Each database takes more parameters.
 const BATCH: usize = 500;
@@ -34,22 +35,24 @@ const MYSQL: &[&str] =
      INDEX gin_sessions_user (user_key), INDEX gin_sessions_expires (expires)) CHARACTER SET utf8mb4"];
 
 /// A database with the table.
-pub(super) struct Sql {
-    connection: DatabaseConnection,
-    /// True if nobody else uses this pool.
-    is_own: bool,
+pub(super) enum Sql {
+    /// A pool for sessions alone.
+    Own(DatabaseConnection),
+    /// The service's, which limits, counts and logs what it is asked.
+    OfTheService(Database),
+}
+
+/// Asks the database, whichever it is.
+macro_rules! of {
+    ($sql:ident, $connection:ident => $answer:expr) => {
+        match $sql {
+            Self::Own($connection) => $answer,
+            Self::OfTheService($connection) => $answer,
+        }
+    };
 }
 
 impl Sql {
-    /// A pool for sessions alone.
-    pub(super) fn owned(connection: DatabaseConnection) -> Self {
-        Self { connection, is_own: true }
-    }
-
-    pub(super) fn of_the_service(connection: DatabaseConnection) -> Self {
-        Self { connection, is_own: false }
-    }
-
     /// Makes the table, if it is not there. It is no migration of the service's: those are listed in a table that must not name what the
     /// service does not know. A user who may not make tables needs no right to it where the table is there already.
     pub(super) async fn prepare(&self) -> Result<(), BoxError> {
@@ -67,21 +70,21 @@ impl Sql {
     }
 
     async fn make(&self) -> Result<(), DbErr> {
-        let statements = match self.connection.get_database_backend() {
+        let statements = match self.backend() {
             DbBackend::MySql => MYSQL,
             DbBackend::Postgres => POSTGRES,
             _ => SQLITE,
         };
         for statement in statements {
-            self.connection.execute_unprepared(statement).await?;
+            of!(self, connection => connection.execute_unprepared(statement).await)?;
         }
         Ok(())
     }
 
     pub(super) async fn load(&self, id: Id) -> Result<Option<Row>, BoxError> {
         let sql = "SELECT user_key, data, created, expires, version FROM gin_sessions WHERE id = ?";
-        let row = self.connection.query_one_raw(self.statement(sql, vec![id.text().into()])).await?;
-        Ok(row.as_ref().map(read).transpose()?)
+        let rows = self.query(sql, vec![id.text().into()]).await?;
+        Ok(rows.first().map(read).transpose()?)
     }
 
     pub(super) async fn create(&self, id: Id, row: &Row) -> Result<(), BoxError> {
@@ -160,33 +163,41 @@ impl Sql {
 
     /// A file of SQLite is this host's alone.
     pub(super) fn is_shared(&self) -> bool {
-        self.connection.get_database_backend() != DbBackend::Sqlite
+        self.backend() != DbBackend::Sqlite
     }
 
     pub(super) async fn ping(&self) -> Result<(), BoxError> {
-        Ok(self.connection.ping().await?)
+        self.query("SELECT 1", Vec::new()).await?;
+        Ok(())
     }
 
     pub(super) async fn close(&self) {
-        if self.is_own
-            && let Err(error) = self.connection.close_by_ref().await
+        if let Self::Own(connection) = self
+            && let Err(error) = connection.close_by_ref().await
         {
             tracing::warn!("cannot close the store of sessions: {error}");
         }
     }
 
+    fn backend(&self) -> DbBackend {
+        of!(self, connection => connection.get_database_backend())
+    }
+
     fn statement(&self, sql: &str, values: Vec<Value>) -> Statement {
-        let backend = self.connection.get_database_backend();
+        let backend = self.backend();
         Statement::from_sql_and_values(backend, placed(backend, sql), values)
     }
 
     async fn query(&self, sql: &str, values: Vec<Value>) -> Result<Vec<QueryResult>, DbErr> {
-        self.connection.query_all_raw(self.statement(sql, values)).await
+        let statement = self.statement(sql, values);
+        of!(self, connection => connection.query_all_raw(statement).await)
     }
 
     /// Returns how many rows were changed.
     async fn execute(&self, sql: &str, values: Vec<Value>) -> Result<u64, DbErr> {
-        Ok(self.connection.execute_raw(self.statement(sql, values)).await?.rows_affected())
+        let statement = self.statement(sql, values);
+        let done = of!(self, connection => connection.execute_raw(statement).await)?;
+        Ok(done.rows_affected())
     }
 }
 

@@ -54,12 +54,12 @@ impl Place {
         match self {
             Self::Directory => {
                 let directory = directory()?;
-                let sql = Sql::owned(sqlite::open(&directory).await?);
+                let sql = Sql::Own(sqlite::open(&directory).await?);
                 sql.prepare().await?;
                 Ok((Store::Sql(sql), Some(Cache::open(&directory)?)))
             }
             Self::Database(database) => {
-                let sql = Sql::of_the_service(database.connection().clone());
+                let sql = Sql::OfTheService(database.clone());
                 sql.prepare().await?;
                 Ok((Store::Sql(sql), None))
             }
@@ -122,6 +122,6 @@ impl Store {
     }
 
     pub(super) async fn close(&self) {
-        of!(self, store => store.close().await)
+        of!(self, store => store.close().await);
     }
 }
