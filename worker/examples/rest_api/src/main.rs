@@ -1,0 +1,82 @@
+//! The users of the documents (4.2) in a database: the paths, texts and JSON of `examples/users.rs`, on SQLite, MariaDB or PostgreSQL, with
+//! migrations, a cache, pages and a search in SQL.
+//!
+//! ```text
+//! cargo run --package rest_api
+//! DATABASE_URL=postgres://me@localhost/users cargo run --package rest_api
+//! cargo run --package rest_api -- --migrate status
+//! ```
+
+mod answers;
+mod asked;
+mod entity;
+mod migrations;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use gin_worker::api::Created;
+use gin_worker::axum::Json;
+use gin_worker::axum::extract::{Path, rejection::PathRejection};
+use gin_worker::binding::{ShouldBindJson, ShouldBindQuery};
+use gin_worker::{Config, Error, Group, Result, Route, Server, StartError};
+use serde::{Deserialize, Serialize};
+
+use crate::answers::Rendered;
+use crate::asked::{Asked, Change, NewUser, invalid};
+use crate::users::{One, Page, Users};
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Done {
+    message: String,
+}
+
+/// The number in a path, or what axum says of one that is none.
+type Id = Result<Path<i64>, PathRejection>;
+
+fn number(id: Id) -> Result<i64> {
+    id.map(|Path(id)| id).map_err(|_| Error::bad_request("无效的用户ID"))
+}
+
+async fn list(users: Users, ShouldBindQuery(asked): ShouldBindQuery<Asked>) -> Result<Rendered<Page>> {
+    users.page(asked.map_err(invalid)?).await
+}
+
+async fn create(users: Users, ShouldBindJson(new): ShouldBindJson<NewUser>) -> Result<Created<Json<One>>> {
+    let added = users.add(new.map_err(invalid)?).await?;
+    Ok(Created(Json(One::new(added, "用户创建成功"))))
+}
+
+async fn show(users: Users, id: Id) -> Result<Rendered<One>> {
+    users.one(number(id)?).await
+}
+
+async fn update(users: Users, id: Id, ShouldBindJson(change): ShouldBindJson<Change>) -> Result<Json<One>> {
+    let changed = users.change(number(id)?, change.map_err(invalid)?).await?;
+    Ok(Json(One::new(changed, "用户更新成功")))
+}
+
+async fn delete(users: Users, id: Id) -> Result<Json<Done>> {
+    users.remove(number(id)?).await?;
+    Ok(Json(Done { message: "用户删除成功".to_owned() }))
+}
+
+fn server(config: &Config) -> Server {
+    let routes = Group::new("/users")
+        .tag("users")
+        .route(Route::api_get("/", list).describe("获取用户列表"))
+        .route(Route::api_post("/", create).describe("创建用户"))
+        .route(Route::api_get("/:id", show).describe("获取用户详情"))
+        .route(Route::api_put("/:id", update).describe("更新用户"))
+        .route(Route::api_delete("/:id", delete).describe("删除用户"));
+    Server::new(config)
+        .database()
+        .migrations::<migrations::Migrator>()
+        .cache()
+        .group(Group::new("/api/v1").group(routes))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), StartError> {
+    server(&Config::load()?).run().await
+}

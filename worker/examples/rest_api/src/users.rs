@@ -1,0 +1,242 @@
+//! The users in the database, and what is said of them.
+
+use std::time::{Duration, SystemTime};
+
+use gin_worker::api::Argument;
+use gin_worker::axum::extract::FromRequestParts;
+use gin_worker::axum::http::request::Parts;
+use gin_worker::cache::Cache;
+use gin_worker::database::Database;
+use gin_worker::sea_orm::ActiveValue::{NotSet, Set, Unchanged};
+use gin_worker::sea_orm::sea_query::{BinOper, Condition, Expr, Func};
+use gin_worker::sea_orm::{
+    self, ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, SqlErr,
+};
+use gin_worker::{Error, Result, ResultExt};
+use serde::{Deserialize, Serialize};
+
+use crate::answers::{Answers, Rendered};
+use crate::asked::{Asked, Change, NewUser};
+use crate::entity::{ActiveModel, Column, Entity, Model};
+
+/// Other workers hear of a change at once if they share a Redis, and else after this time.
+const FRESH: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct User {
+    pub id: i64,
+    pub name: String,
+    pub email: String,
+    pub created_at: String,
+}
+
+impl From<Model> for User {
+    fn from(Model { id, name, email, created_at, .. }: Model) -> Self {
+        let since_1970 = Duration::from_secs(created_at.try_into().unwrap_or(0));
+        let created_at = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since_1970).to_string();
+        Self { id, name, email, created_at }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Page {
+    pub data: Vec<User>,
+    pub pagination: Pagination,
+    pub message: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Pagination {
+    pub page: u64,
+    pub size: u64,
+    pub total: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct One {
+    pub data: User,
+    pub message: String,
+}
+
+impl One {
+    pub fn new(data: User, message: &str) -> Self {
+        Self { data, message: message.to_owned() }
+    }
+}
+
+/// The users, as a handler takes them.
+pub struct Users {
+    database: Database,
+    answers: Answers,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Users {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let database = Database::from_request_parts(parts, state).await?;
+        let cache = Cache::from_request_parts(parts, state).await?;
+        Ok(Self { database, answers: Answers::new(&cache, FRESH) })
+    }
+}
+
+/// A client chooses nothing of it.
+impl Argument for Users {}
+
+impl Users {
+    pub async fn page(&self, asked: Asked) -> Result<Rendered<Page>> {
+        let key = format!("?page={}&size={}&search={}", asked.page, asked.size, asked.search);
+        self.answers.get(&key, self.read_page(asked)).await
+    }
+
+    pub async fn one(&self, id: i64) -> Result<Rendered<One>> {
+        self.answers.get(&id.to_string(), self.read_one(id)).await
+    }
+
+    pub async fn add(&self, NewUser { name, email }: NewUser) -> Result<User> {
+        let now = now();
+        let (name, email, created_at, updated_at) = (Set(name), Set(email), Set(now), Set(Some(now)));
+        let new = ActiveModel { id: NotSet, name, email, created_at, updated_at };
+        let added = new.insert(self.database.connection()).await.map_err(refused)?;
+        self.answers.forget().await;
+        Ok(added.into())
+    }
+
+    pub async fn change(&self, id: i64, Change { name, email }: Change) -> Result<User> {
+        let (name, email) = (name.map_or(NotSet, Set), email.map_or(NotSet, Set));
+        let change = ActiveModel { id: Unchanged(id), name, email, created_at: NotSet, updated_at: Set(Some(now())) };
+        let changed = change.update(self.database.connection()).await.map_err(refused)?;
+        self.answers.forget().await;
+        Ok(changed.into())
+    }
+
+    pub async fn remove(&self, id: i64) -> Result {
+        let removed = Entity::delete_by_id(id).exec(self.database.connection()).await?;
+        if removed.rows_affected == 0 {
+            return Err(missing());
+        }
+        self.answers.forget().await;
+        Ok(())
+    }
+
+    async fn read_one(&self, id: i64) -> Result<One> {
+        let found = Entity::find_by_id(id).one(self.database.connection()).await?;
+        Ok(One::new(found.ok_or_else(missing)?.into(), "获取用户详情成功"))
+    }
+
+    /// The rows of the page and the number of all are of the same moment: it is one statement.
+    async fn read_page(&self, Asked { page, size, search }: Asked) -> Result<Page> {
+        let found = Entity::find().filter(holding(&search));
+        let count = count(&search).into_query();
+        // A database counts rows with 63 bits.
+        let offset = (page - 1).saturating_mul(size).min(i64::MAX.unsigned_abs());
+        let rows = found
+            .expr_as(Expr::SubQuery(None, Box::new(count.into())), "total")
+            .order_by_asc(Column::Id)
+            .offset(offset)
+            .limit(size)
+            .into_model::<Counted>()
+            .all(self.database.connection())
+            .await?;
+        // A page after the last one has no row that says it.
+        let total = match rows.first() {
+            Some(row) => row.total,
+            None => self.total(&search).await?,
+        };
+        let pagination = Pagination { page, size, total: u64::try_from(total).internal()? };
+        let data = rows.into_iter().map(User::from).collect();
+        Ok(Page { data, pagination, message: "获取用户列表成功".to_owned() })
+    }
+
+    async fn total(&self, search: &str) -> Result<i64> {
+        let total = count(search).into_tuple::<i64>().one(self.database.connection()).await?;
+        Ok(total.unwrap_or(0))
+    }
+}
+
+/// A user, and how many there are.
+#[derive(Debug, FromQueryResult)]
+struct Counted {
+    id: i64,
+    name: String,
+    email: String,
+    created_at: i64,
+    total: i64,
+}
+
+impl From<Counted> for User {
+    fn from(Counted { id, name, email, created_at, .. }: Counted) -> Self {
+        Model { id, name, email, created_at, updated_at: None }.into()
+    }
+}
+
+fn count(search: &str) -> sea_orm::Select<Entity> {
+    Entity::find().filter(holding(search)).select_only().expr_as(Func::count(Column::Id.into_expr()), "total")
+}
+
+/// Users whose name or email has this text, in capitals or not.
+fn holding(search: &str) -> Condition {
+    if search.is_empty() {
+        return Condition::all();
+    }
+    let pattern = pattern(search);
+    Condition::any().add(like(Column::Name, &pattern)).add(like(Column::Email, &pattern))
+}
+
+/// `LOWER(column) LIKE LOWER(pattern) ESCAPE '!'`: without LOWER, PostgreSQL would tell capitals apart, and SQLite would not.
+fn like(column: Column, pattern: &str) -> Expr {
+    let escaped = Expr::Binary(
+        Box::new(Func::lower(Expr::val(pattern)).into()),
+        BinOper::Escape,
+        Box::new(Expr::Constant('!'.into())),
+    );
+    Expr::Binary(Box::new(Func::lower(column.into_expr()).into()), BinOper::Like, Box::new(escaped))
+}
+
+/// The text anywhere, and itself: `%` and `_` are characters like any other.
+fn pattern(search: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in search.chars() {
+        if matches!(character, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
+fn missing() -> Error {
+    Error::not_found("用户不存在")
+}
+
+fn refused(error: DbErr) -> Error {
+    match error {
+        DbErr::RecordNotUpdated | DbErr::RecordNotFound(_) => missing(),
+        _ if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Error::conflict("邮箱已存在"),
+        _ => error.into(),
+    }
+}
+
+fn now() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since_1970.as_secs().try_into().unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gin_worker::sea_orm::DbBackend;
+
+    #[test]
+    fn a_search_is_for_its_characters() {
+        assert_eq!(pattern("50%_off!"), "%50!%!_off!!%");
+        for (backend, quote) in [(DbBackend::Sqlite, '"'), (DbBackend::Postgres, '"'), (DbBackend::MySql, '`')] {
+            let sql = Entity::find().filter(holding("a_b")).build(backend).to_string();
+            let like = |name: &str| format!("LOWER(`users`.`{name}`) LIKE LOWER('%a!_b%') ESCAPE '!'");
+            let expected = format!("WHERE {} OR {}", like("name"), like("email")).replace('`', &quote.to_string());
+            assert!(sql.ends_with(&expected), "{sql}");
+        }
+    }
+}
