@@ -21,6 +21,12 @@ pub struct Rendered<T> {
     of: PhantomData<fn() -> T>,
 }
 
+impl<T> Rendered<T> {
+    fn new(json: String) -> Self {
+        Self { json, of: PhantomData }
+    }
+}
+
 impl<T> IntoResponse for Rendered<T> {
     fn into_response(self) -> Response {
         ([(header::CONTENT_TYPE, "application/json")], self.json).into_response()
@@ -34,6 +40,7 @@ impl<T: Describe> Answer for Rendered<T> {
 }
 
 pub struct Answers {
+    fresh: Duration,
     version: Typed<&'static str, u64>,
     answers: Typed<String, String>,
 }
@@ -41,21 +48,25 @@ pub struct Answers {
 const VERSION: &str = "version";
 
 impl Answers {
-    /// Answers are at most `fresh` old. That counts where each worker caches for itself: it hears of no change that another one makes.
+    /// Answers are kept for this time. Zero: none is.
     pub fn new(cache: &Cache, fresh: Duration) -> Self {
-        Self { version: cache.typed("users_version").ttl(fresh), answers: cache.typed("users").ttl(fresh) }
+        let (version, answers) = (cache.typed("users_version"), cache.typed("users"));
+        Self { fresh, version: version.ttl(fresh), answers: answers.ttl(fresh) }
     }
 
     /// The answer under this key; if there is none, `source` makes it, once for all who ask meanwhile.
-    pub async fn get<T: Serialize>(
-        &self,
-        key: &str,
-        source: impl Future<Output = Result<T>> + Send,
-    ) -> Result<Rendered<T>> {
-        let version = self.version.get_or_insert_with(&VERSION, async { Ok::<_, Error>(another()) }).await?;
+    pub async fn get<T, F>(&self, key: &str, source: F) -> Result<Rendered<T>>
+    where
+        T: Serialize,
+        F: Future<Output = Result<T>> + Send,
+    {
         let render = async { serde_json::to_string(&source.await?).internal() };
+        if self.fresh.is_zero() {
+            return render.await.map(Rendered::new);
+        }
+        let version = self.version.get_or_insert_with(&VERSION, async { Ok::<_, Error>(another()) }).await?;
         let json = self.answers.get_or_insert_with(&format!("{version}/{key}"), render).await?;
-        Ok(Rendered { json, of: PhantomData })
+        Ok(Rendered::new(json))
     }
 
     /// Something has changed.

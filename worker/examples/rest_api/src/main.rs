@@ -2,15 +2,16 @@
 //! migrations, a cache, pages and a search in SQL.
 //!
 //! ```text
-//! cargo run --package rest_api
-//! DATABASE_URL=postgres://me@localhost/users cargo run --package rest_api
-//! cargo run --package rest_api -- --migrate status
+//! cargo run --package rest_api --features data
+//! DATABASE_URL=postgres://me@localhost/users cargo run --package rest_api --features data
+//! cargo run --package rest_api --features data -- --migrate status
 //! ```
 
 mod answers;
 mod asked;
 mod entity;
 mod migrations;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::answers::Rendered;
 use crate::asked::{Asked, Change, NewUser, invalid};
+use crate::settings::Settings;
 use crate::users::{One, Page, Users};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,7 +63,7 @@ async fn delete(users: Users, id: Id) -> Result<Json<Done>> {
     Ok(Json(Done { message: "用户删除成功".to_owned() }))
 }
 
-fn server(config: &Config) -> Server {
+fn server(config: &Config<Settings>) -> Server {
     let routes = Group::new("/users")
         .tag("users")
         .route(Route::api_get("/", list).describe("获取用户列表"))
@@ -74,6 +76,7 @@ fn server(config: &Config) -> Server {
         .migrations::<migrations::Migrator>()
         .cache()
         .group(Group::new("/api/v1").group(routes))
+        .with_state(config.app)
 }
 
 #[tokio::main]

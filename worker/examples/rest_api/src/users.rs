@@ -19,9 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::answers::{Answers, Rendered};
 use crate::asked::{Asked, Change, NewUser};
 use crate::entity::{ActiveModel, Column, Entity, Model};
-
-/// Other workers hear of a change at once if they share a Redis, and else after this time.
-const FRESH: Duration = Duration::from_secs(1);
+use crate::settings::Settings;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct User {
@@ -71,13 +69,13 @@ pub struct Users {
     answers: Answers,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Users {
+impl FromRequestParts<Settings> for Users {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
-        let database = Database::from_request_parts(parts, state).await?;
-        let cache = Cache::from_request_parts(parts, state).await?;
-        Ok(Self { database, answers: Answers::new(&cache, FRESH) })
+    async fn from_request_parts(parts: &mut Parts, settings: &Settings) -> Result<Self> {
+        let database = Database::from_request_parts(parts, settings).await?;
+        let cache = Cache::from_request_parts(parts, settings).await?;
+        Ok(Self { database, answers: Answers::new(&cache, settings.fresh()) })
     }
 }
 
