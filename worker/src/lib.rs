@@ -127,9 +127,8 @@
 //! | to do something when it ends | [`Server::on_shutdown`] |
 //! | to know how many connections there are, or that it drains | [`Server::life`] |
 //! | WebSockets that outlive the worker | [`websocket`], [`Route::websocket`] |
-//! | to remember clients from one request to the next | `sessions`, with the feature of this name |
 //! | metrics of one's own, for Prometheus | [`metrics`] |
-//! | a database | `gin_worker::database`, a feature |
+//! | a database, a cache, sessions | [`data`] |
 //! | timeouts and limits | [`Config`] |
 //! | a configuration without a file | [`Config::builder`] |
 //! | what a handler answers when something is wrong | [`Error`] |
@@ -159,9 +158,8 @@
 //! | `database` | no | `gin_worker::database`, `Server::database`, and migrations | `[database]` is checked, and nothing is opened |
 //! | `cache` | no | `Server::cache` | `[cache]` is checked |
 //! | `redis` | no | the cache, sessions and the rate limit in Redis | `[redis]` is checked, and nothing is opened |
-//! | `sessions` | no | `Server::sessions`; it has `database` in it | `[sessions]` is checked |
+//! | `sessions` | no | `Session`, `Server::sessions`; it brings `database` | `[sessions]` is checked |
 //! | `journald` | no | `logging.output = "journald"` | journald still has what goes to stderr |
-//! | `sessions` | no | `sessions`, `Session`, `Server::sessions`; it brings `database` | |
 //! | `macros` | no | axum's `macros`: `#[axum::debug_handler]`, with `axum = "0.8"` in the application's own Cargo.toml | |
 //! | `ws` | no | axum's `ws`: WebSockets that end with the worker, with close code 1001 | |
 //!
@@ -194,6 +192,12 @@ pub mod coming_from_gin {}
 pub mod config;
 mod connections;
 mod current_request;
+#[cfg_attr(all(feature = "cache", feature = "database", feature = "sessions"), doc = include_str!("data.md"))]
+#[cfg_attr(
+    not(all(feature = "cache", feature = "database", feature = "sessions")),
+    doc = "Databases, caches and sessions: this page needs the features `database`, `cache` and `sessions`."
+)]
+pub mod data {}
 #[cfg(feature = "database")]
 pub mod database;
 mod error;
