@@ -6,12 +6,12 @@ use gin_worker::api::Argument;
 use gin_worker::axum::extract::FromRequestParts;
 use gin_worker::axum::http::request::Parts;
 use gin_worker::cache::Cache;
-use gin_worker::database::Database;
+use gin_worker::database::{Database, is_unique_violation};
 use gin_worker::sea_orm::ActiveValue::{NotSet, Set, Unchanged};
 use gin_worker::sea_orm::sea_query::{BinOper, Condition, Expr, Func};
 use gin_worker::sea_orm::{
     self, ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, SqlErr,
+    QueryTrait,
 };
 use gin_worker::{Error, Result, ResultExt};
 use serde::{Deserialize, Serialize};
@@ -96,7 +96,7 @@ impl Users {
         let now = now();
         let (name, email, created_at, updated_at) = (Set(name), Set(email), Set(now), Set(Some(now)));
         let new = ActiveModel { id: NotSet, name, email, created_at, updated_at };
-        let added = new.insert(self.database.connection()).await.map_err(refused)?;
+        let added = new.insert(&self.database).await.map_err(refused)?;
         self.answers.forget().await;
         Ok(added.into())
     }
@@ -104,13 +104,13 @@ impl Users {
     pub async fn change(&self, id: i64, Change { name, email }: Change) -> Result<User> {
         let (name, email) = (name.map_or(NotSet, Set), email.map_or(NotSet, Set));
         let change = ActiveModel { id: Unchanged(id), name, email, created_at: NotSet, updated_at: Set(Some(now())) };
-        let changed = change.update(self.database.connection()).await.map_err(refused)?;
+        let changed = change.update(&self.database).await.map_err(refused)?;
         self.answers.forget().await;
         Ok(changed.into())
     }
 
     pub async fn remove(&self, id: i64) -> Result {
-        let removed = Entity::delete_by_id(id).exec(self.database.connection()).await?;
+        let removed = Entity::delete_by_id(id).exec(&self.database).await?;
         if removed.rows_affected == 0 {
             return Err(missing());
         }
@@ -119,7 +119,7 @@ impl Users {
     }
 
     async fn read_one(&self, id: i64) -> Result<One> {
-        let found = Entity::find_by_id(id).one(self.database.connection()).await?;
+        let found = Entity::find_by_id(id).one(&self.database).await?;
         Ok(One::new(found.ok_or_else(missing)?.into(), "获取用户详情成功"))
     }
 
@@ -135,7 +135,7 @@ impl Users {
             .offset(offset)
             .limit(size)
             .into_model::<Counted>()
-            .all(self.database.connection())
+            .all(&self.database)
             .await?;
         // A page after the last one has no row that says it.
         let total = match rows.first() {
@@ -148,7 +148,7 @@ impl Users {
     }
 
     async fn total(&self, search: &str) -> Result<i64> {
-        let total = count(search).into_tuple::<i64>().one(self.database.connection()).await?;
+        let total = count(search).into_tuple::<i64>().one(&self.database).await?;
         Ok(total.unwrap_or(0))
     }
 }
@@ -212,7 +212,7 @@ fn missing() -> Error {
 fn refused(error: DbErr) -> Error {
     match error {
         DbErr::RecordNotUpdated | DbErr::RecordNotFound(_) => missing(),
-        _ if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Error::conflict("邮箱已存在"),
+        _ if is_unique_violation(&error) => Error::conflict("邮箱已存在"),
         _ => error.into(),
     }
 }
