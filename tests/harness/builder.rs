@@ -106,6 +106,16 @@ impl Builder {
         self.in_release(release, mode).set(&format!("command = [{program:?}]"))
     }
 
+    /// The fixture with a database, a cache and sessions, from a release. What it keeps lies in `state` of the directory. Only
+    /// `tests/run --services` builds it.
+    #[must_use]
+    pub fn data(self, release: &str, mode: &str) -> Self {
+        let (program, state) = (binary("fixture-data"), self.dir.path().join("state"));
+        self.in_release(release, mode)
+            .set(&format!("command = [{program:?}]"))
+            .set(&format!("env = {{ STATE_DIRECTORY = {state:?} }}"))
+    }
+
     /// The fixture that knows nothing of us, from a release.
     #[must_use]
     pub fn foreign(self, release: &str, mode: &str) -> Self {
