@@ -10,6 +10,7 @@ mod bounds;
 mod chaos;
 mod chat;
 mod container;
+mod data;
 mod docs;
 mod faults;
 mod fitness;

@@ -1,0 +1,176 @@
+//! A database's server is killed, stopped in order, and stopped by SIGSTOP, under load and with restarts of the service meanwhile.
+
+use std::collections::BTreeSet;
+
+use harness::{Ctl, Supervisor};
+
+use crate::data::site::{private, site, until_ready_is};
+use crate::data::store::{Kind, Store};
+use crate::data::traffic::{LONGEST, Traffic};
+
+/// A handler has so long, and [`LONGEST`] is more than that.
+const REQUEST: &str = "[timeouts]\nrequest = \"5s\"\n";
+
+fn start(store: &Store) -> Supervisor {
+    site(2, "database", &[&store.section(), REQUEST]).set("ready_timeout = \"5s\"").start()
+}
+
+/// All parts as an operator sees them.
+fn assert_told_away(gin: &Supervisor) {
+    let body = until_ready_is(gin, 503);
+    assert_eq!(body["error"], "the database is away", "{body}");
+    let told = private(gin, "/readyz");
+    assert!(told.iter().any(|answer| answer.contains("database") && answer.contains("away")), "{told:?}");
+    // Whoever restarts a process because of a database that is away makes it worse.
+    assert_eq!((gin.get("/livez").status, gin.get("/health").status), (200, 200));
+}
+
+/// Whatever was acknowledged is there.
+fn assert_kept(store: &Store, kept: &[i64]) {
+    let rows: BTreeSet<i64> = store.rows("SELECT id FROM items").iter().map(|id| id.parse().unwrap()).collect();
+    let lost: Vec<&i64> = kept.iter().filter(|id| !rows.contains(id)).collect();
+    assert!(lost.is_empty(), "acknowledged, and lost: {lost:?}");
+}
+
+fn killed_and_stopped(kind: Kind) {
+    let mut store = Store::start(kind);
+    let gin = start(&store);
+    let workers = gin.workers();
+    let traffic = Traffic::start(&gin.tcp(), 6);
+    traffic.flows(50);
+
+    store.server().kill();
+    traffic.is_told(20);
+    assert_told_away(&gin);
+    store.server().start_again();
+    traffic.flows(100);
+    until_ready_is(&gin, 200);
+
+    store.server().stop();
+    traffic.is_told(20);
+    store.server().start_again();
+    traffic.flows(100);
+    assert_eq!(gin.workers(), workers, "it recovers without a restart");
+
+    let counts = traffic.finish();
+    counts.assert_right(LONGEST);
+    assert!(counts.away >= 40, "{counts:?}");
+    assert_kept(&store, &counts.kept);
+    gin.ends_sound();
+}
+
+fn paused(kind: Kind) {
+    let mut store = Store::start(kind);
+    let gin = start(&store);
+    let traffic = Traffic::start(&gin.tcp(), 6);
+    traffic.flows(50);
+    store.server().pause();
+    traffic.is_told(12);
+    assert_told_away(&gin);
+    store.server().resume();
+    traffic.flows(100);
+    until_ready_is(&gin, 200);
+    // As long as the server stands still nobody knows what has become of a write.
+    let counts = traffic.finish();
+    counts.assert_right(LONGEST);
+    assert_kept(&store, &counts.kept);
+    gin.ends_sound();
+}
+
+fn restarted_meanwhile(kind: Kind) {
+    let mut store = Store::start(kind);
+    let gin = start(&store);
+    let traffic = Traffic::start(&gin.tcp(), 6);
+    traffic.flows(50);
+    // All is well: a restart hurts nobody.
+    gin.restart();
+    traffic.flows(50);
+
+    // The server stays away: the candidate is not fit, and the old generation goes on.
+    let (workers, generation) = (gin.workers(), gin.generation());
+    store.server().kill();
+    traffic.is_told(10);
+    gin.ctl(&["restart"]).assert(1, &["nothing changed"]);
+    gin.until_log("the database: ");
+    assert_eq!((gin.workers(), gin.generation()), (workers, generation));
+    store.server().start_again();
+    traffic.flows(50);
+
+    // It comes back while the candidate waits.
+    store.server().kill();
+    traffic.is_told(10);
+    let mut events = gin.events();
+    let restart = gin.ctl_in_background(&["restart"]);
+    events.until("begins");
+    store.server().start_again();
+    Ctl::from(restart.wait_with_output().unwrap()).assert(0, &["serves"]);
+    assert!(gin.generation() > generation);
+    traffic.flows(100);
+
+    let counts = traffic.finish();
+    counts.assert_right(LONGEST);
+    assert_kept(&store, &counts.kept);
+    // A worker that dies while the server is away is replaced when that is back.
+    store.server().kill();
+    let mut events = gin.events();
+    gin.kill_worker(gin.workers()[0]);
+    store.server().start_again();
+    events.until("serving");
+    gin.ends_sound();
+}
+
+#[test]
+#[ignore = "needs MariaDB: tests/run --services"]
+fn mariadb_is_killed_and_stopped_under_load() {
+    killed_and_stopped(Kind::MariaDb);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: tests/run --services"]
+fn postgresql_is_killed_and_stopped_under_load() {
+    killed_and_stopped(Kind::Postgres);
+}
+
+#[test]
+#[ignore = "needs MariaDB: tests/run --services"]
+fn mariadb_stands_still_under_load() {
+    paused(Kind::MariaDb);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: tests/run --services"]
+fn postgresql_stands_still_under_load() {
+    paused(Kind::Postgres);
+}
+
+#[test]
+#[ignore = "needs MariaDB: tests/run --services"]
+fn the_service_is_restarted_while_mariadb_comes_and_goes() {
+    restarted_meanwhile(Kind::MariaDb);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: tests/run --services"]
+fn the_service_is_restarted_while_postgresql_comes_and_goes() {
+    restarted_meanwhile(Kind::Postgres);
+}
+
+#[test]
+#[ignore = "needs the fixture with a database: tests/run --services"]
+fn generations_on_one_file_of_sqlite_overlap_without_a_locked_database() {
+    let store = Store::start(Kind::Sqlite);
+    let mut gin = site(3, "database", &[&store.section(), REQUEST]).start();
+    let traffic = Traffic::start(&gin.tcp(), 8);
+    for _ in 0..3 {
+        traffic.flows(50);
+        gin.restart();
+    }
+    gin.die_and_adopt();
+    traffic.flows(50);
+    let counts = traffic.finish();
+    counts.assert_right(LONGEST);
+    assert_eq!((counts.away, counts.cut), (0, 0), "{}", gin.log());
+    assert!(!gin.log().contains("locked"), "{}", gin.log());
+    assert_kept(&store, &counts.kept);
+    gin.ends_sound();
+}
