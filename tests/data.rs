@@ -3,11 +3,15 @@
 //!
 //! - `store` is a database of each kind, and `site` the fixture under a supervisor
 //! - `traffic` has clients that write and read, and know what must be there
+//! - `visitors` are clients with sessions
 //! - the other files have the tests
 
+mod cookies;
 mod migrations;
 mod outages;
+mod sessions;
 mod site;
 mod starts;
 mod store;
 mod traffic;
+mod visitors;
