@@ -6,7 +6,9 @@
 //! - `visitors` are clients with sessions
 //! - the other files have the tests
 
+mod caches;
 mod cookies;
+mod limits;
 mod migrations;
 mod outages;
 mod sessions;
