@@ -8,9 +8,11 @@
 
 mod caches;
 mod cookies;
+mod input;
 mod limits;
 mod migrations;
 mod outages;
+mod secrets;
 mod sessions;
 mod site;
 mod starts;
