@@ -5,6 +5,7 @@ mod chain;
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -39,8 +40,10 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 ///     Ok(text)
 /// }
 /// ```
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     status: StatusCode,
     message: String,
@@ -50,13 +53,17 @@ struct Inner {
     behind: Behind,
 }
 
+/// An error that several answers may share.
+type SharedError = Arc<dyn std::error::Error + Send + Sync>;
+
 /// The error behind an answer. Clients do not see it.
+#[derive(Clone)]
 enum Behind {
     Nothing,
     /// The answer stands for this error, which has a text of its own.
-    Same(BoxError),
+    Same(SharedError),
     /// The reason for the answer, whose text is its message.
-    Reason(BoxError),
+    Reason(SharedError),
 }
 
 impl Error {
@@ -100,7 +107,7 @@ impl Error {
     pub fn internal(cause: impl Into<BoxError>) -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         let mut error = Self::new(status, in_words(status));
-        error.0.behind = Behind::Same(cause.into());
+        error.0.behind = Behind::Same(Arc::from(Into::<BoxError>::into(cause)));
         error
     }
 
@@ -131,7 +138,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn caused_by(mut self, reason: impl Into<BoxError>) -> Self {
-        self.0.behind = Behind::Reason(reason.into());
+        self.0.behind = Behind::Reason(Arc::from(Into::<BoxError>::into(reason)));
         self
     }
 

@@ -1,5 +1,7 @@
 //! An application's own errors as answers.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use serde_json::Value;
 
@@ -93,7 +95,14 @@ impl<E: AsStatus> From<E> for Error {
     fn from(error: E) -> Self {
         let (status, message, details) = (error.status(), error.message(), error.details());
         let code = error.code().map(str::to_owned);
-        Self(Box::new(Inner { status, message, details, code, behind: Behind::Same(Box::new(error)) }))
+        Self(Box::new(Inner {
+            status,
+            message,
+            details,
+            code,
+            retry_after: None,
+            behind: Behind::Same(Arc::new(error)),
+        }))
     }
 }
 
