@@ -220,6 +220,8 @@ pub mod migrations {}
 mod mount;
 mod parts;
 mod pressure;
+#[cfg(feature = "redis")]
+mod redis;
 mod request_id;
 mod request_path;
 mod request_scope;

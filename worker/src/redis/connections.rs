@@ -1,0 +1,263 @@
+//! Connections to Redis. Each carries many questions at once, in one stream: nobody waits until a connection is free, and a use costs no
+//! round trip of its own, as the check of a pool would.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ::redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
+use ::redis::io::tcp::TcpSettings;
+use ::redis::io::tcp::socket2::TcpKeepalive;
+use ::redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo, Pipeline,
+    RedisConnectionInfo, RedisError, RedisResult, ScriptInvocation,
+};
+
+use crate::config;
+
+/// Questions under way on each connection before another connection is opened.
+const BUSY: usize = 16;
+/// An idle connection is probed by TCP after this time, so that a server that is gone without a word is noticed.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Something to ask.
+#[derive(Clone, Copy)]
+pub(super) enum Question<'a> {
+    One(&'a Cmd),
+    All(&'a Pipeline),
+    Script(&'a ScriptInvocation<'a>),
+}
+
+impl Question<'_> {
+    async fn put<T: FromRedisValue>(self, connection: &mut MultiplexedConnection) -> RedisResult<T> {
+        match self {
+            Self::One(command) => command.query_async(connection).await,
+            Self::All(pipeline) => pipeline.query_async(connection).await,
+            Self::Script(script) => script.invoke_async(connection).await,
+        }
+    }
+}
+
+/// The connections of a process: `redis.min_idle_conns` from the start on, and up to `redis.pool_size` when all are busy.
+pub(super) struct Connections {
+    client: Client,
+    how: AsyncConnectionConfig,
+    dial_timeout: Duration,
+    slots: Box<[Slot]>,
+    /// So many slots are used, from the first one on.
+    used: AtomicUsize,
+    /// Number of the next connection.
+    next: AtomicU64,
+}
+
+/// A place for a connection.
+#[derive(Default)]
+struct Slot {
+    /// Questions under way.
+    asking: AtomicUsize,
+    open: Mutex<Option<Open>>,
+    /// Held by the one who opens it.
+    dialing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Open {
+    number: u64,
+    connection: MultiplexedConnection,
+}
+
+/// Counts a question until it is dropped.
+struct Asking<'a>(&'a AtomicUsize);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").field("open", &self.open_count()).finish_non_exhaustive()
+    }
+}
+
+impl Connections {
+    /// # Errors
+    /// If the address cannot be one.
+    pub(super) fn new(config: &config::Redis, password: Option<&str>) -> Result<Self, RedisError> {
+        let address = if config.host.starts_with('/') {
+            ConnectionAddr::Unix(config.host.as_str().into())
+        } else {
+            ConnectionAddr::Tcp(config.host.clone(), config.port)
+        };
+        let mut login = RedisConnectionInfo::default().set_db(i64::from(config.database));
+        if let Some(password) = password {
+            login = login.set_password(password);
+        }
+        // What is sent and not acknowledged for so long is the end of a connection.
+        let tcp = TcpSettings::default()
+            .set_nodelay(true)
+            .set_user_timeout(config.write_timeout)
+            .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE));
+        let info = address.into_connection_info()?.set_redis_settings(login).set_tcp_settings(tcp);
+        let how = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(config.dial_timeout))
+            .set_response_timeout(Some(config.read_timeout));
+        let most = config.pool_size.max(1);
+        let least = config.min_idle_conns.clamp(1, most);
+        Ok(Self {
+            client: Client::open(info)?,
+            how,
+            dial_timeout: config.dial_timeout,
+            slots: (0..most).map(|_| Slot::default()).collect(),
+            used: AtomicUsize::new(least as usize),
+            next: AtomicU64::new(0),
+        })
+    }
+
+    /// Opens those that are kept open.
+    pub(super) async fn open(&self) -> RedisResult<()> {
+        for slot in self.used() {
+            self.connection(slot).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks over the connection with the fewest questions.
+    pub(super) async fn ask<T: FromRedisValue>(&self, question: Question<'_>) -> RedisResult<T> {
+        let slot = self.slot();
+        slot.asking.fetch_add(1, Ordering::Relaxed);
+        let _asking = Asking(&slot.asking);
+        let mut open = self.connection(slot).await?;
+        match question.put(&mut open.connection).await {
+            // The server was started again, or has closed a connection that was idle. All that is asked here may be asked twice: at
+            // worst a rate limit counts a request twice.
+            Err(error) if error.is_connection_dropped() => {
+                slot.forget(open.number);
+                let mut open = self.connection(slot).await?;
+                question.put(&mut open.connection).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// A connection for a look: a new one.
+    pub(super) async fn another(&self) -> RedisResult<MultiplexedConnection> {
+        self.client.get_multiplexed_async_connection_with_config(&self.how).await
+    }
+
+    /// A connection of its own that hears what is published on a channel.
+    pub(super) async fn subscribe(&self, channel: &str) -> RedisResult<(PubSubSink, PubSubStream)> {
+        let subscribed = async {
+            let (mut sink, stream) = self.client.get_async_pubsub().await?.split();
+            sink.subscribe(channel).await?;
+            RedisResult::Ok((sink, stream))
+        };
+        let timed_out = |_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        tokio::time::timeout(self.dial_timeout, subscribed).await.map_err(timed_out)?
+    }
+
+    /// Closes all that are open, each when its last question is over. The next question opens it again.
+    pub(super) fn close(&self) {
+        self.slots.iter().for_each(|slot| *slot.open() = None);
+    }
+
+    pub(super) fn open_count(&self) -> usize {
+        self.used().iter().filter(|slot| slot.open().is_some()).count()
+    }
+
+    /// Questions under way.
+    pub(super) fn asking(&self) -> usize {
+        self.used().iter().map(|slot| slot.asking.load(Ordering::Relaxed)).sum()
+    }
+
+    fn used(&self) -> &[Slot] {
+        &self.slots[..self.used.load(Ordering::Relaxed).min(self.slots.len())]
+    }
+
+    fn slot(&self) -> &Slot {
+        let asking = |slot: &&Slot| slot.asking.load(Ordering::Relaxed);
+        let least = self.used().iter().min_by_key(asking).unwrap_or(&self.slots[0]);
+        if asking(&least) < BUSY {
+            return least;
+        }
+        let used = self.used.load(Ordering::Relaxed);
+        let Some(another) = self.slots.get(used) else { return least };
+        // If somebody else was faster, this question goes with the others.
+        match self.used.compare_exchange(used, used + 1, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => another,
+            Err(_) => least,
+        }
+    }
+
+    async fn connection(&self, slot: &Slot) -> RedisResult<Open> {
+        if let Some(open) = slot.opened() {
+            return Ok(open);
+        }
+        let _turn = slot.dialing.lock().await;
+        if let Some(open) = slot.opened() {
+            return Ok(open);
+        }
+        let open = Open { number: self.next.fetch_add(1, Ordering::Relaxed), connection: self.another().await? };
+        *slot.open() = Some(open.clone());
+        Ok(open)
+    }
+}
+
+impl Slot {
+    fn open(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn opened(&self) -> Option<Open> {
+        self.open().clone()
+    }
+
+    /// Drops this connection, unless another one is in its place already.
+    fn forget(&self, number: u64) {
+        let mut open = self.open();
+        if open.as_ref().is_some_and(|open| open.number == number) {
+            *open = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_connections_are_used_when_all_are_busy_and_never_more_than_the_pool_has() {
+        let config = config::Redis { pool_size: 3, min_idle_conns: 2, ..config::Redis::default() };
+        let connections = Connections::new(&config, None).unwrap();
+        let mut used = Vec::new();
+        for _ in 0..BUSY * 3 + 1 {
+            connections.slot().asking.fetch_add(1, Ordering::Relaxed);
+            used.push(connections.used().len());
+        }
+        assert_eq!((used[BUSY * 2 - 1], used[BUSY * 2], used[BUSY * 3]), (2, 3, 3));
+        assert_eq!((connections.open_count(), connections.asking()), (0, BUSY * 3 + 1));
+        for pool_size in [1, 0] {
+            let small = config::Redis { pool_size, min_idle_conns: 9, ..config::Redis::default() };
+            assert_eq!(Connections::new(&small, None).unwrap().used().len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_the_path_of_a_socket() {
+        let address = |host: &str| {
+            let config = config::Redis { host: host.to_owned(), ..config::Redis::default() };
+            Connections::new(&config, Some("hunter2")).unwrap().client.get_connection_info().addr().to_string()
+        };
+        assert_eq!(address("cache.internal"), "cache.internal:6379");
+        assert_eq!(address("/run/redis/redis.sock"), "/run/redis/redis.sock");
+    }
+
+    #[test]
+    fn the_password_is_in_no_text() {
+        let connections = Connections::new(&config::Redis::default(), Some("hunter2")).unwrap();
+        let told = format!("{connections:?} {:?}", connections.client);
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
