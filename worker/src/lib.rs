@@ -124,6 +124,7 @@
 //! | a request's values, checked | [`binding`] |
 //! | to change the tables of a database | `gin_worker::migrations` |
 //! | something around handlers | [`middleware`] |
+//! | values that are asked for often, kept | `gin_worker::cache`, with the feature `cache` |
 //! | to do something when it ends | [`Server::on_shutdown`] |
 //! | to know how many connections there are, or that it drains | [`Server::life`] |
 //! | WebSockets that outlive the worker | [`websocket`], [`Route::websocket`] |
@@ -187,6 +188,8 @@ pub mod api;
 mod assets;
 #[cfg(feature = "binding")]
 pub mod binding;
+#[cfg(feature = "cache")]
+pub mod cache;
 #[doc = include_str!("coming_from_gin.md")]
 pub mod coming_from_gin {}
 pub mod config;
