@@ -79,6 +79,8 @@ pub use cors::cors;
 pub use error_handler::{Handled, error_handler};
 pub(crate) use failures::FailuresLayer;
 pub(crate) use metrics::Metrics;
+#[cfg(feature = "redis")]
+pub(crate) use rate_limit::remote::Remote;
 pub use rate_limit::{Limited, rate_limit};
 pub use recover::recover;
 pub(crate) use recover::{tell_panics, tried};

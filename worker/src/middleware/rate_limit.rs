@@ -1,5 +1,8 @@
 //! How often a client may ask, over all workers and restarts together: a leaky bucket as a meter (GCRA, ITU-T I.371) for each
-//! address, by `[rate_limit]`.
+//! address, by `[rate_limit]`. With `rate_limit.store = "redis"`, over all hosts: [`remote`].
+
+#[cfg(feature = "redis")]
+pub(super) mod remote;
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -39,7 +42,7 @@ pub(super) struct Standing {
 pub type Limited = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 /// A limit of its own for a route or a group, beside `[rate_limit]`: `rate` requests a `window` for each client, over all workers and
-/// restarts. `scope` names it: two places with the same name count together.
+/// restarts; with `rate_limit.store = "redis"`, over all hosts. `scope` names it: two places with the same name count together.
 ///
 /// ```
 /// use std::time::Duration;
@@ -60,6 +63,10 @@ pub fn rate_limit(
     let limit = RateLimit { enable: true, rate: rate.max(1), window, ..RateLimit::default() };
     move |request: Request, next: Next| {
         let live = request.extensions().get::<Snapshot>().map(|snapshot| Arc::clone(&snapshot.0));
+        #[cfg(feature = "redis")]
+        if let Some(remote) = request.extensions().get::<remote::Remote>().cloned() {
+            return Box::pin(remote.limited(live, limit, scope, request, next));
+        }
         let standing = live.and_then(|live| {
             let client = Client::of(&request, live.config.rate_limit.without_address)?;
             Some(count(&live.buckets, &limit, scope, client, monotonic()))
@@ -130,7 +137,7 @@ pub(super) fn count(
 /// Decides about one request, by the time at which the client's bucket is empty. Returns that time as it is to be from now on.
 fn decide(limit: &RateLimit, then: u64, now: u64) -> (u64, Standing) {
     let window = u64::try_from(limit.window.as_nanos()).unwrap_or(LONGEST).min(LONGEST);
-    let interval = (window / u64::from(limit.rate)).max(1);
+    let interval = interval(limit, window);
     let full = now + window;
     // A time beyond the window is what a longer window left, or nonsense: the bucket is full, and empties from now on.
     let then = then.min(full);
@@ -141,6 +148,11 @@ fn decide(limit: &RateLimit, then: u64, now: u64) -> (u64, Standing) {
     }
     let (remaining, reset) = ((full - next) / interval, Duration::from_nanos(next - now));
     (next, Standing { limit: limit.rate, remaining, reset, retry: None })
+}
+
+/// Time that one request adds to a bucket that is empty again after a window: both in nanoseconds.
+fn interval(limit: &RateLimit, window: u64) -> u64 {
+    (window / u64::from(limit.rate)).max(1)
 }
 
 /// Of IPv6 the network counts: whoever has one has all its addresses (RFC 6177 gives a site a /48 to a /64).

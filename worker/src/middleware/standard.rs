@@ -212,7 +212,7 @@ fn too_long() -> Response {
 }
 
 /// True for a request by which a load balancer or an orchestrator looks whether we are well.
-fn is_probe(request: &Request) -> bool {
+pub(super) fn is_probe(request: &Request) -> bool {
     PROBES.contains(&request.uri().path())
 }
 
@@ -221,6 +221,11 @@ fn is_probe(request: &Request) -> bool {
 fn judge(buckets: &Buckets, settings: &Config, request: &Request) -> (Verdict, Option<Standing>) {
     let verdict = cors::before(&settings.cors, request.method(), request.headers());
     if !settings.rate_limit.enable || matches!(verdict, Verdict::Answer(_)) || is_probe(request) {
+        return (verdict, None);
+    }
+    // Redis counts it, in `rate_limit::remote`, which is put around the routes.
+    #[cfg(feature = "redis")]
+    if settings.rate_limit.store == crate::config::RateLimitStore::Redis {
         return (verdict, None);
     }
     let client = Client::of(request, settings.rate_limit.without_address);

@@ -18,6 +18,8 @@ use super::redirecting::redirecting;
 use crate::config::{Config, Mode};
 use crate::live::{Live, Settings, Snapshot};
 use crate::metrics;
+#[cfg(feature = "redis")]
+use crate::middleware::Remote;
 use crate::middleware::{FailuresLayer, Standard, StandardLayer, memory_pressure, names, refusal, tried};
 use crate::parts::Parts;
 use crate::router::{Registry, Routes};
@@ -111,6 +113,10 @@ impl Server {
         outer.extend(around_names);
         let mut router = around.into_iter().rev().fold(router, |router, around| around(router, &()));
         router = made.around(router);
+        #[cfg(feature = "redis")]
+        if !own.is_bare {
+            router = counted_in_redis(router, &own.config, &made.parts);
+        }
         let routes = Arc::new(Routes::joined(&routes).within(&outer));
         let buckets = Arc::new(buckets(shared_memory, &own.config, own.is_bare));
         if own.is_bare && own.config.limits.memory.is_some() {
@@ -178,6 +184,17 @@ fn buckets(memory: Option<OwnedFd>, config: &Config, is_bare: bool) -> Buckets {
             })
         },
     )
+}
+
+/// Puts the rate limit of all hosts around the routes, if the configuration asks for it.
+#[cfg(feature = "redis")]
+fn counted_in_redis(router: Router, config: &Config, parts: &Parts) -> Router {
+    if config.rate_limit.store != crate::config::RateLimitStore::Redis {
+        return router;
+    }
+    let Some(redis) = parts.lent::<crate::redis::Redis>() else { return router };
+    let remote = Remote::new(redis.clone(), &config.monitoring.namespace);
+    router.layer(from_fn(move |request: Request, next: Next| remote.clone().around(request, next)))
 }
 
 async fn method_not_allowed(method: Method) -> Response {
