@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::IsTerminal;
 
+use gin_shared::reference::{SECTIONS, Section};
 use gin_worker::config::Invalid;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 
@@ -48,11 +49,10 @@ pub fn report(invalid: &Invalid) -> String {
     let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_context_lines(0);
     let mut text = String::new();
     for (place, what) in invalid.problems() {
-        // What stands on such a line may be a secret, or be spelled nearly like one.
-        let is_secret = ["database.", "redis.", "security.", "app"].iter().any(|section| what.starts_with(section));
-        let line = invalid.file().filter(|_| !is_secret).and_then(|(path, source)| {
+        let line = invalid.file().and_then(|(path, source)| {
             let number = place.strip_prefix(&*path.to_string_lossy())?.strip_prefix(':')?.parse().ok()?;
-            span(source, number)
+            let section = named(what).or_else(|| begun(source, number));
+            span(source, number).filter(|_| section.is_some_and(|name| !may_hold_secrets(name)))
         });
         let source = invalid.file().map(|(path, source)| NamedSource::new(path.to_string_lossy(), source.to_owned()));
         let problem = Problem { message: format!("{place}: {what}"), source, line };
@@ -65,6 +65,33 @@ pub fn report(invalid: &Invalid) -> String {
         text.push_str(&drawn[begin..]);
     }
     text
+}
+
+/// The section that a problem names: "server.prot: unknown key".
+fn named(what: &str) -> Option<&str> {
+    let (name, _) = what.split_once('.')?;
+    section(name).map(|section| section.name)
+}
+
+/// The section in which this line stands: of a file that cannot be read nobody else says it. TOML begins one by `[name]`, YAML by
+/// `name:`.
+fn begun(source: &str, number: usize) -> Option<&str> {
+    let lines: Vec<&str> = source.lines().take(number).collect();
+    lines.into_iter().rev().find_map(|line| {
+        let of_toml = line.trim_start().strip_prefix('[').map(|rest| rest.trim_start_matches('['));
+        let rest = of_toml.or_else(|| line.trim_end().ends_with(':').then_some(line))?;
+        rest.split(['.', ']', ':']).next().map(str::trim)
+    })
+}
+
+/// True unless it is known that no value in this section is a secret: also one of the application's own may be, and a word that is
+/// spelled nearly like `password`.
+fn may_hold_secrets(name: &str) -> bool {
+    section(name).is_none_or(|section| section.keys.iter().any(|key| key.secret))
+}
+
+fn section(name: &str) -> Option<&'static Section> {
+    SECTIONS.iter().find(|section| section.name == name)
 }
 
 /// Where this line is, without the space around its text.
@@ -94,5 +121,24 @@ mod tests {
         assert!(!report(&invalid).contains("hunter2"));
         assert_eq!(span(text, 3), Some((20, 8)));
         assert_eq!(span(text, 9), None);
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_shown_where_no_secret_can_be() {
+        let shown =
+            |file: &str, text: &str| report(&gin_worker::Config::<()>::from_text(Path::new(file), text).unwrap_err());
+        let told = shown("a.toml", "[server]\nport = = 1\n");
+        assert!(told.contains("port = = 1"), "{told}");
+        for text in [
+            "[database]\nport = 1\npassword = [\"hunter2\"\n",
+            "[sessions]\nsecret = \"hunter2\n",
+            "[shop]\nkey = \"hunter2\n",
+            "database = { password = \"hunter2\"\n",
+        ] {
+            let told = shown("a.toml", text);
+            assert!(told.contains("a.toml:") && !told.contains("hunter2"), "{told}");
+        }
+        let told = shown("a.yaml", "redis:\n  password: \"hunter2\n");
+        assert!(told.contains("a.yaml") && !told.contains("hunter2"), "{told}");
     }
 }
