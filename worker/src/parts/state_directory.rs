@@ -9,7 +9,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use gin_shared::inherit::identity;
+use gin_shared::inherit::GIN_INSTANCE;
 use nix::unistd::Uid;
 
 /// Makes the directory, if it is not there, for the worker's user alone.
@@ -18,11 +18,16 @@ use nix::unistd::Uid;
 /// If there is none, or it cannot be made: a sentence that says what to do.
 pub(crate) fn state_directory() -> Result<PathBuf, String> {
     let program = std::env::current_exe().ok().and_then(|path| path.file_stem().map(OsString::from));
-    let name = identity().map(|own| own.instance.into()).or(program).unwrap_or_else(|| "service".into());
+    let name = name(std::env::var_os(GIN_INSTANCE), program);
     let dir = directory(Uid::effective().is_root(), &name, |name| std::env::var_os(name).map(PathBuf::from))
         .ok_or("there is no state directory: set STATE_DIRECTORY (StateDirectory= of the unit) or HOME")?;
     make(&dir)?;
     Ok(dir)
+}
+
+/// The directory's own name. The instance's variable alone says it: a program that migrates the workers' database has no slot.
+fn name(instance: Option<OsString>, program: Option<OsString>) -> OsString {
+    instance.filter(|name| !name.is_empty()).or(program).unwrap_or_else(|| "service".into())
 }
 
 /// The place of the directory.
@@ -67,6 +72,17 @@ mod tests {
         assert_eq!(of(false, &[("XDG_STATE_HOME", "/state"), home]), path("/state/gin/shop"));
         assert_eq!(of(false, &[("XDG_STATE_HOME", "relative"), home]), path("/home/ann/.local/state/gin/shop"));
         assert_eq!(of(false, &[]), None);
+    }
+
+    #[test]
+    fn the_directory_has_the_instances_name_also_for_a_program_beside_the_workers() {
+        let of = |instance: Option<&str>, program: Option<&str>| {
+            name(instance.map(OsString::from), program.map(OsString::from)).into_string().unwrap()
+        };
+        assert_eq!(of(Some("shop"), Some("server")), "shop");
+        assert_eq!(of(Some(""), Some("server")), "server");
+        assert_eq!(of(None, Some("server")), "server");
+        assert_eq!(of(None, None), "service");
     }
 
     #[test]
