@@ -100,7 +100,8 @@ impl Server {
         let told = outcome.map_err(|error| StartError::Migrate(error.to_string()))?;
         say(&told.text);
         if told.is_marked {
-            let text = "a migration runs without a transaction now, or has ended half way: `up` waits for it, and tells what to do";
+            let text = "a migration runs without a transaction now, or has ended half way: `up` of the program that has it \
+                        waits for it, and tells what to do";
             return Err(StartError::Migrate(text.to_owned()));
         }
         Ok(())

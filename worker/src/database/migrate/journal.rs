@@ -38,6 +38,16 @@ impl Journal {
         self.known.iter().rev().filter(|name| self.applied_at(name).is_some()).cloned().collect()
     }
 
+    /// The mark of a migration that the program knows. What has become of another one is for the version that has it to find out.
+    pub(super) fn own_mark(&self) -> Option<&Mark> {
+        self.mark.as_ref().filter(|mark| self.known.contains(&mark.name))
+    }
+
+    /// The mark of a migration that the program does not know.
+    pub(super) fn foreign_mark(&self) -> Option<&Mark> {
+        self.mark.as_ref().filter(|mark| !self.known.contains(&mark.name))
+    }
+
     /// Applied ones that the program does not know: those of a newer version.
     pub(super) fn unknown(&self) -> Vec<String> {
         self.applied.iter().map(|(name, _)| name).filter(|name| !self.known.contains(name)).cloned().collect()

@@ -23,6 +23,8 @@ enum State {
     Pending,
     /// It has a mark, and this process has no lock.
     UnderWay,
+    /// The same of a migration of another version.
+    UnderWayElsewhere,
     /// Applied at this second, by a newer version.
     Unknown(i64),
 }
@@ -36,9 +38,11 @@ impl Report {
             (false, None) => State::Pending,
         };
         let known = journal.known.iter().map(|name| (name.clone(), state(name)));
-        let is_known = |name: &String| journal.known.contains(name);
-        let unknown = journal.applied.iter().filter(|(name, _)| !is_known(name));
-        let rows = known.chain(unknown.map(|(name, at)| (name.clone(), State::Unknown(*at)))).collect();
+        let elsewhere = journal.foreign_mark().map(|mark| mark.name.clone());
+        let is_told = |name: &String| journal.known.contains(name) || elsewhere.as_ref() == Some(name);
+        let unknown = journal.applied.iter().filter(|(name, _)| !is_told(name));
+        let unknown = unknown.map(|(name, at)| (name.clone(), State::Unknown(*at)));
+        let rows = known.chain(unknown).chain(elsewhere.clone().map(|name| (name, State::UnderWayElsewhere))).collect();
         Self { rows, is_marked: marked.is_some() }
     }
 }
@@ -62,6 +66,12 @@ impl fmt::Display for Report {
                 State::Applied(at) => write!(f, "{name:width$}  applied   {}", mark::time(*at))?,
                 State::Pending => write!(f, "{name:width$}  pending")?,
                 State::UnderWay => write!(f, "{name:width$}  under way, or ended half way: \"up\" tells which")?,
+                State::UnderWayElsewhere => {
+                    write!(
+                        f,
+                        "{name:width$}  under way, or ended half way: \"up\" of the version that has it tells which"
+                    )?;
+                }
                 State::Unknown(at) => {
                     write!(f, "{name:width$}  applied   {}, by a newer version", mark::time(*at))?;
                 }
@@ -102,6 +112,10 @@ mod tests {
         assert!(lines[1].starts_with("m2_longer  under way"), "{told}");
         assert_eq!(lines[2], "m3         pending");
         assert_eq!(lines[3], "m9         applied   1970-01-01T00:01:00Z, by a newer version");
+
+        let mark = Some(Mark { name: "m8".to_owned(), is_up: true, began_at: 0 });
+        let report = Report::of(&Journal { mark, table: String::new(), known: Vec::new(), applied: Vec::new() });
+        assert!(report.is_marked && report.to_string().starts_with("m8  under way"), "{report}");
 
         let known: Vec<String> = (0..200).map(|number| format!("m{number:03}")).collect();
         let applied = known.iter().take(199).map(|name| (name.clone(), 0)).collect();

@@ -24,7 +24,15 @@ pub(super) async fn up<M: MigratorTrait + 'static>(
             unknown.join(", ")
         );
     }
-    if seen.pending().is_empty() && seen.mark.is_none() {
+    if seen.pending().is_empty() && seen.own_mark().is_none() {
+        // A worker of the old generation, which replaces one that has crashed, starts whatever becomes of the newer version.
+        if let Some(mark) = seen.foreign_mark() {
+            tracing::warn!(
+                "migration {} of another version runs without a transaction now, or has ended half way; this program does not know it, \
+                 and starts",
+                mark.name
+            );
+        }
         return Ok(Vec::new());
     }
     let held = Held::take(target).await?;

@@ -84,6 +84,7 @@ migrator!(First: RUNS);
 migrator!(Both: RUNS, USERS);
 migrator!(Breaks: RUNS, BROKEN);
 migrator!(BreaksOpenly: RUNS, Sql { transaction: Some(false), ..BROKEN });
+migrator!(Beside: RUNS, Sql::new("m3", &["CREATE TABLE others (id INTEGER)"], &[]));
 migrator!(Holds: RUNS, Sql { holds: true, ..USERS });
 
 fn place() -> (tempfile::TempDir, PathBuf) {
@@ -195,6 +196,22 @@ async fn a_migration_without_a_transaction_that_fails_is_refused_until_its_end_i
     execute(&target, "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m2', 1)").await;
     assert_eq!(open.up(&target, None).await.unwrap(), [] as [&str; 0]);
     assert!(!open.status(&target).await.unwrap().is_marked);
+}
+
+/// A worker of the old generation crashes after the new one has failed to migrate.
+#[tokio::test]
+async fn a_newer_version_that_has_ended_half_way_keeps_no_older_one_from_starting() {
+    let (_directory, path) = place();
+    let target = target(&path).await;
+    of::<BreaksOpenly>().up(&target, None).await.unwrap_err();
+    let older = of::<First>();
+    assert_eq!(older.up(&target, None).await.unwrap(), [] as [&str; 0]);
+    let report = older.status(&target).await.unwrap();
+    assert!(report.is_marked && report.to_string().contains("m2  under way"), "{report}");
+    // Whoever changes the tables is refused.
+    for error in [older.down(&target, 1).await.unwrap_err(), of::<Beside>().up(&target, None).await.unwrap_err()] {
+        assert!(matches!(&error, MigrateError::HalfWay(advice) if advice.contains("m2")), "{error}");
+    }
 }
 
 #[tokio::test]
