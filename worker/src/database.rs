@@ -68,7 +68,8 @@
 //!
 //! `?` answers 503 with `Retry-After` if there is no connection, or it is lost ([`is_away`]); any other error is a 500, with its reason in
 //! the log. A sign of trouble has the server asked on another connection. If that fails, the database is away: requests that need it are
-//! answered at once, `/readyz` says so, and it is asked again until it is back.
+//! answered at once, `/readyz` says so, and it is asked again until it is back. A server that has no room for one more connection is not
+//! away: the connections of the pool go on, and a request that gets none of them waits for `database.acquire_timeout`.
 //!
 //! No operation hangs. A request waits for a connection for `database.acquire_timeout`, the server ends a statement after 30 s (MySQL a
 //! SELECT alone), and an operation that has no answer yet then is given up. Within a transaction that is longer, a statement may set

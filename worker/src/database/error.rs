@@ -9,7 +9,10 @@ use crate::Error;
 const POSTGRES: [&str; 4] = ["53300", "57P01", "57P02", "57P03"];
 /// Numbers of MySQL and MariaDB with which a server refuses everybody: too many connections (of all, of this user), it ends, or it has
 /// ended this connection.
-const MYSQL: [u16; 8] = [1040, 1053, 1077, 1079, 1080, 1203, 1927, 4031];
+const MYSQL: [u16; 9] = [1040, 1053, 1077, 1079, 1080, 1203, 1226, 1927, 4031];
+/// Those of the above with which a server refuses one more connection, and goes on with those that there are.
+const POSTGRES_FULL: &str = "53300";
+const MYSQL_FULL: [u16; 3] = [1040, 1203, 1226];
 /// Result codes of SQLite: another connection has the lock for longer than the busy timeout.
 const SQLITE: [i32; 2] = [5, 6];
 
@@ -61,6 +64,20 @@ pub(super) fn is_gone(error: &sqlx::Error) -> bool {
         sqlx::Error::Database(error) => refuses_everybody(error.as_ref()) || is_busy(error.as_ref()),
         _ => false,
     }
+}
+
+/// Tells whether a server that was asked for a connection has said no by itself, and is there: for others, or for the connections that the
+/// pool has.
+pub(super) fn is_answer(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(database) if is_full(database.as_ref()) || !is_gone(error))
+}
+
+/// True if the server has no room for one more connection.
+fn is_full(error: &(dyn DatabaseError + 'static)) -> bool {
+    if let Some(error) = error.try_downcast_ref::<SqlxMySqlError>() {
+        return MYSQL_FULL.contains(&error.number());
+    }
+    error.try_downcast_ref::<SqlxPostgresError>().is_some_and(|error| error.code() == POSTGRES_FULL)
 }
 
 /// True if the server says that nobody is served.

@@ -15,7 +15,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 use tokio::time::timeout;
 
-use super::error::{is_busy, is_gone};
+use super::error::{is_answer, is_busy};
 use super::migrate;
 use crate::config::{Database as Config, Driver, Tls};
 use crate::parts::state_directory;
@@ -50,7 +50,7 @@ pub(super) enum Kind {
 /// Why a connection was not made.
 pub(super) struct Refusal {
     pub(super) why: String,
-    /// True if the database has said it, and is there for others: a wrong password, say.
+    /// True if the database has said it, and is there: a wrong password, say, or no room for one more connection.
     pub(super) is_answer: bool,
 }
 
@@ -122,10 +122,7 @@ impl Target {
     pub(super) async fn connect(&self, within: Duration) -> Result<(), Refusal> {
         match timeout(within, self.kind.connect()).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                let is_answer = matches!(error, sqlx::Error::Database(_)) && !is_gone(&error);
-                Err(Refusal { why: error.to_string(), is_answer })
-            }
+            Ok(Err(error)) => Err(Refusal { why: error.to_string(), is_answer: is_answer(&error) }),
             Err(_) => Err(Refusal { why: format!("no answer within {within:?}"), is_answer: false }),
         }
     }

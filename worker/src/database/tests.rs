@@ -1,5 +1,6 @@
 //! A database as handlers use it, on SQLite, and servers that are none.
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -212,6 +213,30 @@ async fn a_server_that_says_nothing_or_is_not_there_is_an_error_with_its_reason(
     assert!(refused.contains("refused"), "{refused}");
     let told = format!("{silent} {refused} {} {:?} {:?}", part.details(), part.health(), part.handle());
     assert!(!told.contains("secret"), "{told}");
+}
+
+/// The configuration of a server of MySQL that refuses one connection with this number.
+fn refusing(number: u16) -> config::Database {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        let mut packet = vec![10, 0, 0, 0, 0xff];
+        packet.extend(number.to_le_bytes());
+        packet.extend(b"refused");
+        stream.write_all(&packet).unwrap();
+    });
+    let database = Some("shop".to_owned());
+    config::Database { driver: Driver::Mysql, port, database, ..config::Database::default() }
+}
+
+#[tokio::test]
+async fn a_server_without_room_for_one_more_is_there_and_one_that_ends_is_not() {
+    for (number, is_here) in [(1040, true), (1203, true), (1226, true), (1045, true), (1053, false)] {
+        let part = DatabasePart::new(&refusing(number), None).unwrap();
+        part.look().await;
+        assert_eq!(part.health() == Health::Here, is_here, "{number}: {:?}", part.health());
+    }
 }
 
 #[tokio::test]
