@@ -87,9 +87,10 @@ impl Held {
     }
 }
 
-/// `app.db-migrations`
+/// `app.db-migrations`, beside the file itself: each release may have a link of its own to it.
 fn beside(database: &Path) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
+    let file = database.canonicalize().unwrap_or_else(|_| database.to_owned());
+    let mut path = file.into_os_string();
     path.push("-migrations");
     path.into()
 }
@@ -193,5 +194,22 @@ async fn told<T>(wait: impl Future<Output = T>) -> T {
                 began.elapsed().as_secs()
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_links_to_a_database_have_one_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().canonicalize().unwrap();
+        let (file, link) = (place.join("shop.db"), place.join("link.db"));
+        assert_eq!(beside(&file), place.join("shop.db-migrations"));
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert_eq!(beside(&link), beside(&file));
+        assert_eq!(beside(&file), place.join("shop.db-migrations"));
     }
 }
