@@ -12,15 +12,13 @@ use tokio::time::timeout;
 
 use super::figures::Sample;
 use super::operation;
-use super::state::{STATEMENT, State};
-use super::target::Kind;
+use super::state::State;
+use super::target::{Kind, STATEMENT};
 
 /// An idle connection is closed after this time.
 const IDLE: Duration = Duration::from_secs(10 * 60);
 /// Time in which a doubtful connection must answer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// PostgreSQL's setting of the longest time of a statement.
-const POSTGRES_LIMIT: &str = "statement_timeout";
 
 /// A copy is the same pool.
 #[derive(Clone)]
@@ -64,15 +62,11 @@ impl Pool {
                 Self::MySql(options.connect_lazy_with((**own).clone()))
             }
             Kind::Postgres(own) => {
-                let mut own = (**own).clone();
-                if !own.get_options().is_some_and(|options| options.contains(POSTGRES_LIMIT)) {
-                    own = own.options([(POSTGRES_LIMIT, STATEMENT.as_millis())]);
-                }
                 let options = options::<sqlx::Postgres>(state).after_connect(|_, _| {
                     operation::has_connection();
                     Box::pin(async { Ok(()) })
                 });
-                Self::Postgres(options.connect_lazy_with(own))
+                Self::Postgres(options.connect_lazy_with((**own).clone()))
             }
         }
     }
@@ -165,13 +159,17 @@ async fn answers<D: sqlx::Database>(connection: &mut D::Connection, state: &Arc<
     is_here
 }
 
-/// Has the server end statements that take too long. MariaDB limits each, by seconds; MySQL a SELECT alone, by milliseconds.
+/// Has the server end statements that take too long. MariaDB limits each, by seconds; MySQL a SELECT alone, by milliseconds; older ones
+/// know no limit, and are used without.
 async fn limit_statements(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     let mariadb = format!("SET SESSION max_statement_time = {}", STATEMENT.as_secs());
     match (&mut *connection).execute(AssertSqlSafe(mariadb)).await {
         Err(sqlx::Error::Database(_)) => {
             let mysql = format!("SET SESSION max_execution_time = {}", STATEMENT.as_millis());
-            (&mut *connection).execute(AssertSqlSafe(mysql)).await.map(|_| ())
+            match (&mut *connection).execute(AssertSqlSafe(mysql)).await {
+                Err(sqlx::Error::Database(_)) => Ok(()),
+                done => done.map(|_| ()),
+            }
         }
         done => done.map(|_| ()),
     }

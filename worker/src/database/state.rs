@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 
 use super::figures::Figures;
 use super::statement::without_values;
-use super::target::Target;
+use super::target::{STATEMENT, Target};
 use super::trouble::Trouble;
 use crate::config::Database as Config;
 use crate::parts::Health;
@@ -24,8 +24,6 @@ const LOOK: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(1);
 /// The same for queries that fail, for whatever reason: most say nothing of the server.
 const FAILURE_PAUSE: Duration = Duration::from_secs(5);
-/// Longest time of a statement, on the server where it knows such a limit.
-pub(super) const STATEMENT: Duration = Duration::from_secs(30);
 /// Connections to a file of SQLite at most, if there are fewer processors: each is a thread.
 const SQLITE_LEAST: usize = 4;
 

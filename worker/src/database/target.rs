@@ -24,6 +24,10 @@ use crate::parts::state_directory;
 const BUSY: Duration = Duration::from_secs(5);
 /// Between two tries to make a new file of SQLite a WAL.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// Longest time of a statement, on the server where it knows such a limit.
+pub(super) const STATEMENT: Duration = Duration::from_secs(30);
+/// PostgreSQL's setting of it.
+const POSTGRES_LIMIT: &str = "statement_timeout";
 /// The file in the state directory.
 const FILE: &str = "database.sqlite";
 /// The path that is no file.
@@ -267,7 +271,11 @@ fn mysql(mut options: MySqlConnectOptions, config: &Config, has_tls: bool) -> Ki
     Kind::MySql(Box::new(options.disable_statement_logging()))
 }
 
+/// The limit of a statement's time is a part of the options, so that a server (or a pooler before it) that refuses it refuses the start.
 fn postgres(mut options: PgConnectOptions, config: &Config, has_tls: bool) -> Kind {
+    if !options.get_options().is_some_and(|options| options.contains(POSTGRES_LIMIT)) {
+        options = options.options([(POSTGRES_LIMIT, STATEMENT.as_millis())]);
+    }
     if !has_tls {
         options = options.ssl_mode(match config.tls {
             Tls::Disable => PgSslMode::Disable,
@@ -316,6 +324,18 @@ mod tests {
         assert_eq!((target.name.as_str(), target.place.as_str()), ("shop", "/srv/shop.db"));
         let missing = read(|config| config.driver = Driver::Mysql).err().unwrap();
         assert!(missing.contains("database.database"), "{missing}");
+    }
+
+    #[test]
+    fn each_connection_to_postgresql_has_the_limit_of_a_statements_time() {
+        let limits = |target: Target| {
+            let Kind::Postgres(options) = target.kind else { panic!("{}", target.place) };
+            options.get_options().unwrap_or_default().to_owned()
+        };
+        let by_keys = limits(read(|config| secure(config, Driver::Postgres)).ok().unwrap());
+        assert!(by_keys.contains("statement_timeout=30000"), "{by_keys}");
+        let by_url = limits(url("postgres://db/shop?options[statement_timeout]=60000").ok().unwrap());
+        assert!(by_url.contains("statement_timeout=60000") && !by_url.contains("30000"), "{by_url}");
     }
 
     #[test]
