@@ -115,9 +115,15 @@ async fn lock_file(path: PathBuf) -> Result<File, MigrateError> {
     told(receiver).await.unwrap_or_else(lost).map_err(failed)
 }
 
+/// Without the limit of time that a server may have for all statements.
 async fn mysql(options: &MySqlConnectOptions) -> Result<DatabaseConnection, MigrateError> {
     let pool = single::<MySql>().after_connect(once::<MySqlConnection>()).connect_with(options.clone()).await?;
-    Ok(SqlxMySqlConnector::from_sqlx_mysql_pool(pool))
+    let connection = SqlxMySqlConnector::from_sqlx_mysql_pool(pool);
+    // MySQL itself has such a limit for a SELECT alone, and does not know this one.
+    if let Err(error) = connection.execute_unprepared("SET SESSION max_statement_time = 0").await {
+        tracing::debug!("migrations: the limit of a statement's time stays: {error}");
+    }
+    Ok(connection)
 }
 
 /// Without the limits of time that statements of requests have.
