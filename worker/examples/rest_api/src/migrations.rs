@@ -61,19 +61,24 @@ impl MigrationTrait for CreateUsers {
     }
 }
 
+/// Names and emails of those that are there from the beginning.
+const FIRST_USERS: [(&str, &str); 2] = [("张三", "zhangsan@example.com"), ("李四", "lisi@example.com")];
+
 #[async_trait::async_trait]
 impl MigrationTrait for FirstUsers {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let mut insert = Query::insert();
         insert.into_table("users").columns(["name", "email", "created_at"]);
-        for (name, email) in [("张三", "zhangsan@example.com"), ("李四", "lisi@example.com")] {
+        for (name, email) in FIRST_USERS {
             insert.values_panic([Expr::val(name), Expr::val(email), Expr::val(1_704_067_200_i64)]);
         }
         manager.execute(insert).await
     }
 
-    async fn down(&self, _manager: &SchemaManager) -> Result<(), DbErr> {
-        Ok(()) // They may have changed since: the table goes with them.
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        // If they stayed, the next `up` could not insert them again.
+        let emails = Expr::col("email").is_in(FIRST_USERS.map(|(_, email)| email));
+        manager.execute(Query::delete().from_table("users").and_where(emails).to_owned()).await
     }
 }
 

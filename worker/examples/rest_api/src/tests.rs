@@ -273,8 +273,9 @@ async fn each_release_works_on_the_database_of_the_next() {
 async fn every_migration_can_be_taken_back() {
     let directory = tempfile::tempdir().unwrap();
     let database = connection(&directory).await;
-    for _ in 0..2 {
+    for count in 1..=4 {
         Migrator::up(&database, None).await.unwrap();
-        Migrator::down(&database, None).await.unwrap();
+        Migrator::down(&database, Some(count)).await.unwrap();
     }
+    Migrator::up(&database, None).await.unwrap();
 }
