@@ -15,26 +15,51 @@ pub(super) fn without_values(sql: &str, backend: DbBackend) -> String {
             line.push('…');
             break;
         }
-        let (part, length) = match first {
-            '\'' => ("?", quoted(rest, first, backend)),
-            '"' if backend == DbBackend::MySql => ("?", quoted(rest, first, backend)),
-            // A name.
-            '"' | '`' => {
-                let length = quoted(rest, first, backend);
-                (&rest[..length], length)
-            }
-            first if first.is_whitespace() => (" ", span(rest, char::is_whitespace)),
-            first if first.is_ascii_digit() => ("?", span(rest, |c| c.is_ascii_alphanumeric() || c == '.')),
-            first if is_word(first) => {
-                let length = span(rest, is_word);
-                (&rest[..length], length)
-            }
-            first => (&rest[..first.len_utf8()], first.len_utf8()),
-        };
+        let (part, length) = token(rest, first, backend);
         line.push_str(part);
         rest = &rest[length..];
     }
     line
+}
+
+/// What is shown of the first token of a text, and the token's length.
+fn token(rest: &str, first: char, backend: DbBackend) -> (&str, usize) {
+    let is_mysql = backend == DbBackend::MySql;
+    if backend == DbBackend::Postgres
+        && let Some(length) = postgres_text(rest)
+    {
+        return ("?", length);
+    }
+    match first {
+        '\'' => ("?", quoted(rest, first, is_mysql)),
+        '"' if is_mysql => ("?", quoted(rest, first, true)),
+        // A name.
+        '"' | '`' => {
+            let length = quoted(rest, first, false);
+            (&rest[..length], length)
+        }
+        first if first.is_whitespace() => (" ", span(rest, char::is_whitespace)),
+        first if first.is_ascii_digit() => ("?", span(rest, |c| c.is_ascii_alphanumeric() || c == '.')),
+        first if is_word(first) => {
+            let length = span(rest, is_word);
+            (&rest[..length], length)
+        }
+        first => (&rest[..first.len_utf8()], first.len_utf8()),
+    }
+}
+
+/// Length of a text as PostgreSQL alone writes it: `E'it\'s'`, `$$it's$$`, `$a$it's$a$`.
+fn postgres_text(text: &str) -> Option<usize> {
+    if text.starts_with(['e', 'E']) && text[1..].starts_with('\'') {
+        return Some(1 + quoted(&text[1..], '\'', true));
+    }
+    let behind = text.strip_prefix('$')?;
+    let (name, _) = behind.split_once('$')?;
+    // A parameter, `$1`, begins with a digit.
+    let is_tag =
+        !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let tag = &text[..name.len() + 2];
+    is_tag.then(|| text[tag.len()..].find(tag).map_or(text.len(), |at| at + 2 * tag.len()))
 }
 
 /// Part of a name, or of a numbered parameter: `$1`, `?1`.
@@ -47,13 +72,14 @@ fn span(text: &str, is_in: impl Fn(char) -> bool) -> usize {
     text.find(|c| !is_in(c)).unwrap_or(text.len())
 }
 
-/// Length of what begins with this quote, to the quote at its end. A doubled quote ends one text and begins another.
-fn quoted(text: &str, quote: char, backend: DbBackend) -> usize {
+/// Length of what begins with this quote, to the quote at its end. A doubled quote ends one text and begins another. `has_escapes`: a
+/// backslash takes its meaning from the next character.
+fn quoted(text: &str, quote: char, has_escapes: bool) -> usize {
     let mut is_escaped = false;
     for (at, c) in text.char_indices().skip(1) {
         if is_escaped {
             is_escaped = false;
-        } else if c == '\\' && quote != '`' && backend == DbBackend::MySql {
+        } else if c == '\\' && has_escapes {
             is_escaped = true;
         } else if c == quote {
             return at + c.len_utf8();
@@ -76,6 +102,9 @@ mod tests {
         assert_eq!(of("a = 'it''s secret' AND b = 4.5e3"), "a = ?? AND b = ?");
         assert_eq!(of(r"a = 'C:\' AND b = 'secret'"), "a = ? AND b = ?");
         assert_eq!(of("a = 'never ends"), "a = ?");
+        assert_eq!(of(r"a = E'it\'s secret' AND e = $1"), "a = ? AND e = $1");
+        assert_eq!(of("a = $$it's secret$$ AND b = $q$se$$cret$q$ OR c$d = $2"), "a = ? AND b = ? OR c$d = $2");
+        assert_eq!(of("DO $$ BEGIN 'secret'"), "DO ?");
         let of = |sql| without_values(sql, DbBackend::MySql);
         assert_eq!(of(r#"`a "1"` = 'it\'s secret' AND b = "secret""#), "`a \"1\"` = ? AND b = ?");
         assert_eq!(without_values("id = ?1 OR é = '…'", DbBackend::Sqlite), "id = ?1 OR é = ?");
