@@ -24,10 +24,11 @@ mod tests;
 use std::io;
 use std::marker::PhantomData;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use gin_shared::migration::{Direction, Order};
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
 use sea_orm_migration::MigratorTrait;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
@@ -50,6 +51,20 @@ pub(crate) enum Kind {
     MySql(Box<MySqlConnectOptions>),
     /// PostgreSQL.
     Postgres(Box<PgConnectOptions>),
+}
+
+/// Time for a server to answer a question that it need not think about.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// The answer to such a question. A start that waited for a server that hangs would never end, as its time is extended.
+///
+/// # Errors
+/// The question's own, or that there was no answer in time.
+async fn answered<T>(within: Duration, question: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+    match tokio::time::timeout(within, question).await {
+        Ok(answer) => answer,
+        Err(_) => Err(DbErr::Conn(RuntimeErr::Internal(format!("no answer within {within:?}")))),
+    }
 }
 
 /// Why a database is not as the program needs it.

@@ -8,6 +8,7 @@ use sea_orm_migration::async_trait::async_trait;
 use sea_orm_migration::{MigrationTrait, MigratorTrait, MigratorTraitSelf, SchemaManager, seaql_migrations};
 
 use super::mark::{self, Mark};
+use super::{ANSWER, answered};
 
 /// What is applied, and what is not.
 #[derive(Debug)]
@@ -56,6 +57,10 @@ impl Journal {
 
 /// Reads what is there, and creates nothing: a user without the right to create tables can read it.
 pub(super) async fn read<M: MigratorTrait>(connection: &DatabaseConnection) -> Result<Journal, DbErr> {
+    answered(ANSWER, whole::<M>(connection)).await
+}
+
+async fn whole<M: MigratorTrait>(connection: &DatabaseConnection) -> Result<Journal, DbErr> {
     let table = M::migration_table_name().to_string();
     let known = names::<M>();
     let manager = SchemaManager::new(connection);

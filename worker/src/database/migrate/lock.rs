@@ -25,7 +25,7 @@ use sqlx::pool::{PoolConnectionMetadata, PoolOptions};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{MySql, MySqlConnection, PgConnection, Postgres};
 
-use super::{Kind, MigrateError, Target};
+use super::{ANSWER, Kind, MigrateError, Target, answered};
 
 /// The key of PostgreSQL's lock, which belongs to one database: "ginmigr".
 const POSTGRES: &str = "SELECT pg_try_advisory_lock(29107845604140914) AS taken";
@@ -183,7 +183,7 @@ where
     Option<T>: sea_orm::TryGetable,
 {
     let question = Statement::from_string(connection.get_database_backend(), question);
-    match connection.query_one_raw(question).await? {
+    match answered(ANSWER, connection.query_one_raw(question)).await? {
         Some(row) => row.try_get("", "taken"),
         None => Ok(None),
     }

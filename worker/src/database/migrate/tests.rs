@@ -261,6 +261,13 @@ async fn a_process_that_is_killed_half_way_leaves_nothing_and_frees_the_lock() {
 }
 
 #[tokio::test]
+async fn a_server_that_hangs_is_not_asked_for_ever() {
+    let silent = answered(Duration::ZERO, std::future::pending::<Result<(), DbErr>>()).await;
+    assert!(silent.unwrap_err().to_string().contains("no answer"));
+    assert_eq!(answered(ANSWER, std::future::ready(Ok(1))).await, Ok(1));
+}
+
+#[tokio::test]
 async fn an_order_is_carried_out_and_told() {
     let target = Target {
         connection: {
