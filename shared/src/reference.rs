@@ -831,7 +831,7 @@ pub const DATABASE: &[Key] = &[
         "database",
         Kind::Text,
         "\"shop\"",
-        "Which one. With driver = \"sqlite\" the path of the file; default: a file in the state directory.",
+        "Which one. With driver = \"sqlite\" the path of the file, an absolute one if releases have directories of their own; default: a file in the state directory.",
     ),
     key("charset", Kind::Text, "\"utf8mb4\"", "How text is written, of MySQL."),
     key(

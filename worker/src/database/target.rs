@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use gin_shared::config::Problem;
+use gin_shared::inherit::GIN_RELEASE;
 use sea_orm::DbBackend;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -118,7 +119,14 @@ impl Target {
         let Kind::Sqlite(_, Some(file)) = &self.kind else { return Ok(()) };
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
+            Err(_) => Ok(()),
+            Ok(_) => {
+                let release = std::env::var(GIN_RELEASE).ok();
+                if let Some(warning) = of_one_release(file, release.as_deref()) {
+                    tracing::warn!("{warning}");
+                }
+                Ok(())
+            }
         }
     }
 
@@ -148,6 +156,16 @@ impl Kind {
             Self::Postgres(options) => options.connect().await?.close().await,
         }
     }
+}
+
+/// A warning about a new file that only one release would use.
+fn of_one_release(file: &Path, release: Option<&str>) -> Option<String> {
+    let release = release.filter(|_| file.is_relative())?;
+    let file = file.display();
+    Some(format!(
+        "the database {file} is new and empty, in the directory of the release {release}: the next release begins with another one; name \
+         it by an absolute path"
+    ))
 }
 
 /// A database's name, and where its server is.
@@ -336,6 +354,14 @@ mod tests {
         assert!(by_keys.contains("statement_timeout=30000"), "{by_keys}");
         let by_url = limits(url("postgres://db/shop?options[statement_timeout]=60000").ok().unwrap());
         assert!(by_url.contains("statement_timeout=60000") && !by_url.contains("30000"), "{by_url}");
+    }
+
+    #[test]
+    fn a_file_that_only_one_release_would_use_is_warned_of() {
+        let told = |file, release| of_one_release(Path::new(file), release);
+        let warning = told("data/shop.db", Some("v7")).unwrap();
+        assert!(warning.contains("data/shop.db") && warning.contains("release v7"), "{warning}");
+        assert_eq!((told("data/shop.db", None), told("/srv/shop.db", Some("v7"))), (None, None));
     }
 
     #[test]
