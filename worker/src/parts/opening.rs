@@ -45,13 +45,15 @@ impl Parts {
     /// # Errors
     /// If a part that is needed cannot be opened in time, or a part cannot be prepared.
     pub(crate) async fn open(&self, pace: Pace, extend: &(dyn Fn(Duration) + Sync)) -> Result<(), StartError> {
-        let deadline = Instant::now() + pace.patience;
+        let mut deadline = Instant::now() + pace.patience;
         for part in &self.0.all {
             let start = Start { part: &**part, pace, deadline, last: Mutex::new(None) };
-            tokio::select! {
-                opened = start.open() => opened?,
+            let prepared = tokio::select! {
+                prepared = start.open() => prepared?,
                 never = start.tell(extend) => match never {},
-            }
+            };
+            // A long migration leaves the next part as much time as a short one.
+            deadline += prepared;
         }
         Ok(())
     }
@@ -67,7 +69,8 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    async fn open(&self) -> Result<(), StartError> {
+    /// Gives the time that it took to prepare the part.
+    async fn open(&self) -> Result<Duration, StartError> {
         let name = self.part.name();
         match self.try_to_open().await {
             Ok(()) => {}
@@ -78,11 +81,13 @@ impl Start<'_> {
             }
             Err(why) => {
                 tracing::warn!("the {name} is away: {why}; the worker starts without it");
-                return Ok(());
+                return Ok(Duration::ZERO);
             }
         }
         self.remember(None);
-        self.part.prepare().await.map_err(|error| StartError::Part { name, why: error.in_a_line() })
+        let began = Instant::now();
+        self.part.prepare().await.map_err(|error| StartError::Part { name, why: error.in_a_line() })?;
+        Ok(began.elapsed())
     }
 
     /// # Errors

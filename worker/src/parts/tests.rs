@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
@@ -22,6 +23,8 @@ struct Fake {
     tries: AtomicU32,
     /// Why it cannot be prepared.
     unprepared: Option<&'static str>,
+    /// How long it is prepared, at least.
+    prepares: Duration,
     health: Mutex<Health>,
     /// True if the next look finds it.
     is_back: AtomicBool,
@@ -40,6 +43,7 @@ impl Fake {
             failures,
             tries: AtomicU32::new(0),
             unprepared: None,
+            prepares: Duration::ZERO,
             health: Mutex::new(away("not opened yet")),
             is_back: AtomicBool::new(false),
             looks: watch::Sender::new(0),
@@ -79,6 +83,10 @@ impl Part for Fake {
     fn prepare(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
             self.does("prepare");
+            let began = Instant::now();
+            while began.elapsed() < self.prepares {
+                tokio::task::yield_now().await;
+            }
             self.unprepared.map_or(Ok(()), |why| Err(Error::internal(why)))
         })
     }
@@ -152,6 +160,15 @@ async fn a_part_that_stays_away_fails_the_start_with_the_reason() {
         "{text}"
     );
     assert!(database.tries.load(Ordering::Relaxed) > 1);
+}
+
+#[tokio::test]
+async fn a_long_migration_takes_no_time_from_the_parts_behind_it() {
+    let patience = Duration::from_millis(200);
+    let database = Arc::new(Fake { prepares: patience, ..Fake::new("database", 0) });
+    let sessions = Arc::new(Fake::new("sessions", 1));
+    parts(&[&database, &sessions]).open(pace(patience), &|_| {}).await.unwrap();
+    assert_eq!(sessions.tries.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]
