@@ -71,9 +71,11 @@
 //! answered at once, `/readyz` says so, and it is asked again until it is back. A server that has no room for one more connection is not
 //! away: the connections of the pool go on, and a request that gets none of them waits for `database.acquire_timeout`.
 //!
-//! No operation hangs. A request waits for a connection for `database.acquire_timeout`, the server ends a statement after 30 s (MySQL a
-//! SELECT alone), and an operation that has no answer yet then is given up. Within a transaction that is longer, a statement may set
-//! another limit: `SET LOCAL statement_timeout = '5min'` on PostgreSQL, `SET STATEMENT max_statement_time = 300 FOR ...` on MariaDB.
+//! No operation outside of a transaction hangs. A request waits for a connection for `database.acquire_timeout`, the server ends a
+//! statement after 30 s (MySQL a SELECT alone), and an operation that has no answer yet then is given up. A statement within a transaction
+//! has the server's limit alone: if the server itself hangs, `timeouts.request` gives it up with its request, so set one. A transaction
+//! that is longer may set another limit: `SET LOCAL statement_timeout = '5min'` on PostgreSQL, `SET STATEMENT max_statement_time = 300 FOR
+//! ...` on MariaDB.
 //! A pooled connection is tested if it was idle for 10 s, or if there was trouble since its last use.
 //!
 //! # Encryption
