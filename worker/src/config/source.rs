@@ -20,7 +20,7 @@ const CONFIG_FILE: &str = "CONFIG_FILE";
 const FOUND: [&str; 4] = ["config.yaml", "config.yml", "config.toml", "config.json"];
 
 /// Settings of the command line.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Overrides(Vec<(&'static str, &'static str, &'static str, Value)>);
 
 impl Overrides {
@@ -36,6 +36,13 @@ impl Overrides {
     pub fn integer(mut self, section: &'static str, key: &'static str, flag: &'static str, value: Option<i64>) -> Self {
         self.0.extend(value.map(|value| (section, key, flag, Value::Integer(value))));
         self
+    }
+}
+
+/// The names alone: a value may be a secret.
+impl fmt::Debug for Overrides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(section, key, ..)| format!("{section}.{key}"))).finish()
     }
 }
 
@@ -74,7 +81,7 @@ impl fmt::Debug for Origins {
 /// let all: Vec<(&str, &str)> = invalid.problems().collect();
 /// assert_eq!(all, [("shop.toml:2", "server.prot: unknown key; did you mean \"port\"?")]);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Invalid {
     pub(super) problems: Vec<Problem>,
     /// The file's place and text, to point into.
@@ -104,10 +111,16 @@ impl fmt::Display for Invalid {
     }
 }
 
+/// As [`fmt::Display`], for a `main` that returns it, or unwraps: the file's text has passwords.
+impl fmt::Debug for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for Invalid {}
 
 /// What was read, not looked at yet.
-#[derive(Debug)]
 pub(super) struct Read {
     file: Option<(PathBuf, String)>,
     entries: Vec<Entry>,

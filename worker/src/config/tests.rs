@@ -179,6 +179,11 @@ fn secrets_are_shown_to_nobody() {
     let all = format!("{:?} {config:?}", show(&config));
     assert!(!all.contains("hunter2"), "{all}");
     assert_eq!(show(&config).iter().filter(|shown| shown.value == "\"********\"").count(), 6);
+    // A `main` that returns the error, or unwraps it, prints it so.
+    let flags = Overrides::default().text("database", "password", "--password", Some("hunter2".to_owned()));
+    let invalid = with(&[], &format!("{text}[server]\nprot = 1\n"), flags.clone()).unwrap_err();
+    assert_eq!(format!("{invalid:?}"), "shop.toml:13: server.prot: unknown key; did you mean \"port\"?");
+    assert_eq!(format!("{flags:?}"), "[\"database.password\"]");
 }
 
 #[test]
