@@ -33,6 +33,9 @@
 //! Two requests of one client may change its session at the same time: each change of a value is put into what the other request has
 //! written. The last one counts if both set the same value.
 //!
+//! Services may share a database or a Redis: by a secret of its own, or a `sessions.cookie` of its own, each has its own sessions and its
+//! own users. Two that have both in common are one: user 42 of one is user 42 of the other.
+//!
 //! # The cookie
 //!
 //! The cookie has 128 random bits, and a signature by `sessions.secret`: made-up cookies are refused without a look at the store. It is
@@ -254,7 +257,8 @@ impl Sessions {
     }
 
     async fn create(&self, record: &Record) -> Result<Id> {
-        let (opened, id, row) = (self.opened()?, Id::random()?, record.row()?);
+        let opened = self.opened()?;
+        let (id, row) = (Id::random()?, record.row(&opened.signer)?);
         self.write(&[id], opened.store.create(id, &row)).await?;
         self.0.figures.count(Event::Created);
         Ok(id)
@@ -262,7 +266,8 @@ impl Sessions {
 
     /// Replaces a session that has still the record's version. `new`: its id from now on. False: it has another version, or has ended.
     async fn update(&self, id: Id, new: Id, record: &Record) -> Result<bool> {
-        let (opened, row) = (self.opened()?, record.row()?);
+        let opened = self.opened()?;
+        let row = record.row(&opened.signer)?;
         self.write(&[id, new], opened.store.update(id, new, &row)).await
     }
 
@@ -282,9 +287,10 @@ impl Sessions {
     /// Ends all sessions of a user.
     async fn end_all(&self, user: &str) -> Result<()> {
         let opened = self.opened()?;
+        let key = opened.signer.user_key(user);
         for _ in 0..ROUNDS_MAX {
             // One that changes its id meanwhile is found in the next round.
-            let ids = self.ask(opened.store.of_user(user, 0)).await?;
+            let ids = self.ask(opened.store.of_user(&key, 0)).await?;
             if ids.is_empty() {
                 return Ok(());
             }
@@ -300,7 +306,8 @@ impl Sessions {
             return Ok(());
         }
         let opened = self.opened()?;
-        let ids = self.ask(opened.store.of_user(user, now)).await?;
+        let key = opened.signer.user_key(user);
+        let ids = self.ask(opened.store.of_user(&key, now)).await?;
         match ids.get(most..) {
             Some(beyond) if !beyond.is_empty() => self.end(beyond).await,
             _ => Ok(()),

@@ -121,7 +121,7 @@ impl Signed {
     }
 }
 
-/// Signs ids.
+/// Signs ids, and gives users their keys in the store.
 pub(super) struct Signer {
     key: hmac::Key,
     /// A cookie of another name is not ours.
@@ -134,14 +134,24 @@ impl Signer {
     }
 
     pub(super) fn sign(&self, id: Id) -> Signed {
+        Signed { id, tag: self.tag(b"gin session 1\0", &id.0.to_be_bytes()) }
+    }
+
+    /// The key by which the store finds a user's sessions. Names have no length, no alphabet and no order of letters that all stores
+    /// agree about; the key has. User 7 of another service that shares the store has another key.
+    pub(super) fn user_key(&self, user: &str) -> String {
+        hex(&self.tag(b"gin user 1\0", user.as_bytes()))
+    }
+
+    fn tag(&self, kind: &[u8], signed: &[u8]) -> [u8; BYTES] {
         let mut context = hmac::Context::with_key(&self.key);
-        context.update(b"gin session 1\0");
-        context.update(self.name.as_bytes());
-        context.update(b"\0");
-        context.update(&id.0.to_be_bytes());
+        let parts: [&[u8]; 4] = [kind, self.name.as_bytes(), b"\0", signed];
+        for part in parts {
+            context.update(part);
+        }
         let mut tag = [0; BYTES];
         tag.copy_from_slice(&context.sign().as_ref()[..BYTES]);
-        Signed { id, tag }
+        tag
     }
 
     pub(super) fn is_ours(&self, signed: &Signed) -> bool {
@@ -204,6 +214,10 @@ mod tests {
             assert!(!signer.is_ours(&Signed::parse(&forged).unwrap()), "{at}");
         }
         assert!(Id::parse(&id.text()) == Some(id));
+        let key = signer.user_key("ann");
+        assert_eq!(key.len(), 32, "its column has no more");
+        assert_ne!(key, signer.user_key("Ann"));
+        assert_ne!(key, Signer::new(&[7; 32], "admin").user_key("ann"));
         assert_eq!(format!("{id:?}"), "Id(..)");
     }
 

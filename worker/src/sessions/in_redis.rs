@@ -9,7 +9,7 @@ use ::redis::{Script, cmd};
 
 use super::cookie::Id;
 use super::now;
-use super::record::{Millis, Row, user_key};
+use super::record::{Millis, Row};
 use crate::BoxError;
 use crate::redis::Redis;
 
@@ -24,7 +24,7 @@ local function keep(user, ends, now)
 end
 ";
 
-/// ARGV: id, new id, version or '', user or '', data, created, expires, now.
+/// ARGV: id, new id, version or '', the user's key or '', data, created, expires, now.
 static WRITE: LazyLock<Script> = LazyLock::new(|| {
     script(
         "
@@ -80,7 +80,7 @@ return deleted
     )
 });
 
-/// ARGV: user.
+/// ARGV: the user's key.
 static LIST: LazyLock<Script> = LazyLock::new(|| {
     script(
         "
@@ -160,9 +160,9 @@ impl InRedis {
     }
 
     /// Sessions that have expired are not there, so no time is asked for.
-    pub(super) async fn of_user(&self, user: &str, _: Millis) -> Result<Vec<Id>, BoxError> {
+    pub(super) async fn of_user(&self, user_key: &str, _: Millis) -> Result<Vec<Id>, BoxError> {
         let mut script = LIST.prepare_invoke();
-        script.key(PREFIX).arg(user_key(user));
+        script.key(PREFIX).arg(user_key);
         let ids: Vec<String> = self.0.run_script(&script).await?;
         Ok(ids.iter().filter_map(|id| Id::parse(id)).collect())
     }

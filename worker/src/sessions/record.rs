@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::cookie::hex;
+use super::cookie::Signer;
 use crate::{Error, Result, ResultExt};
 
 /// A time, in milliseconds since 1970, or a length of time.
@@ -33,7 +32,7 @@ pub(super) struct Record {
 /// A session as it stands in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
-    /// By [`user_key`].
+    /// By [`Signer::user_key`].
     pub(super) user_key: Option<String>,
     /// JSON.
     pub(super) data: String,
@@ -51,12 +50,6 @@ struct Data {
     values: Map<String, Value>,
 }
 
-/// The key by which the store finds a user's sessions. Names have no length, no alphabet and no order of letters that all stores
-/// agree about; the key has.
-pub(super) fn user_key(user: &str) -> String {
-    hex(&digest(&SHA256, user.as_bytes()).as_ref()[..16])
-}
-
 impl Record {
     /// # Errors
     /// If the JSON is not a session's.
@@ -67,14 +60,14 @@ impl Record {
 
     /// # Errors
     /// If the session is too large.
-    pub(super) fn row(&self) -> Result<Row> {
+    pub(super) fn row(&self, signer: &Signer) -> Result<Row> {
         let data = serde_json::to_string(&Data { user: self.user.clone(), values: self.values.clone() }).internal()?;
         if data.len() > DATA_MAX {
             let text =
                 format!("a session has at most {DATA_MAX} bytes of JSON, and this one would have {}", data.len());
             return Err(Error::internal(text));
         }
-        let user_key = self.user.as_deref().map(user_key);
+        let user_key = self.user.as_deref().map(|user| signer.user_key(user));
         Ok(Row { user_key, data, created: self.created, expires: self.expires, version: self.version })
     }
 
@@ -194,13 +187,13 @@ mod tests {
         let user = "Ann\0 ' OR 1=1 \u{1f375}".to_owned();
         let mut record = Record { user: Some(user), created: 1, expires: 2, version: 3, ..Record::default() };
         record.values.insert("a\0b".to_owned(), json!({ "c": "\0" }));
-        let row = record.row().unwrap();
+        let signer = Signer::new(&[7; 32], "session");
+        let row = record.row(&signer).unwrap();
         assert!(!row.data.contains('\0'), "PostgreSQL takes none");
         assert_eq!(Record::read(&row).unwrap(), record);
-        assert_ne!(user_key("ann"), user_key("Ann"));
         assert_eq!(row.user_key.unwrap().len(), 32);
         record.values.insert("large".to_owned(), json!("x".repeat(DATA_MAX)));
-        assert!(record.row().unwrap_err().to_string().contains("at most 65536 bytes"));
+        assert!(record.row(&signer).unwrap_err().to_string().contains("at most 65536 bytes"));
         let unread = Row { user_key: None, data: "[".to_owned(), created: 0, expires: 0, version: 0 };
         assert!(Record::read(&unread).is_err());
         let newer = Row { data: r#"{"values":{},"more":1}"#.to_owned(), ..unread };

@@ -6,7 +6,7 @@
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult, Statement, Value};
 
 use super::cookie::Id;
-use super::record::{Millis, Row, user_key};
+use super::record::{Millis, Row};
 use crate::BoxError;
 use crate::database::Database;
 
@@ -131,9 +131,9 @@ impl Sql {
         Ok(deleted)
     }
 
-    pub(super) async fn of_user(&self, user: &str, then: Millis) -> Result<Vec<Id>, BoxError> {
+    pub(super) async fn of_user(&self, user_key: &str, then: Millis) -> Result<Vec<Id>, BoxError> {
         let sql = "SELECT id FROM gin_sessions WHERE user_key = ? AND expires > ? ORDER BY created DESC, id DESC";
-        let rows = self.query(sql, vec![user_key(user).into(), then.into()]).await?;
+        let rows = self.query(sql, vec![user_key.into(), then.into()]).await?;
         Ok(ids(&rows)?)
     }
 

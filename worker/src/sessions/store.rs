@@ -96,9 +96,9 @@ impl Store {
         of!(self, store => store.delete(ids).await)
     }
 
-    /// The sessions of a user that live longer than until then, the newest first.
-    pub(super) async fn of_user(&self, user: &str, then: Millis) -> Result<Vec<Id>, BoxError> {
-        of!(self, store => store.of_user(user, then).await)
+    /// The sessions of the user with this key that live longer than until then, the newest first.
+    pub(super) async fn of_user(&self, user_key: &str, then: Millis) -> Result<Vec<Id>, BoxError> {
+        of!(self, store => store.of_user(user_key, then).await)
     }
 
     /// Removes what has expired. Returns how many sessions that were.

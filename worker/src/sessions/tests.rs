@@ -360,6 +360,24 @@ async fn a_user_is_logged_out_everywhere() {
     other.get("/user").send().await.assert_text("Ann");
 }
 
+/// User 1 of the shop is a customer, and user 1 of its back office an employee.
+#[tokio::test]
+async fn services_that_share_a_store_do_not_share_users() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config();
+    let shop = part(directory.path(), &config).await;
+    (config.sessions.cookie, config.sessions.per_user) = ("office".to_owned(), 1);
+    let office = part(directory.path(), &config).await;
+    let customer = logged_in(&shop, "1").await;
+    let record = Record { user: Some("1".to_owned()), created: now(), expires: now() + 60_000, ..Record::default() };
+    let employee = office.sessions().create(&record).await.unwrap();
+    office.sessions().limit("1", now()).await.unwrap();
+    assert_eq!(user_of(&shop, &customer).await.as_deref(), Some("1"));
+    shop.sessions().end_all("1").await.unwrap();
+    assert_eq!(user_of(&shop, &customer).await, None);
+    assert!(office.sessions().read(employee, now()).await.unwrap().is_some());
+}
+
 #[tokio::test]
 async fn two_requests_of_one_client_lose_no_change() {
     let directory = tempfile::tempdir().unwrap();
