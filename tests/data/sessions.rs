@@ -1,6 +1,6 @@
 //! Sessions outlive workers, generations and the master, in each store.
 
-use harness::{Service, ServiceKind, Supervisor, times};
+use harness::{Service, ServiceKind, Supervisor, eventually, times};
 
 use crate::data::site::{SOON, site, until_ready_is};
 use crate::data::store::{Kind, Store};
@@ -122,4 +122,27 @@ fn sessions_in_redis_are_known_on_each_host() {
     assert!(!visitor.is_in(&one.tcp()) && !visitor.is_in(&two.tcp()));
     one.ends_sound();
     two.ends_sound();
+}
+
+/// Redis may evict the list of a user's sessions. Each session that is used is listed again.
+#[test]
+#[ignore = "needs Redis: tests/run --services"]
+fn a_user_whose_list_is_lost_is_logged_out_everywhere() {
+    let redis = Service::start(ServiceKind::Redis);
+    let sections = [&*(redis.section() + SOON), "[sessions]\nstore = \"redis\"\nidle = \"20s\"\n"];
+    let gin = site(1, "sessions", &sections).start();
+    let address = gin.tcp();
+    let (phone, desk) = (Visitor::login(&address, "hal"), Visitor::login(&address, "hal"));
+    let list = redis.ask("KEYS gin:sessions-of:*");
+    let listed = || redis.ask(&format!("ZCARD {list}"));
+    assert_eq!(listed(), "2", "{list}");
+    assert_eq!(redis.ask(&format!("DEL {list}")), "1");
+    let used = || {
+        assert!(phone.is_in(&address) && desk.is_in(&address));
+        listed()
+    };
+    eventually("both are listed again", used, |listed| listed == "2");
+    assert_eq!(ask(&address, "POST", "/logout-everywhere", &desk.cookie).unwrap().status, 204);
+    assert!(!phone.is_in(&address) && !desk.is_in(&address));
+    gin.ends_sound();
 }

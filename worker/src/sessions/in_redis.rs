@@ -1,7 +1,8 @@
 //! Sessions in Redis: each is a hash that Redis removes by itself when it expires. The ids of a user's sessions are a sorted set.
 //!
 //! Each change is one script, which Redis does whole or not at all, and one round trip. The keys that a script uses follow from the
-//! contents of a session, so a cluster of several servers cannot have them.
+//! contents of a session, so a cluster of several servers cannot have them. A script may run twice ([`Redis`] asks again when a connection
+//! is lost), and then does no more than once.
 
 use std::sync::LazyLock;
 
@@ -31,7 +32,10 @@ static WRITE: LazyLock<Script> = LazyLock::new(|| {
 local old, new = KEYS[1] .. ':' .. ARGV[1], KEYS[1] .. ':' .. ARGV[2]
 local version = 0
 if ARGV[3] ~= '' then
-  if redis.call('HGET', old, 'version') ~= ARGV[3] then return 0 end
+  if redis.call('HGET', old, 'version') ~= ARGV[3] then
+    -- Done already, and asked again because the answer was lost: nobody else knows the new id.
+    return (old ~= new and redis.call('EXISTS', new)) or 0
+  end
   local user = redis.call('HGET', old, 'user_key')
   if user and user ~= '' then redis.call('ZREM', of(user), ARGV[1]) end
   redis.call('DEL', old)
@@ -58,7 +62,11 @@ if not before or tonumber(before) >= tonumber(ARGV[2]) then return 0 end
 redis.call('HSET', key, 'expires', ARGV[2])
 redis.call('PEXPIREAT', key, ARGV[2])
 local user = redis.call('HGET', key, 'user_key')
-if user and user ~= '' then keep(user, tonumber(ARGV[2]), tonumber(ARGV[3])) end
+if user and user ~= '' then
+  -- The list may be gone before its sessions: evicted, or expired by a clock that is not the workers'.
+  redis.call('ZADD', of(user), redis.call('HGET', key, 'created'), ARGV[1])
+  keep(user, tonumber(ARGV[2]), tonumber(ARGV[3]))
+end
 return 1
 ",
     )
