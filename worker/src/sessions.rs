@@ -48,7 +48,8 @@
 //! # The end
 //!
 //! A session ends when nobody has read it for `sessions.idle`, and `sessions.absolute` after its login however much it is used. To spare
-//! writes, a use is noted once in a tenth of `idle`, or in 5 minutes: so a session may end that much too early, and never too late. With
+//! writes, a use is noted once in a tenth of `idle`, or in 5 minutes: so a session may end that much too early, and never too late. A
+//! shorter `absolute` counts for sessions that there are, too; a shorter `idle` once the end that was noted before is over. With
 //! `sessions.per_user`, a login beyond that number ends the user's oldest session. Each worker removes what has expired once a minute.
 //!
 //! # Figures
@@ -85,7 +86,7 @@ use cookie::{Id, Signed, Signer};
 use figures::{Event, Figures};
 pub(crate) use layer::SessionsLayer;
 pub(crate) use part::SessionsPart;
-use record::{Lifetime, Millis, Record};
+use record::{Lifetime, Millis, Record, Row};
 pub use session::Session;
 use store::{Place, Store};
 
@@ -238,6 +239,8 @@ impl Sessions {
         let opened = self.opened()?;
         let row = self.ask(opened.store.load(id)).await?;
         self.0.figures.count(Event::Read);
+        let lifetime = self.rules().lifetime;
+        let row = row.map(|row| Row { expires: lifetime.at_most(row.created, row.expires), ..row });
         let Some(row) = row.filter(|row| row.expires > now) else { return Ok(None) };
         Ok(Some(Arc::new(Record::read(&row)?)))
     }

@@ -131,7 +131,12 @@ impl Lifetime {
 
     /// The end of a session that is used now.
     pub(super) fn end(self, created: Millis, now: Millis) -> Millis {
-        (now + self.idle).min(created + self.absolute)
+        self.at_most(created, now + self.idle)
+    }
+
+    /// The end as it stands in the store, and no later than `absolute` allows: it was longer, perhaps, when the end was written.
+    pub(super) fn at_most(self, created: Millis, expires: Millis) -> Millis {
+        expires.min(created + self.absolute)
     }
 
     /// The end of a session that is used now, if it is to be noted in the store.
@@ -160,6 +165,7 @@ mod tests {
     fn a_session_ends_when_it_is_idle_and_when_it_is_old() {
         assert_eq!(lifetime().end(0, 0), 100_000);
         assert_eq!(lifetime().end(0, 950_000), 1_000_000);
+        assert_eq!((lifetime().at_most(0, 7), lifetime().at_most(0, 2_000_000)), (7, 1_000_000));
         let record = |expires| Record { expires, ..Record::default() };
         assert_eq!(lifetime().due(&record(100_000), 9_999), None);
         assert_eq!(lifetime().due(&record(100_000), 10_000), Some(110_000));

@@ -277,6 +277,24 @@ async fn a_session_ends_when_it_is_idle_or_old() {
     assert!(sessions.load(&signed, begun + 151_000).await.unwrap().is_none());
 }
 
+/// A release with other rules finds the sessions of the one before.
+#[tokio::test]
+async fn a_shorter_absolute_ends_sessions_that_there_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config();
+    let before = part(directory.path(), &config).await;
+    let (ann, begun) = (logged_in(&before, "ann").await, now());
+    config.sessions.absolute = Duration::from_secs(30);
+    let next = part(directory.path(), &config).await;
+    let (sessions, id) = (next.sessions(), Id::parse(&ann[..32]).unwrap());
+    let signed = sessions.opened().unwrap().signer.sign(id);
+    for _ in 0..2 {
+        assert!(sessions.load(&signed, begun).await.unwrap().is_some());
+    }
+    assert!(sessions.load(&signed, begun + 30_000).await.unwrap().is_none());
+    assert!(before.sessions().load(&signed, begun + 30_000).await.unwrap().is_some());
+}
+
 /// A use is noted before the answer goes out, once in a tenth of `idle`.
 #[tokio::test]
 async fn a_use_lets_a_session_live_on() {
