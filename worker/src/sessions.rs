@@ -288,6 +288,9 @@ impl Sessions {
     }
 
     /// Ends all sessions of a user.
+    ///
+    /// # Errors
+    /// If the store is away, or each look has found another session: then some may live.
     async fn end_all(&self, user: &str) -> Result<()> {
         let opened = self.opened()?;
         let key = opened.signer.user_key(user);
@@ -299,7 +302,7 @@ impl Sessions {
             }
             self.end(&ids).await?;
         }
-        Ok(())
+        Err(Error::conflict("sessions of the user change faster than they can be ended").code("SESSION_BUSY"))
     }
 
     /// Ends the oldest sessions of a user who has more than he may.

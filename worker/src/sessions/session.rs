@@ -190,7 +190,7 @@ impl Session {
     /// [`Self::login`] after this call begins another one.
     ///
     /// # Errors
-    /// As [`Self::logout`].
+    /// As [`Self::logout`]; 409 if the user's sessions change again and again meanwhile, so that some may live.
     pub async fn logout_everywhere(&self, user: impl Display) -> Result<()> {
         let user = user.to_string();
         let mut state = self.changing().await?;

@@ -378,6 +378,22 @@ async fn a_user_is_logged_out_everywhere() {
     other.get("/user").send().await.assert_text("Ann");
 }
 
+#[tokio::test]
+async fn a_user_whose_sessions_cannot_all_be_ended_is_told() {
+    use sea_orm::ConnectionTrait;
+    let directory = tempfile::tempdir().unwrap();
+    let part = part(directory.path(), &config()).await;
+    logged_in(&part, "ann").await;
+    // Somebody who has one of them gives it a new id each time that the others are looked up.
+    let somebody = sqlite::open(directory.path()).await.unwrap();
+    let again = "CREATE TRIGGER again AFTER DELETE ON gin_sessions BEGIN INSERT INTO gin_sessions \
+                 VALUES (lower(hex(randomblob(16))), OLD.user_key, OLD.data, OLD.created, OLD.expires, OLD.version); END";
+    somebody.execute_unprepared(again).await.unwrap();
+    assert_eq!(part.sessions().end_all("ann").await.unwrap_err().status(), 409);
+    somebody.execute_unprepared("DROP TRIGGER again").await.unwrap();
+    part.sessions().end_all("ann").await.unwrap();
+}
+
 /// User 1 of the shop is a customer, and user 1 of its back office an employee.
 #[tokio::test]
 async fn services_that_share_a_store_do_not_share_users() {
