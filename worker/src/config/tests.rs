@@ -198,6 +198,23 @@ fn a_password_comes_by_a_variable_too() {
 }
 
 #[test]
+fn an_empty_file_is_no_secret_of_sessions() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut sessions = Sessions { secret_file: Some(file.path().to_owned()), ..Sessions::default() };
+    for empty in ["", "\n"] {
+        std::fs::write(file.path(), empty).unwrap();
+        let refused = sessions.read_secret().unwrap_err();
+        assert!(refused.starts_with("sessions.secret_file: /") && refused.contains(" is empty; "), "{refused}");
+    }
+    std::fs::write(file.path(), "from the file\n").unwrap();
+    assert_eq!(sessions.read_secret(), Ok(Some("from the file".to_owned())));
+    sessions.secret = Some("written".to_owned());
+    std::fs::write(file.path(), "").unwrap();
+    assert_eq!(sessions.read_secret(), Ok(Some("written".to_owned())));
+    assert_eq!(Sessions::default().read_secret(), Ok(None));
+}
+
+#[test]
 fn a_databases_port_is_its_kinds() {
     let port = |text: &str| read(&format!("[database]\n{text}")).unwrap().database.port;
     assert_eq!((port("driver = \"mysql\""), port("driver = \"postgres\"")), (3306, 5432));

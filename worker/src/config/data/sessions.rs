@@ -90,8 +90,16 @@ impl Sessions {
     /// The secret: `secret`, else the text of `secret_file`. `None`: the worker makes one and keeps it in the state directory.
     ///
     /// # Errors
-    /// If the file cannot be read: a sentence that names the key.
+    /// If the file cannot be read, or has nothing: a sentence that names the key.
     pub(crate) fn read_secret(&self) -> Result<Option<String>, String> {
-        secret(self.secret.as_deref(), "sessions.secret_file", self.secret_file.as_deref())
+        let read = secret(self.secret.as_deref(), "sessions.secret_file", self.secret_file.as_deref())?;
+        if let (None, Some(file)) = (&read, &self.secret_file) {
+            // A secret of this host's own is not what was asked for.
+            let file = file.display();
+            return Err(format!(
+                "sessions.secret_file: {file} is empty; `openssl rand -hex 32` makes a secret, or take the key out"
+            ));
+        }
+        Ok(read)
     }
 }
