@@ -907,7 +907,12 @@ pub const SESSIONS: &[Key] = &[
         "\"sqlite\"",
         "Where sessions are kept: in a file of SQLite in the state directory, in the database of [database], or in Redis. Workers of several hosts need one of the last two.",
     ),
-    key("cookie", Kind::Text, "\"session\"", "Name of the cookie."),
+    key(
+        "cookie",
+        Kind::Text,
+        "\"session\"",
+        "Name of the cookie. With __Host- in front, as \"__Host-session\", browsers take it from this host over TLS alone, and no other host of the domain can plant one.",
+    ),
     key("idle", Kind::Duration, "\"24h\"", "A session that is not used for so long ends."),
     key("absolute", Kind::Duration, "\"7d\"", "A session ends so long after its login, however much it is used."),
     key(

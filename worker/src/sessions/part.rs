@@ -104,11 +104,17 @@ fn rules(config: &Config) -> Rules {
     let is_loopback = config.server.host.parse().is_ok_and(|host: IpAddr| host.is_loopback());
     Rules {
         cookie: settings.cookie.clone(),
-        is_debug: config.server.mode == Mode::Debug && is_loopback,
+        is_debug: config.server.mode == Mode::Debug && is_loopback && !is_secure_by_name(&settings.cookie),
         lifetime: Lifetime::new(settings.idle, settings.absolute),
         per_user: usize::try_from(settings.per_user).unwrap_or(usize::MAX),
         namespace: config.monitoring.namespace.clone(),
     }
+}
+
+/// True for a name that browsers take of a `Secure` cookie alone: RFC 6265bis, section 4.1.3.
+fn is_secure_by_name(cookie: &str) -> bool {
+    let begins = |prefix: &str| cookie.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    begins("__Host-") || begins("__Secure-")
 }
 
 /// Removes what has expired, once a minute. Workers that start together do it at different times.

@@ -485,18 +485,22 @@ async fn middleware_takes_the_session_too() {
 #[tokio::test]
 async fn a_cookie_is_secure_but_on_loopback_in_debug_mode() {
     let directory = tempfile::tempdir().unwrap();
-    for (mode, host, is_secure) in [
-        (Mode::Debug, "127.0.0.1", false),
-        (Mode::Debug, "0.0.0.0", true),
-        (Mode::Release, "127.0.0.1", true),
-        (Mode::Test, "::1", true),
+    for (mode, host, name, is_secure) in [
+        (Mode::Debug, "127.0.0.1", "session", false),
+        (Mode::Debug, "0.0.0.0", "session", true),
+        (Mode::Release, "127.0.0.1", "session", true),
+        (Mode::Test, "::1", "session", true),
+        // Without it no browser takes a cookie of these names.
+        (Mode::Debug, "127.0.0.1", "__Host-session", true),
+        (Mode::Debug, "127.0.0.1", "__secure-session", true),
     ] {
         let mut config = config();
         (config.server.mode, config.server.host) = (mode, host.to_owned());
+        config.sessions.cookie = name.to_owned();
         let part = part(directory.path(), &config).await;
         let app = server(&part).await;
         let answer = app.get("/login/ann").send().await;
-        assert_eq!(cookie(&answer).unwrap().ends_with("; Secure"), is_secure, "{mode:?} {host}");
+        assert_eq!(cookie(&answer).unwrap().ends_with("; Secure"), is_secure, "{mode:?} {host} {name}");
         // A request that came over no connection of the loopback network.
         let session = taken(&part, "").await;
         session.login("ann").await.unwrap();
