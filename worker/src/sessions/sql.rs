@@ -34,6 +34,8 @@ const MYSQL: &[&str] =
      data MEDIUMTEXT NOT NULL, created BIGINT NOT NULL, expires BIGINT NOT NULL, version BIGINT NOT NULL, \
      INDEX gin_sessions_user (user_key), INDEX gin_sessions_expires (expires)) CHARACTER SET utf8mb4"];
 
+const LOAD: &str = "SELECT user_key, data, created, expires, version FROM gin_sessions WHERE id = ?";
+
 /// A database with the table.
 pub(super) enum Sql {
     /// A pool for sessions alone.
@@ -56,17 +58,14 @@ impl Sql {
     /// Makes the table, if it is not there. It is no migration of the service's: those are listed in a table that must not name what the
     /// service does not know. A user who may not make tables needs no right to it where the table is there already.
     pub(super) async fn prepare(&self) -> Result<(), BoxError> {
-        let mut failed = None;
+        let mut why = String::new();
         for _ in 0..ATTEMPTS {
-            if self.query("SELECT id FROM gin_sessions WHERE id = ?", vec!["".into()]).await.is_ok() {
-                return Ok(());
+            match self.query(LOAD, vec!["".into()]).await {
+                Ok(_) => return Ok(()),
+                Err(unread) => why = self.make().await.err().unwrap_or(unread).to_string(),
             }
-            failed = self.make().await.err();
         }
-        match failed {
-            None => Ok(()),
-            Some(error) => Err(format!("cannot make the table gin_sessions: {error}").into()),
-        }
+        Err(format!("cannot make or use the table gin_sessions: {why}").into())
     }
 
     async fn make(&self) -> Result<(), DbErr> {
@@ -82,8 +81,7 @@ impl Sql {
     }
 
     pub(super) async fn load(&self, id: Id) -> Result<Option<Row>, BoxError> {
-        let sql = "SELECT user_key, data, created, expires, version FROM gin_sessions WHERE id = ?";
-        let rows = self.query(sql, vec![id.text().into()]).await?;
+        let rows = self.query(LOAD, vec![id.text().into()]).await?;
         Ok(rows.first().map(read).transpose()?)
     }
 

@@ -529,6 +529,17 @@ async fn a_store_that_is_away_is_told_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_table_that_cannot_be_used_is_an_error_of_the_start() {
+    use sea_orm::ConnectionTrait;
+    let directory = tempfile::tempdir().unwrap();
+    let somebody = sqlite::open(directory.path()).await.unwrap();
+    somebody.execute_unprepared("CREATE TABLE gin_sessions (id TEXT NOT NULL PRIMARY KEY, data TEXT)").await.unwrap();
+    let part = SessionsPart::at(&config(), Some(directory.path().to_owned()), Place::Directory);
+    let error = part.open().await.unwrap_err().to_string();
+    assert!(error.contains("cannot make or use the table gin_sessions: ") && error.contains("user_key"), "{error}");
+}
+
+#[tokio::test]
 async fn a_secret_that_is_configured_counts() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut config = config();
