@@ -34,6 +34,28 @@ const FILE: &str = "database.sqlite";
 /// The path that is no file.
 const MEMORY: &str = ":memory:";
 
+/// Parameters of a URL of PostgreSQL that sqlx knows.
+const PARAMETERS: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+
 /// A database, and how to connect to it.
 pub(super) struct Target {
     pub(super) kind: Kind,
@@ -199,7 +221,11 @@ fn by_url(url: &str, config: &Config, password: Option<&str>) -> Result<Kind, St
             Ok(mysql(options, config, says_tls(url)))
         }
         "postgres" | "postgresql" => {
-            let mut options = PgConnectOptions::from_str(url).map_err(wrong)?;
+            let (known, unknown) = known_parameters(url);
+            let mut options = PgConnectOptions::from_str(&known).map_err(wrong)?;
+            for name in unknown {
+                tracing::warn!("database.url: the parameter {name} is not known here, and is passed over");
+            }
             if let Some(password) = password {
                 options = options.password(password);
             }
@@ -207,6 +233,25 @@ fn by_url(url: &str, config: &Config, password: Option<&str>) -> Result<Kind, St
         }
         _ => Err("database.url: begin it with sqlite:, mysql:// or postgres://".to_owned()),
     }
+}
+
+/// A URL of PostgreSQL without the parameters that sqlx does not know, and the names of these: sqlx would log them with their values, and
+/// `sslpassword` is one of them.
+fn known_parameters(url: &str) -> (String, Vec<&str>) {
+    let Some((base, query)) = url.split_once('?') else { return (url.to_owned(), Vec::new()) };
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for pair in query.split('&') {
+        let name = pair.split('=').next().unwrap_or_default();
+        if PARAMETERS.contains(&name) || name.starts_with("options[") || name.starts_with("options%5B") {
+            known.push(pair);
+        } else if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
+            unknown.push(name);
+        } else {
+            // No name, but the end of a password, perhaps, whose ? is not written as %3F.
+            unknown.push("behind the ?");
+        }
+    }
+    (format!("{base}?{}", known.join("&")), unknown)
 }
 
 /// True if the URL says by itself whether the connection is encrypted.
@@ -372,6 +417,11 @@ mod tests {
         assert!(matches!(options.get_ssl_mode(), MySqlSslMode::Required));
         assert!(matches!(url("sqlite::memory:").ok().unwrap().kind, Kind::Sqlite(_, None)));
         assert_eq!(url("sqlite:///srv/shop.db").ok().unwrap().place, "/srv/shop.db");
+        let parameters = "postgres://db/shop?user=ann&sslpassword=secret&options[a]=b&1#secret@&sslmode=require";
+        let (known, unknown) = known_parameters(parameters);
+        assert_eq!(known, "postgres://db/shop?user=ann&options[a]=b&sslmode=require");
+        assert_eq!(unknown, ["sslpassword", "behind the ?"]);
+        assert_eq!(url(parameters).ok().unwrap().name, "shop");
         for wrong in ["oracle://ann:secret@db/shop", "postgres://ann:secret@db:port/shop", "secret"] {
             let text = url(wrong).err().unwrap();
             assert!(text.contains("database.url") && !text.contains("secret"), "{text}");
