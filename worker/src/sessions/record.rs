@@ -51,11 +51,10 @@ struct Data {
 }
 
 impl Record {
-    /// # Errors
-    /// If the JSON is not a session's.
-    pub(super) fn read(row: &Row) -> Result<Self> {
-        let Data { user, values } = serde_json::from_str(&row.data).internal()?;
-        Ok(Self { user, values, created: row.created, expires: row.expires, version: row.version })
+    /// `None`: the JSON is not a session's.
+    pub(super) fn read(row: &Row) -> Option<Self> {
+        let Data { user, values } = serde_json::from_str(&row.data).ok()?;
+        Some(Self { user, values, created: row.created, expires: row.expires, version: row.version })
     }
 
     /// # Errors
@@ -201,7 +200,7 @@ mod tests {
         record.values.insert("large".to_owned(), json!("x".repeat(DATA_MAX)));
         assert!(record.row(&signer).unwrap_err().to_string().contains("at most 65536 bytes"));
         let unread = Row { user_key: None, data: "[".to_owned(), created: 0, expires: 0, version: 0 };
-        assert!(Record::read(&unread).is_err());
+        assert_eq!(Record::read(&unread), None);
         let newer = Row { data: r#"{"values":{},"more":1}"#.to_owned(), ..unread };
         assert_eq!(Record::read(&newer).unwrap(), Record::default());
     }

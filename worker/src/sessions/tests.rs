@@ -529,6 +529,21 @@ async fn a_store_that_is_away_is_told_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_session_that_cannot_be_read_keeps_nobody_from_a_login() {
+    use sea_orm::ConnectionTrait;
+    let directory = tempfile::tempdir().unwrap();
+    let part = part(directory.path(), &config()).await;
+    let app = server(&part).await;
+    let ann = app.client();
+    ann.get("/login/ann").send().await.assert_status(200);
+    let somebody = sqlite::open(directory.path()).await.unwrap();
+    somebody.execute_unprepared("UPDATE gin_sessions SET data = '['").await.unwrap();
+    ann.get("/user").send().await.assert_text("nobody");
+    ann.get("/login/ann").send().await.assert_status(200);
+    ann.get("/user").send().await.assert_text("ann");
+}
+
+#[tokio::test]
 async fn a_table_that_cannot_be_used_is_an_error_of_the_start() {
     use sea_orm::ConnectionTrait;
     let directory = tempfile::tempdir().unwrap();
