@@ -33,6 +33,9 @@
 //! Two requests of one client may change its session at the same time: each change of a value is put into what the other request has
 //! written. The last one counts if both set the same value.
 //!
+//! Redis must keep them: `maxmemory-policy noeviction`, and `appendonly yes` for its own restarts. What Redis evicts or forgets is a client
+//! who is logged out.
+//!
 //! Services may share a database or a Redis: by a secret of its own, or a `sessions.cookie` of its own, each has its own sessions and its
 //! own users. Two that have both in common are one: user 42 of one is user 42 of the other.
 //!

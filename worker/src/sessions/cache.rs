@@ -9,8 +9,9 @@
 //! | even | nobody writes: what was read under this number is good for as long as it stands |
 //! | odd | somebody writes, or has died in it: nothing is taken from the cache, nor kept in it, until the next write to the group is done |
 //!
-//! The numbers are random, so two processes need no turn. One case is left: two processes write to one group at once, the first is done, and
-//! the second dies between its write and its number. Then a session may count as it was before, for as long as it is kept: [`AGE_MAX`].
+//! The numbers are random, so two processes need no turn. One case is left: two write to one group at once, the first is done, and the second
+//! ends without its number: its process has died, or its client has gone away while SQLite still waits for its turn to write. Then a
+//! session may count as it was before, for as long as it is kept: [`AGE_MAX`]. Nobody has been told of that write.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};

@@ -26,6 +26,8 @@ const ATTEMPTS: u32 = 16;
 /// takes it, and looks at nothing, asks nobody.
 ///
 /// Changes are written when the handler has answered, before the client sees the answer. A session that says nothing is not begun.
+///
+/// What was looked at stays as it was: a stream or a WebSocket that goes on after the answer does not hear of a logout.
 #[derive(Clone)]
 pub struct Session(Arc<Handle>);
 
