@@ -8,6 +8,7 @@
 
 mod caches;
 mod cookies;
+mod example;
 mod input;
 mod limits;
 mod migrations;

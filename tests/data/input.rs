@@ -8,7 +8,7 @@ use crate::data::store::{Kind, Store};
 use crate::data::traffic::{item, send};
 
 /// A text in a query.
-fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
