@@ -9,6 +9,7 @@
 mod caches;
 mod cookies;
 mod example;
+mod figures;
 mod input;
 mod limits;
 mod migrations;
