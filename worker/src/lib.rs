@@ -87,7 +87,7 @@
 //! The worker announces itself, takes the listeners and says that it is ready; it accepts when it is told to, and the old one drains. Idle connections go
 //! to the new worker, busy ones when their answer is out, WebSockets between two messages ([`websocket`]). A release that does not start
 //! changes nothing. Each worker is a process of its own: what several requests share, and what is to outlast a restart, belongs into a
-//! database or a file.
+//! database or a file: see [`data`].
 //!
 //! # The proof
 //!
@@ -122,14 +122,13 @@
 //! | routes with names, groups, descriptions | [`Route`], [`Group`], [`router`] |
 //! | routes whose types `/routes` tells | [`api`] |
 //! | a request's values, checked | [`binding`] |
-//! | to change the tables of a database | `gin_worker::migrations` |
 //! | something around handlers | [`middleware`] |
-//! | values that are asked for often, kept | `gin_worker::cache`, with the feature `cache` |
 //! | to do something when it ends | [`Server::on_shutdown`] |
 //! | to know how many connections there are, or that it drains | [`Server::life`] |
 //! | WebSockets that outlive the worker | [`websocket`], [`Route::websocket`] |
 //! | metrics of one's own, for Prometheus | [`metrics`] |
-//! | a database, a cache, sessions | [`data`] |
+//! | a database, a cache, sessions | [`data`]; then `gin_worker::database`, `cache`, `sessions`, each with its feature |
+//! | to change the tables of a database | `gin_worker::migrations`, with the feature `database` |
 //! | timeouts and limits | [`Config`] |
 //! | a configuration without a file | [`Config::builder`] |
 //! | what a handler answers when something is wrong | [`Error`] |
@@ -157,9 +156,9 @@
 //! | `websocket` | yes | [`websocket`] | a WebSocket that an older worker hands over is closed |
 //! | `yaml` | yes | a configuration in YAML or JSON | TOML alone |
 //! | `database` | no | `gin_worker::database`, `Server::database`, and migrations | `[database]` is checked, and nothing is opened |
-//! | `cache` | no | `Server::cache` | `[cache]` is checked |
+//! | `cache` | no | `gin_worker::cache`, `Server::cache` | `[cache]` is checked |
 //! | `redis` | no | the cache, sessions and the rate limit in Redis | `[redis]` is checked, and nothing is opened |
-//! | `sessions` | no | `Session`, `Server::sessions`; it brings `database` | `[sessions]` is checked |
+//! | `sessions` | no | `gin_worker::sessions`, `Session`, `Server::sessions`; it brings `database` | `[sessions]` is checked |
 //! | `journald` | no | `logging.output = "journald"` | journald still has what goes to stderr |
 //! | `macros` | no | axum's `macros`: `#[axum::debug_handler]`, with `axum = "0.8"` in the application's own Cargo.toml | |
 //! | `ws` | no | axum's `ws`: WebSockets that end with the worker, with close code 1001 | |
