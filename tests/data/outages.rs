@@ -1,10 +1,10 @@
-//! A database's server is killed, stopped in order, and stopped by SIGSTOP, under load and with restarts of the service meanwhile.
+//! A server is killed, stopped in order, and stopped by SIGSTOP, under load and with restarts of the service meanwhile.
 
 use std::collections::BTreeSet;
 
-use harness::{Ctl, Supervisor};
+use harness::{Ctl, Load, Service, ServiceKind, Supervisor};
 
-use crate::data::site::{private, site, until_ready_is};
+use crate::data::site::{SOON, private, site, until_ready_is};
 use crate::data::store::{Kind, Store};
 use crate::data::traffic::{LONGEST, Traffic};
 
@@ -172,5 +172,32 @@ fn generations_on_one_file_of_sqlite_overlap_without_a_locked_database() {
     assert_eq!((counts.away, counts.cut), (0, 0), "{}", gin.log());
     assert!(!gin.log().contains("locked"), "{}", gin.log());
     assert_kept(&store, &counts.kept);
+    gin.ends_sound();
+}
+
+/// The rate limit asks Redis for each request, and does without it. A start does not wait for a cache.
+#[test]
+#[ignore = "needs Redis: tests/run --services"]
+fn redis_comes_and_goes_with_restarts_meanwhile_and_nobody_is_hurt() {
+    let mut redis = Service::start(ServiceKind::Redis);
+    let of_redis = redis.section() + SOON;
+    let limit = "[rate_limit]\nenable = true\nrate = 1000000000\nstore = \"redis\"\n";
+    let gin = site(2, "cache", &[&of_redis, limit, "[cache]\nlevels = \"both\"\n"]).start();
+    let load = Load::new().keep_alive(&gin.tcp(), 4).one_shot(&gin.tcp(), 4);
+    load.flows(100);
+    redis.kill();
+    load.flows(100);
+    gin.restart();
+    load.flows(100);
+    redis.start_again();
+    load.flows(100);
+    redis.pause();
+    load.flows(100);
+    gin.restart();
+    load.flows(100);
+    redis.resume();
+    load.flows(100);
+    gin.restart();
+    load.finish().assert_unhurt();
     gin.ends_sound();
 }
