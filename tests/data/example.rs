@@ -1,11 +1,15 @@
 //! `worker/examples/rest_api` under a supervisor, on each kind of database, by the variable alone that README names.
 
+use std::collections::BTreeSet;
 use std::thread;
 
-use harness::{Address, Client, PASSWORD, Supervisor, binary, get, supervisor};
+use harness::{
+    Address, Builder, Client, PASSWORD, Service, ServiceKind, Supervisor, binary, eventually, get, supervisor,
+};
 use serde_json::{Value, json};
 
 use crate::data::input::encoded;
+use crate::data::site::SOON;
 use crate::data::store::{Kind, Store};
 use crate::data::traffic::send;
 
@@ -51,11 +55,15 @@ fn the_users_are_the_same(kind: Kind) {
     gin.ends_sound();
 }
 
+fn example() -> Builder {
+    supervisor().set("soak = \"0s\"").set(&format!("command = [{:?}]", binary("rest_api")))
+}
+
 fn start(store: &mut Store, kind: Kind) -> Supervisor {
     let server = |store: &mut Store, scheme: &str| {
         format!("{scheme}://shop:{PASSWORD}@127.0.0.1:{}/shop", store.server().port())
     };
-    let builder = supervisor().set("soak = \"0s\"").set(&format!("command = [{:?}]", binary("rest_api")));
+    let builder = example();
     let url = match kind {
         Kind::Sqlite => format!("sqlite://{}?mode=rwc", builder.dir().join("users.db").display()),
         Kind::MariaDb => server(store, "mysql"),
@@ -136,4 +144,25 @@ fn its_users_are_in_mariadb() {
 #[ignore = "needs the example and PostgreSQL: tests/run --services"]
 fn its_users_are_in_postgresql() {
     the_users_are_the_same(Kind::Postgres);
+}
+
+/// The documents' cache of two levels: each worker keeps answers for an hour, and tells of a change all the same.
+#[test]
+#[ignore = "needs the example and Redis: tests/run --services"]
+fn a_change_reaches_the_answers_of_all_workers_by_redis() {
+    let redis = Service::start(ServiceKind::Redis);
+    let builder = example().workers(2);
+    let database = builder.dir().join("users.db");
+    let sections =
+        format!("[cache]\nlevels = \"both\"\n[database]\ndatabase = {database:?}\n[app]\nfresh_ms = 3600000\n");
+    let gin = builder.section(&(redis.section() + SOON)).section(&sections).start();
+    let address = gin.tcp();
+    // The kernel chooses which worker answers.
+    let totals = || (0..20).map(|_| found(&address, "size=1").1).collect::<BTreeSet<u64>>();
+    assert_eq!(totals(), BTreeSet::from([2]));
+    for number in 3..13 {
+        create(&address, "n", &format!("n{number}@example.com"));
+        eventually("all workers tell of the change", totals, |all| *all == BTreeSet::from([number]));
+    }
+    gin.ends_sound();
 }
