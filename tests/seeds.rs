@@ -177,3 +177,13 @@ fn under_a_supervisor_they_answer_the_same() {
     }
     gin.stop();
 }
+
+#[test]
+fn their_databases_are_noted_and_not_opened() {
+    let sections = "[database]\ndriver = \"mysql\"\nhost = \"localhost\"\nport = 3306\n[redis]\nhost = \"localhost\"\n";
+    // What Kubernetes sets for a service of this name is no port.
+    let gin = supervisor().section(sections).env("REDIS_PORT", "tcp://10.0.0.1:6379").start();
+    gin.until_log("[database], [redis]: checked and not used");
+    assert_eq!(gin.get("/readyz").status, 200);
+    gin.stop();
+}
