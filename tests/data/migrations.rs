@@ -103,10 +103,15 @@ fn a_migration_that_fails_keeps_the_old_generation(kind: Kind) {
     gin.ends_sound();
 }
 
-/// Starts a restart whose migration waits half way.
-fn held(gin: &Supervisor, hold: &Hold) -> (Child, Held) {
+/// Makes a release whose migration waits half way.
+fn release_held(gin: &Supervisor, hold: &Hold) {
     let socket = hold.target().replace("/held?by=", "");
     gin.releases().release("two", &format!("database held={socket}"));
+}
+
+/// Starts a restart to it.
+fn held(gin: &Supervisor, hold: &Hold) -> (Child, Held) {
+    release_held(gin, hold);
     let restart = gin.ctl_in_background(&["restart"]);
     (restart, hold.arrived())
 }
@@ -164,6 +169,30 @@ fn a_migration_is_killed_half_way(kind: Kind) {
     gin.ends_sound();
 }
 
+/// `gin-ctl migrate` is called off half way. It is alone meanwhile, and the service goes on.
+fn a_migration_is_called_off(kind: Kind) {
+    let store = Store::start(kind);
+    let gin = host(&store, "database").start();
+    let hold = gin.hold();
+    release_held(&gin, &hold);
+    let migrate = gin.ctl_in_background(&["migrate", "up"]);
+    let migration = hold.arrived();
+    gin.ctl(&["migrate", "status"]).assert(4, &["migrates already"]);
+    assert_eq!(gin.who()["release"], "one");
+    gin.ctl(&["cancel"]).assert(0, &["cancelled"]);
+    Ctl::from(migrate.wait_with_output().unwrap()).assert(6, &["cancelled"]);
+    drop((migration, hold));
+    assert_eq!(applied(&store), FIRST);
+    if kind == Kind::MariaDb {
+        gin.ctl(&["migrate", "status"]).assert(1, &["m6_held"]);
+        return;
+    }
+    assert!(!store.has_table("held"));
+    gin.restart();
+    assert_once(&store, &[gin.log()], &[FIRST.as_slice(), &["m6_held"]].concat());
+    gin.ends_sound();
+}
+
 fn commands(kind: Kind) {
     let store = Store::start(kind);
     let gin = host(&store, "database expand").start();
@@ -217,5 +246,6 @@ on_each! {
     one_that_fails_keeps_the_old_generation = a_migration_that_fails_keeps_the_old_generation;
     a_long_one_is_waited_for = a_long_migration_is_waited_for;
     one_that_is_killed_half_way_hurts_no_later_one = a_migration_is_killed_half_way;
+    one_by_gin_ctl_is_called_off = a_migration_is_called_off;
     they_are_shown_and_taken_back_by_gin_ctl = commands;
 }
