@@ -875,6 +875,18 @@ pub const REDIS: &[Key] = &[
         "A file with the word, which counts where password is not set. The newline at its end is left out.",
     ),
     key("database", Kind::Integer(0, 1 << 20), "0", "Which one."),
+    key(
+        "tls",
+        Kind::Choice(&["disable", "require"]),
+        "\"disable\"",
+        "Encryption of the connections. \"require\": always, and the server's certificate must be valid for host; port is the server's tls-port then.",
+    ),
+    unset(
+        "ca_file",
+        Kind::Path,
+        "\"/etc/ssl/redis-ca.pem\"",
+        "Certificates that alone may sign the server's, in PEM. Default: the public authorities that are built in.",
+    ),
     key("pool_size", Kind::Integer(1, 100_000), "10", "Connections at most, a worker."),
     key("min_idle_conns", Kind::Integer(0, 100_000), "5", "Of them kept open."),
     key("dial_timeout", Kind::Duration, "\"5s\"", "For a connection."),

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Address, Service, ServiceKind, Supervisor, eventually, get};
+use harness::{Address, PASSWORD, Service, ServiceKind, Supervisor, eventually, get};
 use serde_json::{Value, json};
 
-use crate::data::site::{SOON, of_each_worker, site};
+use crate::data::site::{SOON, of_each_worker, private, site};
 use crate::data::store::{Kind, Store};
 use crate::data::traffic::{item, send};
 
@@ -80,6 +80,28 @@ fn a_value_in_redis_is_computed_once_for_all_workers() {
         assert_eq!((values.len(), asked), (1, 1), "{levels}: {values:?}");
         gin.ends_sound();
     }
+}
+
+#[test]
+#[ignore = "needs Redis: tests/run --services"]
+fn redis_is_asked_over_tls_if_its_certificate_is_known() {
+    let redis = Service::start(ServiceKind::RedisTls);
+    let start = |section: String| site(1, "cache", &[&*(section + SOON), "[cache]\nlevels = \"redis\"\n"]).start();
+    let gin = start(redis.section());
+    assert_eq!(gin.get("/computed/tea?by=none").status, 200);
+    let kept = redis.ask("DBSIZE");
+    assert_ne!(kept, "0", "the value is there");
+    gin.ends_sound();
+
+    // No public authority has signed the certificate; and without TLS there is no connection at all.
+    for (lines, why) in [("tls = \"require\"\n", "invalid peer certificate"), ("", "Redis at 127.0.0.1:")] {
+        let gin = start(redis.section_with(&format!("password = {PASSWORD:?}\n{lines}")));
+        assert_eq!(gin.get("/computed/coffee?by=none").status, 200, "the source is asked");
+        let told = private(&gin, "/readyz").concat();
+        assert!(told.contains(why), "{told}");
+        gin.ends_sound();
+    }
+    assert_eq!(redis.ask("DBSIZE"), kept);
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub enum ServiceKind {
     Postgres,
     /// Redis.
     Redis,
+    /// Redis that takes TLS alone, with a certificate that only its own section knows.
+    RedisTls,
 }
 
 /// Directory and port of a server. Both stay the same when it is started again.
@@ -119,6 +121,7 @@ impl ServiceKind {
             Self::MariaDb => mariadb::prepare(place),
             Self::Postgres => postgres::prepare(place),
             Self::Redis => redis::prepare(place),
+            Self::RedisTls => redis::prepare_tls(place),
         }
     }
 
@@ -126,7 +129,7 @@ impl ServiceKind {
         match self {
             Self::MariaDb => mariadb::server(place),
             Self::Postgres => postgres::server(place),
-            Self::Redis => redis::server(place),
+            Self::Redis | Self::RedisTls => redis::server(place),
         }
     }
 
@@ -135,14 +138,14 @@ impl ServiceKind {
         match self {
             Self::MariaDb => mariadb::READY,
             Self::Postgres => postgres::READY,
-            Self::Redis => redis::READY,
+            Self::Redis | Self::RedisTls => redis::READY,
         }
     }
 
     /// The signal on which it ends in order without waiting for its clients.
     fn end(self) -> Signal {
         match self {
-            Self::MariaDb | Self::Redis => Signal::SIGTERM,
+            Self::MariaDb | Self::Redis | Self::RedisTls => Signal::SIGTERM,
             Self::Postgres => Signal::SIGINT,
         }
     }
@@ -152,6 +155,7 @@ impl ServiceKind {
             Self::MariaDb => mariadb::client(place, text),
             Self::Postgres => postgres::client(place, text),
             Self::Redis => redis::client(place, text),
+            Self::RedisTls => redis::client_tls(place, text),
         }
     }
 }
@@ -192,7 +196,11 @@ impl Service {
     /// Its section of a configuration: `[database]` or `[redis]`, with the password.
     #[must_use]
     pub fn section(&self) -> String {
-        self.section_with(&format!("password = {PASSWORD:?}\n"))
+        let tls = match self.kind {
+            ServiceKind::RedisTls => redis::tls(&self.place),
+            ServiceKind::MariaDb | ServiceKind::Postgres | ServiceKind::Redis => String::new(),
+        };
+        self.section_with(&format!("password = {PASSWORD:?}\n{tls}"))
     }
 
     /// The same with these lines instead of the password.
@@ -203,7 +211,7 @@ impl Service {
         let driver = match self.kind {
             ServiceKind::MariaDb => "mysql",
             ServiceKind::Postgres => "postgres",
-            ServiceKind::Redis => return format!("[redis]\n{at}{lines}"),
+            ServiceKind::Redis | ServiceKind::RedisTls => return format!("[redis]\n{at}{lines}"),
         };
         format!("[database]\ndriver = \"{driver}\"\n{at}username = {NAME:?}\ndatabase = {NAME:?}\n{lines}")
     }

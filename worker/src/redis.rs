@@ -8,6 +8,7 @@
 
 mod circuit;
 mod connections;
+mod tls;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -63,11 +64,10 @@ impl Redis {
     /// The server of `[redis]`. Nothing is opened yet.
     ///
     /// # Errors
-    /// If the password's file cannot be read, or the address cannot be one: a sentence without secrets.
+    /// If the password's file or that of certificates cannot be read, or the address cannot be one: a sentence without secrets.
     pub(crate) fn new(config: &config::Redis) -> Result<Self, String> {
         let password = config.read_password()?;
-        let connections = Connections::new(config, password.as_deref())
-            .map_err(|error| format!("redis.host: {} cannot be connected to: {error}", config.host))?;
+        let connections = Connections::new(config, password.as_deref())?;
         let address: Arc<str> = if config.host.starts_with('/') {
             config.host.as_str().into()
         } else {

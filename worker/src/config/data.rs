@@ -18,7 +18,7 @@ use gin_shared::config::Section;
 
 pub use cache::{Cache, CacheLevels};
 pub use database::{Database, Driver, Tls};
-pub use redis::Redis;
+pub use redis::{Redis, RedisTls};
 pub use sessions::{SessionStore, Sessions};
 
 fn port(section: &Section<'_>) -> Option<u16> {

@@ -215,6 +215,14 @@ fn an_empty_file_is_no_secret_of_sessions() {
 }
 
 #[test]
+fn tls_to_a_unix_socket_is_an_error() {
+    let redis = |host: &str| format!("[redis]\nhost = {host:?}\ntls = \"require\"\n");
+    assert_eq!(read(&redis("cache.internal")).unwrap().redis.tls, RedisTls::Require);
+    let told = wrong(&redis("/run/redis/redis.sock"));
+    assert!(told.contains(":3") && told.contains("redis.host is a Unix socket"), "{told}");
+}
+
+#[test]
 fn a_databases_port_is_its_kinds() {
     let port = |text: &str| read(&format!("[database]\n{text}")).unwrap().database.port;
     assert_eq!((port("driver = \"mysql\""), port("driver = \"postgres\"")), (3306, 5432));

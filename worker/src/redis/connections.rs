@@ -14,7 +14,8 @@ use ::redis::{
     RedisConnectionInfo, RedisError, RedisResult, ScriptInvocation,
 };
 
-use crate::config;
+use super::tls;
+use crate::config::{self, RedisTls};
 
 /// Questions under way on each connection before another connection is opened.
 const BUSY: usize = 16;
@@ -84,30 +85,15 @@ impl fmt::Debug for Connections {
 
 impl Connections {
     /// # Errors
-    /// If the address cannot be one.
-    pub(super) fn new(config: &config::Redis, password: Option<&str>) -> Result<Self, RedisError> {
-        let address = if config.host.starts_with('/') {
-            ConnectionAddr::Unix(config.host.as_str().into())
-        } else {
-            ConnectionAddr::Tcp(config.host.clone(), config.port)
-        };
-        let mut login = RedisConnectionInfo::default().set_db(i64::from(config.database));
-        if let Some(password) = password {
-            login = login.set_password(password);
-        }
-        // What is sent and not acknowledged for so long is the end of a connection.
-        let tcp = TcpSettings::default()
-            .set_nodelay(true)
-            .set_user_timeout(config.write_timeout)
-            .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE));
-        let info = address.into_connection_info()?.set_redis_settings(login).set_tcp_settings(tcp);
+    /// If the address cannot be one, or no certificate can be trusted: a sentence that names the key.
+    pub(super) fn new(config: &config::Redis, password: Option<&str>) -> Result<Self, String> {
         let how = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.dial_timeout))
             .set_response_timeout(Some(config.read_timeout));
         let most = config.pool_size.max(1);
         let least = config.min_idle_conns.clamp(1, most);
         Ok(Self {
-            client: Client::open(info)?,
+            client: client(config, password)?,
             how,
             dial_timeout: config.dial_timeout,
             slots: (0..most).map(|_| Slot::default()).collect(),
@@ -205,6 +191,38 @@ impl Connections {
     }
 }
 
+/// # Errors
+/// See [`Connections::new`].
+fn client(config: &config::Redis, password: Option<&str>) -> Result<Client, String> {
+    let mut login = RedisConnectionInfo::default().set_db(i64::from(config.database));
+    if let Some(password) = password {
+        login = login.set_password(password);
+    }
+    // What is sent and not acknowledged for so long is the end of a connection.
+    let tcp = TcpSettings::default()
+        .set_nodelay(true)
+        .set_user_timeout(config.write_timeout)
+        .set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE));
+    let unfit = |error: RedisError| format!("redis.host: {} cannot be connected to: {error}", config.host);
+    let info = address(config).into_connection_info().map_err(unfit)?.set_redis_settings(login).set_tcp_settings(tcp);
+    match config.tls {
+        RedisTls::Disable => Client::open(info).map_err(unfit),
+        RedisTls::Require => {
+            let certificates = tls::certificates(config.ca_file.as_deref())?;
+            Client::build_with_tls(info, certificates).map_err(|error| format!("redis.tls, redis.ca_file: {error}"))
+        }
+    }
+}
+
+fn address(config: &config::Redis) -> ConnectionAddr {
+    let (host, port) = (config.host.clone(), config.port);
+    match config.tls {
+        _ if host.starts_with('/') => ConnectionAddr::Unix(host.into()),
+        RedisTls::Disable => ConnectionAddr::Tcp(host, port),
+        RedisTls::Require => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+    }
+}
+
 impl Slot {
     fn open(&self) -> MutexGuard<'_, Option<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
@@ -252,6 +270,18 @@ mod tests {
         };
         assert_eq!(address("cache.internal"), "cache.internal:6379");
         assert_eq!(address("/run/redis/redis.sock"), "/run/redis/redis.sock");
+    }
+
+    #[test]
+    fn tls_is_for_hosts_alone() {
+        let of = |host: &str| {
+            let config = config::Redis { host: host.to_owned(), tls: RedisTls::Require, ..config::Redis::default() };
+            Connections::new(&config, None)
+        };
+        let connections = of("cache.internal").unwrap();
+        let address = connections.client.get_connection_info().addr();
+        assert!(matches!(address, ConnectionAddr::TcpTls { insecure: false, .. }), "{address}");
+        assert!(of("/run/redis/redis.sock").unwrap_err().starts_with("redis.tls"));
     }
 
     #[test]
