@@ -8,6 +8,8 @@
 
 mod circuit;
 mod connections;
+#[cfg(test)]
+pub(crate) mod stub;
 mod tls;
 
 use std::fmt;
@@ -38,7 +40,11 @@ pub(crate) enum Failure {
 
 /// Something that must be done when a server was away, before anybody asks it again.
 pub(crate) trait Settle: Send + Sync {
+    /// Does it. It may take long: each of its questions has `redis.read_timeout`.
     fn settle<'a>(&'a self, connection: &'a mut MultiplexedConnection) -> BoxFuture<'a, RedisResult<()>>;
+
+    /// False if there is something to do already that has come up since.
+    fn is_settled(&self) -> bool;
 }
 
 /// A server, with the connections to it. A clone is the same.
@@ -48,7 +54,7 @@ pub(crate) struct Redis(Arc<Inner>);
 struct Inner {
     address: Arc<str>,
     connections: Connections,
-    /// Longest time of a look.
+    /// Longest time until a look is answered.
     patience: Duration,
     circuit: watch::Sender<Circuit>,
     settle: Mutex<Vec<Weak<dyn Settle>>>,
@@ -234,12 +240,14 @@ impl Inner {
         }
         let since = self.circuit.borrow().since();
         let why = match tokio::time::timeout(self.patience, self.answers()).await {
-            Ok(Ok(())) => {
-                self.circuit.send_if_modified(Circuit::found);
-                let seconds = since.map_or(0, |since| since.elapsed().as_secs());
-                tracing::info!("Redis at {} is back after {seconds} s", self.address);
-                return true;
-            }
+            Ok(Ok(connection)) => match self.settle_all(connection).await {
+                Ok(()) => {
+                    let seconds = since.map_or(0, |since| since.elapsed().as_secs());
+                    tracing::info!("Redis at {} is back after {seconds} s", self.address);
+                    return true;
+                }
+                Err(error) => error.to_string(),
+            },
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it does not answer in time".to_owned(),
         };
@@ -247,23 +255,36 @@ impl Inner {
         false
     }
 
-    /// Asks over a new connection, and settles what must be done first.
-    async fn answers(&self) -> RedisResult<()> {
+    /// Asks over a new connection.
+    async fn answers(&self) -> RedisResult<MultiplexedConnection> {
         let mut connection = self.connections.another().await?;
         ::redis::cmd("PING").exec_async(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Settles what must be done first, until nothing is left. Then the server is back.
+    async fn settle_all(&self, mut connection: MultiplexedConnection) -> RedisResult<()> {
         let all: Vec<_> = {
             let all = self.settle.lock().unwrap_or_else(PoisonError::into_inner);
             all.iter().filter_map(Weak::upgrade).collect()
         };
-        for settle in all {
-            settle.settle(&mut connection).await?;
+        loop {
+            for settle in &all {
+                settle.settle(&mut connection).await?;
+            }
+            // Whoever leaves something to settle looks at the circuit after that, and finds the server here, or is found by this.
+            let is_settled = || all.iter().all(|settle| settle.is_settled());
+            if self.circuit.send_if_modified(|circuit| is_settled() && circuit.found()) {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     fn nobody() -> Redis {
@@ -283,6 +304,39 @@ mod tests {
         assert!(redis.run::<()>(&::redis::cmd("PING")).await.is_err());
         assert!(redis.open().await.is_err());
         assert_eq!(redis.details()["state"], "away");
+    }
+
+    /// Takes longer than a look may, and something comes up meanwhile.
+    struct Slow {
+        patience: Duration,
+        times: AtomicUsize,
+    }
+
+    impl Settle for Slow {
+        fn settle<'a>(&'a self, _: &'a mut MultiplexedConnection) -> BoxFuture<'a, RedisResult<()>> {
+            Box::pin(async move {
+                // It stands for questions that are answered in time, and are many.
+                tokio::time::sleep(self.patience).await;
+                self.times.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            })
+        }
+
+        fn is_settled(&self) -> bool {
+            self.times.load(Ordering::SeqCst) > 1
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_is_back_once_all_is_settled_however_long_that_takes() {
+        let redis = stub::answered_by(|_| stub::OK);
+        let slow = Arc::new(Slow { patience: redis.0.patience, times: AtomicUsize::new(0) });
+        let settle: Arc<dyn Settle> = Arc::<Slow>::clone(&slow);
+        redis.settle_after_outages(Arc::downgrade(&settle));
+        let mut circuit = redis.0.circuit.subscribe();
+        redis.went_away("it was stopped");
+        circuit.wait_for(Circuit::is_here).await.unwrap();
+        assert!(slow.is_settled(), "what came up meanwhile was settled, too");
     }
 
     /// A server that takes connections and says nothing: as one that was stopped by SIGSTOP.

@@ -284,6 +284,10 @@ impl Settle for Shared {
         }
         .boxed()
     }
+
+    fn is_settled(&self) -> bool {
+        self.unsettled.len() == 0
+    }
 }
 
 /// Counts a look.

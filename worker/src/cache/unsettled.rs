@@ -12,7 +12,8 @@ pub(super) enum Due {
     Nothing,
     /// These keys. The numbers tell a removal from a later one of the same key.
     Keys(Vec<(String, u64)>),
-    /// All keys, because there were too many. The number is as those of keys.
+    /// All keys, because there were too many. The number is as those of keys. Whatever is added meanwhile is removed by its key then:
+    /// while keys are removed all the time, a removal of everything would never be the last one.
     Everything(u64),
 }
 
@@ -33,7 +34,7 @@ impl Unsettled {
         let mut inner = self.inner();
         inner.last += 1;
         let number = inner.last;
-        if inner.everything.is_some() || (inner.keys.len() >= KEYS_MAX && !inner.keys.contains_key(text)) {
+        if inner.keys.len() >= KEYS_MAX && !inner.keys.contains_key(text) {
             inner.everything = Some(number);
             inner.keys.clear();
         } else {
@@ -108,7 +109,8 @@ mod tests {
         assert!(matches!(due, Due::Everything(_)) && all.len() == 1);
         all.add("and another");
         all.done(&due);
-        assert_eq!(all.len(), 1, "it was asked for after the first was under way");
+        let last = ("and another".to_owned(), KEYS_MAX as u64 + 3);
+        assert_eq!(all.due(), Due::Keys(vec![last]), "it was asked for after the first was under way");
         all.done(&all.due());
         assert_eq!(all.due(), Due::Nothing);
     }
