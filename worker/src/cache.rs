@@ -305,7 +305,7 @@ where
         }
         #[cfg(feature = "redis")]
         if let Some(shared) = &self.cache.0.shared {
-            let (value, ttl) = shared.get::<V>(&self.named, &place.text).await?;
+            let (value, ttl) = shared.get::<V>(&self.named, place.text()).await?;
             if !ttl.is_zero() {
                 self.cache.0.process.insert(place, Kept::new(value.clone(), ttl)).await;
             }
@@ -320,7 +320,7 @@ where
         let place = process.forget(self.place(key)).await;
         #[cfg(feature = "redis")]
         if let Some(shared) = &self.cache.0.shared {
-            let is_kept = shared.insert(&self.named, &place.text, self.ttl, &value).await;
+            let is_kept = shared.insert(&self.named, place.text(), self.ttl, &value).await;
             let ttl = shared.in_process(self.ttl);
             let next = process.forget(place.clone()).await;
             // Another value may have come in between, which was heard of.
@@ -339,7 +339,7 @@ where
         let place = process.forget(self.place(key)).await;
         #[cfg(feature = "redis")]
         if let Some(shared) = &self.cache.0.shared {
-            shared.remove(&place.text).await;
+            shared.remove(place.text()).await;
             // What was read from Redis before it was removed there.
             process.forget(place).await;
             return;
@@ -405,7 +405,7 @@ where
     {
         #[cfg(feature = "redis")]
         if let Some(shared) = &self.cache.0.shared {
-            return shared.load(&self.named, &place.text, self.ttl, source).await;
+            return shared.load(&self.named, place.text(), self.ttl, source).await;
         }
         #[cfg(not(feature = "redis"))]
         let _ = place;

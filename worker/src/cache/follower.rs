@@ -59,7 +59,7 @@ async fn hear(shared: &Weak<Shared>, mut sink: PubSubSink, mut stream: PubSubStr
             biased;
             message = stream.next() => {
                 let (Some(message), Some(own)) = (message, shared.upgrade()) else { return };
-                own.hear(message.get_payload_bytes());
+                own.hear(message.get_payload_bytes()).await;
             }
             _ = ticks.tick() => {
                 let answered: Result<RedisResult<Value>, _> = timeout(patience, sink.ping()).await;

@@ -1,8 +1,9 @@
 //! The level in the process: values as they are, without a copy as text.
 //!
 //! A removal must not be undone by a value that was asked of the source before it and arrives after it. So each key has a *mark*, which
-//! every removal changes, and an entry's place has the mark of the time at which its value was asked for. Whoever asks after a removal
-//! looks at another place, and joins nobody who began before. Marks are shared by keys: a removal may drop a few entries of others.
+//! every removal changes, and a value's place has the mark of the time at which it was asked for: a value with an old mark is not kept.
+//! Whoever asks after a removal has another place, and joins nobody who began before. Marks are shared by keys: what is asked for while
+//! another key is removed may not be kept, either. What is kept already stays.
 
 use std::any::{Any, TypeId};
 use std::hash::{BuildHasher, RandomState};
@@ -11,39 +12,43 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
+use moka::ops::compute::Op;
 
 use super::flights::Flights;
 
-/// Marks of a cache. A removal drops one entry of others in so many.
+/// Marks of a cache. A removal concerns one of so many values that are under way.
 const MARKS: usize = 8192;
 
-/// An entry's place. It is another one after each removal.
+/// Where a value belongs that is asked for now. It is another place after each removal of its key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Place {
-    /// The key with its cache's name, as Redis has it.
-    pub(super) text: String,
+    key: Key,
     /// Type of the value.
     kind: TypeId,
-    mark: Mark,
+    /// Number of removals of keys with this mark.
+    own: u64,
 }
 
-/// A number of removals: of all, and of keys with this mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Mark {
+/// Key of an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    /// The key with its cache's name, as Redis has it.
+    text: String,
+    /// Number of removals of all: nobody finds entries from before the last one.
     all: u64,
-    own: u64,
 }
 
 /// A value, and how long it is kept.
 #[derive(Clone)]
 pub(super) struct Kept {
     value: Arc<dyn Any + Send + Sync>,
+    kind: TypeId,
     ttl: Duration,
 }
 
 impl Kept {
     pub(super) fn new<V: Send + Sync + 'static>(value: V, ttl: Duration) -> Self {
-        Self { value: Arc::new(value), ttl }
+        Self { value: Arc::new(value), kind: TypeId::of::<V>(), ttl }
     }
 
     /// The value, of the type of its place.
@@ -55,19 +60,19 @@ impl Kept {
 /// Each entry has its own time to live.
 struct OwnTtl;
 
-impl Expiry<Place, Kept> for OwnTtl {
-    fn expire_after_create(&self, _: &Place, kept: &Kept, _: Instant) -> Option<Duration> {
+impl Expiry<Key, Kept> for OwnTtl {
+    fn expire_after_create(&self, _: &Key, kept: &Kept, _: Instant) -> Option<Duration> {
         Some(kept.ttl)
     }
 
-    fn expire_after_update(&self, _: &Place, kept: &Kept, _: Instant, _: Option<Duration>) -> Option<Duration> {
+    fn expire_after_update(&self, _: &Key, kept: &Kept, _: Instant, _: Option<Duration>) -> Option<Duration> {
         Some(kept.ttl)
     }
 }
 
 /// The entries of a process.
 pub(super) struct Process {
-    entries: moka::future::Cache<Place, Kept>,
+    entries: moka::future::Cache<Key, Kept>,
     pub(super) flights: Flights,
     marks: Box<[AtomicU64]>,
     all: AtomicU64,
@@ -86,19 +91,26 @@ impl Process {
         }
     }
 
-    /// Where a key's entry is now.
+    /// Where a key's value belongs now.
     pub(super) fn place(&self, text: String, kind: TypeId) -> Place {
-        let mark = Mark { all: self.all.load(Ordering::SeqCst), own: self.own(&text).load(Ordering::SeqCst) };
-        Place { text, kind, mark }
+        let (all, own) = (self.all.load(Ordering::SeqCst), self.own(&text).load(Ordering::SeqCst));
+        Place { key: Key { text, all }, kind, own }
     }
 
     pub(super) async fn get(&self, place: &Place) -> Option<Kept> {
-        self.entries.get(place).await
+        // Two types may have the same name: those of two versions of a crate.
+        self.entries.get(&place.key).await.filter(|kept| kept.kind == place.kind)
     }
 
-    /// Puts a value where whoever asks from now on looks, unless there was a removal since the place was taken.
+    /// Keeps a value, unless there was a removal since the place was taken, or it would be over at once.
     pub(super) async fn insert(&self, place: Place, kept: Kept) {
-        self.entries.insert(place, kept).await;
+        if kept.ttl.is_zero() {
+            return;
+        }
+        let (mark, own) = (self.own(&place.key.text), place.own);
+        // Of a key, moka does one such change after the other: the mark of a removal is seen here, or the removal finds the value.
+        let put = async move { if mark.load(Ordering::SeqCst) == own { Op::Put(kept) } else { Op::Nop } };
+        self.entries.entry(place.key).and_compute_with(|_| put).await;
     }
 
     /// The entry; if there is none, `load` makes it, once for all who ask meanwhile. All of them get its error, too.
@@ -110,12 +122,12 @@ impl Process {
         let asker = self.flights.join::<E>(place);
         let entry = async {
             // Somebody may have made it between the caller's look and this question.
-            if let Some(kept) = self.entries.get(place).await {
+            if let Some(kept) = self.get(place).await {
                 return Ok(kept);
             }
             let loaded = load.await;
             if let Ok(kept) = &loaded {
-                self.entries.insert(place.clone(), kept.clone()).await;
+                self.insert(place.clone(), kept.clone()).await;
             }
             loaded
         };
@@ -124,14 +136,23 @@ impl Process {
 
     /// Removes a key's entry, and whatever is under way to it. Returns the key's place from now on.
     pub(super) async fn forget(&self, place: Place) -> Place {
-        let own = self.own(&place.text).fetch_add(1, Ordering::SeqCst) + 1;
-        self.entries.invalidate(&place).await;
-        Place { mark: Mark { own, ..place.mark }, ..place }
+        let Place { key: Key { text, .. }, kind, .. } = place;
+        let (key, own) = self.remove(text).await;
+        Place { key, kind, own }
     }
 
     /// The same for a key that another process has removed, whose type is not known here.
-    pub(super) fn forget_text(&self, text: &str) {
-        self.own(text).fetch_add(1, Ordering::SeqCst);
+    pub(super) async fn forget_text(&self, text: &str) {
+        self.remove(text.to_owned()).await;
+    }
+
+    /// Returns the entry's key from now on, and the mark's number.
+    async fn remove(&self, text: String) -> (Key, u64) {
+        let own = self.own(&text).fetch_add(1, Ordering::SeqCst) + 1;
+        // Whoever has seen the old number of the mark has seen no later number of all than this one.
+        let key = Key { text, all: self.all.load(Ordering::SeqCst) };
+        self.entries.entry(key.clone()).and_compute_with(|_| std::future::ready(Op::Remove)).await;
+        (key, own)
     }
 
     /// Removes all entries, and whatever is under way to one.
@@ -152,8 +173,13 @@ impl Process {
 }
 
 impl Place {
+    /// The key with its cache's name, as Redis has it.
+    pub(super) fn text(&self) -> &str {
+        &self.key.text
+    }
+
     /// True if there was no removal between the two but the one that has led from this one to the other.
     pub(super) fn is_just_before(&self, other: &Self) -> bool {
-        self.mark.all == other.mark.all && self.mark.own + 1 == other.mark.own
+        self.key.all == other.key.all && self.own + 1 == other.own
     }
 }

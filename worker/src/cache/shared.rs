@@ -150,14 +150,14 @@ impl Shared {
     }
 
     /// Takes in what somebody has published.
-    pub(super) fn hear(&self, message: &[u8]) {
+    pub(super) async fn hear(&self, message: &[u8]) {
         let Some((id, text)) = std::str::from_utf8(message).ok().and_then(|message| message.split_once(' ')) else {
             return;
         };
         match text {
             _ if id == self.id => {}
             EVERYTHING => self.process.forget_all(),
-            text => self.process.forget_text(text),
+            text => self.process.forget_text(text).await,
         }
     }
 
@@ -332,21 +332,21 @@ mod tests {
         let has = async |text: &str| shared.process.get(&of(text)).await.is_some();
 
         keep("5:users:0:1").await;
-        shared.hear(shared.message("5:users:0:1").as_bytes());
+        shared.hear(shared.message("5:users:0:1").as_bytes()).await;
         assert!(has("5:users:0:1").await, "its own");
-        shared.hear(b"ffffffffffffffff 5:users:0:1");
+        shared.hear(b"ffffffffffffffff 5:users:0:1").await;
         assert!(!has("5:users:0:1").await);
 
         keep("5:users:0:a key").await;
-        shared.hear(b"ffffffffffffffff 5:users:0:a key");
+        shared.hear(b"ffffffffffffffff 5:users:0:a key").await;
         assert!(!has("5:users:0:a key").await, "a key may have a space");
 
         keep("5:users:0:1").await;
         keep("5:users:0:2").await;
         for nonsense in [&b"\xff\xfe"[..], b"", b" ", b"no"] {
-            shared.hear(nonsense);
+            shared.hear(nonsense).await;
         }
-        shared.hear(b"ffffffffffffffff *");
+        shared.hear(b"ffffffffffffffff *").await;
         assert!(!has("5:users:0:1").await && !has("5:users:0:2").await);
     }
 

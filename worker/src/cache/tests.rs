@@ -142,6 +142,34 @@ async fn a_removal_is_not_undone_by_what_was_asked_before() {
 }
 
 #[tokio::test]
+async fn a_change_of_one_value_drops_no_other() {
+    let numbers = Cache::in_process(20_000).typed::<u64, u64>("numbers");
+    for n in 0..10_000 {
+        numbers.insert(&n, n).await;
+    }
+    for n in 0..5000 {
+        numbers.remove(&n).await;
+    }
+    let mut gone = Vec::new();
+    for n in 0..10_000 {
+        match numbers.get(&n).await {
+            Some(value) => assert_eq!(value, n),
+            None => gone.push(n),
+        }
+    }
+    assert_eq!(gone, (0..5000).collect::<Vec<_>>(), "those that were removed, and only those");
+}
+
+#[tokio::test]
+async fn a_value_that_is_over_at_once_takes_no_memory() {
+    let (cache, value) = (cache(), Arc::new(()));
+    let place = cache.0.process.place("1:a:0:1".to_owned(), TypeId::of::<Arc<()>>());
+    let kept = async { Ok::<_, ()>(Kept::new(Arc::clone(&value), Duration::ZERO)) };
+    drop(cache.0.process.get_or_load(&place, kept).await);
+    assert_eq!(Arc::strong_count(&value), 1);
+}
+
+#[tokio::test]
 async fn a_value_lives_as_long_as_it_may() {
     let cache = cache();
     let gone = cache.typed::<u64, u64>("numbers").ttl(Duration::ZERO);
