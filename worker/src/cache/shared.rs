@@ -7,6 +7,8 @@
 //! Whatever changes is published to the processes that keep values of their own in front of this level ([`super::follower`]).
 
 mod lease;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,7 +27,7 @@ use super::process::Process;
 use super::random;
 use super::unsettled::{Due, Unsettled};
 use crate::redis::{Failure, Redis, Settle};
-use lease::{Claim, Scripts};
+use lease::{Claim, Lease, Scripts};
 
 /// Keys that one step of a removal of everything looks at.
 const STEP: usize = 1000;
@@ -47,6 +49,8 @@ pub(super) struct Shared {
     unsettled: Unsettled,
     scripts: Scripts,
     asked: AtomicU64,
+    /// True while the log has been told that Redis refuses changes.
+    is_told: AtomicBool,
 }
 
 impl Shared {
@@ -61,6 +65,7 @@ impl Shared {
             unsettled: Unsettled::default(),
             scripts: Scripts::default(),
             asked: AtomicU64::new(0),
+            is_told: AtomicBool::new(false),
         });
         let settle: Arc<dyn Settle> = Arc::<Self>::clone(&shared);
         shared.redis.settle_after_outages(Arc::downgrade(&settle));
@@ -100,7 +105,7 @@ impl Shared {
     /// # Errors
     /// The source's.
     pub(super) async fn load<V, E>(
-        &self,
+        self: &Arc<Self>,
         named: &Named,
         text: &str,
         ttl: Duration,
@@ -113,15 +118,17 @@ impl Shared {
             Claim::Found(value, left) => Ok((value, self.in_process(left.min(ttl)))),
             Claim::Alone => source.await.map(|value| (value, self.in_process(ttl))),
             Claim::Ours(word) => {
+                let lease = Lease::of(self, text, word);
                 let value = tokio::select! {
                     biased;
                     value = source => value,
-                    never = self.renew(text, &word) => match never {},
+                    never = self.renew(text, lease.word()) => match never {},
                 };
                 let is_kept = match &value {
-                    Ok(value) => self.fill(named, text, &word, ttl, value).await,
-                    Err(_) => self.release(text, &word).await,
+                    Ok(value) => self.fill(named, text, lease.word(), ttl, value).await,
+                    Err(_) => self.release(text, lease.word()).await,
                 };
+                lease.done();
                 value.map(|value| (value, if is_kept { self.in_process(ttl) } else { Duration::ZERO }))
             }
         }
@@ -211,20 +218,22 @@ impl Shared {
     async fn change(&self, text: &str, pipeline: &Pipeline) -> bool {
         let Err(failure) = self.redis.run_all::<()>(pipeline).await else { return true };
         self.unsettled.add(text);
-        self.distrust(&failure);
-        // It may have come back, and settled what was known then, before this key was added.
+        self.tell(&failure);
+        // Redis has refused a value for which it has no room: a removal needs none. Or it has come back, and settled what was known then,
+        // before this key was added.
         if self.redis.is_here()
-            && let Err(failure) = self.settle_now().await
+            && let Err(Failure::Refused(refusal)) = self.settle_now().await
         {
-            self.distrust(&failure);
+            // A removal that is refused is as bad as one that is not answered: what is in Redis is old.
+            self.redis.went_away(&refusal.to_string());
         }
         false
     }
 
-    /// A change that was refused is as bad as one that was not answered: what is in Redis is old.
-    fn distrust(&self, failure: &Failure) {
-        if matches!(failure, Failure::Refused(_)) {
-            self.redis.went_away(&failure.to_string());
+    /// Logs that Redis refuses changes, once until it was away.
+    fn tell(&self, failure: &Failure) {
+        if matches!(failure, Failure::Refused(_)) && !self.is_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the cache cannot keep a value: {failure}");
         }
     }
 
@@ -270,6 +279,7 @@ impl Settle for Shared {
     fn settle<'a>(&'a self, connection: &'a mut MultiplexedConnection) -> BoxFuture<'a, RedisResult<()>> {
         async move {
             self.process.forget_all();
+            self.is_told.store(false, Ordering::Relaxed);
             loop {
                 let due = self.unsettled.due();
                 match &due {
@@ -306,81 +316,4 @@ fn millis(left: i64) -> Duration {
 /// A time to live, as Redis takes it.
 fn whole_millis(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 50)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::any::TypeId;
-
-    use super::*;
-    use crate::cache::process::Kept;
-    use crate::config;
-
-    const TTL: Duration = Duration::from_secs(60);
-
-    /// With a Redis that nobody asks.
-    fn shared() -> Arc<Shared> {
-        let redis = Redis::new(&config::Redis::default()).unwrap();
-        Shared::new(redis, "shop", Arc::new(Process::new(100)), true)
-    }
-
-    #[tokio::test]
-    async fn what_others_publish_drops_the_entry_and_what_is_published_here_does_not() {
-        let shared = shared();
-        let of = |text: &str| shared.process.place(text.to_owned(), TypeId::of::<u64>());
-        let keep = async |text: &str| shared.process.insert(of(text), Kept::new(7_u64, TTL)).await;
-        let has = async |text: &str| shared.process.get(&of(text)).await.is_some();
-
-        keep("5:users:0:1").await;
-        shared.hear(shared.message("5:users:0:1").as_bytes()).await;
-        assert!(has("5:users:0:1").await, "its own");
-        shared.hear(b"ffffffffffffffff 5:users:0:1").await;
-        assert!(!has("5:users:0:1").await);
-
-        keep("5:users:0:a key").await;
-        shared.hear(b"ffffffffffffffff 5:users:0:a key").await;
-        assert!(!has("5:users:0:a key").await, "a key may have a space");
-
-        keep("5:users:0:1").await;
-        keep("5:users:0:2").await;
-        for nonsense in [&b"\xff\xfe"[..], b"", b" ", b"no"] {
-            shared.hear(nonsense).await;
-        }
-        shared.hear(b"ffffffffffffffff *").await;
-        assert!(!has("5:users:0:1").await && !has("5:users:0:2").await);
-    }
-
-    #[tokio::test]
-    async fn a_process_that_does_not_hear_of_changes_keeps_nothing() {
-        let shared = shared();
-        assert_eq!(shared.in_process(TTL), Duration::ZERO);
-        shared.set_hears(true);
-        assert_eq!(shared.in_process(TTL), TTL);
-
-        let place = shared.process.place("1:a:0:1".to_owned(), TypeId::of::<u64>());
-        shared.process.insert(place, Kept::new(7_u64, TTL)).await;
-        shared.set_hears(false);
-        shared.set_hears(true);
-        let place = shared.process.place("1:a:0:1".to_owned(), TypeId::of::<u64>());
-        assert!(shared.process.get(&place).await.is_none(), "it may have missed a change");
-
-        shared.redis.went_away("it was stopped");
-        assert_eq!(shared.in_process(TTL), Duration::ZERO);
-    }
-
-    #[tokio::test]
-    async fn a_removal_that_redis_does_not_hear_of_waits() {
-        let shared = shared();
-        shared.redis.went_away("it was stopped");
-        shared.remove("1:a:0:1").await;
-        shared.remove("1:a:0:2").await;
-        assert_eq!(shared.unsettled.len(), 2);
-    }
-
-    #[test]
-    fn times_to_live_are_what_redis_takes() {
-        assert_eq!((whole_millis(Duration::ZERO), whole_millis(Duration::from_micros(2500))), (1, 2));
-        assert_eq!(whole_millis(Duration::MAX), 1 << 50);
-        assert_eq!((millis(-2), millis(1500)), (Duration::ZERO, Duration::from_millis(1500)));
-    }
 }

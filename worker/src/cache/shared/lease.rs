@@ -1,12 +1,14 @@
 //! Leases: who asks the source, of all processes and hosts, and whose value is kept.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ::redis::{Script, cmd};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::runtime::Handle;
 
 use super::{Shared, millis, note, whole_millis};
 use crate::cache::figures::Outcome;
@@ -58,6 +60,40 @@ pub(super) enum Claim<V> {
     Ours(String),
     /// None, and nothing is to be kept: Redis is away, or somebody else takes long.
     Alone,
+}
+
+/// A lease that this process has. If it is dropped before it is over, because nobody waits for the source any more, it ends: others
+/// need not wait until it does so by itself.
+pub(super) struct Lease {
+    shared: Arc<Shared>,
+    text: String,
+    word: String,
+    is_over: bool,
+}
+
+impl Lease {
+    pub(super) fn of(shared: &Arc<Shared>, text: &str, word: String) -> Self {
+        Self { shared: Arc::clone(shared), text: text.to_owned(), word, is_over: false }
+    }
+
+    pub(super) fn word(&self) -> &str {
+        &self.word
+    }
+
+    /// It was given up, or its value is there.
+    pub(super) fn done(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Without a runtime the process ends.
+        let Some(runtime) = Handle::try_current().ok().filter(|_| !self.is_over) else { return };
+        let (shared, text, word) =
+            (Arc::clone(&self.shared), std::mem::take(&mut self.text), std::mem::take(&mut self.word));
+        runtime.spawn(async move { shared.release(&text, &word).await });
+    }
 }
 
 impl Shared {
