@@ -134,7 +134,8 @@ impl Remote {
         ask.key(key(prefix, scope, client)).arg(window).arg(interval);
         match redis.run_script::<(i64, u64, u64, u64)>(&ask).await {
             Ok((is_let_in, remaining, reset, retry)) => {
-                if is_told.load(Ordering::Relaxed) && is_told.swap(false, Ordering::Relaxed) {
+                // Whoever is refused is written nowhere: a server that takes no writes can still do that.
+                if is_let_in == 1 && is_told.load(Ordering::Relaxed) && is_told.swap(false, Ordering::Relaxed) {
                     tracing::info!("the rate limit counts over all hosts again");
                 }
                 let retry = (is_let_in == 0).then(|| Duration::from_nanos(retry));
@@ -175,6 +176,7 @@ fn key(prefix: &str, scope: &str, client: Client) -> String {
 mod tests {
     use super::super::decide;
     use super::*;
+    use crate::redis::stub;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -265,5 +267,28 @@ mod tests {
         let remote = Remote::new(redis, "shop");
         assert_eq!(remote.count(&RateLimit::default(), "", Client::WithoutAddress).await, None);
         assert!(remote.0.is_told.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_takes_no_writes_is_told_once() {
+        let mut asked = 0;
+        let redis = stub::answered_by(move |words| match words[0].as_str() {
+            "EVALSHA" => {
+                asked += 1;
+                match asked {
+                    1 => "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+                    2 => "*4\r\n:0\r\n:0\r\n:9\r\n:9\r\n",
+                    _ => "*4\r\n:1\r\n:9\r\n:9\r\n:0\r\n",
+                }
+            }
+            _ => stub::OK,
+        });
+        let remote = Remote::new(redis, "shop");
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            let is_counted = remote.count(&RateLimit::default(), "", Client::WithoutAddress).await.is_some();
+            told.push((is_counted, remote.0.is_told.load(Ordering::Relaxed)));
+        }
+        assert_eq!(told, [(false, true), (true, true), (true, false)]);
     }
 }
