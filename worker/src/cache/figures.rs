@@ -30,8 +30,9 @@ pub(super) struct Level {
     counts: [AtomicU64; 3],
     #[cfg(feature = "metrics")]
     counters: [Counter; 3],
+    /// Of round trips, where there are any.
     #[cfg(feature = "metrics")]
-    times: Histogram,
+    times: Option<Histogram>,
 }
 
 impl Level {
@@ -42,18 +43,17 @@ impl Level {
         let requests =
             counter(&format!("{namespace}_cache_requests"), "Looks at a level of a cache, by what they found");
         #[cfg(feature = "metrics")]
-        let times = histogram(
-            &format!("{namespace}_cache_request_duration_seconds"),
-            "Round trips of a cache to Redis",
-            &BOUNDS,
-        );
+        let times = (level == "redis").then(|| {
+            let name = format!("{namespace}_cache_request_duration_seconds");
+            histogram(&name, "Round trips of a cache to Redis", &BOUNDS).with(&[("cache", cache), ("level", level)])
+        });
         Self {
             counts: [const { AtomicU64::new(0) }; 3],
             #[cfg(feature = "metrics")]
             counters: Outcome::ALL
                 .map(|(_, result)| requests.with(&[("cache", cache), ("level", level), ("result", result)])),
             #[cfg(feature = "metrics")]
-            times: times.with(&[("cache", cache), ("level", level)]),
+            times,
         }
     }
 
@@ -66,7 +66,9 @@ impl Level {
     #[cfg_attr(not(feature = "metrics"), allow(unused_variables, reason = "it is a metric"))]
     pub(super) fn took(&self, time: Duration) {
         #[cfg(feature = "metrics")]
-        self.times.observe(time.as_secs_f64());
+        if let Some(times) = &self.times {
+            times.observe(time.as_secs_f64());
+        }
     }
 
     pub(super) fn details(&self) -> Value {
@@ -78,5 +80,16 @@ impl Level {
     pub(super) fn hits_and_misses(&self) -> (u64, u64) {
         let of = |outcome: Outcome| self.counts[outcome as usize].load(Ordering::Relaxed);
         (of(Outcome::Hit), of(Outcome::Miss))
+    }
+}
+
+#[cfg(all(test, feature = "metrics"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_redis_has_round_trips() {
+        let has_times = |level| Level::new("shop", "numbers", level).times.is_some();
+        assert!(has_times("redis") && !has_times("memory"));
     }
 }
