@@ -711,7 +711,7 @@ pub const RATE_LIMIT: &[Key] = &[
         "store",
         Kind::Choice(&["local", "redis"]),
         "\"local\"",
-        "Where clients are counted. \"local\": by the workers of one supervisor together. \"redis\": by those of all hosts together, in the Redis of [redis]; while that is away, as \"local\". Needs the feature `redis` of gin-worker.",
+        "Where clients are counted. \"local\": by the workers of one supervisor together. \"redis\": by those of all hosts together, in the Redis of [redis]; while that is away, as \"local\". Services that share a Redis count apart by their monitoring.prometheus.namespace. Needs the feature `redis` of gin-worker.",
     ),
     key(
         "clients",

@@ -54,9 +54,10 @@
 //! - Of many who ask [`Typed::get_or_insert_with`] for the same key at once, one asks the source, and all get its answer, or its error. With
 //!   Redis that holds over all hosts, except that nobody waits longer than 2 s for another process.
 //! - A removal is not undone by a value that was asked of the source before it, and comes later. So: first change the source, then remove.
-//! - If Redis is away, the source is asked, and nothing is kept. No request hangs: `redis.read_timeout` ends the first question without an
-//!   answer, and with it all others; from then on Redis is only looked at, each second. What is removed meanwhile is removed from Redis
-//!   before it is asked again. Should the process die before that, an old value may live on for its time to live.
+//! - If Redis is away, the source is asked, and nothing is kept. No request hangs: `redis.read_timeout` (without a connection
+//!   `redis.dial_timeout`) ends the first question without an answer, and with it all others; from then on Redis is only looked at, each
+//!   second. What is removed meanwhile is removed from Redis before it is asked again. Should the process die before that, an old value may
+//!   live on for its time to live.
 //! - A value that is no JSON of its type, of an older version say, is taken for none.
 //!
 //! # Figures

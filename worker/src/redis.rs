@@ -1,8 +1,9 @@
 //! Redis, for whatever is kept there: the cache, sessions, the rate limit. They share one [`Redis`], which is opened by its first use.
 //!
-//! Nobody hangs: a question is answered within `redis.read_timeout`, and the first one that is not ends all others, too. From then on
-//! nobody asks, each question fails at once, and the circuit ([`circuit`]) looks each second whether the server is back. What is done
-//! without Redis is the user's: the cache asks the source, the rate limit counts in this host, a session answers 503.
+//! Nobody hangs: a connection is there within `redis.dial_timeout` and an answer within `redis.read_timeout`, and the first question that
+//! has none ends all others, too. From then on nobody asks, each question fails at once, and the circuit ([`circuit`]) looks each second
+//! whether the server is back. What is done without Redis is the user's: the cache asks the source, the rate limit counts in this host, a
+//! session answers 503.
 
 #![cfg_attr(not(feature = "cache"), allow(dead_code, unused_imports, reason = "the cache uses all of it"))]
 

@@ -206,7 +206,7 @@ impl Asked {
     /// # Errors
     /// If there are any.
     pub(super) fn none(&self, config: &Config) -> Result<(), StartError> {
-        // The rate limit counts in the process, where it has no Redis.
+        // The rate limit opens Redis by its first question.
         let Some(name) = self.sections(config).into_iter().find(|name| *name != "redis") else { return Ok(()) };
         let why = "Server::into_router opens nothing; use Server::run, or TestServer::start in a test";
         Err(StartError::Part { name, why: why.to_owned() })
