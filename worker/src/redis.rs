@@ -307,6 +307,14 @@ mod tests {
         assert_eq!(redis.details()["state"], "away");
     }
 
+    #[tokio::test]
+    async fn a_server_that_is_no_redis_is_away() {
+        let redis = stub::answered_by(|_| "HTTP/1.1 400 Bad Request\r\n\r\n");
+        let failure = redis.run::<()>(&::redis::cmd("PING")).await.unwrap_err();
+        assert!(matches!(failure, Failure::Away { .. }), "{failure}");
+        assert!(!redis.is_here());
+    }
+
     /// Takes longer than a look may, and something comes up meanwhile.
     struct Slow {
         patience: Duration,

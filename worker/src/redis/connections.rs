@@ -10,11 +10,11 @@ use ::redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
 use ::redis::io::tcp::TcpSettings;
 use ::redis::io::tcp::socket2::TcpKeepalive;
 use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo, Pipeline,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
     RedisConnectionInfo, RedisError, RedisResult, ScriptInvocation,
 };
 
-use super::tls;
+use super::{is_away, tls};
 use crate::config::{self, RedisTls};
 
 /// Questions under way on each connection before another connection is opened.
@@ -185,10 +185,16 @@ impl Connections {
         if let Some(open) = slot.opened() {
             return Ok(open);
         }
-        let open = Open { number: self.next.fetch_add(1, Ordering::Relaxed), connection: self.another().await? };
+        let connection = self.another().await.map_err(unconnected)?;
+        let open = Open { number: self.next.fetch_add(1, Ordering::Relaxed), connection };
         *slot.open() = Some(open.clone());
         Ok(open)
     }
+}
+
+/// The error of a connection that was not made. Whatever it is, each further question would have it, and would connect anew for it.
+fn unconnected(error: RedisError) -> RedisError {
+    if is_away(&error) { error } else { RedisError::from((ErrorKind::Io, "no connection", error.to_string())) }
 }
 
 /// # Errors
