@@ -133,6 +133,11 @@ impl Redis {
         self.0.connections.subscribe(channel).await
     }
 
+    /// Waits until the server is away.
+    pub(crate) async fn lost(&self) {
+        lost(&mut self.0.circuit.subscribe()).await;
+    }
+
     /// The failure of every question while the server is away. `None`: it may be asked.
     pub(crate) fn away(&self) -> Option<Failure> {
         let why = self.0.circuit.borrow().why().map(str::to_owned)?;

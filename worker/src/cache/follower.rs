@@ -34,15 +34,19 @@ impl Follower {
 async fn follow(shared: Weak<Shared>, patience: Duration) {
     loop {
         let Some(own) = shared.upgrade() else { return };
-        let channel = own.channel();
-        let subscribed = if own.redis.is_here() { own.redis.subscribe(&channel).await.ok() } else { None };
+        let (redis, channel) = (own.redis.clone(), own.channel());
+        let subscribed = if redis.is_here() { redis.subscribe(&channel).await.ok() } else { None };
         if subscribed.is_some() {
             own.set_hears(true);
         }
         // Nobody holds the cache while nothing happens: it may be dropped.
         drop(own);
         if let Some((sink, stream)) = subscribed {
-            hear(&shared, sink, stream, patience).await;
+            tokio::select! {
+                () = hear(&shared, sink, stream, patience) => {}
+                // This connection may be lost with the others, and not know it yet.
+                () = redis.lost() => {}
+            }
             let Some(own) = shared.upgrade() else { return };
             own.set_hears(false);
         }

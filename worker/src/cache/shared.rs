@@ -275,10 +275,10 @@ impl Shared {
 }
 
 impl Settle for Shared {
-    /// What others have changed meanwhile was published to nobody, perhaps: the process begins anew, too.
+    /// What others have changed meanwhile was published to nobody, perhaps: the process begins anew, once it hears of changes again.
     fn settle<'a>(&'a self, connection: &'a mut MultiplexedConnection) -> BoxFuture<'a, RedisResult<()>> {
         async move {
-            self.process.forget_all();
+            self.set_hears(false);
             self.is_told.store(false, Ordering::Relaxed);
             loop {
                 let due = self.unsettled.due();

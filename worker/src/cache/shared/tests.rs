@@ -3,6 +3,7 @@
 use std::any::TypeId;
 
 use super::*;
+use crate::cache::follower::Follower;
 use crate::cache::process::Kept;
 use crate::config;
 use crate::redis::stub;
@@ -122,4 +123,23 @@ async fn a_lease_ends_with_the_one_who_has_asked_the_source() {
     began.await.unwrap();
     asker.abort();
     assert_eq!(ended.recv().await.unwrap(), "0");
+}
+
+#[tokio::test]
+async fn an_outage_ends_the_connection_that_hears_of_changes_too() {
+    let (subscribe, mut subscribed) = tokio::sync::mpsc::unbounded_channel();
+    let redis = stub::answered_by(move |words| {
+        if words[0] != "SUBSCRIBE" {
+            return stub::OK;
+        }
+        subscribe.send(words[1].clone()).unwrap();
+        "*3\r\n$9\r\nsubscribe\r\n$18\r\nshop:cache:changes\r\n:1\r\n"
+    });
+    let shared = Shared::new(redis, "shop", Arc::new(Process::new(100)), true);
+    let _follower = Follower::start(&shared, Duration::from_secs(60));
+    assert_eq!(subscribed.recv().await.unwrap(), shared.channel());
+    shared.redis.went_away("it was stopped");
+    assert!(!shared.is_heard());
+    // Its connection answers as before.
+    assert_eq!(subscribed.recv().await.unwrap(), shared.channel());
 }
