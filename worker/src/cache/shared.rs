@@ -204,9 +204,9 @@ impl Shared {
         format!("{} {text}", self.id)
     }
 
+    /// No transaction: while its memory is full, Redis refuses each command of one.
     fn removal<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Pipeline {
         let mut all = pipe();
-        all.atomic();
         for text in texts {
             all.cmd("DEL").arg(self.value_key(text)).arg(self.lease_key(text)).ignore();
             all.cmd("PUBLISH").arg(self.channel()).arg(self.message(text)).ignore();

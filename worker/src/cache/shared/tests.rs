@@ -76,18 +76,21 @@ fn times_to_live_are_what_redis_takes() {
     assert_eq!((millis(-2), millis(1500)), (Duration::ZERO, Duration::from_millis(1500)));
 }
 
-/// Redis whose memory is full: it takes no value, and removes what it is told to.
+/// Redis whose memory is full: it refuses values, and every command of a transaction.
 #[tokio::test]
 async fn a_value_for_which_redis_has_no_room_is_no_outage() {
-    let mut is_refused = false;
+    let mut is_transaction = false;
     let redis = stub::answered_by(move |words| match words[0].as_str() {
-        "SET" => {
-            is_refused = true;
-            "-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+        "MULTI" => {
+            is_transaction = true;
+            stub::OK
         }
-        "DEL" | "PUBLISH" => "+QUEUED\r\n",
-        "EXEC" if std::mem::take(&mut is_refused) => "-EXECABORT Transaction discarded because of previous errors.\r\n",
-        "EXEC" => "*2\r\n:1\r\n:0\r\n",
+        "EXEC" => {
+            is_transaction = false;
+            "-EXECABORT Transaction discarded because of previous errors.\r\n"
+        }
+        _ if is_transaction => "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+        "DEL" | "PUBLISH" => ":1\r\n",
         _ => stub::OK,
     });
     let shared = Shared::new(redis, "shop", Arc::new(Process::new(100)), true);
