@@ -152,6 +152,24 @@ fn without_redis_the_source_is_asked_and_nothing_old_comes_back_with_it() {
 
 #[test]
 #[ignore = "needs Redis: tests/run --services"]
+fn a_full_redis_takes_nothing_new_and_keeps_nothing_old() {
+    let (store, redis) = (Store::start(Kind::Sqlite), Service::start(ServiceKind::Redis));
+    let gin = start(2, &store, &redis, "redis");
+    let address = gin.tcp();
+    create(&address, 1);
+    assert_eq!(notes(&gin, 1), only("note 1"));
+    assert_eq!(redis.ask("CONFIG SET maxmemory 1"), "OK");
+    note(&address, 1, "changed while Redis was full");
+    assert_eq!(notes(&gin, 1), only("changed while Redis was full"));
+    assert_eq!(redis.ask("DBSIZE"), "0");
+    // Others use it, too: sessions, and the rate limit.
+    let told = private(&gin, "/readyz").concat();
+    assert!(!told.contains("is away"), "{told}");
+    gin.ends_sound();
+}
+
+#[test]
+#[ignore = "needs Redis: tests/run --services"]
 fn nothing_hangs_when_redis_stands_still() {
     let (store, redis) = (Store::start(Kind::Sqlite), Service::start(ServiceKind::Redis));
     for levels in ["redis", "both"] {
