@@ -1,12 +1,13 @@
 //! The secret that signs the cookies: as it is configured, or made once and kept in the state directory, where all workers of all
 //! generations find it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use aws_lc_rs::rand;
+use nix::unistd::geteuid;
 
 use super::cookie::{Id, hex};
 use crate::BoxError;
@@ -45,8 +46,13 @@ pub(super) fn kept(directory: &Path) -> Result<Vec<u8>, BoxError> {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
-    let mode = file.metadata()?.permissions().mode();
-    if mode & 0o077 != 0 {
+    let metadata = file.metadata()?;
+    let mode = metadata.permissions().mode();
+    let is_tight = mode & 0o077 == 0;
+    if !is_tight && mode & 0o007 == 0 && metadata.uid() == geteuid().as_raw() {
+        // Kubernetes gives files of a volume to the pod's group (`fsGroup`), at each start.
+        file.set_permissions(Permissions::from_mode(mode & 0o600))?;
+    } else if !is_tight {
         return Err(io::Error::other(format!("others may read it, its mode is {:04o}; chmod 600", mode & 0o7777)));
     }
     let mut secret = Vec::new();
@@ -99,9 +105,13 @@ mod tests {
         assert_eq!(files, [FILE]);
         let path = directory.path().join(FILE);
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let set = |mode| std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        set(0o660);
+        assert_eq!(kept(directory.path()).unwrap(), all[0]);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        set(0o604);
         let open = kept(directory.path()).unwrap_err().to_string();
-        assert!(open.contains("mode is 0640") && !open.contains(&hex(&all[0])), "{open}");
+        assert!(open.contains("mode is 0604") && !open.contains(&hex(&all[0])), "{open}");
     }
 
     #[test]
