@@ -107,6 +107,15 @@ fn now() -> Millis {
 /// What is away when it does not answer.
 const NOUN: &str = "session store";
 
+/// True if the store has not answered.
+fn is_away(error: &BoxError) -> bool {
+    #[cfg(feature = "redis")]
+    if let Some(failure) = error.downcast_ref::<crate::redis::Failure>() {
+        return matches!(failure, crate::redis::Failure::Away { .. });
+    }
+    error.downcast_ref::<sea_orm::DbErr>().is_some_and(crate::database::is_away)
+}
+
 /// Rules for all sessions.
 struct Rules {
     /// Name of the cookie.
@@ -193,26 +202,26 @@ impl Sessions {
         &self.0.rules
     }
 
-    /// Waits for the store, and notes whether it answers.
+    /// Waits for the store, and notes whether it answers. A refusal is an answer: of two that wait for each other the database ends one,
+    /// a disk may be full. Then this request alone has failed.
     async fn ask<T>(&self, asked: impl Future<Output = Result<T, BoxError>>) -> Result<T> {
-        let answer = match tokio::time::timeout(STORE_PATIENCE, asked).await {
-            Ok(answer) => answer,
-            Err(_) => Err(format!("no answer within {STORE_PATIENCE:?}").into()),
-        };
-        match answer {
+        let (answer, is_away) = match tokio::time::timeout(STORE_PATIENCE, asked).await {
             Ok(answer) => {
-                if self.0.is_away.load(Ordering::Relaxed) && self.0.is_away.swap(false, Ordering::Relaxed) {
-                    tracing::info!("the store of sessions answers again");
-                }
-                Ok(answer)
+                let is_away = answer.as_ref().err().is_some_and(is_away);
+                (answer, is_away)
             }
-            Err(error) => {
-                self.0.figures.count(Event::Failed);
-                *self.0.why.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
-                self.0.is_away.store(true, Ordering::Relaxed);
-                Err(Error::away(NOUN).caused_by(error))
-            }
+            Err(_) => (Err(format!("no answer within {STORE_PATIENCE:?}").into()), true),
+        };
+        if let (true, Err(error)) = (is_away, &answer) {
+            *self.0.why.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
+            self.0.is_away.store(true, Ordering::Relaxed);
+        } else if self.0.is_away.load(Ordering::Relaxed) && self.0.is_away.swap(false, Ordering::Relaxed) {
+            tracing::info!("the store of sessions answers again");
         }
+        answer.map_err(|error| {
+            self.0.figures.count(Event::Failed);
+            Error::away(NOUN).caused_by(error)
+        })
     }
 
     /// The session of a cookie, if the cookie is ours and the session lives.
