@@ -368,6 +368,8 @@ where
     /// # }
     /// ```
     ///
+    /// A source must not ask for its own key: it would wait for itself, until the request's deadline.
+    ///
     /// # Errors
     /// The source's, for all who have waited for it. Nothing is kept then.
     pub async fn get_or_insert_with<F, E>(&self, key: &K, source: F) -> Result<V, E>
