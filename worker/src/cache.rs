@@ -22,7 +22,7 @@
 //!
 //! async fn user(cache: Cache, Path(id): Path<u64>) -> Result<Json<User>> {
 //!     let users = cache.typed::<u64, User>("users").ttl(Duration::from_secs(60));
-//!     Ok(Json(users.get_or_insert_with(&id, read(id)).await?))
+//!     Ok(Json(users.get_or_insert_with(&id, || read(id)).await?))
 //! }
 //!
 //! async fn rename(cache: Cache, Path(id): Path<u64>) -> Result {
@@ -349,7 +349,7 @@ where
     }
 
     /// The value of a key; if none is kept, `source` makes it, once for all who ask meanwhile, and it is kept. If the one who asks the
-    /// source is gone, because its client is, another one asks in its place.
+    /// source is gone, because its client is, another one asks its own source in its place. A hit calls no source.
     ///
     /// ```
     /// use gin_worker::cache::Cache;
@@ -357,7 +357,7 @@ where
     ///
     /// async fn price(cache: &Cache, article: String) -> Result<u64> {
     ///     let prices = cache.typed::<String, u64>("prices");
-    ///     let ask = async { if article.is_empty() { Err(Error::not_found("no such article")) } else { Ok(42) } };
+    ///     let ask = || async { if article.is_empty() { Err(Error::not_found("no such article")) } else { Ok(42) } };
     ///     prices.get_or_insert_with(&article, ask).await
     /// }
     ///
@@ -372,19 +372,22 @@ where
     ///
     /// # Errors
     /// The source's, for all who have waited for it. Nothing is kept then.
-    pub async fn get_or_insert_with<F, E>(&self, key: &K, source: F) -> Result<V, E>
+    pub async fn get_or_insert_with<F, A, E>(&self, key: &K, source: F) -> Result<V, E>
     where
-        F: Future<Output = Result<V, E>>,
+        F: FnOnce() -> A,
+        A: Future<Output = Result<V, E>>,
         E: Clone + Send + Sync + 'static,
     {
         let place = self.place(key);
         if let Some(value) = self.in_process(&place).await {
             return Ok(value);
         }
-        // Boxed: a source is large, and would stand once more in each future around it.
-        let load = Box::pin(async { self.load(&place, source).await.map(|(value, ttl)| Kept::new(value, ttl)) });
-        let kept = self.cache.0.process.get_or_load(&place, load).await?;
-        Ok(kept.value())
+        // Boxed: a source is large, and would stand once more in each future around it, also in that of a hit.
+        let asked = Box::pin(async {
+            let load = async { self.load(&place, source()).await.map(|(value, ttl)| Kept::new(value, ttl)) };
+            self.cache.0.process.get_or_load(&place, load).await
+        });
+        Ok(asked.await?.value())
     }
 
     fn place(&self, key: &K) -> Place {

@@ -55,7 +55,7 @@ async fn a_thousand_askers_are_one_question_to_the_source() {
             if all_began {
                 may_answer.notify_one();
             }
-            let source = async {
+            let source = || async {
                 asked.fetch_add(1, Ordering::SeqCst);
                 may_answer.notified().await;
                 Ok::<_, Error>("answer".to_owned())
@@ -79,22 +79,22 @@ async fn an_error_is_for_all_who_waited_and_is_not_kept() {
         tokio::task::yield_now().await;
         Err::<u64, _>(Error::away("database").code("GONE"))
     };
-    let (one, other) = tokio::join!(numbers.get_or_insert_with(&1, fails()), numbers.get_or_insert_with(&1, fails()));
+    let (one, other) = tokio::join!(numbers.get_or_insert_with(&1, fails), numbers.get_or_insert_with(&1, fails));
     for failed in [one, other] {
         let report = failed.unwrap_err().report();
         assert_eq!((report.status.as_u16(), report.code.as_deref()), (503, Some("GONE")));
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    assert_eq!(numbers.get_or_insert_with(&1, async { Ok::<_, Error>(5) }).await.unwrap(), 5);
+    assert_eq!(numbers.get_or_insert_with(&1, || async { Ok::<_, Error>(5) }).await.unwrap(), 5);
 }
 
 #[tokio::test]
 async fn whoever_goes_away_leaves_the_question_to_another() {
     let cache = cache();
     let numbers = cache.typed::<u64, u64>("numbers");
-    let never = numbers.get_or_insert_with(&1, std::future::pending::<Result<u64, Error>>());
+    let never = numbers.get_or_insert_with(&1, std::future::pending::<Result<u64, Error>>);
     let mut never = Box::pin(never);
-    let waiting = numbers.get_or_insert_with(&1, async { Ok::<_, Error>(5) });
+    let waiting = numbers.get_or_insert_with(&1, || async { Ok::<_, Error>(5) });
     let mut waiting = Box::pin(waiting);
     assert!(never.as_mut().now_or_never().is_none());
     assert!(waiting.as_mut().now_or_never().is_none(), "it waits for the first one");
@@ -106,9 +106,9 @@ async fn whoever_goes_away_leaves_the_question_to_another() {
 async fn however_many_go_away_the_last_is_answered() {
     let cache = cache();
     let numbers = cache.typed::<u64, u64>("numbers");
-    let never = || Box::pin(numbers.get_or_insert_with(&1, std::future::pending::<Result<u64, Error>>()));
+    let never = || Box::pin(numbers.get_or_insert_with(&1, std::future::pending::<Result<u64, Error>>));
     let mut askers: Vec<_> = (0..500).map(|_| never()).collect();
-    let mut last = Box::pin(numbers.get_or_insert_with(&1, async { Ok::<_, Error>(5) }));
+    let mut last = Box::pin(numbers.get_or_insert_with(&1, || async { Ok::<_, Error>(5) }));
     assert!(askers.iter_mut().all(|asker| asker.as_mut().now_or_never().is_none()));
     assert!(last.as_mut().now_or_never().is_none());
     for asker in askers {
@@ -124,7 +124,7 @@ async fn a_removal_is_not_undone_by_what_was_asked_before() {
     let cache = cache();
     let numbers = cache.typed::<u64, u64>("numbers");
     let may_answer = Notify::new();
-    let old = async {
+    let old = || async {
         may_answer.notified().await;
         Ok::<_, Error>(1)
     };
@@ -132,7 +132,7 @@ async fn a_removal_is_not_undone_by_what_was_asked_before() {
     assert!(before.as_mut().now_or_never().is_none());
     numbers.remove(&1).await;
     // It does not wait for the one who has asked before the removal.
-    assert_eq!(numbers.get_or_insert_with(&1, async { Ok::<_, Error>(2) }).await.unwrap(), 2);
+    assert_eq!(numbers.get_or_insert_with(&1, || async { Ok::<_, Error>(2) }).await.unwrap(), 2);
     may_answer.notify_one();
     assert_eq!(before.await.unwrap(), 1);
     assert_eq!(numbers.get(&1).await, Some(2));
@@ -175,7 +175,7 @@ async fn a_value_lives_as_long_as_it_may() {
     let gone = cache.typed::<u64, u64>("numbers").ttl(Duration::ZERO);
     gone.insert(&1, 1).await;
     assert_eq!(gone.get(&1).await, None);
-    assert_eq!(gone.get_or_insert_with(&1, async { Ok::<_, Error>(2) }).await.unwrap(), 2);
+    assert_eq!(gone.get_or_insert_with(&1, || async { Ok::<_, Error>(2) }).await.unwrap(), 2);
     assert_eq!(gone.get(&1).await, None, "it was answered, and is over already");
     // The later time to live counts.
     let stays = gone.ttl(Duration::from_secs(3600));
@@ -191,11 +191,11 @@ async fn a_panic_of_the_source_is_its_askers_alone() {
     let cache = cache();
     let asker = {
         let numbers = cache.typed::<u64, u64>("numbers");
-        tokio::spawn(async move { numbers.get_or_insert_with(&1, panics()).await })
+        tokio::spawn(async move { numbers.get_or_insert_with(&1, panics).await })
     };
     assert!(asker.await.unwrap_err().is_panic());
     let numbers = cache.typed::<u64, u64>("numbers");
-    assert_eq!(numbers.get_or_insert_with(&1, async { Ok::<_, Error>(5) }).await.unwrap(), 5);
+    assert_eq!(numbers.get_or_insert_with(&1, || async { Ok::<_, Error>(5) }).await.unwrap(), 5);
 }
 
 #[tokio::test]

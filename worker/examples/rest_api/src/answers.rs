@@ -55,16 +55,17 @@ impl Answers {
     }
 
     /// The answer under this key; if there is none, `source` makes it, once for all who ask meanwhile.
-    pub async fn get<T, F>(&self, key: &str, source: F) -> Result<Rendered<T>>
+    pub async fn get<T, F, A>(&self, key: &str, source: F) -> Result<Rendered<T>>
     where
         T: Serialize,
-        F: Future<Output = Result<T>> + Send,
+        F: FnOnce() -> A,
+        A: Future<Output = Result<T>>,
     {
-        let render = async { serde_json::to_string(&source.await?).internal() };
+        let render = || async { serde_json::to_string(&source().await?).internal() };
         if self.fresh.is_zero() {
-            return render.await.map(Rendered::new);
+            return Box::pin(render()).await.map(Rendered::new);
         }
-        let version = self.version.get_or_insert_with(&VERSION, async { Ok::<_, Error>(another()) }).await?;
+        let version = self.version.get_or_insert_with(&VERSION, async || Ok::<_, Error>(another())).await?;
         let json = self.answers.get_or_insert_with(&format!("{version}/{key}"), render).await?;
         Ok(Rendered::new(json))
     }

@@ -214,7 +214,7 @@ struct Counter {
 }
 
 async fn count(State(Counter { asked, fresh }): State<Counter>, cache: Cache) -> Result<Rendered<u32>> {
-    Answers::new(&cache, fresh).get("count", async { Ok(asked.fetch_add(1, Ordering::Relaxed)) }).await
+    Answers::new(&cache, fresh).get("count", || async { Ok(asked.fetch_add(1, Ordering::Relaxed)) }).await
 }
 
 async fn forget(State(Counter { fresh, .. }): State<Counter>, cache: Cache) {

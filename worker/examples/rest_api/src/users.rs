@@ -85,11 +85,11 @@ impl Argument for Users {}
 impl Users {
     pub async fn page(&self, asked: Asked) -> Result<Rendered<Page>> {
         let key = format!("?page={}&size={}&search={}", asked.page, asked.size, asked.search);
-        self.answers.get(&key, self.read_page(asked)).await
+        self.answers.get(&key, || self.read_page(asked)).await
     }
 
     pub async fn one(&self, id: i64) -> Result<Rendered<One>> {
-        self.answers.get(&id.to_string(), self.read_one(id)).await
+        self.answers.get(&id.to_string(), || self.read_one(id)).await
     }
 
     pub async fn add(&self, NewUser { name, email }: NewUser) -> Result<User> {
