@@ -40,7 +40,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 pub use builder::Builder;
-pub use data::{Cache, CacheLevels, Database, Driver, Redis, RedisTls, SessionStore, Sessions, Tls};
+pub use data::{Cache, CacheLevels, Database, Driver, Redis, RedisTls, SessionStore, Sessions, Store, Tls};
 pub use ipnet::IpNet;
 pub(crate) use levels::Levels;
 pub use limits::{Limits, Timeouts, WebSocket};

@@ -210,6 +210,8 @@ pub mod files;
 pub mod fuzz;
 pub mod graceful;
 mod heap;
+#[cfg(feature = "sessions")]
+mod kept;
 mod live;
 #[cfg(feature = "logging")]
 pub mod logging;

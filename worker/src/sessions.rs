@@ -68,7 +68,6 @@ mod in_redis;
 mod layer;
 mod part;
 mod record;
-mod secret;
 mod session;
 mod sql;
 mod sqlite;
@@ -78,23 +77,26 @@ mod tests;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::kept::asking::Asking;
+use crate::kept::id::Id;
+use crate::kept::place::Place;
+use crate::kept::secret;
 use crate::parts::state_directory;
 use crate::{BoxError, Error, Result};
 use cache::{Cache, Found};
-use cookie::{Id, Signed, Signer};
+use cookie::{Signed, Signer};
 use figures::{Event, Figures};
 pub(crate) use layer::SessionsLayer;
 pub(crate) use part::SessionsPart;
 use record::{Lifetime, Millis, Record, Row};
 pub use session::Session;
-use store::{Place, Store};
+use store::Store;
 
-/// Longest wait for the store. SQLite's own wait for another writer is shorter.
-const STORE_PATIENCE: Duration = Duration::from_secs(10);
+/// The secret's file in the state directory.
+const SECRET_FILE: &str = "sessions.key";
 /// Looks for sessions of a user of whom all are to end: each may find some that have changed their id since the last one.
 const ROUNDS_MAX: usize = 8;
 
@@ -106,15 +108,6 @@ fn now() -> Millis {
 
 /// What is away when it does not answer.
 const NOUN: &str = "session store";
-
-/// True if the store has not answered.
-fn is_away(error: &BoxError) -> bool {
-    #[cfg(feature = "redis")]
-    if let Some(failure) = error.downcast_ref::<crate::redis::Failure>() {
-        return matches!(failure, crate::redis::Failure::Away { .. });
-    }
-    error.downcast_ref::<sea_orm::DbErr>().is_some_and(crate::database::is_away)
-}
 
 /// Rules for all sessions.
 struct Rules {
@@ -140,9 +133,7 @@ struct Inner {
     place: Place,
     opened: OnceLock<Opened>,
     figures: Figures,
-    is_away: AtomicBool,
-    /// Why the store did not answer at the last use.
-    why: Mutex<String>,
+    asking: Asking,
 }
 
 /// What there is once the store was opened.
@@ -162,15 +153,7 @@ impl fmt::Debug for Sessions {
 impl Sessions {
     fn new(rules: Rules, directory: Option<PathBuf>, place: Place) -> Self {
         let figures = Figures::new(&rules.namespace);
-        Self(Arc::new(Inner {
-            rules,
-            directory,
-            place,
-            opened: OnceLock::new(),
-            figures,
-            is_away: AtomicBool::new(false),
-            why: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { rules, directory, place, opened: OnceLock::new(), figures, asking: Asking::new(NOUN) }))
     }
 
     /// Opens the store: one try. `secret`: as it is configured.
@@ -180,10 +163,10 @@ impl Sessions {
         }
         let Inner { rules, place, .. } = &*self.0;
         let secret = match secret {
-            Some(secret) => secret::checked(secret)?,
-            None => secret::kept(&self.directory()?)?,
+            Some(secret) => secret::checked("sessions.secret", secret)?,
+            None => secret::kept(&self.directory()?, SECRET_FILE, "sessions")?,
         };
-        let (store, cache) = place.open(|| self.directory()).await?;
+        let (store, cache) = Store::open(place, || self.directory()).await?;
         let opened = Opened { signer: Signer::new(&secret, &rules.cookie), store, cache };
         // Set once: the part is opened by one task.
         let _ = self.0.opened.set(opened);
@@ -202,26 +185,9 @@ impl Sessions {
         &self.0.rules
     }
 
-    /// Waits for the store, and notes whether it answers. A refusal is an answer: of two that wait for each other the database ends one,
-    /// a disk may be full. Then this request alone has failed.
+    /// Waits for the store, and notes whether it answers.
     async fn ask<T>(&self, asked: impl Future<Output = Result<T, BoxError>>) -> Result<T> {
-        let (answer, is_away) = match tokio::time::timeout(STORE_PATIENCE, asked).await {
-            Ok(answer) => {
-                let is_away = answer.as_ref().err().is_some_and(is_away);
-                (answer, is_away)
-            }
-            Err(_) => (Err(format!("no answer within {STORE_PATIENCE:?}").into()), true),
-        };
-        if let (true, Err(error)) = (is_away, &answer) {
-            *self.0.why.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
-            self.0.is_away.store(true, Ordering::Relaxed);
-        } else if self.0.is_away.load(Ordering::Relaxed) && self.0.is_away.swap(false, Ordering::Relaxed) {
-            tracing::info!("the store of sessions answers again");
-        }
-        answer.map_err(|error| {
-            self.0.figures.count(Event::Failed);
-            Error::away(NOUN).caused_by(error)
-        })
+        self.0.asking.ask(asked).await.inspect_err(|_| self.0.figures.count(Event::Failed))
     }
 
     /// The session of a cookie, if the cookie is ours and the session lives.

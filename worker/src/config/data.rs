@@ -10,6 +10,7 @@ mod cache;
 mod database;
 mod redis;
 mod sessions;
+mod store;
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,7 +20,9 @@ use gin_shared::config::Section;
 pub use cache::{Cache, CacheLevels};
 pub use database::{Database, Driver, Tls};
 pub use redis::{Redis, RedisTls};
-pub use sessions::{SessionStore, Sessions};
+pub use sessions::Sessions;
+pub use store::Store;
+pub use store::Store as SessionStore;
 
 fn port(section: &Section<'_>) -> Option<u16> {
     section.integer("port", 1..=65535).and_then(|port| u16::try_from(port).ok())

@@ -1,35 +1,20 @@
-//! Sessions that this worker has read from the state directory. They are good until somebody writes to them, in whichever process.
-//!
-//! A file beside them, `sessions.marks`, has a number for each of 8,192 groups of sessions. Whoever writes to a session makes the group's
-//! number an odd one first, and another even one afterwards. A session is taken from the cache only if its group has the number that
-//! was read before the session was. Both are a call of the kernel's on a page in memory.
-//!
-//! | number | means |
-//! |---|---|
-//! | even | nobody writes: what was read under this number is good for as long as it stands |
-//! | odd | somebody writes, or has died in it: nothing is taken from the cache, nor kept in it, until the next write to the group is done |
-//!
-//! The numbers are random, so two processes need no turn. One case is left: two write to one group at once, the first is done, and the second
-//! ends without its number: its process has died, or its client has gone away while SQLite still waits for its turn to write. Then a
-//! session may count as it was before, for as long as it is kept: [`AGE_MAX`]. Nobody has been told of that write.
+//! Sessions that this worker has read from the state directory. They are good until somebody writes to them, in whichever process: a file
+//! beside them, `sessions.marks`, tells of that ([`Marks`]). In one case, which is told there, a session may count as it was before a
+//! write, for as long as it is kept: [`AGE_MAX`].
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_lc_rs::rand;
-
-use super::cookie::{Id, Signed};
+use super::cookie::Signed;
 use super::record::{Millis, Record};
 use crate::BoxError;
+use crate::kept::id::Id;
+use crate::kept::marks::Marks;
 
 const FILE: &str = "sessions.marks";
-const GROUPS: u64 = 8192;
-const WORD: u64 = 8;
 /// A session is read again after this time.
 const AGE_MAX: Millis = 60_000;
 const SHARDS: u64 = 16;
@@ -38,7 +23,7 @@ const SHARD_MAX: usize = 1024;
 
 /// Sessions by their ids, and the numbers that tell of writes.
 pub(super) struct Cache {
-    marks: File,
+    marks: Marks,
     shards: Vec<Mutex<Shard>>,
 }
 
@@ -81,14 +66,13 @@ impl Hasher for AsItIs {
 
 impl Cache {
     pub(super) fn open(directory: &Path) -> Result<Self, BoxError> {
-        let path = directory.join(FILE);
-        let marks = marks(&path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+        let marks = Marks::open(directory, FILE)?;
         Ok(Self { marks, shards: (0..SHARDS).map(|_| Mutex::default()).collect() })
     }
 
     /// Looks for the session of a cookie. A session that is here was read for the same cookie, so its signature is good.
     pub(super) fn find(&self, signed: &Signed, now: Millis) -> Found {
-        let Some(mark) = self.mark(signed.id) else { return Found::Missing { mark: None } };
+        let Some(mark) = self.marks.mark(signed.id) else { return Found::Missing { mark: None } };
         match self.shard(signed.id).get(&signed.id) {
             Some(entry)
                 if entry.mark == mark && entry.until > now && entry.record.expires > now && signed.has(&entry.tag) =>
@@ -118,61 +102,18 @@ impl Cache {
     /// # Errors
     /// If that cannot be said: then nothing may be written.
     pub(super) fn begin(&self, ids: &[Id]) -> io::Result<()> {
-        ids.iter().try_for_each(|id| self.set(*id, random()? | 1))
+        self.marks.begin(ids)
     }
 
-    /// Says that it is done. Where that fails, the groups stay in doubt.
+    /// Says that it is done. Where that fails, the sessions stay in doubt.
     pub(super) fn end(&self, ids: &[Id]) {
-        for id in ids {
-            if let Err(error) = random().and_then(|number| self.set(*id, number & !1)) {
-                tracing::debug!("sessions are read from their store: {error}");
-            }
-        }
-    }
-
-    /// The number of the session's group. `None`: it is odd, or nobody can tell.
-    fn mark(&self, id: Id) -> Option<u64> {
-        let mut word = [0; 8];
-        self.marks.read_exact_at(&mut word, place(id)).ok()?;
-        Some(u64::from_ne_bytes(word)).filter(|mark| mark % 2 == 0)
-    }
-
-    fn set(&self, id: Id, mark: u64) -> io::Result<()> {
-        self.marks.write_all_at(&mark.to_ne_bytes(), place(id))
+        self.marks.end(ids);
     }
 
     fn shard(&self, id: Id) -> MutexGuard<'_, Shard> {
         // The map's own place for an id comes from its other half.
         let shard = usize::try_from(id.high() % SHARDS).unwrap_or_default();
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Place of the session's number in the file.
-fn place(id: Id) -> u64 {
-    (id.high() / SHARDS) % GROUPS * WORD
-}
-
-fn random() -> io::Result<u64> {
-    let mut word = [0; 8];
-    rand::fill(&mut word).map_err(|_| io::Error::other("the system gives no random bits"))?;
-    Ok(u64::from_ne_bytes(word))
-}
-
-/// The file in its whole length: a number is never behind its end, and a full disk is noticed now.
-fn marks(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    let length = GROUPS * WORD;
-    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length) {
-        Ok(()) => Ok(file),
-        // Some file systems have nothing to set aside.
-        Err(rustix::io::Errno::OPNOTSUPP) => {
-            if file.metadata()?.len() < length {
-                file.set_len(length)?;
-            }
-            Ok(file)
-        }
-        Err(error) => Err(error.into()),
     }
 }
 

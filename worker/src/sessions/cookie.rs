@@ -1,95 +1,15 @@
 //! The cookie of a session: its id and a signature, 64 hexadecimal digits.
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
-
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::{hmac, rand};
-use axum::http::{HeaderMap, HeaderValue, header};
+use aws_lc_rs::hmac;
+use axum::http::{HeaderMap, HeaderValue};
 
 use super::record::Millis;
-use crate::{Error, Result};
+use crate::kept::cookie::all_of;
+use crate::kept::id::{Id, hex, unhex};
 
 /// Bytes of an id, and of a signature: half of HMAC-SHA-256's, as RFC 2104, section 5, allows.
 const BYTES: usize = 16;
-
-/// The id of a session: 128 random bits.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Id(u128);
-
-/// Ids are secrets: who has one and the secret has the session.
-impl fmt::Debug for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Id(..)")
-    }
-}
-
-impl Hash for Id {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.low());
-    }
-}
-
-impl Id {
-    /// # Errors
-    /// If there are no random bits.
-    pub(super) fn random() -> Result<Self> {
-        let mut bytes = [0; BYTES];
-        rand::fill(&mut bytes).map_err(|_| Error::internal("the system gives no random bits"))?;
-        Ok(Self(u128::from_be_bytes(bytes)))
-    }
-
-    /// Its lower half, as random as the whole.
-    pub(super) fn low(self) -> u64 {
-        self.0 as u64
-    }
-
-    /// Its upper half.
-    pub(super) fn high(self) -> u64 {
-        (self.0 >> 64) as u64
-    }
-
-    /// As it stands in the store.
-    pub(super) fn text(self) -> String {
-        hex(&self.0.to_be_bytes())
-    }
-
-    /// Reads what [`Self::text`] gives.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        unhex(text.as_bytes()).map(|bytes| Self(u128::from_be_bytes(bytes)))
-    }
-
-    #[cfg(test)]
-    pub(super) fn of(number: u128) -> Self {
-        Self(number)
-    }
-}
-
-/// Bytes in hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|half| char::from(DIGITS[usize::from(half)])).collect()
-}
-
-fn unhex(text: &[u8]) -> Option<[u8; BYTES]> {
-    let mut bytes = [0; BYTES];
-    if text.len() != 2 * BYTES {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = (digit(pair[0])? << 4) | digit(pair[1])?;
-    }
-    Some(bytes)
-}
-
-/// Only the digits that [`hex`] writes: a cookie has one way to be written.
-fn digit(letter: u8) -> Option<u8> {
-    match letter {
-        b'0'..=b'9' => Some(letter - b'0'),
-        b'a'..=b'f' => Some(letter - b'a' + 10),
-        _ => None,
-    }
-}
 
 /// The value of a cookie. Its signature may be anybody's: [`Signer::is_ours`] tells.
 #[derive(Clone, Copy)]
@@ -101,7 +21,7 @@ pub(super) struct Signed {
 impl Signed {
     fn parse(text: &[u8]) -> Option<Self> {
         let (id, tag) = text.split_at_checked(2 * BYTES)?;
-        Some(Self { id: Id(u128::from_be_bytes(unhex(id)?)), tag: unhex(tag)? })
+        Some(Self { id: Id::from_bytes(unhex(id)?), tag: unhex(tag)? })
     }
 
     fn text(&self) -> String {
@@ -134,7 +54,7 @@ impl Signer {
     }
 
     pub(super) fn sign(&self, id: Id) -> Signed {
-        Signed { id, tag: self.tag(b"gin session 1\0", &id.0.to_be_bytes()) }
+        Signed { id, tag: self.tag(b"gin session 1\0", &id.bytes()) }
     }
 
     /// The key by which the store finds a user's sessions. Names have no length, no alphabet and no order of letters that all stores
@@ -161,9 +81,7 @@ impl Signer {
 
 /// The session's cookie in a request: the first one of this name that can be one.
 pub(super) fn find(headers: &HeaderMap, name: &str) -> Option<Signed> {
-    let all = headers.get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let mut named = all.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
-    named.find_map(Signed::parse)
+    all_of(headers, name).find_map(Signed::parse)
 }
 
 /// `Set-Cookie` for a session. `max_age`: in seconds.
@@ -184,6 +102,8 @@ fn header_value(name: &str, value: &str, max_age: Millis, is_secure: bool) -> He
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header;
+
     use super::*;
 
     fn headers(lines: &[&str]) -> HeaderMap {

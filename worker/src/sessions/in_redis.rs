@@ -8,10 +8,10 @@ use std::sync::LazyLock;
 
 use ::redis::{Script, cmd};
 
-use super::cookie::Id;
 use super::now;
 use super::record::{Millis, Row};
 use crate::BoxError;
+use crate::kept::id::Id;
 use crate::redis::Redis;
 
 /// What all keys begin with.

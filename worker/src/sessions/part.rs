@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,16 +10,13 @@ use gin_shared::config::Problem;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::cookie::Id;
 use super::layer::SessionsLayer;
 use super::record::Lifetime;
-use super::store::Place;
 use super::{NOUN, Rules, Sessions};
-use crate::config::{Config, Mode, SessionStore};
-use crate::database::Database;
+use crate::config::{Config, Mode};
+use crate::kept::id::Id;
+use crate::kept::place::Place;
 use crate::parts::{Health, Part, Registered};
-#[cfg(feature = "redis")]
-use crate::redis::Redis;
 use crate::{Error, Result, ResultExt, config};
 
 /// Time between two looks for what has expired.
@@ -39,7 +35,7 @@ impl SessionsPart {
     /// # Errors
     /// If the place of the sessions is not registered.
     pub(crate) fn new(config: &Config, registered: &Registered) -> Result<Self, Problem> {
-        Ok(Self::at(config, None, place(config.sessions.store, registered)?))
+        Ok(Self::at(config, None, Place::of(config.sessions.store, "sessions.store", registered)?))
     }
 
     pub(super) fn at(config: &Config, directory: Option<PathBuf>, place: Place) -> Self {
@@ -73,30 +69,6 @@ impl SessionsPart {
         let secret = self.settings.read_secret().internal()?;
         self.sessions.open(secret).await.internal()
     }
-}
-
-/// The place that is configured.
-///
-/// # Errors
-/// If the program has not registered it, or this build does not know it.
-fn place(store: SessionStore, registered: &Registered) -> Result<Place, Problem> {
-    let found = match store {
-        SessionStore::Sqlite => Ok(Place::Directory),
-        SessionStore::Database => registered
-            .lent::<Database>()
-            .cloned()
-            .map(Place::Database)
-            .ok_or("\"database\" needs a database: the program must call Server::database(), too"),
-        #[cfg(feature = "redis")]
-        SessionStore::Redis => registered
-            .lent::<Redis>()
-            .cloned()
-            .map(Place::Redis)
-            .ok_or("\"redis\" needs Redis, and the server has none"),
-        #[cfg(not(feature = "redis"))]
-        SessionStore::Redis => Err("\"redis\" needs the feature `redis` of gin-worker"),
-    };
-    found.map_err(|text| Problem { place: "sessions.store".to_owned(), text: text.to_owned() })
 }
 
 fn rules(config: &Config) -> Rules {
@@ -159,10 +131,7 @@ impl Part for SessionsPart {
         if inner.opened.get().is_none() {
             return Health::Away { why: "the store of sessions is not open".to_owned() };
         }
-        if inner.is_away.load(Ordering::Relaxed) {
-            return Health::Away { why: inner.why.lock().unwrap_or_else(PoisonError::into_inner).clone() };
-        }
-        Health::Here
+        inner.asking.health()
     }
 
     fn look(&self) -> BoxFuture<'_, ()> {
@@ -196,21 +165,6 @@ impl Drop for SessionsPart {
     fn drop(&mut self) {
         if let Some(sweeper) = self.sweeper.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             sweeper.abort();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_that_is_not_registered_is_told() {
-        let problem = |store| place(store, &Registered::default()).err().map(|problem| problem.to_string());
-        assert_eq!(problem(SessionStore::Sqlite), None);
-        for store in [SessionStore::Database, SessionStore::Redis] {
-            let problem = problem(store).unwrap();
-            assert!(problem.starts_with("sessions.store: ") && problem.contains("needs"), "{problem}");
         }
     }
 }

@@ -11,10 +11,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::cookie::{self, Id, Signed};
+use super::cookie::{self, Signed};
 use super::record::{Change, Millis, Record};
 use super::{Rules, Sessions, now};
 use crate::api::Argument;
+use crate::kept::id::Id;
 use crate::{Connection, Error, Result, ResultExt};
 
 /// Attempts to put changes into what other requests of the same client have written meanwhile.

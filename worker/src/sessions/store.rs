@@ -1,32 +1,21 @@
-//! The place where sessions are kept, whichever it is.
+//! The store of sessions, in whichever place it is.
 
 use std::path::PathBuf;
 
 use super::cache::Cache;
-use super::cookie::Id;
 #[cfg(feature = "redis")]
 use super::in_redis::InRedis;
 use super::record::{Millis, Row};
-use super::sql::Sql;
+use super::sql::InSql;
 use super::sqlite;
 use crate::BoxError;
-use crate::database::Database;
-#[cfg(feature = "redis")]
-use crate::redis::Redis;
-
-/// A place for sessions.
-pub(super) enum Place {
-    /// A file of SQLite in the state directory.
-    Directory,
-    /// The service's database.
-    Database(Database),
-    #[cfg(feature = "redis")]
-    Redis(Redis),
-}
+use crate::kept::id::Id;
+use crate::kept::place::Place;
+use crate::kept::sql::Sql;
 
 /// A place that was opened.
 pub(super) enum Store {
-    Sql(Sql),
+    Sql(InSql),
     #[cfg(feature = "redis")]
     Redis(InRedis),
 }
@@ -42,37 +31,30 @@ macro_rules! of {
     };
 }
 
-impl Place {
-    /// Opens it: one try. `directory`: the state directory.
+impl Store {
+    /// Opens the place: one try. `directory`: the state directory.
     ///
     /// # Errors
     /// If the place does not answer, or nothing can be kept there.
     pub(super) async fn open(
-        &self,
+        place: &Place,
         directory: impl FnOnce() -> Result<PathBuf, BoxError> + Send,
-    ) -> Result<(Store, Option<Cache>), BoxError> {
-        match self {
-            Self::Directory => {
+    ) -> Result<(Self, Option<Cache>), BoxError> {
+        match place {
+            Place::Directory => {
                 let directory = directory()?;
-                let sql = Sql::Own(sqlite::open(&directory).await?);
-                sql.prepare().await?;
-                Ok((Store::Sql(sql), Some(Cache::open(&directory)?)))
+                let sql = InSql::open(Sql::Own(sqlite::open(&directory).await?)).await?;
+                Ok((Self::Sql(sql), Some(Cache::open(&directory)?)))
             }
-            Self::Database(database) => {
-                let sql = Sql::OfTheService(database.clone());
-                sql.prepare().await?;
-                Ok((Store::Sql(sql), None))
-            }
+            Place::Database(database) => Ok((Self::Sql(InSql::open(Sql::OfTheService(database.clone())).await?), None)),
             #[cfg(feature = "redis")]
-            Self::Redis(redis) => {
+            Place::Redis(redis) => {
                 redis.open().await?;
-                Ok((Store::Redis(InRedis::new(redis.clone())), None))
+                Ok((Self::Redis(InRedis::new(redis.clone())), None))
             }
         }
     }
-}
 
-impl Store {
     pub(super) async fn load(&self, id: Id) -> Result<Option<Row>, BoxError> {
         of!(self, store => store.load(id).await)
     }

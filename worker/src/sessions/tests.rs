@@ -1,6 +1,7 @@
 //! Sessions over a real socket, in a file of SQLite: two servers on one directory are two workers, or one before and after a restart.
 
 use std::path::Path;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path as InPath, Request};

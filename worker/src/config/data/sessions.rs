@@ -7,14 +7,14 @@ use std::time::Duration;
 use axum::http::HeaderName;
 use gin_shared::config::Section;
 
-use super::{count, secret, time};
+use super::{Store, count, secret, time};
 
 /// `[sessions]`: for a program that registers sessions.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sessions {
     /// Where sessions are kept.
-    pub store: SessionStore,
+    pub store: Store,
     /// Name of the cookie.
     pub cookie: String,
     /// A session that is not used for so long ends.
@@ -29,23 +29,10 @@ pub struct Sessions {
     pub secret_file: Option<PathBuf>,
 }
 
-/// Places of sessions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SessionStore {
-    /// A file of SQLite in the state directory.
-    #[default]
-    Sqlite,
-    /// The database of `[database]`.
-    Database,
-    /// Redis.
-    Redis,
-}
-
 impl Default for Sessions {
     fn default() -> Self {
         Self {
-            store: SessionStore::default(),
+            store: Store::default(),
             cookie: "session".to_owned(),
             idle: Duration::from_secs(24 * 60 * 60),
             absolute: Duration::from_secs(7 * 24 * 60 * 60),
@@ -69,15 +56,13 @@ impl fmt::Debug for Sessions {
 impl Sessions {
     pub(in crate::config) fn read(section: &Section<'_>) -> Self {
         let base = Self::default();
-        let stores =
-            [("sqlite", SessionStore::Sqlite), ("database", SessionStore::Database), ("redis", SessionStore::Redis)];
         // RFC 6265, section 4.1.1: a cookie's name is a token, as a header's is.
         let cookie = section.parsed("cookie", "a text", |text| match HeaderName::from_bytes(text.as_bytes()) {
             Ok(_) => Ok(text.to_owned()),
             Err(_) => Err(format!("\"{text}\" cannot name a cookie; use letters, digits, - and _")),
         });
         Self {
-            store: section.choice("store", &stores).unwrap_or(base.store),
+            store: Store::read(section).unwrap_or(base.store),
             cookie: cookie.unwrap_or(base.cookie),
             idle: time(section, "idle").unwrap_or(base.idle),
             absolute: time(section, "absolute").unwrap_or(base.absolute),

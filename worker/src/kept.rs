@@ -1,0 +1,20 @@
+//! What sessions and logins are kept by: secrets, ids, and the place of their rows.
+//!
+//! | file | has |
+//! |---|---|
+//! | `secret` | a secret, as it is configured or made once in the state directory |
+//! | `id` | ids of 128 random bits |
+//! | `cookie` | cookies of a request by their names |
+//! | `place` | the place that a key of the configuration names: the state directory, the database, Redis |
+//! | `sqlite`, `sql` | a file of SQLite in the state directory; a table there or in the service's database |
+//! | `marks` | numbers beside that file, by which workers hear of each other's writes |
+//! | `asking` | a question to the place, and whether it answers |
+
+pub(crate) mod asking;
+pub(crate) mod cookie;
+pub(crate) mod id;
+pub(crate) mod marks;
+pub(crate) mod place;
+pub(crate) mod secret;
+pub(crate) mod sql;
+pub(crate) mod sqlite;

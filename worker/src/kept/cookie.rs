@@ -1,0 +1,30 @@
+//! Cookies of a request, by their names.
+
+use axum::http::{HeaderMap, header};
+
+/// Values of all cookies of this name, in their order. HTTP/2 may send a line for each.
+pub(crate) fn all_of<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    let all = headers.get_all(header::COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    all.filter_map(move |pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// Value of the first cookie of this name.
+#[allow(dead_code, reason = "filled by the next commits")]
+pub(crate) fn cookie_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    all_of(headers, name).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, "a=1; csrf=2;mycsrf=3".parse().unwrap());
+        headers.append(header::COOKIE, "csrf=4".parse().unwrap());
+        assert_eq!(cookie_of(&headers, "csrf"), Some(&b"2"[..]));
+        assert_eq!(all_of(&headers, "csrf").count(), 2);
+        assert_eq!((cookie_of(&headers, "srf"), cookie_of(&headers, "b")), (None, None));
+    }
+}
