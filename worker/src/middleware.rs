@@ -55,6 +55,8 @@ mod failures;
 pub(crate) mod memory_pressure;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "websocket")]
+pub(crate) mod origin;
 mod rate_limit;
 mod recover;
 pub(crate) mod refusal;

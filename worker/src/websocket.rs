@@ -55,7 +55,6 @@ mod handler;
 mod kind;
 mod limits;
 mod message;
-mod origin;
 mod rate;
 mod route;
 mod sessions;

@@ -11,10 +11,9 @@ use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::connections::{Connection, Io};
-use crate::middleware::client_ip;
+use crate::middleware::{client_ip, origin};
 use crate::websocket::handler::Served;
 use crate::websocket::kind::WebSockets;
-use crate::websocket::origin;
 use crate::websocket::socket::Socket;
 
 /// A request that asks for a WebSocket (RFC 6455, section 4.2).

@@ -1,11 +1,11 @@
-//! Whose pages may open a WebSocket. Browsers send cookies with its request whichever page asks, and no preflight goes before
-//! it; they name the page's origin (RFC 6455, section 10.2).
+//! Pages that may send a request with a client's cookies. Browsers send cookies with a WebSocket's request (RFC 6455, section 10.2), and
+//! with a form, whichever page asks, and no preflight goes before them; they name the page's origin.
 
 use crate::config::Origin;
 
-/// True if a page of this origin may open a WebSocket of this host (the `Host` of its request): the host's own pages may, and those
+/// True if a page of this origin may send a request to this host (the `Host` of the request): the host's own pages may, and those
 /// that are listed. Programs that are no browsers name none, and may.
-pub(super) fn is_allowed(origin: Option<&[u8]>, host: Option<&str>, listed: &[Origin]) -> bool {
+pub(crate) fn is_allowed(origin: Option<&[u8]>, host: Option<&str>, listed: &[Origin]) -> bool {
     let Some(origin) = origin else { return true };
     let Ok(origin) = std::str::from_utf8(origin) else { return false };
     listed.iter().any(|one| one.is(origin)) || host.is_some_and(|host| is_of(origin, host))
