@@ -4,6 +4,7 @@
 //! Many threads may poll one request in turn. So it is put here for one poll, and taken away again.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::uri::PathAndQuery;
@@ -26,6 +27,8 @@ pub(crate) struct Current {
     /// As the client has sent it.
     path: Option<PathAndQuery>,
     name: Name,
+    /// The user whose request it is, once that is known.
+    user: Option<Arc<str>>,
     /// True if the log says already why it failed.
     is_told: bool,
 }
@@ -34,7 +37,8 @@ impl Current {
     pub(crate) fn of(request: &Request, name: Name) -> Self {
         let sent = request.extensions().get::<AsSent>();
         let uri = sent.map_or_else(|| request.uri(), |AsSent(uri)| uri);
-        Self { method: request.method().clone(), path: uri.path_and_query().cloned(), name, is_told: false }
+        let (method, path) = (request.method().clone(), uri.path_and_query().cloned());
+        Self { method, path, name, user: None, is_told: false }
     }
 }
 
@@ -85,40 +89,75 @@ pub(crate) fn named<T>(f: impl FnOnce(&str) -> T) -> Option<T> {
     id().map(|id| f(id.as_str()))
 }
 
+/// Says whose request the current one is, for the lines about it.
+#[allow(dead_code, reason = "filled by the next commits")]
+pub(crate) fn set_user(user: &Arc<str>) {
+    with(|current| current.user = Some(Arc::clone(user)));
+}
+
+/// The user whose request the current one is, if that is known.
+pub(crate) fn user() -> Option<Arc<str>> {
+    with(|current| current.user.clone()).flatten()
+}
+
 /// True if the log says already why the current request failed.
 pub(crate) fn is_told() -> bool {
     with(|current| current.is_told).unwrap_or_default()
 }
 
-/// Method, path and name.
-type Told = (Method, Option<PathAndQuery>, RequestId);
+/// Facts of a request for a line about its failure.
+struct Told {
+    method: Method,
+    path: Option<PathAndQuery>,
+    id: RequestId,
+    user: Option<Arc<str>>,
+}
 
 /// Facts of the current request for a line, which says why it failed.
 fn telling() -> Option<Told> {
     with(|current| {
         current.is_told = true;
-        (current.method.clone(), current.path.clone(), current.name.id())
+        Told {
+            method: current.method.clone(),
+            path: current.path.clone(),
+            id: current.name.id(),
+            user: current.user.clone(),
+        }
     })
 }
 
 /// Logs at ERROR why the current request is answered with this status.
 pub(crate) fn failed(status: StatusCode, reason: &str) {
     let told = telling();
-    let (method, path, request_id) = texts(told.as_ref());
-    tracing::error!(target: TARGET, method, path, status = status.as_u16(), request_id, "{reason}");
+    let Texts { method, path, request_id, user_id } = Texts::of(told.as_ref());
+    tracing::error!(target: TARGET, method, path, status = status.as_u16(), request_id, user_id, "{reason}");
 }
 
 /// Logs at ERROR that something has panicked, with the current request if there is one.
 pub(crate) fn panicked(place: &str, backtrace: &str, text: &str) {
     let told = telling();
-    let (method, path, request_id) = texts(told.as_ref());
-    tracing::error!(target: TARGET, method, path, request_id, place, backtrace, "panic: {text}");
+    let Texts { method, path, request_id, user_id } = Texts::of(told.as_ref());
+    tracing::error!(target: TARGET, method, path, request_id, user_id, place, backtrace, "panic: {text}");
 }
 
-fn texts(told: Option<&Told>) -> (Option<&str>, Option<&str>, Option<&str>) {
-    match told {
-        Some((method, path, id)) => (Some(method.as_str()), path.as_ref().map(PathAndQuery::path), Some(id.as_str())),
-        None => (None, None, None),
+/// Fields of a line. Those that nobody knows are left out of it.
+#[derive(Default)]
+struct Texts<'a> {
+    method: Option<&'a str>,
+    path: Option<&'a str>,
+    request_id: Option<&'a str>,
+    user_id: Option<&'a str>,
+}
+
+impl<'a> Texts<'a> {
+    fn of(told: Option<&'a Told>) -> Self {
+        let Some(told) = told else { return Self::default() };
+        Self {
+            method: Some(told.method.as_str()),
+            path: told.path.as_ref().map(PathAndQuery::path),
+            request_id: Some(told.id.as_str()),
+            user_id: told.user.as_deref(),
+        }
     }
 }
 
@@ -150,6 +189,18 @@ mod tests {
         });
         assert_eq!(name(), None);
         within(&mut inner, || assert!(is_told(), "at the next poll, too"));
+    }
+
+    #[test]
+    fn a_user_stays_with_his_request() {
+        let (mut outer, mut inner) = (current("outer"), current("inner"));
+        within(&mut outer, || {
+            within(&mut inner, || set_user(&Arc::from("ann")));
+            assert_eq!(user(), None);
+        });
+        within(&mut inner, || assert_eq!(user().as_deref(), Some("ann")));
+        set_user(&Arc::from("nobody's"));
+        assert_eq!(user(), None);
     }
 
     fn breaks() {

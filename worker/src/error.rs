@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -50,6 +50,7 @@ struct Inner {
     details: Option<Value>,
     code: Option<String>,
     retry_after: Option<Duration>,
+    headers: HeaderMap,
     behind: Behind,
 }
 
@@ -69,8 +70,9 @@ enum Behind {
 impl Error {
     /// With this status.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        let (details, code, retry_after) = (None, None, None);
-        Self(Box::new(Inner { status, message: message.into(), details, code, retry_after, behind: Behind::Nothing }))
+        let (details, code, retry_after, headers) = (None, None, None, HeaderMap::new());
+        let (message, behind) = (message.into(), Behind::Nothing);
+        Self(Box::new(Inner { status, message, details, code, retry_after, headers, behind }))
     }
 
     /// 400
@@ -163,6 +165,20 @@ impl Error {
         self
     }
 
+    /// Adds a header to the answer.
+    ///
+    /// ```
+    /// use gin_worker::Error;
+    /// use gin_worker::axum::http::{HeaderValue, header};
+    ///
+    /// let error = Error::unauthorized("missing token").header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    /// ```
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.append(name, value);
+        self
+    }
+
     /// Status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -227,6 +243,9 @@ impl Error {
             }
         }
         let mut response = (report.status, Json(body)).into_response();
+        for (name, value) in &self.0.headers {
+            response.headers_mut().append(name, value.clone());
+        }
         if let Some(time) = self.0.retry_after {
             let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -433,6 +452,15 @@ mod tests {
         assert_eq!((report.message.as_str(), report.code.as_deref()), ("the database is away", Some("AWAY")));
         let later = Error::not_found("nothing yet").retry_after(Duration::from_millis(1500)).into_response();
         assert_eq!(later.headers()[header::RETRY_AFTER], "2");
+    }
+
+    #[test]
+    fn an_answer_has_the_headers_that_were_added() {
+        let bearer = || HeaderValue::from_static("Bearer");
+        let error = Error::unauthorized("missing token").header(header::WWW_AUTHENTICATE, bearer());
+        let response = error.header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic")).into_response();
+        let all: Vec<_> = response.headers().get_all(header::WWW_AUTHENTICATE).iter().collect();
+        assert_eq!(all, ["Bearer", "Basic"]);
     }
 
     #[test]

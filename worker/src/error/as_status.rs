@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use super::{Behind, BoxError, Error, Inner, Result, in_words};
@@ -101,6 +101,7 @@ impl<E: AsStatus> From<E> for Error {
             details,
             code,
             retry_after: None,
+            headers: HeaderMap::new(),
             behind: Behind::Same(Arc::new(error)),
         }))
     }

@@ -12,6 +12,7 @@ use axum::response::Response;
 use super::client_ip;
 use super::request_id;
 use crate::Connection;
+use crate::current_request;
 use crate::error::Cause;
 #[cfg(feature = "logging")]
 use crate::logging::{self, Direct};
@@ -22,8 +23,8 @@ use crate::route_name;
 /// The target of its lines, for filters.
 pub(super) const TARGET: &str = crate::request_id::ACCESS;
 
-/// Logs each request when its answer is ready (Gin's `Logger`): client, method, path, protocol, status, latency, user agent, and
-/// what was wrong, unless that has a line of its own, as a 5xx has. The query string is not logged: secrets stand there.
+/// Logs each request when its answer is ready (Gin's `Logger`): client, method, path, protocol, status, latency, user agent, the user if
+/// somebody is logged in, and what was wrong, unless that has a line of its own, as a 5xx has. The query string is not logged: secrets stand there.
 pub async fn access_log(request: Request, next: Next) -> Response {
     let line = Line::begin(&request, Instant::now());
     let response = next.run(request).await;
@@ -111,6 +112,8 @@ impl End for Option<Box<Line>> {
         let (status, path) = (response.status().as_u16(), line.uri.path());
         let id = line.name.as_ref().map(Name::id);
         let id = id.as_ref().map(RequestId::as_str);
+        let user = current_request::user();
+        let user = user.as_deref();
         #[cfg(feature = "logging")]
         if let Some(lines) = logging::lines() {
             let direct = Direct::info(format_args!("{} {path} {status}", line.method))
@@ -122,7 +125,8 @@ impl End for Option<Box<Line>> {
                 .some("user_agent", user_agent)
                 .some("error", error)
                 .some("route", route)
-                .some("request_id", id);
+                .some("request_id", id)
+                .some("user_id", user);
             let direct = match line.client {
                 Some(ip) => direct.plain("client_ip", ip),
                 None => direct,
@@ -144,6 +148,7 @@ impl End for Option<Box<Line>> {
             error,
             route,
             request_id = id,
+            user_id = user,
             taken_over = line.taken_over.then_some(true),
             "{} {path} {status}",
             line.method
