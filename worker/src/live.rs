@@ -10,6 +10,7 @@ use gin_shared::reference::Applies;
 
 use crate::config::{self, Config};
 use crate::mount::{Mount, Mounted};
+use crate::parts::Parts;
 use crate::request_id::Name;
 use crate::shared_memory::Buckets;
 #[cfg(not(feature = "watch"))]
@@ -25,6 +26,8 @@ pub(crate) struct Live {
     mounts: Arc<[Mount]>,
     /// Of `[rate_limit]`.
     pub(crate) buckets: Arc<Buckets>,
+    /// Parts that hear of a change before it counts.
+    parts: Parts,
     /// Address of a Unix socket that this worker accepts on, if it has one.
     unix_listener: Arc<OnceLock<String>>,
 }
@@ -55,9 +58,14 @@ pub(crate) enum Change {
 impl Live {
     /// # Errors
     /// If there is no such directory or file.
-    pub(crate) fn open(config: Config, mounts: Vec<Mount>, buckets: Arc<Buckets>) -> Result<Self, StartError> {
+    pub(crate) fn open(
+        config: Config,
+        mounts: Vec<Mount>,
+        buckets: Arc<Buckets>,
+        parts: Parts,
+    ) -> Result<Self, StartError> {
         let mounted = opened(&mounts, &config)?;
-        Ok(Self { config, mounted, mounts: mounts.into(), buckets, unix_listener: Arc::default() })
+        Ok(Self { config, mounted, mounts: mounts.into(), buckets, parts, unix_listener: Arc::default() })
     }
 
     /// Says that this worker accepts on a Unix socket.
@@ -113,7 +121,7 @@ impl Live {
     /// The same with other settings and files.
     fn with(&self, config: Config, mounted: Arc<[Mounted]>) -> Self {
         let (buckets, unix_listener) = (Arc::clone(&self.buckets), Arc::clone(&self.unix_listener));
-        Self { config, mounted, mounts: Arc::clone(&self.mounts), buckets, unix_listener }
+        Self { config, mounted, mounts: Arc::clone(&self.mounts), buckets, parts: self.parts.clone(), unix_listener }
     }
 }
 
@@ -131,6 +139,8 @@ pub(crate) fn reload(settings: &Settings) -> Result<Change, StartError> {
     let now = settings.load();
     let new = Config::<()>::again(&now.config).map_err(StartError::Config)?;
     let (next, change) = now.after(new)?;
+    // Also where the configuration is the same: a file that it names may have other contents.
+    next.parts.reconfigure(&next.config)?;
     if let Change::Applied { changed, later } = &change {
         if now.config.logging.targets != next.config.logging.targets {
             logging::set_targets(&next.config.logging.targets);
@@ -189,7 +199,7 @@ mod tests {
     use super::*;
 
     fn live(config: Config) -> Live {
-        Live::open(config, Vec::new(), Arc::new(Buckets::own(1024))).unwrap()
+        Live::open(config, Vec::new(), Arc::new(Buckets::own(1024)), Parts::default()).unwrap()
     }
 
     fn of(text: &str) -> Config {

@@ -7,6 +7,7 @@
 //! | start | each is opened, again and again until `supervisor.ready_timeout` is nearly over, and prepared; then READY | `opening` |
 //! | request | its handler takes a part by an extractor, [`Parts::handle`] | here |
 //! | away | `/readyz` names it; it is looked at until it is back; handlers answer 503 ([`Error::away`]) | `watching` |
+//! | reload | each goes by the new settings; if one cannot, the old configuration stays in force | [`Parts::reconfigure`] |
 //! | end | each is closed by a hook of its name, behind the application's own hooks | [`Parts::hooks`] |
 
 #![cfg_attr(
@@ -28,14 +29,16 @@ use axum::http::Extensions;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 
-use crate::Error;
 use crate::graceful::Hook;
+use crate::{Config, Error, StartError};
 pub(crate) use opening::Pace;
 pub(crate) use state_directory::state_directory;
 pub(crate) use watching::{LOOK, Watching};
 
 /// Time that the end of a part may take.
 const CLOSE: Duration = Duration::from_secs(5);
+/// Parts that may be kept in another one: they are closed before it.
+const KEPT_IN_OTHERS: [&str; 2] = ["sessions", "auth"];
 
 /// A part's state, as its last use or the last look has told it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +84,15 @@ pub(crate) trait Part: Send + Sync + 'static {
 
     /// Figures for the private listener: an object, without secrets.
     fn details(&self) -> Value;
+
+    /// Goes by the keys of this configuration that count live. It is called before the configuration is in force, and may read a few small
+    /// files.
+    ///
+    /// # Errors
+    /// Why the part cannot: then it goes on as before, and so does the configuration.
+    fn reconfigure(&self, _: &Config) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// The parts of a server. A clone is an extension of each request, if there is any part.
@@ -175,10 +187,21 @@ impl Parts {
         Value::Object(self.0.all.iter().map(told).collect::<Map<_, _>>())
     }
 
-    /// Hooks that close the parts. Sessions go first, as they are kept in one of the others; then the documents' order.
+    /// Has each part go by the new settings.
+    ///
+    /// # Errors
+    /// If one of them cannot.
+    pub(crate) fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
+        self.0
+            .all
+            .iter()
+            .try_for_each(|part| part.reconfigure(config).map_err(|why| StartError::Part { name: part.name(), why }))
+    }
+
+    /// Hooks that close the parts. Sessions and logins go first, as they are kept in one of the others; then the documents' order.
     pub(crate) fn hooks(&self) -> Vec<Hook> {
         let mut all: Vec<_> = self.0.all.iter().map(Arc::clone).collect();
-        all.sort_by_key(|part| part.name() != "sessions");
+        all.sort_by_key(|part| !KEPT_IN_OTHERS.contains(&part.name()));
         let hook = |part: Arc<dyn Part>| {
             Hook::new(part.name(), CLOSE, move || async move {
                 part.close().await;

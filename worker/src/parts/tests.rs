@@ -12,7 +12,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::graceful::run_hooks;
 use crate::system::{self, About};
-use crate::{Config, Life, Server, StartError};
+use crate::{Life, Server};
 
 /// A part that is here or away as its test says.
 struct Fake {
@@ -29,6 +29,8 @@ struct Fake {
     /// True if the next look finds it.
     is_back: AtomicBool,
     looks: watch::Sender<u32>,
+    /// Why it cannot go by other settings.
+    is_fixed: Option<&'static str>,
     did: Did,
 }
 
@@ -47,6 +49,7 @@ impl Fake {
             health: Mutex::new(away("not opened yet")),
             is_back: AtomicBool::new(false),
             looks: watch::Sender::new(0),
+            is_fixed: None,
             did: Did::default(),
         }
     }
@@ -112,6 +115,11 @@ impl Part for Fake {
 
     fn details(&self) -> Value {
         json!({ "open": 3 })
+    }
+
+    fn reconfigure(&self, _: &Config) -> Result<(), String> {
+        self.does("reconfigure");
+        self.is_fixed.map_or(Ok(()), |why| Err(why.to_owned()))
     }
 }
 
@@ -218,11 +226,22 @@ async fn a_part_is_looked_at_only_while_it_is_away_and_until_it_is_back() {
 #[tokio::test]
 async fn parts_are_closed_with_the_sessions_first_and_then_in_the_documents_order() {
     let did = Did::default();
-    let fakes =
-        ["database", "cache", "sessions"].map(|name| Arc::new(Fake { did: Arc::clone(&did), ..Fake::new(name, 0) }));
-    let parts = parts(&[&fakes[0], &fakes[1], &fakes[2]]);
+    let fakes = ["database", "cache", "sessions", "auth"]
+        .map(|name| Arc::new(Fake { did: Arc::clone(&did), ..Fake::new(name, 0) }));
+    let parts = parts(&[&fakes[0], &fakes[1], &fakes[2], &fakes[3]]);
     assert!(run_hooks(parts.hooks()).await.is_empty());
-    assert_eq!(*did.lock().unwrap(), ["close sessions", "close database", "close cache"]);
+    assert_eq!(*did.lock().unwrap(), ["close sessions", "close auth", "close database", "close cache"]);
+}
+
+#[test]
+fn a_part_that_cannot_go_by_new_settings_is_named() {
+    let did = Did::default();
+    let database = Arc::new(Fake { did: Arc::clone(&did), ..Fake::new("database", 0) });
+    let auth = Arc::new(Fake { is_fixed: Some("the key is gone"), did: Arc::clone(&did), ..Fake::new("auth", 0) });
+    let error = parts(&[&database, &auth]).reconfigure(&Config::default()).unwrap_err();
+    assert_eq!(error.to_string(), "the auth: the key is gone");
+    assert_eq!(*did.lock().unwrap(), ["reconfigure database", "reconfigure auth"]);
+    parts(&[&database]).reconfigure(&Config::default()).unwrap();
 }
 
 #[test]

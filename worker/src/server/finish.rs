@@ -129,7 +129,8 @@ impl Server {
                 async move { refusal::answered(next.run(request).await, Some(&on_error)) }
             }));
         }
-        let settings: Settings = Arc::new(ArcSwap::from_pointee(Live::open(own.config, mounts, buckets)?));
+        let settings: Settings =
+            Arc::new(ArcSwap::from_pointee(Live::open(own.config, mounts, buckets, made.parts.clone())?));
         if !own.is_bare {
             let parts = Standard { settings: Arc::clone(&settings), metrics: about.metrics, on_error };
             router = router.layer(StandardLayer::new(parts));
