@@ -57,7 +57,7 @@ pub(crate) mod memory_pressure;
 mod metrics;
 #[cfg(feature = "websocket")]
 pub(crate) mod origin;
-mod rate_limit;
+pub(crate) mod rate_limit;
 mod recover;
 pub(crate) mod refusal;
 mod request_id;

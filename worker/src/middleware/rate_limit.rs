@@ -1,6 +1,8 @@
 //! How often a client may ask, over all workers and restarts together: a leaky bucket as a meter (GCRA, ITU-T I.371) for each
 //! address, by `[rate_limit]`. With `rate_limit.store = "redis"`, over all hosts: [`remote`].
 
+#[cfg(feature = "sessions")]
+mod counter;
 #[cfg(feature = "redis")]
 pub(super) mod remote;
 
@@ -21,6 +23,9 @@ use crate::config::{RateLimit, WithoutAddress};
 use crate::live::Snapshot;
 use crate::shared_memory::{Buckets, LONGEST, monotonic};
 use crate::{Connection, Error};
+#[cfg(feature = "sessions")]
+#[allow(unused_imports, reason = "filled by the next commits")]
+pub(crate) use counter::Counter;
 
 /// draft-ietf-httpapi-ratelimit-headers-06
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
@@ -83,11 +88,14 @@ const EXCHANGES_MAX: u32 = 1024;
 
 /// A client, as it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Client {
+pub(crate) enum Client {
     /// The one of this address.
     At(IpAddr),
     /// All whose address nobody tells, as one.
     WithoutAddress,
+    /// The one of this name: its digest.
+    #[cfg(feature = "sessions")]
+    Named(u64),
 }
 
 impl From<IpAddr> for Client {
@@ -134,6 +142,12 @@ pub(super) fn count(
     standing
 }
 
+/// Empties the bucket of a client.
+#[cfg(feature = "sessions")]
+fn forget(buckets: &Buckets, scope: &str, client: Client, now: u64) {
+    buckets.of(key(scope, client, buckets.seed()), now).store(0);
+}
+
 /// Decides about one request, by the time at which the client's bucket is empty. Returns that time as it is to be from now on.
 fn decide(limit: &RateLimit, then: u64, now: u64) -> (u64, Standing) {
     let window = u64::try_from(limit.window.as_nanos()).unwrap_or(LONGEST).min(LONGEST);
@@ -166,6 +180,11 @@ fn key(scope: &str, client: Client, seed: u64) -> u64 {
         },
         // No text has this byte.
         Client::WithoutAddress => hasher.write(&[0xff]),
+        #[cfg(feature = "sessions")]
+        Client::Named(digest) => {
+            hasher.write(&[0xfe]);
+            hasher.write(&digest.to_ne_bytes());
+        }
     }
     // 0 stands for nobody.
     mix(hasher.finish()).max(1)

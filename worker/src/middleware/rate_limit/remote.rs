@@ -127,7 +127,7 @@ impl Remote {
     }
 
     /// Counts in Redis. `None`: it is away.
-    async fn count(&self, limit: &RateLimit, scope: &str, client: Client) -> Option<Standing> {
+    pub(super) async fn count(&self, limit: &RateLimit, scope: &str, client: Client) -> Option<Standing> {
         let Inner { redis, script, prefix, is_told } = &*self.0;
         let (window, interval) = times(limit);
         let mut ask = script.prepare_invoke();
@@ -147,6 +147,17 @@ impl Remote {
                 }
                 None
             }
+        }
+    }
+
+    /// Empties a client's bucket. While Redis is away it stays as it is, until its window is over.
+    #[cfg(feature = "sessions")]
+    pub(super) async fn forget(&self, scope: &str, client: Client) {
+        let Inner { redis, prefix, .. } = &*self.0;
+        let mut command = ::redis::cmd("DEL");
+        command.arg(key(prefix, scope, client));
+        if let Err(failure) = redis.run::<i64>(&command).await {
+            tracing::debug!("the rate limit of a client stays as it is: {failure}");
         }
     }
 }
@@ -169,6 +180,8 @@ fn key(prefix: &str, scope: &str, client: Client) -> String {
             }
         },
         Client::WithoutAddress => of(&"-"),
+        #[cfg(feature = "sessions")]
+        Client::Named(digest) => of(&format_args!("@{digest:016x}")),
     }
 }
 
