@@ -294,6 +294,24 @@ pub fn server(config: &Config) -> Server {
     Server::new(config)
 }
 
+/// The directory of what this service keeps, for files of the application's own. It is made, if it is not there, for the worker's user
+/// alone; all workers and all releases of the service share it.
+///
+/// The first that applies: `$STATE_DIRECTORY` (systemd's `StateDirectory=`), `/var/lib/gin/NAME` for root, `$XDG_STATE_HOME/gin/NAME`,
+/// `~/.local/state/gin/NAME`. NAME is the instance's, without a supervisor the program's. Names that begin with `sessions`, `auth`,
+/// `csrf` and `uploads`, and the name of the database, are this library's.
+///
+/// ```no_run
+/// let log = gin_worker::state_directory()?.join("orders.log");
+/// # Ok::<(), String>(())
+/// ```
+///
+/// # Errors
+/// If there is none, or it cannot be made: a sentence that says what to do.
+pub fn state_directory() -> Result<std::path::PathBuf, String> {
+    parts::state_directory()
+}
+
 /// Serves `router` with the configuration of its file and the environment ([`Config::load_with`]; the command line is the program's own)
 /// until it is told to stop. Nothing is put around it: no middleware, no endpoints of ours.
 ///

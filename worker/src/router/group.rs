@@ -42,6 +42,8 @@ pub struct Route<S = ()> {
     pub(super) handler: String,
     /// True for a route of this library's: what it answers does not go by parameters.
     pub(super) is_own: bool,
+    /// True if pages of other origins may send it requests with a client's cookies.
+    pub(super) is_csrf_exempt: bool,
     pub(super) middleware: Vec<Middleware<S>>,
     pub(super) description: String,
     pub(super) tags: Vec<String>,
@@ -113,6 +115,7 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
             answers,
             handler,
             is_own: false,
+            is_csrf_exempt: false,
             middleware,
             description,
             tags,
@@ -161,6 +164,20 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     #[must_use]
     pub fn tag(mut self, tag: &str) -> Self {
         self.tags.push(tag.to_owned());
+        self
+    }
+
+    /// Leaves the route out of `security.enable_csrf`: its handler proves by itself whose request it is, by a signature of the body, say.
+    ///
+    /// ```
+    /// use gin_worker::Route;
+    /// # async fn paid() {}
+    ///
+    /// let route = Route::<()>::post("/webhooks/payment", paid).csrf_exempt();
+    /// ```
+    #[must_use]
+    pub fn csrf_exempt(mut self) -> Self {
+        self.is_csrf_exempt = true;
         self
     }
 
@@ -257,6 +274,8 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
 /// ```
 pub struct Group<S = ()> {
     pub(super) prefix: String,
+    /// As [`Route::csrf_exempt`], for all of its routes.
+    pub(super) is_csrf_exempt: bool,
     pub(super) middleware: Vec<Middleware<S>>,
     pub(super) description: String,
     pub(super) tags: Vec<String>,
@@ -270,6 +289,7 @@ impl<S: Clone + Send + Sync + 'static> Group<S> {
     pub fn new(prefix: &str) -> Self {
         Self {
             prefix: prefix.to_owned(),
+            is_csrf_exempt: false,
             middleware: Vec::new(),
             description: String::new(),
             tags: Vec::new(),
@@ -303,6 +323,13 @@ impl<S: Clone + Send + Sync + 'static> Group<S> {
     #[must_use]
     pub fn tag(mut self, tag: &str) -> Self {
         self.tags.push(tag.to_owned());
+        self
+    }
+
+    /// Leaves all routes of the group, and of groups in it, out of `security.enable_csrf`. See [`Route::csrf_exempt`].
+    #[must_use]
+    pub fn csrf_exempt(mut self) -> Self {
+        self.is_csrf_exempt = true;
         self
     }
 

@@ -35,6 +35,9 @@ pub struct Record {
     /// The path in axum's words, and in the normal form of requests' paths.
     #[serde(skip)]
     pub(crate) template: String,
+    /// True if no token against CSRF is asked for.
+    #[serde(skip)]
+    pub(crate) csrf_exempt: bool,
     /// Where the application has registered it.
     #[serde(skip)]
     pub(crate) place: Place,

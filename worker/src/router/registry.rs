@@ -100,6 +100,7 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
                 created_at: created_at.clone(),
                 operation: route.operation,
                 template: template.clone(),
+                csrf_exempt: route.is_csrf_exempt,
                 place: route.place,
             });
             kinds.extend(route.session.map(|session| session.bound(state, route.place)));
@@ -139,7 +140,8 @@ fn place<S: Clone + Send + Sync + 'static>(
     if !prefix.is_empty() {
         *groups.entry(prefix.clone()).or_default() += group.routes.len();
     }
-    for route in group.routes {
+    for mut route in group.routes {
+        route.is_csrf_exempt |= group.is_csrf_exempt;
         let written = join(&prefix, &route.path);
         match RoutePath::parse(&written) {
             Ok(path) => {
@@ -150,7 +152,8 @@ fn place<S: Clone + Send + Sync + 'static>(
             Err(error) => wrong.push(format!("{}: {error}", route.place)),
         }
     }
-    for inner in group.groups {
+    for mut inner in group.groups {
+        inner.is_csrf_exempt |= group.is_csrf_exempt;
         place(inner, &prefix, &chain, &tags, placed, groups, wrong);
     }
 }

@@ -294,3 +294,13 @@ async fn a_state_and_fallbacks_are_the_applications_own() {
     let later: Value = serde_json::from_str(&text(ask(&router, Method::GET, "/later").await).await).unwrap();
     assert_eq!(later["later"], true);
 }
+
+#[test]
+fn routes_of_an_exempt_group_are_exempt() {
+    let hooks = Group::new("/hooks").csrf_exempt().group(Group::new("/shop").route(Route::post("/paid", async || "")));
+    let server =
+        server().group(hooks).route(Route::post("/sent", async || "").csrf_exempt()).post("/order", async || "");
+    let routes = server.finish(None).unwrap().routes;
+    let exempt: Vec<_> = routes.iter().filter(|route| route.csrf_exempt).map(|route| route.path.as_str()).collect();
+    assert_eq!(exempt, ["/sent", "/hooks/shop/paid"]);
+}

@@ -34,6 +34,8 @@ use crate::websocket::silence::{Due, Silence};
 const AGAIN: Duration = Duration::from_millis(100);
 /// Time for what is still to be sent, for a close frame, and for the client's.
 const FLUSH: Duration = Duration::from_secs(5);
+/// Bytes of the reason in a close frame: a control frame has 125, and the code takes two.
+const REASON_MAX: usize = 123;
 
 /// A WebSocket, in the hands of the function that serves it: it receives and sends, and leaves when another worker takes over. See the
 /// example of [the module](crate::websocket).
@@ -222,6 +224,21 @@ impl Socket {
     /// Closes the connection, with code 1000.
     pub async fn end(mut self) {
         self.close(CloseCode::Normal, "").await;
+    }
+
+    /// Closes the connection with this code (RFC 6455, section 7.4: 1008 for a client that is too slow, say; 3000 to 4999 are the
+    /// application's own) and this reason, of which a frame has room for 123 bytes. A code that no endpoint may send becomes 1000.
+    ///
+    /// ```
+    /// use gin_worker::websocket::Socket;
+    ///
+    /// async fn too_slow(socket: Socket) {
+    ///     socket.end_with(1008, "too slow").await;
+    /// }
+    /// ```
+    pub async fn end_with(mut self, code: u16, reason: &'static str) {
+        let code = Some(CloseCode::from(code)).filter(|code| code.is_allowed()).unwrap_or(CloseCode::Normal);
+        self.close(code, &reason[..reason.floor_char_boundary(REASON_MAX)]).await;
     }
 
     /// Closes the connection because this worker ends, with code 1001.
