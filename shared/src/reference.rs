@@ -948,6 +948,151 @@ pub const SESSIONS: &[Key] = &[
     ),
 ];
 
+/// `[[auth.keys]]`
+pub const AUTH_KEYS: &[Key] = &[
+    unset("kid", Kind::Text, "\"2026-09\"", "Its name in the tokens. No other key has the same one.").required(),
+    unset(
+        "algorithm",
+        Kind::Choice(ALGORITHMS),
+        "\"ES256\"",
+        "The algorithm of all tokens with this key. Default: auth.algorithm.",
+    ),
+    unset(
+        "secret_file",
+        Kind::Path,
+        "\"/run/secrets/auth-2026-09\"",
+        "A file with the secret of HS256, HS384 or HS512. The newline at its end is left out.",
+    ),
+    unset(
+        "private_key_file",
+        Kind::Path,
+        "\"/run/secrets/auth-2026-09.pem\"",
+        "A file with the private key of ES256, EdDSA or RS256 (PEM, PKCS#8).",
+    ),
+    unset(
+        "public_key_file",
+        Kind::Path,
+        "\"/etc/shop/auth-2026-09.pem\"",
+        "A file with the public key (PEM), by which tokens are verified. Without the private key none is signed.",
+    ),
+];
+
+/// Algorithms of tokens.
+const ALGORITHMS: &[&str] = &["HS256", "HS384", "HS512", "ES256", "EdDSA", "RS256"];
+
+/// `[auth]`
+pub const AUTH: &[Key] = &[
+    key(
+        "store",
+        Kind::Choice(&["sqlite", "database", "redis"]),
+        "\"sqlite\"",
+        "Where logins are kept: in a file of SQLite in the state directory, in the database of [database], or in Redis. Workers of several hosts need one of the last two.",
+    ),
+    key(
+        "algorithm",
+        Kind::Choice(ALGORITHMS),
+        "\"HS256\"",
+        "Signs access tokens. One that is not HS256, HS384 or HS512 needs keys.",
+    ),
+    unset(
+        "keys",
+        Kind::Tables(AUTH_KEYS),
+        "[{ kid = \"2026-09\", secret_file = \"/run/secrets/auth-2026-09\" }]",
+        "Keys of access tokens. The first that can sign signs, and each of them verifies. Default: one that is made of the secret.",
+    )
+    .at(Applies::Live),
+    unset(
+        "secret",
+        Kind::Text,
+        "\"...\"",
+        "Signs refresh tokens, and access tokens where there are no keys. Default: one that the first worker makes, and keeps in the state directory. Workers of several hosts need the same one.",
+    )
+    .secret(),
+    unset(
+        "secret_file",
+        Kind::Path,
+        "\"/run/secrets/auth\"",
+        "A file with the secret, which counts where secret is not set. The newline at its end is left out.",
+    ),
+    key("issuer", Kind::Text, "\"gin\"", "Issuer of access tokens. One of another issuer is refused."),
+    key("audience", Kind::Text, "\"gin\"", "Audience of access tokens. One for another audience is refused."),
+    key("access", Kind::Duration, "\"15m\"", "How long an access token is good."),
+    key("refresh", Kind::Duration, "\"30d\"", "A login ends if no new tokens were asked for so long."),
+    key(
+        "refresh_grace",
+        Kind::Duration,
+        "\"10s\"",
+        "For so long a refresh token that was used gives the same tokens again, as the answer may have been lost. Afterwards its use ends the login.",
+    ),
+    key("leeway", Kind::Duration, "\"0s\"", "For so long an access token is good after its end, where clocks differ."),
+    key(
+        "revocation",
+        Kind::Choice(&["always", "refresh"]),
+        "\"always\"",
+        "When a logout counts: at each request, or when new tokens are asked for. The latter asks no store in a request.",
+    ),
+    key(
+        "per_user",
+        Kind::Integer(0, 100_000),
+        "0",
+        "Logins of one user at most; with one more, the oldest ends. 0: no limit.",
+    ),
+    key("password_memory", Kind::Size, "\"19MiB\"", "Memory for the hash of one password (argon2id)."),
+    key("password_passes", Kind::Integer(1, 100), "2", "Passes over that memory."),
+    key("password_lanes", Kind::Integer(1, 16), "1", "Lanes of that memory."),
+    key(
+        "password_parallel",
+        Kind::IntegerOr(1, 1024, "cores"),
+        "\"cores\"",
+        "Passwords that a worker hashes at once; \"cores\": one a core. Others wait.",
+    ),
+    key(
+        "attempts_account",
+        Kind::Integer(0, 1_000_000),
+        "10",
+        "Attempts to log in to one account in a window, over all workers; Redis counts over all hosts where rate_limit.store says so. 0: no limit.",
+    ),
+    key(
+        "attempts_address",
+        Kind::Integer(0, 1_000_000),
+        "50",
+        "Attempts to log in from one address in a window, to whatever account. 0: no limit.",
+    ),
+    key("attempts_window", Kind::Duration, "\"15m\"", "The window."),
+];
+
+/// `[uploads]`
+pub const UPLOADS: &[Key] = &[
+    unset(
+        "dir",
+        Kind::Path,
+        "\"/var/lib/shop/uploads\"",
+        "The directory of the files. Default: uploads in the state directory. A sandboxed worker must be able to write there: supervisor.sandbox.write.",
+    ),
+    key("file", Kind::Size, "\"10MiB\"", "Larger files are refused while they come."),
+    key("files", Kind::Integer(1, 1000), "10", "Files of one request at most."),
+    key(
+        "quota",
+        Kind::Size,
+        "\"1GiB\"",
+        "All files together; a file that would exceed it is refused. \"0\": no limit but the disk's.",
+    ),
+    key(
+        "allow",
+        Kind::Words,
+        "[\"jpg\", \"jpeg\", \"png\", \"gif\", \"pdf\", \"doc\", \"docx\", \"txt\"]",
+        "Endings of files that are taken, if their contents fit the ending.",
+    ),
+    key(
+        "resumable",
+        Kind::Boolean,
+        "false",
+        "Whether uploads can be resumed (tus 1.0), where the program has routes for it.",
+    ),
+    key("resumable_file", Kind::Size, "\"1GiB\"", "Larger files are refused in resumable uploads."),
+    key("abandoned", Kind::Duration, "\"24h\"", "A resumable upload that nobody goes on with for so long is removed."),
+];
+
 /// `[security]`
 pub const SECURITY: &[Key] = &[
     key(
@@ -960,8 +1105,31 @@ pub const SECURITY: &[Key] = &[
     key("enable_https", Kind::Boolean, "false", "Not in this version: a proxy before it does that."),
     unset("cert_file", Kind::Path, "\"/etc/ssl/shop.pem\"", "Its certificate."),
     unset("key_file", Kind::Path, "\"/etc/ssl/shop.key\"", "Its key."),
-    key("enable_csrf", Kind::Boolean, "false", "Not in this version."),
-    unset("csrf_secret", Kind::Text, "\"...\"", "What tokens are signed with.").secret(),
+    key(
+        "enable_csrf",
+        Kind::Boolean,
+        "false",
+        "Whether requests that change something are refused if a page of another origin sends them. Needs the feature csrf of gin-worker.",
+    ),
+    unset(
+        "csrf_secret",
+        Kind::Text,
+        "\"...\"",
+        "Signs the tokens of forms. Default: one that the first worker makes, and keeps in the state directory. Workers of several hosts need the same one.",
+    )
+    .secret(),
+    unset(
+        "csrf_secret_file",
+        Kind::Path,
+        "\"/run/secrets/csrf\"",
+        "A file with the secret, which counts where csrf_secret is not set. The newline at its end is left out.",
+    ),
+    key(
+        "csrf_origins",
+        Kind::Words,
+        "[]",
+        "Other origins whose pages may send such requests: \"https://example.org\" or \"https://*.example.org\".",
+    ),
 ];
 
 /// All sections that this version reads, in the order of the default file.
@@ -1007,6 +1175,8 @@ pub const SECTIONS: &[Section] = &[
     },
     Section { name: "cache", doc: "Of programs that register a cache (`Server::cache`).", keys: CACHE },
     Section { name: "sessions", doc: "Of programs that register sessions (`Server::sessions`).", keys: SESSIONS },
+    Section { name: "auth", doc: "Of programs that register logins by tokens (`Server::auth`).", keys: AUTH },
+    Section { name: "uploads", doc: "Of programs that register uploads (`Server::uploads`).", keys: UPLOADS },
 ];
 
 #[cfg(test)]

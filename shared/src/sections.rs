@@ -33,6 +33,8 @@ pub const ALL: &[&str] = &[
     "redis",
     "cache",
     "sessions",
+    "auth",
+    "uploads",
     "monitoring",
     "security",
 ];

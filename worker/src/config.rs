@@ -40,7 +40,10 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 pub use builder::Builder;
-pub use data::{Cache, CacheLevels, Database, Driver, Redis, RedisTls, SessionStore, Sessions, Store, Tls};
+pub use data::{
+    Algorithm, Auth, AuthKey, Cache, CacheLevels, Database, Driver, Redis, RedisTls, Revocation, SessionStore,
+    Sessions, Store, Tls, Uploads,
+};
 pub use ipnet::IpNet;
 pub(crate) use levels::Levels;
 pub use limits::{Limits, Timeouts, WebSocket};
@@ -93,6 +96,10 @@ pub struct Config<A = ()> {
     pub cache: Cache,
     /// `[sessions]`
     pub sessions: Sessions,
+    /// `[auth]`
+    pub auth: Auth,
+    /// `[uploads]`
+    pub uploads: Uploads,
     /// `[app]`
     pub app: A,
     /// Settings that are valid, but suspicious.
@@ -137,6 +144,8 @@ impl<A> Config<A> {
             redis: self.redis,
             cache: self.cache,
             sessions: self.sessions,
+            auth: self.auth,
+            uploads: self.uploads,
             app,
             warnings: self.warnings,
             origin: self.origin,
@@ -163,7 +172,8 @@ impl Config {
             cors: new.cors,
             rate_limit: RateLimit { store: self.rate_limit.store, clients: self.rate_limit.clients, ..new.rate_limit },
             logging: Logging { level: new.logging.level, targets: new.logging.targets, ..self.logging },
-            security: new.security,
+            security: Security { headers: new.security.headers, ..self.security },
+            auth: Auth { keys: new.auth.keys, ..self.auth },
             origin: new.origin,
             ..self
         }
@@ -248,6 +258,8 @@ impl<A: DeserializeOwned + Default> Config<A> {
             redis: sections.read("redis", Redis::read),
             cache: sections.read("cache", Cache::read),
             sessions: sections.read("sessions", Sessions::read),
+            auth: sections.read("auth", Auth::read),
+            uploads: sections.read("uploads", Uploads::read),
             app: sections.app(),
             warnings: Vec::new(),
             origin: source::Origins::default(),

@@ -10,11 +10,21 @@
 //! | `marks` | numbers beside that file, by which workers hear of each other's writes |
 //! | `asking` | a question to the place, and whether it answers |
 
+#![cfg_attr(
+    not(all(feature = "auth", feature = "csrf", feature = "redis")),
+    allow(dead_code, unused_imports, reason = "each user of it is a feature")
+)]
+
+#[cfg(feature = "sessions")]
 pub(crate) mod asking;
 pub(crate) mod cookie;
 pub(crate) mod id;
+#[cfg(feature = "sessions")]
 pub(crate) mod marks;
+#[cfg(feature = "sessions")]
 pub(crate) mod place;
 pub(crate) mod secret;
+#[cfg(feature = "sessions")]
 pub(crate) mod sql;
+#[cfg(feature = "sessions")]
 pub(crate) mod sqlite;

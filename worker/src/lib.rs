@@ -128,6 +128,9 @@
 //! | WebSockets that outlive the worker | [`websocket`], [`Route::websocket`] |
 //! | metrics of one's own, for Prometheus | [`metrics`] |
 //! | a database, a cache, sessions | [`data`]; then `gin_worker::database`, `cache`, `sessions`, each with its feature |
+//! | logins by tokens, roles and scopes | `gin_worker::auth`, with the feature `auth` |
+//! | forms that no foreign page can send | `gin_worker::csrf`, with the feature `csrf` |
+//! | files that clients send | `gin_worker::uploads`, with the feature `uploads` |
 //! | to change the tables of a database | `gin_worker::migrations`, with the feature `database` |
 //! | timeouts and limits | [`Config`] |
 //! | a configuration without a file | [`Config::builder`] |
@@ -159,6 +162,9 @@
 //! | `cache` | no | `gin_worker::cache`, `Server::cache` | `[cache]` is checked |
 //! | `redis` | no | the cache, sessions and the rate limit in Redis | `[redis]` is checked, and nothing is opened |
 //! | `sessions` | no | `gin_worker::sessions`, `Session`, `Server::sessions`; it brings `database` | `[sessions]` is checked |
+//! | `auth` | no | `gin_worker::auth`, `Server::auth`: logins by tokens, passwords, roles and scopes; it brings `sessions` | `[auth]` is checked |
+//! | `csrf` | no | `gin_worker::csrf`, `security.enable_csrf`: requests of foreign pages are refused | the key is an error |
+//! | `uploads` | no | `gin_worker::uploads`, `Server::uploads`: files of clients, written to disk as they come; it brings `static-files` | `[uploads]` is checked |
 //! | `journald` | no | `logging.output = "journald"` | journald still has what goes to stderr |
 //! | `macros` | no | axum's `macros`: `#[axum::debug_handler]`, with `axum = "0.8"` in the application's own Cargo.toml | |
 //! | `ws` | no | axum's `ws`: WebSockets that end with the worker, with close code 1001 | |
@@ -185,6 +191,8 @@
 pub mod api;
 #[cfg(feature = "static-files")]
 mod assets;
+#[cfg(feature = "auth")]
+pub mod auth;
 #[cfg(feature = "binding")]
 pub mod binding;
 #[cfg(feature = "cache")]
@@ -193,6 +201,8 @@ pub mod cache;
 pub mod coming_from_gin {}
 pub mod config;
 mod connections;
+#[cfg(feature = "csrf")]
+pub mod csrf;
 mod current_request;
 #[cfg_attr(all(feature = "cache", feature = "database", feature = "sessions"), doc = include_str!("data.md"))]
 #[cfg_attr(
@@ -210,7 +220,7 @@ pub mod files;
 pub mod fuzz;
 pub mod graceful;
 mod heap;
-#[cfg(feature = "sessions")]
+#[cfg(any(feature = "csrf", feature = "sessions"))]
 mod kept;
 mod live;
 #[cfg(feature = "logging")]
@@ -239,6 +249,8 @@ mod shared_memory;
 mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "uploads")]
+pub mod uploads;
 #[cfg(feature = "websocket")]
 pub mod websocket;
 mod without;

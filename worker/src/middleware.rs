@@ -55,7 +55,7 @@ mod failures;
 pub(crate) mod memory_pressure;
 #[cfg(feature = "metrics")]
 mod metrics;
-#[cfg(feature = "websocket")]
+#[cfg(any(feature = "csrf", feature = "websocket"))]
 pub(crate) mod origin;
 pub(crate) mod rate_limit;
 mod recover;

@@ -189,11 +189,16 @@ impl<'a> Section<'a> {
 
     /// A whole number, or the word `auto` for `None` inside.
     pub fn integer_or_auto(&self, key: &'static str, range: RangeInclusive<i64>) -> Option<Option<i64>> {
+        self.integer_or(key, range, "auto")
+    }
+
+    /// A whole number, or this word for `None` inside.
+    pub fn integer_or(&self, key: &'static str, range: RangeInclusive<i64>, word: &str) -> Option<Option<i64>> {
         let node = self.node(key)?;
         match &node.value {
-            Value::String(text) if text == "auto" => Some(None),
+            Value::String(text) if text == word => Some(None),
             Value::Integer(_) | Value::Octal(_) => self.integer(key, range).map(Some),
-            _ => self.expected(key, node, "a whole number or \"auto\""),
+            _ => self.expected(key, node, &format!("a whole number or \"{word}\"")),
         }
     }
 

@@ -1,28 +1,32 @@
-//! Sections of the parts outside of the process: databases, Redis, caches, sessions. Nothing is opened by them alone: a program registers
+//! Sections of the parts outside of the process: databases, Redis, caches, sessions, logins, uploads. Nothing is opened by them alone: a program registers
 //! what it uses ([`crate::Server`]), and other programs check these sections and pass them over.
 
 #![cfg_attr(
-    not(all(feature = "database", feature = "redis", feature = "sessions")),
+    not(all(feature = "auth", feature = "csrf", feature = "redis", feature = "uploads")),
     allow(dead_code, reason = "secrets are read by parts, which are features")
 )]
 
+mod auth;
 mod cache;
 mod database;
 mod redis;
 mod sessions;
 mod store;
+mod uploads;
 
 use std::path::Path;
 use std::time::Duration;
 
 use gin_shared::config::Section;
 
+pub use auth::{Algorithm, Auth, AuthKey, Revocation};
 pub use cache::{Cache, CacheLevels};
 pub use database::{Database, Driver, Tls};
 pub use redis::{Redis, RedisTls};
 pub use sessions::Sessions;
 pub use store::Store;
 pub use store::Store as SessionStore;
+pub use uploads::Uploads;
 
 fn port(section: &Section<'_>) -> Option<u16> {
     section.integer("port", 1..=65535).and_then(|port| u16::try_from(port).ok())
@@ -54,6 +58,20 @@ fn secret(written: Option<&str>, key: &str, file: Option<&Path>) -> Result<Optio
     let text = text.strip_suffix('\n').unwrap_or(&text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     Ok(Some(text).filter(|text| !text.is_empty()).map(str::to_owned))
+}
+
+/// The same for a secret that the worker makes by itself, and keeps in the state directory, where neither is set.
+///
+/// # Errors
+/// If the file cannot be read, or has nothing: a sentence that names the key.
+pub(super) fn own_secret(written: Option<&str>, key: &str, file: Option<&Path>) -> Result<Option<String>, String> {
+    let read = secret(written, key, file)?;
+    if let (None, Some(file)) = (&read, file) {
+        // A secret of this host's own is not what was asked for.
+        let file = file.display();
+        return Err(format!("{key}: {file} is empty; `openssl rand -hex 32` makes a secret, or take the key out"));
+    }
+    Ok(read)
 }
 
 #[cfg(test)]

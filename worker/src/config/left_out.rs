@@ -14,7 +14,7 @@ struct Need {
     is_there: bool,
 }
 
-const NEEDS: [Need; 9] = [
+const NEEDS: [Need; 11] = [
     Need {
         section: "static",
         key: "dir",
@@ -79,6 +79,14 @@ const NEEDS: [Need; 9] = [
         feature: "redis",
         is_there: cfg!(any(feature = "redis", not(feature = "sessions"))),
     },
+    Need {
+        section: "auth",
+        key: "store",
+        needs: is_in_redis,
+        feature: "redis",
+        is_there: cfg!(any(feature = "redis", not(feature = "auth"))),
+    },
+    Need { section: "security", key: "enable_csrf", needs: is_on, feature: "csrf", is_there: cfg!(feature = "csrf") },
 ];
 
 fn is_on(value: &Value) -> bool {
@@ -146,7 +154,8 @@ mod tests {
         let asks = "[static]\ndir = \"/srv\"\nenable_compression = true\n[features]\nmetrics = true\n\
                     [logging]\ncompress = true\noutput = \"journald\"\n\
                     [[static.mounts]]\nurl_prefix = \"/a\"\ndir = \"/srv\"\n\
-                    [rate_limit]\nstore = \"redis\"\n[cache]\nlevels = \"both\"\n[sessions]\nstore = \"redis\"\n";
+                    [rate_limit]\nstore = \"redis\"\n[cache]\nlevels = \"both\"\n[sessions]\nstore = \"redis\"\n\
+                    [auth]\nstore = \"redis\"\n[security]\nenable_csrf = true\n";
         let all = told(asks, false);
         assert_eq!(all.len(), NEEDS.len(), "{all:?}");
         let first = "a.toml:2: static.dir: this program was built without the feature \"static-files\" of gin-worker; build it \
@@ -154,7 +163,8 @@ mod tests {
         assert!(all.iter().any(|problem| problem == first), "{all:?}");
         assert!(told(asks, true).is_empty());
         let asks_not = "[static]\nenable_compression = false\n[features]\nmetrics = false\n[logging]\noutput = \"stderr\"\n\
-                        [rate_limit]\nstore = \"local\"\n[cache]\nlevels = \"process\"\n[sessions]\nstore = \"sqlite\"\n";
+                        [rate_limit]\nstore = \"local\"\n[cache]\nlevels = \"process\"\n[sessions]\nstore = \"sqlite\"\n\
+                        [auth]\nstore = \"sqlite\"\n[security]\nenable_csrf = false\n";
         assert!(told(asks_not, false).is_empty());
     }
 }

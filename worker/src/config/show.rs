@@ -128,7 +128,8 @@ fn keys<'a>(prefix: &str, keys_of: &'a [Key], entries: &'a [Entry], all: &mut Ve
 #[cfg(test)]
 pub(crate) fn samples() -> Vec<(String, String, Applies)> {
     let mut all = Vec::new();
-    let is_left_out = |name: &str| ["database", "redis", "cache", "sessions", "monitoring"].contains(&name);
+    let is_left_out =
+        |name: &str| ["database", "redis", "cache", "sessions", "auth", "uploads", "monitoring"].contains(&name);
     for section in own_sections().filter(|section| !is_left_out(section.name)) {
         for key in section.keys {
             let value = match (key.name, key.kind) {
@@ -139,6 +140,7 @@ pub(crate) fn samples() -> Vec<(String, String, Applies)> {
                 ("trusted_proxies", _) => "[\"10.0.0.0/8\"]".to_owned(),
                 ("enable", _) if section.name == "cors" => "true\nallow_origins = [\"*\"]".to_owned(),
                 ("allow_origins", _) => "[\"*\"]".to_owned(),
+                ("csrf_origins", _) => "[\"https://seven.org\"]".to_owned(),
                 ("url_prefix", _) => "\"/files\"".to_owned(),
                 ("mounts", _) => "[{ url_prefix = \"/more\", dir = \"/\" }]".to_owned(),
                 ("fallback", _) => "\"index.html\"".to_owned(),

@@ -173,16 +173,16 @@ fn what_kubernetes_sets_for_a_service_is_no_setting() {
 #[test]
 fn secrets_are_shown_to_nobody() {
     let text = "[database]\npassword = \"hunter2\"\nurl = \"mysql://shop:hunter2@db/shop\"\n[redis]\npassword = \"hunter2\"\n\
-                [sessions]\nsecret = \"hunter2\"\n[security]\ncsrf_secret = \"hunter2\"\n[app]\napi_token = \"hunter2\"\n";
+                [sessions]\nsecret = \"hunter2\"\n[auth]\nsecret = \"hunter2\"\n[security]\ncsrf_secret = \"hunter2\"\n[app]\napi_token = \"hunter2\"\n";
     let config = read(text).unwrap();
     assert_eq!(config.database.password.as_deref(), Some("hunter2"));
     let all = format!("{:?} {config:?}", show(&config));
     assert!(!all.contains("hunter2"), "{all}");
-    assert_eq!(show(&config).iter().filter(|shown| shown.value == "\"********\"").count(), 6);
+    assert_eq!(show(&config).iter().filter(|shown| shown.value == "\"********\"").count(), 7);
     // A `main` that returns the error, or unwraps it, prints it so.
     let flags = Overrides::default().text("database", "password", "--password", Some("hunter2".to_owned()));
     let invalid = with(&[], &format!("{text}[server]\nprot = 1\n"), flags.clone()).unwrap_err();
-    assert_eq!(format!("{invalid:?}"), "shop.toml:13: server.prot: unknown key; did you mean \"port\"?");
+    assert_eq!(format!("{invalid:?}"), "shop.toml:15: server.prot: unknown key; did you mean \"port\"?");
     assert_eq!(format!("{flags:?}"), "[\"database.password\"]");
 }
 
@@ -240,6 +240,46 @@ fn times_that_are_none_and_a_cookie_without_a_name_are_told() {
         "shop.toml:4: sessions.idle: it must be more than 0s",
         "shop.toml:5: sessions.cookie: \"a b\" cannot name a cookie",
         "shop.toml:7: cache.ttl: it must be more than 0s",
+    ] {
+        assert!(told.contains(line), "no \"{line}\" in\n{told}");
+    }
+}
+
+#[test]
+fn keys_of_tokens_have_the_files_of_their_algorithm() {
+    let keys = |text: &str| read(&format!("[auth]\n{text}")).map(|config| config.auth.keys);
+    let two = keys(
+        "[[auth.keys]]\nkid = \"b\"\nalgorithm = \"ES256\"\nprivate_key_file = \"/run/b\"\n\
+         [[auth.keys]]\nkid = \"a\"\nsecret_file = \"/run/a\"\n",
+    );
+    let two = two.unwrap();
+    assert_eq!((two[0].algorithm, two[1].algorithm, two[1].kid.as_str()), (Some(Algorithm::Es256), None, "a"));
+    for (text, problem) in [
+        ("keys = [{ secret_file = \"/run/a\" }]", "auth.keys.kid: missing; write kid"),
+        ("keys = [{ kid = \"a\" }]", "auth.keys.kid: a key of HS256, HS384 or HS512 has a secret_file"),
+        ("algorithm = \"EdDSA\"\nkeys = [{ kid = \"a\", secret_file = \"/run/a\" }]", "auth.keys.kid: a key of ES256"),
+        (
+            "keys = [{ kid = \"a\", secret_file = \"/run/a\" }, { kid = \"a\", secret_file = \"/run/b\" }]",
+            "auth.keys.kid: another key has this name",
+        ),
+        ("password_lanes = 16\npassword_memory = \"64KiB\"", "auth.password_memory: it must be at least 8KiB"),
+        ("algorithm = \"none\"", "auth.algorithm: \"none\" is not"),
+    ] {
+        let told = keys(text).unwrap_err().to_string();
+        assert!(told.contains(problem), "no \"{problem}\" in {told}");
+    }
+}
+
+#[test]
+fn endings_of_uploads_and_origins_are_checked() {
+    let config = read("[uploads]\nallow = [\".PDF\", \"md\"]\n[security]\ncsrf_origins = \"https://a.org\"\n").unwrap();
+    assert_eq!(config.uploads.allow, ["pdf", "md"]);
+    assert_eq!(config.security.csrf_origins, [Origin::Exactly("https://a.org".to_owned())]);
+    let told = wrong("[uploads]\nallow = [\"tar.gz\"]\nfile = \"0\"\n[security]\ncsrf_origins = [\"*\"]\n");
+    for line in [
+        "shop.toml:2: uploads.allow: \"tar.gz\" is no ending of a file",
+        "shop.toml:3: uploads.file: it must be more than 0",
+        "shop.toml:5: security.csrf_origins: \"*\" would let every page in",
     ] {
         assert!(told.contains(line), "no \"{line}\" in\n{told}");
     }

@@ -1,7 +1,7 @@
 //! How often a client may ask, over all workers and restarts together: a leaky bucket as a meter (GCRA, ITU-T I.371) for each
 //! address, by `[rate_limit]`. With `rate_limit.store = "redis"`, over all hosts: [`remote`].
 
-#[cfg(feature = "sessions")]
+#[cfg(feature = "auth")]
 mod counter;
 #[cfg(feature = "redis")]
 pub(super) mod remote;
@@ -23,7 +23,7 @@ use crate::config::{RateLimit, WithoutAddress};
 use crate::live::Snapshot;
 use crate::shared_memory::{Buckets, LONGEST, monotonic};
 use crate::{Connection, Error};
-#[cfg(feature = "sessions")]
+#[cfg(feature = "auth")]
 #[allow(unused_imports, reason = "filled by the next commits")]
 pub(crate) use counter::Counter;
 
@@ -94,7 +94,7 @@ pub(crate) enum Client {
     /// All whose address nobody tells, as one.
     WithoutAddress,
     /// The one of this name: its digest.
-    #[cfg(feature = "sessions")]
+    #[cfg(feature = "auth")]
     Named(u64),
 }
 
@@ -143,7 +143,7 @@ pub(super) fn count(
 }
 
 /// Empties the bucket of a client.
-#[cfg(feature = "sessions")]
+#[cfg(feature = "auth")]
 fn forget(buckets: &Buckets, scope: &str, client: Client, now: u64) {
     buckets.of(key(scope, client, buckets.seed()), now).store(0);
 }
@@ -180,7 +180,7 @@ fn key(scope: &str, client: Client, seed: u64) -> u64 {
         },
         // No text has this byte.
         Client::WithoutAddress => hasher.write(&[0xff]),
-        #[cfg(feature = "sessions")]
+        #[cfg(feature = "auth")]
         Client::Named(digest) => {
             hasher.write(&[0xfe]);
             hasher.write(&digest.to_ne_bytes());

@@ -1,14 +1,21 @@
 //! What is known of each route: for `/routes`, `gin-ctl routes`, and the list that debug mode prints.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "csrf")]
+use std::collections::HashSet;
 use std::sync::Arc;
 
+#[cfg(feature = "csrf")]
+use axum::http::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::place::Place;
 use super::tree::Tree;
 use crate::api::Operation;
+
+/// In place of the method, for a route that answers every one.
+pub(super) const ANY: &str = "ANY";
 
 /// A route that is registered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -65,6 +72,14 @@ impl Routes {
             record.middleware.splice(0..0, outer.iter().cloned());
         }
         own
+    }
+
+    /// Routes without a token against CSRF: the method, if a route has one, and the path in axum's words.
+    #[cfg(feature = "csrf")]
+    pub(crate) fn csrf_exempt(&self) -> HashSet<(Option<Method>, String)> {
+        let exempt = self.all.iter().filter(|record| record.csrf_exempt);
+        let method = |name: &str| Method::from_bytes(name.as_bytes()).ok().filter(|_| name != ANY);
+        exempt.map(|record| (method(&record.method), record.template.clone())).collect()
     }
 
     /// In the order of their registration.

@@ -12,7 +12,7 @@ use super::catch_all;
 use super::group::{Group, Middleware, Route};
 use super::path::{RoutePath, join};
 use super::place::Place;
-use super::record::{Record, Routes};
+use super::record::{ANY, Record, Routes};
 use super::redirect::Redirects;
 use super::session::SessionKind;
 use crate::route_name;
@@ -122,7 +122,7 @@ fn params(path: &RoutePath) -> BTreeMap<String, String> {
 }
 
 fn name(method: Option<&Method>) -> &str {
-    method.map_or("ANY", Method::as_str)
+    method.map_or(ANY, Method::as_str)
 }
 
 fn place<S: Clone + Send + Sync + 'static>(

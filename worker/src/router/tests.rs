@@ -303,4 +303,6 @@ fn routes_of_an_exempt_group_are_exempt() {
     let routes = server.finish(None).unwrap().routes;
     let exempt: Vec<_> = routes.iter().filter(|route| route.csrf_exempt).map(|route| route.path.as_str()).collect();
     assert_eq!(exempt, ["/sent", "/hooks/shop/paid"]);
+    #[cfg(feature = "csrf")]
+    assert!(routes.csrf_exempt().contains(&(Some(Method::POST), "/hooks/shop/paid".to_owned())));
 }

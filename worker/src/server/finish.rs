@@ -112,7 +112,7 @@ impl Server {
         let has_around = !around_names.is_empty();
         outer.extend(around_names);
         let mut router = around.into_iter().rev().fold(router, |router, around| around(router, &()));
-        router = made.around(router);
+        router = made.around(router, &own.config, &routes);
         #[cfg(feature = "redis")]
         if !own.is_bare {
             router = counted_in_redis(router, &own.config, &made.parts);

@@ -1,9 +1,8 @@
-//! Parts that an application registers: a database, a cache, sessions. Each is made of the configuration when the server starts, so that
-//! nothing is opened for a program that registers nothing, whatever its configuration says.
+//! Parts that an application registers: a database, a cache, sessions, logins, uploads. Each is made of the configuration when the server
+//! starts, so that nothing is opened for a program that registers nothing, whatever its configuration says.
 
-#[cfg(any(feature = "cache", feature = "database", feature = "redis"))]
+#[cfg(any(feature = "cache", feature = "database", feature = "redis", feature = "uploads"))]
 use std::fmt::Display;
-#[cfg(any(test, feature = "cache", feature = "database"))]
 use std::sync::Arc;
 
 use axum::{Extension, Router};
@@ -11,10 +10,14 @@ use axum::{Extension, Router};
 use sea_orm_migration::MigratorTrait;
 
 use super::Server;
+#[cfg(feature = "auth")]
+use crate::auth::AuthPart;
 #[cfg(feature = "cache")]
 use crate::cache::CachePart;
 #[cfg(feature = "database")]
 use crate::config::Driver;
+#[cfg(feature = "csrf")]
+use crate::csrf::{self, CsrfPart};
 #[cfg(feature = "database")]
 use crate::database::migrate::{self, Migrations};
 #[cfg(feature = "database")]
@@ -24,8 +27,11 @@ use crate::parts::Part;
 use crate::parts::{Parts, Registered};
 #[cfg(feature = "redis")]
 use crate::redis::Redis;
+use crate::router::Routes;
 #[cfg(feature = "sessions")]
 use crate::sessions::{SessionsLayer, SessionsPart};
+#[cfg(feature = "uploads")]
+use crate::uploads::UploadsPart;
 use crate::{Config, StartError};
 
 /// Parts that are asked for.
@@ -39,6 +45,10 @@ pub(super) struct Asked {
     cache: bool,
     #[cfg(feature = "sessions")]
     sessions: bool,
+    #[cfg(feature = "auth")]
+    auth: bool,
+    #[cfg(feature = "uploads")]
+    uploads: bool,
     #[cfg(test)]
     others: Vec<Arc<dyn Part>>,
 }
@@ -101,6 +111,35 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         self
     }
 
+    /// Registers logins by tokens as `[auth]` says: handlers take what is in [`crate::auth`]. By default the logins are in a file of SQLite
+    /// in the state directory. With `auth.store = "database"` the program calls [`Self::database`], too.
+    ///
+    /// ```
+    /// use gin_worker::{Config, Server};
+    ///
+    /// let server: Server = Server::new(&Config::<()>::default()).auth();
+    /// ```
+    #[cfg(feature = "auth")]
+    #[must_use]
+    pub fn auth(mut self) -> Self {
+        self.asked.auth = true;
+        self
+    }
+
+    /// Registers uploads as `[uploads]` says: handlers take what is in [`crate::uploads`]. By default the files are in the state directory.
+    ///
+    /// ```
+    /// use gin_worker::{Config, Server};
+    ///
+    /// let server: Server = Server::new(&Config::<()>::default()).uploads();
+    /// ```
+    #[cfg(feature = "uploads")]
+    #[must_use]
+    pub fn uploads(mut self) -> Self {
+        self.asked.uploads = true;
+        self
+    }
+
     /// Registers a part of a test.
     #[cfg(test)]
     pub(crate) fn part(mut self, part: Arc<dyn Part>) -> Self {
@@ -117,12 +156,21 @@ pub(super) struct Made {
 }
 
 impl Made {
-    /// Puts around the routes what handlers and middleware take their parts from. Without parts it is nothing.
-    pub(super) fn around(&self, router: Router) -> Router {
+    /// Puts around the routes what handlers and middleware take their parts from. Without parts it is nothing. `routes`: of all joined
+    /// parts of the server.
+    #[cfg_attr(not(feature = "csrf"), allow(unused_variables, reason = "only this feature's layer goes by the routes"))]
+    pub(super) fn around(&self, router: Router, config: &Config, routes: &[Arc<Routes>]) -> Router {
         #[cfg(feature = "sessions")]
         let router = match self.sessions.clone() {
             Some(sessions) => router.layer(sessions),
             None => router,
+        };
+        #[cfg(feature = "csrf")]
+        let router = if config.security.enable_csrf {
+            let exempt = Arc::new(Routes::joined(routes).csrf_exempt());
+            router.layer(csrf::layer(&config.security, exempt))
+        } else {
+            router
         };
         if self.parts.is_empty() { router } else { router.layer(Extension(self.parts.clone())) }
     }
@@ -134,7 +182,7 @@ impl Asked {
     /// # Errors
     /// If the configuration of one cannot be used.
     #[cfg_attr(
-        not(any(feature = "cache", feature = "database", feature = "redis")),
+        not(any(feature = "cache", feature = "csrf", feature = "database", feature = "redis", feature = "uploads")),
         allow(clippy::unnecessary_wraps, unused_mut, unused_variables, reason = "every part is a feature")
     )]
     pub(super) fn make(self, config: &Config) -> Result<Made, StartError> {
@@ -164,6 +212,24 @@ impl Asked {
         } else {
             None
         };
+        #[cfg(feature = "auth")]
+        if self.auth {
+            let part = made("auth", AuthPart::new(config, &all))?;
+            part.lend(&mut all);
+            all.add(Arc::new(part));
+        }
+        #[cfg(feature = "csrf")]
+        if config.security.enable_csrf {
+            let part = CsrfPart::new(config);
+            part.lend(&mut all);
+            all.add(Arc::new(part));
+        }
+        #[cfg(feature = "uploads")]
+        if self.uploads {
+            let part = made("uploads", UploadsPart::new(config))?;
+            part.lend(&mut all);
+            all.add(Arc::new(part));
+        }
         #[cfg(feature = "database")]
         if let Some(database) = all.lent::<Database>() {
             database.count_in(&config.monitoring.namespace);
@@ -195,10 +261,14 @@ impl Asked {
         #[cfg(not(feature = "cache"))]
         let of_cache = false;
         #[cfg(feature = "sessions")]
-        let of_sessions = self.sessions && config.sessions.store == crate::config::SessionStore::Redis;
+        let of_sessions = self.sessions && config.sessions.store == crate::config::Store::Redis;
         #[cfg(not(feature = "sessions"))]
         let of_sessions = false;
-        of_cache || of_sessions || config.rate_limit.store == RateLimitStore::Redis
+        #[cfg(feature = "auth")]
+        let of_auth = self.auth && config.auth.store == crate::config::Store::Redis;
+        #[cfg(not(feature = "auth"))]
+        let of_auth = false;
+        of_cache || of_sessions || of_auth || config.rate_limit.store == RateLimitStore::Redis
     }
 
     /// For a router that another server serves: nobody would open the parts.
@@ -224,7 +294,10 @@ impl Asked {
     }
 
     /// Sections of what is asked for.
-    #[cfg_attr(not(feature = "redis"), allow(unused_variables, reason = "Redis is used by others"))]
+    #[cfg_attr(
+        not(any(feature = "csrf", feature = "redis")),
+        allow(unused_variables, reason = "these are asked for by the configuration")
+    )]
     fn sections(&self, config: &Config) -> Vec<&'static str> {
         let all: &[(bool, &'static str)] = &[
             #[cfg(feature = "database")]
@@ -233,6 +306,12 @@ impl Asked {
             (self.cache, "cache"),
             #[cfg(feature = "sessions")]
             (self.sessions, "sessions"),
+            #[cfg(feature = "auth")]
+            (self.auth, "auth"),
+            #[cfg(feature = "csrf")]
+            (config.security.enable_csrf, "csrf"),
+            #[cfg(feature = "uploads")]
+            (self.uploads, "uploads"),
             #[cfg(feature = "redis")]
             (self.uses_redis(config), "redis"),
             #[cfg(test)]
@@ -243,7 +322,7 @@ impl Asked {
 }
 
 /// Sections of the configuration that only parts use.
-const SECTIONS: [&str; 4] = ["database", "redis", "cache", "sessions"];
+const SECTIONS: [&str; 6] = ["database", "redis", "cache", "sessions", "auth", "uploads"];
 
 #[cfg(feature = "database")]
 fn database(config: &Config, migrations: Option<Box<dyn Migrations>>) -> Result<DatabasePart, StartError> {
@@ -252,7 +331,7 @@ fn database(config: &Config, migrations: Option<Box<dyn Migrations>>) -> Result<
 }
 
 /// The part, or why it cannot be made.
-#[cfg(any(feature = "cache", feature = "database", feature = "redis"))]
+#[cfg(any(feature = "cache", feature = "database", feature = "redis", feature = "uploads"))]
 fn made<T, E: Display>(name: &'static str, made: Result<T, E>) -> Result<T, StartError> {
     made.map_err(|problem| StartError::Part { name, why: problem.to_string() })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::HeaderName;
 use gin_shared::config::Section;
 
-use super::{Store, count, secret, time};
+use super::{Store, count, own_secret, time};
 
 /// `[sessions]`: for a program that registers sessions.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,14 +77,6 @@ impl Sessions {
     /// # Errors
     /// If the file cannot be read, or has nothing: a sentence that names the key.
     pub(crate) fn read_secret(&self) -> Result<Option<String>, String> {
-        let read = secret(self.secret.as_deref(), "sessions.secret_file", self.secret_file.as_deref())?;
-        if let (None, Some(file)) = (&read, &self.secret_file) {
-            // A secret of this host's own is not what was asked for.
-            let file = file.display();
-            return Err(format!(
-                "sessions.secret_file: {file} is empty; `openssl rand -hex 32` makes a secret, or take the key out"
-            ));
-        }
-        Ok(read)
+        own_secret(self.secret.as_deref(), "sessions.secret_file", self.secret_file.as_deref())
     }
 }

@@ -151,7 +151,7 @@ impl Remote {
     }
 
     /// Empties a client's bucket. While Redis is away it stays as it is, until its window is over.
-    #[cfg(feature = "sessions")]
+    #[cfg(feature = "auth")]
     pub(super) async fn forget(&self, scope: &str, client: Client) {
         let Inner { redis, prefix, .. } = &*self.0;
         let mut command = ::redis::cmd("DEL");
@@ -180,7 +180,7 @@ fn key(prefix: &str, scope: &str, client: Client) -> String {
             }
         },
         Client::WithoutAddress => of(&"-"),
-        #[cfg(feature = "sessions")]
+        #[cfg(feature = "auth")]
         Client::Named(digest) => of(&format_args!("@{digest:016x}")),
     }
 }
