@@ -33,6 +33,7 @@ mod new;
 mod notify;
 mod operator;
 mod pauses;
+mod programs;
 mod prometheus;
 mod promises;
 mod readiness;

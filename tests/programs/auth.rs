@@ -1,0 +1,1 @@
+//! Logins by tokens, through restarts, rollbacks and kills, on three stores.

@@ -1,0 +1,1 @@
+//! A chat of several workers and generations.

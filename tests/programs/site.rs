@@ -1,0 +1,1 @@
+//! A program of the documents under a supervisor.

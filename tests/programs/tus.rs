@@ -1,0 +1,1 @@
+//! Uploads that the official client of tus resumes.

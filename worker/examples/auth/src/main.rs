@@ -1,0 +1,3 @@
+//! The documents' logins (4.3).
+
+fn main() {}

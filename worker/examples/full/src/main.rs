@@ -1,0 +1,3 @@
+//! All programs of the documents as one.
+
+fn main() {}

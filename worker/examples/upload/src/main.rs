@@ -1,0 +1,3 @@
+//! The documents' uploads (4.4).
+
+fn main() {}
