@@ -6,7 +6,6 @@
 //!
 //! The attacks stand in `attacks/`, by the protocol that they are about; the table in SECURITY.md says what becomes of each.
 
-mod csrf;
 mod files;
 mod http1;
 mod http2;
