@@ -1,0 +1,47 @@
+//! Space that the files may take together: `uploads.quota`.
+//!
+//! Nothing keeps a sum that a kill could leave wrong: the files are counted each time, under the lock of the directory. Files on their way
+//! are beside the quota: at most one of `uploads.file` for each request.
+
+use std::io;
+
+use super::directory::Directory;
+
+/// Bytes of all stored files.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub(super) fn of_files(directory: &Directory) -> io::Result<u64> {
+    let mut sum: u64 = 0;
+    directory.each(|_, meta| sum = sum.saturating_add(meta.len()))?;
+    Ok(sum)
+}
+
+/// True if so many bytes more are within the quota.
+pub(super) fn has_room(quota: u64, used: u64, wanted: u64) -> bool {
+    used.saturating_add(wanted) <= quota
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_byte_of_a_quota_can_be_used() {
+        assert!(has_room(10, 4, 6) && has_room(10, 10, 0));
+        assert!(!has_room(10, 4, 7) && !has_room(10, 11, 0) && !has_room(10, 1, u64::MAX));
+    }
+
+    #[test]
+    fn what_begins_with_a_dot_and_what_is_no_file_does_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, size: usize| std::fs::write(dir.path().join(name), vec![0; size]).unwrap();
+        write("a", 3);
+        write("b", 4);
+        write(".lock", 100);
+        std::fs::create_dir(dir.path().join(".tus")).unwrap();
+        std::fs::create_dir(dir.path().join("c")).unwrap();
+        std::os::unix::fs::symlink("a", dir.path().join("d")).unwrap();
+        assert_eq!(of_files(&Directory::open(dir.path()).unwrap()).unwrap(), 7);
+    }
+}
