@@ -1,27 +1,81 @@
-//! Uploads as a part of a server.
+//! Uploads as a part of a server: its life, and the task that removes what killed workers have left.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use gin_shared::config::Problem;
 use serde_json::{Value, json};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::parts::{Health, Part, Registered};
-use crate::{Config, Error};
+use super::directory::Directory;
+use super::{Uploads, tus, types, writing};
+use crate::parts::{Health, Part, Registered, state_directory};
+use crate::{Config, Error, Result};
+
+/// Time between two sweeps.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// The uploads of a server.
-pub(crate) struct UploadsPart;
+pub(crate) struct UploadsPart {
+    uploads: Uploads,
+    sweeper: Mutex<Option<JoinHandle<()>>>,
+}
 
 impl UploadsPart {
     /// Makes the part as `[uploads]` says.
     ///
     /// # Errors
     /// If an ending has contents that nobody can tell.
-    #[allow(clippy::unnecessary_wraps, reason = "filled by the next commits")]
-    pub(crate) fn new(_: &Config) -> Result<Self, Problem> {
-        Ok(Self)
+    pub(crate) fn new(config: &Config) -> Result<Self, Problem> {
+        match config.uploads.allow.iter().find(|ending| !types::is_known(ending)) {
+            Some(ending) => Err(Problem {
+                place: "uploads.allow".to_owned(),
+                text: format!("nobody can tell by its contents whether a file is a \"{ending}\"; take it out"),
+            }),
+            None => Ok(Self { uploads: Uploads::new(config.uploads.clone()), sweeper: Mutex::default() }),
+        }
     }
 
     /// Gives handlers what they take.
-    pub(crate) fn lend(&self, _: &mut Registered) {}
+    pub(crate) fn lend(&self, registered: &mut Registered) {
+        registered.lend(self.uploads.clone());
+    }
+
+    async fn begin(&self) -> Result<()> {
+        let settings = self.uploads.settings().clone();
+        let opening = spawn_blocking(move || {
+            let path = match settings.dir {
+                Some(dir) => dir,
+                None => state_directory()?.join("uploads"),
+            };
+            Directory::made(&path).map_err(|error| {
+                format!("cannot open {}: {error}; set uploads.dir to a directory of the worker's user", path.display())
+            })
+        });
+        let directory = opening.await.map_err(Error::internal)?.map_err(Error::internal)?;
+        self.uploads.open(directory);
+        Ok(())
+    }
+}
+
+/// Removes what nobody goes on with, at the start and once a minute.
+async fn sweep(uploads: Uploads) {
+    loop {
+        if let Ok(directory) = uploads.directory() {
+            let abandoned = uploads.settings().abandoned;
+            // Its panic would be in the log.
+            let _ = spawn_blocking(move || sweep_once(&directory, abandoned)).await;
+        }
+        tokio::time::sleep(SWEEP).await;
+    }
+}
+
+fn sweep_once(directory: &Directory, abandoned: Duration) {
+    if let Err(error) = writing::sweep(directory) {
+        tracing::warn!("uploads that ended early are not removed from {}: {error}", directory.path().display());
+    }
+    tus::sweep(directory, abandoned);
 }
 
 impl Part for UploadsPart {
@@ -29,27 +83,58 @@ impl Part for UploadsPart {
         "uploads"
     }
 
+    fn noun(&self) -> &'static str {
+        "directory of uploads"
+    }
+
     fn open(&self) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(async { Ok(()) })
+        Box::pin(self.begin())
     }
 
     fn prepare(&self) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(async { Ok(()) })
+        Box::pin(async {
+            let task = tokio::spawn(sweep(self.uploads.clone()));
+            let before = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).replace(task);
+            if let Some(before) = before {
+                before.abort();
+            }
+            Ok(())
+        })
     }
 
     fn health(&self) -> Health {
-        Health::Here
+        match self.uploads.directory() {
+            Ok(_) => Health::Here,
+            Err(error) => Health::Away { why: error.to_string() },
+        }
     }
 
+    /// It is there once it is open: a disk that fails is told by each request.
     fn look(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
+        Box::pin(async {
+            let sweeper = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(sweeper) = sweeper {
+                sweeper.abort();
+            }
+        })
     }
 
     fn details(&self) -> Value {
-        json!({})
+        let directory = self.uploads.directory().ok().map(|directory| directory.path().display().to_string());
+        let (stored, refused) = self.uploads.counted();
+        json!({ "directory": directory, "stored": stored, "refused": refused })
+    }
+}
+
+/// A server that was never closed, as in a test, leaves no task behind.
+impl Drop for UploadsPart {
+    fn drop(&mut self) {
+        if let Some(sweeper) = self.sweeper.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            sweeper.abort();
+        }
     }
 }
