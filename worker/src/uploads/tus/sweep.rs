@@ -1,0 +1,90 @@
+//! What nobody goes on with: uploads that were abandoned, and those whose worker died at their end. Everything here blocks.
+
+use std::collections::HashSet;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use super::id::Id;
+use super::part::{self, Found, RECORD, UnderWay};
+use crate::uploads::UploadError;
+use crate::uploads::directory::Directory;
+
+/// Removes uploads that nobody has gone on with for so long, and finishes those that only lack their name.
+pub(crate) fn sweep(directory: &Directory, abandoned: Duration) {
+    let names = UnderWay::there(directory).and_then(|found| match found {
+        Some(under_way) => Ok(Some((under_way.names()?, under_way))),
+        None => Ok(None),
+    });
+    match names {
+        Ok(Some((names, under_way))) => Sweep { directory, under_way, abandoned }.all(&names.into_iter().collect()),
+        Ok(None) => {}
+        Err(error) => tracing::warn!("uploads under way cannot be looked through: {error}"),
+    }
+}
+
+/// Bytes of all uploads under way.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub(crate) fn bytes(directory: &Directory) -> io::Result<u64> {
+    let Some(under_way) = UnderWay::there(directory)? else { return Ok(0) };
+    let mut sum = 0_u64;
+    for name in under_way.names()? {
+        sum = sum.saturating_add(part::counted(&under_way, &name)?);
+    }
+    Ok(sum)
+}
+
+/// One look at all uploads.
+struct Sweep<'a> {
+    directory: &'a Directory,
+    under_way: UnderWay,
+    abandoned: Duration,
+}
+
+impl Sweep<'_> {
+    /// One that fails keeps no other one from being looked at.
+    fn all(&self, names: &HashSet<String>) {
+        for name in names {
+            let done = match name.strip_suffix(RECORD).map(Id::parse) {
+                Some(Some(id)) => self.upload(id),
+                // The bytes of an upload: its record says what to do.
+                None if names.contains(&format!("{name}{RECORD}")) => Ok(()),
+                // A worker died before the upload began, or while it was removed.
+                None | Some(None) => self.forget(name).map_err(UploadError::from),
+            };
+            if let Err(error) = done {
+                tracing::warn!("an upload under way cannot be finished or removed: {error}");
+            }
+        }
+    }
+
+    fn upload(&self, id: Id) -> Result<(), UploadError> {
+        match part::find(self.directory, id)? {
+            // Its bytes are counted already: it takes no more of the quota than before.
+            Found::Open(part) if part.is_whole() => part.finish(self.directory, 0),
+            Found::Open(part) => {
+                let is_over = part.touched().map(|touched| self.is_over(touched))?;
+                if is_over { part.remove().map_err(UploadError::from) } else { Ok(()) }
+            }
+            Found::Stored(_, touched) if self.is_over(touched) => {
+                self.under_way.unlink(&part::record_of(id)).map_err(UploadError::from)
+            }
+            // The file was removed since, or the record cannot be read.
+            Found::Nothing => self.forget(&part::record_of(id)).map_err(UploadError::from),
+            Found::Busy | Found::Stored(..) => Ok(()),
+        }
+    }
+
+    /// Removes what was not touched for so long.
+    fn forget(&self, name: &str) -> io::Result<()> {
+        match self.under_way.stat(name)? {
+            Some(stat) if self.is_over(part::touched(&stat)) => self.under_way.unlink(name),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn is_over(&self, touched: SystemTime) -> bool {
+        SystemTime::now().duration_since(touched).is_ok_and(|since| since >= self.abandoned)
+    }
+}
