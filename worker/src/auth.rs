@@ -1,5 +1,7 @@
 #![doc = include_str!("auth.md")]
 
+#[cfg(test)]
+mod attacks;
 mod attempts;
 mod claims;
 mod figures;
