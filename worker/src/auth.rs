@@ -5,6 +5,8 @@ mod attacks;
 mod attempts;
 mod claims;
 mod figures;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 #[cfg(feature = "redis")]
 mod in_redis;
 mod inner;

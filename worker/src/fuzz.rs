@@ -11,6 +11,8 @@ use std::sync::Arc;
 use axum::http::{Request, Uri};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+#[cfg(feature = "auth")]
+pub use crate::auth::fuzzed::Tokens;
 use crate::connections::Hub;
 use crate::connections::accept::serve_pair;
 use crate::{Server, StartError, assets, request_path};
