@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts as RequestParts;
 
+use super::figures::{Event, Figures};
 use crate::api::Argument;
 use crate::config::RateLimit;
 use crate::middleware::ClientIp;
@@ -54,6 +56,7 @@ pub struct Attempts {
     counter: Counter,
     limits: Limits,
     address: Option<IpAddr>,
+    figures: Arc<Figures>,
 }
 
 /// An attempt that was counted. It counts on, unless [`succeeded`](Self::succeeded) says that it was the right password.
@@ -82,8 +85,9 @@ impl<S: Sync> FromRequestParts<S> for Attempts {
 
     async fn from_request_parts(parts: &mut RequestParts, state: &S) -> Result<Self> {
         let limits = Parts::handle(&parts.extensions, "auth")?;
+        let figures = Parts::handle(&parts.extensions, "auth")?;
         let Ok(ClientIp(address)) = ClientIp::from_request_parts(parts, state).await;
-        Ok(Self { counter: Counter::of(&parts.extensions), limits, address })
+        Ok(Self { counter: Counter::of(&parts.extensions), limits, address, figures })
     }
 }
 
@@ -106,7 +110,10 @@ impl Attempts {
     async fn count(&self, limit: Option<RateLimit>, scope: &'static str, client: Client) -> Result<()> {
         let Some(limit) = limit else { return Ok(()) };
         match self.counter.count(&limit, scope, client).await {
-            Some(wait) => Err(too_many(wait)),
+            Some(wait) => {
+                self.figures.count(Event::Limited);
+                Err(too_many(wait))
+            }
             None => Ok(()),
         }
     }
@@ -127,8 +134,6 @@ fn too_many(wait: Duration) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use axum::body::Body;
     use axum::extract::Request;
     use axum::http::{Extensions, header};
@@ -154,7 +159,8 @@ mod tests {
 
     fn attempts(memory: &Extensions, account: u32, address: u32, last: u8) -> Attempts {
         let limits = Limits { account: limit(account), address: limit(address) };
-        Attempts { counter: Counter::of(memory), limits, address: Some(IpAddr::from([10, 0, 0, last])) }
+        let (address, figures) = (Some(IpAddr::from([10, 0, 0, last])), Arc::new(Figures::new("gin")));
+        Attempts { counter: Counter::of(memory), limits, address, figures }
     }
 
     async fn is_let_in(attempts: &Attempts, account: &str) -> bool {
@@ -220,6 +226,7 @@ mod tests {
             let mut registered = Registered::default();
             if let Some(limits) = lent {
                 registered.lend(limits);
+                registered.lend(Arc::new(Figures::new("gin")));
             }
             let request = Request::builder().extension(registered.finish()).body(Body::empty()).unwrap();
             let (mut parts, _) = request.into_parts();

@@ -14,7 +14,6 @@ pub(crate) enum Event {
     /// A token that is not good, whatever is wrong with it.
     Refused,
     /// An attempt too many.
-    #[allow(dead_code, reason = "for the attempts, which have figures of their own until they count here")]
     Limited,
     Refreshed,
     /// A refresh token that was used before.

@@ -470,7 +470,7 @@ impl Security {
     ///
     /// # Errors
     /// If the file cannot be read, or has nothing: a sentence that names the key.
-    #[allow(dead_code, reason = "filled by the next commits")]
+    #[cfg_attr(not(feature = "csrf"), allow(dead_code, reason = "for the feature csrf"))]
     pub(crate) fn read_csrf_secret(&self) -> Result<Option<String>, String> {
         own_secret(self.csrf_secret.as_deref(), "security.csrf_secret_file", self.csrf_secret_file.as_deref())
     }

@@ -9,7 +9,6 @@ pub(crate) fn all_of<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<It
 }
 
 /// Value of the first cookie of this name.
-#[allow(dead_code, reason = "filled by the next commits")]
 pub(crate) fn cookie_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     all_of(headers, name).next()
 }

@@ -24,7 +24,6 @@ use crate::live::Snapshot;
 use crate::shared_memory::{Buckets, LONGEST, monotonic};
 use crate::{Connection, Error};
 #[cfg(feature = "auth")]
-#[allow(unused_imports, reason = "filled by the next commits")]
 pub(crate) use counter::Counter;
 
 /// draft-ietf-httpapi-ratelimit-headers-06

@@ -195,7 +195,7 @@ impl Auth {
     ///
     /// # Errors
     /// If the file cannot be read, or has nothing: a sentence that names the key.
-    #[allow(dead_code, reason = "filled by the next commits")]
+    #[cfg_attr(not(feature = "auth"), allow(dead_code, reason = "for the feature auth"))]
     pub(crate) fn read_secret(&self) -> Result<Option<String>, String> {
         own_secret(self.secret.as_deref(), "auth.secret_file", self.secret_file.as_deref())
     }

@@ -1,7 +1,5 @@
 //! Attempts of a handler's own choice, counted as requests are: over all workers and restarts, or over all hosts.
 
-#![allow(dead_code, reason = "filled by the next commits")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -141,7 +141,8 @@ async fn what_cannot_be_taken_is_refused_before_its_bytes_come() {
 #[tokio::test]
 async fn without_its_setting_nothing_is_there() {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config::<()>::from_text(Path::new("shop.toml"), &format!("[uploads]\ndir = {:?}\n", dir.path())).unwrap();
+    let config =
+        Config::<()>::from_text(Path::new("shop.toml"), &format!("[uploads]\ndir = {:?}\n", dir.path())).unwrap();
     let app = TestServer::start(Server::new(&config).uploads().group(Uploads::resumable("/tus"))).await;
     creation(&app, "1", A_TXT).await.assert_status(404);
     app.request(Method::OPTIONS, "/tus").send().await.assert_status(404);
