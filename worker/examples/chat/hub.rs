@@ -1,0 +1,425 @@
+//! The room of a chat: all workers, of all generations, hear the same messages in the same order.
+//!
+//! What is said is a line of JSON at the end of a file. Each worker has one task that reads new lines when the kernel reports a change,
+//! and gives them to all of its members. A member's session is a place in that file, so any worker can go on with it:
+//!
+//! | happens | then |
+//! |---|---|
+//! | a member comes in | its place is the end of what was read: it hears what is said from then on |
+//! | its worker leaves | the next one sends it what stands between its place and the end, and goes on |
+//! | a writer dies within a line | the next writer ends that line, and readers pass over it: it is no JSON |
+//! | the disk is full | a line that was written in part is cut off again, and the writer hears of it |
+//! | more than 256 messages wait for a member that does not take them | it is closed, with code 1008 |
+//! | a member's place is older than the last 7 MiB | the same |
+//!
+//! The file keeps its last 8 MiB. What was before is given back to the file system as a hole: places stay as they are.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use gin_worker::serde_json;
+use gin_worker::websocket::{Message, Received, Socket};
+use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+use rustix::fs::{FallocateFlags, fallocate};
+use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::task::AbortHandle;
+
+/// Messages that wait for a member at most: the documents' number.
+const WAITING: usize = 256;
+/// A member has not taken a message for so long: messages that wait are its fault, and not a busy worker's.
+const SLOW: Duration = Duration::from_millis(250);
+/// Characters of a message.
+const LONG: usize = 2000;
+/// Bytes of the file that are kept.
+const KEPT: u64 = 8 << 20;
+/// Bytes that are given back at once.
+const STEP: u64 = 1 << 20;
+/// Bytes that are read at once. No line is so long.
+const CHUNK: usize = 64 << 10;
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// `None`: by a program.
+    pub user_id: Option<String>,
+    pub message: String,
+}
+
+impl Said {
+    /// What is too long is cut off.
+    pub fn new(user_id: Option<String>, message: &str) -> Self {
+        Self { user_id, message: message.chars().take(LONG).collect() }
+    }
+}
+
+/// A member of the room: all that the next worker has to know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Member {
+    pub user_id: String,
+    /// Bytes of the file that the member has heard, or was not there for.
+    pub seen: u64,
+    pub form: Form,
+}
+
+/// Form of the messages that a member gets. What it sends is text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// The message alone.
+    #[default]
+    Text,
+    /// A [`Said`].
+    Json,
+}
+
+/// The room. A clone is the same one.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    file: Arc<File>,
+    /// Bytes that this worker has read.
+    read: Arc<AtomicU64>,
+    lines: broadcast::Sender<Arc<Line>>,
+    reader: AbortHandle,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// A line of the file.
+struct Line {
+    /// Place behind it.
+    end: u64,
+    said: Said,
+    json: String,
+}
+
+impl Hub {
+    /// Opens the room in this file, which is made if it is not there, for the worker's user alone. Called within tokio's runtime.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or not be watched.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::options().read(true).append(true).create(true).mode(0o600).open(path)?;
+        let changes = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        add_watch(&changes, path, WatchFlags::MODIFY)?;
+        let changes = AsyncFd::with_interest(changes, Interest::READABLE)?;
+        // Nobody is within a line then.
+        file.lock_shared()?;
+        let end = file.metadata()?.len();
+        file.unlock()?;
+        let (file, read) = (Arc::new(file), Arc::new(AtomicU64::new(end)));
+        let (lines, _) = broadcast::channel(WAITING);
+        let reader = Reader { file: Arc::clone(&file), changes, read: Arc::clone(&read), lines: lines.clone() };
+        let reader = tokio::spawn(reader.run()).abort_handle();
+        Ok(Self(Arc::new(Inner { path: path.to_owned(), file, read, lines, reader })))
+    }
+
+    /// Says something to all members. It blocks for a moment.
+    ///
+    /// # Errors
+    /// If it cannot be written: then nobody hears it.
+    pub fn say(&self, said: &Said) -> io::Result<()> {
+        let mut line = serde_json::to_vec(said)?;
+        line.push(b'\n');
+        // Opened anew: threads that share a descriptor share its lock.
+        let mut file = File::options().read(true).append(true).open(&self.0.path)?;
+        file.lock()?;
+        let end = file.metadata()?.len();
+        if !is_whole(&file, end)? {
+            line.insert(0, b'\n');
+        }
+        if let Err(error) = file.write_all(&line) {
+            file.set_len(end)?;
+            return Err(error);
+        }
+        give_back(&file, end, end + line.len() as u64);
+        Ok(())
+    }
+
+    /// The place of a member who comes in now.
+    pub fn end(&self) -> u64 {
+        self.0.read.load(Ordering::Acquire)
+    }
+
+    /// Has a member in the room until it goes, or another worker takes it over.
+    pub async fn serve(&self, socket: Socket, member: Member, form: Form) {
+        let mut seat = Seat { socket, member, form, waited: Duration::ZERO };
+        let end = self.talk(&mut seat).await;
+        let Seat { socket, member, .. } = seat;
+        match end {
+            End::Left => socket.leave(&member).await,
+            End::Closed => {}
+            End::TooSlow => socket.end_with(1008, "too slow").await,
+            End::Failed(error) => {
+                tracing::error!("the chat's file {}: {error}", self.0.path.display());
+                socket.end_with(1011, "the chat's file cannot be used").await;
+            }
+        }
+    }
+
+    async fn talk(&self, seat: &mut Seat) -> End {
+        // Before the file is read, so that nothing is missed between.
+        let mut lines = self.0.lines.subscribe();
+        let mut done = self.catch_up(seat).await;
+        loop {
+            if let Err(end) = done {
+                return end;
+            }
+            done = tokio::select! {
+                received = seat.socket.receive() => match received {
+                    Received::Message(Message::Text(text)) => self.hear(&seat.member, &text).await,
+                    Received::Leaving => Err(End::Left),
+                    Received::Closed => Err(End::Closed),
+                    _ => Ok(()),
+                },
+                line = lines.recv() => match line {
+                    Ok(line) => seat.tell(&line).await,
+                    // The worker was busy: all is in the file.
+                    Err(RecvError::Lagged(_)) if seat.waited < SLOW => self.catch_up(seat).await,
+                    Err(_) => Err(End::TooSlow),
+                },
+            };
+        }
+    }
+
+    async fn hear(&self, member: &Member, text: &str) -> Result<(), End> {
+        let said = Said::new(Some(member.user_id.clone()), text);
+        if said.message.is_empty() {
+            return Ok(());
+        }
+        let hub = self.clone();
+        blocking(move || hub.say(&said)).await.map_err(End::Failed)
+    }
+
+    /// Sends the lines between the member's place and the end.
+    async fn catch_up(&self, seat: &mut Seat) -> Result<(), End> {
+        let end = self.end();
+        while seat.member.seen < end {
+            let place = seat.member.seen;
+            let file = Arc::clone(&self.0.file);
+            let found =
+                blocking(move || if is_gone(&file, place)? { Ok(None) } else { lines_after(&file, place).map(Some) });
+            let Some((lines, next)) = found.await.map_err(End::Failed)? else { return Err(End::TooSlow) };
+            for line in lines {
+                seat.tell(&line).await?;
+            }
+            // Behind the last line there may be one that is none.
+            seat.member.seen = next;
+            if next == place {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a member is not served any more.
+enum End {
+    /// Another worker takes it over.
+    Left,
+    Closed,
+    TooSlow,
+    Failed(io::Error),
+}
+
+/// A member with its connection.
+struct Seat {
+    socket: Socket,
+    member: Member,
+    form: Form,
+    /// Time for which the last message waited until the member took it.
+    waited: Duration,
+}
+
+impl Seat {
+    /// Sends a line, if the member has not heard it.
+    async fn tell(&mut self, line: &Line) -> Result<(), End> {
+        if line.end <= self.member.seen {
+            return Ok(());
+        }
+        let text = match self.form {
+            Form::Text => &line.said.message,
+            Form::Json => &line.json,
+        };
+        let began = Instant::now();
+        self.socket.send(Message::Text(text.clone())).await.map_err(|_| End::Closed)?;
+        self.waited = began.elapsed();
+        self.member.seen = line.end;
+        Ok(())
+    }
+}
+
+/// The task that reads what all workers write.
+struct Reader {
+    file: Arc<File>,
+    /// The kernel's reports of changes.
+    changes: AsyncFd<OwnedFd>,
+    read: Arc<AtomicU64>,
+    lines: broadcast::Sender<Arc<Line>>,
+}
+
+impl Reader {
+    async fn run(self) {
+        loop {
+            if let Err(error) = self.read_on().await {
+                tracing::error!("the chat's file cannot be read: {error}");
+            }
+            match self.changes.readable().await {
+                Ok(mut ready) => {
+                    // Many reports may wait. One look covers all of them.
+                    while rustix::io::read(self.changes.get_ref(), &mut [0_u8; 4096]).is_ok_and(|length| length > 0) {}
+                    ready.clear_ready();
+                }
+                Err(error) => return tracing::error!("the chat's file cannot be watched: {error}"),
+            }
+        }
+    }
+
+    async fn read_on(&self) -> io::Result<()> {
+        loop {
+            let place = self.read.load(Ordering::Acquire);
+            let file = Arc::clone(&self.file);
+            let (lines, next) = blocking(move || lines_after(&file, place)).await?;
+            for line in lines {
+                // Before it is sent: a member who comes in between finds it in the file, and not here.
+                self.read.store(line.end, Ordering::Release);
+                // An error: nobody is in the room.
+                let _ = self.lines.send(line);
+            }
+            self.read.store(next, Ordering::Release);
+            if next == place {
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// Whole lines from this place on, a chunk at most, and the place behind them.
+fn lines_after(file: &File, place: u64) -> io::Result<(Vec<Arc<Line>>, u64)> {
+    let mut bytes = vec![0; CHUNK];
+    let length = file.read_at(&mut bytes, place)?;
+    let whole = match bytes[..length].iter().rposition(|byte| *byte == b'\n') {
+        Some(at) => at + 1,
+        None if length == CHUNK => CHUNK,
+        None => 0,
+    };
+    let (mut end, mut lines) = (place, Vec::new());
+    for piece in bytes[..whole].split_inclusive(|byte| *byte == b'\n') {
+        end += piece.len() as u64;
+        if let Ok(said) = serde_json::from_slice(piece) {
+            let json = String::from_utf8_lossy(piece.trim_ascii_end()).into_owned();
+            lines.push(Arc::new(Line { end, said, json }));
+        }
+    }
+    Ok((lines, end))
+}
+
+/// True if the file ends with a whole line.
+fn is_whole(file: &File, end: u64) -> io::Result<bool> {
+    let Some(last) = end.checked_sub(1) else { return Ok(true) };
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, last)?;
+    Ok(byte == *b"\n")
+}
+
+/// True if a place is not in the file any more, or will not be in a moment.
+fn is_gone(file: &File, place: u64) -> io::Result<bool> {
+    let length = file.metadata()?.len();
+    Ok(place > length || length - place > KEPT - STEP)
+}
+
+/// Gives the file system back what is not kept any more. One that cannot take it keeps all.
+fn give_back(file: &File, before: u64, after: u64) {
+    let given = |end: u64| end.saturating_sub(KEPT) / STEP * STEP;
+    if given(after) > given(before) {
+        let _ = fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, given(after));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn said(message: &str) -> Said {
+        Said::new(Some("ann".to_owned()), message)
+    }
+
+    async fn next(lines: &mut broadcast::Receiver<Arc<Line>>) -> String {
+        lines.recv().await.unwrap().said.message.clone()
+    }
+
+    #[tokio::test]
+    async fn two_workers_hear_the_same_in_the_same_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("chat.log");
+        let workers = [Hub::open(&path).unwrap(), Hub::open(&path).unwrap()];
+        let mut lines = [workers[0].0.lines.subscribe(), workers[1].0.lines.subscribe()];
+        for number in 0..100 {
+            workers[number % 2].say(&said(&number.to_string())).unwrap();
+        }
+        for number in 0..100 {
+            for lines in &mut lines {
+                assert_eq!(next(lines).await, number.to_string());
+            }
+        }
+        assert_eq!(workers[0].end(), std::fs::metadata(&path).unwrap().len());
+    }
+
+    #[tokio::test]
+    async fn half_a_line_of_a_writer_that_died_is_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("chat.log");
+        std::fs::write(&path, "{\"user_id\":null,\"mess").unwrap();
+        let hub = Hub::open(&path).unwrap();
+        let mut lines = hub.0.lines.subscribe();
+        hub.say(&said("whole")).unwrap();
+        assert_eq!(next(&mut lines).await, "whole");
+        let (all, end) = lines_after(&hub.0.file, 0).unwrap();
+        assert_eq!((all.len(), &all[0].said), (1, &said("whole")));
+        assert_eq!(end, std::fs::metadata(&path).unwrap().len());
+        // Nobody takes a line that is being written.
+        std::fs::write(&path, "{\"user_id\":null").unwrap();
+        assert_eq!(lines_after(&hub.0.file, 0).unwrap().1, 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_old_is_given_back_and_places_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("chat.log");
+        let hub = Hub::open(&path).unwrap();
+        let long = said(&"😀".repeat(LONG + 1));
+        assert_eq!(long.message.len(), 4 * LONG);
+        let mut last = 0;
+        while last < KEPT + 2 * STEP {
+            last = std::fs::metadata(&path).unwrap().len();
+            hub.say(&long).unwrap();
+        }
+        let metadata = std::fs::metadata(&path).unwrap();
+        assert!(metadata.blocks() * 512 < metadata.len(), "{metadata:?}");
+        assert!(is_gone(&hub.0.file, 0).unwrap() && is_gone(&hub.0.file, u64::MAX).unwrap());
+        assert!(!is_gone(&hub.0.file, last).unwrap());
+        let (lines, end) = lines_after(&hub.0.file, last).unwrap();
+        assert_eq!((&lines[0].said, lines.len(), end), (&long, 1, metadata.len()));
+    }
+}
