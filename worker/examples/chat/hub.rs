@@ -5,7 +5,7 @@
 //!
 //! | happens | then |
 //! |---|---|
-//! | a member comes in | its place is the end of what was read: it hears what is said from then on |
+//! | a member comes in | its place is the end of the file: it hears what is said from then on |
 //! | its worker leaves | the next one sends it what stands between its place and the end, and goes on |
 //! | a writer dies within a line | the next writer ends that line, and readers pass over it: it is no JSON |
 //! | the disk is full | a line that was written in part is cut off again, and the writer hears of it |
@@ -151,9 +151,10 @@ impl Hub {
         Ok(())
     }
 
-    /// The place of a member who comes in now.
+    /// The place of a member who comes in now: behind all that was said, if this worker has read it or not.
     pub fn end(&self) -> u64 {
-        self.0.read.load(Ordering::Acquire)
+        let read = self.0.read.load(Ordering::Acquire);
+        self.0.file.metadata().map_or(read, |metadata| metadata.len().max(read))
     }
 
     /// Has a member in the room until it goes, or another worker takes it over.
