@@ -82,7 +82,8 @@ fn writer(gin: &Supervisor) -> i32 {
     let has_it = |pid: &i32| {
         let Ok(all) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
         let mut paths = all.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
-        paths.any(|path| path.parent().is_some_and(|directory| directory.ends_with(".tus")))
+        paths
+            .any(|path| path.parent().is_some_and(|directory| directory.file_name().is_some_and(|name| name == ".tus")))
     };
     let workers = gin.workers();
     workers.iter().copied().find(has_it).unwrap_or_else(|| panic!("none of {workers:?} has it: {}", gin.log()))

@@ -108,6 +108,12 @@ struct Line {
     json: String,
 }
 
+#[expect(unsafe_code, reason = "tokio has no safe way to wait for a descriptor")]
+fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is open, and `fd` owns it until the wait for it ends.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
 impl Hub {
     /// Opens the room in this file, which is made if it is not there, for the worker's user alone. Called within tokio's runtime.
     ///
@@ -117,7 +123,7 @@ impl Hub {
         let file = File::options().read(true).append(true).create(true).mode(0o600).open(path)?;
         let changes = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         add_watch(&changes, path, WatchFlags::MODIFY)?;
-        let changes = AsyncFd::with_interest(changes, Interest::READABLE)?;
+        let changes = readable(changes)?;
         // Nobody is within a line then.
         file.lock_shared()?;
         let end = file.metadata()?.len();

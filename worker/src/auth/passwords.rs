@@ -118,7 +118,10 @@ impl<S: Sync> FromRequestParts<S> for Passwords {
 }
 
 impl Passwords {
-    pub(crate) fn new(config: &config::Auth) -> Self {
+    /// Hashes as `auth.password_memory`, `password_passes` and `password_lanes` say, `password_parallel` at once: for a program, or a
+    /// migration, that makes accounts. Handlers take the server's own, whose bound counts for all of them.
+    #[must_use]
+    pub fn new(config: &config::Auth) -> Self {
         let params = params(config);
         let (memory, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
         let nobodys = format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${}${}", "A".repeat(22), "A".repeat(43));
