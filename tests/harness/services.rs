@@ -21,7 +21,7 @@ use processes::{Processes, State};
 /// The user of all servers, and the name of their database.
 pub const NAME: &str = "shop";
 
-/// The password of [`NAME`] at all servers. No other text has this word.
+/// The password of `NAME` at all servers. No other text has this word.
 pub const PASSWORD: &str = "swordfish-7f3a91c5";
 
 /// User and group `nobody` of Debian: PostgreSQL refuses to run as root.

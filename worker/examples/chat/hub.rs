@@ -16,7 +16,6 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,11 +24,10 @@ use std::time::{Duration, Instant};
 
 use gin_worker::serde_json;
 use gin_worker::websocket::{Message, Received, Socket};
-use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::AbortHandle;
 
@@ -108,12 +106,6 @@ struct Line {
     json: String,
 }
 
-#[expect(unsafe_code, reason = "tokio has no safe way to wait for a descriptor")]
-fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: the descriptor is open, and `fd` owns it until the wait for it ends.
-    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
-}
-
 impl Hub {
     /// Opens the room in this file, which is made if it is not there, for the worker's user alone. Called within tokio's runtime.
     ///
@@ -121,16 +113,24 @@ impl Hub {
     /// If the file cannot be opened, or not be watched.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::options().read(true).append(true).create(true).mode(0o600).open(path)?;
-        let changes = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        add_watch(&changes, path, WatchFlags::MODIFY)?;
-        let changes = readable(changes)?;
+        let changed = Arc::new(Notify::new());
+        let report = Arc::clone(&changed);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            // A watch that fails has the file looked at, too.
+            if event.map_or(true, |event| event.kind.is_modify()) {
+                report.notify_one();
+            }
+        });
+        let mut watcher = watcher.map_err(io::Error::other)?;
+        watcher.watch(path, RecursiveMode::NonRecursive).map_err(io::Error::other)?;
         // Nobody is within a line then.
         file.lock_shared()?;
         let end = file.metadata()?.len();
         file.unlock()?;
         let (file, read) = (Arc::new(file), Arc::new(AtomicU64::new(end)));
         let (lines, _) = broadcast::channel(WAITING);
-        let reader = Reader { file: Arc::clone(&file), changes, read: Arc::clone(&read), lines: lines.clone() };
+        let (own, known) = (Arc::clone(&file), Arc::clone(&read));
+        let reader = Reader { file: own, changed, _watcher: watcher, read: known, lines: lines.clone() };
         let reader = tokio::spawn(reader.run()).abort_handle();
         Ok(Self(Arc::new(Inner { path: path.to_owned(), file, read, lines, reader })))
     }
@@ -274,8 +274,10 @@ impl Seat {
 /// The task that reads what all workers write.
 struct Reader {
     file: Arc<File>,
-    /// The kernel's reports of changes.
-    changes: AsyncFd<OwnedFd>,
+    /// Somebody has written.
+    changed: Arc<Notify>,
+    /// The watch of the file, for as long as it lives.
+    _watcher: RecommendedWatcher,
     read: Arc<AtomicU64>,
     lines: broadcast::Sender<Arc<Line>>,
 }
@@ -286,14 +288,8 @@ impl Reader {
             if let Err(error) = self.read_on().await {
                 tracing::error!("the chat's file cannot be read: {error}");
             }
-            match self.changes.readable().await {
-                Ok(mut ready) => {
-                    // Many reports may wait. One look covers all of them.
-                    while rustix::io::read(self.changes.get_ref(), &mut [0_u8; 4096]).is_ok_and(|length| length > 0) {}
-                    ready.clear_ready();
-                }
-                Err(error) => return tracing::error!("the chat's file cannot be watched: {error}"),
-            }
+            // One look covers all reports that came before it.
+            self.changed.notified().await;
         }
     }
 
