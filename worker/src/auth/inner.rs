@@ -280,7 +280,9 @@ impl Inner {
                 // The mark first: a write after it makes it another one.
                 let mark = opened.marks.as_ref().and_then(|marks| marks.mark(login));
                 let row = self.ask(opened.store.load(login)).await?;
-                let ends = row.map(|row| row.ends(self.rules.lifetime)).filter(|ends| *ends > now);
+                // Another service may have the same store and the same keys. Its secret is another one.
+                let own = row.filter(|row| row.user_key == opened.secret.user_key(user.id()));
+                let ends = own.map(|row| row.ends(self.rules.lifetime)).filter(|ends| *ends > now);
                 let Some(ends) = ends else { return Err(self.refused(ENDED)) };
                 (mark, end.min(ends))
             }

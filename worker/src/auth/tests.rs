@@ -400,6 +400,27 @@ async fn a_page_logs_in_by_a_session_and_a_bad_token_is_not_passed_over() {
     assert_eq!(user_of(&part, &ann.access).await.as_deref(), Some("ann"));
 }
 
+/// Two services, of which each has a user 7.
+#[tokio::test]
+async fn services_that_share_a_store_and_keys_share_no_users() {
+    let (shop, office) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = shop.path().join("a");
+    std::fs::write(&file, "0123456789abcdef0123456789abcdef").unwrap();
+    let mut config = config();
+    config.auth.keys = vec![config::AuthKey { kid: "a".to_owned(), secret_file: Some(file), ..Default::default() }];
+    config.database.database = Some(shop.path().join("shared.db").display().to_string());
+    let database = DatabasePart::new(&config.database, None).unwrap();
+    database.open().await.unwrap();
+    let at = |directory: &Path| AuthPart::at(&config, Some(directory.to_owned()), Place::Database(database.handle()));
+    let (shop, office) = (at(shop.path()), at(office.path()));
+    shop.open().await.unwrap();
+    office.open().await.unwrap();
+    let tokens = logged_in(&shop, "7").await;
+    assert_eq!(user_of(&shop, &tokens.access).await.as_deref(), Some("7"));
+    assert_eq!(user_of(&office, &tokens.access).await, None, "its user 7 is somebody else");
+    assert!(office.auth().refresh(&tokens.refresh).await.is_err());
+}
+
 #[tokio::test]
 async fn files_are_for_their_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
