@@ -58,9 +58,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Accounts {
 }
 
 impl Accounts {
+    /// The account of exactly this name. MySQL takes "admin " for "admin", and each number of spaces would have its own attempts.
     pub async fn find(&self, username: &str) -> Result<Option<Account>> {
         let found = entity::Entity::find().filter(entity::Column::Username.eq(username)).one(&self.0).await?;
-        Ok(found.map(Account::from))
+        Ok(found.map(Account::from).filter(|account| account.username == username))
     }
 
     /// By id.

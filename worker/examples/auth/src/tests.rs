@@ -91,9 +91,13 @@ async fn a_login_gives_a_token_that_is_good_for_the_profile() {
 #[tokio::test]
 async fn a_login_that_is_wrong_is_refused() {
     let app = app().await;
-    for (username, password) in
-        [("admin", "wrong"), ("nobody", "password"), ("Admin", "password"), ("admin", "password ")]
-    {
+    for (username, password) in [
+        ("admin", "wrong"),
+        ("nobody", "password"),
+        ("Admin", "password"),
+        ("admin ", "password"),
+        ("admin", "password "),
+    ] {
         let answer = app.login(username, password).send().await;
         assert_refused(&answer, 401, "用户名或密码错误");
     }
