@@ -32,7 +32,8 @@ pub(crate) struct Limits {
 ///
 /// An extractor, for servers with [`crate::Server::auth`]. The limits are `auth.attempts_account` and `auth.attempts_address`, each for
 /// `auth.attempts_window`. All workers of a service count together, also through restarts; with `rate_limit.store = "redis"`, all hosts do.
-/// A client's allowance comes back bit by bit: of 10 attempts in 15 minutes, one each 90 seconds. So nobody is locked out for good.
+/// A client's allowance comes back bit by bit: of 10 attempts in 15 minutes, one each 90 seconds. So nobody is locked out for good; but
+/// as long as somebody goes on guessing at an account, its own user is refused as well.
 ///
 /// ```
 /// use gin_worker::auth::{Attempts, Checked, Passwords};
@@ -93,7 +94,8 @@ impl<S: Sync> FromRequestParts<S> for Attempts {
 
 impl Attempts {
     /// Counts an attempt to log in to this account, before its password is checked. Names of accounts count as they are given: a service
-    /// that takes `Ann` for `ann` gives the name in one form.
+    /// that takes `Ann` for `ann` gives the name in one form. Databases may do so by themselves: to most collations of MySQL, `utf8mb4_bin`
+    /// too, spaces at the end are nothing.
     ///
     /// # Errors
     /// 429 with the code `RATE_LIMIT_EXCEEDED` and `Retry-After`, if the address or the account has had too many.
