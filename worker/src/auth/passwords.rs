@@ -41,7 +41,7 @@ const SALT: usize = 16;
 /// use gin_worker::auth::{Checked, Passwords};
 /// use gin_worker::{Error, Result};
 /// # async fn stored(_: &str) -> Option<String> { None }
-/// # async fn store(_: &str, _: &str) {}
+/// # async fn replace(_: &str, _: Option<&str>, _: &str) {}
 ///
 /// async fn login(passwords: Passwords, name: &str, password: &str) -> Result<()> {
 ///     // None for a user who does not exist: the check takes the same time.
@@ -49,7 +49,8 @@ const SALT: usize = 16;
 ///     match passwords.check(password, hash.as_deref()).await? {
 ///         Checked::Wrong => return Err(Error::unauthorized("wrong name or password")),
 ///         Checked::Right => {}
-///         Checked::Outdated { hash } => store(name, &hash).await,
+///         // UPDATE .. WHERE name = .. AND hash = ..: the user may have a new password by now.
+///         Checked::Outdated { hash: new } => replace(name, hash.as_deref(), &new).await,
 ///     }
 ///     Ok(())
 /// }
@@ -71,7 +72,8 @@ pub enum Checked {
     Right,
     /// It is the password, and its hash has other parameters than `[auth]` says.
     Outdated {
-        /// The hash to be stored instead.
+        /// The hash to be stored in the place of the one that was checked. If another one is stored by now, the user has a new password,
+        /// and this hash is of the old one.
         hash: String,
     },
 }

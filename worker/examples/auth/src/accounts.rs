@@ -3,8 +3,8 @@
 use gin_worker::axum::extract::FromRequestParts;
 use gin_worker::axum::http::request::Parts;
 use gin_worker::database::Database;
-use gin_worker::sea_orm::ActiveValue::{NotSet, Set, Unchanged};
-use gin_worker::sea_orm::{ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder};
+use gin_worker::sea_orm::ActiveValue::{NotSet, Set};
+use gin_worker::sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 use gin_worker::{Error, Result};
 
 /// Somebody who may log in.
@@ -76,12 +76,15 @@ impl Accounts {
         Ok(removed.rows_affected > 0)
     }
 
-    /// Nothing happens if the account is gone.
-    pub async fn set_hash(&self, id: i64, hash: String) -> Result {
-        let change = entity::ActiveModel { id: Unchanged(id), username: NotSet, hash: Set(hash), roles: NotSet };
-        match change.update(&self.0).await {
-            Ok(_) | Err(DbErr::RecordNotUpdated | DbErr::RecordNotFound(_)) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+    /// Puts another hash in the place of this one. Nothing happens if the account is gone, or has a new password since.
+    pub async fn set_hash(&self, id: i64, before: &str, hash: String) -> Result {
+        let change = entity::ActiveModel { id: NotSet, username: NotSet, hash: Set(hash), roles: NotSet };
+        entity::Entity::update_many()
+            .set(change)
+            .filter(entity::Column::Id.eq(id))
+            .filter(entity::Column::Hash.eq(before))
+            .exec(&self.0)
+            .await?;
+        Ok(())
     }
 }

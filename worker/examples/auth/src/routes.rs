@@ -59,7 +59,7 @@ pub async fn check(accounts: &Accounts, auth: &Auth, attempts: Attempts, login: 
     let account = match (found, checked) {
         (Some(account), Checked::Right) => account,
         (Some(account), Checked::Outdated { hash }) => {
-            accounts.set_hash(account.id, hash).await?;
+            accounts.set_hash(account.id, &account.hash, hash).await?;
             account
         }
         _ => return Err(Error::unauthorized("wrong user name or password").code(WRONG_LOGIN)),

@@ -257,6 +257,21 @@ async fn a_login_outlives_the_program_and_a_hash_gets_new_parameters() {
     login(&next).await;
 }
 
+/// A new password, and then the end of a login with the old one, whose hash was outdated. Answers what is stored.
+async fn rehash(accounts: accounts::Accounts) -> gin_worker::Result<String> {
+    let account = accounts.find("user2").await?.unwrap();
+    accounts.set_hash(account.id, &account.hash, "new".to_owned()).await?;
+    accounts.set_hash(account.id, &account.hash, "late".to_owned()).await?;
+    Ok(accounts.find("user2").await?.unwrap().hash)
+}
+
+#[tokio::test]
+async fn a_login_puts_no_old_password_in_the_place_of_a_new_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let app = TestServer::start(server(&config(&directory)).get("/rehash", rehash)).await;
+    app.get("/rehash").send().await.assert_status(200).assert_text("new");
+}
+
 /// In release mode nobody has a password that is known.
 #[tokio::test]
 async fn the_first_password_of_release_mode_is_in_a_file() {
