@@ -169,6 +169,9 @@ impl Auth {
     /// Ends all logins of a user: after a new password, say. Sessions of pages end by
     /// [`Session::logout_everywhere`](crate::Session::logout_everywhere).
     ///
+    /// Store the new password, or delete the user, before this call. A request that has checked the old password by then, and calls
+    /// [`Self::login`] after it, begins a login that lives: where that matters, look at the user once more after [`Self::login`].
+    ///
     /// # Errors
     /// 503 if the store does not answer.
     pub async fn logout_everywhere(&self, user: impl Display) -> Result<()> {
