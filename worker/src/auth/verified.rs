@@ -97,7 +97,7 @@ impl Verified {
     }
 }
 
-/// The key of a token: of its last eight letters, which are 46 random bits of the signature at least.
+/// The key of a token: of its last eight letters, which are 40 random bits of the signature at least (Ed25519).
 fn key(token: &str) -> Option<u64> {
     let last = token.as_bytes().last_chunk::<8>()?;
     let mixed = u64::from_ne_bytes(*last).wrapping_mul(0x9e37_79b9_7f4a_7c15);
