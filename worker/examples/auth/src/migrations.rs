@@ -6,6 +6,8 @@
 //! |---|---|
 //! | `debug` | `admin`, with the role `admin`, and `user2` to `user8`: the password of each is `password`, or the one of that file |
 //! | others | `admin`, with the password that stands in the file `app.admin_password_file`; without one the start fails |
+//!
+//! They stay when the mode changes: a database that debug mode has begun is none for a release.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
