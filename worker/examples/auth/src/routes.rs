@@ -62,10 +62,27 @@ pub async fn check(accounts: &Accounts, auth: &Auth, attempts: Attempts, login: 
             accounts.set_hash(account.id, &account.hash, hash).await?;
             account
         }
-        _ => return Err(Error::unauthorized("wrong user name or password").code(WRONG_LOGIN)),
+        _ => return Err(wrong_login()),
     };
     attempt.succeeded().await;
     Ok(account)
+}
+
+fn wrong_login() -> Error {
+    Error::unauthorized("wrong user name or password").code(WRONG_LOGIN)
+}
+
+/// Tokens for the account, whose password was right.
+///
+/// # Errors
+/// 401 if it was deleted since: [`remove`] may have looked for its logins before this one was there.
+pub async fn begin(accounts: &Accounts, auth: &Auth, account: &Account, grants: Grants) -> Result<Tokens> {
+    let tokens = auth.login(account.id, grants).await?;
+    if accounts.find(&account.username).await?.is_some_and(|now| now.id == account.id) {
+        return Ok(tokens);
+    }
+    auth.logout_everywhere(account.id).await?;
+    Err(wrong_login())
 }
 
 /// Tokens are in no cache (RFC 6749, section 5.1).
@@ -81,8 +98,8 @@ pub async fn login(
 ) -> Result<WithTokens> {
     let login = login.map_err(|error| invalid(texts, error))?;
     let account = check(&accounts, &auth, attempts, login).await?;
-    let grants = Grants { roles: account.roles, ..Grants::default() };
-    let tokens = auth.login(account.id, grants).await?;
+    let grants = Grants { roles: account.roles.clone(), ..Grants::default() };
+    let tokens = begin(&accounts, &auth, &account, grants).await?;
     Ok(with_tokens(tokens, texts.say(Text::LoggedIn)))
 }
 

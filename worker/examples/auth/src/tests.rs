@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use gin_worker::auth::{Auth, Grants};
 use gin_worker::axum::http::StatusCode;
 use gin_worker::config::{Mode, Store};
 use gin_worker::testing::{TestRequest, TestResponse, TestServer};
@@ -255,6 +256,21 @@ async fn a_login_outlives_the_program_and_a_hash_gets_new_parameters() {
     login(&next).await;
     assert!(hash().await.contains("t=2"));
     login(&next).await;
+}
+
+/// Deletes an account, and then comes a login whose password was checked before.
+async fn late_login(accounts: accounts::Accounts, auth: Auth) -> gin_worker::Result<String> {
+    let account = accounts.find("user2").await?.unwrap();
+    accounts.remove(account.id).await?;
+    auth.logout_everywhere(account.id).await?;
+    routes::begin(&accounts, &auth, &account, Grants::default()).await.map(|tokens| tokens.access)
+}
+
+#[tokio::test]
+async fn no_login_of_an_account_outlives_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let app = TestServer::start(server(&config(&directory)).get("/late", late_login)).await;
+    assert_refused(&app.get("/late").send().await, 401, "用户名或密码错误");
 }
 
 /// A new password, and then the end of a login with the old one, whose hash was outdated. Answers what is stored.
