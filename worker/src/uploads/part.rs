@@ -63,19 +63,19 @@ impl UploadsPart {
 async fn sweep(uploads: Uploads) {
     loop {
         if let Ok(directory) = uploads.directory() {
-            let abandoned = uploads.settings().abandoned;
+            let (quota, abandoned) = (uploads.settings().quota, uploads.settings().abandoned);
             // Its panic would be in the log.
-            let _ = spawn_blocking(move || sweep_once(&directory, abandoned)).await;
+            let _ = spawn_blocking(move || sweep_once(&directory, quota, abandoned)).await;
         }
         tokio::time::sleep(SWEEP).await;
     }
 }
 
-fn sweep_once(directory: &Directory, abandoned: Duration) {
+fn sweep_once(directory: &Directory, quota: u64, abandoned: Duration) {
     if let Err(error) = writing::sweep(directory) {
         tracing::warn!("uploads that ended early are not removed from {}: {error}", directory.path().display());
     }
-    tus::sweep(directory, abandoned);
+    tus::sweep(directory, quota, abandoned);
 }
 
 impl Part for UploadsPart {

@@ -261,12 +261,12 @@ impl Part {
     ///
     /// # Errors
     /// If the contents are not of a type that is allowed: then it is removed. If the quota has no room: then it stays.
-    pub(super) fn finish(self, directory: &Directory, quota: u64) -> Result<(), UploadError> {
+    pub(super) fn finish(&self, directory: &Directory, quota: u64) -> Result<(), UploadError> {
         let name = Name::parse(&self.record.name);
         let name = name.ok_or_else(|| UploadError::Io(io::Error::other("the record has no name of a file")))?;
         if let Err(wrong) = self.check(&name) {
             if matches!(wrong, UploadError::Type { .. }) {
-                self.remove()?;
+                self.under_way.remove(self.id)?;
             }
             return Err(wrong);
         }

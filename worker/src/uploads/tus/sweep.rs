@@ -5,18 +5,20 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use super::id::Id;
-use super::part::{self, Found, RECORD, UnderWay};
+use super::part::{self, Found, Part, RECORD, UnderWay};
 use crate::uploads::UploadError;
 use crate::uploads::directory::Directory;
 
 /// Removes uploads that nobody has gone on with for so long, and finishes those that only lack their name.
-pub(crate) fn sweep(directory: &Directory, abandoned: Duration) {
+pub(crate) fn sweep(directory: &Directory, quota: u64, abandoned: Duration) {
     let names = UnderWay::there(directory).and_then(|found| match found {
         Some(under_way) => Ok(Some((under_way.names()?, under_way))),
         None => Ok(None),
     });
     match names {
-        Ok(Some((names, under_way))) => Sweep { directory, under_way, abandoned }.all(&names.into_iter().collect()),
+        Ok(Some((names, under_way))) => {
+            Sweep { directory, under_way, quota, abandoned }.all(&names.into_iter().collect());
+        }
         Ok(None) => {}
         Err(error) => tracing::warn!("uploads under way cannot be looked through: {error}"),
     }
@@ -39,6 +41,7 @@ pub(crate) fn bytes(directory: &Directory) -> io::Result<u64> {
 struct Sweep<'a> {
     directory: &'a Directory,
     under_way: UnderWay,
+    quota: u64,
     abandoned: Duration,
 }
 
@@ -61,8 +64,7 @@ impl Sweep<'_> {
 
     fn upload(&self, id: Id) -> Result<(), UploadError> {
         match part::find(self.directory, id)? {
-            // Its bytes are counted already: it takes no more of the quota than before.
-            Found::Open(part) if part.is_whole() => part.finish(self.directory, 0),
+            Found::Open(part) if part.is_whole() => self.whole(part),
             Found::Open(part) => {
                 let is_over = part.touched().map(|touched| self.is_over(touched))?;
                 if is_over { part.remove().map_err(UploadError::from) } else { Ok(()) }
@@ -73,6 +75,17 @@ impl Sweep<'_> {
             // The file was removed since, or the record cannot be read.
             Found::Nothing => self.forget(&part::record_of(id)).map_err(UploadError::from),
             Found::Busy | Found::Stored(..) => Ok(()),
+        }
+    }
+
+    /// Gives its name to an upload that only lacks that. One that has no room may get it later, for as long as any other one is kept.
+    fn whole(&self, part: Part) -> Result<(), UploadError> {
+        let is_over = self.is_over(part.touched()?);
+        match part.finish(self.directory, self.quota) {
+            Err(error) if error.is_no_space() && is_over => part.remove().map_err(UploadError::from),
+            // Its client was told so, and the log.
+            Err(error) if error.is_no_space() => Ok(()),
+            done => done,
         }
     }
 

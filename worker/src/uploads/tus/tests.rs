@@ -193,7 +193,7 @@ async fn nobody_writes_while_another_one_does() {
     let id = Id::parse(path.rsplit('/').next().unwrap()).unwrap();
     let Found::Open(held) = part::find(&directory, id).unwrap() else { panic!("it is there") };
     sent(&app, &path, "0", "hello").await.assert_status(423);
-    sweep(&directory, Duration::ZERO);
+    sweep(&directory, 0, Duration::ZERO);
     drop(held);
     sent(&app, &path, "0", "hello").await.assert_status(204);
 }
@@ -223,7 +223,7 @@ async fn a_worker_that_dies_at_the_end_leaves_one_file() {
     let name = Name::of("a.txt", after.number(), &["txt".to_owned()]).unwrap();
     std::fs::hard_link(dir.path().join(".tus").join(after.text()), dir.path().join(name.as_str())).unwrap();
     assert_eq!(bytes(&directory).unwrap(), 2 * part::SLOT, "a file that is listed is counted there");
-    sweep(&directory, Duration::from_secs(60));
+    sweep(&directory, 0, Duration::from_secs(60));
     assert_eq!(files(dir.path()).len(), 2);
     assert!(files(&dir.path().join(".tus")).iter().all(|name| name.ends_with(part::RECORD)));
 }
@@ -237,9 +237,23 @@ fn what_nobody_goes_on_with_is_removed() {
     File::create(below.join("0123456789abcdef0123456789abcdef")).unwrap();
     File::create(below.join("fedcba9876543210fedcba9876543210.json")).unwrap();
     assert_eq!(bytes(&directory).unwrap(), 3 + 2 * part::SLOT);
-    sweep(&directory, Duration::from_secs(60));
+    sweep(&directory, 0, Duration::from_secs(60));
     assert_eq!(files(&below).len(), 4);
-    sweep(&directory, Duration::ZERO);
+    sweep(&directory, 0, Duration::ZERO);
     assert!(files(&below).is_empty() && files(dir.path()).is_empty());
     assert_eq!(bytes(&directory).unwrap(), 0);
+}
+
+#[test]
+fn the_sweep_keeps_to_the_quota() {
+    let dir = tempfile::tempdir().unwrap();
+    let below = dir.path().join(".tus");
+    let (directory, _) = left(dir.path(), b"hello");
+    sweep(&directory, part::SLOT + 4, Duration::from_secs(60));
+    assert_eq!((files(dir.path()).len(), files(&below).len()), (0, 2), "it waits for room");
+    sweep(&directory, part::SLOT + 5, Duration::from_secs(60));
+    assert_eq!((files(dir.path()).len(), files(&below).len()), (1, 1), "it has room");
+    let (directory, _) = left(dir.path(), b"world");
+    sweep(&directory, 9, Duration::ZERO);
+    assert_eq!((files(dir.path()).len(), files(&below).len()), (1, 0), "it has waited long enough");
 }
