@@ -42,7 +42,7 @@ const RECORD_MAX: u64 = 64 << 10;
 pub(super) const SLOT: u64 = 4096;
 /// The disk has what was written, but for so many bytes at most.
 const SYNC_EACH: u64 = 8 << 20;
-/// The quota is looked at each time that so many bytes more were written.
+/// The quota is looked at before a request's first bytes, and each time that so many bytes more were written.
 const LOOK_EACH: u64 = 16 << 20;
 /// Bytes that are checked at once.
 const CHECKED: usize = 256 << 10;
@@ -86,6 +86,8 @@ pub(super) struct Part {
     file: File,
     offset: u64,
     unsynced: u64,
+    /// The quota has room up to this offset, as far as the last look tells.
+    has_room_to: u64,
 }
 
 impl UnderWay {
@@ -180,7 +182,7 @@ fn begun(directory: &Directory, id: Id, record: Record) -> io::Result<Part> {
     let file = under_way.made(&id.text())?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     under_way.keep(id, &record)?;
-    Ok(Part { under_way, id, record, file, offset: 0, unsynced: 0 })
+    Ok(Part { under_way, id, record, file, offset: 0, unsynced: 0, has_room_to: 0 })
 }
 
 /// Looks for an upload, and locks it if it is under way.
@@ -203,7 +205,7 @@ pub(super) fn find(directory: &Directory, id: Id) -> io::Result<Found> {
         return Ok(Found::Busy);
     }
     let offset = u64::try_from(stat.st_size).unwrap_or_default();
-    Ok(Found::Open(Part { under_way, id, record, file: File::from(file), offset, unsynced: 0 }))
+    Ok(Found::Open(Part { under_way, id, record, file: File::from(file), offset, unsynced: 0, has_room_to: 0 }))
 }
 
 /// Forgets an upload that is a file of the directory. The file stays.
@@ -234,9 +236,11 @@ impl Part {
     /// If the quota has no room for them, or the disk. Some of them may be written then, and count.
     pub(super) fn append(&mut self, directory: &Directory, quota: u64, bytes: &[u8]) -> Result<(), UploadError> {
         let after = self.offset + bytes.len() as u64;
-        if self.offset / LOOK_EACH != after / LOOK_EACH {
-            let lock = directory.locked()?;
-            directory.room(&lock, quota, bytes.len() as u64)?;
+        if after > self.has_room_to {
+            // For all that comes until the next look.
+            let next = after.max(self.record.length.min(self.offset + LOOK_EACH));
+            directory.room(&directory.locked()?, quota, next - self.offset)?;
+            self.has_room_to = next;
         }
         self.write(bytes)?;
         self.offset = after;

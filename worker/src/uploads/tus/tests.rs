@@ -257,3 +257,16 @@ fn the_sweep_keeps_to_the_quota() {
     sweep(&directory, 9, Duration::ZERO);
     assert_eq!((files(dir.path()).len(), files(&below).len()), (1, 0), "it has waited long enough");
 }
+
+#[test]
+fn the_first_bytes_ask_for_the_room_of_those_that_follow() {
+    let dir = tempfile::tempdir().unwrap();
+    let (directory, id) = left(dir.path(), b"he");
+    let Found::Open(mut part) = part::find(&directory, id).unwrap() else { panic!("it is there") };
+    let refused = part.append(&directory, part::SLOT + 4, b"l").unwrap_err();
+    assert!(matches!(refused, UploadError::Quota), "{refused}");
+    part.append(&directory, part::SLOT + 5, b"l").unwrap();
+    // They were asked for already.
+    part.append(&directory, part::SLOT, b"lo").unwrap();
+    assert!(part.is_whole());
+}
