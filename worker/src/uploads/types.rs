@@ -152,6 +152,11 @@ impl Check {
         Ok(())
     }
 
+    /// True if no byte that follows can change the outcome: only a text is looked at to its end.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.kind.is_some() && self.text.is_none()
+    }
+
     /// The media type of the whole file.
     ///
     /// # Errors
@@ -291,6 +296,18 @@ mod tests {
         }
         // A program that would pass as a text is none.
         assert!(kind("txt", b"MZ is how it begins").is_err());
+    }
+
+    #[test]
+    fn only_a_text_is_looked_at_to_its_end() {
+        let settled = |ending: &str, bytes: &[u8]| {
+            let mut check = Check::new(&Name::of(&format!("x.{ending}"), 0, &[ending.to_owned()]).unwrap());
+            check.block(bytes).unwrap();
+            check.is_settled()
+        };
+        assert!(!settled("png", PNG), "more may come of its head");
+        assert!(settled("png", &[PNG, &[0; HEAD]].concat()));
+        assert!(!settled("txt", &[b'x'; 2 * HEAD]));
     }
 
     #[test]

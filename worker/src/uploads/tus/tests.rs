@@ -270,3 +270,15 @@ fn the_first_bytes_ask_for_the_room_of_those_that_follow() {
     part.append(&directory, part::SLOT, b"lo").unwrap();
     assert!(part.is_whole());
 }
+
+#[test]
+fn room_is_asked_for_before_the_contents_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (directory, id) = left(dir.path(), b"\0\0\0\0\0");
+    let Found::Open(part) = part::find(&directory, id).unwrap() else { panic!("it is there") };
+    let refused = part.finish(&directory, part::SLOT + 4).unwrap_err();
+    assert!(matches!(refused, UploadError::Quota), "{refused}");
+    let refused = part.finish(&directory, part::SLOT + 5).unwrap_err();
+    assert!(matches!(refused, UploadError::Type { .. }), "{refused}");
+    assert!(files(&dir.path().join(".tus")).is_empty());
+}
