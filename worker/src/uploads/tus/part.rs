@@ -181,7 +181,11 @@ fn begun(directory: &Directory, id: Id, record: Record) -> io::Result<Part> {
     let under_way = UnderWay::open(directory)?;
     let file = under_way.made(&id.text())?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-    under_way.keep(id, &record)?;
+    if let Err(error) = under_way.keep(id, &record) {
+        // As on a full disk. No client knows of it.
+        let _ = under_way.remove(id);
+        return Err(error);
+    }
     Ok(Part { under_way, id, record, file, offset: 0, unsynced: 0, has_room_to: 0 })
 }
 

@@ -70,10 +70,14 @@ fn files(dir: &Path) -> Vec<String> {
 /// An upload that has these bytes of 5, as a worker leaves it that is killed.
 fn left(dir: &Path, bytes: &[u8]) -> (Directory, Id) {
     let (directory, id) = (Directory::open(dir).unwrap(), Id::random().unwrap());
-    let name = Name::of("a.txt", id.number(), &["txt".to_owned()]).unwrap();
-    let record = Record { length: 5, name: name.as_str().to_owned(), metadata: A_TXT.to_owned(), user: None };
-    part::create(&directory, 0, id, record).unwrap().append(&directory, 0, bytes).unwrap();
+    part::create(&directory, 0, id, record(id)).unwrap().append(&directory, 0, bytes).unwrap();
     (directory, id)
+}
+
+/// Of a text of 5 bytes.
+fn record(id: Id) -> Record {
+    let name = Name::of("a.txt", id.number(), &["txt".to_owned()]).unwrap();
+    Record { length: 5, name: name.as_str().to_owned(), metadata: A_TXT.to_owned(), user: None }
 }
 
 #[tokio::test]
@@ -281,4 +285,16 @@ fn room_is_asked_for_before_the_contents_are_read() {
     let refused = part.finish(&directory, part::SLOT + 5).unwrap_err();
     assert!(matches!(refused, UploadError::Type { .. }), "{refused}");
     assert!(files(&dir.path().join(".tus")).is_empty());
+}
+
+#[test]
+fn an_upload_that_cannot_begin_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let below = dir.path().join(".tus");
+    let (directory, id) = (Directory::open(dir.path()).unwrap(), Id::random().unwrap());
+    // Its record cannot be written.
+    std::fs::create_dir(&below).unwrap();
+    File::create(below.join(part::record_of(id))).unwrap();
+    assert!(part::create(&directory, 0, id, record(id)).is_err());
+    assert!(files(&below).is_empty());
 }
