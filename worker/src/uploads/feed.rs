@@ -1,8 +1,8 @@
 //! The body of a request, in pieces that a parser of forms asks for.
 //!
 //! multer reads all that is there before it looks at any of it. So its stream gives nothing until the parser needs more, and then one piece:
-//! what a client sends faster than it is written waits in the socket. A parser that gets 256 KiB without finding a part or its data has a
-//! form without an end, or a part whose head has none.
+//! what a client sends faster than it is written waits in the socket. A parser that gets 256 KiB, or 4096 pieces, without finding a part or
+//! its data has a form without an end, or a part whose head has none.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +20,8 @@ use tokio::runtime::Handle;
 const PIECE: usize = 64 << 10;
 /// Bytes that may lead to nothing.
 const IDLE_MAX: usize = 256 << 10;
+/// A smaller piece counts as one of so many bytes: the parser looks through all that it has at each piece.
+const PIECE_LEAST: usize = 64;
 /// Time in which the rest of a form is read that nobody wants.
 const REST: Duration = Duration::from_secs(5);
 
@@ -165,7 +167,7 @@ impl Source {
         let piece = self.rest.split_to(self.rest.len().min(PIECE));
         self.is_open = false;
         self.given += piece.len() as u64;
-        self.idle += piece.len();
+        self.idle += piece.len().max(PIECE_LEAST);
         if self.given > self.limit {
             // The rest may be read on, and dropped.
             return Poll::Ready(Some(Err(FeedError::TooLarge { limit: self.limit })));
@@ -231,6 +233,16 @@ mod tests {
             assert_eq!(next(&endless).await, Some(Ok(PIECE)));
         }
         assert_eq!(next(&endless).await, Some(Err(FeedError::Idle)));
+    }
+
+    #[tokio::test]
+    async fn so_many_pieces_may_lead_to_nothing_however_small() {
+        let most = IDLE_MAX / PIECE_LEAST;
+        let slow = feed(&vec![1; most + 1], u64::MAX);
+        for _ in 0..most {
+            assert_eq!(next(&slow).await, Some(Ok(1)));
+        }
+        assert_eq!(next(&slow).await, Some(Err(FeedError::Idle)));
     }
 
     #[tokio::test]
