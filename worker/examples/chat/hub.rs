@@ -10,7 +10,7 @@
 //! | a writer dies within a line | the next writer ends that line, and readers pass over it: it is no JSON |
 //! | the disk is full | a line that was written in part is cut off again, and the writer hears of it |
 //! | more than 256 messages wait for a member that does not take them | it is closed, with code 1008 |
-//! | a member's place is older than the last 7 MiB | the same |
+//! | a member's place is older than the last 7 MiB, or behind the end, as of another file | the same |
 //!
 //! The file keeps its last 8 MiB. What was before is given back to the file system as a hole: places stay as they are.
 
@@ -216,6 +216,10 @@ impl Hub {
     /// Sends the lines between the member's place and the end.
     async fn catch_up(&self, seat: &mut Seat) -> Result<(), End> {
         let end = self.end();
+        if seat.member.seen > end {
+            // It would hear nothing until the file is as long.
+            return Err(End::TooSlow);
+        }
         while seat.member.seen < end {
             let place = seat.member.seen;
             let file = Arc::clone(&self.0.file);

@@ -134,6 +134,21 @@ async fn a_message_has_bounds() {
 }
 
 #[tokio::test]
+async fn a_place_of_another_file_ends_the_connection() {
+    async fn far(State(app): State<App>) -> Member {
+        Member { user_id: "ann".to_owned(), seen: app.hub.end() + 1, form: Form::Text }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let hub = Hub::open(&directory.path().join("chat.log")).unwrap();
+    let config = Config::builder().app(Settings::default()).build();
+    let server = Server::new(&config)
+        .route(Route::websocket("/ws", WebSockets::new("chat"), far, chat))
+        .with_state(App { hub, broadcast_token: None });
+    let app = TestServer::start(server).await;
+    assert_eq!(app.get("/ws").websocket().await.closed().await, 1008);
+}
+
+#[tokio::test]
 async fn the_page_is_one_file() {
     let room = room().await;
     let page = room.get("/").send().await;
