@@ -1,4 +1,5 @@
-//! Mistakes in handlers are told by the compiler in words that help: see `tests/fixtures/mistakes.rs`.
+//! Mistakes in handlers are told by the compiler in words that help: see `tests/fixtures/mistakes.rs`. The documents' mistakes are in
+//! `seeds.rs`.
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -1,5 +1,6 @@
 //! The documents that this product follows, as printed: their configuration (3.1.1), their environment (3.2), their commands (8.1) and
-//! their endpoints (chapter 5). The fixtures in `seeds` are their text.
+//! their endpoints (chapter 5). The fixtures in `seeds` are their text. Their programs (chapter 4) are in `programs` and beside each of them;
+//! [`MISTAKES`] says which tests show that a mistake of theirs is none of ours.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -8,6 +9,69 @@ use std::process::{Child, Command, Output, Stdio};
 use harness::{Address, Client, Response, Scrape, binary, fixture, get, supervisor};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::docs::root;
+
+/// Mistakes of the documents' programs, by their numbers in SEEDS ("What the documents get wrong"), and tests which show that ours do not
+/// make them.
+const MISTAKES: &[(u32, &str, &[&str])] = &[
+    // Download quotes no file name; upload names collide within a second, trust the extension, leave partial files.
+    (
+        8,
+        "worker/src/uploads/tests.rs",
+        &[
+            "a_file_is_stored_listed_downloaded_and_removed",
+            "a_name_that_is_taken_is_given_to_the_same_file_alone",
+            "nothing_is_listed_or_left_of_a_client_that_goes",
+        ],
+    ),
+    (8, "worker/src/uploads/names.rs", &["a_name_keeps_what_is_harmless_of_the_clients"]),
+    (8, "worker/src/uploads/types.rs", &["other_contents_are_refused"]),
+    (8, "worker/examples/upload/src/tests.rs", &["a_file_that_is_not_taken_is_refused_in_both_languages"]),
+    (
+        8,
+        "tests/programs/kills.rs",
+        &[
+            "a_death_at_any_step_of_an_upload_leaves_nothing_or_the_whole_file",
+            "a_disk_that_is_full_is_told_and_its_space_comes_back",
+        ],
+    ),
+    // A login with a bad body answers 500.
+    (11, "worker/examples/auth/src/tests.rs", &["a_login_that_is_wrong_is_refused"]),
+    // The token is a constant, everyone is an admin, logout does nothing.
+    (
+        12,
+        "worker/examples/auth/src/tests.rs",
+        &[
+            "a_login_gives_a_token_that_is_good_for_the_profile",
+            "only_an_admin_sees_and_deletes_users",
+            "after_a_logout_the_token_is_worth_nothing",
+        ],
+    ),
+    (12, "worker/src/auth/attacks.rs", &["a_token_whose_letter_was_changed_is_refused"]),
+    (12, "worker/src/auth/passwords.rs", &["a_password_is_known_by_its_hash"]),
+    (12, "worker/src/auth/tests.rs", &["a_restart_logs_nobody_out_and_a_logout_counts_in_all_workers"]),
+    // The hub has a race, no ping, no read limit, no Origin check, no close frame, and lets anyone broadcast.
+    (
+        13,
+        "worker/examples/chat/tests.rs",
+        &[
+            "a_message_has_bounds",
+            "a_page_of_another_origin_opens_no_websocket",
+            "no_page_and_nobody_behind_a_proxy_tells_everybody",
+        ],
+    ),
+    (
+        13,
+        "tests/programs/chat.rs",
+        &[
+            "a_broadcast_is_heard_at_each_worker_of_both_generations",
+            "a_reader_that_is_too_slow_is_told_so",
+            "what_is_too_long_and_what_is_foreign_is_refused",
+        ],
+    ),
+    (13, "tests/attacks/websocket.rs", &["silent"]),
+];
 
 /// A directory with the documents' `config.yaml`, and a static file.
 fn place() -> TempDir {
@@ -186,4 +250,14 @@ fn their_databases_are_noted_and_not_opened() {
     gin.until_log("[database], [redis]: checked and not used");
     assert_eq!(gin.get("/readyz").status, 200);
     gin.stop();
+}
+
+#[test]
+fn the_tests_that_show_the_documents_mistakes_are_there() {
+    for (mistake, file, tests) in MISTAKES {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        for test in *tests {
+            assert!(text.contains(&format!("fn {test}(")), "mistake {mistake}: {file} has no {test}");
+        }
+    }
 }
