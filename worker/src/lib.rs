@@ -160,7 +160,7 @@
 //! | `yaml` | yes | a configuration in YAML or JSON | TOML alone |
 //! | `database` | no | `gin_worker::database`, `Server::database`, and migrations | `[database]` is checked, and nothing is opened |
 //! | `cache` | no | `gin_worker::cache`, `Server::cache` | `[cache]` is checked |
-//! | `redis` | no | the cache, sessions and the rate limit in Redis | `[redis]` is checked, and nothing is opened |
+//! | `redis` | no | the cache, sessions, logins and the rate limit in Redis | `[redis]` is checked, and nothing is opened |
 //! | `sessions` | no | `gin_worker::sessions`, `Session`, `Server::sessions`; it brings `database` | `[sessions]` is checked |
 //! | `auth` | no | `gin_worker::auth`, `Server::auth`: logins by tokens, passwords, roles and scopes; it brings `sessions` | `[auth]` is checked |
 //! | `csrf` | no | `gin_worker::csrf`, `security.enable_csrf`: requests of foreign pages are refused | the key is an error |

@@ -1,4 +1,4 @@
-//! Parts of a service outside of its process: a database, a cache, a store of sessions.
+//! Parts of a service outside of its process: a database, a cache, a store of sessions or logins, a directory of uploads.
 //!
 //! A program registers them at its server; each is a feature of this library. What is here is the same for all:
 //!
