@@ -11,7 +11,7 @@ use gin_worker::{Result, Session};
 
 use crate::access::Files;
 use crate::accounts::Accounts;
-use crate::routes::{self, Admin, Login, check, invalid};
+use crate::routes::{self, Admin, Login, begin, check, invalid};
 use crate::texts::{Text, Texts};
 
 /// Value of a session: the name of its user.
@@ -31,8 +31,8 @@ pub async fn login(
 ) -> Result<WithTokens> {
     let login = login.map_err(|error| invalid(texts, error))?;
     let account = check(&accounts, &auth, attempts, login).await?;
-    let grants = Grants { roles: account.roles, ..Grants::default() }.scope(Files::NAME);
-    let tokens = auth.login(account.id, grants.clone()).await?;
+    let grants = Grants { roles: account.roles.clone(), ..Grants::default() }.scope(Files::NAME);
+    let tokens = begin(&accounts, &auth, &account, grants.clone()).await?;
     // The session gets a new id: a cookie that somebody has planted before is worth nothing.
     log_in(&session, account.id, &grants).await?;
     session.insert(NAME, &account.username).await?;
