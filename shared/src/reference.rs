@@ -1021,7 +1021,7 @@ pub const AUTH: &[Key] = &[
     key(
         "refresh_grace",
         Kind::Duration,
-        "\"10s\"",
+        "\"30s\"",
         "For so long a refresh token that was used gives the same tokens again, as the answer may have been lost. Afterwards its use ends the login.",
     ),
     key("leeway", Kind::Duration, "\"0s\"", "For so long an access token is good after its end, where clocks differ."),

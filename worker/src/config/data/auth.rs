@@ -129,7 +129,7 @@ impl Default for Auth {
             audience: "gin".to_owned(),
             access: Duration::from_secs(15 * 60),
             refresh: Duration::from_secs(30 * 24 * 60 * 60),
-            refresh_grace: Duration::from_secs(10),
+            refresh_grace: Duration::from_secs(30),
             leeway: Duration::ZERO,
             revocation: Revocation::default(),
             per_user: 0,
