@@ -292,7 +292,7 @@ where
     K: fmt::Display,
     V: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
 {
-    /// What is kept from now on is kept for this long at most; without it, for `cache.ttl`.
+    /// Sets the longest life of values that are kept from now on; the default is `cache.ttl`.
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> Self {
         Self { ttl, ..self }

@@ -1,4 +1,4 @@
-//! What sessions and logins are kept by: secrets, ids, and the place of their rows.
+//! Common code of sessions and logins: secrets, ids, and the place of their rows.
 //!
 //! | file | has |
 //! |---|---|

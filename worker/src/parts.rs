@@ -57,7 +57,7 @@ pub(crate) trait Part: Send + Sync + 'static {
     /// The part's name, and its hook's: "database", "cache", "sessions".
     fn name(&self) -> &'static str;
 
-    /// What clients are told is away, after "the".
+    /// The part's name in answers that it is away, after "the".
     fn noun(&self) -> &'static str {
         self.name()
     }
@@ -104,7 +104,7 @@ pub(crate) struct Parts(Arc<Registered>);
 pub(crate) struct Registered {
     /// In the order in which they are opened.
     all: Vec<Arc<dyn Part>>,
-    /// What handlers and other parts take, by its type.
+    /// Handles that handlers and other parts take, by their types.
     handles: Extensions,
 }
 
@@ -125,7 +125,7 @@ impl Registered {
         self.handles.insert(handle);
     }
 
-    /// What was lent of this type.
+    /// The handle of this type, if it was lent.
     pub(crate) fn lent<H: Clone + Send + Sync + 'static>(&self) -> Option<&H> {
         self.handles.get()
     }
@@ -136,7 +136,7 @@ impl Registered {
 }
 
 impl Parts {
-    /// What a handler takes of a part, out of its request's extensions. `method` is the one of `Server` that registers the part.
+    /// Takes a part's handle out of a request's extensions. `method` is the one of `Server` that registers the part.
     ///
     /// # Errors
     /// If the server has no such part: a 500, whose log line says what to do.
@@ -152,7 +152,7 @@ impl Parts {
         })
     }
 
-    /// What was lent of this type, for this library's own middleware.
+    /// The handle of this type, if it was lent: for this library's own middleware.
     pub(crate) fn lent<H: Clone + Send + Sync + 'static>(&self) -> Option<&H> {
         self.0.lent()
     }

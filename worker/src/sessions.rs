@@ -106,7 +106,7 @@ fn now() -> Millis {
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
-/// What is away when it does not answer.
+/// Name of the store in answers that it is away.
 const NOUN: &str = "session store";
 
 /// Rules for all sessions.
@@ -136,7 +136,7 @@ struct Inner {
     asking: Asking,
 }
 
-/// What there is once the store was opened.
+/// State of the sessions once their store was opened.
 struct Opened {
     signer: Signer,
     store: Store,

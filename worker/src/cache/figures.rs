@@ -12,7 +12,7 @@ use crate::metrics::{Counter, Histogram, counter, histogram};
 #[cfg(feature = "metrics")]
 const BOUNDS: [f64; 10] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0];
 
-/// What became of a look at a level.
+/// Outcome of a look at a level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Hit,

@@ -15,7 +15,7 @@ use super::process::{Kept, Place};
 #[derive(Default)]
 pub(super) struct Flights(Mutex<Inner>);
 
-/// Where a value will be, and the type of the error that may be there in its place.
+/// The place of a value, and the type of the error that may come in its place.
 type Key = (Place, TypeId);
 
 #[derive(Default)]
@@ -32,10 +32,10 @@ struct Flight {
     answer: Arc<dyn Any + Send + Sync>,
 }
 
-/// What all wait for.
+/// The answer that all askers wait for.
 type Answer<E> = OnceCell<Result<Kept, E>>;
 
-/// One who asks, until it is dropped.
+/// An asker of a question, until it is dropped.
 pub(super) struct Asker<'a, E> {
     flights: &'a Flights,
     key: Key,

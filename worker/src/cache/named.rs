@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::figures::Level;
 
-/// What all [`super::Typed`] of a name and a type share.
+/// Data that all [`super::Typed`] of a name and a type share.
 pub(super) struct Named {
     pub(super) name: &'static str,
-    /// What the text of each key begins with.
+    /// Beginning of each key's text.
     prefix: String,
     /// Type of the values.
     pub(super) kind: TypeId,

@@ -61,7 +61,7 @@ impl CachePart {
         }
     }
 
-    /// What handlers take.
+    /// The handle that handlers take.
     pub(crate) fn handle(&self) -> Cache {
         self.cache.clone()
     }

@@ -19,7 +19,7 @@ use super::flights::Flights;
 /// Marks of a cache. A removal concerns one of so many values that are under way.
 const MARKS: usize = 8192;
 
-/// Where a value belongs that is asked for now. It is another place after each removal of its key.
+/// Place of a value that is asked for now. Each removal of its key changes the place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     key: Key,
@@ -91,7 +91,7 @@ impl Process {
         }
     }
 
-    /// Where a key's value belongs now.
+    /// The present place of a key's value.
     pub(super) fn place(&self, text: String, kind: TypeId) -> Place {
         let (all, own) = (self.all.load(Ordering::SeqCst), self.own(&text).load(Ordering::SeqCst));
         Place { key: Key { text, all }, kind, own }

@@ -31,7 +31,7 @@ use lease::{Claim, Lease, Scripts};
 
 /// Keys that one step of a removal of everything looks at.
 const STEP: usize = 1000;
-/// What is published where everything was removed. No key's text is that: each begins with a number.
+/// Text of the message that everything was removed. No key has this text: each begins with a number.
 const EVERYTHING: &str = "*";
 
 /// The level in Redis.
@@ -77,7 +77,7 @@ impl Shared {
         self.has_process && self.hears.load(Ordering::SeqCst) && self.redis.is_here()
     }
 
-    /// How long the process keeps a value that lives so long.
+    /// Time for which the process keeps a value with this time to live.
     pub(super) fn in_process(&self, ttl: Duration) -> Duration {
         if self.is_heard() { ttl } else { Duration::ZERO }
     }
@@ -275,7 +275,7 @@ impl Shared {
 }
 
 impl Settle for Shared {
-    /// What others have changed meanwhile was published to nobody, perhaps: the process begins anew, once it hears of changes again.
+    /// Changes of others were published to nobody meanwhile, perhaps: the process begins anew, once it hears of changes again.
     fn settle<'a>(&'a self, connection: &'a mut MultiplexedConnection) -> BoxFuture<'a, RedisResult<()>> {
         async move {
             self.set_hears(false);

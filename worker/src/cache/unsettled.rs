@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// More keys than that are not remembered one by one: everything is removed then.
 const KEYS_MAX: usize = 10_000;
 
-/// What is to be removed.
+/// Removals that are due.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
@@ -67,7 +67,7 @@ impl Unsettled {
         }
     }
 
-    /// How many removals wait.
+    /// Number of removals that wait.
     pub(super) fn len(&self) -> usize {
         let inner = self.inner();
         inner.keys.len() + usize::from(inner.everything.is_some())

@@ -10,7 +10,7 @@ const POSTGRES: [&str; 4] = ["53300", "57P01", "57P02", "57P03"];
 /// Numbers of MySQL and MariaDB with which a server refuses everybody: too many connections (of all, of this user), it ends, or it has
 /// ended this connection.
 const MYSQL: [u16; 9] = [1040, 1053, 1077, 1079, 1080, 1203, 1226, 1927, 4031];
-/// Those of the above with which a server refuses one more connection, and goes on with those that there are.
+/// Codes of the above with which a server refuses one more connection, and goes on with those that there are.
 const POSTGRES_FULL: &str = "53300";
 const MYSQL_FULL: [u16; 3] = [1040, 1203, 1226];
 /// Result codes of SQLite: another connection has the lock for longer than the busy timeout.

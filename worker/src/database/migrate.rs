@@ -11,7 +11,7 @@
 //! | `mark` | a row while a migration without a transaction runs: the next start knows that one has ended half way |
 //! | `report` | the outcome, for people |
 //!
-//! Where nothing is pending, a start asks two or three questions and takes no lock.
+//! If nothing is pending, a start asks two or three questions and takes no lock.
 
 mod journal;
 mod lock;
@@ -92,7 +92,7 @@ pub(crate) enum MigrateError {
     Failed {
         /// Its name.
         name: String,
-        /// Where it was to go.
+        /// Direction of the migration.
         direction: Direction,
         /// Its error.
         error: DbErr,
@@ -152,7 +152,7 @@ impl<M: MigratorTrait + 'static> Migrations for Registered<M> {
     }
 }
 
-/// What a program has to say about an order.
+/// Answer of a program to an order.
 pub(crate) struct Told {
     /// The text to print.
     pub(crate) text: String,

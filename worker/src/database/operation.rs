@@ -1,4 +1,4 @@
-//! One operation of the pool: it waits for a connection, and then for its answer.
+//! An operation of the pool: it waits for a connection, and then for its answer.
 
 use std::cell::Cell;
 use std::pin::pin;

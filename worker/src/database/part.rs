@@ -25,7 +25,7 @@ impl DatabasePart {
         Ok(Self { database: Database::new(config)?, migrations })
     }
 
-    /// What handlers take.
+    /// The handle that handlers take.
     pub(crate) fn handle(&self) -> Database {
         self.database.clone()
     }
@@ -35,7 +35,7 @@ impl DatabasePart {
         self.migrations.as_deref()
     }
 
-    /// What is migrated. The database must be open.
+    /// The database for migrations. It must be open.
     pub(crate) fn target(&self) -> Target {
         let kind = self.database.0.state.target.for_migrations();
         Target { connection: self.database.connection().clone(), kind }

@@ -1,4 +1,4 @@
-//! What is known of a database at a moment: whether it is here, and who waits for it.
+//! State of a database at a moment: whether it is here, and who waits for it.
 //!
 //! An error says little: a pool whose connections are all in use looks like a server that is gone. So a sign of trouble only has the
 //! server asked, on a connection of its own. What that says is the health: while it is bad, operations fail at once, and the server is

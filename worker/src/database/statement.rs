@@ -22,7 +22,7 @@ pub(super) fn without_values(sql: &str, backend: DbBackend) -> String {
     line
 }
 
-/// What is shown of the first token of a text, and the token's length.
+/// Text to show for the first token, and the token's length.
 fn token(rest: &str, first: char, backend: DbBackend) -> (&str, usize) {
     let is_mysql = backend == DbBackend::MySql;
     if backend == DbBackend::Postgres

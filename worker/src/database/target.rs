@@ -61,7 +61,7 @@ pub(super) struct Target {
     pub(super) kind: Kind,
     /// Its name: the label of its metrics.
     pub(super) name: String,
-    /// Where it is, for people: without user and password.
+    /// Place of the database, for people: without user and password.
     pub(super) place: String,
 }
 
@@ -127,7 +127,7 @@ impl Target {
         matches!(self.kind, Kind::Sqlite(_, Some(_)))
     }
 
-    /// What migrations connect to by themselves.
+    /// The database that migrations connect to by themselves.
     pub(super) fn for_migrations(&self) -> migrate::Kind {
         match &self.kind {
             Kind::Sqlite(_, file) => migrate::Kind::Sqlite(file.clone()),
@@ -201,7 +201,7 @@ fn named(host: &str, port: u16, socket: Option<&PathBuf>, database: Option<&str>
 }
 
 /// # Errors
-/// What is wrong with the URL: never the URL, which has a password.
+/// The fault of the URL: never the URL, which has a password.
 fn by_url(url: &str, config: &Config, password: Option<&str>) -> Result<Kind, String> {
     let wrong = |error: sqlx::Error| format!("database.url: {error}");
     match url.split(':').next().unwrap_or_default() {
@@ -260,7 +260,7 @@ fn says_tls(url: &str) -> bool {
 }
 
 /// # Errors
-/// What is missing.
+/// The setting or directory that is missing.
 fn by_keys(config: &Config, password: Option<&str>) -> Result<Kind, String> {
     match config.driver {
         Driver::Sqlite => match config.database.as_deref() {

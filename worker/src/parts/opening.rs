@@ -12,7 +12,7 @@ use crate::StartError;
 /// Times of a start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// How long all parts together may take to open.
+    /// Longest time for all parts together to open.
     pub(super) patience: Duration,
     /// Between two tries.
     pub(super) retry: Duration,

@@ -23,7 +23,7 @@ struct Fake {
     tries: AtomicU32,
     /// Why it cannot be prepared.
     unprepared: Option<&'static str>,
-    /// How long it is prepared, at least.
+    /// Least time of its preparation.
     prepares: Duration,
     health: Mutex<Health>,
     /// True if the next look finds it.
@@ -34,7 +34,7 @@ struct Fake {
     did: Did,
 }
 
-/// What was done, in order.
+/// Actions that were done, in order.
 type Did = Arc<Mutex<Vec<String>>>;
 
 impl Fake {

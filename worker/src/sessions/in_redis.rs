@@ -14,7 +14,7 @@ use crate::BoxError;
 use crate::kept::id::Id;
 use crate::redis::Redis;
 
-/// What all keys begin with.
+/// Beginning of all keys.
 const PREFIX: &str = "gin:session";
 
 /// Lets the list of a user's sessions live as long as the one that lives longest.

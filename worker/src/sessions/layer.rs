@@ -1,4 +1,4 @@
-//! What is around all routes of a server with sessions: it gives each request its [`Session`], and writes what has changed before the
+//! Layer around all routes of a server with sessions: it gives each request its [`Session`], and writes what has changed before the
 //! answer goes out.
 //!
 //! A request that does not take its session costs one allocation here. Nothing of it is looked at.

@@ -114,7 +114,7 @@ impl Change {
     }
 }
 
-/// How long sessions live.
+/// Lifetimes of sessions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lifetime {
     idle: Millis,

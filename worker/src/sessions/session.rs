@@ -21,14 +21,14 @@ use crate::{Connection, Error, Result, ResultExt};
 /// Attempts to put changes into what other requests of the same client have written meanwhile.
 const ATTEMPTS: u32 = 16;
 
-/// What the service remembers of a client: the user who is logged in, and values by name. See [`crate::sessions`].
+/// Data that the service keeps of a client: the user who is logged in, and values by name. See [`crate::sessions`].
 ///
 /// An extractor, for handlers and middleware. A copy is the same session. The first look at it asks the store; a request that only
 /// takes it, and looks at nothing, asks nobody.
 ///
 /// Changes are written when the handler has answered, before the client sees the answer. A session that says nothing is not begun.
 ///
-/// What was looked at stays as it was: a stream or a WebSocket that goes on after the answer does not hear of a logout.
+/// Data that was looked at stays as it was: a stream or a WebSocket that goes on after the answer does not hear of a logout.
 #[derive(Clone)]
 pub struct Session(Arc<Handle>);
 
@@ -59,7 +59,7 @@ struct State {
     is_over: bool,
 }
 
-/// What the client says.
+/// Claim of the client to a session.
 #[derive(Default, Clone, Copy)]
 enum Claim {
     /// Nobody has looked.

@@ -52,7 +52,7 @@ impl Default for Scripts {
     }
 }
 
-/// What a look for a value that is to be filled in has found.
+/// Result of a look for a value that is to be filled in.
 pub(super) enum Claim<V> {
     /// The value, and for how long it is kept.
     Found(V, Duration),

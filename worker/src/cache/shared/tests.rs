@@ -1,4 +1,4 @@
-//! What needs no Redis, or one that answers as it seldom does.
+//! Tests without Redis, or with one that answers as it seldom does.
 
 use std::any::TypeId;
 

@@ -10,11 +10,11 @@ use super::time;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cache {
-    /// Where entries are kept.
+    /// Places of the entries.
     pub levels: CacheLevels,
     /// Entries in the process at most.
     pub entries: u64,
-    /// How long an entry is kept, unless the program says otherwise.
+    /// Life of an entry, unless the program says otherwise.
     pub ttl: Duration,
 }
 

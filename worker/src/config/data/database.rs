@@ -12,11 +12,11 @@ use super::{count, port, secret, time};
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Database {
-    /// Which kind.
+    /// Kind of the database.
     pub driver: Driver,
     /// Instead of driver, host, port, username, password and database: `postgres://shop:...@db/shop`.
     pub url: Option<String>,
-    /// Where it is.
+    /// Address of the server.
     pub host: String,
     /// Its port.
     pub port: u16,
@@ -26,9 +26,9 @@ pub struct Database {
     pub password: Option<String>,
     /// A file with the word, which counts where `password` is not set.
     pub password_file: Option<PathBuf>,
-    /// Which one; of SQLite the path of the file.
+    /// Name of the database; of SQLite the path of the file.
     pub database: Option<String>,
-    /// How text is written, of MySQL.
+    /// Character set of text, of MySQL.
     pub charset: String,
     /// Encryption of the connection.
     pub tls: Tls,

@@ -12,7 +12,7 @@ use super::{count, port, secret, time};
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Redis {
-    /// Where it is.
+    /// Address of the server.
     pub host: String,
     /// Its port.
     pub port: u16,
@@ -20,7 +20,7 @@ pub struct Redis {
     pub password: Option<String>,
     /// A file with the word, which counts where `password` is not set.
     pub password_file: Option<PathBuf>,
-    /// Which one.
+    /// Number of the database.
     pub database: u32,
     /// Encryption of the connections.
     pub tls: RedisTls,

@@ -13,7 +13,7 @@ use super::{Store, count, own_secret, time};
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sessions {
-    /// Where sessions are kept.
+    /// Place of the sessions.
     pub store: Store,
     /// Name of the cookie.
     pub cookie: String,

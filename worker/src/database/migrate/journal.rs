@@ -10,7 +10,7 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait, MigratorTraitSelf, Schema
 use super::mark::{self, Mark};
 use super::{ANSWER, answered};
 
-/// What is applied, and what is not.
+/// Migrations that are applied, and those that are not.
 #[derive(Debug)]
 pub(super) struct Journal {
     /// The table in which sea-orm-migration notes what is applied.

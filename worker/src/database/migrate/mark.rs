@@ -27,13 +27,13 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS gin_migrations_under_way (name 
 pub(super) struct Mark {
     /// Its name.
     pub(super) name: String,
-    /// Where it was to go.
+    /// True for `up`, false for `down`.
     pub(super) is_up: bool,
     /// The second since 1970 at which it was begun.
     pub(super) began_at: i64,
 }
 
-/// What has become of a migration that was begun.
+/// Outcome of a migration that was begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
     /// All of it was done.
@@ -48,7 +48,7 @@ impl Mark {
         if self.is_up == is_applied { Ended::Whole } else { Ended::HalfWay }
     }
 
-    /// What an operator has to do about a migration that has ended half way. `journal`: sea-orm-migration's table.
+    /// Tells an operator what to do about a migration that has ended half way. `journal`: sea-orm-migration's table.
     pub(super) fn advice(&self, journal: &str) -> String {
         let Self { name, is_up, began_at } = self;
         let direction = if *is_up { Direction::Up } else { Direction::Down }.word();

@@ -81,7 +81,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// What was done to which migrations.
+/// Says what was done to which migrations.
 pub(super) fn done(what: &str, names: &[String]) -> String {
     match names {
         [] => format!("no migration was {what}: there was none to be"),

@@ -152,7 +152,7 @@ where
     }
 }
 
-/// What a migration itself says of a transaction.
+/// A migration's own choice about a transaction.
 fn wish<M: MigratorTrait>(name: &str) -> Option<bool> {
     M::migrations().iter().find(|migration| migration.name() == name).and_then(|migration| migration.use_transaction())
 }
