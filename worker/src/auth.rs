@@ -47,7 +47,7 @@ use refusal::Bad;
 pub use require::{RequireRole, RequireScope, Role, Scope};
 pub use user::{Grants, User, log_in};
 
-/// What is away when it does not answer.
+/// Name of the store in answers that it is away.
 const NOUN: &str = "login store";
 
 /// Now, in milliseconds since 1970.

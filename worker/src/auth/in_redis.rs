@@ -13,7 +13,7 @@ use crate::BoxError;
 use crate::kept::id::Id;
 use crate::redis::Redis;
 
-/// What all keys begin with.
+/// Beginning of all keys.
 const PREFIX: &str = "gin:login";
 
 /// Lets the list of a user's logins live as long as the one that lives longest.

@@ -38,7 +38,7 @@ const ENDED: Bad = Bad::Invalid("its login has ended");
 pub(super) struct Rules {
     pub(super) issuer: String,
     pub(super) audience: String,
-    /// How long an access token is good.
+    /// Life of an access token.
     pub(super) access: Millis,
     /// For so long it is good after its end.
     pub(super) leeway: Millis,
@@ -61,7 +61,7 @@ pub(super) struct Inner {
     pub(super) passwords: Passwords,
 }
 
-/// What there is once the store was opened.
+/// State of the logins once their store was opened.
 pub(super) struct Opened {
     secret: Secret,
     refresh: RefreshKey,

@@ -34,7 +34,7 @@ pub(super) struct Row {
     pub(super) turned: Millis,
 }
 
-/// What becomes of a refresh token that is used.
+/// Outcome of the use of a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     /// It is the one that is to be used: the next one takes its place.
@@ -47,7 +47,7 @@ pub(super) enum Turn {
     Over,
 }
 
-/// How long logins live.
+/// Lifetimes of logins.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lifetime {
     pub(super) refresh: Millis,

@@ -19,7 +19,7 @@ use crate::{Error, Result, Session};
 /// Name of a session's value that has the grants of its user.
 const GRANTS: &str = "gin.grants";
 
-/// What a user may do: roles, such as `admin`, and scopes, such as `files:write`. They are those of the login: a change counts when the
+/// Rights of a user: roles, such as `admin`, and scopes, such as `files:write`. They are those of the login: a change counts when the
 /// user logs in anew.
 ///
 /// ```

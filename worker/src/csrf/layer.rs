@@ -1,4 +1,4 @@
-//! What is around all routes of a server with `security.enable_csrf`: it judges each request, and gives handlers their tokens.
+//! Layer around all routes of a server with `security.enable_csrf`: it judges each request, and gives handlers their tokens.
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -167,7 +167,7 @@ struct OfRequest {
     taken: OnceLock<Taken>,
 }
 
-/// What the first token of a request needs.
+/// The browser's id and cookie, for the first token of a request.
 struct Taken {
     browser: Id,
     /// A new browser's.

@@ -103,7 +103,7 @@ impl Site {
         self.app.get("/files").send().await.assert_status(200).json()
     }
 
-    /// What lies in the directory, but for what begins with a dot.
+    /// Files in the directory, but for those whose names begin with a dot.
     fn on_disk(&self) -> Vec<PathBuf> {
         on_disk(&self.dir.path().join("uploads"))
     }

@@ -32,9 +32,9 @@ enum Family {
     Compound(&'static str),
     /// A zip archive.
     Zip,
-    /// What `infer` gives this ending.
+    /// Contents to which `infer` gives this ending.
     Marked(&'static str),
-    /// What `infer` gives the file's own ending.
+    /// Contents to which `infer` gives the file's own ending.
     Own,
 }
 

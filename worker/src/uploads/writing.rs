@@ -11,7 +11,7 @@
 //! | `upload.link`: the lock is held, there is room | nothing |
 //! | `upload.linked`: the file has its name | the whole file, though its client has no answer |
 //!
-//! Where a file system has no files without a name, a file lies in `.incoming` meanwhile, locked by its writer. The sweep removes those
+//! If a file system has no files without a name, a file lies in `.incoming` meanwhile, locked by its writer. The sweep removes those
 //! that nobody holds.
 
 use std::fs::File;

@@ -12,7 +12,7 @@ use super::{Store, count, own_secret, time};
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Auth {
-    /// Where logins are kept.
+    /// Place of the logins.
     pub store: Store,
     /// Signs access tokens.
     pub algorithm: Algorithm,
@@ -26,7 +26,7 @@ pub struct Auth {
     pub issuer: String,
     /// Audience of access tokens.
     pub audience: String,
-    /// How long an access token is good.
+    /// Life of an access token.
     pub access: Duration,
     /// A login ends if no new tokens were asked for so long.
     pub refresh: Duration,
@@ -54,7 +54,7 @@ pub struct Auth {
     pub attempts_window: Duration,
 }
 
-/// One of `[[auth.keys]]`. The secrets stand in files.
+/// A key of `[[auth.keys]]`. The secrets stand in files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuthKey {
@@ -232,7 +232,7 @@ fn keys(section: &Section<'_>, algorithm: Algorithm) -> Vec<AuthKey> {
     keys
 }
 
-/// What a key of this algorithm lacks, or has too much.
+/// Tells which file a key of this algorithm lacks, or must not have.
 fn lacking(key: &AuthKey, algorithm: Algorithm) -> Option<&'static str> {
     let has_pem = key.private_key_file.is_some() || key.public_key_file.is_some();
     match (algorithm.is_symmetric(), key.secret_file.is_some(), has_pem) {

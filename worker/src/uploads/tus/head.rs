@@ -28,7 +28,7 @@ static UPLOAD_EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
 static METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
 static FILENAME: HeaderName = HeaderName::from_static("x-filename");
 
-/// What a request says of an upload that is to begin.
+/// Data of a request that is to begin an upload.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Creation {
     /// Bytes of the file.

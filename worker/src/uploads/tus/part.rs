@@ -1,4 +1,4 @@
-//! One upload on disk, below `.tus` of the directory of the files. Everything here blocks.
+//! An upload on disk, below `.tus` of the directory of the files. Everything here blocks.
 //!
 //! | file | has |
 //! |---|---|
@@ -331,7 +331,7 @@ pub(super) fn touched(stat: &Stat) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default())
 }
 
-/// What the kernel gives, if the file is there.
+/// Result of the kernel; `None` if the file is not there.
 fn there<T>(given: rustix::io::Result<T>) -> io::Result<Option<T>> {
     match given {
         Ok(given) => Ok(Some(given)),

@@ -1,4 +1,4 @@
-//! What nobody goes on with: uploads that were abandoned, and those whose worker died at their end. Everything here blocks.
+//! Uploads that nobody goes on with: abandoned ones, and those whose worker died at their end. Everything here blocks.
 
 use std::collections::HashSet;
 use std::io;
@@ -37,7 +37,7 @@ pub(crate) fn bytes(directory: &Directory) -> io::Result<u64> {
     Ok(sum)
 }
 
-/// One look at all uploads.
+/// A look at all uploads.
 struct Sweep<'a> {
     directory: &'a Directory,
     under_way: UnderWay,
@@ -46,7 +46,7 @@ struct Sweep<'a> {
 }
 
 impl Sweep<'_> {
-    /// One that fails keeps no other one from being looked at.
+    /// Looks at all uploads, even if one fails.
     fn all(&self, names: &HashSet<String>) {
         for name in names {
             let done = match name.strip_suffix(RECORD).map(Id::parse) {
