@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What to do with the migrations.
+/// Action on the migrations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -40,9 +40,9 @@ impl Direction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
-    /// What to do.
+    /// The action that the order asks for.
     pub direction: Direction,
-    /// How many migrations, 1 at least; without a number `up` means all and `down` one.
+    /// Number of migrations, 1 at least; without a number `up` means all and `down` one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
 }

@@ -85,7 +85,7 @@ pub struct ReloadRequest {
 pub struct MigrateRequest {
     /// The operation to answer.
     pub operation: OperationId,
-    /// What the program is to do.
+    /// The order for the program.
     pub order: Order,
 }
 

@@ -44,7 +44,7 @@ fn assert_silent(text: &str) {
     }
 }
 
-/// What gin-server shows of such a configuration, and says of one that is wrong besides.
+/// Asserts that gin-server shows no secret of this configuration, also if the configuration is made wrong.
 fn assert_shows_none(config: &Path, environment: &[(&str, &str)]) {
     let run = |args: &[&str]| {
         let mut command = Command::new(binary("gin-server"));

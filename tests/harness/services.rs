@@ -106,7 +106,7 @@ impl Place {
     }
 }
 
-/// What to do if a server's program is not there.
+/// Advice if a server's program is not there.
 const HINT: &str = "tests/run --services installs the servers";
 
 fn give_away(path: &Path) {
@@ -228,7 +228,7 @@ impl Service {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
-    /// What it has written so far.
+    /// The server's log so far.
     ///
     /// # Panics
     /// If it cannot be read.

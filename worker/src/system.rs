@@ -225,7 +225,7 @@ fn ready(about: &About) -> Result<&'static str> {
     about.parts.away().map_or(Ok("ready\n"), unavailable)
 }
 
-/// Whether this worker is ready, with all its parts. The host may be ready for requests while this worker is on its way out.
+/// Tells whether this worker is ready, with all its parts. The host may be ready for requests while this worker is on its way out.
 fn serving(about: &About) -> Response {
     let why = match about.life.phase() {
         Phase::Waiting | Phase::Serving => about.parts.away(),

@@ -150,7 +150,7 @@ fn foreign() -> String {
     )
 }
 
-/// What a program has printed so far.
+/// Reads the output of a program so far.
 fn read(output: &File) -> String {
     let mut bytes = vec![0; OUTPUT_MAX];
     // Its length cannot change.

@@ -33,7 +33,7 @@ fn is(pid: i32, state: State) -> bool {
 }
 
 impl Processes {
-    /// Those of the server whose first process has this PID.
+    /// Processes of the server whose first process has this PID.
     pub(super) fn of(first: u32) -> Self {
         let first = i32::try_from(first).expect("a PID");
         let all = std::fs::read_dir("/proc").unwrap().flatten();

@@ -1,6 +1,6 @@
 //! The room of a chat: all workers, of all generations, hear the same messages in the same order.
 //!
-//! What is said is a line of JSON at the end of a file. Each worker has one task that reads new lines when the kernel reports a change,
+//! A message is a line of JSON at the end of a file. Each worker has one task that reads new lines when the kernel reports a change,
 //! and gives them to all of its members. A member's session is a place in that file, so any worker can go on with it:
 //!
 //! | happens | then |
@@ -53,7 +53,7 @@ pub struct Said {
 }
 
 impl Said {
-    /// What is too long is cut off.
+    /// Makes a message. Text that is too long is cut off.
     pub fn new(user_id: Option<String>, message: &str) -> Self {
         Self { user_id, message: message.chars().take(LONG).collect() }
     }

@@ -25,7 +25,7 @@ fn read(entries: &[Entry], variable: impl Fn(&str) -> Option<String>) -> Duratio
     said.and_then(|text| parse_duration(&text).ok()).unwrap_or(DEFAULT)
 }
 
-/// What the file says.
+/// The value in the file.
 fn written(entries: &[Entry]) -> Option<String> {
     let find = |entries: &[Entry], key: &str| {
         entries.iter().find(|entry| entry.key == key).map(|entry| entry.node.value.clone())

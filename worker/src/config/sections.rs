@@ -347,7 +347,7 @@ pub struct RateLimit {
     pub window: Duration,
     /// Clients whose address nobody tells.
     pub without_address: WithoutAddress,
-    /// Where clients are counted.
+    /// Place where clients are counted.
     pub store: RateLimitStore,
     /// Clients remembered at once.
     pub clients: u32,
@@ -423,7 +423,7 @@ impl RateLimit {
 pub struct Security {
     /// Whether the usual headers are set.
     pub headers: bool,
-    /// Whether requests are refused that a page of another origin sends.
+    /// True if requests are refused that a page of another origin sends.
     pub enable_csrf: bool,
     /// Signs the tokens of forms.
     pub csrf_secret: Option<String>,

@@ -151,7 +151,7 @@ impl Server {
     }
 }
 
-/// Where a server counts, unless `features.metrics` is off. The application's own metrics are the process's: they follow its one server.
+/// The registry of a server, unless `features.metrics` is off. The application's own metrics are the process's: they follow its one server.
 ///
 /// # Errors
 /// If a metric of the application has a name that it cannot have.

@@ -32,7 +32,7 @@ pub async fn join(State(hub): State<Hub>, user: User, session: Session, Query(as
     Ok(Member { user_id: name(&session, &user).await?, seen: hub.end(), form: asked.format })
 }
 
-/// One user, from the beginning, or after another worker.
+/// Serves a user from the beginning, or after another worker.
 pub async fn serve(State(hub): State<Hub>, mut socket: Socket, member: Member) {
     let form = member.form;
     if form == Form::Json && socket.send(served_by()).await.is_err() {

@@ -1,4 +1,4 @@
-//! What clients say, and its rules.
+//! Data that clients send, and its rules.
 
 use garde::Validate;
 use gin_worker::Error;
@@ -12,7 +12,7 @@ pub struct NewUser {
     pub email: String,
 }
 
-/// What is left out stays as it is.
+/// Change of a user. A field that is left out stays as it is.
 #[derive(Debug, Deserialize, Validate)]
 pub struct Change {
     #[garde(length(min = 1, max = 200), inner(custom(without_nul)))]

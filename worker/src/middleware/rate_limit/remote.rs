@@ -193,7 +193,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// What the script answers, and the bucket that it leaves: line by line the same, with numbers as Lua has them.
+    /// The script in Rust, line by line: its answer, and the bucket that it leaves. Numbers are as Lua has them.
     fn script(
         bucket: Option<(f64, f64)>,
         now: (f64, f64),
