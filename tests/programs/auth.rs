@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use gin_worker::testing::{Request, UnderLoad};
-use harness::{Address, Service, ServiceKind, Supervisor, binary, times};
+use harness::{Address, Service, ServiceKind, Supervisor, binary, on_change, times};
 use serde_json::{Value, json};
 
 use crate::programs::site::{ask, site};
@@ -213,6 +213,49 @@ fn of_fifty_attempts_at_once_two_workers_try_ten() {
     // A restart forgets no attempt.
     gin.restart();
     assert_eq!(login(&address, "admin", "password").status, 429);
+    gin.ends_sound();
+}
+
+/// A line of the documents (8.2): `"path": "/api/users", "status": 200, "latency": "15ms", "user_id": "12345"`.
+#[test]
+#[ignore = "needs the program: tests/run --services"]
+fn the_line_of_a_request_names_its_user() {
+    let builder = site("auth", 1, &[]);
+    let logs = builder.dir().join("logs");
+    std::fs::create_dir(&logs).unwrap();
+    let file = logs.join("requests.log");
+    let gin = builder.section(&format!("[logging]\noutput = \"file\"\nfile_path = {file:?}\n")).start();
+    let address = gin.tcp();
+    let user = LoggedIn::new(&address, "2", "user2");
+    assert_eq!(profile(&address, &user.token), 200);
+    // Refused, and known nevertheless; then somebody whom nobody knows.
+    assert_eq!(ask(&address, "GET", "/api/admin/users", &user.token, &Value::Null).unwrap().status, 403);
+    assert_eq!(profile(&address, "x"), 401);
+    assert_eq!(profile(&address, ""), 401);
+    let lines = || -> Vec<Value> {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        // The last one may be on its way.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let lines = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["path"].as_str().is_some_and(|path| path.starts_with("/api/"))).collect()
+    };
+    let lines = on_change(&logs, "the log has four lines", lines, |lines| lines.len() == 4);
+    let told = |line: &Value| json!([line["path"], line["status"], line.get("user_id")]).to_string();
+    let mut all: Vec<String> = lines.iter().map(told).collect();
+    all.sort_unstable();
+    let expected = [
+        r#"["/api/admin/users",403,"2"]"#,
+        r#"["/api/profile",200,"2"]"#,
+        r#"["/api/profile",401,null]"#,
+        r#"["/api/profile",401,null]"#,
+    ];
+    assert_eq!(all, expected, "{lines:?}");
+    for line in &lines {
+        for name in ["level", "timestamp", "message", "method", "path", "latency"] {
+            assert!(line[name].is_string(), "no {name} in {line}");
+        }
+    }
+    assert!(!lines.iter().any(|line| line.to_string().contains(&user.token)), "no token stands in the log");
     gin.ends_sound();
 }
 
