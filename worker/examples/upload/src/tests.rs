@@ -126,6 +126,23 @@ async fn a_file_that_is_not_taken_is_refused_in_both_languages() {
 }
 
 #[tokio::test]
+async fn a_picture_that_is_a_page_too_runs_in_no_browser() {
+    let app = app().await;
+    let both = b"GIF89a/*\x01\0\x01\0*/=1;<script>alert(1)</script>".to_vec();
+    for name in ["both.html", "both.svg", "both.png", "both.txt"] {
+        app.upload(name, both.clone()).await.assert_status(400);
+    }
+    let stored: Value = app.upload("both.gif", both.clone()).await.assert_status(200).json();
+    assert_eq!(stored["data"]["content_type"], "image/gif");
+    let file = app.get(stored["data"]["download_url"].as_str().unwrap()).send().await;
+    file.assert_status(200).assert_header("content-type", "application/octet-stream");
+    file.assert_header("x-content-type-options", "nosniff");
+    file.assert_header("content-security-policy", "sandbox; default-src 'none'");
+    assert!(file.header("content-disposition").is_some_and(|header| header.starts_with("attachment;")));
+    assert!(file.body[..] == both[..], "it is given back as it came");
+}
+
+#[tokio::test]
 async fn a_form_without_a_file_is_refused_with_the_reason() {
     let app = app().await;
     let part = "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\nhello";
