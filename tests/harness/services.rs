@@ -94,6 +94,8 @@ impl Place {
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LANG", "C.UTF-8")
+            // A MariaDB that starts removes temporary tables that it finds there, also those of another one.
+            .env("TMPDIR", self.path())
             .env("HOME", self.path());
         command
     }
