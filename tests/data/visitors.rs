@@ -95,7 +95,7 @@ pub fn is_in(address: &Address, cookie: &str) -> bool {
     answer.status == 200
 }
 
-/// So many clients, logged in by as many threads as `visit_all` has.
+/// Clients, logged in by as many threads as `visit_all` has.
 pub fn crowd(address: &Address, count: usize) -> Vec<Visitor> {
     let all = Mutex::new(Vec::new());
     thread::scope(|scope| {

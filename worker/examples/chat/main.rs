@@ -40,7 +40,7 @@ use crate::texts::{Text, Texts, told};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Settings {
-    /// Who has it may say something to all by `POST /broadcast`.
+    /// The word by which a program may say something to all by `POST /broadcast`.
     broadcast_token: Option<String>,
 }
 

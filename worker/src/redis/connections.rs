@@ -46,7 +46,7 @@ pub(super) struct Connections {
     how: AsyncConnectionConfig,
     dial_timeout: Duration,
     slots: Box<[Slot]>,
-    /// So many slots are used, from the first one on.
+    /// The number of slots that are used, from the first one on.
     used: AtomicUsize,
     /// Number of the next connection.
     next: AtomicU64,

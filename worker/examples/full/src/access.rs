@@ -1,4 +1,4 @@
-//! Who may use the files: logins have the scope `files`, and only an admin may delete one.
+//! The right to use files: logins have the scope `files`, and only an admin may delete one.
 
 use gin_worker::auth::{RequireRole, RequireScope, Scope};
 use gin_worker::axum::Json;
