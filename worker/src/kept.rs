@@ -8,6 +8,7 @@
 //! | `place` | the place that a key of the configuration names: the state directory, the database, Redis |
 //! | `sqlite`, `sql` | a file of SQLite in the state directory; a table there or in the service's database |
 //! | `marks` | numbers beside that file, by which workers hear of each other's writes |
+//! | `figures` | counts of what becomes of the rows |
 //! | `asking` | a question to the place, and whether it answers |
 
 #![cfg_attr(
@@ -18,6 +19,8 @@
 #[cfg(feature = "sessions")]
 pub(crate) mod asking;
 pub(crate) mod cookie;
+#[cfg(feature = "sessions")]
+pub(crate) mod figures;
 pub(crate) mod id;
 #[cfg(feature = "sessions")]
 pub(crate) mod marks;

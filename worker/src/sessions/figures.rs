@@ -1,11 +1,6 @@
 //! Counts of what becomes of sessions: for the private listener, and for Prometheus.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use serde_json::{Map, Value};
-
-#[cfg(feature = "metrics")]
-use crate::metrics::{Counter, counter};
+use crate::kept;
 
 /// Something that is counted.
 #[derive(Debug, Clone, Copy)]
@@ -24,54 +19,15 @@ pub(super) enum Event {
     Failed,
 }
 
-/// In the order of [`Event`].
-const NAMES: [&str; 7] = ["created", "read", "cached", "refused", "ended", "expired", "failed"];
+impl kept::figures::Event<7> for Event {
+    const METRIC: &'static str = "sessions_events";
+    const HELP: &'static str = "What became of sessions and their cookies";
+    const NAMES: [&'static str; 7] = ["created", "read", "cached", "refused", "ended", "expired", "failed"];
 
-const UNKNOWN: u64 = u64::MAX;
+    fn number(self) -> usize {
+        self as usize
+    }
+}
 
 /// Counts of one worker.
-pub(super) struct Figures {
-    counts: [AtomicU64; NAMES.len()],
-    /// Sessions in the store at the last look, or [`UNKNOWN`].
-    alive: AtomicU64,
-    #[cfg(feature = "metrics")]
-    counters: [Counter; NAMES.len()],
-}
-
-impl Figures {
-    pub(super) fn new(namespace: &str) -> Self {
-        #[cfg(feature = "metrics")]
-        let counter = counter(&format!("{namespace}_sessions_events"), "What became of sessions and their cookies");
-        #[cfg(not(feature = "metrics"))]
-        let _ = namespace;
-        Self {
-            counts: Default::default(),
-            alive: AtomicU64::new(UNKNOWN),
-            #[cfg(feature = "metrics")]
-            counters: NAMES.map(|name| counter.with(&[("event", name)])),
-        }
-    }
-
-    pub(super) fn count(&self, event: Event) {
-        self.add(event, 1);
-    }
-
-    pub(super) fn add(&self, event: Event, by: u64) {
-        self.counts[event as usize].fetch_add(by, Ordering::Relaxed);
-        #[cfg(feature = "metrics")]
-        self.counters[event as usize].add(by);
-    }
-
-    pub(super) fn set_alive(&self, alive: Option<u64>) {
-        self.alive.store(alive.unwrap_or(UNKNOWN), Ordering::Relaxed);
-    }
-
-    pub(super) fn told(&self) -> Value {
-        let counts = NAMES.iter().zip(&self.counts);
-        let counts = counts.map(|(name, count)| ((*name).to_owned(), count.load(Ordering::Relaxed).into()));
-        let mut all: Map<String, Value> = counts.collect();
-        let alive = self.alive.load(Ordering::Relaxed);
-        all.insert("alive".to_owned(), Some(alive).filter(|alive| *alive != UNKNOWN).into());
-        Value::Object(all)
-    }
-}
+pub(super) type Figures = kept::figures::Figures<Event, 7>;
