@@ -308,4 +308,20 @@ mod tests {
         drop(order);
         assert!(is_back(&mut reserve, &lent) && !reserve.is_lent());
     }
+
+    #[test]
+    fn the_last_report_of_a_drain_is_sent_although_the_drain_ends_before_it_is_polled() {
+        use std::io::Read;
+        use std::os::unix::net::UnixStream;
+
+        use crate::graceful::Life;
+
+        let (mut master, worker) = UnixStream::pair().unwrap();
+        let state = State { connection: Some(worker.into()), version: HANDOVER, ..State::default() };
+        let report = super::super::drain_report::send(Channel(Arc::new(Mutex::new(state))), Life::default());
+        drop(report);
+        let mut said = String::new();
+        master.read_to_string(&mut said).unwrap();
+        assert_eq!(said.as_bytes(), encode(&FromWorker::Drained(Fates::default())));
+    }
 }
