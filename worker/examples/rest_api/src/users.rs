@@ -8,7 +8,7 @@ use gin_worker::axum::http::request::Parts;
 use gin_worker::cache::Cache;
 use gin_worker::database::{Database, is_unique_violation};
 use gin_worker::sea_orm::ActiveValue::{NotSet, Set, Unchanged};
-use gin_worker::sea_orm::sea_query::{BinOper, Condition, Expr, Func};
+use gin_worker::sea_orm::sea_query::{Asterisk, BinOper, Condition, Expr, Func};
 use gin_worker::sea_orm::{
     self, ActiveModelTrait, ColumnTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
     QueryTrait,
@@ -125,11 +125,10 @@ impl Users {
 
     /// The rows of the page and the number of all are of the same moment: it is one statement.
     async fn read_page(&self, Asked { page, size, search }: Asked) -> Result<Page> {
-        let found = Entity::find().filter(holding(&search));
         let count = count(&search).into_query();
         // A database counts rows with 63 bits.
         let offset = (page - 1).saturating_mul(size).min(i64::MAX.unsigned_abs());
-        let rows = found
+        let rows = found(&search)
             .expr_as(Expr::SubQuery(None, Box::new(count.into())), "total")
             .order_by_asc(Column::Id)
             .offset(offset)
@@ -169,15 +168,17 @@ impl From<Counted> for User {
     }
 }
 
+/// How many there are. SQLite counts rows without a look at each only if nothing is said of them: no column, and no condition.
 fn count(search: &str) -> sea_orm::Select<Entity> {
-    Entity::find().filter(holding(search)).select_only().expr_as(Func::count(Column::Id.into_expr()), "total")
+    found(search).select_only().expr_as(Func::count(Expr::col(Asterisk)), "total")
 }
 
-/// Users whose name or email has this text, in capitals or not.
+/// Users whose name or email has this text, in capitals or not. An empty one is in all.
+fn found(search: &str) -> sea_orm::Select<Entity> {
+    if search.is_empty() { Entity::find() } else { Entity::find().filter(holding(search)) }
+}
+
 fn holding(search: &str) -> Condition {
-    if search.is_empty() {
-        return Condition::all();
-    }
     let pattern = pattern(search);
     Condition::any().add(like(Column::Name, &pattern)).add(like(Column::Email, &pattern))
 }
@@ -231,10 +232,16 @@ mod tests {
     fn a_search_is_for_its_characters() {
         assert_eq!(pattern("50%_off!"), "%50!%!_off!!%");
         for (backend, quote) in [(DbBackend::Sqlite, '"'), (DbBackend::Postgres, '"'), (DbBackend::MySql, '`')] {
-            let sql = Entity::find().filter(holding("a_b")).build(backend).to_string();
+            let sql = found("a_b").build(backend).to_string();
             let like = |name: &str| format!("LOWER(`users`.`{name}`) LIKE LOWER('%a!_b%') ESCAPE '!'");
             let expected = format!("WHERE {} OR {}", like("name"), like("email")).replace('`', &quote.to_string());
             assert!(sql.ends_with(&expected), "{sql}");
         }
+    }
+
+    #[test]
+    fn rows_are_counted_and_no_values() {
+        let sql = count("").build(DbBackend::Sqlite).to_string();
+        assert_eq!(sql, r#"SELECT COUNT(*) AS "total" FROM "users""#);
     }
 }
