@@ -86,7 +86,7 @@ mod tests;
 mod unsettled;
 
 use std::any::TypeId;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
@@ -128,7 +128,8 @@ struct Inner {
     ttl: Duration,
     /// Of metrics.
     namespace: String,
-    named: RwLock<HashMap<(&'static str, TypeId), Arc<Named>>>,
+    /// There are few, and each request looks for its own: a hash would cost more than the search.
+    named: RwLock<BTreeMap<(TypeId, &'static str), Arc<Named>>>,
 }
 
 impl fmt::Debug for Cache {
@@ -211,7 +212,7 @@ impl Cache {
         K: fmt::Display,
         V: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
     {
-        let key = (name, TypeId::of::<V>());
+        let key = (TypeId::of::<V>(), name);
         let known = self.0.named.read().unwrap_or_else(PoisonError::into_inner).get(&key).map(Arc::clone);
         let named = known.unwrap_or_else(|| {
             let mut all = self.0.named.write().unwrap_or_else(PoisonError::into_inner);

@@ -1,11 +1,15 @@
 //! A cache's name, with the type of its values: what two caches with different values differ by.
 
 use std::any::{TypeId, type_name};
+use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
 use super::figures::Level;
+
+/// Room for a key, in bytes: a longer one is copied as it grows.
+const KEY: usize = 64;
 
 /// Data that all [`super::Typed`] of a name and a type share.
 pub(super) struct Named {
@@ -33,8 +37,11 @@ impl Named {
     }
 
     /// A key's text.
-    pub(super) fn text(&self, key: impl std::fmt::Display) -> String {
-        format!("{}{key}", self.prefix)
+    pub(super) fn text(&self, key: impl Display) -> String {
+        let mut text = String::with_capacity(self.prefix.len() + KEY);
+        text.push_str(&self.prefix);
+        write!(text, "{key}").expect("a String takes all, and a key can be shown");
+        text
     }
 
     /// Logs, once, that values of this cache cannot be kept as JSON.

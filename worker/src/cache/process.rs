@@ -6,7 +6,7 @@
 //! another key is removed may not be kept, either. What is kept already stays.
 
 use std::any::{Any, TypeId};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -30,12 +30,40 @@ pub(super) struct Place {
 }
 
 /// Key of an entry.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Key {
     /// The key with its cache's name, as Redis has it.
     text: String,
     /// Number of removals of all: nobody finds entries from before the last one.
     all: u64,
+    /// Hash of the text by the process's own random numbers: nobody outside can choose keys that have the same. It is made once, and
+    /// says where the mark is and where the entry.
+    hash: u64,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Gives the hash that a [`Key`] has.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    /// Of what moka puts beside a key, in its map of changes under way.
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = self.0.rotate_left(8) ^ value;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// A value, and how long it is kept.
@@ -72,7 +100,7 @@ impl Expiry<Key, Kept> for OwnTtl {
 
 /// The entries of a process.
 pub(super) struct Process {
-    entries: moka::future::Cache<Key, Kept>,
+    entries: moka::future::Cache<Key, Kept, BuildHasherDefault<AsItIs>>,
     pub(super) flights: Flights,
     marks: Box<[AtomicU64]>,
     all: AtomicU64,
@@ -82,8 +110,9 @@ pub(super) struct Process {
 impl Process {
     /// Keeps so many entries at most.
     pub(super) fn new(entries: u64) -> Self {
+        let entries = moka::future::Cache::builder().max_capacity(entries).expire_after(OwnTtl);
         Self {
-            entries: moka::future::Cache::builder().max_capacity(entries).expire_after(OwnTtl).build(),
+            entries: entries.build_with_hasher(BuildHasherDefault::default()),
             flights: Flights::default(),
             marks: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
             all: AtomicU64::new(0),
@@ -93,8 +122,9 @@ impl Process {
 
     /// The present place of a key's value.
     pub(super) fn place(&self, text: String, kind: TypeId) -> Place {
-        let (all, own) = (self.all.load(Ordering::SeqCst), self.own(&text).load(Ordering::SeqCst));
-        Place { key: Key { text, all }, kind, own }
+        let hash = self.hasher.hash_one(text.as_str());
+        let (all, own) = (self.all.load(Ordering::SeqCst), self.own(hash).load(Ordering::SeqCst));
+        Place { key: Key { text, all, hash }, kind, own }
     }
 
     pub(super) async fn get(&self, place: &Place) -> Option<Kept> {
@@ -107,7 +137,7 @@ impl Process {
         if kept.ttl.is_zero() {
             return;
         }
-        let (mark, own) = (self.own(&place.key.text), place.own);
+        let (mark, own) = (self.own(place.key.hash), place.own);
         // Of a key, moka does one such change after the other: the mark of a removal is seen here, or the removal finds the value.
         let put = async move { if mark.load(Ordering::SeqCst) == own { Op::Put(kept) } else { Op::Nop } };
         self.entries.entry(place.key).and_compute_with(|_| put).await;
@@ -136,21 +166,21 @@ impl Process {
 
     /// Removes a key's entry, and whatever is under way to it. Returns the key's place from now on.
     pub(super) async fn forget(&self, place: Place) -> Place {
-        let Place { key: Key { text, .. }, kind, .. } = place;
-        let (key, own) = self.remove(text).await;
+        let Place { key: Key { text, hash, .. }, kind, .. } = place;
+        let (key, own) = self.remove(text, hash).await;
         Place { key, kind, own }
     }
 
     /// The same for a key that another process has removed, whose type is not known here.
     pub(super) async fn forget_text(&self, text: &str) {
-        self.remove(text.to_owned()).await;
+        self.remove(text.to_owned(), self.hasher.hash_one(text)).await;
     }
 
     /// Returns the entry's key from now on, and the mark's number.
-    async fn remove(&self, text: String) -> (Key, u64) {
-        let own = self.own(&text).fetch_add(1, Ordering::SeqCst) + 1;
+    async fn remove(&self, text: String, hash: u64) -> (Key, u64) {
+        let own = self.own(hash).fetch_add(1, Ordering::SeqCst) + 1;
         // Whoever has seen the old number of the mark has seen no later number of all than this one.
-        let key = Key { text, all: self.all.load(Ordering::SeqCst) };
+        let key = Key { text, all: self.all.load(Ordering::SeqCst), hash };
         self.entries.entry(key.clone()).and_compute_with(|_| std::future::ready(Op::Remove)).await;
         (key, own)
     }
@@ -166,8 +196,8 @@ impl Process {
         self.entries.entry_count()
     }
 
-    fn own(&self, text: &str) -> &AtomicU64 {
-        let hash = self.hasher.hash_one(text);
+    /// The mark of keys with this hash.
+    fn own(&self, hash: u64) -> &AtomicU64 {
         &self.marks[usize::try_from(hash % self.marks.len() as u64).expect("a remainder of a usize is one")]
     }
 }
