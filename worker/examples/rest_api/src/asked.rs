@@ -1,5 +1,7 @@
 //! Data that clients send, and its rules.
 
+use std::fmt;
+
 use garde::Validate;
 use gin_worker::Error;
 use serde::Deserialize;
@@ -35,6 +37,13 @@ pub struct Asked {
 impl Default for Asked {
     fn default() -> Self {
         Self { page: 1, size: 10, search: String::new() }
+    }
+}
+
+/// As the cache's key. The search is at its end, whatever is in it.
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "?page={}&size={}&search={}", self.page, self.size, self.search)
     }
 }
 

@@ -84,12 +84,11 @@ impl Argument for Users {}
 
 impl Users {
     pub async fn page(&self, asked: Asked) -> Result<Rendered<Page>> {
-        let key = format!("?page={}&size={}&search={}", asked.page, asked.size, asked.search);
-        self.answers.get(&key, || self.read_page(asked)).await
+        self.answers.get(&asked, || self.read_page(&asked)).await
     }
 
     pub async fn one(&self, id: i64) -> Result<Rendered<One>> {
-        self.answers.get(&id.to_string(), || self.read_one(id)).await
+        self.answers.get(id, || self.read_one(id)).await
     }
 
     pub async fn add(&self, NewUser { name, email }: NewUser) -> Result<User> {
@@ -124,11 +123,12 @@ impl Users {
     }
 
     /// The rows of the page and the number of all are of the same moment: it is one statement.
-    async fn read_page(&self, Asked { page, size, search }: Asked) -> Result<Page> {
-        let count = count(&search).into_query();
+    async fn read_page(&self, asked: &Asked) -> Result<Page> {
+        let (page, size, search) = (asked.page, asked.size, asked.search.as_str());
+        let count = count(search).into_query();
         // A database counts rows with 63 bits.
         let offset = (page - 1).saturating_mul(size).min(i64::MAX.unsigned_abs());
-        let rows = found(&search)
+        let rows = found(search)
             .expr_as(Expr::SubQuery(None, Box::new(count.into())), "total")
             .order_by_asc(Column::Id)
             .offset(offset)
@@ -139,7 +139,7 @@ impl Users {
         // A page after the last one has no row that says it.
         let total = match rows.first() {
             Some(row) => row.total,
-            None => self.total(&search).await?,
+            None => self.total(search).await?,
         };
         let pagination = Pagination { page, size, total: u64::try_from(total).internal()? };
         let data = rows.into_iter().map(User::from).collect();
