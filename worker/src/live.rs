@@ -26,7 +26,7 @@ pub(crate) struct Live {
     mounts: Arc<[Mount]>,
     /// Of `[rate_limit]`.
     pub(crate) buckets: Arc<Buckets>,
-    /// Parts that hear of a change before it counts.
+    /// Parts that hear of a change before it counts, and that requests take.
     parts: Parts,
     /// Address of a Unix socket that this worker accepts on, if it has one.
     unix_listener: Arc<OnceLock<String>>,
@@ -40,9 +40,14 @@ pub(crate) type Settings = Arc<ArcSwap<Live>>;
 pub(crate) struct Snapshot(pub(crate) Arc<Live>, pub(crate) Option<Name>);
 
 impl Snapshot {
-    /// This request goes by these from here on, under this name.
+    /// This request goes by these from here on, under this name. A router without parts in a server that has some leaves its requests
+    /// these.
     pub(crate) fn put(live: &Arc<Live>, name: Option<Name>, request: &mut Request) {
-        request.extensions_mut().insert(Self(Arc::clone(live), name));
+        let extensions = request.extensions_mut();
+        if !live.parts.is_empty() {
+            extensions.insert(live.parts.clone());
+        }
+        extensions.insert(Self(Arc::clone(live), name));
     }
 }
 

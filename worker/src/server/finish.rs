@@ -72,7 +72,7 @@ impl Server {
         let is_process = given.is_some();
         let Given { shared_memory, metrics } = given.unwrap_or_default();
         let registry = registry(metrics, &own.config, is_process)?;
-        let made = std::mem::take(&mut own.asked).make(&own.config)?;
+        let mut made = std::mem::take(&mut own.asked).make(&own.config)?;
         let about = About::new(&own.config, own.life.clone(), own.version.clone(), registry, made.parts.clone());
         let mounts = std::mem::take(&mut own.mounts);
         let wrong = mounts::excluded(&mounts);
@@ -112,7 +112,7 @@ impl Server {
         let has_around = !around_names.is_empty();
         outer.extend(around_names);
         let mut router = around.into_iter().rev().fold(router, |router, around| around(router, &()));
-        router = made.around(router, &own.config, &routes);
+        router = made.around(router, &own.config, &routes, own.is_bare);
         #[cfg(feature = "redis")]
         if !own.is_bare {
             router = counted_in_redis(router, &own.config, &made.parts);
@@ -133,7 +133,7 @@ impl Server {
             Arc::new(ArcSwap::from_pointee(Live::open(own.config, mounts, buckets, made.parts.clone())?));
         if !own.is_bare {
             let parts = Standard { settings: Arc::clone(&settings), metrics: about.metrics, on_error };
-            router = router.layer(StandardLayer::new(parts));
+            router = made.within(router, StandardLayer::new(parts));
         } else if routes.iter().len() > 0 || has_around {
             // Middleware of this library that the application has put around its routes needs the snapshot.
             let settings = Arc::clone(&settings);

@@ -16,12 +16,15 @@ use crate::auth::AuthPart;
 use crate::cache::CachePart;
 #[cfg(feature = "database")]
 use crate::config::Driver;
+#[cfg(any(feature = "redis", feature = "sessions"))]
+use crate::config::RateLimitStore;
 #[cfg(feature = "csrf")]
 use crate::csrf::{self, CsrfPart};
 #[cfg(feature = "database")]
 use crate::database::migrate::{self, Migrations};
 #[cfg(feature = "database")]
 use crate::database::{Database, DatabasePart};
+use crate::middleware::StandardLayer;
 #[cfg(test)]
 use crate::parts::Part;
 use crate::parts::{Parts, Registered};
@@ -159,9 +162,9 @@ impl Made {
     /// Puts around the routes what handlers and middleware take their parts from. Without parts it is nothing. `routes`: of all joined
     /// parts of the server.
     #[cfg_attr(not(feature = "csrf"), allow(unused_variables, reason = "only this feature's layer goes by the routes"))]
-    pub(super) fn around(&self, router: Router, config: &Config, routes: &[Arc<Routes>]) -> Router {
+    pub(super) fn around(&mut self, router: Router, config: &Config, routes: &[Arc<Routes>], is_bare: bool) -> Router {
         #[cfg(feature = "sessions")]
-        let router = match self.sessions.clone() {
+        let router = match self.sessions.take_if(|_| is_bare || has_others_around_sessions(config)) {
             Some(sessions) => router.layer(sessions),
             None => router,
         };
@@ -172,8 +175,25 @@ impl Made {
         } else {
             router
         };
-        if self.parts.is_empty() { router } else { router.layer(Extension(self.parts.clone())) }
+        // Elsewhere each request gets the parts with its settings.
+        if self.parts.is_empty() || !is_bare { router } else { router.layer(Extension(self.parts.clone())) }
     }
+
+    /// Puts around everything what is around everything, and the sessions if they are not there yet: two layers in one are one box less for
+    /// each request.
+    pub(super) fn within(&mut self, router: Router, standard: StandardLayer) -> Router {
+        #[cfg(feature = "sessions")]
+        if let Some(sessions) = self.sessions.take() {
+            return router.layer((standard, sessions));
+        }
+        router.layer(standard)
+    }
+}
+
+/// True if something stands between the sessions and what is around everything.
+#[cfg(feature = "sessions")]
+fn has_others_around_sessions(config: &Config) -> bool {
+    config.security.enable_csrf || config.rate_limit.store == RateLimitStore::Redis
 }
 
 impl Asked {
@@ -255,7 +275,6 @@ impl Asked {
     /// True if something that is asked for, or the rate limit, is in Redis.
     #[cfg(feature = "redis")]
     fn uses_redis(&self, config: &Config) -> bool {
-        use crate::config::RateLimitStore;
         #[cfg(feature = "cache")]
         let of_cache = self.cache && config.cache.levels != crate::config::CacheLevels::Process;
         #[cfg(not(feature = "cache"))]
