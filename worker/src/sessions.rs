@@ -205,7 +205,8 @@ impl Sessions {
             self.0.figures.count(Event::Refused);
             return Ok(None);
         }
-        let record = self.read(signed.id, now).await?;
+        // Boxed: a question to the store is large, and would stand in the handler's future, also in that of a hit.
+        let record = Box::pin(self.read(signed.id, now)).await?;
         if let (Some(cache), Some(mark), Some(record)) = (&opened.cache, mark, &record) {
             cache.keep(signed, mark, Arc::clone(record), now);
         }

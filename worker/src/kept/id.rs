@@ -70,32 +70,37 @@ impl Id {
     }
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// Bytes in hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|half| char::from(DIGITS[usize::from(half)])).collect()
 }
 
-/// The 16 bytes of 32 digits, as [`hex`] writes them.
+/// The 16 bytes of 32 digits, as [`hex`] writes them, and only those: a cookie has one way to be written.
 pub(crate) fn unhex(text: &[u8]) -> Option<[u8; BYTES]> {
-    let mut bytes = [0; BYTES];
     if text.len() != 2 * BYTES {
         return None;
     }
+    let (mut bytes, mut all) = ([0; BYTES], 0);
     for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = (digit(pair[0])? << 4) | digit(pair[1])?;
+        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+        all |= high | low;
+        *byte = (high << 4) | low;
     }
-    Some(bytes)
+    (all < 16).then_some(bytes)
 }
 
-/// Only the digits that [`hex`] writes: a cookie has one way to be written.
-fn digit(letter: u8) -> Option<u8> {
-    match letter {
-        b'0'..=b'9' => Some(letter - b'0'),
-        b'a'..=b'f' => Some(letter - b'a' + 10),
-        _ => None,
+/// Values of digits, by their letters. No digit: 16, or more.
+static VALUES: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[DIGITS[value as usize] as usize] = value;
+        value += 1;
     }
-}
+    values
+};
 
 #[cfg(test)]
 mod tests {
@@ -111,5 +116,11 @@ mod tests {
         });
         assert_eq!(Id::parse(&id.text().to_uppercase().replace(|letter: char| letter.is_ascii_digit(), "A")), None);
         assert_eq!(unhex(b"07"), None);
+        for letter in 0..=u8::MAX {
+            let mut text = *b"00000000000000000000000000000000";
+            text[31] = letter;
+            let is_digit = letter.is_ascii_digit() || (b'a'..=b'f').contains(&letter);
+            assert_eq!(unhex(&text).is_some(), is_digit, "{letter}");
+        }
     }
 }

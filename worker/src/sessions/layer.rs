@@ -1,7 +1,7 @@
 //! Layer around all routes of a server with sessions: it gives each request its [`Session`], and writes what has changed before the
 //! answer goes out.
 //!
-//! A request that does not take its session costs one allocation here. Nothing of it is looked at.
+//! A request that does not take its session costs two allocations here. Nothing of it is looked at.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -67,7 +67,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let Some(session) = this.session.take() {
+        if let Some(mut session) = this.session.take() {
             let response = match this.inner.poll(cx) {
                 Poll::Ready(Ok(response)) => response,
                 Poll::Ready(Err(never)) => match never {},

@@ -206,7 +206,7 @@ impl Session {
 
     /// Notes which session the client says is its own. Nobody is asked yet.
     async fn claim(&self, parts: &Parts) {
-        let mut state = self.0.state.lock().await;
+        let mut state = self.state().await;
         if !matches!(state.claim, Claim::Unread) {
             return;
         }
@@ -220,9 +220,17 @@ impl Session {
                 .is_some_and(|peer| peer.ip().is_loopback());
     }
 
+    /// The state. Mostly nobody else has it: a place in its queue would cost more than it.
+    async fn state(&self) -> MutexGuard<'_, State> {
+        match self.0.state.try_lock() {
+            Ok(state) => state,
+            Err(_) => self.0.state.lock().await,
+        }
+    }
+
     /// The state, once the store was asked.
     async fn looked(&self) -> Result<MutexGuard<'_, State>> {
-        let mut state = self.0.state.lock().await;
+        let mut state = self.state().await;
         if let Claim::Of(signed) = state.claim {
             let record = self.0.sessions.load(&signed, now()).await?;
             state.stored = record.map(|record| (signed.id, record));
@@ -240,16 +248,14 @@ impl Session {
         Ok(state)
     }
 
-    /// True if there is nothing to write, and nothing to say to the client.
-    pub(super) fn is_settled(&self) -> bool {
-        // Somebody else has it: a task that the handler has left behind.
-        let Ok(mut state) = self.0.state.try_lock() else { return false };
-        let is_settled = state.changes.is_empty()
-            && !state.rotates
-            && !state.is_ended
-            && state.due(self.0.sessions.rules()).is_none();
-        state.is_over = is_settled;
-        is_settled
+    /// True if there is nothing to write, and nothing to say to the client. From then on it takes no changes.
+    pub(super) fn is_settled(&mut self) -> bool {
+        if let Some(Handle { sessions, state }) = Arc::get_mut(&mut self.0) {
+            // The handler and its request are gone.
+            return state.get_mut().is_settled(sessions.rules());
+        }
+        // Else somebody is at it: a task that the handler has left behind.
+        self.0.state.try_lock().is_ok_and(|mut state| state.is_settled(self.0.sessions.rules()))
     }
 
     /// Writes what has changed, and tells the client.
@@ -292,6 +298,13 @@ impl State {
             Change::LogIn { user, .. } => Some(user.as_str()),
             Change::Set(..) | Change::Remove(_) | Change::Clear => None,
         })
+    }
+
+    /// See [`Session::is_settled`].
+    fn is_settled(&mut self, rules: &Rules) -> bool {
+        let is_settled = self.changes.is_empty() && !self.rotates && !self.is_ended && self.due(rules).is_none();
+        self.is_over = is_settled;
+        is_settled
     }
 
     /// The new end of the session, if its use is to be noted.

@@ -307,15 +307,19 @@ async fn a_use_lets_a_session_live_on() {
     let soon = now() + 60_000;
     let record = Record::clone(&sessions.read(id, now()).await.unwrap().unwrap());
     assert!(sessions.update(id, id, &Record { expires: soon, ..record }).await.unwrap());
-    let session = taken(&part, &ann).await;
+    let mut session = taken(&part, &ann).await;
     assert_eq!(session.user().await.unwrap().as_deref(), Some("ann"));
     assert!(!session.is_settled());
     let response = finished(session).await;
     assert!(!response.headers().contains_key("set-cookie"));
     assert!(sessions.read(id, soon + 1).await.unwrap().is_some());
-    let session = taken(&part, &ann).await;
+    let mut session = taken(&part, &ann).await;
     session.user().await.unwrap();
+    let copy = session.clone();
     assert!(session.is_settled(), "the next use is noted in 5 minutes");
+    drop(copy);
+    assert!(session.is_settled(), "nor is it where nobody else has it");
+    assert!(session.insert("late", 1).await.is_err(), "the answer is on its way");
 }
 
 #[tokio::test]
