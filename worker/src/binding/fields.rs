@@ -1,6 +1,7 @@
 //! Named values of a request, from several places, as a type takes them: texts become numbers, switches, lists.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
@@ -17,8 +18,8 @@ pub(super) struct Fields(BTreeMap<String, Field>);
 enum Field {
     /// Of a JSON body: of the type that it has.
     Json(Value),
-    /// Texts, each of which may stand for something else.
-    Texts(Vec<String>),
+    /// A text, which may stand for something else, and more of the same name.
+    Texts(String, Vec<String>),
 }
 
 /// What is wrong: with which field, if it is one.
@@ -66,9 +67,15 @@ impl Fields {
     pub(super) fn of_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut fields = BTreeMap::<String, Field>::new();
         for (name, text) in pairs {
-            match fields.entry(name).or_insert_with(|| Field::Texts(Vec::new())) {
-                Field::Texts(texts) => texts.push(text),
-                Field::Json(_) => {}
+            match fields.entry(name) {
+                Entry::Vacant(place) => {
+                    place.insert(Field::Texts(text, Vec::new()));
+                }
+                Entry::Occupied(mut place) => {
+                    if let Field::Texts(_, more) = place.get_mut() {
+                        more.push(text);
+                    }
+                }
             }
         }
         Self(fields)
@@ -88,6 +95,11 @@ impl Fields {
     /// serde stops at the first value that does not fit, or is missing. So another one is put in its place, and it is read again. A value
     /// that was made in this way is `Some` beside mismatches: only its other fields count.
     pub(super) fn read<T: DeserializeOwned>(mut self) -> (Option<T>, Vec<Mismatch>) {
+        // What keeps the place of a mistake copies each name: so it is asked only once there is one.
+        let fields = self.0.iter().map(|(name, field)| (name.as_str(), field));
+        if let Ok(value) = T::deserialize(MapDeserializer::<_, Wrong>::new(fields)) {
+            return (Some(value), Vec::new());
+        }
         let (mut wrong, mut replaced) = (Vec::new(), Vec::<Replaced>::new());
         for _ in 0..READS_MAX {
             let (place, mismatch) = match self.try_read() {
@@ -200,7 +212,7 @@ impl Field {
     ) -> Result<V::Value, Wrong> {
         match self {
             Self::Json(value) => how(value, visitor).map_err(|error| Wrong(error.to_string())),
-            Self::Texts(all) => texts(Text(all.first().map(String::as_str).unwrap_or_default()), visitor),
+            Self::Texts(first, _) => texts(Text(first), visitor),
         }
     }
 }
@@ -227,7 +239,7 @@ impl<'de> Deserializer<'de> for &'de Field {
         match self {
             Field::Json(Value::Null) => visitor.visit_none(),
             // An empty field of a form says nothing.
-            Field::Texts(texts) if texts.iter().all(String::is_empty) => visitor.visit_none(),
+            Field::Texts(first, more) if first.is_empty() && more.iter().all(String::is_empty) => visitor.visit_none(),
             some => visitor.visit_some(some),
         }
     }
@@ -235,7 +247,10 @@ impl<'de> Deserializer<'de> for &'de Field {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
         match self {
             Field::Json(value) => value.deserialize_seq(visitor).map_err(|error| Wrong(error.to_string())),
-            Field::Texts(texts) => visitor.visit_seq(SeqDeserializer::new(texts.iter().map(|text| Text(text)))),
+            Field::Texts(first, more) => {
+                let all = std::iter::once(first).chain(more).map(|text| Text(text));
+                visitor.visit_seq(SeqDeserializer::new(all))
+            }
         }
     }
 
