@@ -75,6 +75,7 @@ mod figures;
 mod flights;
 #[cfg(feature = "redis")]
 mod follower;
+mod front;
 mod named;
 mod part;
 mod process;

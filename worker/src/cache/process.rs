@@ -15,6 +15,7 @@ use moka::Expiry;
 use moka::ops::compute::Op;
 
 use super::flights::Flights;
+use super::front::Front;
 
 /// Marks of a cache. A removal concerns one of so many values that are under way.
 const MARKS: usize = 8192;
@@ -72,11 +73,15 @@ pub(super) struct Kept {
     value: Arc<dyn Any + Send + Sync>,
     kind: TypeId,
     ttl: Duration,
+    /// Of the place that it was put in.
+    own: u64,
+    /// End of its life, once it was put in a place. `None`: none that a clock can tell.
+    end: Option<Instant>,
 }
 
 impl Kept {
     pub(super) fn new<V: Send + Sync + 'static>(value: V, ttl: Duration) -> Self {
-        Self { value: Arc::new(value), kind: TypeId::of::<V>(), ttl }
+        Self { value: Arc::new(value), kind: TypeId::of::<V>(), ttl, own: 0, end: None }
     }
 
     /// The value, of the type of its place.
@@ -101,6 +106,7 @@ impl Expiry<Key, Kept> for OwnTtl {
 /// The entries of a process.
 pub(super) struct Process {
     entries: moka::future::Cache<Key, Kept, BuildHasherDefault<AsItIs>>,
+    front: Front<Place, Kept>,
     pub(super) flights: Flights,
     marks: Box<[AtomicU64]>,
     all: AtomicU64,
@@ -113,6 +119,7 @@ impl Process {
         let entries = moka::future::Cache::builder().max_capacity(entries).expire_after(OwnTtl);
         Self {
             entries: entries.build_with_hasher(BuildHasherDefault::default()),
+            front: Front::new(),
             flights: Flights::default(),
             marks: (0..MARKS).map(|_| AtomicU64::new(0)).collect(),
             all: AtomicU64::new(0),
@@ -128,8 +135,17 @@ impl Process {
     }
 
     pub(super) async fn get(&self, place: &Place) -> Option<Kept> {
+        let (hash, now) = (place.key.hash, Instant::now());
+        if let Some(kept) = self.front.get(hash, place, now) {
+            return Some(kept);
+        }
         // Two types may have the same name: those of two versions of a crate.
-        self.entries.get(&place.key).await.filter(|kept| kept.kind == place.kind)
+        let kept = self.entries.get(&place.key).await.filter(|kept| kept.kind == place.kind)?;
+        // While a removal is under way, an entry of before may still be there.
+        if kept.own == place.own {
+            self.front.offer(hash, place, &kept, now, kept.end);
+        }
+        Some(kept)
     }
 
     /// Keeps a value, unless there was a removal since the place was taken, or it would be over at once.
@@ -138,6 +154,7 @@ impl Process {
             return;
         }
         let (mark, own) = (self.own(place.key.hash), place.own);
+        let kept = Kept { own, end: Instant::now().checked_add(kept.ttl), ..kept };
         // Of a key, moka does one such change after the other: the mark of a removal is seen here, or the removal finds the value.
         let put = async move { if mark.load(Ordering::SeqCst) == own { Op::Put(kept) } else { Op::Nop } };
         self.entries.entry(place.key).and_compute_with(|_| put).await;
@@ -182,6 +199,7 @@ impl Process {
         // Whoever has seen the old number of the mark has seen no later number of all than this one.
         let key = Key { text, all: self.all.load(Ordering::SeqCst), hash };
         self.entries.entry(key.clone()).and_compute_with(|_| std::future::ready(Op::Remove)).await;
+        self.front.forget(hash);
         (key, own)
     }
 
@@ -189,6 +207,7 @@ impl Process {
     pub(super) fn forget_all(&self) {
         self.all.fetch_add(1, Ordering::SeqCst);
         self.entries.invalidate_all();
+        self.front.forget_all();
     }
 
     /// Number of entries, about.

@@ -32,6 +32,27 @@ async fn a_value_is_kept_replaced_and_removed() {
 }
 
 #[tokio::test]
+async fn a_value_that_is_asked_for_often_is_replaced_and_removed_as_any_other() {
+    let cache = cache();
+    let numbers = cache.typed::<u64, u64>("numbers");
+    for value in [10, 11] {
+        numbers.insert(&1, value).await;
+        for _ in 0..5 {
+            assert_eq!(numbers.get(&1).await, Some(value));
+        }
+    }
+    numbers.remove(&1).await;
+    assert_eq!(numbers.get(&1).await, None);
+    numbers.insert(&1, 12).await;
+    for _ in 0..5 {
+        assert_eq!(numbers.get(&1).await, Some(12));
+    }
+    cache.0.process.forget_all();
+    assert_eq!(numbers.get(&1).await, None);
+    assert_eq!(level(&cache, "numbers"), (15, 2));
+}
+
+#[tokio::test]
 async fn caches_of_another_name_or_type_have_keys_of_their_own() {
     let cache = cache();
     cache.typed::<&str, u64>("a").insert(&"b:c", 1).await;
