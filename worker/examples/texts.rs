@@ -13,6 +13,7 @@
 use std::convert::Infallible;
 use std::fmt::Display;
 
+use gin_worker::api::Argument;
 use gin_worker::axum::body::Body;
 use gin_worker::axum::extract::{FromRequestParts, Request};
 use gin_worker::axum::http::request::Parts;
@@ -73,6 +74,14 @@ texts! {
     ThereIsNoSuchUser "用户不存在" "there is no such user";
     YouCannotDeleteYourself "不能删除自己" "you cannot delete yourself";
 
+    ListOfUsers "获取用户列表成功" "list of users";
+    DetailsOfTheUser "获取用户详情成功" "details of the user";
+    TheUserIsCreated "用户创建成功" "the user is created";
+    TheUserIsUpdated "用户更新成功" "the user is updated";
+    TheUserIsDeleted "用户删除成功" "the user is deleted";
+    TheEmailIsTaken "邮箱已存在" "the email is taken";
+    TheUserIdIsNotValid "无效的用户ID" "the user id is not valid";
+
     Uploaded "文件上传成功" "uploaded";
     NFilesUploaded "成功上传 {} 个文件" "{} files uploaded";
     TheUploadHasFailed "文件上传失败" "the upload has failed";
@@ -132,6 +141,9 @@ impl<S: Sync> FromRequestParts<S> for Texts {
         Ok(Self::of(&parts.headers))
     }
 }
+
+/// Each route reads the language, and a client need not say it: it is in no description of a route.
+impl Argument for Texts {}
 
 /// The language that a client likes best (RFC 9110, section 12.5.4), of those that the programs speak. Of two that it likes as much, the
 /// first.

@@ -1,6 +1,11 @@
 //! The users of the documents (4.2): pages and a search, creation, change and deletion, with their paths, texts and JSON.
 //!
+//! The texts follow `Accept-Language`: Chinese, or English.
+//!
 //! The list is in memory: each worker has its own, and a restart begins anew. A real service keeps it in a database.
+
+#[path = "texts.rs"]
+mod texts;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -12,6 +17,8 @@ use gin_worker::binding::{ShouldBindJson, ShouldBindQuery};
 use gin_worker::garde::Validate;
 use gin_worker::{Config, Error, Group, Result, Route, Server, StartError};
 use serde::{Deserialize, Serialize};
+
+use crate::texts::{Text, Texts, told};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct User {
@@ -116,67 +123,77 @@ impl Store {
         user
     }
 
-    fn place(&self, id: i64) -> Result<usize> {
-        self.all.iter().position(|user| user.id == id).ok_or_else(|| Error::not_found("用户不存在"))
+    fn place(&self, id: i64, texts: Texts) -> Result<usize> {
+        let place = self.all.iter().position(|user| user.id == id);
+        place.ok_or_else(|| Error::not_found(texts.say(Text::ThereIsNoSuchUser)))
     }
 
     /// Refuses an email that somebody else has.
-    fn check(&self, email: &str, own: Option<i64>) -> Result {
+    fn check(&self, email: &str, own: Option<i64>, texts: Texts) -> Result {
         let is_taken = self.all.iter().any(|user| user.email == email && Some(user.id) != own);
-        if is_taken { Err(Error::conflict("邮箱已存在")) } else { Ok(()) }
+        if is_taken { Err(Error::conflict(texts.say(Text::TheEmailIsTaken))) } else { Ok(()) }
     }
 }
 
-fn invalid(error: Error) -> Error {
-    Error::new(error.status(), "请求参数错误").details(error.in_words())
+fn invalid(texts: Texts, error: Error) -> Error {
+    Error::new(error.status(), texts.say(Text::BadRequest)).details(error.in_words())
 }
 
-fn number(id: Id) -> Result<i64> {
-    id.map(|Path(id)| id).map_err(|_| Error::bad_request("无效的用户ID"))
+fn number(texts: Texts, id: Id) -> Result<i64> {
+    id.map(|Path(id)| id).map_err(|_| Error::bad_request(texts.say(Text::TheUserIdIsNotValid)))
 }
 
 fn one(data: User, message: &str) -> Json<One> {
     Json(One { data, message: message.to_owned() })
 }
 
-async fn list(users: State<Users>, ShouldBindQuery(asked): ShouldBindQuery<Asked>) -> Result<Json<Page>> {
-    let Asked { page, size, search } = asked.map_err(invalid)?;
+async fn list(users: State<Users>, texts: Texts, ShouldBindQuery(asked): ShouldBindQuery<Asked>) -> Result<Json<Page>> {
+    let Asked { page, size, search } = asked.map_err(|error| invalid(texts, error))?;
     let store = users.lock();
     let found: Vec<&User> =
         store.all.iter().filter(|user| user.name.contains(&search) || user.email.contains(&search)).collect();
     let data = found.iter().skip((page - 1).saturating_mul(size)).take(size).copied().cloned().collect();
     let pagination = Pagination { page, size, total: found.len() };
-    Ok(Json(Page { data, pagination, message: "获取用户列表成功".to_owned() }))
+    Ok(Json(Page { data, pagination, message: texts.say(Text::ListOfUsers).to_owned() }))
 }
 
-async fn create(users: State<Users>, ShouldBindJson(new): ShouldBindJson<NewUser>) -> Result<Created<Json<One>>> {
-    let new = new.map_err(invalid)?;
+async fn create(
+    users: State<Users>,
+    texts: Texts,
+    ShouldBindJson(new): ShouldBindJson<NewUser>,
+) -> Result<Created<Json<One>>> {
+    let new = new.map_err(|error| invalid(texts, error))?;
     let mut store = users.lock();
-    store.check(&new.email, None)?;
-    Ok(Created(one(store.add(new), "用户创建成功")))
+    store.check(&new.email, None, texts)?;
+    Ok(Created(one(store.add(new), texts.say(Text::TheUserIsCreated))))
 }
 
-async fn show(users: State<Users>, id: Id) -> Result<Json<One>> {
-    let (id, store) = (number(id)?, users.lock());
-    Ok(one(store.all[store.place(id)?].clone(), "获取用户详情成功"))
+async fn show(users: State<Users>, texts: Texts, id: Id) -> Result<Json<One>> {
+    let (id, store) = (number(texts, id)?, users.lock());
+    Ok(one(store.all[store.place(id, texts)?].clone(), texts.say(Text::DetailsOfTheUser)))
 }
 
-async fn update(users: State<Users>, id: Id, ShouldBindJson(change): ShouldBindJson<Change>) -> Result<Json<One>> {
-    let (id, Change { name, email }) = (number(id)?, change.map_err(invalid)?);
+async fn update(
+    users: State<Users>,
+    texts: Texts,
+    id: Id,
+    ShouldBindJson(change): ShouldBindJson<Change>,
+) -> Result<Json<One>> {
+    let (id, Change { name, email }) = (number(texts, id)?, change.map_err(|error| invalid(texts, error))?);
     let mut store = users.lock();
-    let place = store.place(id)?;
-    email.iter().try_for_each(|email| store.check(email, Some(id)))?;
+    let place = store.place(id, texts)?;
+    email.iter().try_for_each(|email| store.check(email, Some(id), texts))?;
     let user = &mut store.all[place];
     user.name = name.unwrap_or_else(|| user.name.clone());
     user.email = email.unwrap_or_else(|| user.email.clone());
-    Ok(one(user.clone(), "用户更新成功"))
+    Ok(one(user.clone(), texts.say(Text::TheUserIsUpdated)))
 }
 
-async fn delete(users: State<Users>, id: Id) -> Result<Json<Done>> {
-    let (id, mut store) = (number(id)?, users.lock());
-    let place = store.place(id)?;
+async fn delete(users: State<Users>, texts: Texts, id: Id) -> Result<Json<Done>> {
+    let (id, mut store) = (number(texts, id)?, users.lock());
+    let place = store.place(id, texts)?;
     store.all.remove(place);
-    Ok(Json(Done { message: "用户删除成功".to_owned() }))
+    Ok(Json(Done { message: texts.say(Text::TheUserIsDeleted).to_owned() }))
 }
 
 fn server(config: &Config, users: Users) -> Server {
@@ -187,7 +204,7 @@ fn server(config: &Config, users: Users) -> Server {
         .route(Route::api_get("/:id", show).describe("获取用户详情"))
         .route(Route::api_put("/:id", update).describe("更新用户"))
         .route(Route::api_delete("/:id", delete).describe("删除用户"));
-    Server::new(config).group(Group::new("/api/v1").group(routes)).with_state(users)
+    Server::new(config).middleware(told).group(Group::new("/api/v1").group(routes)).with_state(users)
 }
 
 #[tokio::main]

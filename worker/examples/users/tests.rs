@@ -1,5 +1,6 @@
 //! The requests of the documents, and what they print.
 
+use gin_worker::axum::http::Method;
 use gin_worker::serde_json::{Value, json};
 use gin_worker::testing::TestServer;
 
@@ -87,6 +88,40 @@ async fn an_id_is_a_number() {
     app.get("/api/v1/users/abc").send().await.assert_status(400).assert_json(&refused);
     app.put("/api/v1/users/abc").json(json!({})).send().await.assert_status(400).assert_json(&refused);
     app.delete("/api/v1/users/abc").send().await.assert_status(400).assert_json(&refused);
+}
+
+#[tokio::test]
+async fn the_texts_follow_the_clients_language() {
+    let app = app().await;
+    let asked = |method: Method, path: &str| {
+        let request = app.request(method, &format!("/api/v1/users/{path}"));
+        request.header("accept-language", "en-US,en;q=0.9")
+    };
+    for (method, path, status, field, text) in [
+        (Method::GET, "", 200, "message", "list of users"),
+        (Method::GET, "1", 200, "message", "details of the user"),
+        (Method::GET, "?page=0", 400, "error", "bad request"),
+        (Method::GET, "x", 400, "error", "the user id is not valid"),
+        (Method::GET, "9", 404, "error", "there is no such user"),
+        (Method::DELETE, "2", 200, "message", "the user is deleted"),
+    ] {
+        let answer = asked(method, path).send().await;
+        answer.assert_status(status).assert_header("content-language", "en");
+        assert_eq!(answer.json::<Value>()[field], text, "{path}");
+    }
+    let new = json!({ "name": "n", "email": "n@example.com" });
+    let made: Value = asked(Method::POST, "").json(&new).send().await.assert_status(201).json();
+    assert_eq!(made["message"], "the user is created");
+    let taken = asked(Method::POST, "").json(&new).send().await;
+    taken.assert_status(409).assert_json(json!({ "error": "the email is taken" }));
+    let changed: Value = asked(Method::PUT, "1").json(json!({ "name": "m" })).send().await.assert_status(200).json();
+    assert_eq!(changed["message"], "the user is updated");
+    // The cache, where there is one, has an answer for each language.
+    let shown: Value = asked(Method::GET, "1").send().await.assert_status(200).json();
+    assert_eq!(shown["message"], "details of the user");
+    let chinese = app.get("/api/v1/users/1").send().await;
+    let shown: Value = chinese.assert_status(200).assert_header("content-language", "zh").json();
+    assert_eq!(shown["message"], "获取用户详情成功");
 }
 
 #[tokio::test]

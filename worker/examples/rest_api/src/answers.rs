@@ -68,20 +68,22 @@ impl<T: Describe> Answer for Rendered<T> {
     }
 }
 
-/// A key under a version, as one text.
+/// A key under a version, in a language, as one text.
 struct Under<K> {
     version: u64,
+    language: &'static str,
     key: K,
 }
 
 impl<K: Display> Display for Under<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.version, self.key)
+        write!(f, "{}/{}/{}", self.version, self.language, self.key)
     }
 }
 
 pub struct Answers {
     fresh: Duration,
+    language: &'static str,
     version: Typed<&'static str, u64>,
     cache: Cache,
 }
@@ -89,9 +91,9 @@ pub struct Answers {
 const VERSION: &str = "version";
 
 impl Answers {
-    /// Answers are kept for this time. Zero: none is.
-    pub fn new(cache: &Cache, fresh: Duration) -> Self {
-        Self { fresh, version: cache.typed("users_version").ttl(fresh), cache: cache.clone() }
+    /// Answers in this language, which are kept for this time. Zero: none is.
+    pub fn new(cache: &Cache, language: &'static str, fresh: Duration) -> Self {
+        Self { fresh, language, version: cache.typed("users_version").ttl(fresh), cache: cache.clone() }
     }
 
     /// The answer under this key; if there is none, `source` makes it, once for all who ask meanwhile.
@@ -108,7 +110,7 @@ impl Answers {
         }
         let version = self.version.get_or_insert_with(&VERSION, async || Ok::<_, Error>(another())).await?;
         let answers = self.cache.typed::<Under<K>, Json>("users").ttl(self.fresh);
-        let json = answers.get_or_insert_with(&Under { version, key }, render).await?;
+        let json = answers.get_or_insert_with(&Under { version, language: self.language, key }, render).await?;
         Ok(Rendered::new(json))
     }
 
@@ -137,6 +139,6 @@ mod tests {
 
     #[test]
     fn a_key_stands_under_its_version() {
-        assert_eq!(Under { version: 7, key: "?page=1" }.to_string(), "7/?page=1");
+        assert_eq!(Under { version: 7, language: "en", key: "?page=1" }.to_string(), "7/en/?page=1");
     }
 }

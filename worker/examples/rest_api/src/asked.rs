@@ -6,6 +6,8 @@ use garde::Validate;
 use gin_worker::Error;
 use serde::Deserialize;
 
+use crate::texts::{Text, Texts};
+
 #[derive(Debug, Deserialize, Validate)]
 pub struct NewUser {
     #[garde(length(min = 1, max = 200), custom(without_nul))]
@@ -53,6 +55,6 @@ fn without_nul(text: &str, _: &()) -> garde::Result {
 }
 
 /// The refusal as the documents print it.
-pub fn invalid(error: Error) -> Error {
-    Error::new(error.status(), "请求参数错误").details(error.in_words())
+pub fn invalid(texts: Texts, error: Error) -> Error {
+    Error::new(error.status(), texts.say(Text::BadRequest)).details(error.in_words())
 }

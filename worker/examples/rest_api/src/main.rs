@@ -14,6 +14,8 @@ mod migrations;
 mod settings;
 #[cfg(test)]
 mod tests;
+#[path = "../../texts.rs"]
+mod texts;
 mod users;
 
 use gin_worker::api::Created;
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::answers::Rendered;
 use crate::asked::{Asked, Change, NewUser, invalid};
 use crate::settings::Settings;
+use crate::texts::{Text, Texts, told};
 use crate::users::{One, Page, Users};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,31 +39,41 @@ struct Done {
 /// The number in a path, or what axum says of one that is none.
 type Id = Result<Path<i64>, PathRejection>;
 
-fn number(id: Id) -> Result<i64> {
-    id.map(|Path(id)| id).map_err(|_| Error::bad_request("无效的用户ID"))
+fn number(texts: Texts, id: Id) -> Result<i64> {
+    id.map(|Path(id)| id).map_err(|_| Error::bad_request(texts.say(Text::TheUserIdIsNotValid)))
 }
 
-async fn list(users: Users, ShouldBindQuery(asked): ShouldBindQuery<Asked>) -> Result<Rendered<Page>> {
-    users.page(asked.map_err(invalid)?).await
+async fn list(users: Users, texts: Texts, ShouldBindQuery(asked): ShouldBindQuery<Asked>) -> Result<Rendered<Page>> {
+    users.page(asked.map_err(|error| invalid(texts, error))?).await
 }
 
-async fn create(users: Users, ShouldBindJson(new): ShouldBindJson<NewUser>) -> Result<Created<Json<One>>> {
-    let added = users.add(new.map_err(invalid)?).await?;
-    Ok(Created(Json(One::new(added, "用户创建成功"))))
+async fn create(
+    users: Users,
+    texts: Texts,
+    ShouldBindJson(new): ShouldBindJson<NewUser>,
+) -> Result<Created<Json<One>>> {
+    let added = users.add(new.map_err(|error| invalid(texts, error))?).await?;
+    Ok(Created(Json(One::new(added, texts.say(Text::TheUserIsCreated)))))
 }
 
-async fn show(users: Users, id: Id) -> Result<Rendered<One>> {
-    users.one(number(id)?).await
+async fn show(users: Users, texts: Texts, id: Id) -> Result<Rendered<One>> {
+    users.one(number(texts, id)?).await
 }
 
-async fn update(users: Users, id: Id, ShouldBindJson(change): ShouldBindJson<Change>) -> Result<Json<One>> {
-    let changed = users.change(number(id)?, change.map_err(invalid)?).await?;
-    Ok(Json(One::new(changed, "用户更新成功")))
+async fn update(
+    users: Users,
+    texts: Texts,
+    id: Id,
+    ShouldBindJson(change): ShouldBindJson<Change>,
+) -> Result<Json<One>> {
+    let change = change.map_err(|error| invalid(texts, error));
+    let changed = users.change(number(texts, id)?, change?).await?;
+    Ok(Json(One::new(changed, texts.say(Text::TheUserIsUpdated))))
 }
 
-async fn delete(users: Users, id: Id) -> Result<Json<Done>> {
-    users.remove(number(id)?).await?;
-    Ok(Json(Done { message: "用户删除成功".to_owned() }))
+async fn delete(users: Users, texts: Texts, id: Id) -> Result<Json<Done>> {
+    users.remove(number(texts, id)?).await?;
+    Ok(Json(Done { message: texts.say(Text::TheUserIsDeleted).to_owned() }))
 }
 
 fn server(config: &Config<Settings>) -> Server {
@@ -75,6 +88,7 @@ fn server(config: &Config<Settings>) -> Server {
         .database()
         .migrations::<migrations::Migrator>()
         .cache()
+        .middleware(told)
         .group(Group::new("/api/v1").group(routes))
         .with_state(config.app)
 }

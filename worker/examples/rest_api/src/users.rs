@@ -20,6 +20,7 @@ use crate::answers::{Answers, Rendered};
 use crate::asked::{Asked, Change, NewUser};
 use crate::entity::{ActiveModel, Column, Entity, Model};
 use crate::settings::Settings;
+use crate::texts::{Text, Texts};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct User {
@@ -67,6 +68,8 @@ impl One {
 pub struct Users {
     database: Database,
     answers: Answers,
+    /// Of the client that asks.
+    texts: Texts,
 }
 
 impl FromRequestParts<Settings> for Users {
@@ -75,7 +78,9 @@ impl FromRequestParts<Settings> for Users {
     async fn from_request_parts(parts: &mut Parts, settings: &Settings) -> Result<Self> {
         let database = Database::from_request_parts(parts, settings).await?;
         let cache = Cache::from_request_parts(parts, settings).await?;
-        Ok(Self { database, answers: Answers::new(&cache, settings.fresh()) })
+        let texts = Texts::of(&parts.headers);
+        let answers = Answers::new(&cache, texts.language(), settings.fresh());
+        Ok(Self { database, answers, texts })
     }
 }
 
@@ -95,7 +100,7 @@ impl Users {
         let now = now();
         let (name, email, created_at, updated_at) = (Set(name), Set(email), Set(now), Set(Some(now)));
         let new = ActiveModel { id: NotSet, name, email, created_at, updated_at };
-        let added = new.insert(&self.database).await.map_err(refused)?;
+        let added = new.insert(&self.database).await.map_err(|error| self.refused(error))?;
         self.answers.forget().await;
         Ok(added.into())
     }
@@ -103,7 +108,7 @@ impl Users {
     pub async fn change(&self, id: i64, Change { name, email }: Change) -> Result<User> {
         let (name, email) = (name.map_or(NotSet, Set), email.map_or(NotSet, Set));
         let change = ActiveModel { id: Unchanged(id), name, email, created_at: NotSet, updated_at: Set(Some(now())) };
-        let changed = change.update(&self.database).await.map_err(refused)?;
+        let changed = change.update(&self.database).await.map_err(|error| self.refused(error))?;
         self.answers.forget().await;
         Ok(changed.into())
     }
@@ -111,7 +116,7 @@ impl Users {
     pub async fn remove(&self, id: i64) -> Result {
         let removed = Entity::delete_by_id(id).exec(&self.database).await?;
         if removed.rows_affected == 0 {
-            return Err(missing());
+            return Err(self.missing());
         }
         self.answers.forget().await;
         Ok(())
@@ -119,7 +124,8 @@ impl Users {
 
     async fn read_one(&self, id: i64) -> Result<One> {
         let found = Entity::find_by_id(id).one(&self.database).await?;
-        Ok(One::new(found.ok_or_else(missing)?.into(), "获取用户详情成功"))
+        let found = found.ok_or_else(|| self.missing())?;
+        Ok(One::new(found.into(), self.texts.say(Text::DetailsOfTheUser)))
     }
 
     /// The rows of the page and the number of all are of the same moment: it is one statement.
@@ -143,12 +149,24 @@ impl Users {
         };
         let pagination = Pagination { page, size, total: u64::try_from(total).internal()? };
         let data = rows.into_iter().map(User::from).collect();
-        Ok(Page { data, pagination, message: "获取用户列表成功".to_owned() })
+        Ok(Page { data, pagination, message: self.texts.say(Text::ListOfUsers).to_owned() })
     }
 
     async fn total(&self, search: &str) -> Result<i64> {
         let total = count(search).into_tuple::<i64>().one(&self.database).await?;
         Ok(total.unwrap_or(0))
+    }
+
+    fn missing(&self) -> Error {
+        Error::not_found(self.texts.say(Text::ThereIsNoSuchUser))
+    }
+
+    fn refused(&self, error: DbErr) -> Error {
+        match error {
+            DbErr::RecordNotUpdated | DbErr::RecordNotFound(_) => self.missing(),
+            _ if is_unique_violation(&error) => Error::conflict(self.texts.say(Text::TheEmailIsTaken)),
+            _ => error.into(),
+        }
     }
 }
 
@@ -204,18 +222,6 @@ fn pattern(search: &str) -> String {
     }
     pattern.push('%');
     pattern
-}
-
-fn missing() -> Error {
-    Error::not_found("用户不存在")
-}
-
-fn refused(error: DbErr) -> Error {
-    match error {
-        DbErr::RecordNotUpdated | DbErr::RecordNotFound(_) => missing(),
-        _ if is_unique_violation(&error) => Error::conflict("邮箱已存在"),
-        _ => error.into(),
-    }
 }
 
 fn now() -> i64 {
