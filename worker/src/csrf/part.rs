@@ -115,7 +115,7 @@ mod tests {
         let (one, other) =
             (opened(None, directory.path()).await.unwrap(), opened(None, directory.path()).await.unwrap());
         let mut headers = HeaderMap::new();
-        headers.insert("cookie", format!("csrf={}", Id::of(7).text()).parse().unwrap());
+        headers.insert("cookie", format!("__Host-csrf={}", Id::of(7).text()).parse().unwrap());
         let token = one.tokens.token(Id::of(7), &headers).unwrap();
         assert!(other.tokens.is_good(&token, &headers).unwrap());
         let configured = opened(Some(&"x".repeat(32)), directory.path()).await.unwrap();

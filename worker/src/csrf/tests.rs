@@ -96,7 +96,8 @@ async fn a_request_that_names_no_origin_needs_a_token_of_its_browser() {
     let (ann, bob) = (app.client(), app.client());
     let page = ann.get("/page").send().await;
     let token = page.assert_status(200).assert_header("cache-control", "no-store").text();
-    assert!(ann.cookie("csrf").is_some_and(|cookie| cookie.len() == 32), "{:?}", ann.cookie("csrf"));
+    let cookie = ann.cookie("__Host-csrf");
+    assert!(cookie.as_ref().is_some_and(|cookie| cookie.len() == 32), "{cookie:?}");
     for request in of_each_type(&ann.post("/order")) {
         assert_refused(&request.send().await);
     }
@@ -161,12 +162,15 @@ async fn the_host_is_the_one_that_a_trusted_proxy_names() {
 
 #[tokio::test]
 async fn the_cookie_goes_without_encryption_in_debug_mode_alone() {
-    for (mode, is_secure) in [("debug", false), ("release", true)] {
+    for (mode, name, is_secure) in [("debug", "csrf", false), ("release", "__Host-csrf", true)] {
         let app = started(&format!("[server]\nhost = \"127.0.0.1\"\nmode = \"{mode}\"\n")).await;
-        let page = app.get("/page").send().await;
+        let ann = app.client();
+        let page = ann.get("/page").send().await;
         let cookie = page.header("set-cookie").unwrap();
-        assert!(cookie.starts_with("csrf=") && cookie.contains("; HttpOnly; SameSite=Lax"), "{cookie}");
+        assert!(cookie.starts_with(&format!("{name}=")) && cookie.contains("; HttpOnly; SameSite=Lax"), "{cookie}");
         assert_eq!(cookie.ends_with("; Secure"), is_secure, "{cookie}");
+        let order = ann.post("/order").header("x-csrf-token", &page.text());
+        order.send().await.assert_status(200);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tokens of forms, and the cookie that binds them to a browser.
 
 use std::fmt;
+use std::iter;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -17,8 +18,11 @@ use crate::kept::cookie::all_of;
 use crate::kept::id::{Id, hex, unhex};
 use crate::{Connection, Error, Result};
 
-/// The cookie that binds tokens to a browser.
-const COOKIE: &str = "csrf";
+/// The cookie that binds tokens to a browser. By the prefix of its name, browsers take it from this host over TLS alone (RFC 6265bis,
+/// section 4.1.3): no other host of the domain can plant one, whose value it knows.
+const COOKIE: &str = "__Host-csrf";
+/// Its name over an unencrypted connection of the loopback network, in debug mode.
+const INSECURE_COOKIE: &str = "csrf";
 /// Bytes of a nonce, and of a signature: half of HMAC-SHA-256's, as RFC 2104, section 5, allows.
 const BYTES: usize = 16;
 
@@ -111,7 +115,7 @@ impl Tokens {
     /// If the secret is not read yet.
     pub(super) fn is_good(&self, token: &str, headers: &HeaderMap) -> Result<bool> {
         let Some((nonce, tag)) = token.as_bytes().split_at_checked(2 * BYTES) else { return Ok(false) };
-        let (Some(nonce), Some(tag), Some(browser)) = (unhex(nonce), unhex(tag), browser(headers)) else {
+        let (Some(nonce), Some(tag), Some(browser)) = (unhex(nonce), unhex(tag), self.browser(headers)) else {
             return Ok(false);
         };
         Ok(verify_slices_are_equal(&tag, &self.tag(&nonce, browser, headers)?).is_ok())
@@ -136,7 +140,7 @@ impl Tokens {
 
     /// The browser's id for this request, and the cookie that tells it.
     fn taken(&self, extensions: &Extensions, headers: &HeaderMap) -> Result<Taken> {
-        if let Some(browser) = browser(headers) {
+        if let Some(browser) = self.browser(headers) {
             return Ok(Taken { browser, cookie: None });
         }
         let peer = extensions.get::<Connection>().and_then(Connection::peer);
@@ -144,17 +148,19 @@ impl Tokens {
         let browser = Id::random()?;
         Ok(Taken { browser, cookie: Some(cookie(browser, !is_insecure)) })
     }
-}
 
-/// The browser's id that a request names: the first that can be one.
-fn browser(headers: &HeaderMap) -> Option<Id> {
-    all_of(headers, COOKIE).find_map(unhex).map(Id::from_bytes)
+    /// The browser's id that a request names: the first that can be one.
+    fn browser(&self, headers: &HeaderMap) -> Option<Id> {
+        let insecure = self.0.is_debug.then_some(INSECURE_COOKIE);
+        let names = iter::once(COOKIE).chain(insecure);
+        names.flat_map(|name| all_of(headers, name)).find_map(unhex).map(Id::from_bytes)
+    }
 }
 
 /// `Set-Cookie`, for as long as the browser runs.
 fn cookie(browser: Id, is_secure: bool) -> HeaderValue {
-    let secure = if is_secure { "; Secure" } else { "" };
-    let text = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax{secure}", browser.text());
+    let (name, secure) = if is_secure { (COOKIE, "; Secure") } else { (INSECURE_COOKIE, "") };
+    let text = format!("{name}={}; Path=/; HttpOnly; SameSite=Lax{secure}", browser.text());
     HeaderValue::try_from(text).expect("it is of letters and digits")
 }
 
@@ -229,7 +235,7 @@ mod tests {
 
     /// A request of this browser.
     fn of(browser: u128, more: &str) -> HeaderMap {
-        headers(&[&format!("csrf={}{more}", Id::of(browser).text())])
+        headers(&[&format!("__Host-csrf={}{more}", Id::of(browser).text())])
     }
 
     #[test]
@@ -248,7 +254,8 @@ mod tests {
             (of(7, "; session=bob; session=ann"), false),
             (of(8, "; session=ann"), false),
             (headers(&["session=ann"]), false),
-            (headers(&["csrf=7; session=ann"]), false),
+            (headers(&["__Host-csrf=7; session=ann"]), false),
+            (headers(&[&format!("csrf={}; session=ann", Id::of(7).text())]), false),
             (HeaderMap::new(), false),
         ] {
             assert_eq!(tokens.is_good(&token, &cookies).unwrap(), is, "{cookies:?}");
@@ -281,6 +288,21 @@ mod tests {
     }
 
     #[test]
+    fn a_cookie_that_another_host_can_plant_counts_in_debug_mode_alone() {
+        let both = headers(&[&format!("csrf={}; __Host-csrf={}", Id::of(8).text(), Id::of(7).text())]);
+        let planted = headers(&[&format!("csrf={}", Id::of(8).text())]);
+        let mut config = Config::default();
+        for (mode, host, planted_counts) in
+            [(Mode::Release, "127.0.0.1", false), (Mode::Debug, "0.0.0.0", false), (Mode::Debug, "127.0.0.1", true)]
+        {
+            (config.server.mode, config.server.host) = (mode, host.to_owned());
+            let tokens = Tokens::new(&config);
+            assert_eq!(tokens.browser(&both), Some(Id::of(7)), "{mode:?} {host}");
+            assert_eq!(tokens.browser(&planted), planted_counts.then_some(Id::of(8)), "{mode:?} {host}");
+        }
+    }
+
+    #[test]
     fn without_the_secret_nothing_is_signed() {
         let tokens = Tokens::new(&Config::default());
         assert!(!tokens.is_open() && tokens.token(Id::of(7), &HeaderMap::new()).is_err());
@@ -297,7 +319,8 @@ mod tests {
         let answer = slot.told(Response::default());
         let cookies: Vec<_> = answer.headers().get_all(header::SET_COOKIE).iter().collect();
         let text = cookies[0].to_str().unwrap();
-        assert!(cookies.len() == 1 && text.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{cookies:?}");
+        assert!(cookies.len() == 1 && text.starts_with("__Host-csrf="), "{cookies:?}");
+        assert!(text.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{cookies:?}");
         assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
         let asked = headers(&[text.split(';').next().unwrap()]);
         for token in [&one, &other] {
