@@ -20,6 +20,8 @@ use crate::{Error, Result};
 /// Names of the limits.
 const ACCOUNT: &str = "auth:account";
 const ADDRESS: &str = "auth:address";
+/// Attempts of one address at one account: those that its right password forgets.
+const OWN: &str = "auth:own";
 
 /// Limits of attempts, as the configuration says. `None`: no limit.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +37,10 @@ pub(crate) struct Limits {
 /// A client's allowance comes back bit by bit: of 10 attempts in 15 minutes, one each 90 seconds. So nobody is locked out for good; but
 /// as long as somebody goes on guessing at an account, its own user is refused as well.
 ///
+/// The right password forgets the attempts at the account that came from its address (as NIST SP 800-63B, section 5.2.2, has it). Those of
+/// other addresses count on: who guesses beside a user that logs in now and then reaches the account's limit. An attempt whose password
+/// nobody could check is taken back by [`Attempt::undo`].
+///
 /// ```
 /// use gin_worker::auth::{Attempts, Checked, Passwords};
 /// use gin_worker::{Error, Result};
@@ -43,10 +49,15 @@ pub(crate) struct Limits {
 /// async fn login(attempts: Attempts, passwords: Passwords, name: &str, password: &str) -> Result<()> {
 ///     // Before the hash: an attempt that is one too many costs nothing.
 ///     let attempt = attempts.begin(name).await?;
-///     if passwords.check(password, stored(name).await.as_deref()).await? == Checked::Wrong {
-///         return Err(Error::unauthorized("wrong name or password"));
+///     match passwords.check(password, stored(name).await.as_deref()).await {
+///         Ok(Checked::Wrong) => return Err(Error::unauthorized("wrong name or password")),
+///         Ok(_) => attempt.succeeded().await,
+///         // Too many passwords wait, say: the client may come again.
+///         Err(error) => {
+///             attempt.undo().await;
+///             return Err(error);
+///         }
 ///     }
-///     attempt.succeeded().await;
 ///     Ok(())
 /// }
 /// ```
@@ -60,10 +71,15 @@ pub struct Attempts {
     figures: Arc<Figures>,
 }
 
-/// An attempt that was counted. It counts on, unless [`succeeded`](Self::succeeded) says that it was the right password.
+/// An attempt that was counted. It counts on, unless [`succeeded`](Self::succeeded) says that it was the right password, or
+/// [`undo`](Self::undo) that nobody has checked it.
 pub struct Attempt {
     counter: Counter,
+    limits: Limits,
     account: Client,
+    address: Option<Client>,
+    /// The address at the account.
+    own: Client,
 }
 
 impl fmt::Debug for Attempts {
@@ -101,12 +117,17 @@ impl Attempts {
     /// 429 with the code `RATE_LIMIT_EXCEEDED` and `Retry-After`, if the address or the account has had too many.
     pub async fn begin(&self, account: &str) -> Result<Attempt> {
         // The address first: a client that is refused by its address uses up nothing of the account.
-        if let Some(address) = self.address {
-            self.count(self.limits.address, ADDRESS, address.into()).await?;
+        let address = self.address.map(Client::from);
+        if let Some(address) = address {
+            self.count(self.limits.address, ADDRESS, address).await?;
         }
-        let account = Client::named(account);
+        let (own, account) = (own(self.address, account), Client::named(account));
         self.count(self.limits.account, ACCOUNT, account).await?;
-        Ok(Attempt { counter: self.counter.clone(), account })
+        if let Some(limit) = self.limits.account {
+            // It refuses nobody: the account has had as many.
+            self.counter.count(&limit, OWN, own).await;
+        }
+        Ok(Attempt { counter: self.counter.clone(), limits: self.limits, account, address, own })
     }
 
     async fn count(&self, limit: Option<RateLimit>, scope: &'static str, client: Client) -> Result<()> {
@@ -122,10 +143,44 @@ impl Attempts {
 }
 
 impl Attempt {
-    /// Forgets all attempts to log in to the account. Those of the address still count: one right password is no leave to try others.
+    /// Forgets the attempts at the account that came from this address. Those of others count on, and for the address all do: one right
+    /// password is no leave to try others.
     pub async fn succeeded(self) {
-        self.counter.forget(ACCOUNT, self.account).await;
+        let Some(limit) = self.limits.account else { return };
+        let own = self.counter.give_back(OWN, self.own, limit.window).await;
+        self.counter.give_back(ACCOUNT, self.account, own).await;
     }
+
+    /// Takes the attempt back, as nobody has checked its password: [`Passwords`](super::Passwords) was busy, or the accounts could not be
+    /// read.
+    pub async fn undo(self) {
+        if let (Some(limit), Some(address)) = (self.limits.address, self.address) {
+            self.counter.give_back(ADDRESS, address, of_one(&limit)).await;
+        }
+        if let Some(limit) = self.limits.account {
+            self.counter.give_back(ACCOUNT, self.account, of_one(&limit)).await;
+            self.counter.give_back(OWN, self.own, of_one(&limit)).await;
+        }
+    }
+}
+
+/// The share of one attempt in the window.
+fn of_one(limit: &RateLimit) -> Duration {
+    limit.window / limit.rate.max(1)
+}
+
+/// An address at an account, as one client. Of IPv6 the network counts, as for the address alone.
+fn own(address: Option<IpAddr>, account: &str) -> Client {
+    let network = match address.map(|ip| ip.to_canonical()) {
+        Some(IpAddr::V4(ip)) => ip.to_string(),
+        Some(IpAddr::V6(ip)) => {
+            let [a, b, c, d, ..] = ip.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::")
+        }
+        None => "-".to_owned(),
+    };
+    // No network has a space.
+    Client::named(&format!("{network} {account}"))
 }
 
 fn too_many(wait: Duration) -> Error {
@@ -197,6 +252,40 @@ mod tests {
         assert!(is_let_in(&own, "ann").await, "the account has two again");
         assert!(!is_let_in(&own, "ann").await && !is_let_in(&own, "bob").await, "it is the address's sixth");
         assert!(is_let_in(&attempts(&memory, 2, 5, 2), "ann").await);
+    }
+
+    #[tokio::test]
+    async fn a_login_of_the_user_gives_a_guesser_elsewhere_no_attempts() {
+        let memory = memory();
+        let (ann, guesser) = (attempts(&memory, 3, 50, 1), attempts(&memory, 3, 50, 2));
+        for _ in 0..2 {
+            assert!(is_let_in(&guesser, "ann").await);
+            ann.begin("ann").await.unwrap().succeeded().await;
+        }
+        assert!(is_let_in(&guesser, "ann").await, "the user's own attempts do not count");
+        assert!(!is_let_in(&guesser, "ann").await && !is_let_in(&ann, "ann").await, "the guesser's do");
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_nobody_has_checked_does_not_count() {
+        let memory = memory();
+        let own = attempts(&memory, 1, 1, 1);
+        for _ in 0..3 {
+            own.begin("ann").await.unwrap().undo().await;
+        }
+        assert!(is_let_in(&own, "ann").await && !is_let_in(&own, "bob").await && !is_let_in(&own, "ann").await);
+        let other = attempts(&memory, 1, 1, 2);
+        assert!(!is_let_in(&other, "ann").await, "the account has had its one");
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address_at_an_account() {
+        let of = |ip: &str, account: &str| own(ip.parse().ok(), account);
+        assert_eq!(of("2001:db8::1", "ann"), of("2001:db8::2:3:4:5", "ann"));
+        assert_eq!(of("::ffff:10.0.0.1", "ann"), of("10.0.0.1", "ann"));
+        for other in [of("2001:db8:0:1::1", "ann"), of("2001:db8::1", "bob"), of("nobody tells", "ann")] {
+            assert_ne!(of("2001:db8::1", "ann"), other);
+        }
     }
 
     #[tokio::test]

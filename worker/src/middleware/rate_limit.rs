@@ -141,10 +141,22 @@ pub(super) fn count(
     standing
 }
 
-/// Empties the bucket of a client.
+/// Takes so many nanoseconds out of the bucket of a client, or all that are in it. Returns how many it has taken.
 #[cfg(feature = "auth")]
-fn forget(buckets: &Buckets, scope: &str, client: Client, now: u64) {
-    buckets.of(key(scope, client, buckets.seed()), now).store(0);
+fn give_back(buckets: &Buckets, scope: &str, client: Client, most: u64, now: u64) -> u64 {
+    let bucket = buckets.of(key(scope, client, buckets.seed()), now);
+    let mut then = bucket.load();
+    for _ in 0..EXCHANGES_MAX {
+        let given = then.saturating_sub(now).min(most);
+        if given == 0 {
+            break;
+        }
+        match bucket.exchange(then, then - given) {
+            Ok(()) => return given,
+            Err(other) => then = other,
+        }
+    }
+    0
 }
 
 /// Decides about one request, by the time at which the client's bucket is empty. Returns that time as it is to be from now on.

@@ -53,19 +53,28 @@ pub fn invalid(texts: Texts, error: Error) -> Error {
 pub async fn check(accounts: &Accounts, auth: &Auth, attempts: Attempts, login: Login) -> Result<Account> {
     // Counted before the hash, which takes a while.
     let attempt = attempts.begin(&login.username).await?;
+    let (account, checked) = match compared(accounts, auth, &login).await {
+        Ok((Some(account), checked)) if checked != Checked::Wrong => (account, checked),
+        Ok(_) => return Err(wrong_login()),
+        Err(error) => {
+            // Nobody has told whether it was right.
+            attempt.undo().await;
+            return Err(error);
+        }
+    };
+    attempt.succeeded().await;
+    if let Checked::Outdated { hash } = checked {
+        accounts.set_hash(account.id, &account.hash, hash).await?;
+    }
+    Ok(account)
+}
+
+/// The account of this name, and whether the password is its.
+async fn compared(accounts: &Accounts, auth: &Auth, login: &Login) -> Result<(Option<Account>, Checked)> {
     let found = accounts.find(&login.username).await?;
     let hash = found.as_ref().map(|account| account.hash.as_str());
     let checked = auth.passwords().check(&login.password, hash).await?;
-    let account = match (found, checked) {
-        (Some(account), Checked::Right) => account,
-        (Some(account), Checked::Outdated { hash }) => {
-            accounts.set_hash(account.id, &account.hash, hash).await?;
-            account
-        }
-        _ => return Err(wrong_login()),
-    };
-    attempt.succeeded().await;
-    Ok(account)
+    Ok((found, checked))
 }
 
 fn wrong_login() -> Error {

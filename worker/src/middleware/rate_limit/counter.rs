@@ -8,7 +8,7 @@ use axum::http::Extensions;
 
 #[cfg(feature = "redis")]
 use super::remote::Remote;
-use super::{Client, count, forget};
+use super::{Client, count, give_back};
 use crate::config::RateLimit;
 use crate::live::{Live, Snapshot};
 use crate::shared_memory::monotonic;
@@ -53,15 +53,18 @@ impl Counter {
         count(&live.buckets, limit, scope, client, monotonic()).retry
     }
 
-    /// Forgets all attempts of a client.
-    pub(crate) async fn forget(&self, scope: &'static str, client: Client) {
-        let Some(live) = &self.live else { return };
-        // Here, too: while Redis is away, this host counts for itself.
-        forget(&live.buckets, scope, client, monotonic());
+    /// Takes attempts of a client back: as many as add up to this time, at most. An attempt is the share of one in the limit's window.
+    /// Returns the time that was taken back.
+    pub(crate) async fn give_back(&self, scope: &'static str, client: Client, most: Duration) -> Duration {
+        let Some(live) = &self.live else { return Duration::ZERO };
+        let most = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
         #[cfg(feature = "redis")]
-        if let Some(remote) = &self.remote {
-            remote.forget(scope, client).await;
+        if let Some(remote) = &self.remote
+            && let Some(given) = remote.give_back(scope, client, most).await
+        {
+            return given;
         }
+        Duration::from_nanos(give_back(&live.buckets, scope, client, most, monotonic()))
     }
 }
 
@@ -72,7 +75,7 @@ mod tests {
     use crate::shared_memory::Buckets;
 
     #[tokio::test]
-    async fn attempts_of_a_name_are_counted_and_forgotten() {
+    async fn attempts_of_a_name_are_counted_and_taken_back() {
         let limit = RateLimit { rate: 2, window: Duration::from_secs(60), ..RateLimit::default() };
         let live = Live::open(crate::Config::default(), Vec::new(), Arc::new(Buckets::own(1024)), Parts::default());
         let mut extensions = Extensions::new();
@@ -83,7 +86,13 @@ mod tests {
             async |scope: &'static str, name: &str| counter.count(&limit, scope, Client::named(name)).await.is_some();
         assert!(!count("a", "ann").await && !count("a", "ann").await && count("a", "ann").await);
         assert!(!count("a", "Ann").await && !count("b", "ann").await, "each name and scope has its own");
-        counter.forget("a", Client::named("ann")).await;
-        assert!(!count("a", "ann").await);
+        let give_back =
+            async |seconds: u64| counter.give_back("a", Client::named("ann"), Duration::from_secs(seconds)).await;
+        assert_eq!(give_back(30).await, Duration::from_secs(30));
+        assert!(!count("a", "ann").await && count("a", "ann").await, "it was one of two");
+        let all = give_back(90).await;
+        assert!(Duration::from_secs(30) < all && all <= Duration::from_secs(60), "{all:?}");
+        assert_eq!(give_back(90).await, Duration::ZERO);
+        assert!(!count("a", "ann").await && !count("a", "ann").await && count("a", "ann").await);
     }
 }

@@ -45,6 +45,27 @@ local whole = seconds + math.floor(after / 1000000000) + math.floor(rest / 10000
 redis.call('SET', KEYS[1], string.format('%d:%d', whole, rest % 1000000000), 'PX', math.floor(after / 1000000) + 1)
 return {1, math.floor((window - after) / interval), after, 0}";
 
+/// Takes attempts back, as [`super::give_back`] does.
+///
+/// KEYS: the bucket. ARGV: the most that is taken, in nanoseconds. Answer: the nanoseconds that were taken.
+#[cfg(feature = "auth")]
+const GIVE_BACK: &str = "
+local time, then_ = redis.call('TIME'), redis.call('GET', KEYS[1])
+local seconds, nanos = tonumber(time[1]), tonumber(time[2]) * 1000
+local s, n = string.match(then_ or '', '^(%d+):(%d+)$')
+if not s then return 0 end
+local ahead = (tonumber(s) - seconds) * 1000000000 + (tonumber(n) - nanos)
+local given = math.min(math.max(ahead, 0), tonumber(ARGV[1]))
+local after = ahead - given
+if after <= 0 then
+  redis.call('DEL', KEYS[1])
+  return given
+end
+local rest = nanos + after % 1000000000
+local whole = seconds + math.floor(after / 1000000000) + math.floor(rest / 1000000000)
+redis.call('SET', KEYS[1], string.format('%d:%d', whole, rest % 1000000000), 'PX', math.floor(after / 1000000) + 1)
+return given";
+
 /// Counts in Redis. An extension of each request, so that limits of routes and groups count there, too.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote(Arc<Inner>);
@@ -53,6 +74,8 @@ pub(crate) struct Remote(Arc<Inner>);
 struct Inner {
     redis: Redis,
     script: Script,
+    #[cfg(feature = "auth")]
+    give_back: Script,
     /// Name of all buckets, in Redis.
     prefix: String,
     /// True while the log has been told that each host counts for itself.
@@ -76,8 +99,14 @@ impl Counted {
 
 impl Remote {
     pub(crate) fn new(redis: Redis, namespace: &str) -> Self {
-        let (script, prefix) = (Script::new(SCRIPT), format!("{namespace}:rate_limit:"));
-        Self(Arc::new(Inner { redis, script, prefix, is_told: AtomicBool::new(false) }))
+        Self(Arc::new(Inner {
+            redis,
+            script: Script::new(SCRIPT),
+            #[cfg(feature = "auth")]
+            give_back: Script::new(GIVE_BACK),
+            prefix: format!("{namespace}:rate_limit:"),
+            is_told: AtomicBool::new(false),
+        }))
     }
 
     /// The limit of `[rate_limit]`, around all routes.
@@ -128,7 +157,7 @@ impl Remote {
 
     /// Counts in Redis. `None`: it is away.
     pub(super) async fn count(&self, limit: &RateLimit, scope: &str, client: Client) -> Option<Standing> {
-        let Inner { redis, script, prefix, is_told } = &*self.0;
+        let Inner { redis, script, prefix, is_told, .. } = &*self.0;
         let (window, interval) = times(limit);
         let mut ask = script.prepare_invoke();
         ask.key(key(prefix, scope, client)).arg(window).arg(interval);
@@ -150,14 +179,18 @@ impl Remote {
         }
     }
 
-    /// Empties a client's bucket. While Redis is away it stays as it is, until its window is over.
+    /// Takes attempts back. `None`: Redis is away, and counts them on until their window is over.
     #[cfg(feature = "auth")]
-    pub(super) async fn forget(&self, scope: &str, client: Client) {
-        let Inner { redis, prefix, .. } = &*self.0;
-        let mut command = ::redis::cmd("DEL");
-        command.arg(key(prefix, scope, client));
-        if let Err(failure) = redis.run::<i64>(&command).await {
-            tracing::debug!("the rate limit of a client stays as it is: {failure}");
+    pub(super) async fn give_back(&self, scope: &str, client: Client, most: u64) -> Option<Duration> {
+        let Inner { redis, give_back, prefix, .. } = &*self.0;
+        let mut ask = give_back.prepare_invoke();
+        ask.key(key(prefix, scope, client)).arg(most.min(LONGEST));
+        match redis.run_script::<u64>(&ask).await {
+            Ok(given) => Some(Duration::from_nanos(given)),
+            Err(failure) => {
+                tracing::debug!("the rate limit of a client stays as it is: {failure}");
+                None
+            }
         }
     }
 }
@@ -280,6 +313,23 @@ mod tests {
         let remote = Remote::new(redis, "shop");
         assert_eq!(remote.count(&RateLimit::default(), "", Client::WithoutAddress).await, None);
         assert!(remote.0.is_told.load(Ordering::Relaxed));
+    }
+
+    #[cfg(feature = "auth")]
+    #[tokio::test]
+    async fn attempts_are_taken_back_in_redis() {
+        let redis = stub::answered_by(move |words| match words[0].as_str() {
+            "EVALSHA" => {
+                assert_eq!(words[2..], ["1", "shop:rate_limit:1:a:@0000000000000007", "9"]);
+                ":7\r\n"
+            }
+            _ => stub::OK,
+        });
+        let given = Remote::new(redis, "shop").give_back("a", Client::Named(7), 9).await;
+        assert_eq!(given, Some(Duration::from_nanos(7)));
+        let away = Redis::new(&crate::config::Redis::default()).unwrap();
+        away.went_away("it was stopped");
+        assert_eq!(Remote::new(away, "shop").give_back("a", Client::Named(7), 9).await, None);
     }
 
     #[tokio::test]
