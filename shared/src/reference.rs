@@ -1018,6 +1018,7 @@ pub const AUTH: &[Key] = &[
     key("audience", Kind::Text, "\"gin\"", "Audience of access tokens. One for another audience is refused."),
     key("access", Kind::Duration, "\"15m\"", "How long an access token is good."),
     key("refresh", Kind::Duration, "\"30d\"", "A login ends if no new tokens were asked for so long."),
+    key("absolute", Kind::Duration, "\"90d\"", "A login ends so long after it began, however often new tokens are asked for."),
     key(
         "refresh_grace",
         Kind::Duration,

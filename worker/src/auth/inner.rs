@@ -80,11 +80,15 @@ pub(super) struct InForce {
 impl Rules {
     pub(super) fn of(config: &Config) -> Self {
         let auth = &config.auth;
-        let lifetime = Lifetime { refresh: millis(auth.refresh), grace: millis(auth.refresh_grace) };
+        let lifetime = Lifetime {
+            refresh: millis(auth.refresh),
+            absolute: millis(auth.absolute),
+            grace: millis(auth.refresh_grace),
+        };
         Self {
             issuer: auth.issuer.clone(),
             audience: auth.audience.clone(),
-            access: millis(auth.access).min(lifetime.refresh),
+            access: millis(auth.access).min(lifetime.end(0, 0)),
             leeway: millis(auth.leeway),
             lifetime,
             revocation: auth.revocation,
@@ -223,7 +227,7 @@ impl Inner {
                 Turn::Reused => return Err(self.reused(id, &login, client).await?),
                 Turn::Again => row.version,
                 Turn::Next => {
-                    let expires = now + self.rules.lifetime.refresh;
+                    let expires = self.rules.lifetime.end(row.created, now);
                     if !self.ask(opened.store.turn(id, row.version, now, expires)).await? {
                         // Another request was faster, or has ended the login.
                         continue;

@@ -50,8 +50,18 @@ pub(super) enum Turn {
 /// Lifetimes of logins.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lifetime {
+    /// Without a refresh.
     pub(super) refresh: Millis,
+    /// From the beginning, however often it is refreshed.
+    pub(super) absolute: Millis,
     pub(super) grace: Millis,
+}
+
+impl Lifetime {
+    /// The end of a login that began at one time, and was refreshed at another.
+    pub(super) fn end(self, created: Millis, turned: Millis) -> Millis {
+        turned.saturating_add(self.refresh).min(created.saturating_add(self.absolute))
+    }
 }
 
 /// A length of time in milliseconds.
@@ -67,7 +77,7 @@ impl Login {
     /// If it cannot be JSON.
     pub(super) fn row(&self, user_key: String, lifetime: Lifetime, now: Millis) -> Result<Row> {
         let data = serde_json::to_string(self).internal()?;
-        Ok(Row { user_key, data, created: now, expires: now + lifetime.refresh, version: 0, turned: now })
+        Ok(Row { user_key, data, created: now, expires: lifetime.end(now, now), version: 0, turned: now })
     }
 
     /// `None`: the JSON is not a login's.
@@ -77,10 +87,10 @@ impl Login {
 }
 
 impl Row {
-    /// The end of the login if no refresh token is used: no later than `auth.refresh` allows, which was longer, perhaps, when the end was
-    /// written.
+    /// The end of the login if no refresh token is used: no later than `auth.refresh` and `auth.absolute` allow, which were longer, perhaps,
+    /// when the end was written.
     pub(super) fn ends(&self, lifetime: Lifetime) -> Millis {
-        self.expires.min(self.turned.saturating_add(lifetime.refresh))
+        self.expires.min(lifetime.end(self.created, self.turned))
     }
 
     /// Decides about the refresh token of this number.
@@ -106,7 +116,7 @@ pub(super) fn beyond(newest: &[Id], most: usize) -> &[Id] {
 mod tests {
     use super::*;
 
-    const LIFETIME: Lifetime = Lifetime { refresh: 1000, grace: 10 };
+    const LIFETIME: Lifetime = Lifetime { refresh: 1000, absolute: 2500, grace: 10 };
 
     fn login() -> Login {
         Login { user: "Ann\0 ' OR 1=1 \u{1f375}".to_owned(), grants: Grants::default().role("admin") }
@@ -134,6 +144,18 @@ mod tests {
         assert_eq!(row.judge(6, strict, 100), Turn::Reused);
         let shorter = Lifetime { refresh: 50, ..LIFETIME };
         assert_eq!((row.judge(7, shorter, 149), row.judge(7, shorter, 150)), (Turn::Next, Turn::Over));
+    }
+
+    #[test]
+    fn a_login_ends_however_often_it_is_refreshed() {
+        let begun = login().row("k".to_owned(), LIFETIME, 100).unwrap();
+        for (turned, ends) in [(100, 1100), (1000, 2000), (1600, 2600), (2599, 2600)] {
+            let row = Row { turned, expires: LIFETIME.end(100, turned), ..begun.clone() };
+            assert_eq!((row.expires, row.ends(LIFETIME)), (ends, ends), "{turned}");
+            assert_eq!((row.judge(0, LIFETIME, ends - 1), row.judge(0, LIFETIME, ends)), (Turn::Next, Turn::Over));
+        }
+        let shorter = Lifetime { absolute: 500, ..LIFETIME };
+        assert_eq!((begun.ends(shorter), shorter.end(100, 100)), (600, 600), "of a login that there is, too");
     }
 
     #[test]

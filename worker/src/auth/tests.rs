@@ -257,6 +257,25 @@ async fn a_login_ends_if_nobody_refreshes_it() {
 }
 
 #[tokio::test]
+async fn a_login_that_is_refreshed_again_and_again_ends_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config();
+    (config.auth.refresh, config.auth.absolute) = (Duration::from_secs(3600), Duration::from_secs(9000));
+    let part = part(directory.path(), &config).await;
+    let (inner, begun) = (&part.auth().inner, now());
+    let mut ann = inner.login("ann".to_owned(), Grants::default(), begun).await.unwrap();
+    for minutes in [50, 100, 149] {
+        ann = inner.refresh(&ann.refresh, None, begun + minutes * 60_000).await.unwrap();
+    }
+    assert!(inner.verify(&ann.access, begun + 8_999_999).await.is_ok());
+    let ended = inner.refresh(&ann.refresh, None, begun + 9_000_000).await.unwrap_err();
+    assert_eq!(ended.report().code.as_deref(), Some("TOKEN_INVALID"));
+    assert!(inner.verify(&ann.access, begun + 9_000_000).await.is_err(), "its access token, too");
+    inner.sweep(begun + 9_000_000).await.unwrap();
+    assert_eq!(count(&part, "expired"), 1);
+}
+
+#[tokio::test]
 async fn an_access_token_expires_though_it_is_remembered() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = config();

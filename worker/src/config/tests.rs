@@ -263,6 +263,7 @@ fn keys_of_tokens_have_the_files_of_their_algorithm() {
             "auth.keys.kid: another key has this name",
         ),
         ("password_lanes = 16\npassword_memory = \"64KiB\"", "auth.password_memory: it must be at least 8KiB"),
+        ("absolute = \"0s\"", "auth.absolute: it must be more than 0s"),
         ("algorithm = \"none\"", "auth.algorithm: \"none\" is not"),
     ] {
         let told = keys(text).unwrap_err().to_string();

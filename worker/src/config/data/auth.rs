@@ -30,6 +30,8 @@ pub struct Auth {
     pub access: Duration,
     /// A login ends if no new tokens were asked for so long.
     pub refresh: Duration,
+    /// A login ends so long after it began, however often new tokens are asked for.
+    pub absolute: Duration,
     /// For so long a refresh token that was used gives the same tokens again.
     pub refresh_grace: Duration,
     /// For so long an access token is good after its end.
@@ -129,6 +131,7 @@ impl Default for Auth {
             audience: "gin".to_owned(),
             access: Duration::from_secs(15 * 60),
             refresh: Duration::from_secs(30 * 24 * 60 * 60),
+            absolute: Duration::from_secs(90 * 24 * 60 * 60),
             refresh_grace: Duration::from_secs(30),
             leeway: Duration::ZERO,
             revocation: Revocation::default(),
@@ -147,11 +150,12 @@ impl Default for Auth {
 /// Without the secret, which stands in no log.
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { store, algorithm, keys, issuer, audience, access, refresh, revocation, .. } = self;
+        let Self { store, algorithm, keys, issuer, audience, access, refresh, absolute, revocation, .. } = self;
         let mut shown = f.debug_struct("Auth");
         shown.field("store", store).field("algorithm", algorithm).field("keys", keys);
         shown.field("issuer", issuer).field("audience", audience).field("access", access);
-        shown.field("refresh", refresh).field("revocation", revocation).finish_non_exhaustive()
+        shown.field("refresh", refresh).field("absolute", absolute);
+        shown.field("revocation", revocation).finish_non_exhaustive()
     }
 }
 
@@ -171,6 +175,7 @@ impl Auth {
             audience: section.string("audience").unwrap_or(base.audience),
             access: time(section, "access").unwrap_or(base.access),
             refresh: time(section, "refresh").unwrap_or(base.refresh),
+            absolute: time(section, "absolute").unwrap_or(base.absolute),
             refresh_grace: section.duration("refresh_grace").unwrap_or(base.refresh_grace),
             leeway: section.duration("leeway").unwrap_or(base.leeway),
             revocation: section.choice("revocation", &revocations).unwrap_or(base.revocation),
