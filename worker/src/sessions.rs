@@ -34,7 +34,7 @@
 //! written. The last one counts if both set the same value.
 //!
 //! Redis must keep them: `maxmemory-policy noeviction`, and `appendonly yes` for its own restarts. What Redis evicts or forgets is a client
-//! who is logged out.
+//! who is logged out. A power cut may undo the last moments of the file of SQLite, a logout, too.
 //!
 //! Services may share a database or a Redis: by a secret of its own, or a `sessions.cookie` of its own, each has its own sessions and its
 //! own users. Two that have both in common are one: user 42 of one is user 42 of the other.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sqlx::sqlite::SqliteSynchronous;
+
 #[cfg(feature = "redis")]
 use super::in_redis::InRedis;
 use super::logins::{Millis, Row};
@@ -16,6 +18,8 @@ use crate::kept::sqlite;
 /// Files in the state directory.
 const DATABASE: &str = "auth.db";
 const MARKS: &str = "auth.marks";
+/// A logout, and the use of a refresh token, are on the disk before they are answered: a power cut brings no login back.
+const SYNCHRONOUS: SqliteSynchronous = SqliteSynchronous::Full;
 
 /// A place that was opened.
 pub(super) enum Store {
@@ -48,7 +52,7 @@ impl Store {
         match place {
             Place::Directory => {
                 let directory = directory()?;
-                let sql = InSql::open(Sql::Own(sqlite::open(&directory, DATABASE).await?)).await?;
+                let sql = InSql::open(Sql::Own(sqlite::open(&directory, DATABASE, SYNCHRONOUS).await?)).await?;
                 Ok((Self::Sql(sql), Some(Marks::open(&directory, MARKS)?)))
             }
             Place::Database(database) => Ok((Self::Sql(InSql::open(Sql::OfTheService(database.clone())).await?), None)),
