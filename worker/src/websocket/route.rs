@@ -52,7 +52,7 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     /// ```
     ///
     /// Limits of its own: `WebSockets::new("echo").message_max(1 << 16)` in place of `"echo"`. A page of another origin than the host's
-    /// own is refused with 403, unless [`WebSockets::allow_origins`] or `websocket.allow_origins` names it: browsers send the user's
+    /// own is refused with 403 and the code `ORIGIN_REFUSED`, unless [`WebSockets::allow_origins`] or `websocket.allow_origins` names it: browsers send the user's
     /// cookies whichever page asks.
     #[track_caller]
     pub fn websocket<Session, O, T, F, M>(path: &str, name: impl Into<WebSockets>, open: O, serve: F) -> Self
@@ -78,7 +78,8 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
                     Err(refusal) => return refusal,
                 };
                 if !upgrade.may_open(&sockets) {
-                    return Error::forbidden("this page's origin may not open a WebSocket here").into_response();
+                    let text = "this page's origin may not open a WebSocket here";
+                    return Error::forbidden(text).code("ORIGIN_REFUSED").into_response();
                 }
                 match open.open(&mut parts, &state).await {
                     Ok(session) => upgrade.answer(&sockets, move |socket| serve.serve(&state, socket, session)),
