@@ -208,7 +208,8 @@ impl Error {
     #[must_use]
     pub fn report(&self) -> Report {
         let Inner { status, message, details, code, .. } = &*self.0;
-        Report { status: *status, message: message.clone(), details: details.clone(), code: code.clone() }
+        let (message, details, code) = (message.clone(), details.clone(), code.clone());
+        Report { status: *status, message, details, code, accept_language: None }
     }
 
     /// Itself and all underlying errors, for the log.
@@ -309,6 +310,8 @@ pub struct Report {
     pub details: Option<Value>,
     /// A word for programs.
     pub code: Option<String>,
+    /// The request's `Accept-Language`, for a handler of errors: it may tell the error in a language that the client reads.
+    pub accept_language: Option<String>,
 }
 
 impl IntoResponse for Error {

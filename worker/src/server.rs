@@ -284,7 +284,8 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
     /// let server: Server = Server::new(&Config::<()>::default()).error_handler(problem);
     /// ```
     ///
-    /// Headers of the refusal (`Allow`, `Retry-After`) are kept, but for those that tell of its body.
+    /// Headers of the refusal (`Allow`, `Retry-After`) are kept, but for those that tell of its body. A text for people can be in the
+    /// client's language, by [`Report::accept_language`].
     #[must_use]
     pub fn error_handler<F, R>(mut self, f: F) -> Self
     where

@@ -40,6 +40,7 @@ where
     let on_error = Arc::new(OnError::new(f));
     move |request: Request, next: Next| {
         let on_error = Arc::clone(&on_error);
-        Box::pin(async move { refusal::answered(next.run(request).await, Some(&on_error)) })
+        let language = refusal::language(request.headers());
+        Box::pin(async move { refusal::answered(next.run(request).await, Some(&on_error), language) })
     }
 }

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use axum::body::Body;
 use axum::http::response::Parts;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
@@ -37,14 +37,20 @@ impl fmt::Debug for OnError {
     }
 }
 
-/// A response as it goes out: a refusal in the one shape, or as the application answers it.
-pub(crate) fn answered(response: Response, on_error: Option<&OnError>) -> Response {
+/// `Accept-Language` of a request. Of several lines the first.
+pub(crate) fn language(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get(header::ACCEPT_LANGUAGE).cloned()
+}
+
+/// A response as it goes out: a refusal in the one shape, or as the application answers it. `language`: what [`language`] has found.
+pub(crate) fn answered(response: Response, on_error: Option<&OnError>, language: Option<HeaderValue>) -> Response {
     if !response.status().is_client_error() && !response.status().is_server_error() {
         return response;
     }
     let mut response = shaped(response);
     let Some(OnError(f)) = on_error else { return response };
-    let Some(report) = response.extensions_mut().remove::<Report>() else { return response };
+    let Some(mut report) = response.extensions_mut().remove::<Report>() else { return response };
+    report.accept_language = language.and_then(|language| language.to_str().ok().map(str::to_owned));
     let (old, _) = response.into_parts();
     let new = catch_unwind(AssertUnwindSafe(|| f(report))).unwrap_or_else(|_| recover::answer());
     let mut response = with(old, new);
@@ -172,14 +178,14 @@ mod tests {
     use super::*;
 
     async fn text_of(response: Response) -> String {
-        let body = to_bytes(answered(response, None).into_body(), 1 << 20).await.unwrap();
+        let body = to_bytes(answered(response, None, None).into_body(), 1 << 20).await.unwrap();
         String::from_utf8(body.to_vec()).unwrap()
     }
 
     #[tokio::test]
     async fn a_refusal_in_text_or_by_a_status_alone_gets_the_shape() {
         let refused = (StatusCode::CONFLICT, [(header::RETRY_AFTER, "1")], "taken\n").into_response();
-        let answer = answered(refused, None);
+        let answer = answered(refused, None, None);
         assert_eq!(
             (answer.status(), &answer.headers()[header::RETRY_AFTER]),
             (StatusCode::CONFLICT, &"1".parse().unwrap())
@@ -233,13 +239,13 @@ mod tests {
         let cookies = [("set-cookie", "a=1"), ("x-a", "1")];
         let mut refused = (StatusCode::FORBIDDEN, cookies, "no").into_response();
         refused.headers_mut().append("set-cookie", "b=2".parse().unwrap());
-        let answer = answered(answered(refused, Some(&own)), Some(&own));
+        let answer = answered(answered(refused, Some(&own), None), Some(&own), None);
         assert_eq!(
             (answer.headers().get_all("set-cookie").iter().count(), &answer.headers()["x-a"]),
             (2, &"1".parse().unwrap())
         );
         assert_eq!(text_of(answer).await, "! no");
         let panics = OnError::new(|_: Report| -> Response { panic!("as told") });
-        assert_eq!(answered(StatusCode::FORBIDDEN.into_response(), Some(&panics)).status(), 500);
+        assert_eq!(answered(StatusCode::FORBIDDEN.into_response(), Some(&panics), None).status(), 500);
     }
 }

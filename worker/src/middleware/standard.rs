@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Sleep;
 use tower::{Layer, Service};
@@ -92,6 +92,8 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         // Who is to be believed about the client's address.
         Snapshot::put(&live, Some(name.clone()), &mut request);
         let line = Line::begin(&request, began);
+        let on_error = self.standard.on_error.as_deref();
+        let language = on_error.and_then(|_| refusal::language(request.headers()));
         let is_tls = !settings.server.trusted_proxies.is_empty()
             && client_ip::speaks_tls(request.extensions(), request.headers());
         let (verdict, standing) = judge(&live.buckets, settings, &request);
@@ -113,8 +115,7 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         }
         let limit = limit.map(|limit| Box::new((limit, Box::pin(tokio::time::sleep(limit)))));
         let sets_headers = settings.security.headers;
-        let on_error = self.standard.on_error.as_deref();
-        let last = Some(Last { verdict, on_error, sets_headers, line, counted, is_tls, standing, added });
+        let last = Some(Last { verdict, on_error, language, sets_headers, line, counted, is_tls, standing, added });
         Answering { inner, ready, limit, scope, last }
     }
 }
@@ -144,6 +145,8 @@ struct Last {
     /// On the request's body, if it has one.
     verdict: Option<BodyVerdict>,
     on_error: Option<&'static OnError>,
+    /// For it.
+    language: Option<HeaderValue>,
     sets_headers: bool,
     line: Option<Box<Line>>,
     counted: Option<Counted>,
@@ -183,11 +186,11 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
 impl Last {
     /// Within the scope of the request.
     fn finish(self, mut response: Response) -> Response {
-        let Self { verdict, on_error, sets_headers, line, counted, is_tls, standing, added } = self;
+        let Self { verdict, on_error, language, sets_headers, line, counted, is_tls, standing, added } = self;
         if let Some(verdict) = verdict {
             response = verdict.on(response);
         }
-        response = refusal::answered(response, on_error);
+        response = refusal::answered(response, on_error, language);
         if sets_headers {
             security_headers::set(response.headers_mut(), is_tls);
         }

@@ -11,7 +11,7 @@ use tower::ServiceExt;
 
 use super::when;
 use crate::config::{Config, Limits, Timeouts};
-use crate::{RequestId, Server};
+use crate::{Group, RequestId, Route, Server};
 
 async fn breaks() -> &'static str {
     panic!("as told")
@@ -270,6 +270,24 @@ async fn an_error_handler_sees_every_refusal() {
         assert!(response.headers().contains_key("x-own"), "{asked}");
         assert!(text(response).await.starts_with("! "), "{asked}");
     }
+}
+
+#[tokio::test]
+async fn an_error_handler_knows_the_languages_of_the_client() {
+    let own = |report: super::Report| (report.status, report.accept_language.unwrap_or_default());
+    let group = Group::new("/group")
+        .middleware(super::error_handler(|report: super::Report| {
+            (report.status, format!("group {}", report.accept_language.unwrap_or_default()))
+        }))
+        .route(Route::get("/error", async || Err::<(), _>(crate::Error::conflict("taken"))));
+    let server: Server = Server::new(&Config::<()>::default()).group(group).error_handler(own);
+    let router = server.finish(None).unwrap().router;
+    for (path, told) in [("/nowhere", "en, zh;q=0.5"), ("/group/error", "group en, zh;q=0.5")] {
+        let request = Request::get(path).header("accept-language", "en, zh;q=0.5").body(Body::empty()).unwrap();
+        assert_eq!(text(router.clone().oneshot(request).await.unwrap()).await, told);
+    }
+    let request = Request::get("/nowhere").body(Body::empty()).unwrap();
+    assert_eq!(text(router.oneshot(request).await.unwrap()).await, "");
 }
 
 /// Behind a proxy that is trusted: a request without a connection counts as one over a Unix socket.

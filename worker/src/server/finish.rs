@@ -126,7 +126,8 @@ impl Server {
         if let Some(on_error) = on_error.clone().filter(|_| own.is_bare) {
             router = router.layer(from_fn(move |request: Request, next: Next| {
                 let on_error = Arc::clone(&on_error);
-                async move { refusal::answered(next.run(request).await, Some(&on_error)) }
+                let language = refusal::language(request.headers());
+                async move { refusal::answered(next.run(request).await, Some(&on_error), language) }
             }));
         }
         let settings: Settings =
