@@ -1,11 +1,11 @@
 //! The texts of the documents' programs, in Chinese as the documents print them, and in English. A client's `Accept-Language` chooses:
 //! Chinese, unless it names English and likes Chinese less.
 //!
-//! A handler takes [`Texts`] and says what it has to say. What the library refuses by itself (a token, a file) has a code: the
-//! middleware [`told`] says these refusals in the client's language. It stands around all routes:
+//! A handler takes [`Texts`] and says what it has to say. What the library refuses by itself (a token, a file, a path that is none) is said
+//! by [`refused`], and [`told`] notes the language in the headers of all answers:
 //!
 //! ```ignore
-//! Server::new(&config).middleware(texts::told)
+//! Server::new(&config).middleware(texts::told).error_handler(texts::refused)
 //! ```
 
 #![allow(dead_code, reason = "each program has this file, and says some of it")]
@@ -14,12 +14,12 @@ use std::convert::Infallible;
 use std::fmt::Display;
 
 use gin_worker::api::Argument;
-use gin_worker::axum::body::Body;
+use gin_worker::axum::Json;
 use gin_worker::axum::extract::{FromRequestParts, Request};
 use gin_worker::axum::http::request::Parts;
 use gin_worker::axum::http::{HeaderMap, HeaderValue, header};
 use gin_worker::axum::middleware::Next;
-use gin_worker::axum::response::Response;
+use gin_worker::axum::response::{IntoResponse, Response};
 use gin_worker::middleware::Report;
 use gin_worker::serde_json::{Value, json};
 
@@ -97,6 +97,17 @@ texts! {
 
     Sent "广播成功" "sent";
 
+    ThereIsNothingHere "请求的资源不存在" "there is nothing here";
+    ThisMethodIsNotAllowedHere "不支持的请求方法" "this method is not allowed here";
+    ThisPageMayOpenNoWebSocketHere "不允许来自该来源的 WebSocket 连接" "this page's origin may not open a WebSocket here";
+    TooManyRequestsTryAgainLater "请求过多，请稍后再试" "too many requests, try again later";
+    TooManyRequestsAtOnceTryAgain "并发请求过多，请重试" "too many requests at once, try again";
+    TheRequestHasTakenTooLong "请求处理超时" "the request has taken too long";
+    TheBodyHasComeTooSlowly "请求体传输过慢" "the request's body has come too slowly";
+    TheBodyIsTooLarge "请求体过大" "the request's body is too large";
+    ThereIsNoSuchUpload "上传不存在" "there is no such upload";
+    AnotherRequestWritesToThisUpload "另一个请求正在写入该上传" "another request writes to this upload";
+    SomethingWentWrong "服务器内部错误" "internal server error";
     TheServiceIsAway "服务暂时不可用，请稍后再试" "the service is away, try again later";
     TheServerIsBusy "服务器繁忙，请稍后再试" "the server is busy, try again later";
 }
@@ -110,6 +121,11 @@ impl Texts {
     pub fn of(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(header::ACCEPT_LANGUAGE).iter().filter_map(|line| line.to_str().ok());
         Self(chosen(lines.flat_map(|line| line.split(','))))
+    }
+
+    /// In the language of a request that was refused.
+    fn of_report(report: &Report) -> Self {
+        Self(chosen(report.accept_language.iter().flat_map(|line| line.split(','))))
     }
 
     /// The text.
@@ -172,6 +188,29 @@ fn weighed(entry: &str) -> Option<(Language, f32)> {
     (0.0..=1.0).contains(&weight).then_some((language, weight))
 }
 
+/// The text of what the library refuses so.
+fn of_refusal(report: &Report) -> Option<Text> {
+    match report.code.as_deref() {
+        // Not an attempt to log in, whose code is the same.
+        Some("RATE_LIMIT_EXCEEDED") if report.message == "too many requests" => {
+            Some(Text::TooManyRequestsTryAgainLater)
+        }
+        Some(code) => of_code(code),
+        None => of_status(report.status.as_u16(), &report.message),
+    }
+}
+
+/// The text of a refusal of the library that has no code. Another one is a handler's, which has said it in the client's language.
+fn of_status(status: u16, message: &str) -> Option<Text> {
+    Some(match (status, message) {
+        (404, "not found") => Text::ThereIsNothingHere,
+        (404, "there is no such upload") => Text::ThereIsNoSuchUpload,
+        (405, message) if message.ends_with(" is not allowed here") => Text::ThisMethodIsNotAllowedHere,
+        (500, "internal server error") => Text::SomethingWentWrong,
+        _ => return None,
+    })
+}
+
 /// The text of what the library, or `routes::check`, refuses with this code.
 fn of_code(code: &str) -> Option<Text> {
     Some(match code {
@@ -181,8 +220,14 @@ fn of_code(code: &str) -> Option<Text> {
         "FORBIDDEN" => Text::YouMayNotDoThat,
         "RATE_LIMIT_EXCEEDED" => Text::TooManyLoginsTryAgainLater,
         "CSRF" => Text::ThisPagesOriginMayNotDoThat,
+        "ORIGIN_REFUSED" => Text::ThisPageMayOpenNoWebSocketHere,
+        "LOGIN_BUSY" | "SESSION_BUSY" => Text::TooManyRequestsAtOnceTryAgain,
+        "REQUEST_TIMEOUT" => Text::TheRequestHasTakenTooLong,
+        "BODY_TIMEOUT" => Text::TheBodyHasComeTooSlowly,
+        "BODY_TOO_LARGE" => Text::TheBodyIsTooLarge,
+        "UPLOAD_LOCKED" => Text::AnotherRequestWritesToThisUpload,
         "AWAY" => Text::TheServiceIsAway,
-        "BUSY" => Text::TheServerIsBusy,
+        "BUSY" | "MEMORY" => Text::TheServerIsBusy,
         UPLOAD_MALFORMED => Text::TheUploadHasFailed,
         "FILE_TOO_LARGE" => Text::TheFileIsLargerThan10Mb,
         "FILE_TYPE" => Text::ThisTypeOfFileIsNotTaken,
@@ -196,9 +241,9 @@ pub const WRONG_LOGIN: &str = "WRONG_LOGIN";
 /// Code of a form that is no form, or not a whole one. Its own text becomes the details.
 const UPLOAD_MALFORMED: &str = "UPLOAD_MALFORMED";
 
-/// Says the refusals of the library in the client's language: a middleware around all routes.
+/// Says in the headers of an answer which language it has, and that another client gets another one: a middleware around all routes.
 pub async fn told(texts: Texts, request: Request, next: Next) -> Response {
-    let mut response = in_words(texts, next.run(request).await);
+    let mut response = next.run(request).await;
     let kind = response.headers().get(header::CONTENT_TYPE);
     if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/json")) {
         let headers = response.headers_mut();
@@ -208,21 +253,21 @@ pub async fn told(texts: Texts, request: Request, next: Next) -> Response {
     response
 }
 
-/// The same answer with another text, if it is a refusal whose code has one.
-fn in_words(texts: Texts, mut response: Response) -> Response {
-    let Some(report) = response.extensions_mut().get_mut::<Report>() else { return response };
-    let Some((code, text)) = report.code.as_deref().and_then(|code| Some((code, of_code(code)?))) else {
-        return response;
-    };
-    if code == UPLOAD_MALFORMED && report.details.is_none() {
+/// Says a refusal in the client's language, whoever has refused: the handler of a server's errors.
+pub fn refused(report: Report) -> Response {
+    let texts = Texts::of_report(&report);
+    let language = [(header::VARY, "accept-language"), (header::CONTENT_LANGUAGE, texts.language())];
+    (report.status, language, Json(body(&in_words(texts, report)))).into_response()
+}
+
+/// The same refusal with another text, if it is the library's.
+fn in_words(texts: Texts, mut report: Report) -> Report {
+    let Some(text) = of_refusal(&report) else { return report };
+    if report.code.as_deref() == Some(UPLOAD_MALFORMED) && report.details.is_none() {
         report.details = Some(Value::String(report.message.clone()));
     }
     texts.say(text).clone_into(&mut report.message);
-    let body = body(report);
-    let (mut parts, _) = response.into_parts();
-    // It is the length of the other text.
-    parts.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(parts, Body::from(body.to_string()))
+    report
 }
 
 /// Refusals that the documents print, without a code. Others keep theirs: a client that must ask for a new token, say, goes by it.
@@ -244,7 +289,7 @@ fn body(report: &Report) -> Value {
 #[cfg(test)]
 mod tests {
     use gin_worker::Error;
-    use gin_worker::axum::response::IntoResponse;
+    use gin_worker::axum::http::StatusCode;
 
     use super::*;
 
@@ -280,20 +325,61 @@ mod tests {
         assert_eq!(deleted, ["删除用户 7 成功", "user 7 is deleted"]);
     }
 
+    /// The body of this refusal, to a client that reads English.
+    fn in_english(error: &Error) -> Value {
+        let mut report = error.report();
+        report.accept_language = Some("fr, en;q=0.9".to_owned());
+        let answer = refused(report.clone());
+        assert_eq!(
+            (answer.status(), &answer.headers()[header::CONTENT_LANGUAGE]),
+            (error.status(), &"en".parse().unwrap())
+        );
+        body(&in_words(Texts::of_report(&report), report))
+    }
+
     #[test]
     fn a_refusal_is_told_by_its_code() {
-        let texts = Texts(Language::English);
-        let told = |error: Error| {
-            let response = in_words(texts, error.into_response());
-            response.extensions().get::<Report>().map(body)
+        let expired = in_english(&Error::unauthorized("expired").code("TOKEN_EXPIRED"));
+        assert_eq!(expired, json!({ "error": "the token is not valid", "code": "TOKEN_EXPIRED" }));
+        let cut = in_english(&Error::bad_request("the form has no end").code(UPLOAD_MALFORMED));
+        assert_eq!(cut, json!({ "error": "the upload has failed", "details": "the form has no end" }));
+        let missing = in_english(&Error::unauthorized("missing").code("TOKEN_MISSING"));
+        assert_eq!(missing, json!({ "error": "the token is missing" }));
+        let own = in_english(&Error::not_found("no such order").code("NO_ORDER"));
+        assert_eq!(own, json!({ "error": "no such order", "code": "NO_ORDER" }));
+    }
+
+    #[test]
+    fn a_limit_of_requests_is_none_of_logins() {
+        let limited = |text: &str| {
+            let error = Error::new(StatusCode::TOO_MANY_REQUESTS, text).code("RATE_LIMIT_EXCEEDED");
+            of_refusal(&error.report())
         };
-        let expired = told(Error::unauthorized("expired").code("TOKEN_EXPIRED"));
-        assert_eq!(expired, Some(json!({ "error": "the token is not valid", "code": "TOKEN_EXPIRED" })));
-        let cut = told(Error::bad_request("the form has no end").code(UPLOAD_MALFORMED));
-        assert_eq!(cut, Some(json!({ "error": "the upload has failed", "details": "the form has no end" })));
-        let missing = told(Error::unauthorized("missing").code("TOKEN_MISSING"));
-        assert_eq!(missing, Some(json!({ "error": "the token is missing" })));
-        let own = told(Error::not_found("no such order").code("NO_ORDER"));
-        assert_eq!(own, Some(json!({ "error": "no such order", "code": "NO_ORDER" })));
+        assert_eq!(limited("too many requests"), Some(Text::TooManyRequestsTryAgainLater));
+        assert_eq!(limited("too many attempts to log in"), Some(Text::TooManyLoginsTryAgainLater));
+    }
+
+    #[test]
+    fn refusals_of_the_library_have_a_text_in_each_language() {
+        let refusals = [
+            Error::forbidden("this page's origin may not open a WebSocket here").code("ORIGIN_REFUSED"),
+            Error::conflict("busy").code("LOGIN_BUSY"),
+            Error::conflict("busy").code("SESSION_BUSY"),
+            Error::new(StatusCode::LOCKED, "locked").code("UPLOAD_LOCKED"),
+            Error::new(StatusCode::SERVICE_UNAVAILABLE, "no answer within 30s").code("REQUEST_TIMEOUT"),
+            Error::not_found("not found"),
+            Error::new(StatusCode::METHOD_NOT_ALLOWED, "PUT is not allowed here"),
+            Error::new(StatusCode::INTERNAL_SERVER_ERROR, "internal server error"),
+        ];
+        for error in refusals {
+            let text = of_refusal(&error.report());
+            assert!(text.is_some(), "{error}");
+            let told = in_words(Texts::default(), error.report());
+            assert_eq!(Some(told.message.as_str()), text.map(Text::in_chinese), "{error}");
+            let english = in_english(&error);
+            assert_eq!(english["error"].as_str(), text.map(Text::in_english));
+            assert_eq!(english["code"].as_str(), error.report().code.as_deref());
+        }
+        assert_eq!(of_refusal(&Error::not_found("there is no order").report()), None, "a handler has said it");
     }
 }

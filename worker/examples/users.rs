@@ -18,7 +18,7 @@ use gin_worker::garde::Validate;
 use gin_worker::{Config, Error, Group, Result, Route, Server, StartError};
 use serde::{Deserialize, Serialize};
 
-use crate::texts::{Text, Texts, told};
+use crate::texts::{Text, Texts};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct User {
@@ -204,7 +204,11 @@ fn server(config: &Config, users: Users) -> Server {
         .route(Route::api_get("/:id", show).describe("获取用户详情"))
         .route(Route::api_put("/:id", update).describe("更新用户"))
         .route(Route::api_delete("/:id", delete).describe("删除用户"));
-    Server::new(config).middleware(told).group(Group::new("/api/v1").group(routes)).with_state(users)
+    Server::new(config)
+        .middleware(texts::told)
+        .error_handler(texts::refused)
+        .group(Group::new("/api/v1").group(routes))
+        .with_state(users)
 }
 
 #[tokio::main]

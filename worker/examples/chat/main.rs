@@ -34,7 +34,7 @@ use gin_worker::{BoxError, ClientIp, Config, Error, Result, ResultExt, Route, Se
 use serde::Deserialize;
 
 use crate::hub::{Form, Hub, Member, Said};
-use crate::texts::{Text, Texts, told};
+use crate::texts::{Text, Texts};
 
 /// `[app]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -139,7 +139,8 @@ fn is_same(given: &[u8], token: &[u8]) -> bool {
 fn server(config: &Config<Settings>, hub: Hub) -> Server {
     let sockets = WebSockets::new("chat").message_max(8 << 10).rate_max(20);
     Server::new(config)
-        .middleware(told)
+        .middleware(texts::told)
+        .error_handler(texts::refused)
         .get("/", async || Html(include_str!("page.html")))
         .route(Route::websocket("/ws", sockets, join, chat).describe("聊天"))
         .route(Route::post("/broadcast", broadcast).describe("广播消息"))

@@ -118,7 +118,9 @@ async fn where_there_is_a_token_only_who_has_it_tells_everybody() {
 async fn a_page_of_another_origin_opens_no_websocket() {
     let room = room().await;
     let foreign = room.get("/ws?user_id=ann").header("origin", "http://evil.example").try_websocket().await;
-    assert_eq!(foreign.unwrap_err().status.as_u16(), 403);
+    let refused = foreign.unwrap_err();
+    let expected = json!({ "error": "不允许来自该来源的 WebSocket 连接", "code": "ORIGIN_REFUSED" });
+    refused.assert_status(403).assert_json(expected);
     room.get("/ws?user_id=ann").header("origin", &room.url("")).websocket().await;
 }
 

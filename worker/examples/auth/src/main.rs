@@ -47,6 +47,7 @@ fn server(config: &Config<Settings>) -> Server {
         .migrations::<migrations::Migrator>()
         .auth()
         .middleware(texts::told)
+        .error_handler(texts::refused)
         .get("/", welcome)
         .route(Route::post("/login", routes::login).describe("用户登录"))
         .route(Route::post("/refresh", routes::refresh).describe("刷新令牌"))

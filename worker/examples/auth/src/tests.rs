@@ -230,6 +230,9 @@ async fn who_likes_english_is_answered_in_it() {
     assert_eq!(message(english.get("/api/profile"), true).await, "the token is not valid");
     let stranger = app.client().header("accept-language", "en");
     assert_eq!(message(stranger.get("/api/profile"), true).await, "the token is missing");
+    assert_eq!(message(stranger.get("/nowhere"), true).await, "there is nothing here");
+    assert_eq!(message(stranger.put("/login"), true).await, "this method is not allowed here");
+    assert_refused(&app.get("/nowhere").send().await, 404, "请求的资源不存在");
 }
 
 #[tokio::test]

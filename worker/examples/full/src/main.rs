@@ -103,6 +103,7 @@ fn server(config: &Config<Settings>, hub: Hub) -> Server {
         .auth()
         .uploads()
         .middleware(texts::told)
+        .error_handler(texts::refused)
         .group(its_page())
         .group(page::shared())
         .group(logins())

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::answers::Rendered;
 use crate::asked::{Asked, Change, NewUser, invalid};
 use crate::settings::Settings;
-use crate::texts::{Text, Texts, told};
+use crate::texts::{Text, Texts};
 use crate::users::{One, Page, Users};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,7 +88,8 @@ fn server(config: &Config<Settings>) -> Server {
         .database()
         .migrations::<migrations::Migrator>()
         .cache()
-        .middleware(told)
+        .middleware(texts::told)
+        .error_handler(texts::refused)
         .group(Group::new("/api/v1").group(routes))
         .with_state(config.app)
 }

@@ -25,6 +25,7 @@ fn server(config: &Config) -> Server {
     Server::new(config)
         .uploads()
         .middleware(texts::told)
+        .error_handler(texts::refused)
         .group(page::own())
         .group(page::shared())
         .group(files::routes())
