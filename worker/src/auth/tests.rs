@@ -400,6 +400,8 @@ async fn a_page_logs_in_by_a_session_and_a_bad_token_is_not_passed_over() {
     root.get("/me").bearer(&ann.access).send().await.assert_text("ann");
     root.get("/admin").bearer(&ann.access).send().await.assert_status(403);
     assert_eq!(count(&part, "cached"), 0, "each request asks the database");
+    part.auth().inner.sweep(now()).await.unwrap();
+    assert!(part.details()["alive"].is_null(), "nobody counts the rows of a service's database");
     for path in ["/me", "/who"] {
         let bad = root.get(path).bearer("nonsense").send().await;
         assert_eq!(code(bad.assert_status(401)), "TOKEN_INVALID", "{path}");
