@@ -9,6 +9,7 @@
 //! | its worker leaves | the next one sends it what stands between its place and the end, and goes on |
 //! | a writer dies within a line | the next writer ends that line, and readers pass over it: it is no JSON |
 //! | the disk is full | a line that was written in part is cut off again, and the writer hears of it |
+//! | an account's login has ended ([`Hub::send_away`]) | a line says so: its members are closed in all workers, with code 1008 |
 //! | more than 256 messages wait for a member that does not take them | it is closed, with code 1008 |
 //! | a member's place is older than the last 7 MiB, or behind the end, as of another file | the same |
 //!
@@ -59,10 +60,24 @@ impl Said {
     }
 }
 
+/// The contents of a line. A version that does not know one passes over it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Said(Said),
+    /// The members of this account have no right to be here any more.
+    Away {
+        away: String,
+    },
+}
+
 /// A member of the room: all that the next worker has to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Member {
     pub user_id: String,
+    /// The account that can be sent away. `None`: nobody has logged in.
+    #[serde(default)]
+    pub account: Option<String>,
     /// Bytes of the file that the member has heard, or was not there for.
     pub seen: u64,
     pub form: Form,
@@ -102,7 +117,7 @@ impl Drop for Inner {
 struct Line {
     /// Place behind it.
     end: u64,
-    said: Said,
+    content: Content,
     json: String,
 }
 
@@ -140,7 +155,21 @@ impl Hub {
     /// # Errors
     /// If it cannot be written: then nobody hears it.
     pub fn say(&self, said: &Said) -> io::Result<()> {
-        let mut line = serde_json::to_vec(said)?;
+        self.append(said)
+    }
+
+    /// Closes the connections of an account's members, in all workers. Those that come in behind the file's [`Self::end`] of now stay. It
+    /// blocks for a moment.
+    ///
+    /// # Errors
+    /// If it cannot be written: then nobody is sent away.
+    #[allow(dead_code, reason = "of `full`: nobody logs in to `chat`")]
+    pub fn send_away(&self, account: &str) -> io::Result<()> {
+        self.append(&Content::Away { away: account.to_owned() })
+    }
+
+    fn append(&self, content: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(content)?;
         line.push(b'\n');
         // Opened anew: threads that share a descriptor share its lock.
         let mut file = File::options().read(true).append(true).open(&self.0.path)?;
@@ -172,6 +201,7 @@ impl Hub {
             End::Left => socket.leave(&member).await,
             End::Closed => {}
             End::TooSlow => socket.end_with(1008, "too slow").await,
+            End::SentAway => socket.end_with(1008, "the login has ended").await,
             End::Failed(error) => {
                 tracing::error!("the chat's file {}: {error}", self.0.path.display());
                 socket.end_with(1011, "the chat's file cannot be used").await;
@@ -245,6 +275,8 @@ enum End {
     Left,
     Closed,
     TooSlow,
+    /// Its login has ended.
+    SentAway,
     Failed(io::Error),
 }
 
@@ -263,9 +295,14 @@ impl Seat {
         if line.end <= self.member.seen {
             return Ok(());
         }
-        let text = match self.form {
-            Form::Text => &line.said.message,
-            Form::Json => &line.json,
+        let text = match (&line.content, self.form) {
+            (Content::Away { away }, _) if self.member.account.as_ref() == Some(away) => return Err(End::SentAway),
+            (Content::Away { .. }, _) => {
+                self.member.seen = line.end;
+                return Ok(());
+            }
+            (Content::Said(said), Form::Text) => &said.message,
+            (Content::Said(_), Form::Json) => &line.json,
         };
         let began = Instant::now();
         self.socket.send(Message::Text(text.clone())).await.map_err(|_| End::Closed)?;
@@ -332,9 +369,9 @@ fn lines_after(file: &File, place: u64) -> io::Result<(Vec<Arc<Line>>, u64)> {
     let (mut end, mut lines) = (place, Vec::new());
     for piece in bytes[..whole].split_inclusive(|byte| *byte == b'\n') {
         end += piece.len() as u64;
-        if let Ok(said) = serde_json::from_slice(piece) {
+        if let Ok(content) = serde_json::from_slice(piece) {
             let json = String::from_utf8_lossy(piece.trim_ascii_end()).into_owned();
-            lines.push(Arc::new(Line { end, said, json }));
+            lines.push(Arc::new(Line { end, content, json }));
         }
     }
     Ok((lines, end))
@@ -372,8 +409,13 @@ mod tests {
         Said::new(Some("ann".to_owned()), message)
     }
 
+    fn message(line: &Line) -> &Said {
+        let Content::Said(said) = &line.content else { panic!("{:?}", line.content) };
+        said
+    }
+
     async fn next(lines: &mut broadcast::Receiver<Arc<Line>>) -> String {
-        lines.recv().await.unwrap().said.message.clone()
+        message(&lines.recv().await.unwrap()).message.clone()
     }
 
     #[tokio::test]
@@ -403,11 +445,25 @@ mod tests {
         hub.say(&said("whole")).unwrap();
         assert_eq!(next(&mut lines).await, "whole");
         let (all, end) = lines_after(&hub.0.file, 0).unwrap();
-        assert_eq!((all.len(), &all[0].said), (1, &said("whole")));
+        assert_eq!((all.len(), message(&all[0])), (1, &said("whole")));
         assert_eq!(end, std::fs::metadata(&path).unwrap().len());
         // Nobody takes a line that is being written.
         std::fs::write(&path, "{\"user_id\":null").unwrap();
         assert_eq!(lines_after(&hub.0.file, 0).unwrap().1, 0);
+    }
+
+    #[tokio::test]
+    async fn a_line_that_sends_an_account_away_is_no_message() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("chat.log");
+        let hub = Hub::open(&path).unwrap();
+        hub.send_away("7").unwrap();
+        hub.say(&said("next")).unwrap();
+        let (all, _) = lines_after(&hub.0.file, 0).unwrap();
+        let contents: Vec<_> = all.iter().map(|line| line.content.clone()).collect();
+        assert_eq!(contents, [Content::Away { away: "7".to_owned() }, Content::Said(said("next"))]);
+        // To a version that knows messages alone it is a line to pass over.
+        assert!(serde_json::from_str::<Said>(&all[0].json).is_err());
     }
 
     #[tokio::test]
@@ -427,6 +483,6 @@ mod tests {
         assert!(is_gone(&hub.0.file, 0).unwrap() && is_gone(&hub.0.file, u64::MAX).unwrap());
         assert!(!is_gone(&hub.0.file, last).unwrap());
         let (lines, end) = lines_after(&hub.0.file, last).unwrap();
-        assert_eq!((&lines[0].said, lines.len(), end), (&long, 1, metadata.len()));
+        assert_eq!((message(&lines[0]), lines.len(), end), (&long, 1, metadata.len()));
     }
 }

@@ -60,7 +60,7 @@ struct Join {
 
 /// Somebody comes in.
 async fn join(State(app): State<App>, Query(Join { user_id, format }): Query<Join>) -> Member {
-    Member { user_id: plain(&user_id), seen: app.hub.end(), form: format }
+    Member { user_id: plain(&user_id), account: None, seen: app.hub.end(), form: format }
 }
 
 /// A name as everybody sees it.

@@ -138,7 +138,7 @@ async fn a_message_has_bounds() {
 #[tokio::test]
 async fn a_place_of_another_file_ends_the_connection() {
     async fn far(State(app): State<App>) -> Member {
-        Member { user_id: "ann".to_owned(), seen: app.hub.end() + 1, form: Form::Text }
+        Member { user_id: "ann".to_owned(), account: None, seen: app.hub.end() + 1, form: Form::Text }
     }
     let directory = tempfile::tempdir().unwrap();
     let hub = Hub::open(&directory.path().join("chat.log")).unwrap();

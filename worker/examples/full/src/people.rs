@@ -3,7 +3,7 @@
 
 use gin_worker::auth::{Attempts, Auth, Grants, RequireRole, Scope, User, log_in};
 use gin_worker::axum::Json;
-use gin_worker::axum::extract::{Path, rejection::PathRejection};
+use gin_worker::axum::extract::{Path, State, rejection::PathRejection};
 use gin_worker::axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use gin_worker::binding::ShouldBindJson;
 use gin_worker::serde_json::{Value, json};
@@ -11,7 +11,9 @@ use gin_worker::{Result, Session};
 
 use crate::access::Files;
 use crate::accounts::Accounts;
+use crate::hub::Hub;
 use crate::routes::{self, Admin, Login, begin, check, invalid};
+use crate::talk::send_away;
 use crate::texts::{Text, Texts};
 
 /// Value of a session: the name of its user.
@@ -22,6 +24,7 @@ type WithTokens = ([(HeaderName, &'static str); 1], Json<Value>);
 
 /// `POST /login`
 pub async fn login(
+    State(hub): State<Hub>,
     texts: Texts,
     accounts: Accounts,
     auth: Auth,
@@ -33,9 +36,13 @@ pub async fn login(
     let account = check(&accounts, &auth, attempts, login).await?;
     let grants = Grants { roles: account.roles.clone(), ..Grants::default() }.scope(Files::NAME);
     let tokens = begin(&accounts, &auth, &account, grants.clone()).await?;
+    let before = session.user().await?;
     // The session gets a new id: a cookie that somebody has planted before is worth nothing.
     log_in(&session, account.id, &grants).await?;
     session.insert(NAME, &account.username).await?;
+    if let Some(before) = before.filter(|before| *before != account.id.to_string()) {
+        send_away(hub, before).await?;
+    }
     let body = json!({
         "token": tokens.access,
         "message": texts.say(Text::LoggedIn),
@@ -51,18 +58,28 @@ pub async fn profile(texts: Texts, user: User, session: Session) -> Result<Json<
     Ok(Json(json!({ "user_id": user.id(), "name": name, "message": texts.say(Text::User) })))
 }
 
-/// `POST /api/logout`: ends that by which the request is somebody's, the login of its token or the session.
-pub async fn logout(texts: Texts, user: User, auth: Auth, session: Session, headers: HeaderMap) -> Result<Json<Value>> {
+/// `POST /api/logout`: ends that by which the request is somebody's, the login of its token or the session, and closes the user's
+/// WebSockets.
+pub async fn logout(
+    State(hub): State<Hub>,
+    texts: Texts,
+    user: User,
+    auth: Auth,
+    session: Session,
+    headers: HeaderMap,
+) -> Result<Json<Value>> {
     if headers.contains_key(header::AUTHORIZATION) {
         auth.logout(&user).await?;
     } else {
         session.logout().await?;
     }
+    send_away(hub, user.id()).await?;
     Ok(Json(json!({ "message": texts.say(Text::LoggedOut) })))
 }
 
-/// `DELETE /api/admin/users/:id`: the sessions of the user end, too.
+/// `DELETE /api/admin/users/:id`: the sessions and WebSockets of the user end, too.
 pub async fn remove(
+    State(hub): State<Hub>,
     session: Session,
     admin: RequireRole<Admin>,
     texts: Texts,
@@ -76,6 +93,7 @@ pub async fn remove(
     let is_gone = removed.as_ref().map_or_else(|error| error.status() == StatusCode::NOT_FOUND, |_| true);
     if let Some(user) = user.filter(|_| is_gone) {
         session.logout_everywhere(user).await?;
+        send_away(hub, user).await?;
     }
     removed
 }

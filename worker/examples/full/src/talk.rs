@@ -1,9 +1,14 @@
-//! The chat. Who speaks is known by the login: a `user_id` in the URL is not believed.
+//! The chat. Who speaks is known by the login: a `user_id` in the URL is not believed. A logout closes the WebSockets of its user in all
+//! workers: a page or a program of his that is still logged in comes back by itself.
+
+use std::convert::Infallible;
+use std::fmt::Display;
 
 use garde::Validate;
 use gin_worker::auth::{RequireRole, User};
 use gin_worker::axum::Json;
-use gin_worker::axum::extract::{Query, State};
+use gin_worker::axum::extract::{FromRequestParts, Query, State};
+use gin_worker::axum::http::request::Parts;
 use gin_worker::binding::ShouldBindJson;
 use gin_worker::serde_json::{Value, json};
 use gin_worker::websocket::{Message, Socket};
@@ -27,9 +32,27 @@ pub struct Announcement {
     message: String,
 }
 
-/// Somebody comes in.
-pub async fn join(State(hub): State<Hub>, user: User, session: Session, Query(asked): Query<Asked>) -> Result<Member> {
-    Ok(Member { user_id: name(&session, &user).await?, seen: hub.end(), form: asked.format })
+/// The place in the chat at which somebody comes in.
+pub struct Place(u64);
+
+impl FromRequestParts<Hub> for Place {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, hub: &Hub) -> Result<Self, Infallible> {
+        Ok(Self(hub.end()))
+    }
+}
+
+/// Somebody comes in. The place is taken before the login is looked at: if that ends behind the look, its line is behind the place.
+pub async fn join(Place(seen): Place, user: User, session: Session, Query(asked): Query<Asked>) -> Result<Member> {
+    let account = Some(user.id().to_owned());
+    Ok(Member { user_id: name(&session, &user).await?, account, seen, form: asked.format })
+}
+
+/// Closes the WebSockets of a user, one of whose logins has ended before.
+pub async fn send_away(hub: Hub, user: impl Display) -> Result {
+    let user = user.to_string();
+    tokio::task::spawn_blocking(move || hub.send_away(&user)).await.internal()?.internal()
 }
 
 /// Serves a user from the beginning, or after another worker.

@@ -185,6 +185,32 @@ async fn the_chat_knows_by_the_login_who_speaks() {
 }
 
 #[tokio::test]
+async fn a_logout_closes_the_websockets_of_its_user() {
+    let app = app().await;
+    let ((ann, token), (bob, _), (admin, _)) =
+        (app.logged_in("user2").await, app.logged_in("user3").await, app.logged_in("admin").await);
+    let mut by_session = ann.get("/ws").websocket().await;
+    let mut by_token = app.get("/ws").bearer(&token).websocket().await;
+    let mut bobs = bob.get("/ws").websocket().await;
+    ann.post("/api/logout").send().await.assert_status(200);
+    assert_eq!((by_session.closed().await, by_token.closed().await), (1008, 1008));
+    let gone = ann.get("/ws").try_websocket().await;
+    assert!(gone.is_err_and(|answer| answer.status == 401));
+    // The login of the token lives, so its program comes back. Others have heard nothing of it.
+    let mut again = app.get("/ws").bearer(&token).websocket().await;
+    bobs.send(Message::Text("hello".to_owned())).await;
+    assert_eq!((bobs.text().await, again.text().await), ("hello".to_owned(), "hello".to_owned()));
+    app.post("/api/logout").bearer(&token).send().await.assert_status(200);
+    assert_eq!(again.closed().await, 1008);
+    admin.delete("/api/admin/users/3").send().await.assert_status(200);
+    assert_eq!(bobs.closed().await, 1008);
+    // Another user logs in by the same browser.
+    let mut admins = admin.get("/ws").websocket().await;
+    log_in(&admin, "user4", "password").await.assert_status(200);
+    assert_eq!(admins.closed().await, 1008);
+}
+
+#[tokio::test]
 async fn a_page_of_another_origin_does_nothing_with_a_users_cookie() {
     let app = app().await;
     let (page, token) = app.logged_in("admin").await;
