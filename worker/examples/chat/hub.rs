@@ -13,7 +13,8 @@
 //! | more than 256 messages wait for a member that does not take them | it is closed, with code 1008 |
 //! | a member's place is older than the last 7 MiB, or behind the end, as of another file | the same |
 //!
-//! The file keeps its last 8 MiB. What was before is given back to the file system as a hole: places stay as they are.
+//! The file keeps its last 8 MiB. What was before is given back to the file system as a hole: places stay as they are, and the file has at
+//! most 9 MiB of the disk, however long it says it is. A file system that takes no holes is an error at the start.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -125,9 +126,14 @@ impl Hub {
     /// Opens the room in this file, which is made if it is not there, for the worker's user alone. Called within tokio's runtime.
     ///
     /// # Errors
-    /// If the file cannot be opened, or not be watched.
+    /// If the file cannot be opened, or not be watched, or would grow for ever.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::options().read(true).append(true).create(true).mode(0o600).open(path)?;
+        // Nobody is within a line then.
+        file.lock()?;
+        let end = file.metadata()?.len();
+        takes_holes(&file, end)?;
+        file.unlock()?;
         let changed = Arc::new(Notify::new());
         let report = Arc::clone(&changed);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
@@ -138,10 +144,6 @@ impl Hub {
         });
         let mut watcher = watcher.map_err(io::Error::other)?;
         watcher.watch(path, RecursiveMode::NonRecursive).map_err(io::Error::other)?;
-        // Nobody is within a line then.
-        file.lock_shared()?;
-        let end = file.metadata()?.len();
-        file.unlock()?;
         let (file, read) = (Arc::new(file), Arc::new(AtomicU64::new(end)));
         let (lines, _) = broadcast::channel(WAITING);
         let (own, known) = (Arc::clone(&file), Arc::clone(&read));
@@ -182,7 +184,9 @@ impl Hub {
             file.set_len(end)?;
             return Err(error);
         }
-        give_back(&file, end, end + line.len() as u64);
+        if let Err(error) = give_back(&file, end, end + line.len() as u64) {
+            tracing::warn!("the chat's file {} keeps what is old: {error}", self.0.path.display());
+        }
         Ok(())
     }
 
@@ -391,12 +395,27 @@ fn is_gone(file: &File, place: u64) -> io::Result<bool> {
     Ok(place > length || length - place > KEPT - STEP)
 }
 
-/// Gives the file system back what is not kept any more. One that cannot take it keeps all.
-fn give_back(file: &File, before: u64, after: u64) {
+/// Gives the file system back what is not kept any more.
+fn give_back(file: &File, before: u64, after: u64) -> io::Result<()> {
     let given = |end: u64| end.saturating_sub(KEPT) / STEP * STEP;
     if given(after) > given(before) {
-        let _ = fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 0, given(after));
+        punch(file, 0, given(after))?;
     }
+    Ok(())
+}
+
+/// Refuses a file whose beginning cannot be given back, by a hole behind its end. Nobody else may write meanwhile.
+fn takes_holes(file: &File, end: u64) -> io::Result<()> {
+    punch(file, end, STEP).map_err(|error| {
+        io::Error::other(format!(
+            "its file system takes no holes, so it would grow for ever ({error}); put it on ext4, XFS, Btrfs or tmpfs"
+        ))
+    })
+}
+
+/// Makes a hole in a file, which stays as long as it is.
+fn punch(file: &File, place: u64, length: u64) -> io::Result<()> {
+    Ok(fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, place, length)?)
 }
 
 #[cfg(test)]
@@ -474,15 +493,22 @@ mod tests {
         let long = said(&"😀".repeat(LONG + 1));
         assert_eq!(long.message.len(), 4 * LONG);
         let mut last = 0;
-        while last < KEPT + 2 * STEP {
+        while last < 3 * KEPT {
             last = std::fs::metadata(&path).unwrap().len();
             hub.say(&long).unwrap();
         }
         let metadata = std::fs::metadata(&path).unwrap();
-        assert!(metadata.blocks() * 512 < metadata.len(), "{metadata:?}");
+        // A file system may set blocks aside behind the end.
+        assert!(metadata.blocks() * 512 <= 2 * KEPT, "{metadata:?}");
         assert!(is_gone(&hub.0.file, 0).unwrap() && is_gone(&hub.0.file, u64::MAX).unwrap());
         assert!(!is_gone(&hub.0.file, last).unwrap());
         let (lines, end) = lines_after(&hub.0.file, last).unwrap();
         assert_eq!((message(&lines[0]), lines.len(), end), (&long, 1, metadata.len()));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_would_grow_for_ever_is_refused() {
+        let refused = Hub::open(Path::new("/dev/null")).err().unwrap();
+        assert!(refused.to_string().contains("takes no holes"), "{refused}");
     }
 }

@@ -115,7 +115,8 @@ fn server(config: &Config<Settings>, hub: Hub) -> Server {
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let config = Config::load()?;
-    let hub = Hub::open(&gin_worker::state_directory()?.join("chat.log"))?;
+    let path = gin_worker::state_directory()?.join("chat.log");
+    let hub = Hub::open(&path).map_err(|error| format!("the chat's file {}: {error}", path.display()))?;
     server(&config, hub).run().await?;
     Ok(())
 }
