@@ -6,7 +6,8 @@
 //! | `id` | ids of 128 random bits |
 //! | `cookie` | cookies of a request by their names |
 //! | `place` | the place that a key of the configuration names: the state directory, the database, Redis |
-//! | `sqlite`, `sql` | a file of SQLite in the state directory; a table there or in the service's database |
+//! | `sqlite`, `sql` | a file of SQLite in the state directory; a table there or in the service's database, and what all its rows share |
+//! | `in_redis` | what all rows in Redis share |
 //! | `marks` | numbers beside that file, by which workers hear of each other's writes |
 //! | `figures` | counts of what becomes of the rows |
 //! | `asking` | a question to the place, and whether it answers |
@@ -22,6 +23,8 @@ pub(crate) mod cookie;
 #[cfg(feature = "sessions")]
 pub(crate) mod figures;
 pub(crate) mod id;
+#[cfg(all(feature = "redis", feature = "sessions"))]
+pub(crate) mod in_redis;
 #[cfg(feature = "sessions")]
 pub(crate) mod marks;
 #[cfg(feature = "sessions")]

@@ -3,6 +3,7 @@
 //! Each change is one script, which Redis does whole or not at all, and one round trip. A script may run twice ([`Redis`] asks again when a
 //! connection is lost). A refresh that runs twice finds the number risen, and its token is within the grace.
 
+use std::ops::Deref;
 use std::sync::LazyLock;
 
 use ::redis::{Script, cmd};
@@ -11,18 +12,11 @@ use super::logins::{Millis, Row};
 use super::now;
 use crate::BoxError;
 use crate::kept::id::Id;
+use crate::kept::in_redis::{Rows, script};
 use crate::redis::Redis;
 
 /// Beginning of all keys.
 const PREFIX: &str = "gin:login";
-
-/// Lets the list of a user's logins live as long as the one that lives longest.
-const OF_USER: &str = "
-local function of(user) return KEYS[1] .. 's-of:' .. user end
-local function keep(user, ends, now)
-  if redis.call('PTTL', of(user)) < ends - now then redis.call('PEXPIREAT', of(user), ends) end
-end
-";
 
 /// ARGV: id, the user's key, data, created, expires, version, turned, now.
 static CREATE: LazyLock<Script> = LazyLock::new(|| {
@@ -56,52 +50,23 @@ return 1
     )
 });
 
-/// ARGV: ids.
-static DELETE: LazyLock<Script> = LazyLock::new(|| {
-    script(
-        "
-local deleted = 0
-for _, id in ipairs(ARGV) do
-  local key = KEYS[1] .. ':' .. id
-  local user = redis.call('HGET', key, 'user_key')
-  if user then redis.call('ZREM', of(user), id) end
-  deleted = deleted + redis.call('DEL', key)
-end
-return deleted
-",
-    )
-});
-
-/// ARGV: the user's key.
-static LIST: LazyLock<Script> = LazyLock::new(|| {
-    script(
-        "
-local alive = {}
-for _, id in ipairs(redis.call('ZREVRANGE', of(ARGV[1]), 0, -1)) do
-  if redis.call('EXISTS', KEYS[1] .. ':' .. id) == 1 then
-    alive[#alive + 1] = id
-  else
-    redis.call('ZREM', of(ARGV[1]), id)
-  end
-end
-return alive
-",
-    )
-});
-
-fn script(text: &str) -> Script {
-    Script::new(&format!("{OF_USER}{text}"))
-}
-
 /// Logins in a server.
-pub(super) struct InRedis(Redis);
+pub(super) struct InRedis(Rows);
+
+impl Deref for InRedis {
+    type Target = Rows;
+
+    fn deref(&self) -> &Rows {
+        &self.0
+    }
+}
 
 /// A login's fields as they are asked for.
 type Fields = (Option<String>, Option<String>, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
 
 impl InRedis {
     pub(super) fn new(redis: Redis) -> Self {
-        Self(redis)
+        Self(Rows::new(redis, PREFIX))
     }
 
     pub(super) async fn load(&self, id: Id) -> Result<Option<Row>, BoxError> {
@@ -110,7 +75,7 @@ impl InRedis {
         for field in ["user_key", "data", "created", "expires", "version", "turned"] {
             command.arg(field);
         }
-        let fields: Fields = self.0.run(&command).await?;
+        let fields: Fields = self.0.redis.run(&command).await?;
         let (Some(user_key), Some(data), Some(created), Some(expires), Some(version), Some(turned)) = fields else {
             return Ok(None);
         };
@@ -121,53 +86,14 @@ impl InRedis {
         let mut script = CREATE.prepare_invoke();
         script.key(PREFIX).arg(id.text()).arg(&row.user_key).arg(&row.data);
         script.arg(row.created).arg(row.expires).arg(row.version).arg(row.turned).arg(now());
-        let _: i64 = self.0.run_script(&script).await?;
+        let _: i64 = self.0.redis.run_script(&script).await?;
         Ok(())
     }
 
     pub(super) async fn turn(&self, id: Id, version: i64, turned: Millis, expires: Millis) -> Result<bool, BoxError> {
         let mut script = TURN.prepare_invoke();
         script.key(PREFIX).arg(id.text()).arg(version).arg(turned).arg(expires).arg(now());
-        let turned: i64 = self.0.run_script(&script).await?;
+        let turned: i64 = self.0.redis.run_script(&script).await?;
         Ok(turned == 1)
     }
-
-    pub(super) async fn delete(&self, ids: &[Id]) -> Result<u64, BoxError> {
-        let mut script = DELETE.prepare_invoke();
-        script.key(PREFIX);
-        for id in ids {
-            script.arg(id.text());
-        }
-        Ok(self.0.run_script(&script).await?)
-    }
-
-    /// Logins that have expired are not there, so no time is asked for.
-    pub(super) async fn of_user(&self, user_key: &str, _: Millis) -> Result<Vec<Id>, BoxError> {
-        let mut script = LIST.prepare_invoke();
-        script.key(PREFIX).arg(user_key);
-        let ids: Vec<String> = self.0.run_script(&script).await?;
-        Ok(ids.iter().filter_map(|id| Id::parse(id)).collect())
-    }
-
-    /// Redis does it by itself.
-    pub(super) async fn sweep(&self, _: Millis) -> Result<u64, BoxError> {
-        Ok(0)
-    }
-
-    /// Redis cannot tell without a look at every key.
-    pub(super) async fn count(&self) -> Result<Option<u64>, BoxError> {
-        Ok(None)
-    }
-
-    pub(super) fn is_shared(&self) -> bool {
-        true
-    }
-
-    pub(super) async fn ping(&self) -> Result<(), BoxError> {
-        let _: String = self.0.run(&cmd("PING")).await?;
-        Ok(())
-    }
-
-    /// The connections are shared with others.
-    pub(super) async fn close(&self) {}
 }

@@ -2,11 +2,15 @@
 
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult, Statement, Value};
 
+use super::id::Id;
 use crate::BoxError;
 use crate::database::Database;
 
 /// Attempts to make the table, as another process may make it at the same moment.
 const ATTEMPTS: u32 = 3;
+
+/// Rows that are removed by one statement. Each database takes more parameters.
+const BATCH: usize = 500;
 
 /// A table, and the statements that make it where it is missing.
 pub(crate) struct Table {
@@ -109,6 +113,104 @@ impl Sql {
     }
 }
 
+/// The rows of a table. Among its columns are `id`, `user_key`, `created` and `expires`, both in milliseconds since 1970. Each change is one
+/// statement, which the database does whole or not at all.
+pub(crate) struct Rows {
+    sql: Sql,
+    table: &'static Table,
+}
+
+impl Rows {
+    /// Makes the table, if it is not there.
+    pub(crate) async fn open(sql: Sql, table: &'static Table) -> Result<Self, BoxError> {
+        sql.prepare(table).await?;
+        Ok(Self { sql, table })
+    }
+
+    /// The row of this id, as the table's `load` reads it.
+    pub(crate) async fn row(&self, id: Id) -> Result<Option<QueryResult>, BoxError> {
+        let rows = self.sql.query(self.table.load, vec![id.text().into()]).await?;
+        Ok(rows.into_iter().next())
+    }
+
+    /// Returns how many rows were changed.
+    pub(crate) async fn execute(&self, sql: &str, values: Vec<Value>) -> Result<u64, BoxError> {
+        Ok(self.sql.execute(sql, values).await?)
+    }
+
+    /// Removes rows. Returns how many of them there were.
+    pub(crate) async fn delete(&self, ids: &[Id]) -> Result<u64, BoxError> {
+        let mut deleted = 0;
+        for batch in ids.chunks(BATCH) {
+            let values = batch.iter().map(|id| id.text().into()).collect();
+            deleted += self.execute(&deletion(self.table.name, "", batch.len()), values).await?;
+        }
+        Ok(deleted)
+    }
+
+    /// The rows of the user with this key that live longer than until then, the newest first.
+    pub(crate) async fn of_user(&self, user_key: &str, then: i64) -> Result<Vec<Id>, BoxError> {
+        let sql = format!(
+            "SELECT id FROM {} WHERE user_key = ? AND expires > ? ORDER BY created DESC, id DESC",
+            self.table.name
+        );
+        let rows = self.sql.query(&sql, vec![user_key.into(), then.into()]).await?;
+        Ok(ids(&rows)?)
+    }
+
+    /// Removes what has expired. Returns how many rows that were.
+    pub(crate) async fn sweep(&self, now: i64) -> Result<u64, BoxError> {
+        let sql = format!("SELECT id FROM {} WHERE expires <= ? LIMIT {BATCH}", self.table.name);
+        let mut removed = 0;
+        loop {
+            let expired = ids(&self.sql.query(&sql, vec![now.into()]).await?)?;
+            if expired.is_empty() {
+                return Ok(removed);
+            }
+            // One that is used at this moment lives on.
+            let mut values: Vec<Value> = vec![now.into()];
+            values.extend(expired.iter().map(|id| Value::from(id.text())));
+            removed += self.execute(&deletion(self.table.name, "expires <= ? AND ", expired.len()), values).await?;
+            if expired.len() < BATCH {
+                return Ok(removed);
+            }
+        }
+    }
+
+    /// Number of all rows. The database of a service is not asked: to count its rows can take long.
+    pub(crate) async fn count(&self) -> Result<Option<u64>, BoxError> {
+        if self.sql.is_of_the_service() {
+            return Ok(None);
+        }
+        let rows = self.sql.query(&format!("SELECT COUNT(*) FROM {}", self.table.name), Vec::new()).await?;
+        let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get_by_index(0))?;
+        Ok(u64::try_from(count).ok())
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.sql.is_shared()
+    }
+
+    pub(crate) async fn ping(&self) -> Result<(), BoxError> {
+        self.sql.ping().await
+    }
+
+    pub(crate) async fn close(&self) {
+        self.sql.close().await;
+    }
+}
+
+/// Ids in the first column. What is no id of ours was written by somebody else, and is left alone.
+fn ids(rows: &[QueryResult]) -> Result<Vec<Id>, DbErr> {
+    let texts: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, DbErr>>()?;
+    Ok(texts.iter().filter_map(|text| Id::parse(text)).collect())
+}
+
+fn deletion(table: &str, condition: &str, count: usize) -> String {
+    let marks = vec!["?"; count].join(", ");
+    format!("DELETE FROM {table} WHERE {condition}id IN ({marks})")
+}
+
 /// The statement with this database's placeholders: PostgreSQL numbers them. No text in our statements has a question mark.
 fn placed(backend: DbBackend, sql: &str) -> String {
     if backend != DbBackend::Postgres {
@@ -127,6 +229,12 @@ fn placed(backend: DbBackend, sql: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deletion_has_a_placeholder_for_each_id() {
+        let deletion = deletion("gin_sessions", "expires <= ? AND ", 2);
+        assert_eq!(deletion, "DELETE FROM gin_sessions WHERE expires <= ? AND id IN (?, ?)");
+    }
 
     #[test]
     fn placeholders_are_the_databases_own() {

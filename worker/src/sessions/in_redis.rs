@@ -4,6 +4,7 @@
 //! contents of a session, so a cluster of several servers cannot have them. A script may run twice ([`Redis`] asks again when a connection
 //! is lost), and then does no more than once.
 
+use std::ops::Deref;
 use std::sync::LazyLock;
 
 use ::redis::{Script, cmd};
@@ -12,18 +13,11 @@ use super::now;
 use super::record::{Millis, Row};
 use crate::BoxError;
 use crate::kept::id::Id;
+use crate::kept::in_redis::{Rows, script};
 use crate::redis::Redis;
 
 /// Beginning of all keys.
 const PREFIX: &str = "gin:session";
-
-/// Lets the list of a user's sessions live as long as the one that lives longest.
-const OF_USER: &str = "
-local function of(user) return KEYS[1] .. 's-of:' .. user end
-local function keep(user, ends, now)
-  if redis.call('PTTL', of(user)) < ends - now then redis.call('PEXPIREAT', of(user), ends) end
-end
-";
 
 /// ARGV: id, new id, version or '', the user's key or '', data, created, expires, now.
 static WRITE: LazyLock<Script> = LazyLock::new(|| {
@@ -72,52 +66,23 @@ return 1
     )
 });
 
-/// ARGV: ids.
-static DELETE: LazyLock<Script> = LazyLock::new(|| {
-    script(
-        "
-local deleted = 0
-for _, id in ipairs(ARGV) do
-  local key = KEYS[1] .. ':' .. id
-  local user = redis.call('HGET', key, 'user_key')
-  if user and user ~= '' then redis.call('ZREM', of(user), id) end
-  deleted = deleted + redis.call('DEL', key)
-end
-return deleted
-",
-    )
-});
-
-/// ARGV: the user's key.
-static LIST: LazyLock<Script> = LazyLock::new(|| {
-    script(
-        "
-local alive = {}
-for _, id in ipairs(redis.call('ZREVRANGE', of(ARGV[1]), 0, -1)) do
-  if redis.call('EXISTS', KEYS[1] .. ':' .. id) == 1 then
-    alive[#alive + 1] = id
-  else
-    redis.call('ZREM', of(ARGV[1]), id)
-  end
-end
-return alive
-",
-    )
-});
-
-fn script(text: &str) -> Script {
-    Script::new(&format!("{OF_USER}{text}"))
-}
-
 /// Sessions in a server.
-pub(super) struct InRedis(Redis);
+pub(super) struct InRedis(Rows);
+
+impl Deref for InRedis {
+    type Target = Rows;
+
+    fn deref(&self) -> &Rows {
+        &self.0
+    }
+}
 
 /// A session's fields as they are asked for.
 type Fields = (Option<String>, Option<String>, Option<i64>, Option<i64>, Option<i64>);
 
 impl InRedis {
     pub(super) fn new(redis: Redis) -> Self {
-        Self(redis)
+        Self(Rows::new(redis, PREFIX))
     }
 
     pub(super) async fn load(&self, id: Id) -> Result<Option<Row>, BoxError> {
@@ -126,7 +91,7 @@ impl InRedis {
         for field in ["user_key", "data", "created", "expires", "version"] {
             command.arg(field);
         }
-        let (user_key, data, created, expires, version): Fields = self.0.run(&command).await?;
+        let (user_key, data, created, expires, version): Fields = self.0.redis.run(&command).await?;
         let (Some(data), Some(created), Some(expires), Some(version)) = (data, created, expires, version) else {
             return Ok(None);
         };
@@ -147,53 +112,14 @@ impl InRedis {
         script.key(PREFIX).arg(id.text()).arg(new.text()).arg(version);
         script.arg(row.user_key.as_deref().unwrap_or_default()).arg(&row.data);
         script.arg(row.created).arg(row.expires).arg(now());
-        let written: i64 = self.0.run_script(&script).await?;
+        let written: i64 = self.0.redis.run_script(&script).await?;
         Ok(written == 1)
     }
 
     pub(super) async fn touch(&self, id: Id, expires: Millis) -> Result<(), BoxError> {
         let mut script = TOUCH.prepare_invoke();
         script.key(PREFIX).arg(id.text()).arg(expires).arg(now());
-        let _: i64 = self.0.run_script(&script).await?;
+        let _: i64 = self.0.redis.run_script(&script).await?;
         Ok(())
     }
-
-    pub(super) async fn delete(&self, ids: &[Id]) -> Result<u64, BoxError> {
-        let mut script = DELETE.prepare_invoke();
-        script.key(PREFIX);
-        for id in ids {
-            script.arg(id.text());
-        }
-        Ok(self.0.run_script(&script).await?)
-    }
-
-    /// Sessions that have expired are not there, so no time is asked for.
-    pub(super) async fn of_user(&self, user_key: &str, _: Millis) -> Result<Vec<Id>, BoxError> {
-        let mut script = LIST.prepare_invoke();
-        script.key(PREFIX).arg(user_key);
-        let ids: Vec<String> = self.0.run_script(&script).await?;
-        Ok(ids.iter().filter_map(|id| Id::parse(id)).collect())
-    }
-
-    /// Redis does it by itself.
-    pub(super) async fn sweep(&self, _: Millis) -> Result<u64, BoxError> {
-        Ok(0)
-    }
-
-    /// Redis cannot tell without a look at every key.
-    pub(super) async fn count(&self) -> Result<Option<u64>, BoxError> {
-        Ok(None)
-    }
-
-    pub(super) fn is_shared(&self) -> bool {
-        true
-    }
-
-    pub(super) async fn ping(&self) -> Result<(), BoxError> {
-        let _: String = self.0.run(&cmd("PING")).await?;
-        Ok(())
-    }
-
-    /// The connections are shared with others.
-    pub(super) async fn close(&self) {}
 }

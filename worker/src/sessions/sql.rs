@@ -3,15 +3,14 @@
 //! Each change is one statement, which the database does whole or not at all. So there is no transaction, and no moment at which a session
 //! that changes its id is not there.
 
-use sea_orm::{DbErr, QueryResult, Value};
+use std::ops::Deref;
+
+use sea_orm::{DbErr, QueryResult};
 
 use super::record::{Millis, Row};
 use crate::BoxError;
 use crate::kept::id::Id;
-use crate::kept::sql::{Sql, Table};
-
-/// Rows that are removed by one statement. Each database takes more parameters.
-const BATCH: usize = 500;
+use crate::kept::sql::{Rows, Sql, Table};
 
 const SQLITE: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS gin_sessions (id TEXT NOT NULL PRIMARY KEY, user_key TEXT, data TEXT NOT NULL, \
@@ -34,21 +33,28 @@ const MYSQL: &[&str] =
 
 const LOAD: &str = "SELECT user_key, data, created, expires, version FROM gin_sessions WHERE id = ?";
 
-const TABLE: Table = Table { name: "gin_sessions", load: LOAD, sqlite: SQLITE, postgres: POSTGRES, mysql: MYSQL };
+static TABLE: Table = Table { name: "gin_sessions", load: LOAD, sqlite: SQLITE, postgres: POSTGRES, mysql: MYSQL };
 
 /// Sessions in a database.
-pub(super) struct InSql(Sql);
+pub(super) struct InSql(Rows);
+
+impl Deref for InSql {
+    type Target = Rows;
+
+    fn deref(&self) -> &Rows {
+        &self.0
+    }
+}
 
 impl InSql {
     /// Makes the table, if it is not there.
     pub(super) async fn open(sql: Sql) -> Result<Self, BoxError> {
-        sql.prepare(&TABLE).await?;
-        Ok(Self(sql))
+        Ok(Self(Rows::open(sql, &TABLE).await?))
     }
 
     pub(super) async fn load(&self, id: Id) -> Result<Option<Row>, BoxError> {
-        let rows = self.0.query(LOAD, vec![id.text().into()]).await?;
-        Ok(rows.first().map(read).transpose()?)
+        let row = self.0.row(id).await?;
+        Ok(row.as_ref().map(read).transpose()?)
     }
 
     pub(super) async fn create(&self, id: Id, row: &Row) -> Result<(), BoxError> {
@@ -85,61 +91,6 @@ impl InSql {
         self.0.execute(sql, vec![expires.into(), id.text().into(), expires.into()]).await?;
         Ok(())
     }
-
-    pub(super) async fn delete(&self, ids: &[Id]) -> Result<u64, BoxError> {
-        let mut deleted = 0;
-        for batch in ids.chunks(BATCH) {
-            let values = batch.iter().map(|id| id.text().into()).collect();
-            deleted += self.0.execute(&deletion("", batch.len()), values).await?;
-        }
-        Ok(deleted)
-    }
-
-    pub(super) async fn of_user(&self, user_key: &str, then: Millis) -> Result<Vec<Id>, BoxError> {
-        let sql = "SELECT id FROM gin_sessions WHERE user_key = ? AND expires > ? ORDER BY created DESC, id DESC";
-        let rows = self.0.query(sql, vec![user_key.into(), then.into()]).await?;
-        Ok(ids(&rows)?)
-    }
-
-    pub(super) async fn sweep(&self, now: Millis) -> Result<u64, BoxError> {
-        let sql = format!("SELECT id FROM gin_sessions WHERE expires <= ? LIMIT {BATCH}");
-        let mut removed = 0;
-        loop {
-            let expired = ids(&self.0.query(&sql, vec![now.into()]).await?)?;
-            if expired.is_empty() {
-                return Ok(removed);
-            }
-            // One that is used at this moment lives on.
-            let mut values: Vec<Value> = vec![now.into()];
-            values.extend(expired.iter().map(|id| Value::from(id.text())));
-            removed += self.0.execute(&deletion("expires <= ? AND ", expired.len()), values).await?;
-            if expired.len() < BATCH {
-                return Ok(removed);
-            }
-        }
-    }
-
-    /// Number of all sessions. The database of a service is not asked: to count its rows can take long.
-    pub(super) async fn count(&self) -> Result<Option<u64>, BoxError> {
-        if self.0.is_of_the_service() {
-            return Ok(None);
-        }
-        let rows = self.0.query("SELECT COUNT(*) FROM gin_sessions", Vec::new()).await?;
-        let count: i64 = rows.first().map_or(Ok(0), |row| row.try_get_by_index(0))?;
-        Ok(u64::try_from(count).ok())
-    }
-
-    pub(super) fn is_shared(&self) -> bool {
-        self.0.is_shared()
-    }
-
-    pub(super) async fn ping(&self) -> Result<(), BoxError> {
-        self.0.ping().await
-    }
-
-    pub(super) async fn close(&self) {
-        self.0.close().await;
-    }
 }
 
 fn read(row: &QueryResult) -> Result<Row, DbErr> {
@@ -150,25 +101,4 @@ fn read(row: &QueryResult) -> Result<Row, DbErr> {
         expires: row.try_get_by_index(3)?,
         version: row.try_get_by_index(4)?,
     })
-}
-
-/// Ids in the first column. What is no id of ours was written by somebody else, and is left alone.
-fn ids(rows: &[QueryResult]) -> Result<Vec<Id>, DbErr> {
-    let texts: Vec<String> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, DbErr>>()?;
-    Ok(texts.iter().filter_map(|text| Id::parse(text)).collect())
-}
-
-fn deletion(condition: &str, count: usize) -> String {
-    let marks = vec!["?"; count].join(", ");
-    format!("DELETE FROM gin_sessions WHERE {condition}id IN ({marks})")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_deletion_has_a_placeholder_for_each_id() {
-        assert_eq!(deletion("expires <= ? AND ", 2), "DELETE FROM gin_sessions WHERE expires <= ? AND id IN (?, ?)");
-    }
 }
