@@ -1076,7 +1076,7 @@ pub const UPLOADS: &[Key] = &[
         "quota",
         Kind::Size,
         "\"1GiB\"",
-        "All files together; a file that would exceed it is refused. \"0\": no limit but the disk's.",
+        "All files together; a file that would exceed it is refused. It must have room for the largest one that is taken. \"0\": no limit but the disk's.",
     ),
     key(
         "allow",
@@ -1090,7 +1090,12 @@ pub const UPLOADS: &[Key] = &[
         "false",
         "Whether uploads can be resumed (tus 1.0), where the program has routes for it.",
     ),
-    key("resumable_file", Kind::Size, "\"1GiB\"", "Larger files are refused in resumable uploads."),
+    key(
+        "resumable_file",
+        Kind::Size,
+        "\"256MiB\"",
+        "Larger files are refused in resumable uploads. The quota must have room for one.",
+    ),
     key("abandoned", Kind::Duration, "\"24h\"", "A resumable upload that nobody goes on with for so long is removed."),
 ];
 

@@ -287,6 +287,20 @@ fn endings_of_uploads_and_origins_are_checked() {
 }
 
 #[test]
+fn a_quota_has_room_for_the_largest_file() {
+    let resumable = read("[uploads]\nresumable = true\n").unwrap().uploads;
+    assert!(resumable.resumable_file <= resumable.quota / 4, "the defaults leave room for other files");
+    for text in ["quota = \"10MiB\"", "quota = \"0\"\nfile = \"10GiB\"", "resumable_file = \"10GiB\""] {
+        read(&format!("[uploads]\n{text}\n")).unwrap();
+    }
+    let told = wrong("[uploads]\nfile = \"1MiB\"\nquota = \"1000KiB\"\n");
+    let text = "shop.toml:3: uploads.quota: 1024000 bytes have no room for a file of uploads.file, 1048576 bytes";
+    assert!(told.contains(text), "{told}");
+    let told = wrong("[uploads]\nresumable = true\nresumable_file = \"1GiB\"\nquota = \"1GiB\"\n");
+    assert!(told.contains("no room for an upload of uploads.resumable_file, 1073741824 bytes"), "{told}");
+}
+
+#[test]
 fn of_the_applications_own_only_what_is_declared_public_is_shown() {
     let text = "[app]\njwt = \"hunter2\"\nsalt = 7\nlist = [\"hunter2\"]\ncolour = \"red\"\n\
                 [app.smtp]\nlogin = \"hunter2\"\nhost = \"mail\"\n";

@@ -39,7 +39,7 @@ impl Default for Uploads {
             quota: 1 << 30,
             allow: allow.map(str::to_owned).into(),
             resumable: false,
-            resumable_file: 1 << 30,
+            resumable_file: 256 << 20,
             abandoned: Duration::from_secs(24 * 60 * 60),
         }
     }
@@ -49,7 +49,7 @@ impl Uploads {
     pub(in crate::config) fn read(section: &Section<'_>) -> Self {
         let base = Self::default();
         let files = section.integer("files", 1..=1000).and_then(|files| u32::try_from(files).ok());
-        Self {
+        let read = Self {
             dir: section.path("dir"),
             file: size(section, "file").unwrap_or(base.file),
             files: files.unwrap_or(base.files),
@@ -58,6 +58,32 @@ impl Uploads {
             resumable: section.boolean("resumable").unwrap_or(base.resumable),
             resumable_file: size(section, "resumable_file").unwrap_or(base.resumable_file),
             abandoned: time(section, "abandoned").unwrap_or(base.abandoned),
+        };
+        read.check(section);
+        read
+    }
+
+    /// Tells of a largest file for which the quota never has room.
+    fn check(&self, section: &Section<'_>) {
+        let Self { file, quota, resumable_file, .. } = *self;
+        if quota == 0 {
+            return;
+        }
+        if file > quota {
+            section.problem(
+                "quota",
+                &format!("{quota} bytes have no room for a file of uploads.file, {file} bytes; raise the one or lower the other"),
+            );
+        }
+        // A resumable upload takes a little more than its bytes.
+        if self.resumable && resumable_file >= quota {
+            section.problem(
+                "quota",
+                &format!(
+                    "{quota} bytes have no room for an upload of uploads.resumable_file, {resumable_file} bytes; \
+                     raise the one or lower the other"
+                ),
+            );
         }
     }
 }

@@ -19,7 +19,7 @@ const A_TXT: &str = "filename YS50eHQ=";
 const BYTES: &str = "application/offset+octet-stream";
 
 async fn server(dir: &Path, more: &str) -> TestServer {
-    let text = format!("[uploads]\ndir = {dir:?}\nresumable = true\nresumable_file = \"100B\"\n{more}\n");
+    let text = format!("[uploads]\ndir = {dir:?}\nresumable = true\nresumable_file = \"100B\"\nfile = \"100B\"\n{more}\n");
     let config = Config::<()>::from_text(Path::new("shop.toml"), &text).unwrap();
     TestServer::start(Server::new(&config).uploads().group(Uploads::resumable("/tus"))).await
 }
