@@ -7,14 +7,23 @@ use std::io;
 
 use super::directory::Directory;
 
-/// Bytes of all stored files.
+/// A file counts with so many bytes at least: it takes a block of the disk and an inode, however small it is. So a quota bounds the number
+/// of files, too.
+pub(super) const LEAST: u64 = 4096;
+
+/// Bytes of all stored files, as they count.
 ///
 /// # Errors
 /// If the directory cannot be read.
 pub(super) fn of_files(directory: &Directory) -> io::Result<u64> {
     let mut sum: u64 = 0;
-    directory.each(|_, meta| sum = sum.saturating_add(meta.len()))?;
+    directory.each(|_, meta| sum = sum.saturating_add(counted(meta.len())))?;
     Ok(sum)
+}
+
+/// Bytes of the quota that a file of this size takes.
+pub(super) fn counted(size: u64) -> u64 {
+    size.max(LEAST)
 }
 
 /// True if so many bytes more are within the quota.
@@ -37,11 +46,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, size: usize| std::fs::write(dir.path().join(name), vec![0; size]).unwrap();
         write("a", 3);
-        write("b", 4);
+        write("b", 0);
+        write("e", 5000);
         write(".lock", 100);
         std::fs::create_dir(dir.path().join(".tus")).unwrap();
         std::fs::create_dir(dir.path().join("c")).unwrap();
         std::os::unix::fs::symlink("a", dir.path().join("d")).unwrap();
-        assert_eq!(of_files(&Directory::open(dir.path()).unwrap()).unwrap(), 7);
+        assert_eq!(of_files(&Directory::open(dir.path()).unwrap()).unwrap(), 2 * LEAST + 5000);
     }
 }

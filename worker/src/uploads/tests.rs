@@ -163,12 +163,16 @@ async fn nothing_but_stored_files_can_be_had() {
 
 #[tokio::test]
 async fn each_refusal_has_its_status_and_leaves_nothing() {
-    let site = Site::start(|config| config.uploads.quota = 1500).await;
+    let site = Site::start(|config| {
+        config.uploads.file = 5000;
+        config.uploads.quota = 9500;
+    })
+    .await;
     let refusals: [(&str, &[u8], u16, &str); 4] = [
         ("virus.exe", b"MZ\x90\0", 415, "FILE_TYPE"),
         ("x.png", b"MZ\x90\0", 415, "FILE_TYPE"),
         ("x.txt", PNG, 415, "FILE_TYPE"),
-        ("x.txt", &[b'x'; 1001], 413, "FILE_TOO_LARGE"),
+        ("x.txt", &[b'x'; 5001], 413, "FILE_TOO_LARGE"),
     ];
     for (name, bytes, status, code) in refusals {
         let answer = site.upload(name, bytes.to_vec()).await;
@@ -176,10 +180,10 @@ async fn each_refusal_has_its_status_and_leaves_nothing() {
         assert_eq!(answer.json::<Value>()["code"], code, "{name}");
         assert!(site.on_disk().is_empty(), "{name}");
     }
-    site.stored("x.txt", [b'x'; 1000].to_vec()).await;
-    let full = site.upload("y.txt", [b'x'; 501].to_vec()).await;
+    site.stored("x.txt", [b'x'; 5000].to_vec()).await;
+    let full = site.upload("y.txt", [b'x'; 4501].to_vec()).await;
     assert_eq!(full.assert_status(507).json::<Value>()["code"], "NO_SPACE");
-    site.stored("y.txt", [b'x'; 500].to_vec()).await;
+    site.stored("y.txt", [b'x'; 4500].to_vec()).await;
     assert_eq!(site.on_disk().len(), 2);
 }
 
@@ -343,7 +347,7 @@ async fn of_two_files_at_once_one_has_room() {
     let dir = tempfile::tempdir().unwrap();
     let directory = Arc::new(Directory::open(dir.path()).unwrap());
     let write = async |stem: &str| {
-        let mut writing = Writing::begin(Arc::clone(&directory), 1000, name(stem)).await?;
+        let mut writing = Writing::begin(Arc::clone(&directory), 2 * quota::LEAST - 1, name(stem)).await?;
         writing.add(&[b'x'; 600]).await?;
         writing.finish().await
     };
@@ -399,10 +403,10 @@ fn a_name_that_is_taken_is_given_to_the_same_file_alone() {
     std::fs::write(dir.path().join(".tus/one"), "one").unwrap();
     let one = Path::new(".tus/one");
     // Its bytes count already.
-    publish(&directory, 3, From::Named(one), 3, &name("a")).unwrap();
-    publish(&directory, 3, From::Named(one), 3, &name("a")).unwrap();
+    publish(&directory, quota::LEAST, From::Named(one), 3, &name("a")).unwrap();
+    publish(&directory, quota::LEAST, From::Named(one), 3, &name("a")).unwrap();
     let other = std::fs::File::open(dir.path().join(".tus/one")).unwrap();
-    publish(&directory, 3, From::Unnamed(other.as_fd()), 3, &name("a")).unwrap();
+    publish(&directory, quota::LEAST, From::Unnamed(other.as_fd()), 3, &name("a")).unwrap();
     std::fs::write(dir.path().join(".tus/two"), "two").unwrap();
     let refused = publish(&directory, 0, From::Named(Path::new(".tus/two")), 3, &name("a")).unwrap_err();
     assert!(matches!(&refused, UploadError::Io(error) if error.kind() == io::ErrorKind::AlreadyExists), "{refused}");

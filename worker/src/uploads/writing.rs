@@ -30,6 +30,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::directory::Directory;
 use super::error::UploadError;
 use super::names::Name;
+use super::quota;
 use super::types::Check;
 
 /// Bytes that are written at once.
@@ -60,7 +61,7 @@ pub(crate) fn publish(dir: &Directory, quota: u64, from: From<'_>, size: u64, na
     let lock = dir.locked()?;
     if !is_linked(dir, from, name)? {
         let counts_already = matches!(from, From::Named(path) if path.starts_with(RESUMABLE));
-        dir.room(&lock, quota, if counts_already { 0 } else { size })?;
+        dir.room(&lock, quota, if counts_already { 0 } else { quota::counted(size) })?;
         fault::at("upload.link")?;
         link(dir, from, name)?;
     }

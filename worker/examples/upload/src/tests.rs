@@ -226,7 +226,7 @@ async fn no_name_leads_out_of_the_directory() {
 
 #[tokio::test]
 async fn a_full_quota_is_told_and_leaves_nothing() {
-    let app = app_with(|config| config.uploads.quota = 8).await;
+    let app = app_with(|config| config.uploads.quota = 8191).await;
     app.upload("a.txt", "hello").await.assert_status(200);
     let full = app.upload("b.txt", "hello").await;
     assert_eq!(error(full.assert_status(507)), json!({ "error": "存储空间不足", "code": "NO_SPACE" }));

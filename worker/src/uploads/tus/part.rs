@@ -29,6 +29,7 @@ use super::id::Id;
 use crate::uploads::UploadError;
 use crate::uploads::directory::Directory;
 use crate::uploads::names::Name;
+use crate::uploads::quota::{LEAST, counted};
 use crate::uploads::types::Check;
 use crate::uploads::writing::{From as Source, publish};
 
@@ -38,8 +39,6 @@ const BELOW: &str = ".tus";
 pub(super) const RECORD: &str = ".json";
 /// Longest record that is read, in bytes.
 const RECORD_MAX: u64 = 64 << 10;
-/// An upload takes so many bytes of the quota beside its own: so the quota bounds the number of uploads, too.
-pub(super) const SLOT: u64 = 4096;
 /// The disk has what was written, but for so many bytes at most.
 const SYNC_EACH: u64 = 8 << 20;
 /// The quota is looked at before a request's first bytes, and each time that so many bytes more were written.
@@ -172,9 +171,14 @@ impl UnderWay {
 /// If the quota has no room for it, or the disk.
 pub(super) fn create(directory: &Directory, quota: u64, id: Id, record: Record) -> Result<Part, UploadError> {
     let lock = directory.locked()?;
-    directory.room(&lock, quota, record.length.saturating_add(SLOT))?;
+    directory.room(&lock, quota, wanted(record.length))?;
     drop(lock);
     begun(directory, id, record).map_err(UploadError::from)
+}
+
+/// Bytes of the quota that an upload of this length takes, with its record.
+fn wanted(length: u64) -> u64 {
+    counted(length).saturating_add(LEAST)
 }
 
 fn begun(directory: &Directory, id: Id, record: Record) -> io::Result<Part> {
@@ -243,7 +247,7 @@ impl Part {
         if after > self.has_room_to {
             // For all that comes until the next look.
             let next = after.max(self.record.length.min(self.offset + LOOK_EACH));
-            directory.room(&directory.locked()?, quota, next - self.offset)?;
+            directory.room(&directory.locked()?, quota, counted(next) - counted(self.offset))?;
             self.has_room_to = next;
         }
         self.write(bytes)?;
@@ -311,14 +315,14 @@ impl Part {
     }
 }
 
-/// Bytes that a file of the directory of uploads under way counts for.
-pub(super) fn counted(under_way: &UnderWay, name: &str) -> io::Result<u64> {
+/// Bytes of the quota that a file of the directory of uploads under way takes.
+pub(super) fn taken(under_way: &UnderWay, name: &str) -> io::Result<u64> {
     if name.ends_with(RECORD) {
-        return Ok(SLOT);
+        return Ok(LEAST);
     }
     let Some(stat) = under_way.stat(name)? else { return Ok(0) };
     // With a second name it is a file of the directory, too, and counted there.
-    Ok(if stat.st_nlink > 1 { 0 } else { u64::try_from(stat.st_size).unwrap_or_default() })
+    Ok(if stat.st_nlink > 1 { 0 } else { counted(u64::try_from(stat.st_size).unwrap_or_default()) })
 }
 
 /// Name of the record of an upload.

@@ -24,7 +24,7 @@ pub(crate) fn sweep(directory: &Directory, quota: u64, abandoned: Duration) {
     }
 }
 
-/// Bytes of all uploads under way.
+/// Bytes of the quota that all uploads under way take.
 ///
 /// # Errors
 /// If the directory cannot be read.
@@ -32,7 +32,7 @@ pub(crate) fn bytes(directory: &Directory) -> io::Result<u64> {
     let Some(under_way) = UnderWay::there(directory)? else { return Ok(0) };
     let mut sum = 0_u64;
     for name in under_way.names()? {
-        sum = sum.saturating_add(part::counted(&under_way, &name)?);
+        sum = sum.saturating_add(part::taken(&under_way, &name)?);
     }
     Ok(sum)
 }

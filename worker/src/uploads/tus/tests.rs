@@ -12,6 +12,7 @@ use futures_util::stream;
 use super::*;
 use crate::testing::{TestResponse, TestServer};
 use crate::uploads::directory::Directory;
+use crate::uploads::quota::LEAST;
 use crate::{Config, Server};
 
 /// `a.txt` in Base64.
@@ -19,7 +20,8 @@ const A_TXT: &str = "filename YS50eHQ=";
 const BYTES: &str = "application/offset+octet-stream";
 
 async fn server(dir: &Path, more: &str) -> TestServer {
-    let text = format!("[uploads]\ndir = {dir:?}\nresumable = true\nresumable_file = \"100B\"\nfile = \"100B\"\n{more}\n");
+    let text =
+        format!("[uploads]\ndir = {dir:?}\nresumable = true\nresumable_file = \"100B\"\nfile = \"100B\"\n{more}\n");
     let config = Config::<()>::from_text(Path::new("shop.toml"), &text).unwrap();
     TestServer::start(Server::new(&config).uploads().group(Uploads::resumable("/tus"))).await
 }
@@ -125,7 +127,7 @@ async fn an_upload_may_begin_with_its_bytes_or_have_none() {
 #[tokio::test]
 async fn what_cannot_be_taken_is_refused_before_its_bytes_come() {
     let dir = tempfile::tempdir().unwrap();
-    let app = server(dir.path(), "quota = \"5KiB\"").await;
+    let app = server(dir.path(), "quota = \"12KiB\"").await;
     app.request(Method::POST, "/tus").send().await.assert_status(412).assert_header("tus-version", "1.0.0");
     let abilities = app.request(Method::OPTIONS, "/tus").send().await;
     abilities.assert_status(204).assert_header("tus-max-size", "100").assert_header("tus-resumable", "1.0.0");
@@ -226,7 +228,7 @@ async fn a_worker_that_dies_at_the_end_leaves_one_file() {
     let (directory, after) = left(dir.path(), b"hello");
     let name = Name::of("a.txt", after.number(), &["txt".to_owned()]).unwrap();
     std::fs::hard_link(dir.path().join(".tus").join(after.text()), dir.path().join(name.as_str())).unwrap();
-    assert_eq!(bytes(&directory).unwrap(), 2 * part::SLOT, "a file that is listed is counted there");
+    assert_eq!(bytes(&directory).unwrap(), 2 * LEAST, "a file that is listed is counted there");
     sweep(&directory, 0, Duration::from_secs(60));
     assert_eq!(files(dir.path()).len(), 2);
     assert!(files(&dir.path().join(".tus")).iter().all(|name| name.ends_with(part::RECORD)));
@@ -240,7 +242,7 @@ fn what_nobody_goes_on_with_is_removed() {
     // A worker died while it began another one, and while it ended a third one.
     File::create(below.join("0123456789abcdef0123456789abcdef")).unwrap();
     File::create(below.join("fedcba9876543210fedcba9876543210.json")).unwrap();
-    assert_eq!(bytes(&directory).unwrap(), 3 + 2 * part::SLOT);
+    assert_eq!(bytes(&directory).unwrap(), 4 * LEAST);
     sweep(&directory, 0, Duration::from_secs(60));
     assert_eq!(files(&below).len(), 4);
     sweep(&directory, 0, Duration::ZERO);
@@ -253,9 +255,9 @@ fn the_sweep_keeps_to_the_quota() {
     let dir = tempfile::tempdir().unwrap();
     let below = dir.path().join(".tus");
     let (directory, _) = left(dir.path(), b"hello");
-    sweep(&directory, part::SLOT + 4, Duration::from_secs(60));
+    sweep(&directory, 2 * LEAST - 1, Duration::from_secs(60));
     assert_eq!((files(dir.path()).len(), files(&below).len()), (0, 2), "it waits for room");
-    sweep(&directory, part::SLOT + 5, Duration::from_secs(60));
+    sweep(&directory, 2 * LEAST, Duration::from_secs(60));
     assert_eq!((files(dir.path()).len(), files(&below).len()), (1, 1), "it has room");
     let (directory, _) = left(dir.path(), b"world");
     sweep(&directory, 9, Duration::ZERO);
@@ -265,14 +267,18 @@ fn the_sweep_keeps_to_the_quota() {
 #[test]
 fn the_first_bytes_ask_for_the_room_of_those_that_follow() {
     let dir = tempfile::tempdir().unwrap();
-    let (directory, id) = left(dir.path(), b"he");
+    let (directory, id) = (Directory::open(dir.path()).unwrap(), Id::random().unwrap());
+    let large = Record { length: LEAST + 3, ..record(id) };
+    let mut part = part::create(&directory, 0, id, large).unwrap();
+    part.append(&directory, 0, b"he").unwrap();
+    drop(part);
     let Found::Open(mut part) = part::find(&directory, id).unwrap() else { panic!("it is there") };
-    let refused = part.append(&directory, part::SLOT + 4, b"l").unwrap_err();
+    let refused = part.append(&directory, 2 * LEAST + 2, b"l").unwrap_err();
     assert!(matches!(refused, UploadError::Quota), "{refused}");
-    part.append(&directory, part::SLOT + 5, b"l").unwrap();
+    part.append(&directory, 2 * LEAST + 3, b"l").unwrap();
     // They were asked for already.
-    part.append(&directory, part::SLOT, b"lo").unwrap();
-    assert!(part.is_whole());
+    part.append(&directory, LEAST, b"lo").unwrap();
+    assert_eq!(part.offset(), 5);
 }
 
 #[test]
@@ -280,9 +286,9 @@ fn room_is_asked_for_before_the_contents_are_read() {
     let dir = tempfile::tempdir().unwrap();
     let (directory, id) = left(dir.path(), b"\0\0\0\0\0");
     let Found::Open(part) = part::find(&directory, id).unwrap() else { panic!("it is there") };
-    let refused = part.finish(&directory, part::SLOT + 4).unwrap_err();
+    let refused = part.finish(&directory, 2 * LEAST - 1).unwrap_err();
     assert!(matches!(refused, UploadError::Quota), "{refused}");
-    let refused = part.finish(&directory, part::SLOT + 5).unwrap_err();
+    let refused = part.finish(&directory, 2 * LEAST).unwrap_err();
     assert!(matches!(refused, UploadError::Type { .. }), "{refused}");
     assert!(files(&dir.path().join(".tus")).is_empty());
 }
