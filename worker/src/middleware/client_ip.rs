@@ -49,7 +49,8 @@ impl<S: Sync> FromRequestParts<S> for ClientIp {
     }
 }
 
-pub(super) fn of(extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+/// The client's address, as [`ClientIp`] has it.
+pub(crate) fn of(extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
     client(peer(extensions), headers, trusted(extensions))
 }
 

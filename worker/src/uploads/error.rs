@@ -15,6 +15,7 @@ use crate::AsStatus;
 /// | `TooLarge` | 413 | `FILE_TOO_LARGE` |
 /// | `Type` | 415 | `FILE_TYPE` |
 /// | `Quota`, `Full` | 507 | `NO_SPACE` |
+/// | `TooManyUnderWay` | 429 | `TOO_MANY_UPLOADS` |
 /// | `Aborted` | 400 | |
 /// | `Io` | 500 | |
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,9 @@ pub enum UploadError {
     /// The disk is full, or the quota of its user is.
     #[error("the disk of uploads.dir is full")]
     Full,
+    /// The client has 64 uploads under way that can be resumed, or they and this one would take more than half of `uploads.quota`.
+    #[error("too many uploads are under way: finish or remove one first")]
+    TooManyUnderWay,
     /// The client has gone in the midst of the form, or was too slow.
     #[error("the form was not sent to its end")]
     Aborted,
@@ -77,6 +81,7 @@ impl AsStatus for UploadError {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Type { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Quota | Self::Full => StatusCode::INSUFFICIENT_STORAGE,
+            Self::TooManyUnderWay => StatusCode::TOO_MANY_REQUESTS,
             Self::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -95,6 +100,7 @@ impl AsStatus for UploadError {
             Self::TooLarge { .. } => Some("FILE_TOO_LARGE"),
             Self::Type { .. } => Some("FILE_TYPE"),
             Self::Quota | Self::Full => Some("NO_SPACE"),
+            Self::TooManyUnderWay => Some("TOO_MANY_UPLOADS"),
             Self::Aborted | Self::Io(_) => None,
         }
     }
@@ -139,6 +145,7 @@ mod tests {
         assert_eq!(told(UploadError::NotMultipart), (400, code("UPLOAD_MALFORMED")));
         assert_eq!(told(UploadError::TooLarge { limit: 1 }), (413, code("FILE_TOO_LARGE")));
         assert_eq!(told(UploadError::Quota), (507, code("NO_SPACE")));
+        assert_eq!(told(UploadError::TooManyUnderWay), (429, code("TOO_MANY_UPLOADS")));
         assert_eq!(told(UploadError::Aborted), (400, None));
         for errno in [Errno::ENOSPC, Errno::EDQUOT] {
             assert_eq!(told(errno.into()), (507, code("NO_SPACE")));

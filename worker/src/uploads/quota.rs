@@ -11,6 +11,26 @@ use super::directory::Directory;
 /// of files, too.
 pub(super) const LEAST: u64 = 4096;
 
+/// A client may have so many uploads under way at once that can be resumed.
+pub(super) const UNDER_WAY_MAX: usize = 64;
+
+/// Uploads under way of one client.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) uploads: usize,
+    /// Bytes of the quota that they take once all of their bytes are there.
+    pub(super) bytes: u64,
+}
+
+impl Held {
+    /// True if the client may begin one more upload, which takes so many bytes: all of them together may take half of the quota. A single
+    /// one may be larger.
+    pub(super) fn may_add(self, quota: u64, wanted: u64) -> bool {
+        let has_share = quota == 0 || self.uploads == 0 || has_room(quota / 2, self.bytes, wanted);
+        has_share && self.uploads < UNDER_WAY_MAX
+    }
+}
+
 /// Bytes of all stored files, as they count.
 ///
 /// # Errors
@@ -39,6 +59,17 @@ mod tests {
     fn the_last_byte_of_a_quota_can_be_used() {
         assert!(has_room(10, 4, 6) && has_room(10, 10, 0));
         assert!(!has_room(10, 4, 7) && !has_room(10, 11, 0) && !has_room(10, 1, u64::MAX));
+    }
+
+    #[test]
+    fn a_client_may_hold_half_of_the_quota_or_one_upload() {
+        let held = |uploads, bytes| Held { uploads, bytes };
+        assert!(Held::default().may_add(10, 10), "a single one");
+        assert!(held(1, 2).may_add(10, 3) && !held(1, 2).may_add(10, 4));
+        assert!(held(1, u64::MAX).may_add(0, u64::MAX), "no quota");
+        for quota in [0, u64::MAX] {
+            assert!(held(UNDER_WAY_MAX - 1, 0).may_add(quota, 1) && !held(UNDER_WAY_MAX, 0).may_add(quota, 1));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `OPTIONS` | 204 with the versions and extensions, and the largest size |
-//! | `POST` with `Upload-Length`, `Upload-Metadata: filename BASE64` | 201 with the `Location` of the upload; 413, 415 by the name, 507 |
+//! | `POST` with `Upload-Length`, `Upload-Metadata: filename BASE64` | 201 with the `Location` of the upload; 413, 415 by the name, 507, 429 |
 //! | `HEAD` | 200 with `Upload-Offset`, `Upload-Length`, `Upload-Expires` |
 //! | `PATCH` with `Upload-Offset` | 204 with the new offset; 409 if the offset is another one, 423 if somebody else writes |
 //! | `DELETE` | 204 |
@@ -24,6 +24,10 @@
 //! An upload of a logged-in user (feature `auth`) is that user's alone: to others it is not there. Any other one belongs to whoever knows
 //! its id, which has 128 random bits.
 //!
+//! A client (a user, or an address without one) may have 64 uploads under way, and they may take half of the quota together: the next one is
+//! 429. A single one may be larger. An upload without a byte is kept for 10 minutes at most. So nobody holds the quota by uploads that are
+//! only begun.
+//!
 //! A worker that drains reads on for 5 seconds; then it answers with the offset that it has, and closes the connection. The client goes on
 //! at the next worker.
 
@@ -36,6 +40,7 @@ mod sweep;
 mod tests;
 
 use std::future::pending;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -48,6 +53,7 @@ use tokio::time::{Instant, sleep};
 
 use super::names::Name;
 use super::{UploadError, Uploads};
+use crate::middleware::client_ip;
 use crate::parts::Parts;
 use crate::{Connection, Error, Group, Life, Result, Route};
 use head::{Creation, Told};
@@ -186,7 +192,8 @@ impl Asked {
         let Creation { length, original, metadata } = Creation::read(&self.head.headers, settings.resumable_file)?;
         let id = Id::random().map_err(Error::internal)?;
         let name = Name::of(&original, id.number(), &settings.allow)?;
-        let record = Record { length, name: name.as_str().to_owned(), metadata, user: self.user.clone() };
+        let name = name.as_str().to_owned();
+        let record = Record { length, name, metadata, user: self.user.clone(), address: self.address() };
         let Receiver { directory, quota } = self.receiver.clone();
         let part = blocking(move || part::create(&directory, quota, id, record)).await?;
         let location = format!("{}/{}", self.head.uri.path().trim_end_matches('/'), id.text());
@@ -199,6 +206,12 @@ impl Asked {
         let location = HeaderValue::try_from(location).map_err(Error::internal)?;
         response.headers_mut().insert(header::LOCATION, location);
         Ok(response)
+    }
+
+    /// The address that counts for the client: its network, over IPv6. `None`: there is a user, or nobody tells the address.
+    fn address(&self) -> Option<String> {
+        let ip = client_ip::of(&self.head.extensions, &self.head.headers).filter(|_| self.user.is_none());
+        Some(network(ip?).to_string())
     }
 
     async fn looked_at(self) -> Result<Response> {
@@ -295,6 +308,14 @@ impl Asked {
     }
 }
 
+/// The addresses that one client may have: over IPv6 it has the lower half of them.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits((ip.to_bits() >> 64) << 64).into(),
+        ip => ip,
+    }
+}
+
 /// An upload that a request has for itself.
 enum Held {
     Open(Part),
@@ -305,7 +326,7 @@ enum Held {
 async fn settled(receiver: &Receiver, uploads: &Uploads, mut part: Part) -> Result<Told> {
     let (Receiver { directory, quota }, uploads) = (receiver.clone(), uploads.clone());
     blocking(move || {
-        let expires = part.touched()? + uploads.settings().abandoned;
+        let expires = part.touched()? + part.kept_for(uploads.settings().abandoned);
         if part.is_whole() {
             let record = part.record.clone();
             let outcome = part.finish(&directory, quota);

@@ -29,7 +29,7 @@ use super::id::Id;
 use crate::uploads::UploadError;
 use crate::uploads::directory::Directory;
 use crate::uploads::names::Name;
-use crate::uploads::quota::{LEAST, counted};
+use crate::uploads::quota::{Held, LEAST, counted};
 use crate::uploads::types::Check;
 use crate::uploads::writing::{From as Source, publish};
 
@@ -43,6 +43,8 @@ const RECORD_MAX: u64 = 64 << 10;
 const SYNC_EACH: u64 = 8 << 20;
 /// The quota is looked at before a request's first bytes, and each time that so many bytes more were written.
 const LOOK_EACH: u64 = 16 << 20;
+/// An upload without a byte is kept for so long at most: its client has lost nothing, and begins anew.
+const EMPTY: Duration = Duration::from_secs(10 * 60);
 /// Bytes that are checked at once.
 const CHECKED: usize = 256 << 10;
 
@@ -59,6 +61,9 @@ pub(super) struct Record {
     /// The user who may go on with it. `None`: whoever knows its id.
     #[serde(default)]
     pub(super) user: Option<String>,
+    /// The address of the client that has begun it, if there is no user: over IPv6, of its network.
+    #[serde(default)]
+    pub(super) address: Option<String>,
 }
 
 /// The directory of all uploads under way.
@@ -150,6 +155,21 @@ impl UnderWay {
         Ok(serde_json::from_slice(&text).ok())
     }
 
+    /// Uploads under way of the client that has begun this one. Those that are files are not among them.
+    fn held_by(&self, client: &Record) -> io::Result<Held> {
+        let mut held = Held::default();
+        for name in self.names()? {
+            let Some(id) = name.strip_suffix(RECORD).and_then(Id::parse) else { continue };
+            let Some(record) = self.record(id)? else { continue };
+            let is_its_own = (&record.user, &record.address) == (&client.user, &client.address);
+            if is_its_own && self.stat(&id.text())?.is_some() {
+                held.uploads += 1;
+                held.bytes = held.bytes.saturating_add(wanted(record.length));
+            }
+        }
+        Ok(held)
+    }
+
     /// Writes the record. The disk has it then, and both names.
     fn keep(&self, id: Id, record: &Record) -> io::Result<()> {
         let mut file = self.made(&record_of(id))?;
@@ -168,12 +188,17 @@ impl UnderWay {
 /// Begins an upload.
 ///
 /// # Errors
-/// If the quota has no room for it, or the disk.
+/// If the quota has no room for it, or the disk; if its client has too much under way.
 pub(super) fn create(directory: &Directory, quota: u64, id: Id, record: Record) -> Result<Part, UploadError> {
+    // Until it is there: of two at once, the second one counts the first.
     let lock = directory.locked()?;
-    directory.room(&lock, quota, wanted(record.length))?;
-    drop(lock);
-    begun(directory, id, record).map_err(UploadError::from)
+    let wanted = wanted(record.length);
+    directory.room(&lock, quota, wanted)?;
+    let under_way = UnderWay::open(directory)?;
+    if !under_way.held_by(&record)?.may_add(quota, wanted) {
+        return Err(UploadError::TooManyUnderWay);
+    }
+    begun(under_way, id, record).map_err(UploadError::from)
 }
 
 /// Bytes of the quota that an upload of this length takes, with its record.
@@ -181,8 +206,7 @@ fn wanted(length: u64) -> u64 {
     counted(length).saturating_add(LEAST)
 }
 
-fn begun(directory: &Directory, id: Id, record: Record) -> io::Result<Part> {
-    let under_way = UnderWay::open(directory)?;
+fn begun(under_way: UnderWay, id: Id, record: Record) -> io::Result<Part> {
     let file = under_way.made(&id.text())?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     if let Err(error) = under_way.keep(id, &record) {
@@ -236,6 +260,11 @@ impl Part {
     /// The last time that somebody wrote to it.
     pub(super) fn touched(&self) -> io::Result<SystemTime> {
         self.file.metadata()?.modified()
+    }
+
+    /// Time for which it is kept after the last write, if others are kept for `abandoned`.
+    pub(super) fn kept_for(&self, abandoned: Duration) -> Duration {
+        if self.offset == 0 && !self.is_whole() { abandoned.min(EMPTY) } else { abandoned }
     }
 
     /// Writes these bytes behind all others.

@@ -66,7 +66,7 @@ impl Sweep<'_> {
         match part::find(self.directory, id)? {
             Found::Open(part) if part.is_whole() => self.whole(part),
             Found::Open(part) => {
-                let is_over = part.touched().map(|touched| self.is_over(touched))?;
+                let is_over = has_passed(part.touched()?, part.kept_for(self.abandoned));
                 if is_over { part.remove().map_err(UploadError::from) } else { Ok(()) }
             }
             Found::Stored(_, touched) if self.is_over(touched) => {
@@ -98,6 +98,11 @@ impl Sweep<'_> {
     }
 
     fn is_over(&self, touched: SystemTime) -> bool {
-        SystemTime::now().duration_since(touched).is_ok_and(|since| since >= self.abandoned)
+        has_passed(touched, self.abandoned)
     }
+}
+
+/// True if nobody has written for so long.
+fn has_passed(touched: SystemTime, time: Duration) -> bool {
+    SystemTime::now().duration_since(touched).is_ok_and(|since| since >= time)
 }

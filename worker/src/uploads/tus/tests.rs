@@ -79,7 +79,7 @@ fn left(dir: &Path, bytes: &[u8]) -> (Directory, Id) {
 /// Of a text of 5 bytes.
 fn record(id: Id) -> Record {
     let name = Name::of("a.txt", id.number(), &["txt".to_owned()]).unwrap();
-    Record { length: 5, name: name.as_str().to_owned(), metadata: A_TXT.to_owned(), user: None }
+    Record { length: 5, name: name.as_str().to_owned(), metadata: A_TXT.to_owned(), user: None, address: None }
 }
 
 #[tokio::test]
@@ -142,6 +142,50 @@ async fn what_cannot_be_taken_is_refused_before_its_bytes_come() {
         looked_at(&app, path).await.assert_status(404);
         sent(&app, path, "0", "x").await.assert_status(404);
     }
+}
+
+#[tokio::test]
+async fn one_client_does_not_hold_the_quota() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = server(dir.path(), "quota = \"32KiB\"").await;
+    // Each takes 8 KiB, with its record.
+    let first = created(&app, "5").await;
+    created(&app, "5").await;
+    let refused = creation(&app, "5", A_TXT).await;
+    assert!(refused.assert_status(429).text().contains("TOO_MANY_UPLOADS"), "{}", refused.text());
+    // Another client's.
+    let directory = Directory::open(dir.path()).unwrap();
+    let id = Id::random().unwrap();
+    let other = Record { address: Some("192.0.2.1".to_owned()), ..record(id) };
+    part::create(&directory, 32 << 10, id, other).unwrap();
+    // One that is a file is under way no more.
+    sent(&app, &first, "0", "hello").await.assert_status(204);
+    created(&app, "5").await;
+    creation(&app, "5", A_TXT).await.assert_status(507);
+}
+
+#[test]
+fn a_client_over_ipv6_is_its_network() {
+    let network = |text: &str| network(text.parse().unwrap()).to_string();
+    assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+    assert_eq!((network("192.0.2.7"), network("::ffff:192.0.2.7")), ("192.0.2.7".to_owned(), "192.0.2.7".to_owned()));
+}
+
+#[test]
+fn an_upload_without_a_byte_is_not_kept_as_long_as_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let below = dir.path().join(".tus");
+    let (directory, empty) = left(dir.path(), b"");
+    let (_, begun) = left(dir.path(), b"h");
+    let sweep = || sweep(&directory, 0, Duration::from_secs(3600));
+    sweep();
+    assert_eq!(files(&below).len(), 4);
+    for id in [empty, begun] {
+        let file = File::options().write(true).open(below.join(id.text())).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(11 * 60)).unwrap();
+    }
+    sweep();
+    assert!(files(&below).iter().all(|name| name.starts_with(&begun.text())) && files(&below).len() == 2);
 }
 
 #[tokio::test]
