@@ -86,7 +86,7 @@ texts! {
     NFilesUploaded "成功上传 {} 个文件" "{} files uploaded";
     TheUploadHasFailed "文件上传失败" "the upload has failed";
     ThisTypeOfFileIsNotTaken "不支持的文件类型" "this type of file is not taken";
-    TheFileIsLargerThan10Mb "文件大小超过限制（10MB）" "the file is larger than 10 MB";
+    TheFileIsLargerThanN "文件大小超过限制（{}）" "the file is larger than {}";
     TheFileIsTooLarge "文件大小超过限制" "the file is too large";
     NoFileWasChosen "没有选择文件" "no file was chosen";
     TheFormCannotBeRead "解析表单失败" "the form cannot be read";
@@ -229,7 +229,7 @@ fn of_code(code: &str) -> Option<Text> {
         "AWAY" => Text::TheServiceIsAway,
         "BUSY" | "MEMORY" => Text::TheServerIsBusy,
         UPLOAD_MALFORMED => Text::TheUploadHasFailed,
-        "FILE_TOO_LARGE" => Text::TheFileIsLargerThan10Mb,
+        "FILE_TOO_LARGE" => Text::TheFileIsTooLarge,
         "FILE_TYPE" => Text::ThisTypeOfFileIsNotTaken,
         "NO_SPACE" => Text::ThereIsNoSpaceLeft,
         _ => return None,

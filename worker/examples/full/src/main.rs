@@ -105,7 +105,7 @@ fn server(config: &Config<Settings>, hub: Hub) -> Server {
         .middleware(texts::told)
         .error_handler(texts::refused)
         .group(its_page())
-        .group(page::shared())
+        .group(page::shared(&config.uploads))
         .group(logins())
         .group(stored())
         .group(chat())

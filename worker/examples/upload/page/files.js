@@ -5,11 +5,11 @@ import { language, learn, say, translate } from '/language.js';
 
 learn({
   zh: {
-    upload: '上传', choose: '选择文件，或把文件拖到这里', rules: 'jpg、png、gif、pdf、doc、docx、txt，每个文件最大 10 MB',
+    upload: '上传', choose: '选择文件，或把文件拖到这里', rules: '',
     files: '文件', none: '还没有文件', failed: '没有回答，请重试',
   },
   en: {
-    upload: 'Upload', choose: 'Choose files, or drop them here', rules: 'jpg, png, gif, pdf, doc, docx, txt, each of at most 10 MB',
+    upload: 'Upload', choose: 'Choose files, or drop them here', rules: '',
     files: 'Files', none: 'No files yet', failed: 'No answer, try again',
   },
 });
@@ -22,6 +22,18 @@ const units = ['B', 'KB', 'MB', 'GB'];
 export function size(bytes) {
   const power = bytes < 1 ? 0 : Math.min(Math.floor(Math.log2(bytes) / 10), units.length - 1);
   return `${(bytes / 1024 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
+}
+
+// Which files are taken: the service's configuration says it.
+async function learnRules() {
+  const { status, body } = await ask('GET', '/rules');
+  if (status !== 200) return;
+  const limit = size(body.file).replace('.0 ', ' ');
+  learn({
+    zh: { rules: `${body.allow.join('、')}，每个文件最大 ${limit}` },
+    en: { rules: `${body.allow.join(', ')}, each of at most ${limit}` },
+  });
+  translate();
 }
 
 function element(name, parts = {}, ...children) {
@@ -98,5 +110,6 @@ function lister(into) {
 export function files(uploads, stored) {
   const refresh = lister(stored);
   uploader(uploads, refresh);
+  learnRules();
   return refresh;
 }

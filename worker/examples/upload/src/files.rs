@@ -90,7 +90,10 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Group<S> {
 
 async fn upload(texts: Texts, form: Sent) -> Result<Json<One>> {
     let mut form = form.map_err(|error| refused(texts, error))?;
-    let stored = first(&mut form).await.map_err(|error| refused(texts, error))?;
+    let stored = first(&mut form).await.map_err(|error| match error {
+        UploadError::TooLarge { limit, .. } => too_large(texts, limit),
+        error => refused(texts, error),
+    })?;
     let no_file = || {
         Error::bad_request(texts.say(Text::TheUploadHasFailed)).details("the form has no file in the field \"file\"")
     };
@@ -199,6 +202,20 @@ fn refused(texts: Texts, error: impl Into<Error>) -> Error {
         }
         _ => error,
     }
+}
+
+/// The documents' answer to a file of more than `limit` bytes.
+fn too_large(texts: Texts, limit: u64) -> Error {
+    let limit = size(limit, if texts.language() == "zh" { "" } else { " " });
+    Error::bad_request(texts.say_with(Text::TheFileIsLargerThanN, limit))
+}
+
+/// A size in the largest unit of which it is a multiple: `10MB`, with this between the two.
+fn size(bytes: u64, between: &str) -> String {
+    let units = [("GB", 30), ("MB", 20), ("KB", 10)];
+    let (unit, shift) =
+        units.into_iter().find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift).unwrap_or(("B", 0));
+    format!("{}{between}{unit}", bytes >> shift)
 }
 
 /// The path of a file's download. Letters beyond ASCII are escaped.

@@ -27,7 +27,7 @@ fn server(config: &Config) -> Server {
         .middleware(texts::told)
         .error_handler(texts::refused)
         .group(page::own())
-        .group(page::shared())
+        .group(page::shared(&config.uploads))
         .group(files::routes())
         .group(Uploads::resumable("/tus"))
 }

@@ -1,7 +1,12 @@
 //! The page: its files are a part of the program, so a release brings its own.
 
+use std::future::ready;
+
+use gin_worker::axum::Json;
 use gin_worker::axum::http::header;
 use gin_worker::axum::response::{IntoResponse, Response};
+use gin_worker::config::Uploads;
+use gin_worker::serde_json::json;
 use gin_worker::{Group, Route};
 
 /// Scripts, styles and connections are those of the page's own origin, and no other page shows it in a frame.
@@ -34,8 +39,9 @@ pub fn own<S: Clone + Send + Sync + 'static>() -> Group<S> {
     ))
 }
 
-/// The files that the page of `full` uses, too.
-pub fn shared<S: Clone + Send + Sync + 'static>() -> Group<S> {
+/// The files that the page of `full` uses, too, and the rules that they show: `/rules`.
+pub fn shared<S: Clone + Send + Sync + 'static>(uploads: &Uploads) -> Group<S> {
+    let rules = json!({ "file": uploads.file, "allow": uploads.allow });
     Group::new("")
         .tag("page")
         .route(file("/ask.js", SCRIPT, include_str!("../page/ask.js")))
@@ -43,4 +49,5 @@ pub fn shared<S: Clone + Send + Sync + 'static>() -> Group<S> {
         .route(file("/language.js", SCRIPT, include_str!("../page/language.js")))
         .route(file("/style.css", STYLE, include_str!("../page/style.css")))
         .route(file("/icon.svg", PICTURE, include_str!("../page/icon.svg")))
+        .route(Route::get("/rules", move || ready(Json(rules.clone()))).named("rules").describe("上传规则"))
 }

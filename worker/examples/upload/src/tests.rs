@@ -124,6 +124,23 @@ async fn a_file_that_is_not_taken_is_refused_in_both_languages() {
 }
 
 #[tokio::test]
+async fn another_limit_is_told_as_it_is() {
+    for (limit, zh, en) in [(2 << 20, "2MB", "2 MB"), (1536, "1536B", "1536 B"), (3 << 10, "3KB", "3 KB")] {
+        let app = app_with(|config| config.uploads.file = limit).await;
+        let contents = vec![b'a'; usize::try_from(limit).unwrap() + 1];
+        for (language, text) in
+            [("zh", format!("文件大小超过限制（{zh}）")), ("en", format!("the file is larger than {en}"))]
+        {
+            let sent = app.post("/upload").header("accept-language", language);
+            let answer = sent.multipart(&form("file", "long.txt", contents.clone())).send().await;
+            assert_eq!(error(answer.assert_status(400)), json!({ "error": text }));
+        }
+    }
+    let app = app_with(|config| config.uploads.allow = vec!["md".to_owned()]).await;
+    app.get("/rules").send().await.assert_status(200).assert_json(json!({ "file": LARGE, "allow": ["md"] }));
+}
+
+#[tokio::test]
 async fn a_picture_that_is_a_page_too_runs_in_no_browser() {
     let app = app().await;
     let both = b"GIF89a/*\x01\0\x01\0*/=1;<script>alert(1)</script>".to_vec();
