@@ -818,7 +818,7 @@ pub const DATABASE: &[Key] = &[
     .secret(),
     key("host", Kind::Text, "\"127.0.0.1\"", "Where it is."),
     unset("port", Kind::Integer(1, 65535), "3306", "Its port. Default: 3306 for MySQL, 5432 for PostgreSQL."),
-    unset("username", Kind::Text, "\"shop\"", "As whom."),
+    unset("username", Kind::Text, "\"shop\"", "As whom. MySQL needs one."),
     unset("password", Kind::Text, "\"...\"", "The word for it; better in GIN_DATABASE_PASSWORD, or in a file.")
         .secret(),
     unset(

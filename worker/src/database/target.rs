@@ -34,6 +34,10 @@ const FILE: &str = "database.sqlite";
 /// The path that is no file.
 const MEMORY: &str = ":memory:";
 
+/// The fault of a configuration of MySQL without a user.
+const NO_USER: &str = "database.username: it must say as which user the service connects (in database.url: mysql://USER@HOST/NAME); \
+                       without one it would be root";
+
 /// Parameters of a URL of PostgreSQL that sqlx knows.
 const PARAMETERS: [&str; 18] = [
     "application_name",
@@ -214,6 +218,9 @@ fn by_url(url: &str, config: &Config, password: Option<&str>) -> Result<Kind, St
             Ok(sqlite(options, Some(file)))
         }
         "mysql" | "mariadb" => {
+            if !says_user(url) {
+                return Err(NO_USER.to_owned());
+            }
             let mut options = MySqlConnectOptions::from_str(url).map_err(wrong)?;
             if let Some(password) = password {
                 options = options.password(password);
@@ -272,9 +279,7 @@ fn by_keys(config: &Config, password: Option<&str>) -> Result<Kind, String> {
             let mut options = MySqlConnectOptions::new().port(port(config, 3306)).database(database(config)?);
             options =
                 if config.host.starts_with('/') { options.socket(&config.host) } else { options.host(&config.host) };
-            if let Some(username) = &config.username {
-                options = options.username(username);
-            }
+            options = options.username(config.username.as_deref().ok_or(NO_USER)?);
             if let Some(password) = password {
                 options = options.password(password);
             }
@@ -292,6 +297,12 @@ fn by_keys(config: &Config, password: Option<&str>) -> Result<Kind, String> {
             Ok(postgres(options, config, false))
         }
     }
+}
+
+/// True if a URL of MySQL has a user: sqlx would connect as root.
+fn says_user(url: &str) -> bool {
+    let authority = url.split_once("//").and_then(|(_, rest)| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+    authority.rsplit_once('@').is_some_and(|(user, _)| !user.is_empty() && !user.starts_with(':'))
 }
 
 fn database(config: &Config) -> Result<&str, String> {
@@ -369,6 +380,7 @@ mod tests {
     fn secure(config: &mut Config, driver: Driver) {
         config.driver = driver;
         config.database = Some("shop".to_owned());
+        config.username = Some("ann".to_owned());
         config.tls = Tls::Require;
         config.port = 0;
     }
@@ -387,6 +399,12 @@ mod tests {
         assert_eq!((target.name.as_str(), target.place.as_str()), ("shop", "/srv/shop.db"));
         let missing = read(|config| config.driver = Driver::Mysql).err().unwrap();
         assert!(missing.contains("database.database"), "{missing}");
+        let nobody = |config: &mut Config| {
+            secure(config, Driver::Mysql);
+            config.username = None;
+        };
+        let root = read(nobody).err().unwrap();
+        assert!(root.contains("database.username") && root.contains("root"), "{root}");
     }
 
     #[test]
@@ -422,6 +440,10 @@ mod tests {
         assert_eq!(known, "postgres://db/shop?user=ann&options[a]=b&sslmode=require");
         assert_eq!(unknown, ["sslpassword", "behind the ?"]);
         assert_eq!(url(parameters).ok().unwrap().name, "shop");
+        for nobodys in ["mysql://db/shop", "mysql://:secret@db/shop", "mariadb://@db/shop?a=b@c", "mysql://db"] {
+            let text = url(nobodys).err().unwrap();
+            assert!(text.contains("database.username") && !text.contains("secret"), "{text}");
+        }
         for wrong in ["oracle://ann:secret@db/shop", "postgres://ann:secret@db:port/shop", "secret"] {
             let text = url(wrong).err().unwrap();
             assert!(text.contains("database.url") && !text.contains("secret"), "{text}");

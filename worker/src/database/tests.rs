@@ -200,6 +200,7 @@ async fn a_server_that_says_nothing_or_is_not_there_is_an_error_with_its_reason(
         driver: Driver::Mysql,
         port: server.local_addr().unwrap().port(),
         database: Some("shop".to_owned()),
+        username: Some("ann".to_owned()),
         password: Some("secret".to_owned()),
         acquire_timeout: Duration::from_millis(50),
         ..config::Database::default()
@@ -226,8 +227,8 @@ fn refusing(number: u16) -> config::Database {
         packet.extend(b"refused");
         stream.write_all(&packet).unwrap();
     });
-    let database = Some("shop".to_owned());
-    config::Database { driver: Driver::Mysql, port, database, ..config::Database::default() }
+    let (database, username) = (Some("shop".to_owned()), Some("ann".to_owned()));
+    config::Database { driver: Driver::Mysql, port, database, username, ..config::Database::default() }
 }
 
 #[tokio::test]
