@@ -867,6 +867,12 @@ pub const DATABASE: &[Key] = &[
 pub const REDIS: &[Key] = &[
     key("host", Kind::Text, "\"127.0.0.1\"", "Where it is."),
     key("port", Kind::Integer(1, 65535), "6379", "Its port."),
+    unset(
+        "username",
+        Kind::Text,
+        "\"shop\"",
+        "The user of the server's access list (ACL), who has a password then. Default: the default user.",
+    ),
     unset("password", Kind::Text, "\"...\"", "The word for it; better in GIN_REDIS_PASSWORD, or in a file.").secret(),
     unset(
         "password_file",

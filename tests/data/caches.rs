@@ -84,6 +84,29 @@ fn a_value_in_redis_is_computed_once_for_all_workers() {
 
 #[test]
 #[ignore = "needs Redis: tests/run --services"]
+fn redis_knows_the_service_by_a_user_of_its_access_list() {
+    let redis = Service::start(ServiceKind::Redis);
+    let made = redis.ask(&format!("ACL SETUSER shop on >of-shop-{PASSWORD} ~* &* +@all -@dangerous"));
+    assert_eq!(made, "OK");
+    let section = |password: &str| redis.section_with(&format!("username = \"shop\"\npassword = \"{password}\"\n"));
+    let start = |section: String| site(2, "cache", &[&*(section + SOON), "[cache]\nlevels = \"both\"\n"]).start();
+    let gin = start(section(&format!("of-shop-{PASSWORD}")));
+    assert_eq!(gin.get("/computed/tea?by=none").status, 200);
+    assert_ne!(redis.ask("DBSIZE"), "0", "the value is there");
+    assert!(redis.ask("CLIENT LIST").contains("user=shop"), "{}", redis.ask("CLIENT LIST"));
+    gin.ends_sound();
+
+    // The word of the default user is not this one's.
+    let gin = start(section(PASSWORD));
+    assert_eq!(gin.get("/computed/tea?by=none").status, 200, "the source is asked");
+    let told = private(&gin, "/readyz").concat();
+    let is_refused = told.contains("authentication failed") || told.contains("WRONGPASS");
+    assert!(is_refused && !told.contains(PASSWORD), "{told}");
+    gin.ends_sound();
+}
+
+#[test]
+#[ignore = "needs Redis: tests/run --services"]
 fn redis_is_asked_over_tls_if_its_certificate_is_known() {
     let redis = Service::start(ServiceKind::RedisTls);
     let start = |section: String| site(1, "cache", &[&*(section + SOON), "[cache]\nlevels = \"redis\"\n"]).start();

@@ -201,8 +201,15 @@ fn unconnected(error: RedisError) -> RedisError {
 /// See [`Connections::new`].
 fn client(config: &config::Redis, password: Option<&str>) -> Result<Client, String> {
     let mut login = RedisConnectionInfo::default().set_db(i64::from(config.database));
-    if let Some(password) = password {
-        login = login.set_password(password);
+    match (&config.username, password) {
+        (Some(username), Some(password)) => login = login.set_username(username).set_password(password),
+        (None, Some(password)) => login = login.set_password(password),
+        (Some(_), None) => {
+            return Err(
+                "redis.username: it needs a password; write password_file, or set GIN_REDIS_PASSWORD".to_owned()
+            );
+        }
+        (None, None) => {}
     }
     // What is sent and not acknowledged for so long is the end of a connection.
     let tcp = TcpSettings::default()
@@ -288,6 +295,15 @@ mod tests {
         let address = connections.client.get_connection_info().addr();
         assert!(matches!(address, ConnectionAddr::TcpTls { insecure: false, .. }), "{address}");
         assert!(of("/run/redis/redis.sock").unwrap_err().starts_with("redis.tls"));
+    }
+
+    #[test]
+    fn a_user_of_the_access_list_has_a_password() {
+        let config = config::Redis { username: Some("shop".to_owned()), ..config::Redis::default() };
+        let connections = Connections::new(&config, Some("hunter2")).unwrap();
+        assert_eq!(connections.client.get_connection_info().redis_settings().username(), Some("shop"));
+        // Redis would take it for the default user.
+        assert!(Connections::new(&config, None).unwrap_err().starts_with("redis.username: it needs a password"));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Redis {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// The user of its access list (ACL). `None`: the default one.
+    pub username: Option<String>,
     /// The word for it.
     pub password: Option<String>,
     /// A file with the word, which counts where `password` is not set.
@@ -54,6 +56,7 @@ impl Default for Redis {
         Self {
             host: "127.0.0.1".to_owned(),
             port: 6379,
+            username: None,
             password: None,
             password_file: None,
             database: 0,
@@ -71,10 +74,10 @@ impl Default for Redis {
 /// Without the password, which stands in no log.
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, database, tls, .. } = self;
+        let Self { host, port, username, database, tls, .. } = self;
         let mut shown = f.debug_struct("Redis");
-        shown.field("host", host).field("port", port).field("database", database);
-        shown.field("tls", tls).finish_non_exhaustive()
+        shown.field("host", host).field("port", port).field("username", username);
+        shown.field("database", database).field("tls", tls).finish_non_exhaustive()
     }
 }
 
@@ -86,6 +89,7 @@ impl Redis {
             tls: tls(section, &host),
             host,
             port: port(section).unwrap_or(base.port),
+            username: section.string("username"),
             password: section.string("password"),
             password_file: section.path("password_file"),
             database: section
