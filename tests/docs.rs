@@ -184,6 +184,7 @@ fn units_follow_their_configuration() {
         "ListenStream=/run/a b%%.sock\nRemoveOnStop=yes\nBacklog=4096\nSocketMode=0660\nFileDescriptorName=unix\n",
         "# any listens at a port that is chosen at each start",
         // Proposed, and switched off.
+        "\n#StateDirectory=gin/shop\n",
         "\n#NoNewPrivileges=yes\n",
         "\n#SystemCallErrorNumber=EPERM\n\n[Install]\n",
     ] {

@@ -275,6 +275,11 @@ fn the_shipped_units_work_and_gin_server_is_hardened() {
     lab.ok(&["systemctl", "reload", "gin@shop"]);
     let uid = lab.ok(&["ps", "-o", "uid=", "-p", &lab.property("gin-server", "MainPID")]);
     assert_ne!(uid.trim(), "0");
+    // The workers have a directory for what they keep, and it is theirs.
+    let kept = "/var/lib/gin/gin-server";
+    let environment = lab.ok(&["cat", &format!("/proc/{}/environ", pids(&lab, "gin-server")[0])]);
+    assert!(environment.split('\0').any(|line| line == format!("STATE_DIRECTORY={kept}")), "{environment:?}");
+    assert_eq!(lab.ok(&["stat", "-c", "%U %a", kept]).trim(), "gin-server 700");
     // Contained by the supervisor, whose filter comes on top of the unit's; the unit must allow its steps.
     let of_worker = |unit: &str| lab.ok(&["cat", &format!("/proc/{}/status", pids(&lab, unit)[0])]);
     let filters = |status: &str| -> u32 {
