@@ -133,6 +133,19 @@ fn every_message_of_the_troubleshooting_page_exists() {
 }
 
 #[test]
+fn the_workflow_runs_all_that_ci_runs() {
+    let read = |file: &str| std::fs::read_to_string(root().join(file)).unwrap();
+    let workflow = read(".github/workflows/test.yml");
+    let commands: Vec<String> =
+        read(".ci/run").lines().filter_map(|line| Some(line[line.find("tests/run")?..].to_owned())).collect();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    for command in commands {
+        assert!(workflow.lines().any(|line| line.ends_with(&command)), "{command}");
+    }
+    assert_eq!(workflow.matches("if: failure()").count(), 2, "pictures of a browser are kept");
+}
+
+#[test]
 fn files_that_the_documents_link_to_are_there() {
     let mut checked = 0;
     for page in
