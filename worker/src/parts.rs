@@ -73,6 +73,12 @@ pub(crate) trait Part: Send + Sync + 'static {
     /// Makes it ready for requests, once it is open and before READY: migrations. It may take long, and an error ends the start.
     fn prepare(&self) -> BoxFuture<'_, Result<(), Error>>;
 
+    /// The start is given up. The part begins nothing more that would remain half done, and this returns when nothing of that kind runs:
+    /// [`Self::prepare`] goes on until then.
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Tells what the last use or look said, without asking anybody.
     fn health(&self) -> Health;
 
@@ -155,6 +161,13 @@ impl Parts {
     /// The handle of this type, if it was lent: for this library's own middleware.
     pub(crate) fn lent<H: Clone + Send + Sync + 'static>(&self) -> Option<&H> {
         self.0.lent()
+    }
+
+    /// Waits until the start can be given up; see [`Part::leave`].
+    pub(crate) async fn leave(&self) {
+        for part in &self.0.all {
+            part.leave().await;
+        }
     }
 
     /// True if nothing was registered.

@@ -23,6 +23,7 @@ mod stop_signals;
 #[cfg(feature = "testing")]
 mod test_run;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::Router;
@@ -39,7 +40,7 @@ use crate::{Config, StartError};
 use channel::Channel;
 use drain::Drain;
 use orders::{DrainRequest, Orders};
-use stop_signals::StopSignals;
+use stop_signals::{Impatience, StopSignals};
 #[cfg(feature = "testing")]
 pub(crate) use test_run::TestRun;
 
@@ -158,7 +159,8 @@ impl Worker {
     }
 }
 
-/// Opens the parts, and extends the time of the start meanwhile. Returns a request to drain if that comes first.
+/// Opens the parts, and extends the time of the start meanwhile. Returns a request to drain if that comes first, once nothing runs that
+/// would remain half done; a second signal does not wait for that.
 ///
 /// # Errors
 /// If a part cannot be opened in time.
@@ -168,9 +170,20 @@ async fn open_parts(
     ordered: &mut Orders,
     stop: &mut StopSignals,
 ) -> Result<Option<DrainRequest>, StartError> {
+    let mut opening = pin!(parts.open(Pace::within(config.ready_timeout()), &service_manager::extend));
+    let request = tokio::select! {
+        biased;
+        opened = opening.as_mut() => return opened.map(|()| None),
+        request = ordered.wait_at_start(stop) => request,
+    };
+    let signals = u32::from(matches!(request, DrainRequest::BySignal(_)));
+    let mut impatience = Impatience { stop, signals };
     tokio::select! {
         biased;
-        opened = parts.open(Pace::within(config.ready_timeout()), &service_manager::extend) => opened.map(|()| None),
-        request = ordered.wait_at_start(stop) => Ok(Some(request)),
+        // However it ends, nobody needs it any more.
+        _ = opening.as_mut() => {}
+        () = parts.leave() => {}
+        () = impatience.grows() => {}
     }
+    Ok(Some(request))
 }

@@ -8,6 +8,7 @@
 //! | `lock` | one process migrates at a time; its death frees the lock |
 //! | `journal` | what is applied and what is pending. A migration that is applied and that this program does not know is of a newer version: no error, or no old worker could be started while the new generation comes up |
 //! | `steps` | a migration in a transaction, where the database has such for its schema |
+//! | `uncut` | a process that is asked to stop ends a migration without a transaction first |
 //! | `mark` | a row while a migration without a transaction runs: the next start knows that one has ended half way |
 //! | `report` | the outcome, for people |
 //!
@@ -20,6 +21,7 @@ mod report;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod uncut;
 
 use std::io;
 use std::marker::PhantomData;
@@ -34,6 +36,7 @@ use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
 pub(crate) use report::Report;
+pub(crate) use uncut::Uncut;
 
 /// The database that is migrated.
 pub(crate) struct Target {
@@ -41,6 +44,8 @@ pub(crate) struct Target {
     pub(crate) connection: DatabaseConnection,
     /// The kind, with what a connection for the migrations alone is made of.
     pub(crate) kind: Kind,
+    /// Migrations that are not to be cut off.
+    pub(crate) uncut: Uncut,
 }
 
 /// A kind of database.
@@ -99,6 +104,11 @@ pub(crate) enum MigrateError {
         /// True if it ran in a transaction.
         is_undone: bool,
     },
+    /// The process was asked to stop.
+    #[error(
+        "the process was asked to stop: the migration that it was at is done or undone, and no other one was begun"
+    )]
+    Stopped,
     /// A migration without a transaction was begun, and has not ended.
     #[error("{0}")]
     HalfWay(String),

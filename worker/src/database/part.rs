@@ -5,7 +5,7 @@ use gin_shared::config::Problem;
 use serde_json::{Value, json};
 
 use super::Database;
-use super::migrate::{Migrations, Target};
+use super::migrate::{Migrations, Target, Uncut};
 use crate::Error;
 use crate::config::Database as Config;
 use crate::parts::{Health, Part};
@@ -14,6 +14,7 @@ use crate::parts::{Health, Part};
 pub(crate) struct DatabasePart {
     database: Database,
     migrations: Option<Box<dyn Migrations>>,
+    uncut: Uncut,
 }
 
 impl DatabasePart {
@@ -22,7 +23,7 @@ impl DatabasePart {
     /// # Errors
     /// If the configuration names no database that can be used.
     pub(crate) fn new(config: &Config, migrations: Option<Box<dyn Migrations>>) -> Result<Self, Problem> {
-        Ok(Self { database: Database::new(config)?, migrations })
+        Ok(Self { database: Database::new(config)?, migrations, uncut: Uncut::default() })
     }
 
     /// The handle that handlers take.
@@ -38,7 +39,7 @@ impl DatabasePart {
     /// The database for migrations. It must be open.
     pub(crate) fn target(&self) -> Target {
         let kind = self.database.0.state.target.for_migrations();
-        Target { connection: self.database.connection().clone(), kind }
+        Target { connection: self.database.connection().clone(), kind, uncut: self.uncut.clone() }
     }
 }
 
@@ -58,6 +59,10 @@ impl Part for DatabasePart {
             }
             Ok(())
         })
+    }
+
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.uncut.leave())
     }
 
     fn health(&self) -> Health {

@@ -5,13 +5,23 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+#[cfg(feature = "database")]
+use std::pin::pin;
 
 use gin_shared::inherit::GIN_MIGRATE;
 use gin_shared::migration::{Order, WrongOrder, greeting};
+#[cfg(feature = "database")]
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Server;
 use crate::StartError;
 use crate::config::Output;
+#[cfg(feature = "database")]
+use crate::database::DatabasePart;
+#[cfg(feature = "database")]
+use crate::database::migrate::{MigrateError, carry_out};
+#[cfg(feature = "database")]
+use crate::parts::Part;
 
 /// The flag.
 const FLAG: &str = "--migrate";
@@ -83,9 +93,6 @@ impl Server {
 
     #[cfg(feature = "database")]
     async fn migrated(self, order: Order) -> Result<(), StartError> {
-        use crate::database::migrate::carry_out;
-        use crate::parts::Part;
-
         let none = |what: &str| {
             StartError::Migrate(format!(
                 "there is no database to migrate: the program registers {what} by Server::migrations"
@@ -95,7 +102,8 @@ impl Server {
         let migrations = part.migrations().ok_or_else(|| none("one, and no migrations"))?;
         let opened = part.open().await;
         opened.map_err(|error| StartError::Part { name: part.name(), why: error.in_a_line() })?;
-        let outcome = carry_out(order, migrations, &part.target()).await;
+        let target = part.target();
+        let outcome = unless_stopped(carry_out(order, migrations, &target), &part).await?;
         part.close().await;
         let told = outcome.map_err(|error| StartError::Migrate(error.to_string()))?;
         say(&told.text);
@@ -113,6 +121,34 @@ impl Server {
             "{GIN_MIGRATE}: there is no database to migrate: gin-worker was built without its feature \"database\""
         );
         Err(StartError::Migrate(text))
+    }
+}
+
+/// The outcome of a migration, also if the process is asked to stop (SIGTERM, SIGINT): what would remain half done is ended first, and a
+/// second signal does not wait for that.
+///
+/// # Errors
+/// If the signals cannot be caught.
+#[cfg(feature = "database")]
+async fn unless_stopped<T>(
+    migration: impl Future<Output = Result<T, MigrateError>>,
+    part: &DatabasePart,
+) -> Result<Result<T, MigrateError>, StartError> {
+    let caught = |kind| signal(kind).map_err(StartError::Signals);
+    let (mut term, mut int) = (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
+    let mut migration = pin!(migration);
+    tokio::select! {
+        biased;
+        outcome = migration.as_mut() => return Ok(outcome),
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    tokio::select! {
+        biased;
+        outcome = migration.as_mut() => Ok(outcome),
+        () = part.leave() => Ok(Err(MigrateError::Stopped)),
+        _ = term.recv() => Ok(Err(MigrateError::Stopped)),
+        _ = int.recv() => Ok(Err(MigrateError::Stopped)),
     }
 }
 

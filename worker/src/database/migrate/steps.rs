@@ -9,7 +9,7 @@ use sea_orm_migration::{IntoSchemaManagerConnection, MigratorTrait, MigratorTrai
 use super::journal::{self, Journal, Known};
 use super::lock::Held;
 use super::mark::{self, Ended};
-use super::{MigrateError, Target};
+use super::{MigrateError, Target, Uncut};
 
 /// See [`super::Migrations::up`].
 pub(super) async fn up<M: MigratorTrait + 'static>(
@@ -36,7 +36,7 @@ pub(super) async fn up<M: MigratorTrait + 'static>(
         return Ok(Vec::new());
     }
     let held = Held::take(target).await?;
-    let outcome = up_locked::<M>(held.connection(), count).await;
+    let outcome = up_locked::<M>(held.connection(), &target.uncut, count).await;
     held.free().await;
     outcome
 }
@@ -44,25 +44,27 @@ pub(super) async fn up<M: MigratorTrait + 'static>(
 /// See [`super::Migrations::down`].
 pub(super) async fn down<M: MigratorTrait + 'static>(target: &Target, count: u32) -> Result<Vec<String>, MigrateError> {
     let held = Held::take(target).await?;
-    let outcome = down_locked::<M>(held.connection(), count).await;
+    let outcome = down_locked::<M>(held.connection(), &target.uncut, count).await;
     held.free().await;
     outcome
 }
 
 async fn up_locked<M: MigratorTrait + 'static>(
     connection: &DatabaseConnection,
+    uncut: &Uncut,
     count: Option<u32>,
 ) -> Result<Vec<String>, MigrateError> {
     let mut names = settled::<M>(connection).await?.pending();
     names.truncate(count.map_or(usize::MAX, |count| count as usize));
     for name in &names {
-        step::<M>(connection, Direction::Up, name).await?;
+        step::<M>(connection, uncut, Direction::Up, name).await?;
     }
     Ok(names)
 }
 
 async fn down_locked<M: MigratorTrait + 'static>(
     connection: &DatabaseConnection,
+    uncut: &Uncut,
     count: u32,
 ) -> Result<Vec<String>, MigrateError> {
     let journal = settled::<M>(connection).await?;
@@ -73,7 +75,7 @@ async fn down_locked<M: MigratorTrait + 'static>(
     let mut names = journal.to_take_back();
     names.truncate(count as usize);
     for name in &names {
-        step::<M>(connection, Direction::Down, name).await?;
+        step::<M>(connection, uncut, Direction::Down, name).await?;
     }
     Ok(names)
 }
@@ -93,11 +95,13 @@ async fn settled<M: MigratorTrait>(connection: &DatabaseConnection) -> Result<Jo
 /// The next migration in this direction, which is `name`.
 async fn step<M: MigratorTrait + 'static>(
     connection: &DatabaseConnection,
+    uncut: &Uncut,
     direction: Direction,
     name: &str,
 ) -> Result<(), MigrateError> {
     let began = Instant::now();
     let is_undone = has_transaction(connection.get_database_backend(), wish::<M>(name));
+    let _running = if is_undone { None } else { Some(uncut.begin().ok_or(MigrateError::Stopped)?) };
     let outcome = if is_undone {
         within_transaction::<M>(connection, direction).await
     } else {

@@ -84,6 +84,7 @@ migrator!(First: RUNS);
 migrator!(Both: RUNS, USERS);
 migrator!(Breaks: RUNS, BROKEN);
 migrator!(BreaksOpenly: RUNS, Sql { transaction: Some(false), ..BROKEN });
+migrator!(BothOpenly: RUNS, Sql { transaction: Some(false), ..USERS });
 migrator!(Beside: RUNS, Sql::new("m3", &["CREATE TABLE others (id INTEGER)"], &[]));
 migrator!(Holds: RUNS, Sql { holds: true, ..USERS });
 
@@ -97,7 +98,7 @@ async fn target(path: &Path) -> Target {
     let mut options = ConnectOptions::new(format!("sqlite://{}?mode=rwc", path.display()));
     options.max_connections(1);
     let connection = Database::connect(options).await.unwrap();
-    Target { connection, kind: Kind::Sqlite(Some(path.to_owned())) }
+    Target { connection, kind: Kind::Sqlite(Some(path.to_owned())), uncut: Uncut::default() }
 }
 
 async fn has_table(target: &Target, table: &str) -> bool {
@@ -198,6 +199,17 @@ async fn a_migration_without_a_transaction_that_fails_is_refused_until_its_end_i
     assert!(!open.status(&target).await.unwrap().is_marked);
 }
 
+#[tokio::test]
+async fn a_process_that_is_asked_to_stop_begins_nothing_that_cannot_be_undone() {
+    let (_directory, path) = place();
+    let asked = target(&path).await;
+    asked.uncut.leave().await;
+    let error = of::<BothOpenly>().up(&asked, None).await.unwrap_err();
+    assert!(matches!(error, MigrateError::Stopped), "{error}");
+    assert!(!has_table(&asked, "users").await && !of::<BothOpenly>().status(&asked).await.unwrap().is_marked);
+    assert_eq!(of::<BothOpenly>().up(&target(&path).await, None).await.unwrap(), ["m2"]);
+}
+
 /// A worker of the old generation crashes after the new one has failed to migrate.
 #[tokio::test]
 async fn a_newer_version_that_has_ended_half_way_keeps_no_older_one_from_starting() {
@@ -276,6 +288,7 @@ async fn an_order_is_carried_out_and_told() {
             Database::connect(options).await.unwrap()
         },
         kind: Kind::Sqlite(None),
+        uncut: Uncut::default(),
     };
     let mut told = Vec::new();
     for order in ["up 1", "up", "up", "down", "status"] {
