@@ -35,11 +35,11 @@
 //! }
 //! ```
 //!
-//! A token is good for the browser that got it, by a cookie `__Host-csrf` (`csrf`, over an unencrypted connection of the loopback network in
-//! debug mode), and for the session of that request: after a login or a logout, or when a session has begun, the page must be loaded anew.
-//! So a handler that begins a session gives no token by the same answer. A token is another one in each page, so a compressed page does not
-//! give it away (BREACH). It is signed by `security.csrf_secret`. Without one, the worker makes a secret and keeps it in the state directory,
-//! `csrf.key`; several hosts need the same one, by `security.csrf_secret_file`.
+//! A token is good for the browser that got it, by a cookie `__Host-csrf` (`csrf`, over an unencrypted connection of the loopback network
+//! in debug mode), and for the session of that request: after a login or a logout, or when a session has begun, the page must be loaded
+//! anew. So a handler that begins a session gives no token by the same answer. A token is another one in each page, so a compressed page
+//! does not give it away (BREACH). It is signed by `security.csrf_secret`. Without one, the worker makes a secret and keeps it in the state
+//! directory, `csrf.key`; several hosts need the same one, by `security.csrf_secret_file`.
 //!
 //! A WebSocket begins with a `GET`: its route judges the `Origin` by itself. Against a page of the same origin (XSS) nothing here helps.
 //! `Authorization: Basic`, which browsers send by themselves as they do with cookies, counts as no cookie.

@@ -87,8 +87,8 @@ impl Login {
 }
 
 impl Row {
-    /// The end of the login if no refresh token is used: no later than `auth.refresh` and `auth.absolute` allow, which were longer, perhaps,
-    /// when the end was written.
+    /// The end of the login if no refresh token is used: no later than `auth.refresh` and `auth.absolute` allow, which were longer,
+    /// perhaps, when the end was written.
     pub(super) fn ends(&self, lifetime: Lifetime) -> Millis {
         self.expires.min(lifetime.end(self.created, self.turned))
     }

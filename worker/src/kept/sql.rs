@@ -113,8 +113,8 @@ impl Sql {
     }
 }
 
-/// The rows of a table. Among its columns are `id`, `user_key`, `created` and `expires`, both in milliseconds since 1970. Each change is one
-/// statement, which the database does whole or not at all.
+/// The rows of a table. Among its columns are `id`, `user_key`, `created` and `expires`, the last two in milliseconds since 1970. Each
+/// change is one statement, which the database does whole or not at all.
 pub(crate) struct Rows {
     sql: Sql,
     table: &'static Table,

@@ -20,8 +20,8 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Opens the file, and makes it if it is not there. All workers of all generations have it open at once: that is what WAL and the wait
 /// are for.
 ///
-/// A crash of this process loses nothing that was written. `synchronous`: with `Full` a power cut does not either; with `Normal` it may undo
-/// the last moments, and a write waits for no disk.
+/// A crash of this process loses nothing that was written. `synchronous`: with `Full` a power cut does not either; with `Normal` it may
+/// undo the last moments, and a write waits for no disk.
 pub(crate) async fn open(
     directory: &Path,
     file: &str,

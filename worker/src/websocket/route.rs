@@ -51,9 +51,9 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     ///     Server::new(&Config::<()>::default()).route(Route::websocket("/echo", "echo", open, echo).describe("Repeats"));
     /// ```
     ///
-    /// Limits of its own: `WebSockets::new("echo").message_max(1 << 16)` in place of `"echo"`. A page of another origin than the host's
-    /// own is refused with 403 and the code `ORIGIN_REFUSED`, unless [`WebSockets::allow_origins`] or `websocket.allow_origins` names it: browsers send the user's
-    /// cookies whichever page asks.
+    /// Limits of its own: `WebSockets::new("echo").message_max(1 << 16)` in place of `"echo"`. A page of another origin than the host's own
+    /// is refused with 403 and the code `ORIGIN_REFUSED`, unless [`WebSockets::allow_origins`] or `websocket.allow_origins` names it:
+    /// browsers send the user's cookies whichever page asks.
     #[track_caller]
     pub fn websocket<Session, O, T, F, M>(path: &str, name: impl Into<WebSockets>, open: O, serve: F) -> Self
     where
