@@ -165,6 +165,7 @@ impl Driver {
         loop {
             while let Some(event) = self.pending.pop_front() {
                 if let Some(code) = self.turn(event) {
+                    self.until_migrated().await;
                     orphan::kill_all();
                     self.note_end(code);
                     return Ok(code);
@@ -358,6 +359,7 @@ impl Driver {
         if self.cancel_migration(now, &event) {
             return None;
         }
+        self.end_migration(&event);
         if let Event::Restart { .. } | Event::Rollback { .. } = &event {
             self.store.renew_files(self.generations.config());
         }

@@ -189,6 +189,25 @@ fn a_worker_that_is_stopped_ends_a_migration_that_cannot_be_undone() {
     gin.ends_sound();
 }
 
+/// The same of the program that `gin-ctl migrate` has started, when the supervisor stops.
+#[test]
+#[ignore = "needs MariaDB: tests/run --services"]
+fn a_supervisor_that_stops_waits_for_a_migration_that_cannot_be_undone() {
+    let store = Store::start(Kind::MariaDb);
+    let mut gin = host(&store, "database").start();
+    let hold = gin.hold();
+    release_held(&gin, &hold);
+    let migrate = gin.ctl_in_background(&["migrate", "up"]);
+    let migration = hold.arrived();
+    let stop = gin.ctl_in_background(&["stop"]);
+    gin.until_log("its program is asked to end");
+    migration.release();
+    Ctl::from(stop.wait_with_output().unwrap()).assert(0, &["stopped"]);
+    let _ = migrate.wait_with_output().unwrap();
+    gin.assert_gone(0);
+    assert_eq!(applied(&store), [FIRST.as_slice(), &["m6_held"]].concat());
+}
+
 /// `gin-ctl migrate` is called off half way. It is alone meanwhile, and the service goes on.
 fn a_migration_is_called_off(kind: Kind) {
     let store = Store::start(kind);

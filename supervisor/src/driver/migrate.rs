@@ -15,13 +15,15 @@ use gin_shared::exit;
 use gin_shared::generation::Generation;
 use gin_shared::inherit::GIN_MIGRATE;
 use gin_shared::migration::{Order, greeting};
+use nix::sys::signal::Signal;
 
 use super::Driver;
 use crate::inbox::MigrateRequest;
 use crate::inbox::migration::Migration;
-use crate::machine::event::Event;
+use crate::machine::event::{Event, StopBy};
 use crate::machine::failure::CommandError;
 use crate::moment::Moment;
+use crate::os::child::Child;
 use crate::os::{memfd, time};
 use crate::task;
 use crate::workers::command::Command;
@@ -43,6 +45,8 @@ struct Started {
     output: File,
     /// The time in which it has to greet.
     patience: Duration,
+    /// The time that it has to end when the supervisor stops.
+    grace: Duration,
 }
 
 impl Driver {
@@ -89,13 +93,30 @@ impl Driver {
         let output = memfd::limited("gin-migrate", OUTPUT_MAX as u64)?;
         let gone = || io::Error::other("its generation is gone");
         let frozen = self.generations.get(current).ok_or_else(gone)?;
-        let patience = frozen.config.ready_timeout;
+        let (patience, grace) = (frozen.config.ready_timeout, frozen.config.drain_timeout);
         let found = frozen.program_anew(vec![(GIN_MIGRATE, order.to_string())]);
         let (program, spec) = found.map_err(|error| io::Error::other(error.to_string()))?;
         let command = self.workers.fork_command_writing_to(output.try_clone()?)?;
         self.save();
         command.start(&spec, &program)?;
-        Ok(Started { order, command, output, patience })
+        Ok(Started { order, command, output, patience, grace })
+    }
+
+    /// Has a migration that is under way end with the supervisor: at once, if that stops fast.
+    pub(super) fn end_migration(&self, event: &Event) {
+        let Event::Stop { by, .. } = event else { return };
+        match by {
+            StopBy::FastCommand => {
+                let _ = self.handle.migration.cancel(None, "the supervisor stops");
+            }
+            StopBy::Command | StopBy::Signal => self.handle.migration.ask_to_end(),
+        }
+    }
+
+    /// Waits for the end of a migration, at the supervisor's own: half of it would remain otherwise. It has as long as workers have.
+    pub(super) async fn until_migrated(&self) {
+        self.handle.migration.ask_to_end();
+        self.handle.migration.ended().await;
     }
 
     /// Calls the migration off, if this event asks for that. One that names no operation means an upgrade first.
@@ -113,7 +134,7 @@ impl Driver {
 impl Started {
     /// Waits for the end of the program; gives what it has printed, and how it ended.
     async fn end(self, migration: &Migration) -> (Vec<String>, End) {
-        let Self { order, command, output, patience } = self;
+        let Self { order, command, output, patience, grace } = self;
         let child = command.child();
         let mut end = pin!(command.end(LONGEST));
         let (result, stopped) = tokio::select! {
@@ -123,10 +144,22 @@ impl Started {
                 let _ = child.kill_group();
                 (end.await, Some(why))
             }
+            () = supervisor_stops(migration, &child, grace) => {
+                let _ = child.kill_group();
+                (end.await, None)
+            }
         };
         let (lines, judged) = judge(order, &read(&output), &result);
         (lines, stopped.unwrap_or(judged))
     }
+}
+
+/// Waits until the supervisor stops, asks the program to end, and waits for as long as workers have for their requests.
+async fn supervisor_stops(migration: &Migration, child: &Child, grace: Duration) {
+    migration.asked_to_end().await;
+    tracing::info!("a migration is under way: its program is asked to end, and waited for");
+    let _ = child.signal(Signal::SIGTERM);
+    tokio::time::sleep(grace).await;
 }
 
 /// Waits until the program is to be ended before its time; gives the reason.

@@ -12,6 +12,8 @@ struct UnderWay {
     operation: OperationId,
     /// The reason, once it is called off.
     cancelled: Option<String>,
+    /// True once its program is to end as soon as it can without leaving half of something.
+    is_to_end: bool,
 }
 
 impl Default for Migration {
@@ -29,7 +31,7 @@ impl Migration {
         let mut taken = None;
         self.0.send_modify(|under_way| match under_way {
             Some(other) => taken = Some(other.operation),
-            None => *under_way = Some(UnderWay { operation, cancelled: None }),
+            None => *under_way = Some(UnderWay { operation, cancelled: None, is_to_end: false }),
         });
         taken.map_or(Ok(()), Err)
     }
@@ -49,6 +51,31 @@ impl Migration {
             }
             Some(_) | None => false,
         })
+    }
+
+    /// Asks the migration, if there is one, to end as soon as it can.
+    pub fn ask_to_end(&self) {
+        self.0.send_if_modified(|under_way| match under_way {
+            Some(meant) => {
+                meant.is_to_end = true;
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Waits until the migration is asked to end.
+    pub async fn asked_to_end(&self) {
+        let is_asked = |under_way: &Option<UnderWay>| under_way.as_ref().is_some_and(|under_way| under_way.is_to_end);
+        let mut changes = self.0.subscribe();
+        // The sender is in `self`.
+        let _ = changes.wait_for(is_asked).await;
+    }
+
+    /// Waits until there is none.
+    pub async fn ended(&self) {
+        let mut changes = self.0.subscribe();
+        let _ = changes.wait_for(Option::is_none).await;
     }
 
     /// Waits until the migration is called off; gives the reason.
@@ -86,5 +113,17 @@ mod tests {
         assert_eq!(migration.cancelled().await, "by ann");
         migration.end();
         migration.begin(OperationId(3)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_is_asked_to_end_is_waited_for() {
+        let migration = Migration::default();
+        migration.ask_to_end();
+        migration.ended().await;
+        migration.begin(OperationId(1)).unwrap();
+        migration.ask_to_end();
+        migration.asked_to_end().await;
+        let other = migration.clone();
+        let ((), ()) = tokio::join!(migration.ended(), async move { other.end() });
     }
 }
