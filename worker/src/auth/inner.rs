@@ -273,6 +273,12 @@ impl Inner {
             self.figures.count(Event::Cached);
             return Ok(user);
         }
+        // Boxed: a question to the store is large, and would be copied with the future of each handler that takes a user, also of a hit.
+        Box::pin(self.read(opened, token, now)).await
+    }
+
+    /// The user of a token that is not remembered, by its signature and its login in the store. Remembers the token.
+    async fn read(&self, opened: &Opened, token: &str, now: Millis) -> Result<User> {
         let in_force = opened.in_force.load_full();
         let read = in_force.ring.verify(token).and_then(|claims| {
             let end = claims.end(self.rules.leeway);

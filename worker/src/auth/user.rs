@@ -206,7 +206,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Bad> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderValue, Request};
 
     use super::*;
 
@@ -229,5 +229,13 @@ mod tests {
         for wrong in [&["Basic YTpi"][..], &["a.b.c", "a.b.c"], &["Bearer a.b.c", ""], &["\u{e9}"]] {
             assert!(matches!(read(wrong), Err(Bad::Invalid(_))), "{wrong:?}");
         }
+    }
+
+    /// The future is a part of the future of each handler that takes a user, and is copied with it for each request.
+    #[test]
+    fn the_future_of_a_user_is_small() {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        let size = size_of_val(&of_request(&mut parts));
+        assert!(size <= 2048, "{size} bytes");
     }
 }
