@@ -186,7 +186,7 @@ impl From<Counted> for User {
     }
 }
 
-/// How many there are. SQLite counts rows without a look at each only if nothing is said of them: no column, and no condition.
+/// Number of them. SQLite counts rows without a look at each only if nothing is said of them: no column, and no condition.
 fn count(search: &str) -> sea_orm::Select<Entity> {
     found(search).select_only().expr_as(Func::count(Expr::col(Asterisk)), "total")
 }
