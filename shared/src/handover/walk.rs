@@ -130,7 +130,7 @@ impl World {
     fn hear(&mut self) {
         let message = match self.to_giver.pop_front() {
             Some(Taking::Took(batch, count)) => FromTaker::Took { batch, count },
-            Some(Taking::Hello) => FromTaker::Hello { version: 1 },
+            Some(Taking::Hello) => FromTaker::Hello { version: 1, takes: Vec::new() },
             None => return,
         };
         let (_, stay) = self.giver.heard(&message).expect("this taker tells the truth");

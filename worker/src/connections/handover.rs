@@ -13,6 +13,8 @@
 //! link     the socket
 //! ```
 
+use gin_shared::handover::Abilities;
+
 #[cfg(test)]
 mod adversary_tests;
 pub(crate) mod carried;
@@ -21,3 +23,6 @@ pub(crate) mod link;
 pub(crate) mod queue;
 pub(crate) mod recipient;
 pub(crate) mod taker;
+
+/// Kinds of connections that this worker takes over, beside those that every worker can.
+const ABILITIES: Abilities = Abilities { tls: false, http2: false, proxied: false };

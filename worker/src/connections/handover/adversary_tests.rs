@@ -73,7 +73,29 @@ async fn asks(client: &mut TcpStream) -> (String, bool) {
 fn carried(ahead: usize) -> Carried {
     let listener = "http".to_owned();
     let protocol = Protocol::Http1 { doing: Doing::Fresh };
-    Carried { version: VERSION, listener, protocol, since_ms: 0, age_ms: 0, requests: 0, ahead }
+    Carried {
+        version: VERSION,
+        listener,
+        protocol,
+        since_ms: 0,
+        age_ms: 0,
+        requests: 0,
+        ahead,
+        peer: None,
+        pending: None,
+        tls: None,
+    }
+}
+
+/// The hello of a taker that knows these kinds of connections.
+fn hello_of(words: &[&str]) -> Vec<u8> {
+    let takes = words.iter().map(|word| (*word).to_owned()).collect();
+    encode(&FromTaker::Hello { version: VERSION, takes }, b"")
+}
+
+/// The hello of a taker of version 1.
+fn hello() -> Vec<u8> {
+    hello_of(&[])
 }
 
 fn give(batch: u64, connections: Vec<Carried>) -> Vec<u8> {
@@ -96,7 +118,7 @@ fn greet(link: &OwnedFd, giver: &OwnedFd, is_withdrawn: bool) {
 
 /// Sends the hello of a giver; `serves_on`: it does not drain.
 fn greet_as(link: &OwnedFd, giver: &OwnedFd, withdrawn: &OwnedFd, serves_on: bool) {
-    let hello = encode(&FromGiver::Hello { version: VERSION, serves_on }, b"");
+    let hello = encode(&FromGiver::Hello { version: VERSION, takes: Vec::new(), serves_on }, b"");
     say(link, &hello, &[giver.as_fd(), withdrawn.as_fd()]);
 }
 
@@ -209,7 +231,7 @@ async fn a_taker_takes_no_more_than_it_has_room_for() {
     for number in 0..5 {
         let (length, _) = giver.receive(&mut buffer).await.unwrap();
         match decode(&buffer[..length]).unwrap().0 {
-            FromTaker::Hello { version } => assert_eq!((version, number), (VERSION, 0)),
+            FromTaker::Hello { version, .. } => assert_eq!((version, number), (VERSION, 0)),
             FromTaker::Took { count, .. } => counts.push(count),
         }
     }
@@ -221,7 +243,7 @@ async fn a_taker_takes_no_more_than_it_has_room_for() {
 
 #[tokio::test]
 async fn a_giver_keeps_what_a_lying_or_lost_taker_says_it_has() {
-    let hello = encode(&FromTaker::Hello { version: VERSION }, b"");
+    let hello = hello();
     let lies: [(&str, &[Vec<u8>]); 7] = [
         ("nothing offered", &[hello.clone(), took(7, 0)]),
         ("too many", &[hello.clone(), took(0, 65)]),
@@ -278,7 +300,7 @@ async fn a_client_hears_of_the_end_if_no_worker_takes_its_connection() {
     let mut client = served_by(&hub).await;
     assert!(!asks(&mut client).await.1);
     drain(&hub, giver);
-    say(&taker, &encode(&FromTaker::Hello { version: VERSION }, b""), &[]);
+    say(&taker, &hello(), &[]);
     let taker = link::Link::new(taker).unwrap();
     let mut buffer = vec![0; PACKET_MAX];
     // The taker has no room.
@@ -309,7 +331,7 @@ async fn nobody_waits_for_a_socket_that_is_full() {
         assert!(!asks(client).await.1);
     }
     let full = giver.try_clone().unwrap();
-    say(&taker, &encode(&FromTaker::Hello { version: VERSION }, b""), &[]);
+    say(&taker, &hello(), &[]);
     drain(&hub, giver);
     while descriptors::send(&full, &[0; 1024], &[]).is_ok() {}
     // Idle connections are offered, in vain. A client that asks meanwhile is answered, without `Connection: close`.

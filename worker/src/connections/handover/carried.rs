@@ -7,6 +7,7 @@ use bytes::Bytes;
 use gin_shared::handover::{BYTES_MAX, Carried, Doing, Malformed, PACKET_MAX, Protocol, VERSION};
 
 use crate::connections::connection::{ConnectionInfo, IdleConnection, WebSocketSession};
+use crate::connections::handover::ABILITIES;
 use crate::connections::machine::HandoverHold;
 use crate::connections::progress::Progress;
 use crate::connections::room::Place;
@@ -32,6 +33,9 @@ pub(crate) fn describe(connection: &IdleConnection, now: Instant) -> Carried {
         age_ms: millis(now.saturating_duration_since(connection.info.opened)),
         requests: connection.progress.requests,
         ahead: connection.ahead.len(),
+        peer: None,
+        pending: None,
+        tls: None,
     }
 }
 
@@ -62,9 +66,12 @@ pub(crate) struct Received {
 impl Received {
     /// Takes the connection's bytes off the packet's tail. Returns the rest of the tail, too.
     pub(crate) fn unpack(description: Carried, raw: RawStream, tail: &[u8]) -> Result<(Self, &[u8]), Malformed> {
+        if !ABILITIES.cover(description.needs()) {
+            return Err(Malformed::Unexpected("a connection of a kind that this worker has not said to take"));
+        }
         let (ahead, tail) = tail.split_at_checked(description.ahead).ok_or(Malformed::Short)?;
         let length = match &description.protocol {
-            Protocol::Http1 { .. } => 0,
+            Protocol::Http1 { .. } | Protocol::Http2 { .. } => 0,
             Protocol::WebSocket { length, .. } => *length,
         };
         let (session, tail) = tail.split_at_checked(length).ok_or(Malformed::Short)?;
@@ -84,6 +91,8 @@ impl Received {
         let ago = |ms| now.checked_sub(Duration::from_millis(ms)).unwrap_or(now);
         let (doing, session) = match description.protocol {
             Protocol::Http1 { doing } => (doing, None),
+            // Refused in `unpack`.
+            Protocol::Http2 { .. } => (Doing::Idle, None),
             Protocol::WebSocket { name, .. } => {
                 (Doing::Idle, Some(Box::new(WebSocketSession { name: name.into(), state })))
             }

@@ -13,8 +13,8 @@ use gin_shared::process::Pidfd;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::connections::connection::IdleConnection;
-use crate::connections::handover::carried;
 use crate::connections::handover::link::Link;
+use crate::connections::handover::{ABILITIES, carried};
 use crate::connections::machine::HOLD;
 
 /// Longest silence of a taker that owes an answer.
@@ -82,7 +82,7 @@ impl Recipient {
     fn greet(socket: OwnedFd, serves_on: bool) -> io::Result<Self> {
         let link = Link::new(socket)?;
         let withdrawn = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let hello = Some(encode(&FromGiver::Hello { version: VERSION, serves_on }, b""));
+        let hello = Some(encode(&FromGiver::Hello { version: VERSION, takes: ABILITIES.words(), serves_on }, b""));
         let (rules, waiting) = (Rules::default(), Some(Instant::now()));
         let mut own = Self { link, withdrawn, hello, rules, waiting, standing: Standing::Takes };
         match own.say_hello() {

@@ -14,6 +14,7 @@ use gin_shared::inherit::identity;
 use gin_shared::process::{Pidfd, is_readable};
 
 use crate::connections::context::Dispatch;
+use crate::connections::handover::ABILITIES;
 use crate::connections::handover::carried::Received;
 use crate::connections::handover::link::Link;
 use crate::connections::machine::{Event, Owner, State, TakerEvent};
@@ -82,7 +83,8 @@ struct Batch {
 
 impl<H: Dispatch> Taking<H> {
     async fn run(mut self) -> io::Result<Taken> {
-        match self.link.send_all(&encode(&FromTaker::Hello { version: VERSION }, b"")).await {
+        let hello = FromTaker::Hello { version: VERSION, takes: ABILITIES.words() };
+        match self.link.send_all(&encode(&hello, b"")).await {
             // A giver that had nothing to give is done and gone. One that died may have left something.
             Err(error) if !is_gone(&error) => return Err(error),
             Ok(()) | Err(_) => {}

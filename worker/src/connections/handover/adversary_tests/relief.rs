@@ -40,7 +40,7 @@ async fn a_worker_that_nobody_relieves_closes_the_longest_idle_and_has_room_at_o
         let (giver, taker) = pair();
         let taker = link::Link::new(taker).unwrap();
         if refuses {
-            taker.send_first(&encode(&FromTaker::Hello { version: VERSION }, b""), &[]).unwrap();
+            taker.send_first(&hello(), &[]).unwrap();
             hub.relieve(vec![giver], ());
             let mut buffer = vec![0; PACKET_MAX];
             loop {

@@ -34,10 +34,6 @@ async fn worker_with_master(clients: usize) -> (Arc<Hub>, mpsc::UnboundedReceive
     (hub, asked, connected)
 }
 
-fn hello() -> Vec<u8> {
-    encode(&FromTaker::Hello { version: VERSION }, b"")
-}
-
 /// Waits for a batch. Returns its number, and that of its connections.
 async fn offered(taker: &link::Link) -> (u64, usize) {
     let mut buffer = vec![0; PACKET_MAX];
