@@ -67,7 +67,7 @@ impl DrainState {
             Phase::Draining => Drain::Draining,
             Phase::Cut => Drain::Cut,
         };
-        Surroundings { drain, has_takers: self.is_giving() }
+        Surroundings { drain, has_takers: self.is_giving(), shares: false }
     }
 
     /// Has the drain that is about to begin close at once what is idle.

@@ -6,8 +6,8 @@
 //! | Active | a protocol serves it, or the handler to which it was upgraded | protocol | a pause, its end, its deadline |
 //! | Resting | its protocol has given it back; the hub decides at once | hub | `Arrived` |
 //! | Parked | idle: a descriptor in one epoll, and some counters | parking | bytes, the client's end, its deadline, takers that come, a worker without room |
-//! | Queued | waits for a taker with room | giver | sent, served after all, or no taker is left |
-//! | Offered | sent to a taker, without an answer; nobody touches it | giver | the commit, a refusal, the loss of the taker |
+//! | Queued | waits for a taker with room that knows its kind | giver | sent, served after all, or no taker is left |
+//! | Offered | sent to a taker, without an answer; nobody touches it | giver | the commit, a refusal, the loss of the taker, doubt |
 //! | Received | offered to this worker; nobody touches it | taker | the commit, or the loss of the giver |
 //! | Handed over | another worker has it; the copy here is dropped | nobody | |
 //! | Closing | our side is closed; the client's end is awaited for 1 s | closer | the client's end, its deadline |
@@ -19,8 +19,9 @@
 //! Received -> Resting                        taken over from another worker
 //! Parked -> Active, Queued -> Active         bytes came, and no taker had room
 //! Parked -> Resting                          takers came
-//! Parked -> Queued                           this worker has no room, and another one may have some
+//! Parked -> Queued                           this worker has no room, or more than its share, and others take
 //! Offered -> Queued, Queued -> Resting       this taker does not take it; none is left
+//! Offered -> Closed                          this taker may have it, and its keys must not be used twice
 //! ```
 //!
 //! These invariants hold after each event (`walk` tries all orders, with the death of either side in between):
@@ -91,6 +92,8 @@ pub(crate) struct Surroundings {
     /// True if other workers take all connections that pause. A worker without room that serves on gives some away, and no others:
     /// for it this is false.
     pub(crate) has_takers: bool,
+    /// True if this worker serves on, and other workers take connections that pause until they have their share.
+    pub(crate) shares: bool,
 }
 
 /// Progress of a worker's drain.
@@ -103,7 +106,15 @@ pub(crate) enum Drain {
 
 impl Surroundings {
     /// A worker that does not drain.
-    pub(crate) const SERVING: Self = Self { drain: Drain::No, has_takers: false };
+    pub(crate) const SERVING: Self = Self { drain: Drain::No, has_takers: false, shares: false };
+
+    /// True if a connection that pauses leaves for another worker.
+    fn others_take(self) -> bool {
+        match self.drain {
+            Drain::No => self.shares,
+            Drain::Draining | Drain::Cut => self.has_takers,
+        }
+    }
 }
 
 impl State {
@@ -139,15 +150,18 @@ impl State {
         match event {
             Event::Client(ClientEvent::Readable) => Self::Active(hold),
             Event::Protocol(ProtocolEvent::Paused { served }) => {
-                let leaves = around.drain != Drain::No && around.has_takers && hold.is_over(served, now);
+                let leaves = around.others_take() && hold.is_over(served, now);
                 if leaves { Self::Resting } else { self }
             }
+            // It is tried again when more has come, or has gone out.
+            Event::Protocol(ProtocolEvent::Stuck) => Self::Active(HandoverHold::Since(now)),
             Event::Protocol(ProtocolEvent::Idle) => Self::Resting,
             Event::Protocol(ProtocolEvent::Ended) | Event::Worker(WorkerEvent::Cut) => Self::Closed,
             Event::Deadline { has_bytes: true } => self,
             Event::Deadline { has_bytes: false } => Self::Closing,
             // The protocol reads the end, and hears of a drain at its next pause. Room is made by idle connections alone.
-            Event::Client(ClientEvent::Left) | Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom) => self,
+            Event::Client(ClientEvent::Left) => self,
+            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom | WorkerEvent::Uneven) => self,
             // It is neither at the hub nor between two workers.
             Event::Hub(..) | Event::Giver(_) | Event::Taker(_) => self,
         }
@@ -158,7 +172,9 @@ impl State {
         match event {
             Event::Worker(WorkerEvent::Cut) => Self::Closed,
             Event::Hub(..) if around.drain == Drain::Cut => Self::Closed,
-            Event::Hub(HubEvent::Arrived, idle) if idle.hold == HandoverHold::None && around.has_takers => Self::Queued,
+            Event::Hub(HubEvent::Arrived, idle) if idle.hold == HandoverHold::None && around.others_take() => {
+                Self::Queued
+            }
             Event::Hub(HubEvent::Arrived | HubEvent::QueueClosed, idle) => {
                 // Only a descriptor can be parked.
                 let is_bare = !idle.has_read_ahead && !idle.is_session;
@@ -167,7 +183,7 @@ impl State {
             Event::Hub(HubEvent::CannotPark, idle) => Self::Active(idle.hold),
             // Nobody watches it in this moment.
             Event::Client(_) | Event::Deadline { .. } => Self::Resting,
-            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom) => Self::Resting,
+            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom | WorkerEvent::Uneven) => Self::Resting,
             Event::Protocol(_) | Event::Giver(_) | Event::Taker(_) => Self::Resting,
         }
     }
@@ -182,8 +198,8 @@ impl State {
                 let leaves = around.drain != Drain::No && around.has_takers;
                 if leaves { Self::Resting } else { Self::Parked }
             }
-            // A worker that drains needs no room.
-            Event::Worker(WorkerEvent::NoRoom) => {
+            // A worker that drains needs no room, and gives away everything.
+            Event::Worker(WorkerEvent::NoRoom | WorkerEvent::Uneven) => {
                 if around.drain == Drain::No {
                     Self::Queued
                 } else {
@@ -200,13 +216,15 @@ impl State {
             Event::Giver(GiverEvent::TooLarge | GiverEvent::Waited { has_bytes: true }) => {
                 Self::Active(HandoverHold::Since(now))
             }
+            // Nobody can take it, however long it waits.
+            Event::Giver(GiverEvent::Unfit) => Self::Active(HandoverHold::Always),
             Event::Giver(GiverEvent::Waited { has_bytes: false }) => Self::Queued,
             Event::Giver(GiverEvent::NoTaker) => Self::Resting,
             Event::Worker(WorkerEvent::Cut) => Self::Closed,
             // Answers are about what was sent. The giver hears of the worker's takers itself, and looks at the client now and then.
-            Event::Giver(GiverEvent::Taken | GiverEvent::Refused | GiverEvent::TakerLost) => Self::Queued,
+            Event::Giver(GiverEvent::Taken | GiverEvent::Refused | GiverEvent::TakerLost { .. }) => Self::Queued,
             Event::Client(_) | Event::Deadline { .. } => Self::Queued,
-            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom) => Self::Queued,
+            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom | WorkerEvent::Uneven) => Self::Queued,
             Event::Protocol(_) | Event::Hub(..) | Event::Taker(_) => Self::Queued,
         }
     }
@@ -214,14 +232,15 @@ impl State {
     fn offered(event: Event) -> Self {
         match event {
             Event::Giver(GiverEvent::Taken) => Self::HandedOver,
-            Event::Giver(GiverEvent::Refused | GiverEvent::TakerLost) => Self::Queued,
+            Event::Giver(GiverEvent::Refused | GiverEvent::TakerLost { in_doubt: false }) => Self::Queued,
+            // The taker may write under its keys. A copy that writes under them, too, would give them away.
+            Event::Giver(GiverEvent::TakerLost { in_doubt: true }) => Self::Closed,
             Event::Worker(WorkerEvent::Cut) => Self::Closed,
             // It may be the taker's already: only an answer, or the end of the socket to the taker, says more.
-            Event::Giver(GiverEvent::Sent | GiverEvent::TooLarge | GiverEvent::Waited { .. } | GiverEvent::NoTaker) => {
-                Self::Offered
-            }
+            Event::Giver(GiverEvent::Sent | GiverEvent::TooLarge | GiverEvent::Unfit) => Self::Offered,
+            Event::Giver(GiverEvent::Waited { .. } | GiverEvent::NoTaker) => Self::Offered,
             Event::Client(_) | Event::Deadline { .. } => Self::Offered,
-            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom) => Self::Offered,
+            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom | WorkerEvent::Uneven) => Self::Offered,
             Event::Protocol(_) | Event::Hub(..) | Event::Taker(_) => Self::Offered,
         }
     }
@@ -233,7 +252,7 @@ impl State {
             Event::Worker(WorkerEvent::Cut) => Self::Closed,
             // It is the giver's until the commit.
             Event::Client(_) | Event::Deadline { .. } => Self::Received,
-            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom) => Self::Received,
+            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom | WorkerEvent::Uneven) => Self::Received,
             Event::Protocol(_) | Event::Hub(..) | Event::Giver(_) => Self::Received,
         }
     }
@@ -244,8 +263,8 @@ impl State {
             Event::Protocol(ProtocolEvent::Ended) | Event::Worker(WorkerEvent::Cut) => Self::Closed,
             // What still comes is read and thrown away: our side is closed.
             Event::Client(ClientEvent::Readable) => Self::Closing,
-            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom) => Self::Closing,
-            Event::Protocol(ProtocolEvent::Paused { .. } | ProtocolEvent::Idle) => Self::Closing,
+            Event::Worker(WorkerEvent::Changed | WorkerEvent::NoRoom | WorkerEvent::Uneven) => Self::Closing,
+            Event::Protocol(ProtocolEvent::Paused { .. } | ProtocolEvent::Stuck | ProtocolEvent::Idle) => Self::Closing,
             Event::Hub(..) | Event::Giver(_) | Event::Taker(_) => Self::Closing,
         }
     }

@@ -18,7 +18,7 @@ use crate::connections::connection::IdleConnection;
 use crate::connections::context::Dispatch;
 use crate::connections::handover::carried;
 use crate::connections::handover::queue::{QueueEnd, queue};
-use crate::connections::handover::recipient::{HANDOVER_STALL, Recipient, greet_all, readable};
+use crate::connections::handover::recipient::{HANDOVER_STALL, LastWords, Recipient, greet_all, readable};
 use crate::connections::machine::{Event, GiverEvent, HOLD, Owner, State};
 use crate::graceful::Phase;
 
@@ -298,7 +298,11 @@ impl Giver {
                     self.withdraw(number);
                 }
             },
-            Ok(_) | Err(_) => self.withdraw(number),
+            Ok(_) => self.withdraw(number),
+            Err(error) => {
+                self.recipients[number].failed(&error);
+                self.withdraw(number);
+            }
         }
     }
 
@@ -324,8 +328,11 @@ impl Giver {
             return;
         }
         self.recipients[number].withdraw();
-        let (taken, stay) = self.recipients[number].read_last(&mut self.buffer);
-        self.answered(taken, stay, GiverEvent::TakerLost);
+        let LastWords { taken, stay, is_certain } = self.recipients[number].read_last(&mut self.buffer);
+        if !is_certain {
+            tracing::debug!(connections = stay.len(), "a taker may have taken connections that are taken back");
+        }
+        self.answered(taken, stay, GiverEvent::TakerLost { in_doubt: false });
     }
 
     /// Ends the handover: nobody takes any more.
@@ -358,7 +365,11 @@ impl Giver {
                 let received = self.recipients[number].link().receive(&mut self.buffer);
                 let length = match tokio::time::timeout_at(until.into(), received).await {
                     Ok(Ok((length, _))) => length,
-                    Ok(Err(_)) | Err(_) => 0,
+                    Ok(Err(error)) => {
+                        self.recipients[number].failed(&error);
+                        0
+                    }
+                    Err(_) => 0,
                 };
                 if length == 0 {
                     self.withdraw(number);

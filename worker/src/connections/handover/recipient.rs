@@ -19,6 +19,8 @@ use crate::connections::machine::HOLD;
 
 /// Longest silence of a taker that owes an answer.
 pub(crate) const HANDOVER_STALL: Duration = Duration::from_secs(5);
+/// Largest number of reads of what a taker has sent before the end: its hello, an answer for each packet, a reset, the end, and some more.
+const LAST_READS: usize = WINDOW * 4;
 
 /// This process, opened once: in a drain there may be no descriptor left.
 pub(crate) fn own_process() -> io::Result<&'static Pidfd> {
@@ -64,6 +66,20 @@ pub(crate) struct Recipient {
     /// The moment since which an answer is awaited.
     waiting: Option<Instant>,
     standing: Standing,
+    /// False once it may have said something that was not understood, or could not be told that its offers are taken back.
+    is_certain: bool,
+}
+
+/// The connections of a taker that is not listened to any more.
+#[derive(Debug)]
+pub(crate) struct LastWords {
+    /// The connections that are the taker's.
+    pub(crate) taken: Vec<IdleConnection>,
+    /// The connections that it has refused, or has not answered for.
+    pub(crate) stay: Vec<IdleConnection>,
+    /// True if it is certain that those that stay are not the taker's: its later commits fail, also when this process is dead; all that
+    /// it said before was read to the end, and was understood.
+    pub(crate) is_certain: bool,
 }
 
 /// Use of a taker to the giver.
@@ -84,7 +100,7 @@ impl Recipient {
         let withdrawn = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let hello = Some(encode(&FromGiver::Hello { version: VERSION, takes: ABILITIES.words(), serves_on }, b""));
         let (rules, waiting) = (Rules::default(), Some(Instant::now()));
-        let mut own = Self { link, withdrawn, hello, rules, waiting, standing: Standing::Takes };
+        let mut own = Self { link, withdrawn, hello, rules, waiting, standing: Standing::Takes, is_certain: true };
         match own.say_hello() {
             Err(error) if !is_temporary(&error) => Err(error),
             Ok(()) | Err(_) => Ok(own),
@@ -182,8 +198,9 @@ impl Recipient {
     /// Handles a packet. Returns the connections that are the taker's now, and those that stay.
     pub(crate) fn heard(&mut self, packet: &[u8]) -> Result<(Vec<IdleConnection>, Vec<IdleConnection>), Malformed> {
         let _ = fault::at("give.heard");
-        let (message, _) = decode::<FromTaker>(packet)?;
-        let (taken, stay) = self.rules.heard(&message)?;
+        let answer = decode::<FromTaker>(packet).and_then(|(message, _)| self.rules.heard(&message));
+        self.is_certain &= answer.is_ok();
+        let (taken, stay) = answer?;
         self.waiting = self.rules.is_waiting().then(Instant::now);
         Ok((taken, stay))
     }
@@ -194,30 +211,44 @@ impl Recipient {
         (self.waiting, self.hello) = (None, None);
         self.link.shut_down();
         // A taker that comes when this process is dead knows by it that its copies are old.
-        let marked = rustix::io::write(&self.withdrawn, &1_u64.to_ne_bytes());
-        debug_assert!(marked.is_ok(), "{marked:?}");
+        self.is_certain &= rustix::io::write(&self.withdrawn, &1_u64.to_ne_bytes()).is_ok();
         let _ = fault::at("give.withdrawn");
     }
 
-    /// Reads what the taker sent before the end. Returns the connections that are the taker's, and those that stay.
-    pub(crate) fn read_last(&mut self, buffer: &mut [u8]) -> (Vec<IdleConnection>, Vec<IdleConnection>) {
+    /// Notes an error of the socket: a packet may be lost by it. A reset only says that the taker is gone; what it sent comes next.
+    pub(crate) fn failed(&mut self, error: &io::Error) {
+        self.is_certain &= is_harmless(error);
+    }
+
+    /// Reads what the taker sent before the end.
+    pub(crate) fn read_last(&mut self, buffer: &mut [u8]) -> LastWords {
         let (mut taken, mut stay) = (Vec::new(), Vec::new());
-        for _ in 0..WINDOW * 2 {
+        let mut is_read = false;
+        for _ in 0..LAST_READS {
             match self.link.receive_now(buffer) {
-                Ok((length, _)) if length > 0 => match self.heard(&buffer[..length]) {
+                Ok((0, _)) => {
+                    is_read = true;
+                    break;
+                }
+                Ok((length, _)) => match self.heard(&buffer[..length]) {
                     Ok((more_taken, more_stay)) => {
                         taken.extend(more_taken);
                         stay.extend(more_stay);
                     }
                     Err(_) => break,
                 },
-                // A taker that died with packets of ours unread: the reset is reported before what it sent.
-                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted) => {}
-                Ok(_) | Err(_) => break,
+                Err(error) if is_harmless(&error) => {}
+                Err(_) => break,
             }
         }
         self.waiting = None;
         stay.extend(self.rules.end());
-        (taken, stay)
+        LastWords { taken, stay, is_certain: self.is_certain && is_read }
     }
+}
+
+/// True for an error after which the next packet can be read: a taker that died with packets of ours unread is reported before what it
+/// sent.
+fn is_harmless(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
 }

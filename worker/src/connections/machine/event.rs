@@ -32,6 +32,9 @@ pub(crate) enum ProtocolEvent {
     /// Nothing of the connection is on its way through the protocol: it could be taken out now. `served`: a request was
     /// answered since this protocol has it.
     Paused { served: bool },
+    /// The connection was to leave, and its stream cannot be taken apart in this moment: half a record is read, or unsent.
+    #[cfg_attr(not(test), allow(dead_code, reason = "no stream refuses it yet"))]
+    Stuck,
     /// The pause has lasted for `timeouts.park_after`.
     #[cfg_attr(not(test), expect(dead_code, reason = "a protocol answers it by returning the connection"))]
     Idle,
@@ -68,6 +71,9 @@ pub(crate) enum WorkerEvent {
     Changed,
     /// The worker has no room for new connections, and this one is among the longest idle: other workers may take it.
     NoRoom,
+    /// Other workers have far fewer connections, and this one is among the longest idle: they may take it.
+    #[cfg_attr(not(test), allow(dead_code, reason = "nothing is shared yet"))]
+    Uneven,
     /// The time of the drain is over.
     Cut,
 }
@@ -80,6 +86,9 @@ pub(crate) enum GiverEvent {
     Sent,
     /// Its bytes do not fit into a packet.
     TooLarge,
+    /// No taker knows this kind of connection.
+    #[cfg_attr(not(test), allow(dead_code, reason = "each taker knows all kinds that there are"))]
+    Unfit,
     /// No taker had room for it for a while. `has_bytes`: the client has said something.
     Waited { has_bytes: bool },
     /// There is no taker any more, and none came for a while.
@@ -88,8 +97,9 @@ pub(crate) enum GiverEvent {
     Taken,
     /// The taker has no room for it.
     Refused,
-    /// The taker is dead or silent, and has not committed.
-    TakerLost,
+    /// The taker is dead or silent, and is not known to have committed. `in_doubt`: it may have, and then it has the connection's keys in
+    /// use.
+    TakerLost { in_doubt: bool },
 }
 
 /// Events of a connection that is handed over, at the taker.

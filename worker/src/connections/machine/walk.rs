@@ -48,12 +48,12 @@ fn every_order_of_a_connection_that_is_parked_woken_and_closed_keeps_the_invaria
 
 #[test]
 fn every_order_of_a_handover_keeps_the_invariants() {
-    walks("one taker", false, Budget { requests: 1, takers: 1, ..CALM }, 1274);
-    walks("two takers", false, Budget { takers: 2, ..CALM }, 632);
-    walks("refusal", false, Budget { requests: 1, takers: 1, refusals: 1, ..CALM }, 5530);
-    walks("departure", false, Budget { requests: 1, takers: 1, departures: 1, ..CALM }, 2981);
-    walks("refusals", false, Budget { requests: 2, takers: 2, refusals: 2, ..CALM }, 45_083);
-    walks("taker drains", false, Budget { requests: 1, takers: 2, drains: 1, ..CALM }, 72_324);
+    walks("one taker", false, Budget { requests: 1, takers: 1, ..CALM }, 992);
+    walks("two takers", false, Budget { takers: 2, ..CALM }, 464);
+    walks("refusal", false, Budget { requests: 1, takers: 1, refusals: 1, ..CALM }, 2672);
+    walks("departure", false, Budget { requests: 1, takers: 1, departures: 1, ..CALM }, 2329);
+    walks("refusals", false, Budget { requests: 2, takers: 2, refusals: 2, ..CALM }, 23_953);
+    walks("taker drains", false, Budget { requests: 1, takers: 2, drains: 1, ..CALM }, 40_854);
 }
 
 #[test]
@@ -65,20 +65,20 @@ fn every_order_of_a_handover_of_a_session_keeps_the_invariants() {
 
 #[test]
 fn a_death_of_either_side_between_any_two_steps_keeps_the_invariants() {
-    walks("death", false, Budget { requests: 1, takers: 1, deaths: 1, ..CALM }, 14_072);
-    walks("death and successor", false, Budget { takers: 2, deaths: 1, ..CALM }, 7281);
-    walks("both die", false, Budget { takers: 1, deaths: 2, ..CALM }, 5811);
-    walks("two deaths", false, Budget { requests: 1, takers: 2, deaths: 2, ..CALM }, 151_684);
-    walks("death and refusal", false, Budget { requests: 1, takers: 2, deaths: 1, refusals: 1, ..CALM }, 138_518);
+    walks("death", false, Budget { requests: 1, takers: 1, deaths: 1, ..CALM }, 9008);
+    walks("death and successor", false, Budget { takers: 2, deaths: 1, ..CALM }, 4713);
+    walks("both die", false, Budget { takers: 1, deaths: 2, ..CALM }, 3709);
+    walks("two deaths", false, Budget { requests: 1, takers: 2, deaths: 2, ..CALM }, 88_376);
+    walks("death and refusal", false, Budget { requests: 1, takers: 2, deaths: 1, refusals: 1, ..CALM }, 67_056);
 }
 
 #[test]
 fn a_cut_or_a_silence_between_any_two_steps_keeps_the_invariants() {
-    walks("silence", false, Budget { requests: 1, takers: 1, silences: 1, ..CALM }, 11_768);
-    walks("silence and death", false, Budget { takers: 1, silences: 1, deaths: 1, ..CALM }, 5533);
-    walks("cut and death", false, Budget { takers: 1, cuts: 1, deaths: 1, ..CALM }, 2957);
-    walks("silences", false, Budget { requests: 1, takers: 2, silences: 2, ..CALM }, 65_942);
-    walks("cut and silence", false, Budget { requests: 1, takers: 2, silences: 1, cuts: 1, ..CALM }, 36_442);
+    walks("silence", false, Budget { requests: 1, takers: 1, silences: 1, ..CALM }, 5246);
+    walks("silence and death", false, Budget { takers: 1, silences: 1, deaths: 1, ..CALM }, 2689);
+    walks("cut and death", false, Budget { takers: 1, cuts: 1, deaths: 1, ..CALM }, 2043);
+    walks("silences", false, Budget { requests: 1, takers: 2, silences: 2, ..CALM }, 29_150);
+    walks("cut and silence", false, Budget { requests: 1, takers: 2, silences: 1, cuts: 1, ..CALM }, 18_604);
 }
 
 #[test]

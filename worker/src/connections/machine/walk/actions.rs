@@ -208,7 +208,7 @@ impl World {
         match (link.to_giver.take(), offered) {
             (Some(took), _) => self.answered(taker, took),
             (None, true) => {
-                self.happens(GIVER, Event::Giver(GiverEvent::TakerLost));
+                self.happens(GIVER, Event::Giver(GiverEvent::TakerLost { in_doubt: false }));
                 self.without_taker();
             }
             (None, false) => self.without_taker(),

@@ -44,7 +44,7 @@ impl World {
             let Some(copy) = self.copy(worker) else { continue };
             assert!(copy.state != State::Resting, "the hub keeps the connection: {self:?}");
             if let Owner::Protocol(HandoverHold::Since(since)) = copy.state.owner() {
-                let around = Surroundings { drain: Drain::Draining, has_takers: true };
+                let around = Surroundings { drain: Drain::Draining, has_takers: true, shares: false };
                 let paused = |served| Event::Protocol(ProtocolEvent::Paused { served });
                 assert_eq!(
                     copy.state.after(since + HOLD, paused(false), around),
@@ -71,7 +71,7 @@ impl World {
         if before.state == State::Offered && after.state != State::Offered {
             let is_answer = matches!(
                 event,
-                Event::Giver(GiverEvent::Taken | GiverEvent::Refused | GiverEvent::TakerLost)
+                Event::Giver(GiverEvent::Taken | GiverEvent::Refused | GiverEvent::TakerLost { .. })
                     | Event::Worker(WorkerEvent::Cut)
             );
             assert!(is_answer, "the giver touches what is offered after {event:?}: {self:?}");

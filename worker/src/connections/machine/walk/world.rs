@@ -175,7 +175,8 @@ impl World {
     }
 
     pub(super) fn around(&self, worker: usize) -> Surroundings {
-        Surroundings { drain: self.workers[worker].drain, has_takers: worker == GIVER && self.is_giving }
+        let has_takers = worker == GIVER && self.is_giving;
+        Surroundings { drain: self.workers[worker].drain, has_takers, shares: false }
     }
 
     pub(super) fn copy(&self, worker: usize) -> Option<Copy> {
