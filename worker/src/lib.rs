@@ -165,6 +165,7 @@
 //! | `auth` | no | `gin_worker::auth`, `Server::auth`: logins by tokens, passwords, roles and scopes; it brings `sessions` | `[auth]` is checked |
 //! | `csrf` | no | `gin_worker::csrf`, `security.enable_csrf`: requests of foreign pages are refused | the key is an error |
 //! | `uploads` | no | `gin_worker::uploads`, `Server::uploads`: files of clients, written to disk as they come; it brings `static-files` | `[uploads]` is checked |
+//! | `tls` | no | HTTPS | a listener that is to speak TLS is an error |
 //! | `journald` | no | `logging.output = "journald"` | journald still has what goes to stderr |
 //! | `macros` | no | axum's `macros`: `#[axum::debug_handler]`, with `axum = "0.8"` in the application's own Cargo.toml | |
 //! | `ws` | no | axum's `ws`: WebSockets that end with the worker, with close code 1001 | |
