@@ -2,6 +2,7 @@
 //! place that it is from.
 
 pub mod environment;
+pub mod listen;
 pub mod read;
 pub mod tree;
 #[cfg(feature = "watch")]

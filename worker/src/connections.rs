@@ -14,14 +14,15 @@
 //! context
 //! drain_state
 //! handover::queue -> handover::recipient -> handover::carried, handover::link
+//! http2
 //! connection
 //! io
 //! activity                             machine    streams
-//! websocket_closer -> websocket_frame  room -> clients       listener  relief
-//! transport  alarm  bounds  held  pace  progress
+//! websocket_closer -> websocket_frame  room -> clients       listener
+//! relief  proxy  share  turn  load  transport  alarm  bounds  held  pace  progress  http2::state -> http2::settings
 //! ```
 //!
-//! Below all of them: `graceful`, `config`, `gin_shared`. WebSockets stand above ([`crate::websocket`]): the hub knows their
+//! Below all of them: `tls`, `graceful`, `config`, `gin_shared`. WebSockets stand above ([`crate::websocket`]): the hub knows their
 //! sessions as [`hub::Sessions`].
 
 pub(crate) mod accept;
@@ -34,18 +35,23 @@ mod context;
 mod drain_state;
 mod handover;
 mod held;
+mod http2;
 mod hub;
 mod io;
 mod listener;
+mod load;
 mod machine;
 mod pace;
 mod parking;
 mod progress;
 mod protocol;
+mod proxy;
 mod relief;
 mod room;
+mod share;
 mod streams;
 mod transport;
+mod turn;
 mod websocket_closer;
 mod websocket_frame;
 

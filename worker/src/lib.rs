@@ -250,6 +250,8 @@ mod shared_memory;
 mod system;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(feature = "uploads")]
 pub mod uploads;
 #[cfg(feature = "websocket")]
@@ -277,12 +279,16 @@ pub use serde_json;
 pub use server::Server;
 #[cfg(feature = "sessions")]
 pub use sessions::Session;
+#[cfg(feature = "tls")]
+pub use tls::{ClientCertificate, ClientName, Tls, TlsFacts, TlsVersion};
 #[cfg(not(feature = "static-files"))]
 use without::assets;
 #[cfg(not(feature = "logging"))]
 use without::logging;
 #[cfg(not(feature = "metrics"))]
 use without::metrics;
+#[cfg(not(feature = "tls"))]
+use without::tls;
 #[cfg(not(feature = "websocket"))]
 use without::websocket;
 

@@ -8,6 +8,8 @@ pub(crate) mod assets;
 pub(crate) mod logging;
 #[cfg(not(feature = "metrics"))]
 pub(crate) mod metrics;
+#[cfg(not(feature = "tls"))]
+pub(crate) mod tls;
 #[cfg(not(feature = "websocket"))]
 pub(crate) mod websocket;
 
