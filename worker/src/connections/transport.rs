@@ -24,35 +24,23 @@
 //!
 //! Not here: bytes that were read ahead and the orderly close (`io`), protocols, time.
 
+mod acceptor;
+
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener, TcpStream as StdTcpStream};
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use gin_shared::descriptors::refuse_descriptors;
 use gin_shared::inherit::set_nonblocking;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, recv, setsockopt,
-    sockopt,
+    AddressFamily, MsgFlags, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, recv, sockopt,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpStream, UnixStream};
 
-/// Connections that may wait to be accepted; capped by `net.core.somaxconn`. As the supervisor's default.
-const BACKLOG: u32 = 4096;
-/// Questions of TCP without an answer after which the client is taken for gone.
-const QUESTIONS: u32 = 4;
-
-/// A listening socket.
-#[derive(Debug)]
-pub(crate) enum Acceptor {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
+pub(crate) use acceptor::{Acceptor, takes_connections};
 
 /// An accepted connection that a task reads and writes.
 #[derive(Debug)]
@@ -66,83 +54,6 @@ pub(crate) enum Stream {
 pub(crate) enum RawStream {
     Tcp(StdTcpStream),
     Unix(StdUnixStream),
-}
-
-impl Acceptor {
-    /// Adopts a listening descriptor. `name` is for the error.
-    pub(crate) fn adopt(fd: OwnedFd, name: &str) -> io::Result<Self> {
-        // The flag is shared with other workers, which all want it so.
-        set_nonblocking(&fd, true)?;
-        match family(&fd)? {
-            Some(AddressFamily::Inet | AddressFamily::Inet6) => Self::tcp(StdTcpListener::from(fd)),
-            Some(AddressFamily::Unix) => {
-                // Clients have none to send.
-                refuse_descriptors(&fd);
-                Ok(Self::Unix(UnixListener::from_std(StdUnixListener::from(fd))?))
-            }
-            _ => Err(io::Error::other(format!("listener {name} is neither TCP nor a Unix socket"))),
-        }
-    }
-
-    /// Binds a TCP address.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        Ok(Self::Tcp(socket.listen(BACKLOG)?))
-    }
-
-    /// Has TCP ask whether a client is there from which nothing has come for so long. Linux gives an accepted connection the options of
-    /// its listener (tcp(7)).
-    pub(crate) fn keep_alive(&self, silence: Duration) -> io::Result<()> {
-        let Self::Tcp(listener) = self else { return Ok(()) };
-        setsockopt(listener, sockopt::KeepAlive, &!silence.is_zero())?;
-        if !silence.is_zero() {
-            let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX).clamp(1, 32_767);
-            setsockopt(listener, sockopt::TcpKeepIdle, &seconds(silence))?;
-            setsockopt(listener, sockopt::TcpKeepInterval, &seconds(silence / QUESTIONS))?;
-            setsockopt(listener, sockopt::TcpKeepCount, &QUESTIONS)?;
-        }
-        Ok(())
-    }
-
-    fn tcp(listener: StdTcpListener) -> io::Result<Self> {
-        Ok(Self::Tcp(TcpListener::from_std(listener)?))
-    }
-
-    /// The address, for people.
-    pub(crate) fn address(&self) -> io::Result<String> {
-        Ok(match self {
-            Self::Tcp(listener) => listener.local_addr()?.to_string(),
-            Self::Unix(listener) => {
-                let path = listener.local_addr()?.as_pathname().map(|path| path.display().to_string());
-                format!("unix:{}", path.unwrap_or_default())
-            }
-        })
-    }
-
-    /// True if a connection waits to be accepted.
-    pub(crate) fn has_waiting(&self) -> bool {
-        let fd = match self {
-            Self::Tcp(listener) => listener.as_fd(),
-            Self::Unix(listener) => listener.as_fd(),
-        };
-        poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
-    }
-
-    /// Accepts the next connection.
-    pub(crate) async fn accept(&self) -> io::Result<Stream> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                // Responses are written whole: waiting for more would only delay them.
-                // Fails only if the client is gone already, which its first read will tell.
-                let _ = stream.set_nodelay(true);
-                Ok(Stream::Tcp(stream))
-            }
-            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
-        }
-    }
 }
 
 impl Stream {
@@ -227,11 +138,6 @@ impl Probe {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         recv(self.0, &mut [0], flags).is_ok_and(|count| count > 0)
     }
-}
-
-/// True if a descriptor is a socket for connections. A UDP socket is for workers that speak it.
-pub(crate) fn takes_connections(fd: &OwnedFd) -> bool {
-    getsockopt(fd, sockopt::SockType) != Ok(SockType::Datagram)
 }
 
 fn family(fd: &OwnedFd) -> io::Result<Option<AddressFamily>> {

@@ -1,0 +1,109 @@
+//! Listening sockets: adopted or bound, and the next connection of each.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener as StdUnixListener;
+use std::time::Duration;
+
+use gin_shared::descriptors::refuse_descriptors;
+use gin_shared::inherit::set_nonblocking;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, SockType, getsockopt, setsockopt, sockopt};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
+
+use crate::connections::transport::{Stream, family};
+
+/// Connections that may wait to be accepted; capped by `net.core.somaxconn`. As the supervisor's default.
+const BACKLOG: u32 = 4096;
+/// Questions of TCP without an answer after which the client is taken for gone.
+const QUESTIONS: u32 = 4;
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    /// Adopts a listening descriptor. `name` is for the error.
+    pub(crate) fn adopt(fd: OwnedFd, name: &str) -> io::Result<Self> {
+        // The flag is shared with other workers, which all want it so.
+        set_nonblocking(&fd, true)?;
+        match family(&fd)? {
+            Some(AddressFamily::Inet | AddressFamily::Inet6) => Self::tcp(StdTcpListener::from(fd)),
+            Some(AddressFamily::Unix) => {
+                // Clients have none to send.
+                refuse_descriptors(&fd);
+                Ok(Self::Unix(UnixListener::from_std(StdUnixListener::from(fd))?))
+            }
+            _ => Err(io::Error::other(format!("listener {name} is neither TCP nor a Unix socket"))),
+        }
+    }
+
+    /// Binds a TCP address.
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self::Tcp(socket.listen(BACKLOG)?))
+    }
+
+    /// Has TCP ask whether a client is there from which nothing has come for so long. Linux gives an accepted connection the options of
+    /// its listener (tcp(7)).
+    pub(crate) fn keep_alive(&self, silence: Duration) -> io::Result<()> {
+        let Self::Tcp(listener) = self else { return Ok(()) };
+        setsockopt(listener, sockopt::KeepAlive, &!silence.is_zero())?;
+        if !silence.is_zero() {
+            let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX).clamp(1, 32_767);
+            setsockopt(listener, sockopt::TcpKeepIdle, &seconds(silence))?;
+            setsockopt(listener, sockopt::TcpKeepInterval, &seconds(silence / QUESTIONS))?;
+            setsockopt(listener, sockopt::TcpKeepCount, &QUESTIONS)?;
+        }
+        Ok(())
+    }
+
+    fn tcp(listener: StdTcpListener) -> io::Result<Self> {
+        Ok(Self::Tcp(TcpListener::from_std(listener)?))
+    }
+
+    /// The address, for people.
+    pub(crate) fn address(&self) -> io::Result<String> {
+        Ok(match self {
+            Self::Tcp(listener) => listener.local_addr()?.to_string(),
+            Self::Unix(listener) => {
+                let path = listener.local_addr()?.as_pathname().map(|path| path.display().to_string());
+                format!("unix:{}", path.unwrap_or_default())
+            }
+        })
+    }
+
+    /// True if a connection waits to be accepted.
+    pub(crate) fn has_waiting(&self) -> bool {
+        let fd = match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        };
+        poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Accepts the next connection.
+    pub(crate) async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                // Responses are written whole: waiting for more would only delay them.
+                // Fails only if the client is gone already, which its first read will tell.
+                let _ = stream.set_nodelay(true);
+                Ok(Stream::Tcp(stream))
+            }
+            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// True if a descriptor is a socket for connections. A UDP socket is for workers that speak it.
+pub(crate) fn takes_connections(fd: &OwnedFd) -> bool {
+    getsockopt(fd, sockopt::SockType) != Ok(SockType::Datagram)
+}
