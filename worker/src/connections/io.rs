@@ -35,6 +35,8 @@ pub(crate) struct Io {
     ahead: Bytes,
     closer: Option<Box<WebSocketCloser>>,
     closing: Closing,
+    /// True if the stream holds bytes that the client has not taken: the last flush had to wait.
+    is_flushing: bool,
     /// For an upgraded connection, which no protocol's timer looks after.
     writing: Writing,
 }
@@ -77,8 +79,21 @@ struct Writing {
 #[derive(Debug)]
 enum Closing {
     Open,
-    Lingering { until: Pin<Box<Sleep>>, left: usize },
+    /// Our side is being closed: the stream still has bytes to send.
+    Ending {
+        until: Pin<Box<Sleep>>,
+    },
+    Lingering {
+        until: Pin<Box<Sleep>>,
+        left: usize,
+    },
     Closed,
+}
+
+impl Closing {
+    fn lingering() -> Self {
+        Self::Lingering { until: Box::pin(tokio::time::sleep(LINGER)), left: LINGER_BYTES }
+    }
 }
 
 impl Io {
@@ -86,7 +101,7 @@ impl Io {
         let (patience, min_rate) = (bounds.timeouts.write, bounds.limits.min_rate);
         let writing = Writing { patience, min_rate, alarm: Alarm::default() };
         let held = Held::new(place, activity);
-        Self { stream, held, ahead, closer: None, closing: Closing::Open, writing }
+        Self { stream, held, ahead, closer: None, closing: Closing::Open, is_flushing: false, writing }
     }
 
     /// True if the client of an upgraded connection takes nothing, or too little.
@@ -108,13 +123,29 @@ impl Io {
             self.closer = Some(Box::new(WebSocketCloser::new(at)));
         }
         if let Some(closer) = &mut self.closer {
-            let stream = &mut self.stream;
+            let mut stream = Pin::new(&mut self.stream);
             // An error is the application's to see, at its own next call.
-            let _ = closer.poll(cx, half, |cx, bytes| Pin::new(&mut *stream).poll_write(cx, bytes));
+            let _ = closer.poll(cx, half, |cx, bytes| stream.as_mut().poll_write(cx, bytes));
             if closer.is_sending() {
                 self.held.activity.ending.tell();
+                // The stream may have accepted the frame and still hold it.
+                let _ = stream.poll_flush(cx);
             }
         }
+    }
+
+    /// The error for a writer whose client takes nothing, or too little.
+    fn gives_up(&mut self, cx: &mut Context<'_>) -> Option<io::ErrorKind> {
+        if self.closer.as_mut().is_some_and(|closer| closer.is_stuck(cx)) {
+            return Some(io::ErrorKind::BrokenPipe);
+        }
+        self.is_stuck(cx).then_some(io::ErrorKind::TimedOut)
+    }
+
+    /// Sends what the stream still holds, and closes our side.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     /// Activity of the connection.
@@ -188,11 +219,10 @@ impl AsyncWrite for Io {
         }
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, parts);
         this.held.activity.wrote(&written);
-        if written.is_pending() && this.closer.as_mut().is_some_and(|closer| closer.is_stuck(cx)) {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
-        if written.is_pending() && this.is_stuck(cx) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        if written.is_pending()
+            && let Some(error) = this.gives_up(cx)
+        {
+            return Poll::Ready(Err(error.into()));
         }
         if let (Some(closer), Poll::Ready(Ok(count))) = (&mut this.closer, &written) {
             let mut left = *count;
@@ -207,12 +237,22 @@ impl AsyncWrite for Io {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.stream.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Sockets have no buffer of their own to flush.
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        if flushed.is_pending() {
+            this.is_flushing = true;
+            this.held.activity.wrote(&Poll::Pending);
+            return this.gives_up(cx).map_or(Poll::Pending, |error| Poll::Ready(Err(error.into())));
+        }
+        // A socket alone holds nothing, and knows nothing of a client that a write waits for.
+        if std::mem::take(&mut this.is_flushing) {
+            this.held.activity.flushed();
+        }
+        flushed
     }
 
     /// Closes our side, then reads until the client has closed its own, for a while.
@@ -222,9 +262,22 @@ impl AsyncWrite for Io {
             match &mut this.closing {
                 Closing::Open => {
                     this.held.activity.closing();
-                    ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-                    let until = Box::pin(tokio::time::sleep(LINGER));
-                    this.closing = Closing::Lingering { until, left: LINGER_BYTES };
+                    match this.poll_end(cx)? {
+                        Poll::Ready(()) => this.closing = Closing::lingering(),
+                        // A client that takes nothing does not keep the connection.
+                        Poll::Pending => {
+                            let until = Box::pin(tokio::time::sleep(this.writing.patience));
+                            this.closing = Closing::Ending { until };
+                        }
+                    }
+                }
+                Closing::Ending { until } => {
+                    if until.as_mut().poll(cx).is_ready() {
+                        this.closing = Closing::Closed;
+                    } else {
+                        ready!(this.poll_end(cx))?;
+                        this.closing = Closing::lingering();
+                    }
                 }
                 Closing::Lingering { until, left } => {
                     let mut scratch = [0; 4096];
