@@ -20,6 +20,7 @@
 //! activity                             machine    streams
 //! websocket_closer -> websocket_frame  room -> clients       listener
 //! relief  proxy  share  turn  load  transport  alarm  bounds  held  pace  progress  http2::state -> http2::settings
+//! listener_facts
 //! ```
 //!
 //! Below all of them: `tls`, `graceful`, `config`, `gin_shared`. WebSockets stand above ([`crate::websocket`]): the hub knows their
@@ -39,6 +40,7 @@ mod http2;
 mod hub;
 mod io;
 mod listener;
+mod listener_facts;
 mod load;
 mod machine;
 mod pace;
@@ -57,12 +59,14 @@ mod websocket_frame;
 
 pub(crate) use activity::Activity;
 pub(crate) use alarm::{Alarm, LATE_LOOK};
-pub(crate) use connection::{ActiveConnection, ConnectionInfo, IdleConnection, WebSocketSession};
+pub(crate) use connection::{ActiveConnection, ConnectionInfo, NotIdle, WebSocketSession};
 pub use context::Connection;
 pub(crate) use context::Context;
 pub(crate) use hub::{Hub, Sessions};
 pub(crate) use io::Io;
 pub(crate) use listener::{Listener, is_stream};
+#[allow(unused_imports, reason = "the settings of TLS are made of them")]
+pub(crate) use listener_facts::ListenerFacts;
 pub(crate) use machine::HandoverHold;
 pub(crate) use pace::Pace;
 pub(crate) use progress::Progress;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::connections::connection::ActiveConnection;
+use crate::connections::connection::{ActiveConnection, ListenerFacts};
 use crate::connections::hub::Hub;
 use crate::connections::listener::Listener;
 use crate::connections::room::Slot;
@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until the worker drains.
 pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
-    let name: Arc<str> = Arc::from(listener.name.as_str());
+    let facts = Arc::new(ListenerFacts::named(listener.name.as_str()));
     let mut phases = hub.life().phases();
     let (mut is_failing, mut asked) = (false, None);
     loop {
@@ -33,7 +33,7 @@ pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
                 let peer = stream.peer();
                 match hub.room().place(slot, peer.map(|peer| peer.ip())) {
                     Some(place) => {
-                        Arc::clone(&hub).serve(ActiveConnection::accepted(stream, peer, place, Arc::clone(&name)));
+                        Arc::clone(&hub).serve(ActiveConnection::accepted(stream, peer, place, Arc::clone(&facts)));
                     }
                     // It has as many as one client may have.
                     None => hub.life().count_refused(),
@@ -53,12 +53,14 @@ pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn serve_pair(hub: &Arc<Hub>, stream: std::os::unix::net::UnixStream) -> std::io::Result<()> {
     use crate::connections::transport::RawStream;
+    use crate::tls::TlsContext;
 
     let full = || std::io::Error::other("there is no room for one more connection");
     let slot = hub.room().free_slot().ok_or_else(full)?;
     let place = hub.room().place(slot, None).ok_or_else(full)?;
-    let stream = RawStream::Unix(stream).into_stream()?;
-    Arc::clone(hub).serve(ActiveConnection::accepted(stream, None, place, Arc::from("pair")));
+    let stream = RawStream::Unix(stream).into_stream(None, &TlsContext::none())?;
+    let facts = Arc::new(ListenerFacts::named("pair"));
+    Arc::clone(hub).serve(ActiveConnection::accepted(stream, None, place, facts));
     Ok(())
 }
 

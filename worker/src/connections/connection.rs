@@ -1,8 +1,8 @@
 //! A connection in the two forms that it has between the kernel and its end.
 //!
 //! An [`ActiveConnection`] has a stream that the runtime watches: a protocol serves it. An [`IdleConnection`] is a raw stream and some
-//! counters: it waits for bytes, for a taker, or for its end. The facts that both have are [`ConnectionInfo`]. A session of an
-//! upgraded connection travels with the idle form. Not here: how a connection is packed for another worker
+//! counters: it waits for bytes, for a taker, or for its end. The facts that both have are [`ConnectionInfo`]. What a protocol or
+//! a transport keeps of the idle form is [`Kept`]: the keys of TLS, the state of HTTP/2, a WebSocket's session. Not here: how a connection is packed for another worker
 //! (`handover::carried`), and what happens to it next (`machine`, `hub`).
 
 use std::io;
@@ -11,21 +11,30 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use gin_shared::handover::Doing;
 
+use crate::connections::http2::state::Http2State;
+pub(crate) use crate::connections::listener_facts::{ListenerFacts, Opening};
 use crate::connections::machine::{HandoverHold, Idle};
 use crate::connections::progress::Progress;
 use crate::connections::room::Place;
-use crate::connections::transport::{RawStream, Stream};
+use crate::connections::transport::{NotRaw, RawStream, Stream};
+use crate::tls::{Keys, TlsContext, TlsFacts};
 
 /// Facts about a connection that do not depend on what it is doing.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionInfo {
-    /// Name of the listener that accepted it.
-    pub(crate) listener: Arc<str>,
+    /// The listener that accepted it. A thin pointer, so that a parked connection stays small.
+    pub(crate) listener: Arc<ListenerFacts>,
     /// The moment at which it was accepted, by whichever worker.
     pub(crate) opened: Instant,
-    /// The client's address, over TCP.
+    /// The client's address: over TCP, or as a PROXY header tells it.
     pub(crate) peer: Option<SocketAddr>,
+    /// Facts that the handshake has settled. `None`: cleartext, or no handshake yet.
+    pub(crate) tls: Option<Arc<TlsFacts>>,
+    /// Bytes that must come before the first one of a protocol.
+    #[allow(dead_code, reason = "no listener asks for any yet")]
+    pub(crate) stage: Opening,
     /// True if another worker had it before.
     pub(crate) is_taken_over: bool,
     pub(crate) hold: HandoverHold,
@@ -47,6 +56,8 @@ pub(crate) struct ActiveConnection {
     pub(crate) progress: Progress,
     /// Bytes that were read from the client and not answered.
     pub(crate) ahead: Bytes,
+    /// State of HTTP/2, for a connection that spoke it before.
+    pub(crate) http2: Option<Box<Http2State>>,
 }
 
 /// A connection that waits for bytes, for a taker, or for its end.
@@ -58,8 +69,22 @@ pub(crate) struct IdleConnection {
     pub(crate) progress: Progress,
     /// Bytes that were read from the client and not answered.
     pub(crate) ahead: Bytes,
+    pub(crate) kept: Kept,
+}
+
+/// State of a connection that no protocol has: in one box, or in none.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Option<Box<KeptParts>>);
+
+/// The parts of [`Kept`].
+#[derive(Debug, Default)]
+pub(crate) struct KeptParts {
+    /// Keys of a connection over TLS.
+    pub(crate) keys: Option<Keys>,
+    /// State of a connection that speaks HTTP/2.
+    pub(crate) http2: Option<Box<Http2State>>,
     /// Session of a WebSocket.
-    pub(crate) session: Option<Box<WebSocketSession>>,
+    pub(crate) session: Option<WebSocketSession>,
 }
 
 /// A WebSocket's session between two handlers: the application has serialised it.
@@ -70,37 +95,116 @@ pub(crate) struct WebSocketSession {
     pub(crate) state: Bytes,
 }
 
-impl ActiveConnection {
-    /// A connection that the kernel gave to a listener of this name, from this address.
-    pub(crate) fn accepted(stream: Stream, peer: Option<SocketAddr>, place: Place, listener: Arc<str>) -> Self {
-        let progress = Progress::fresh();
-        let opened = progress.since;
-        let info = ConnectionInfo { listener, opened, peer, is_taken_over: false, hold: HandoverHold::None };
-        Self { stream, place, info, progress, ahead: Bytes::new() }
+/// A reason why a connection is not taken out of the runtime.
+#[derive(Debug)]
+pub(crate) enum NotIdle {
+    /// Half a record is read, or bytes are still to be sent: the connection is to be served on, with its session, and has a hold.
+    Stays(Box<ActiveConnection>, Option<WebSocketSession>),
+    /// The socket cannot be taken out, and is closed.
+    Lost(io::Error),
+}
+
+impl Kept {
+    pub(crate) fn of(parts: KeptParts) -> Self {
+        let is_empty = parts.keys.is_none() && parts.http2.is_none() && parts.session.is_none();
+        Self((!is_empty).then(|| Box::new(parts)))
     }
 
-    /// Has the runtime watch it no more.
-    pub(crate) fn into_idle(self) -> io::Result<IdleConnection> {
-        let Self { stream, place, info, progress, ahead } = self;
-        Ok(IdleConnection { raw: stream.into_raw()?, place, info, progress, ahead, session: None })
+    #[allow(dead_code, reason = "no connection over TLS is handed over yet")]
+    pub(crate) fn keys(&self) -> Option<&Keys> {
+        self.0.as_ref()?.keys.as_ref()
+    }
+
+    #[allow(dead_code, reason = "no connection of HTTP/2 is handed over yet")]
+    pub(crate) fn http2(&self) -> Option<&Http2State> {
+        self.0.as_ref()?.http2.as_deref()
+    }
+
+    pub(crate) fn session(&self) -> Option<&WebSocketSession> {
+        self.0.as_ref()?.session.as_ref()
+    }
+
+    pub(crate) fn into_parts(self) -> KeptParts {
+        self.0.map_or_else(KeptParts::default, |parts| *parts)
+    }
+}
+
+impl ActiveConnection {
+    /// A connection that the kernel gave to this listener, from this address.
+    pub(crate) fn accepted(
+        stream: Stream,
+        peer: Option<SocketAddr>,
+        place: Place,
+        listener: Arc<ListenerFacts>,
+    ) -> Self {
+        let progress = Progress::fresh();
+        let (opened, stage) = (progress.since, listener.opening());
+        let hold = HandoverHold::None;
+        let info = ConnectionInfo { listener, opened, peer, tls: None, stage, is_taken_over: false, hold };
+        Self { stream, place, info, progress, ahead: Bytes::new(), http2: None }
+    }
+
+    /// Has the runtime watch it no more. A session travels with the idle form.
+    pub(crate) fn into_idle(self, session: Option<WebSocketSession>) -> Result<IdleConnection, NotIdle> {
+        let Self { stream, place, info, progress, ahead, http2 } = self;
+        match stream.into_raw() {
+            Ok((raw, keys)) => {
+                let kept = Kept::of(KeptParts { keys, http2, session });
+                Ok(IdleConnection { raw, place, info, progress, ahead, kept })
+            }
+            Err(NotRaw::NotNow(stream)) => {
+                let connection = Self { stream, place, info, progress, ahead, http2 };
+                Err(NotIdle::Stays(Box::new(connection.held(Instant::now())), session))
+            }
+            Err(NotRaw::Failed(error)) => Err(NotIdle::Lost(error)),
+        }
+    }
+
+    /// The connection with a hold, in the middle of a head: half a record is the beginning of one.
+    fn held(mut self, now: Instant) -> Self {
+        if self.info.hold != HandoverHold::Always {
+            self.info.hold = HandoverHold::Since(now);
+        }
+        if self.progress.doing != Doing::Head {
+            self.progress = Progress { doing: Doing::Head, since: now, ..self.progress };
+        }
+        self
     }
 }
 
 impl IdleConnection {
-    /// Has the runtime watch it again. The session is dropped: see [`Self::session`].
-    pub(crate) fn into_active(self) -> io::Result<ActiveConnection> {
-        let Self { raw, place, info, progress, ahead, session: _ } = self;
-        Ok(ActiveConnection { stream: raw.into_stream()?, place, info, progress, ahead })
+    /// Has the runtime watch it again, with the keys that were kept of it. Returns its session, too.
+    pub(crate) fn into_active(self, tls: &TlsContext) -> io::Result<(ActiveConnection, Option<WebSocketSession>)> {
+        let Self { raw, place, info, progress, ahead, kept } = self;
+        let KeptParts { keys, http2, session } = kept.into_parts();
+        let stream = raw.into_stream(keys, tls)?;
+        Ok((ActiveConnection { stream, place, info, progress, ahead, http2 }, session))
     }
 
     /// The connection as the machine looks at it.
     pub(crate) fn idle(&self) -> Idle {
-        let (has_read_ahead, is_session) = (!self.ahead.is_empty(), self.session.is_some());
+        let (has_read_ahead, is_session) = (!self.ahead.is_empty(), self.kept.session().is_some());
         Idle { hold: self.info.hold, has_read_ahead, is_session }
     }
 
     /// True if the client has said something that nobody has answered.
     pub(crate) fn has_bytes(&self) -> bool {
         !self.ahead.is_empty() || self.raw.probe().has_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_of_which_nothing_is_kept_costs_no_allocation() {
+        assert!(Kept::of(KeptParts::default()).0.is_none());
+        let session = WebSocketSession { name: "chat".into(), state: Bytes::from_static(b"7") };
+        let kept = Kept::of(KeptParts { session: Some(session), ..KeptParts::default() });
+        assert_eq!(kept.session().map(|session| &*session.name), Some("chat"));
+        assert!(kept.keys().is_none() && kept.http2().is_none());
+        assert_eq!(kept.into_parts().session.map(|session| session.state), Some(Bytes::from_static(b"7")));
+        assert_eq!(size_of::<Kept>(), 8);
     }
 }

@@ -10,10 +10,11 @@ use std::time::Instant;
 use axum::Router;
 
 use crate::config;
-use crate::connections::connection::{ConnectionInfo, IdleConnection};
+use crate::connections::connection::{ActiveConnection, ConnectionInfo, IdleConnection, WebSocketSession};
 use crate::connections::drain_state::DrainState;
 use crate::connections::machine::State;
 use crate::connections::streams::Streams;
+use crate::tls::TlsContext;
 
 /// Gives connections to the owners of their next states. The hub does; those below it know no more of it.
 pub(crate) trait Dispatch: Send + Sync + 'static {
@@ -21,6 +22,8 @@ pub(crate) trait Dispatch: Send + Sync + 'static {
     fn drain(&self) -> &DrainState;
     /// Gives a connection to the owner of this state.
     fn dispatch(self: Arc<Self>, state: State, connection: IdleConnection);
+    /// Goes on with a session here: its connection cannot leave at this moment.
+    fn resume(self: Arc<Self>, connection: ActiveConnection, session: WebSocketSession);
 }
 
 /// Everything that serving a connection takes.
@@ -29,6 +32,7 @@ pub(crate) struct Context {
     pub(crate) drain: DrainState,
     pub(crate) router: Router,
     pub(crate) websocket: config::WebSocket,
+    pub(crate) tls: Arc<TlsContext>,
     hub: Weak<dyn Dispatch>,
 }
 
@@ -37,9 +41,10 @@ impl Context {
         drain: DrainState,
         router: Router,
         websocket: config::WebSocket,
+        tls: Arc<TlsContext>,
         hub: Weak<dyn Dispatch>,
     ) -> Self {
-        Self { drain, router, websocket, hub }
+        Self { drain, router, websocket, tls, hub }
     }
 
     /// Gives back a connection whose handler has left it.
@@ -47,6 +52,13 @@ impl Context {
         // The hub lives until the cut; after it nothing is kept.
         if let Some(hub) = self.hub.upgrade() {
             hub.dispatch(State::Resting, connection);
+        }
+    }
+
+    /// Goes on with a session whose handler has left it, because its connection cannot leave at this moment.
+    pub(crate) fn serve_on(&self, connection: ActiveConnection, session: WebSocketSession) {
+        if let Some(hub) = self.hub.upgrade() {
+            hub.resume(connection, session);
         }
     }
 }
@@ -90,7 +102,7 @@ impl Connection {
     /// Name of the listener that accepted the connection.
     #[must_use]
     pub fn listener(&self) -> &str {
-        &self.0.info.listener
+        &self.0.info.listener.name
     }
 
     /// The moment at which the connection was accepted, by whichever worker.

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::connections::activity::Activity;
 use crate::connections::bounds::Bounds;
 use crate::connections::clients::Clients;
-use crate::connections::connection::{ActiveConnection, IdleConnection, WebSocketSession};
+use crate::connections::connection::{ActiveConnection, IdleConnection, NotIdle, WebSocketSession};
 use crate::connections::context::{Context, Dispatch};
 use crate::connections::drain_state::DrainState;
 use crate::connections::handover::recipient::own_process;
@@ -28,6 +28,7 @@ use crate::connections::protocol::{self, Left};
 use crate::connections::relief::{Neighbours, Relief, Step};
 use crate::connections::room::Room;
 use crate::graceful::Life;
+use crate::tls::TlsContext;
 
 /// Largest number of connections that are closed at once to make room.
 const CLOSED_MAX: usize = 32;
@@ -68,7 +69,8 @@ impl Hub {
         let bounds = Bounds { timeouts: config.timeouts, limits: config.limits };
         let websocket = config.websocket.clone();
         let hub = Arc::new_cyclic(|hub: &Weak<Self>| {
-            let context = Arc::new(Context::new(DrainState::new(life, bounds), router, websocket, hub.clone()));
+            let (drain, tls) = (DrainState::new(life, bounds), Arc::new(TlsContext::none()));
+            let context = Arc::new(Context::new(drain, router, websocket, tls, hub.clone()));
             Self { context, room, parked, relief: Arc::default(), sessions }
         });
         tokio::spawn(parking::run(Arc::clone(&hub.parked), Arc::clone(&hub)));
@@ -177,9 +179,11 @@ impl Hub {
 
     async fn serve_until_it_leaves(self: Arc<Self>, connection: ActiveConnection) {
         match protocol::serve(connection, &self.context).await {
-            Left::Paused(connection) => match connection.into_idle() {
+            Left::Paused(connection) => match connection.into_idle(None) {
                 Ok(connection) => self.arrived(connection),
-                Err(error) => {
+                // It is tried again when the hold is over, or more has come.
+                Err(NotIdle::Stays(connection, _)) => self.serve(*connection),
+                Err(NotIdle::Lost(error)) => {
                     tracing::warn!("cannot take a connection out of the runtime: {error}; the connection is closed");
                 }
             },
@@ -225,11 +229,10 @@ impl Hub {
     /// Serves an idle connection, which keeps this hold meanwhile.
     fn serve_idle(self: Arc<Self>, mut connection: IdleConnection, hold: HandoverHold) {
         connection.info.hold = hold;
-        let session = connection.session.take();
-        match (connection.into_active(), session) {
-            (Ok(connection), None) => self.serve(connection),
-            (Ok(connection), Some(session)) => self.sessions.resume(connection, *session, &self.context),
-            (Err(error), _) => {
+        match connection.into_active(&self.context.tls) {
+            Ok((connection, None)) => self.serve(connection),
+            Ok((connection, Some(session))) => self.resume(connection, session),
+            Err(error) => {
                 tracing::warn!("cannot register a connection with the runtime: {error}; the connection is closed");
             }
         }
@@ -246,7 +249,7 @@ impl Hub {
         }
         let context = Arc::clone(&self.context);
         tokio::spawn(async move {
-            let Ok(connection) = connection.into_active() else { return };
+            let Ok((connection, _)) = connection.into_active(&context.tls) else { return };
             let ActiveConnection { stream, place, progress, ahead, .. } = connection;
             let io = Io::new(stream, place, ahead, Arc::new(Activity::resume(&progress)), &context.drain.bounds);
             protocol::close(io, &context).await;
@@ -267,5 +270,9 @@ impl Dispatch for Hub {
             Owner::Closer => self.close(connection),
             Owner::Taker | Owner::Nobody => drop(connection),
         }
+    }
+
+    fn resume(self: Arc<Self>, connection: ActiveConnection, session: WebSocketSession) {
+        self.sessions.resume(connection, session, &self.context);
     }
 }

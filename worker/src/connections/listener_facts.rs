@@ -7,7 +7,6 @@ use crate::tls::Profile;
 
 /// Facts about a listener, for as long as a connection of it lives.
 #[derive(Debug)]
-#[allow(dead_code, reason = "nothing but the name is used yet")]
 pub(crate) struct ListenerFacts {
     /// Name in the configuration.
     pub(crate) name: Box<str>,

@@ -34,7 +34,7 @@ use timer::Timer;
 
 /// Serves a connection until it leaves. A client's mistake ends its connection and nothing else.
 pub(crate) async fn serve(connection: ActiveConnection, context: &Arc<Context>) -> Left {
-    let ActiveConnection { stream, place, info, progress, ahead } = connection;
+    let ActiveConnection { stream, place, info, progress, ahead, http2: _ } = connection;
     let activity = Arc::new(Activity::resume(&progress));
     let mut io = Io::new(stream, place, ahead, Arc::clone(&activity), &context.drain.bounds);
     // A later request says nothing new of the protocol.
@@ -61,7 +61,8 @@ pub(crate) async fn serve(connection: ActiveConnection, context: &Arc<Context>) 
             let (stream, place, ahead) = io.into_parts();
             match activity.idle() {
                 Some(progress) => {
-                    Left::Paused(ActiveConnection { stream, place, info: info.released(), progress, ahead })
+                    let info = info.released();
+                    Left::Paused(ActiveConnection { stream, place, info, progress, ahead, http2: None })
                 }
                 None => Left::Closed,
             }

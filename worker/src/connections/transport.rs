@@ -1,7 +1,7 @@
-//! Transports that carry a connection: TCP and Unix sockets.
+//! Transports that carry a connection: TCP and Unix sockets, and TLS over TCP.
 //!
-//! This is the only file that knows which transports there are. A further one (TLS, say) is one more variant of the three
-//! enums here, and has to provide:
+//! This is the only file that knows which transports there are. A further one is one more variant of the enums here, and has to
+//! provide:
 //!
 //! | what | where |
 //! |---|---|
@@ -17,10 +17,11 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | its state on the way to another worker | `gin_shared::handover::Carried`. It must not refuse `into_raw`: a refusal closes the connection. A connection that must stay in its task is one for which `Activity::idle` gives `None`, and `Activity::due` never gives `Park`: after a `Park` without an `idle`, `protocol` closes the connection, or `http1` looks again without end. No WebSocket handler may give it back |
+//! | its state between two owners | a value beside the raw stream, as [`Keys`] are: on the way to another worker in `gin_shared::handover::Carried` |
+//! | a moment at which it cannot be taken apart | `into_raw` gives the stream back as [`NotRaw::NotNow`], and the connection is served on for a while |
 //! | the time of its handshake | a handshake counts as `Fresh`; `Activity::due` must give it a deadline of its own |
-//! | bytes that it still holds to send | not there yet: `Io::poll_flush` must call `poll_flush` of `Stream`, and `Io::poll_closer` flush the close frame |
-//! | bytes that it has decrypted and nobody has read | not there yet: `Probe` is a descriptor, and looks at the socket alone |
+//! | bytes that it still holds to send | `poll_flush` of `Stream`; a stream that holds some refuses `into_raw` |
+//! | bytes that it has decrypted and nobody has read | none may be left when `into_raw` succeeds: `Probe` looks at the socket alone |
 //!
 //! Not here: bytes that were read ahead and the orderly close (`io`), protocols, time.
 
@@ -40,6 +41,7 @@ use nix::sys::socket::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::tls::{Keys, TlsContext, TlsStream};
 pub(crate) use acceptor::{Acceptor, takes_connections};
 
 /// An accepted connection that a task reads and writes.
@@ -47,21 +49,42 @@ pub(crate) use acceptor::{Acceptor, takes_connections};
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream>),
 }
 
-/// An accepted connection that no task watches: nothing but a descriptor.
+/// An accepted connection that no task watches: nothing but a descriptor. One over TLS is a socket whose keys are kept beside it.
 #[derive(Debug)]
 pub(crate) enum RawStream {
     Tcp(StdTcpStream),
     Unix(StdUnixStream),
 }
 
+/// A reason why a stream is not given as a raw one.
+#[derive(Debug)]
+pub(crate) enum NotRaw {
+    /// Half a record is read, or bytes are still to be sent. The stream is as it was.
+    NotNow(Stream),
+    /// The socket cannot be taken out of the runtime, and is closed.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NotRaw {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl Stream {
-    /// Stops watching the socket.
-    pub(crate) fn into_raw(self) -> io::Result<RawStream> {
+    /// Stops watching the socket, and gives the keys of a connection over TLS.
+    pub(crate) fn into_raw(self) -> Result<(RawStream, Option<Keys>), NotRaw> {
         Ok(match self {
-            Self::Tcp(stream) => RawStream::Tcp(stream.into_std()?),
-            Self::Unix(stream) => RawStream::Unix(stream.into_std()?),
+            Self::Tcp(stream) => (RawStream::Tcp(stream.into_std()?), None),
+            Self::Unix(stream) => (RawStream::Unix(stream.into_std()?), None),
+            Self::Tls(stream) => {
+                let not_now = |stream| NotRaw::NotNow(Self::Tls(Box::new(stream)));
+                let (socket, keys) = stream.into_keys().map_err(not_now)?;
+                (RawStream::Tcp(socket.into_std()?), Some(keys))
+            }
         })
     }
 
@@ -70,6 +93,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
             Self::Unix(_) => None,
+            Self::Tls(stream) => stream.socket().peer_addr().ok(),
         }
     }
 
@@ -78,6 +102,7 @@ impl Stream {
         Probe(match self {
             Self::Tcp(stream) => stream.as_raw_fd(),
             Self::Unix(stream) => stream.as_raw_fd(),
+            Self::Tls(stream) => stream.socket().as_raw_fd(),
         })
     }
 }
@@ -105,11 +130,15 @@ impl RawStream {
         }
     }
 
-    /// Has the runtime watch the socket again.
-    pub(crate) fn into_stream(self) -> io::Result<Stream> {
-        Ok(match self {
-            Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
-            Self::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+    /// Has the runtime watch the socket again. With keys it goes on with TLS.
+    pub(crate) fn into_stream(self, keys: Option<Keys>, tls: &TlsContext) -> io::Result<Stream> {
+        Ok(match (self, keys) {
+            (Self::Tcp(stream), None) => Stream::Tcp(TcpStream::from_std(stream)?),
+            (Self::Unix(stream), None) => Stream::Unix(UnixStream::from_std(stream)?),
+            (Self::Tcp(stream), Some(keys)) => {
+                Stream::Tls(Box::new(TlsStream::open(TcpStream::from_std(stream)?, keys, tls)?))
+            }
+            (Self::Unix(_), Some(_)) => return Err(io::Error::other("keys of TLS for a Unix socket")),
         })
     }
 
@@ -150,6 +179,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -159,6 +189,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -170,17 +201,20 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
         }
     }
 
+    /// False over TLS: head and body are then written as one, into one record.
     fn is_write_vectored(&self) -> bool {
-        true
+        !matches!(self, Self::Tls(_))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             // Sockets have no buffer of their own to flush.
             Self::Tcp(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -188,6 +222,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

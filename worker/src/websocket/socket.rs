@@ -21,8 +21,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
 
 use crate::connections::{
-    ActiveConnection, Activity, Alarm, Connection, ConnectionInfo, Context, HandoverHold, IdleConnection, Io,
-    LATE_LOOK, Progress, WebSocketSession,
+    ActiveConnection, Activity, Alarm, Connection, ConnectionInfo, Context, HandoverHold, Io, LATE_LOOK, NotIdle,
+    Progress, WebSocketSession,
 };
 use crate::graceful::Phase;
 use crate::websocket::frames::Frames;
@@ -73,7 +73,7 @@ impl Socket {
         context: Arc<Context>,
         limits: SocketLimits,
     ) -> Self {
-        let ActiveConnection { stream, place, info, progress, ahead } = connection;
+        let ActiveConnection { stream, place, info, progress, ahead, http2: _ } = connection;
         let activity = Arc::new(Activity::resume(&progress));
         activity.upgrade();
         let io = Io::new(stream, place, Bytes::new(), activity, &context.drain.bounds);
@@ -306,12 +306,13 @@ impl Socket {
         let now = Instant::now();
         info.hold = HandoverHold::of_session(state.len(), ahead.len(), now);
         let progress = Progress { doing: Doing::Idle, since: now, requests: activity.requests() };
-        match stream.into_raw() {
-            Ok(raw) => {
-                let session = Some(Box::new(WebSocketSession { name, state }));
-                context.give_back(IdleConnection { raw, place, info, progress, ahead, session });
-            }
-            Err(error) => {
+        let connection = ActiveConnection { stream, place, info, progress, ahead, http2: None };
+        match connection.into_idle(Some(WebSocketSession { name, state })) {
+            Ok(connection) => context.give_back(connection),
+            // It goes on here, and is asked to leave again when the hold is over.
+            Err(NotIdle::Stays(connection, Some(session))) => context.serve_on(*connection, session),
+            Err(NotIdle::Stays(_, None)) => {}
+            Err(NotIdle::Lost(error)) => {
                 tracing::warn!("cannot take a WebSocket out of the runtime: {error}; the connection is closed");
             }
         }

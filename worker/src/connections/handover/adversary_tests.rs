@@ -24,7 +24,7 @@ use std::sync::Arc;
 use axum::Router;
 
 use super::{link, taker};
-use crate::connections::connection::ActiveConnection;
+use crate::connections::connection::{ActiveConnection, ListenerFacts};
 use crate::connections::context::Dispatch;
 use crate::connections::hub::Hub;
 use crate::connections::transport::Stream;
@@ -54,7 +54,8 @@ async fn connection() -> (TcpStream, TcpStream) {
 async fn served_by(hub: &Arc<Hub>) -> TcpStream {
     let (client, accepted) = connection().await;
     let place = hub.room().place(hub.room().slot().await, None).unwrap();
-    Arc::clone(hub).serve(ActiveConnection::accepted(Stream::Tcp(accepted), None, place, "http".into()));
+    let facts = Arc::new(ListenerFacts::named("http"));
+    Arc::clone(hub).serve(ActiveConnection::accepted(Stream::Tcp(accepted), None, place, facts));
     client
 }
 

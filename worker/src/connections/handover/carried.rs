@@ -1,12 +1,15 @@
 //! A connection as it travels between two workers: its description, its bytes, its descriptor.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gin_shared::handover::{BYTES_MAX, Carried, Doing, Malformed, PACKET_MAX, Protocol, VERSION};
 
-use crate::connections::connection::{ConnectionInfo, IdleConnection, WebSocketSession};
+use crate::connections::connection::{
+    ConnectionInfo, IdleConnection, Kept, KeptParts, ListenerFacts, Opening, WebSocketSession,
+};
 use crate::connections::handover::ABILITIES;
 use crate::connections::machine::HandoverHold;
 use crate::connections::progress::Progress;
@@ -21,13 +24,13 @@ const ESCAPED: usize = 6;
 
 /// Describes a connection for a packet.
 pub(crate) fn describe(connection: &IdleConnection, now: Instant) -> Carried {
-    let protocol = match &connection.session {
+    let protocol = match connection.kept.session() {
         Some(session) => Protocol::WebSocket { name: session.name.to_string(), length: session.state.len() },
         None => Protocol::Http1 { doing: connection.progress.doing },
     };
     Carried {
         version: VERSION,
-        listener: connection.info.listener.to_string(),
+        listener: connection.info.listener.name.to_string(),
         protocol,
         since_ms: millis(now.saturating_duration_since(connection.progress.since)),
         age_ms: millis(now.saturating_duration_since(connection.info.opened)),
@@ -41,15 +44,15 @@ pub(crate) fn describe(connection: &IdleConnection, now: Instant) -> Carried {
 
 /// The bytes that follow the description: those that were read ahead, then the session.
 pub(crate) fn bytes(connection: &IdleConnection) -> impl Iterator<Item = u8> {
-    let session = connection.session.as_ref().map(|session| session.state.iter().copied());
+    let session = connection.kept.session().map(|session| session.state.iter().copied());
     connection.ahead.iter().copied().chain(session.into_iter().flatten())
 }
 
 /// The room that a connection needs in a packet, in bytes. `None` if it does not fit into any.
 pub(crate) fn needed(connection: &IdleConnection) -> Option<usize> {
-    let (name, session) = connection.session.as_ref().map_or((0, 0), |s| (s.name.len(), s.state.len()));
+    let (name, session) = connection.kept.session().map_or((0, 0), |s| (s.name.len(), s.state.len()));
     let length = connection.ahead.len() + session;
-    let names = connection.info.listener.len() + name;
+    let names = connection.info.listener.name.len() + name;
     let needed = length + names * ESCAPED + DESCRIPTION_MAX;
     (length <= BYTES_MAX && needed <= PACKET_MAX).then_some(needed)
 }
@@ -93,9 +96,7 @@ impl Received {
             Protocol::Http1 { doing } => (doing, None),
             // Refused in `unpack`.
             Protocol::Http2 { .. } => (Doing::Idle, None),
-            Protocol::WebSocket { name, .. } => {
-                (Doing::Idle, Some(Box::new(WebSocketSession { name: name.into(), state })))
-            }
+            Protocol::WebSocket { name, .. } => (Doing::Idle, Some(WebSocketSession { name: name.into(), state })),
         };
         place.own();
         match (&session, description.requests) {
@@ -105,13 +106,16 @@ impl Received {
         }
         let progress = Progress { doing, since: ago(description.since_ms), requests: description.requests };
         let info = ConnectionInfo {
-            listener: description.listener.into(),
+            listener: Arc::new(ListenerFacts::named(description.listener)),
             opened: ago(description.age_ms),
             peer: raw.peer(),
+            tls: None,
+            stage: Opening::Done,
             is_taken_over: true,
             hold: HandoverHold::None,
         };
-        IdleConnection { raw, place, info, progress, ahead, session }
+        let kept = Kept::of(KeptParts { session, ..KeptParts::default() });
+        IdleConnection { raw, place, info, progress, ahead, kept }
     }
 }
 

@@ -101,6 +101,10 @@ fn with_body(
     if let Some(peer) = connection.peer() {
         parts.extensions.insert(ConnectInfo(peer));
     }
+    // For the extractors of `tls`, which know no connection.
+    if let Some(tls) = &connection.info().tls {
+        parts.extensions.insert(Arc::clone(tls));
+    }
     parts.extensions.insert(connection);
     (Request::from_parts(parts, body), verdict)
 }

@@ -88,7 +88,8 @@ pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, 
     let Some(parts) = connection.into_parts() else { return Left::Closed };
     let (stream, place, unread) = parts.io.into_inner().into_parts();
     let (info, progress) = (info.released(), progress.with(&parts.read_buf));
-    Left::Paused(ActiveConnection { stream, place, info, progress, ahead: join(parts.read_buf, unread) })
+    let ahead = join(parts.read_buf, unread);
+    Left::Paused(ActiveConnection { stream, place, info, progress, ahead, http2: None })
 }
 
 /// Joins what hyper has read with what was not read yet.
