@@ -10,7 +10,9 @@ use std::time::Instant;
 use axum::Router;
 
 use crate::config;
-use crate::connections::connection::{ActiveConnection, ConnectionInfo, IdleConnection, WebSocketSession};
+use crate::connections::connection::{
+    ActiveConnection, ConnectionInfo, IdleConnection, ListenerFacts, WebSocketSession,
+};
 use crate::connections::drain_state::DrainState;
 use crate::connections::machine::State;
 use crate::connections::streams::Streams;
@@ -20,6 +22,8 @@ use crate::tls::TlsContext;
 pub(crate) trait Dispatch: Send + Sync + 'static {
     /// The state of the drain.
     fn drain(&self) -> &DrainState;
+    /// The facts about the listener of this name: see [`Context::facts`].
+    fn facts(&self, name: &str) -> Arc<ListenerFacts>;
     /// Gives a connection to the owner of this state.
     fn dispatch(self: Arc<Self>, state: State, connection: IdleConnection);
     /// Goes on with a session here: its connection cannot leave at this moment.
@@ -33,6 +37,7 @@ pub(crate) struct Context {
     pub(crate) router: Router,
     pub(crate) websocket: config::WebSocket,
     pub(crate) tls: Arc<TlsContext>,
+    listeners: Vec<Arc<ListenerFacts>>,
     hub: Weak<dyn Dispatch>,
 }
 
@@ -42,9 +47,17 @@ impl Context {
         router: Router,
         websocket: config::WebSocket,
         tls: Arc<TlsContext>,
+        listeners: Vec<Arc<ListenerFacts>>,
         hub: Weak<dyn Dispatch>,
     ) -> Self {
-        Self { drain, router, websocket, tls, hub }
+        Self { drain, router, websocket, tls, listeners, hub }
+    }
+
+    /// The facts about the listener of this name, for a connection that another worker has accepted. A listener that this worker does
+    /// not have has no facts but its name.
+    pub(crate) fn facts(&self, name: &str) -> Arc<ListenerFacts> {
+        let own = self.listeners.iter().find(|facts| &*facts.name == name);
+        own.map_or_else(|| Arc::new(ListenerFacts::named(name)), Arc::clone)
     }
 
     /// Gives back a connection whose handler has left it.

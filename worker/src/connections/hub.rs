@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::connections::activity::Activity;
 use crate::connections::bounds::Bounds;
 use crate::connections::clients::Clients;
-use crate::connections::connection::{ActiveConnection, IdleConnection, NotIdle, WebSocketSession};
+use crate::connections::connection::{ActiveConnection, IdleConnection, ListenerFacts, NotIdle, WebSocketSession};
 use crate::connections::context::{Context, Dispatch};
 use crate::connections::drain_state::DrainState;
 use crate::connections::handover::recipient::own_process;
@@ -70,7 +70,7 @@ impl Hub {
         let websocket = config.websocket.clone();
         let hub = Arc::new_cyclic(|hub: &Weak<Self>| {
             let (drain, tls) = (DrainState::new(life, bounds), Arc::new(TlsContext::none()));
-            let context = Arc::new(Context::new(drain, router, websocket, tls, hub.clone()));
+            let context = Arc::new(Context::new(drain, router, websocket, tls, Vec::new(), hub.clone()));
             Self { context, room, parked, relief: Arc::default(), sessions }
         });
         tokio::spawn(parking::run(Arc::clone(&hub.parked), Arc::clone(&hub)));
@@ -260,6 +260,10 @@ impl Hub {
 impl Dispatch for Hub {
     fn drain(&self) -> &DrainState {
         &self.context.drain
+    }
+
+    fn facts(&self, name: &str) -> Arc<ListenerFacts> {
+        self.context.facts(name)
     }
 
     fn dispatch(self: Arc<Self>, state: State, connection: IdleConnection) {

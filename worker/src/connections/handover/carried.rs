@@ -82,13 +82,18 @@ impl Received {
         Ok((Self { description, raw, ahead, session }, tail))
     }
 
+    /// Name of the listener that accepted it.
+    pub(crate) fn listener(&self) -> &str {
+        &self.description.listener
+    }
+
     /// The client's address, over TCP.
     pub(crate) fn peer(&self) -> Option<IpAddr> {
         self.raw.peer().map(|peer| peer.ip())
     }
 
-    /// Makes it a connection of this worker.
-    pub(crate) fn into_idle(self, mut place: Place) -> IdleConnection {
+    /// Makes it a connection of this worker, as one of this listener.
+    pub(crate) fn into_idle(self, mut place: Place, listener: Arc<ListenerFacts>) -> IdleConnection {
         let Self { description, raw, ahead, session: state } = self;
         let now = Instant::now();
         let ago = |ms| now.checked_sub(Duration::from_millis(ms)).unwrap_or(now);
@@ -106,7 +111,7 @@ impl Received {
         }
         let progress = Progress { doing, since: ago(description.since_ms), requests: description.requests };
         let info = ConnectionInfo {
-            listener: Arc::new(ListenerFacts::named(description.listener)),
+            listener,
             opened: ago(description.age_ms),
             peer: raw.peer(),
             tls: None,

@@ -156,7 +156,8 @@ impl<H: Dispatch> Taking<H> {
             match places.next() {
                 Some(mut place) => {
                     self.room.count(&mut place, received.peer());
-                    Arc::clone(&self.hub).dispatch(next, received.into_idle(place));
+                    let listener = self.hub.facts(received.listener());
+                    Arc::clone(&self.hub).dispatch(next, received.into_idle(place, listener));
                 }
                 // The giver keeps it.
                 None => debug_assert_eq!(without_room.owner(), Owner::Nobody),
