@@ -23,6 +23,7 @@
 //! | to make a line of a log printable, and bounded | [`log_line`] |
 //! | exit codes | [`exit`] |
 //! | to keep descriptors for what must not fail | [`mod@reserve`] |
+//! | to read a certificate, or to give one to a worker | [`tls`] |
 //! | to advise a program that binds a port that is held for it | [`address_in_use`] |
 //! | to believe a file or a socket | [`directory`] |
 //! | to ask whether somebody listens at a Unix socket | [`unix_socket`] |
@@ -57,4 +58,5 @@ pub mod runtime_dir;
 pub mod sections;
 pub mod state;
 pub mod status;
+pub mod tls;
 pub mod unix_socket;

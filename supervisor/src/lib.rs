@@ -13,12 +13,16 @@
 //! | what talks to the kernel | [`os`] |
 //! | what runs between fork and the worker | [`exec_helper`] |
 //! | keys and flags | [`config`], [`cli`] |
+//! | certificates | [`certificates`] |
+//! | which worker has too many connections | [`balance`] |
 //! | commands | [`control`] |
 //! | the supervisor's own metrics | [`samples`] |
 //! | what outlives the master | [`state`], [`adopt`] |
 
 pub mod adopt;
+pub mod balance;
 mod banner;
+pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -1,0 +1,1 @@
+//! Certificates and keys of TLS: the newest valid ones, whichever generation serves.
