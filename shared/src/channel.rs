@@ -19,12 +19,17 @@
 //! master  drain{reason} + fds  -->  worker     instead of the stop signal; since version 2 with sockets to workers that take
 //! master  <--------------  no_taker  worker     version 5: none of them takes any more; the answer is a drain with sockets to others
 //! master  <--------  drained{...}  worker     version 2: what became of its connections, now and then, and at the end
+//! master  material{number} + fd ->  worker     version 6: certificates and keys of TLS, in place of those that it has
+//! master  <-  material{number,...}  worker     version 6: the answer, and after its hello the number of what it has
+//! master  peers{workers} -------->  worker     version 7: so many workers serve
+//! master  <---  load{connections}  worker     version 7: it has so many connections
+//! master  share{count} + fds ---->  worker     version 7: give so many connections to others over these sockets, and serve on
 //! ```
 
 use serde::{Deserialize, Serialize};
 
 /// The version spoken here.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = MATERIAL;
 /// The first version that speaks of handing connections over.
 pub const HANDOVER: u32 = 2;
 /// The first version that speaks of logs.
@@ -33,6 +38,10 @@ pub const LOGS: u32 = 3;
 pub const ROOM: u32 = 4;
 /// The first version in which a worker that drains asks for other takers.
 pub const OTHER_TAKERS: u32 = 5;
+/// The first version that speaks of certificates and keys of TLS.
+pub const MATERIAL: u32 = 6;
+/// The first version in which a worker tells its load, and gives a part of it away. Nobody speaks it yet.
+pub const SHARES: u32 = 7;
 /// Descriptors a packet at most.
 pub const FDS_MAX: usize = 64;
 /// The longest packet, in bytes.
@@ -69,6 +78,21 @@ pub enum FromMaster {
     /// The answer to `Full`: hand the longest idle connections to other workers, by the sockets that come along, and serve on. If none
     /// comes along, no other worker has room.
     Relieve,
+    /// Certificates and keys of TLS, in the memory that comes along: see [`crate::tls`]. All of them count at once, or none.
+    Material {
+        /// Number of this material. Later ones have higher numbers.
+        number: u64,
+    },
+    /// So many workers serve, this one included. A worker with others beside it leaves them their part of a burst.
+    Peers {
+        /// Number of workers.
+        workers: u32,
+    },
+    /// This worker has more connections than others: give so many to them, by the sockets that come along, and serve on.
+    Share {
+        /// Number of connections.
+        count: u32,
+    },
 }
 
 /// From the worker.
@@ -91,6 +115,19 @@ pub enum FromWorker {
     /// The worker drains, and none of the workers that were to take its connections does: each is gone, silent, or has no room. It asks
     /// for others.
     NoTaker,
+    /// The answer to `Material`. After its hello a worker says it unasked, of the material that it was started with.
+    Material {
+        /// Number of the material that is meant: with `refused` the one that came, and else the one that counts now.
+        number: u64,
+        /// The reason why it does not count. The worker goes on with what it has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<String>,
+    },
+    /// The worker has so many connections. It says so when that has changed.
+    Load {
+        /// Number of connections.
+        connections: u32,
+    },
 }
 
 /// What became of the connections of a worker that drains.
@@ -107,6 +144,71 @@ pub struct Fates {
     pub closed: u64,
     /// Cut at the deadline.
     pub cut: u64,
+    /// The same by protocol, without those that are open. A worker that does not count it says nothing.
+    #[serde(skip_serializing_if = "ByProtocol::is_empty")]
+    pub by_protocol: ByProtocol,
+}
+
+/// Ends of connections by their protocol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ByProtocol {
+    /// HTTP/1.1.
+    pub http1: Counts,
+    /// HTTP/2.
+    pub http2: Counts,
+    /// WebSockets.
+    pub websocket: Counts,
+    /// All of these that are over TLS.
+    pub tls: Counts,
+}
+
+/// Numbers of ends of connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Another worker serves them.
+    pub handed_over: u64,
+    /// Closed by their clients.
+    pub finished: u64,
+    /// Closed by the worker, which had said so.
+    pub closed: u64,
+    /// Cut at the deadline.
+    pub cut: u64,
+}
+
+impl ByProtocol {
+    /// True if all numbers are 0.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            handed_over: self.handed_over + other.handed_over,
+            finished: self.finished + other.finished,
+            closed: self.closed + other.closed,
+            cut: self.cut + other.cut,
+        }
+    }
+}
+
+impl std::ops::Add for ByProtocol {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            http1: self.http1 + other.http1,
+            http2: self.http2 + other.http2,
+            websocket: self.websocket + other.websocket,
+            tls: self.tls + other.tls,
+        }
+    }
 }
 
 impl std::ops::Add for Fates {
@@ -119,6 +221,7 @@ impl std::ops::Add for Fates {
             finished: self.finished + other.finished,
             closed: self.closed + other.closed,
             cut: self.cut + other.cut,
+            by_protocol: self.by_protocol + other.by_protocol,
         }
     }
 }
@@ -192,5 +295,24 @@ mod tests {
         assert_eq!(decode::<FromWorker>(br#"{"type":"full","connections":7}"#).unwrap(), FromWorker::Full);
         assert_eq!(encode(&FromMaster::Relieve), br#"{"type":"relieve"}"#);
         assert_eq!(encode(&FromWorker::NoTaker), br#"{"type":"no_taker"}"#);
+        let material = FromWorker::Material { number: 7, refused: None };
+        assert_eq!(encode(&material), br#"{"type":"material","number":7}"#);
+        assert_eq!(decode::<FromWorker>(br#"{"type":"material","number":7}"#).unwrap(), material);
+    }
+
+    #[test]
+    fn fates_without_numbers_by_protocol_are_told_as_ever() {
+        let fates = Fates { handed_over: 2, ..Fates::default() };
+        let told = br#"{"type":"drained","open":0,"handed_over":2,"finished":0,"closed":0,"cut":0}"#;
+        assert_eq!(encode(&FromWorker::Drained(fates)), told);
+        assert_eq!(decode::<FromWorker>(told).unwrap(), FromWorker::Drained(fates));
+        let tls = Counts { handed_over: 2, ..Counts::default() };
+        let fates = Fates { by_protocol: ByProtocol { http2: tls, tls, ..ByProtocol::default() }, ..fates };
+        let told = encode(&FromWorker::Drained(fates + fates));
+        let FromWorker::Drained(sum) = decode::<FromWorker>(&told).unwrap() else { panic!("another message") };
+        assert_eq!(
+            (sum.handed_over, sum.by_protocol.tls.handed_over, sum.by_protocol.http1),
+            (4, 4, Counts::default())
+        );
     }
 }

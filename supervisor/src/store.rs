@@ -177,6 +177,7 @@ pub fn is_telling(event: &Event) -> bool {
         WorkerEvent::Alive
         | WorkerEvent::Full
         | WorkerEvent::NoTaker
+        | WorkerEvent::Load
         | WorkerEvent::Overweight(_)
         | WorkerEvent::Spawned { .. }
         | WorkerEvent::Executed

@@ -4,6 +4,7 @@
 //! waits, the driver saves the state, and [`Workers::start`] sends the process its orders. So no worker exists that no state
 //! knows: without its orders the process ends by itself. The operator's commands start in the same way.
 
+mod balance;
 pub mod command;
 pub mod gate;
 pub mod owned_children;

@@ -191,6 +191,7 @@ impl Life {
             finished: ends.of(Fate::Finished),
             closed: ends.of(Fate::Closed),
             cut: ends.of(Fate::Cut),
+            ..Fates::default()
         }
     }
 

@@ -46,6 +46,7 @@ impl Driver {
             WorkerAction::HandOver => self.workers.hand_over(worker, &self.machine),
             WorkerAction::Relieve => self.workers.relieve(worker, &self.machine),
             WorkerAction::Redirect => self.workers.name_others(worker, &self.machine),
+            WorkerAction::Balance => self.workers.balance(&self.machine),
             WorkerAction::Abort => self.workers.abort(worker),
             WorkerAction::Kill => self.workers.kill(worker),
         }

@@ -45,6 +45,8 @@ pub enum WorkerAction {
     Relieve,
     /// It drains, and none of the workers that were to take its connections does: name others that serve.
     Redirect,
+    /// It has told how many connections it has: look whether workers are to share their load.
+    Balance,
     /// Send SIGABRT, because it hangs.
     Abort,
     /// Send SIGKILL to its process group.
@@ -86,11 +88,14 @@ impl Action {
         if let Self::Worker(id, _) = self { Some(*id) } else { None }
     }
 
-    /// True if the state is written before it is done. After a relief, or with other takers, everything is as it was, for whoever
-    /// comes next.
+    /// True if the state is written before it is done. After a relief, with other takers, or with a shared load, everything is as it
+    /// was, for whoever comes next.
     #[must_use]
     pub fn is_saved_ahead(&self) -> bool {
-        !matches!(self, Self::Report(_) | Self::Worker(_, WorkerAction::Relieve | WorkerAction::Redirect))
+        !matches!(
+            self,
+            Self::Report(_) | Self::Worker(_, WorkerAction::Relieve | WorkerAction::Redirect | WorkerAction::Balance)
+        )
     }
 
     /// True if it tells a worker to end in a way that must not be repeated.

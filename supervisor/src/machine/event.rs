@@ -184,6 +184,8 @@ pub enum WorkerEvent {
     Full,
     /// It drains, and said over the channel that none of the workers that were to take its connections does.
     NoTaker,
+    /// It said over the channel how many connections it has.
+    Load,
     /// It said STOPPING=1: it ends, whoever has told it to.
     Stopping,
     /// It asked for time (EXTEND_TIMEOUT_USEC).

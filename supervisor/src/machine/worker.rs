@@ -170,6 +170,7 @@ impl Worker {
             WorkerEvent::Accepting => self.serve(now, plan, out),
             WorkerEvent::Full => out.push(Action::Worker(self.id, WorkerAction::Relieve)),
             WorkerEvent::NoTaker => out.push(Action::Worker(self.id, WorkerAction::Redirect)),
+            WorkerEvent::Load => out.push(Action::Worker(self.id, WorkerAction::Balance)),
             WorkerEvent::Stopping => {
                 self.stopping = true;
                 self.report(now, WorkerReport::Stopping, out);

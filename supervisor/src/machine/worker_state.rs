@@ -104,9 +104,11 @@ impl WorkerState {
             // It may overtake the news that the program runs, too. Whoever was told to accept before it was given a channel serves.
             WorkerEvent::Announced => part == Part::Executing || part == Part::Gated,
             WorkerEvent::Accepting => matches!(self, Self::Going(_)),
-            WorkerEvent::Alive | WorkerEvent::Hangs | WorkerEvent::Overweight(_) | WorkerEvent::Full => {
-                part == Part::Serving
-            }
+            WorkerEvent::Alive
+            | WorkerEvent::Hangs
+            | WorkerEvent::Overweight(_)
+            | WorkerEvent::Full
+            | WorkerEvent::Load => part == Part::Serving,
             WorkerEvent::NoTaker => matches!(self, Self::Draining(_)),
             // A worker that was told to end says it, too.
             WorkerEvent::Stopping => part == Part::Gated || part == Part::Serving,

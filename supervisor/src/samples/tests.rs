@@ -63,7 +63,7 @@ fn status() -> Status {
             at_ms: 0,
             took_ms,
         }),
-        connections: Fates { open: 5, handed_over: 40, finished: 3, closed: 2, cut: 1 },
+        connections: Fates { open: 5, handed_over: 40, finished: 3, closed: 2, cut: 1, ..Fates::default() },
         problems: Vec::new(),
         drained: None,
     }

@@ -98,6 +98,12 @@ impl Process {
                 None
             }
             FromWorker::NoTaker => Some(WorkerEvent::NoTaker),
+            FromWorker::Load { connections } => {
+                self.set_load(*connections);
+                Some(WorkerEvent::Load)
+            }
+            // No worker is given any yet.
+            FromWorker::Material { .. } => None,
         }
     }
 

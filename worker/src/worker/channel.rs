@@ -9,7 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use gin_shared::channel::{
-    DrainReason, Fates, FromMaster, FromWorker, HANDOVER, MESSAGE_MAX, OTHER_TAKERS, ROOM, VERSION, decode, encode,
+    DrainReason, Fates, FromMaster, FromWorker, HANDOVER, MESSAGE_MAX, OTHER_TAKERS, ROOM, SHARES, VERSION, decode,
+    encode,
 };
 use gin_shared::descriptors::{self, Waiting};
 use gin_shared::fault;
@@ -48,6 +49,12 @@ pub(super) enum Order {
     Drain(Why, Vec<OwnedFd>),
     /// Hand over idle connections over these sockets, and serve on.
     Relieve(Vec<OwnedFd>, Lent),
+    /// Hand over so many connections over these sockets, and serve on.
+    #[allow(dead_code, reason = "no worker shares its load yet")]
+    Share(u32, Vec<OwnedFd>, Lent),
+    /// So many workers serve.
+    #[allow(dead_code, reason = "no worker shares its load yet")]
+    Peers(u32),
 }
 
 /// The descriptors that were kept for the handover are lent for an order until this is dropped.
@@ -95,6 +102,15 @@ impl Channel {
         }
     }
 
+    /// Tells the master how many connections this worker has.
+    #[allow(dead_code, reason = "no worker shares its load yet")]
+    pub(super) fn say_load(&self, connections: u32) {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.version >= SHARES {
+            state.say(&FromWorker::Load { connections });
+        }
+    }
+
     fn listen(&self, listener: &OwnedFd, orders: &mpsc::Sender<Order>) {
         let mut reserve = Reserve::new(RESERVE);
         loop {
@@ -135,11 +151,11 @@ impl Channel {
                         self.0.lock().unwrap_or_else(PoisonError::into_inner).lacks_takers &= fds.is_empty();
                         Order::Drain(Why { reason, at_terminal }, fds)
                     }
-                    Ok(FromMaster::Relieve) => {
-                        let order = Arc::new(());
-                        lent = Arc::downgrade(&order);
-                        Order::Relieve(fds, Lent(order))
-                    }
+                    Ok(FromMaster::Relieve) => Order::Relieve(fds, lend(&mut lent)),
+                    Ok(FromMaster::Share { count }) => Order::Share(count, fds, lend(&mut lent)),
+                    Ok(FromMaster::Peers { workers }) => Order::Peers(workers),
+                    // This worker has no listener that speaks TLS.
+                    Ok(FromMaster::Material { .. }) => continue,
                     // Without its descriptor there is nothing to take: this process may have too many open files.
                     Ok(FromMaster::Take) => match fds.pop() {
                         Some(socket) => Order::Take(socket),
@@ -265,6 +281,13 @@ fn await_with(reserve: &mut Reserve, fd: &OwnedFd, lent: &Weak<()>) {
     // An interrupted wait goes on in the call that follows.
     let _ = poll(&mut awaited, None);
     reserve.lend();
+}
+
+/// Lends what was kept for a handover to an order.
+fn lend(lent: &mut Weak<()>) -> Lent {
+    let order = Arc::new(());
+    *lent = Arc::downgrade(&order);
+    Lent(order)
 }
 
 /// Fills the reserve again, unless the order that it was lent for is being carried out. Returns true if it is filled.

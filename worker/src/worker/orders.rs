@@ -41,7 +41,7 @@ impl Orders {
                 order = self.received.recv() => match order {
                     Some(Order::Go) => self.is_told_to_go = true,
                     // Nothing is taken over before it serves, and there is nothing to give.
-                    Some(Order::Take(_) | Order::Relieve(..)) => {}
+                    Some(Order::Take(_) | Order::Relieve(..) | Order::Share(..) | Order::Peers(_)) => {}
                     Some(Order::Drain(why, takers)) => return DrainRequest::ByMaster(why, takers),
                     // There is no channel.
                     None => return DrainRequest::BySignal(stop.next().await),
@@ -61,7 +61,7 @@ impl Orders {
                 order = self.received.recv() => match order {
                     Some(Order::Go) => return None,
                     // Nothing is taken over before it serves, and there is nothing to give.
-                    Some(Order::Take(_) | Order::Relieve(..)) => {}
+                    Some(Order::Take(_) | Order::Relieve(..) | Order::Share(..) | Order::Peers(_)) => {}
                     Some(Order::Drain(why, takers)) => return Some(DrainRequest::ByMaster(why, takers)),
                     None => return Some(DrainRequest::BySignal(StopSignal::Other)),
                 },
@@ -78,7 +78,8 @@ impl Orders {
                     Some(Order::Drain(why, takers)) => return DrainRequest::ByMaster(why, takers),
                     Some(Order::Take(socket)) => hub.take_over(socket),
                     Some(Order::Relieve(sockets, lent)) => hub.relieve(sockets, lent),
-                    Some(Order::Go) => {}
+                    // Its load is not shared yet.
+                    Some(Order::Go | Order::Share(..) | Order::Peers(_)) => {}
                     None => return DrainRequest::BySignal(stop.next().await),
                 },
                 signal = stop.next() => return DrainRequest::BySignal(signal),
@@ -94,8 +95,8 @@ impl Orders {
                 Some(Order::Take(socket)) => hub.take_over(socket),
                 // The earlier takers are to end themselves.
                 Some(Order::Drain(_, takers)) => hub.hand_over(takers),
-                // A worker that drains needs no room.
-                Some(Order::Go | Order::Relieve(..)) => {}
+                // A worker that drains needs no room, and gives all that it has.
+                Some(Order::Go | Order::Relieve(..) | Order::Share(..) | Order::Peers(_)) => {}
                 None => std::future::pending().await,
             }
         }

@@ -176,7 +176,7 @@ fn plain(step: &Step) -> String {
             format!("step=failed missing={} reason={reason:?}{pid}{said}", phase.word())
         }
         Step::Drained { connections } => match connections {
-            Some(Fates { open: _, handed_over, finished, closed, cut }) => {
+            Some(Fates { handed_over, finished, closed, cut, .. }) => {
                 format!("step=drained handed_over={handed_over} finished={finished} closed={closed} cut={cut}")
             }
             None => "step=drained".to_owned(),

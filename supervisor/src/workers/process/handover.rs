@@ -41,6 +41,8 @@ pub(super) struct Room {
     is_full: Cell<bool>,
     /// The moment when it was last told of workers with room.
     relieved: Cell<Option<Moment>>,
+    /// Number of its connections, as it has told last.
+    load: Cell<Option<u32>>,
 }
 
 // Getters.
@@ -73,6 +75,12 @@ impl Process {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.room.is_full.get()
+    }
+
+    /// Number of its connections, as it has told last; `None` if it does not tell.
+    #[must_use]
+    pub fn load(&self) -> Option<u32> {
+        self.room.load.get()
     }
 
     /// True if it has received all that it was sent. What was sent with descriptors keeps them open until then.
@@ -205,6 +213,11 @@ impl Process {
         tried.extend(takers);
         tried.sort_unstable();
         tried.dedup();
+    }
+
+    /// Notes the number of its connections.
+    pub fn set_load(&self, connections: u32) {
+        self.room.load.set(Some(connections));
     }
 
     /// Notes whether it has room for connections.

@@ -27,7 +27,7 @@ impl World {
                     self.processes.entry(*id).and_modify(|life| life.process = Process::Accepting);
                 }
                 WorkerAction::Check | WorkerAction::WarmUp | WorkerAction::Probe => {}
-                WorkerAction::Relieve | WorkerAction::Redirect => {}
+                WorkerAction::Relieve | WorkerAction::Redirect | WorkerAction::Balance => {}
             }
         }
         // Without its orders a helper ends.
@@ -128,7 +128,7 @@ impl World {
                 }
                 self.processes.remove(&id);
             }
-            WorkerEvent::Checked(_) | WorkerEvent::Extend(_) | WorkerEvent::Alive => {}
+            WorkerEvent::Checked(_) | WorkerEvent::Extend(_) | WorkerEvent::Alive | WorkerEvent::Load => {}
         }
     }
 
@@ -194,7 +194,8 @@ impl World {
                 assert_ne!(life.process, Process::Ordered, "kill without a process");
                 life.told_to_end = true;
             }
-            WorkerAction::Check => {}
+            // Whoever serves goes on serving.
+            WorkerAction::Check | WorkerAction::Balance => {}
         }
     }
 
