@@ -33,6 +33,8 @@ pub const PRIVATE_LISTENER: &str = "private_listener";
 pub const SHARED_MEMORY: &str = "shared_memory";
 /// The name of the memory in which all workers count their metrics.
 pub const METRICS: &str = "metrics";
+/// The name of the memory with certificates and keys of TLS.
+pub const TLS: &str = "tls";
 
 /// The longest answer, in bytes.
 const ANSWER_MAX: usize = 4096;
@@ -59,6 +61,8 @@ pub struct Given {
     pub shared_memory: Option<OwnedFd>,
     /// Memory in which all workers count their metrics.
     pub metrics: Option<OwnedFd>,
+    /// Certificates and keys of TLS.
+    pub tls: Option<OwnedFd>,
 }
 
 /// Announces this process at the notify socket `notify`, and waits for the answer. `None`: there is nothing for it, or no master.
@@ -116,6 +120,7 @@ fn sorted(welcome: Welcome, fds: Vec<OwnedFd>) -> Given {
             PRIVATE_LISTENER => given.private = Some(fd),
             SHARED_MEMORY => given.shared_memory = Some(fd),
             METRICS => given.metrics = Some(fd),
+            TLS => given.tls = Some(fd),
             _ => {}
         }
     }
@@ -152,14 +157,17 @@ mod tests {
 
     #[test]
     fn a_worker_gets_what_the_answer_names_and_skips_what_it_does_not_know() {
-        let answer = br#"{"descriptors":["channel","of a later version","shared_memory","metrics"],"colour":"red"}"#;
-        let given = answered(Some(answer), 4).unwrap().unwrap();
+        let answer =
+            br#"{"descriptors":["channel","of a later version","shared_memory","metrics","tls"],"colour":"red"}"#;
+        let given = answered(Some(answer), 5).unwrap().unwrap();
         assert!(given.channel.is_some() && given.private.is_none());
-        assert!(given.shared_memory.is_some() && given.metrics.is_some());
+        assert!(given.shared_memory.is_some() && given.metrics.is_some() && given.tls.is_some());
         // A master of a version that has no such memory.
         let older = br#"{"descriptors":["shared_memory","channel"]}"#;
         let given = answered(Some(older), 2).unwrap().unwrap();
-        assert!(given.channel.is_some() && given.shared_memory.is_some() && given.metrics.is_none());
+        assert!(
+            given.channel.is_some() && given.shared_memory.is_some() && given.metrics.is_none() && given.tls.is_none()
+        );
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub const GIN_ANNOUNCE: &str = "GIN_ANNOUNCE";
 pub const GIN_SHARED_MEMORY_FD: &str = "GIN_SHARED_MEMORY_FD";
 /// Memory in which all workers of the instance count their metrics.
 pub const GIN_METRICS_FD: &str = "GIN_METRICS_FD";
+/// Certificates and keys of TLS, in memory that the master has sealed: see [`crate::tls`].
+pub const GIN_TLS_FD: &str = "GIN_TLS_FD";
 /// The order to migrate the database instead of to serve; see `migration`.
 pub const GIN_MIGRATE: &str = "GIN_MIGRATE";
 
@@ -80,6 +82,7 @@ pub const STRIPPED: &[&str] = &[
     GIN_ANNOUNCE,
     GIN_SHARED_MEMORY_FD,
     GIN_METRICS_FD,
+    GIN_TLS_FD,
     GIN_MIGRATE,
 ];
 
@@ -105,6 +108,8 @@ pub struct Inheritance {
     pub shared_memory: Option<OwnedFd>,
     /// Memory in which all workers count their metrics, if the master offers some.
     pub metrics: Option<OwnedFd>,
+    /// Certificates and keys of TLS, if a listener is to speak it.
+    pub tls: Option<OwnedFd>,
 }
 
 /// Who this process is, where a supervisor said so.
@@ -160,6 +165,7 @@ pub fn take() -> io::Result<Inheritance> {
     inheritance.channel = named(GIN_CHANNEL_FD)?;
     inheritance.shared_memory = named(GIN_SHARED_MEMORY_FD)?;
     inheritance.metrics = named(GIN_METRICS_FD)?;
+    inheritance.tls = named(GIN_TLS_FD)?;
     if inheritance.channel.is_none()
         && let Some(notify) = announces_at()
         && let Some(given) = announcement::announce(&notify)?
@@ -168,6 +174,7 @@ pub fn take() -> io::Result<Inheritance> {
         inheritance.private = inheritance.private.or(given.private);
         inheritance.shared_memory = inheritance.shared_memory.or(given.shared_memory);
         inheritance.metrics = inheritance.metrics.or(given.metrics);
+        inheritance.tls = inheritance.tls.or(given.tls);
     }
     Ok(inheritance)
 }
