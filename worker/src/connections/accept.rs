@@ -7,6 +7,7 @@ use crate::connections::connection::{ActiveConnection, ListenerFacts};
 use crate::connections::hub::Hub;
 use crate::connections::listener::Listener;
 use crate::connections::room::Slot;
+use crate::connections::turn::Turns;
 use crate::graceful::Phase;
 
 /// Pause after an error such as too many open files: some may be closed meanwhile.
@@ -17,6 +18,7 @@ pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
     let facts = Arc::new(ListenerFacts::named(listener.name.as_str()));
     let mut phases = hub.life().phases();
     let (mut is_failing, mut asked) = (false, None);
+    let mut turns = Turns::default();
     loop {
         // Room first: a connection that there is no room for waits in the queue, where another worker may take it.
         let accepted = tokio::select! {
@@ -37,6 +39,9 @@ pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
                     }
                     // It has as many as one client may have.
                     None => hub.life().count_refused(),
+                }
+                if let Some(pause) = turns.after_accept(Instant::now(), hub.peers()) {
+                    tokio::time::sleep(pause).await;
                 }
             }
             (Err(error), _) => {

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -47,6 +48,8 @@ pub(crate) struct Hub {
     parked: Arc<ParkedConnections>,
     relief: Arc<Relief>,
     sessions: Arc<dyn Sessions>,
+    /// Number of workers that serve, as the master has said; 0 if it has not.
+    peers: AtomicU32,
 }
 
 impl Hub {
@@ -71,7 +74,7 @@ impl Hub {
         let hub = Arc::new_cyclic(|hub: &Weak<Self>| {
             let (drain, tls) = (DrainState::new(life, bounds), Arc::new(TlsContext::none()));
             let context = Arc::new(Context::new(drain, router, websocket, tls, Vec::new(), hub.clone()));
-            Self { context, room, parked, relief: Arc::default(), sessions }
+            Self { context, room, parked, relief: Arc::default(), sessions, peers: AtomicU32::new(0) }
         });
         tokio::spawn(parking::run(Arc::clone(&hub.parked), Arc::clone(&hub)));
         Ok(hub)
@@ -90,6 +93,16 @@ impl Hub {
     pub(crate) fn set_neighbours(&self, neighbours: Arc<dyn Neighbours>) {
         self.context.drain.set_neighbours(Arc::clone(&neighbours));
         self.relief.set_neighbours(neighbours);
+    }
+
+    /// Notes how many workers serve, this one included.
+    pub(crate) fn set_peers(&self, workers: u32) {
+        self.peers.store(workers, Ordering::Relaxed);
+    }
+
+    /// Number of workers that serve, this one included; 0 if the master has not said it.
+    pub(crate) fn peers(&self) -> u32 {
+        self.peers.load(Ordering::Relaxed)
     }
 
     /// Makes room for a new connection: some of the longest idle ones go to other workers with room, or are closed as at the end of

@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 /// Turns of one listener.
 #[derive(Debug, Default)]
-#[allow(dead_code, reason = "no worker hears yet how many serve beside it")]
-pub(crate) struct Turns;
+pub(crate) struct Turns(());
 
-#[allow(dead_code, reason = "no worker hears yet how many serve beside it")]
 impl Turns {
-    /// Notes a connection that was accepted. Returns the time to leave to the others before the next one.
+    /// Notes a connection that was accepted. Returns the time to leave to the others before the next one. `peers`: number of workers
+    /// that serve, this one included; 0 if nobody has said it.
     pub(crate) fn after_accept(&mut self, _now: Instant, _peers: u32) -> Option<Duration> {
         None
     }

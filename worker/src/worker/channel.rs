@@ -53,7 +53,6 @@ pub(super) enum Order {
     #[allow(dead_code, reason = "no worker shares its load yet")]
     Share(u32, Vec<OwnedFd>, Lent),
     /// So many workers serve.
-    #[allow(dead_code, reason = "no worker shares its load yet")]
     Peers(u32),
 }
 

@@ -79,7 +79,8 @@ impl Orders {
                     Some(Order::Take(socket)) => hub.take_over(socket),
                     Some(Order::Relieve(sockets, lent)) => hub.relieve(sockets, lent),
                     // Its load is not shared yet.
-                    Some(Order::Go | Order::Share(..) | Order::Peers(_)) => {}
+                    Some(Order::Go | Order::Share(..)) => {}
+                    Some(Order::Peers(workers)) => hub.set_peers(workers),
                     None => return DrainRequest::BySignal(stop.next().await),
                 },
                 signal = stop.next() => return DrainRequest::BySignal(signal),
