@@ -1,6 +1,6 @@
 //! The worker's drain as its connections see it: whether it has begun, and whether other workers take connections.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -24,9 +24,29 @@ pub(crate) struct DrainState {
     began: OnceLock<Instant>,
     /// True if a person waits for the end: what is idle is closed at once.
     is_hurried: AtomicBool,
+    /// True while a part of the connections goes to other workers, and this one serves on.
+    is_sharing: AtomicBool,
     /// Connections that were served when they heard of such a drain.
     served: Mutex<Vec<Weak<Activity>>>,
     neighbours: OnceLock<Arc<dyn Neighbours>>,
+}
+
+/// Place of a connection among the others: what happens to all of them is spread in time by it. Clients that are told to come back
+/// should not do so all at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spread(u8);
+
+impl Spread {
+    /// The next place. 256 in a row are all places, and neighbours are far from one another.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU8 = AtomicU8::new(0);
+        Self(NEXT.fetch_add(159, Ordering::Relaxed))
+    }
+
+    /// The part of a time that lies before this place.
+    pub(crate) fn of(self, time: Duration) -> Duration {
+        time / 256 * u32::from(self.0)
+    }
 }
 
 impl DrainState {
@@ -37,6 +57,7 @@ impl DrainState {
             queue: watch::Sender::new(None),
             began: OnceLock::new(),
             is_hurried: AtomicBool::new(false),
+            is_sharing: AtomicBool::new(false),
             served: Mutex::default(),
             neighbours: OnceLock::new(),
         }
@@ -110,11 +131,18 @@ impl DrainState {
         self.life.reach(Phase::Draining);
     }
 
-    /// True if an answer is to say that it is the connection's last. A connection that never pauses cannot be handed over: it is told
-    /// when most of the time is over.
-    pub(crate) fn ends_connections(&self) -> bool {
-        let is_late = |began: &Instant| began.elapsed() > self.bounds.timeouts.shutdown / 4 * 3;
-        self.began.get().is_some_and(|began| is_late(began) || !self.is_giving())
+    /// The moment from which on an answer says that it is the connection's last. A connection that never pauses cannot be handed over:
+    /// while others take, it is told when three quarters of the time are over, or up to an eighth later. `None` without a drain.
+    pub(crate) fn last_call(&self, spread: Spread) -> Option<Instant> {
+        let began = *self.began.get()?;
+        let shutdown = self.bounds.timeouts.shutdown;
+        let wait = if self.is_giving() { shutdown / 4 * 3 + spread.of(shutdown / 8) } else { Duration::ZERO };
+        began.checked_add(wait)
+    }
+
+    /// True while this worker gives a part of its connections to others, and serves on.
+    pub(crate) fn shares(&self) -> bool {
+        self.is_sharing.load(Ordering::Relaxed)
     }
 
     /// Queues a connection for other workers. Gives it back if nobody takes.
@@ -137,5 +165,33 @@ impl DrainState {
         use std::hash::{BuildHasher, RandomState};
         let random = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or_default();
         self.bounds_now().timeouts.idle_grace.mul_f64(f64::from(random) / f64::from(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connections::handover::queue::queue;
+
+    #[test]
+    fn the_last_call_comes_late_and_spread_while_others_take() {
+        let drain = DrainState::new(Life::default(), Bounds::default());
+        let (first, last) = (Spread(0), Spread(255));
+        assert_eq!(drain.last_call(first), None);
+        drain.begin();
+        let began = *drain.began.get().unwrap();
+        assert_eq!(drain.last_call(last), Some(began), "nobody takes");
+        let (open, _end) = queue();
+        drain.queue().send_replace(Some(open));
+        let shutdown = drain.bounds.timeouts.shutdown;
+        assert_eq!(drain.last_call(first), Some(began + shutdown / 4 * 3));
+        let latest = drain.last_call(last).unwrap();
+        assert!(latest > began + shutdown / 4 * 3 && latest < began + shutdown / 8 * 7);
+    }
+
+    #[test]
+    fn a_place_is_a_part_of_a_time() {
+        let parts = [Spread(0), Spread(3), Spread(255)].map(|spread| spread.of(Duration::from_secs(256)));
+        assert_eq!(parts, [0, 3, 255].map(Duration::from_secs));
     }
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -15,6 +16,7 @@ use tower::ServiceExt;
 use crate::Error;
 use crate::connections::activity::Activity;
 use crate::connections::context::{Connection, Context};
+use crate::connections::drain_state::Spread;
 use crate::connections::protocol::events::Events;
 use crate::connections::protocol::request::{RequestBody, Verdict};
 use crate::connections::protocol::response::{Answering, Parts, ResponseBody};
@@ -28,6 +30,7 @@ pub(super) fn answer(
     mut request: Request<Incoming>,
     connection: Connection,
     activity: &Arc<Activity>,
+    spread: Spread,
 ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + use<> {
     let (answering, number) = Answering::begin(activity);
     let context = Arc::clone(connection.context());
@@ -40,7 +43,7 @@ pub(super) fn answer(
             .and_then(|()| request_path::normalize(&mut request).map_err(|TooLong| well_formed::TOO_LONG));
     let refused = checked.err().map(|malformed| Box::new(refuse(&request, malformed)));
     let stream = connection.streams().map(Streams::begin);
-    let asked = Asked { is_http1: stream.is_none(), is_get: request.method() == Method::GET };
+    let asked = Asked { is_http1: stream.is_none(), is_get: request.method() == Method::GET, spread };
     let (request, verdict) = with_body(request, connection, activity, number);
     async move {
         let is_refused = refused.is_some();
@@ -72,6 +75,7 @@ fn refuse(request: &Request<Incoming>, malformed: Malformed) -> Response<Body> {
 struct Asked {
     is_http1: bool,
     is_get: bool,
+    spread: Spread,
 }
 
 /// The request as the application gets it: its body keeps to the bounds of a connection.
@@ -117,14 +121,14 @@ fn finish(
     asked: Asked,
     is_ended: bool,
 ) -> Response<ResponseBody> {
-    let Asked { is_http1, is_get } = asked;
+    let Asked { is_http1, is_get, spread } = asked;
     if is_http1 && response.status() == StatusCode::SWITCHING_PROTOCOLS {
         parts.answering.activity().upgrade();
         let protocol = response.headers().get(header::UPGRADE);
         if protocol.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket")) {
             parts.answering.activity().speak_websocket(close_time(Arc::clone(context)).boxed().shared());
         }
-    } else if is_http1 && context.drain.ends_connections() {
+    } else if is_http1 && context.drain.last_call(spread).is_some_and(|at| at <= Instant::now()) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         parts.answering.activity().ending.tell();
     }

@@ -28,9 +28,9 @@ const HYPERS_FIELDS: u32 = 100;
 /// Serves a connection that speaks HTTP/1.1.
 pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, info: ConnectionInfo) -> Left {
     let activity = timer.activity;
-    let (probe, before) = (io.probe(), activity.requests());
+    let (probe, before, spread) = (io.probe(), activity.requests(), timer.spread);
     let (known, own) = (Arc::clone(activity), Connection::new(info.clone(), context, None));
-    let service = service_fn(move |request| answer(request, own.clone(), &known));
+    let service = service_fn(move |request| answer(request, own.clone(), &known, spread));
     // Without a timer hyper has no timeouts of its own: ours tell a head from idleness.
     // A client that has closed its side after its request (`nc -N`) gets its answer all the same.
     let limits = context.drain.bounds.limits;
@@ -55,8 +55,7 @@ pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, 
             if has_unread {
                 activity.passed_over();
             }
-            let leaves = check.is_some_and(|check| check.leaves(activity.requests() > before));
-            let idle = if leaves { activity.idle() } else { None };
+            let idle = if check.leaves(|| activity.requests() > before) { activity.idle() } else { None };
             idle.map_or(Poll::Pending, |progress| Poll::Ready(Ok(progress)))
         });
         tokio::select! {

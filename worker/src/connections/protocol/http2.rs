@@ -33,12 +33,12 @@ const SEND_MAX: usize = 64 << 10;
 /// Serves a connection that speaks HTTP/2.
 pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, info: ConnectionInfo) {
     let activity = timer.activity;
-    let probe = io.probe();
+    let (probe, spread) = (io.probe(), timer.spread);
     activity.speak_http2();
     let bounds = &context.drain.bounds;
     let streams = Streams::new(usize::try_from(bounds.limits.body).unwrap_or(usize::MAX));
     let (known, own) = (Arc::clone(activity), Connection::new(info, context, Some(Arc::clone(&streams))));
-    let service = service_fn(move |request| answer(request, own.clone(), &known));
+    let service = service_fn(move |request| answer(request, own.clone(), &known, spread));
     let connection = builder(&streams, bounds).serve_connection(TokioIo::new(io), service);
     let mut connection = std::pin::pin!(connection);
     let mut closing: Option<Instant> = None;

@@ -29,7 +29,7 @@ pub(super) async fn sniff(io: &mut Io, timer: &mut Timer<'_>) -> Sniffed {
         if length == PREFACE.len() {
             break Sniffed::Http2;
         }
-        let leaves = timer.pause_check().is_some_and(|check| check.leaves(false));
+        let leaves = timer.pause_check().leaves(|| false);
         tokio::select! {
             biased;
             read = io.read(&mut start[length..]) => match read {

@@ -11,7 +11,7 @@ use tokio::time::Sleep;
 
 use crate::connections::activity::{Activity, Due};
 use crate::connections::alarm::LATE_LOOK;
-use crate::connections::drain_state::DrainState;
+use crate::connections::drain_state::{DrainState, Spread};
 use crate::connections::machine::{Event, HandoverHold, Owner, ProtocolEvent, State};
 use crate::graceful::Phase;
 
@@ -22,6 +22,8 @@ pub(super) const SECOND_LOOK: Duration = Duration::from_millis(10);
 pub(super) struct Timer<'a> {
     pub(super) drain: &'a DrainState,
     pub(super) activity: &'a Arc<Activity>,
+    /// The connection's place among those that are told to end.
+    pub(super) spread: Spread,
     state: State,
     /// The moment at which this timer heard of the drain.
     draining: Option<Instant>,
@@ -42,6 +44,7 @@ impl<'a> Timer<'a> {
         Self {
             drain,
             activity,
+            spread: Spread::next(),
             state,
             draining,
             sleep: Box::pin(tokio::time::sleep_until(first.into())),
@@ -89,9 +92,9 @@ impl<'a> Timer<'a> {
         self.draining.is_some()
     }
 
-    /// The decision at a pause, once this timer has heard of the drain.
-    pub(super) fn pause_check(&self) -> Option<PauseCheck<'a>> {
-        self.is_draining().then_some(PauseCheck { drain: self.drain, state: self.state })
+    /// The decision at a pause.
+    pub(super) fn pause_check(&self) -> PauseCheck<'a> {
+        PauseCheck { drain: self.drain, state: self.state, is_draining: self.is_draining() }
     }
 
     /// True if the connection is to be closed at its deadline. If bytes have come in this very moment, it is looked at again soon.
@@ -105,18 +108,23 @@ impl<'a> Timer<'a> {
     }
 }
 
-/// Decision whether a connection leaves its protocol, in a drain.
+/// Decision whether a connection leaves its protocol, in a drain or for other workers' share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PauseCheck<'a> {
     drain: &'a DrainState,
     state: State,
+    /// True once the timer has heard of the drain.
+    is_draining: bool,
 }
 
 impl PauseCheck<'_> {
-    /// True if the connection is to leave at this pause, because other workers take. `served`: a request was answered since
-    /// this protocol has it.
-    pub(super) fn leaves(self, served: bool) -> bool {
-        let paused = Event::Protocol(ProtocolEvent::Paused { served });
+    /// True if the connection is to leave at this pause, because other workers take. `served`: true if a request was answered
+    /// since this protocol has it. It is not asked while nothing leaves: each poll of hyper comes here.
+    pub(super) fn leaves(self, served: impl FnOnce() -> bool) -> bool {
+        if !self.is_draining && !self.drain.shares() {
+            return false;
+        }
+        let paused = Event::Protocol(ProtocolEvent::Paused { served: served() });
         self.state.after(Instant::now(), paused, self.drain.surroundings()) == State::Resting
     }
 }
