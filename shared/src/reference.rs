@@ -51,6 +51,8 @@ pub enum Kind {
     Tables(&'static [Key]),
     /// A word or a table.
     ChoiceOrTable(&'static [&'static str], &'static [Key]),
+    /// true, false, or a table that says more than true.
+    BooleanOrTable(&'static [Key]),
 }
 
 /// When a changed value counts.
@@ -136,6 +138,24 @@ impl Key {
     }
 }
 
+/// `supervisor.listen[].tls`
+pub const LISTEN_TLS: &[Key] = &[
+    unset(
+        "cert_file",
+        Kind::Path,
+        "\"/etc/ssl/admin.pem\"",
+        "Its certificate, in place of security.cert_file; security.certificates are its further ones.",
+    ),
+    unset("key_file", Kind::Path, "\"/etc/ssl/admin.key\"", "The key of cert_file; both or none."),
+    unset("tls_versions", Kind::Words, "[\"1.3\"]", "As security.tls_versions."),
+    unset("alpn", Kind::Words, "[\"h2\"]", "As security.alpn."),
+    unset("client_ca_file", Kind::Path, "\"/etc/ssl/clients-ca.pem\"", "As security.client_ca_file."),
+    unset("client_auth", Kind::Choice(CLIENT_AUTH), "\"required\"", "As security.client_auth."),
+];
+
+/// Treatments of clients by their certificates.
+const CLIENT_AUTH: &[&str] = &["none", "optional", "required"];
+
 /// `[[supervisor.listen]]`
 pub const LISTEN: &[Key] = &[
     key(
@@ -160,6 +180,24 @@ pub const LISTEN: &[Key] = &[
         Kind::Boolean,
         "false",
         "O_NONBLOCK. Default: false, as systemd passes sockets; true where `channel` is true. It is never taken back from an open socket: many servers set it themselves, and rely on it.",
+    ),
+    unset(
+        "tls",
+        Kind::BooleanOrTable(LISTEN_TLS),
+        "true",
+        "Whether clients speak TLS here (workers built on gin-worker, TCP alone). A table is true, and what it lacks is as [security] says. Default: as security.enable_https, but false beside redirect.",
+    ),
+    unset(
+        "redirect",
+        Kind::Text,
+        "\"https\"",
+        "All requests are redirected (308) to the same address with https, and the port if one is named: \"https\" or \"https:8443\". Needs a listener that speaks TLS.",
+    ),
+    unset(
+        "proxy_protocol",
+        Kind::Words,
+        "[\"10.0.0.0/8\"]",
+        "Networks of balancers before this listener, each of which must begin every connection with a PROXY header (version 1 or 2): it tells the client's address. Connections from elsewhere are closed.",
     ),
 ];
 
@@ -312,6 +350,13 @@ pub const SUPERVISOR: &[Key] = &[
     ),
     key("max_draining", Kind::Integer(1, 64), "4", "So many old generations draining make the next restart wait.")
         .at(Applies::Reload),
+    key(
+        "balance",
+        Kind::Boolean,
+        "true",
+        "Whether workers share connections evenly: in a burst each takes its turn, and resting connections move to workers that have fewer. Of workers built on gin-worker.",
+    )
+    .at(Applies::Reload),
     key(
         "on_master_death",
         Kind::Choice(&["serve", "exit"]),
@@ -531,6 +576,12 @@ pub const TIMEOUTS: &[Key] = &[
         Kind::Duration,
         "\"60s\"",
         "After so long without a byte TCP asks whether the client is there: four times, in a quarter of this each. \"0s\": never.",
+    ),
+    key(
+        "max_connection_age",
+        Kind::Duration,
+        "\"0s\"",
+        "A connection older than this, give or take a tenth, ends with its next answer, so that a balancer can spread clients anew. \"0s\": never.",
     ),
 ];
 
@@ -1105,18 +1156,89 @@ pub const UPLOADS: &[Key] = &[
     key("abandoned", Kind::Duration, "\"24h\"", "A resumable upload that nobody goes on with for so long is removed."),
 ];
 
+/// `[[security.certificates]]`
+pub const CERTIFICATES: &[Key] = &[
+    unset("cert_file", Kind::Path, "\"/etc/ssl/api.pem\"", "The certificate, and the chain behind it.").required(),
+    unset("key_file", Kind::Path, "\"/etc/ssl/api.key\"", "Its key.").required(),
+];
+
 /// `[security]`
 pub const SECURITY: &[Key] = &[
     key(
         "headers",
         Kind::Boolean,
         "true",
-        "X-Frame-Options, X-Content-Type-Options, X-XSS-Protection and Referrer-Policy; Strict-Transport-Security where a proxy of server.trusted_proxies says by X-Forwarded-Proto that it speaks TLS.",
+        "X-Frame-Options, X-Content-Type-Options, X-XSS-Protection and Referrer-Policy; Strict-Transport-Security (hsts) over TLS, and where a proxy of server.trusted_proxies says by X-Forwarded-Proto that it speaks TLS.",
     )
     .at(Applies::Live),
-    key("enable_https", Kind::Boolean, "false", "Not in this version: a proxy before it does that."),
-    unset("cert_file", Kind::Path, "\"/etc/ssl/shop.pem\"", "Its certificate."),
-    unset("key_file", Kind::Path, "\"/etc/ssl/shop.key\"", "Its key."),
+    key(
+        "hsts",
+        Kind::Duration,
+        "\"365d\"",
+        "How long a browser that has come over TLS keeps to it (max-age of Strict-Transport-Security). \"0s\": the header is not set.",
+    )
+    .at(Applies::Live),
+    key(
+        "enable_https",
+        Kind::Boolean,
+        "false",
+        "Whether every TCP listener without a tls of its own speaks TLS. Needs the feature tls of gin-worker.",
+    ),
+    unset(
+        "cert_file",
+        Kind::Path,
+        "\"/etc/ssl/shop.pem\"",
+        "The certificate, and the chain behind it, in PEM. It is for clients that name no host, too. Changed contents count within a second, without a restart.",
+    ),
+    unset(
+        "key_file",
+        Kind::Path,
+        "\"/etc/ssl/shop.key\"",
+        "The key of cert_file, in PEM and without a password; both or none. The supervisor reads it: workers need not be able to.",
+    ),
+    unset(
+        "certificates",
+        Kind::Tables(CERTIFICATES),
+        "[{ cert_file = \"/etc/ssl/api.pem\", key_file = \"/etc/ssl/api.key\" }]",
+        "Further certificates. Each is for the hosts that it names, also as *.example.org.",
+    ),
+    key("tls_versions", Kind::Words, "[\"1.2\", \"1.3\"]", "Versions of TLS: [\"1.2\", \"1.3\"] or [\"1.3\"]."),
+    key(
+        "alpn",
+        Kind::Words,
+        "[\"h2\", \"http/1.1\"]",
+        "Protocols that are offered over TLS, the best first: both, or one of them.",
+    ),
+    unset(
+        "client_ca_file",
+        Kind::Path,
+        "\"/etc/ssl/clients-ca.pem\"",
+        "Authorities that sign client certificates, in PEM. Changed contents count within a second.",
+    ),
+    key(
+        "client_auth",
+        Kind::Choice(CLIENT_AUTH),
+        "\"none\"",
+        "Whether clients are asked for a certificate, and refused without one. optional and required need client_ca_file.",
+    ),
+    key(
+        "session_tickets",
+        Kind::Boolean,
+        "true",
+        "Whether clients that come back resume their TLS session, whichever worker answers.",
+    ),
+    unset(
+        "ticket_secret_file",
+        Kind::Path,
+        "\"/run/secrets/tickets\"",
+        "A file of 32 to 1024 random bytes, of which the keys of session tickets are made: hosts with the same file resume each other's sessions. Default: keys that the supervisor makes, and changes every 4 hours.",
+    ),
+    key(
+        "core_dumps",
+        Kind::Boolean,
+        "false",
+        "Whether a core of a worker that speaks TLS has its memory, keys of connections among it. With false it has registers alone.",
+    ),
     key(
         "enable_csrf",
         Kind::Boolean,
@@ -1200,7 +1322,9 @@ mod tests {
             assert!(!keys[..index].iter().any(|other| other.name == key.name), "{place}.{} twice", key.name);
             assert!(key.doc.ends_with(['.', ']']), "{place}.{}: {}", key.name, key.doc);
             assert_ne!(key.default.is_empty(), key.example.is_empty(), "{place}.{}", key.name);
-            if let Kind::Table(keys) | Kind::Tables(keys) | Kind::ChoiceOrTable(_, keys) = key.kind {
+            if let Kind::Table(keys) | Kind::Tables(keys) | Kind::ChoiceOrTable(_, keys) | Kind::BooleanOrTable(keys) =
+                key.kind
+            {
                 check(&format!("{place}.{}", key.name), keys);
             }
         }

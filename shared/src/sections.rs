@@ -12,6 +12,8 @@ pub const FEATURES: &str = "features";
 pub const RATE_LIMIT: &str = "rate_limit";
 /// The master's: the memory in which workers count. A worker may read it, too.
 pub const METRICS: &str = "metrics";
+/// The workers'; the master reads which certificates there are, too.
+pub const SECURITY: &str = "security";
 /// The application's own.
 pub const APP: &str = "app";
 
@@ -36,5 +38,5 @@ pub const ALL: &[&str] = &[
     "auth",
     "uploads",
     "monitoring",
-    "security",
+    SECURITY,
 ];

@@ -72,7 +72,7 @@ pub fn unknown(names: impl Iterator<Item = String>, sections: &[(&str, &'static 
     fn add(prefix: &str, keys: &[Key], known: &mut Vec<String>) {
         for key in keys {
             let name = format!("{prefix}_{}", key.name.to_uppercase());
-            if let Kind::Table(keys) | Kind::ChoiceOrTable(_, keys) = key.kind {
+            if let Kind::Table(keys) | Kind::ChoiceOrTable(_, keys) | Kind::BooleanOrTable(keys) = key.kind {
                 add(&name, keys, known);
             }
             known.push(name);
@@ -112,7 +112,9 @@ impl Overlay<'_> {
             let name = format!("{prefix}_{}", key.name.to_uppercase());
             let value = self.value(&name, key);
             let inner = match key.kind {
-                Kind::Table(keys) | Kind::ChoiceOrTable(_, keys) if value.is_none() => self.keys(&name, keys),
+                Kind::Table(keys) | Kind::ChoiceOrTable(_, keys) | Kind::BooleanOrTable(keys) if value.is_none() => {
+                    self.keys(&name, keys)
+                }
                 _ => Vec::new(),
             };
             if let Some((place, value)) = value {
@@ -174,11 +176,8 @@ fn parse(kind: Kind, text: &str, place: &Place) -> Result<Value, String> {
             .parse()
             .map(Value::Float)
             .map_err(|_| format!("expected a number from 0 to 1, found \"{text}\"")),
-        Kind::Boolean => match text.trim() {
-            "true" | "1" | "yes" | "on" => Ok(Value::Boolean(true)),
-            "false" | "0" | "no" | "off" => Ok(Value::Boolean(false)),
-            _ => Err(format!("expected true or false, found \"{text}\"")),
-        },
+        Kind::Boolean => boolean(text),
+        Kind::BooleanOrTable(_) if !structured => boolean(text),
         Kind::Text
         | Kind::Path
         | Kind::Duration
@@ -205,11 +204,20 @@ fn parse(kind: Kind, text: &str, place: &Place) -> Result<Value, String> {
         | Kind::Signals
         | Kind::Numbers
         | Kind::ChoiceOrTable(..)
+        | Kind::BooleanOrTable(_)
         | Kind::Command
         | Kind::Map
         | Kind::Levels
         | Kind::Table(_)
         | Kind::Tables(_) => written(),
+    }
+}
+
+fn boolean(text: &str) -> Result<Value, String> {
+    match text.trim() {
+        "true" | "1" | "yes" | "on" => Ok(Value::Boolean(true)),
+        "false" | "0" | "no" | "off" => Ok(Value::Boolean(false)),
+        _ => Err(format!("expected true or false, found \"{text}\"")),
     }
 }
 

@@ -29,10 +29,13 @@ impl Problems {
         Self { path: path.to_owned(), found: RefCell::default(), asked: Rc::default() }
     }
 
-    /// One more.
+    /// One more. A section may be read twice: what is wrong with it is told once.
     pub fn add(&self, place: &Place, text: String) {
-        let place = place.of(&self.path.display().to_string());
-        self.found.borrow_mut().push(Problem { place, text });
+        let problem = Problem { place: place.of(&self.path.display().to_string()), text };
+        let mut found = self.found.borrow_mut();
+        if !found.contains(&problem) {
+            found.push(problem);
+        }
     }
 
     /// Adds each entry that is no section that a file may have. A key that stands in a section here is named with it.
@@ -107,6 +110,20 @@ impl<'a> Section<'a> {
     pub fn problem(&self, key: &'static str, text: &str) {
         let place = self.place(key).unwrap_or(Place::Line(1));
         self.wrong(key, &place, text);
+    }
+
+    /// Tells of a problem with `key` that another key causes, at that one's place.
+    pub fn problem_at(&self, key: &'static str, place: &Place, text: &str) {
+        self.wrong(key, place, text);
+    }
+
+    /// The text of a key that another reader checks: nothing is told of any other value.
+    #[must_use]
+    pub fn peek(&self, key: &'static str) -> Option<&'a str> {
+        match &self.node(key)?.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
     }
 
     /// A text that `parse` takes.

@@ -63,6 +63,9 @@ mod tests {
             ("index_files", "static.index_files"),
             ("cors_allow_origins", "cors.allow_origins"),
             ("rate_limit_window", "rate_limit.window"),
+            ("enable_https", "security.enable_https"),
+            ("cert_file", "security.cert_file"),
+            ("key_file", "security.key_file"),
         ] {
             assert_eq!(key_of(name).as_deref(), Some(key));
         }
