@@ -11,4 +11,8 @@
 //! There is no cryptography here: the signature of a certificate is checked by its clients, and whether a key fits by the worker that loads
 //! it, too.
 
+pub mod certificate;
+pub mod der;
 pub mod material;
+pub mod pem;
+pub mod private_key;

@@ -81,7 +81,7 @@ pub struct TicketKey {
 /// assert_eq!((format!("{key:?}").as_str(), key.bytes()), ("(secret)", &b"hidden"[..]));
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
+pub struct Secret(pub(super) Vec<u8>);
 
 impl Secret {
     /// Takes these bytes.
