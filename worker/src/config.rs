@@ -37,6 +37,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use gin_shared::config::listen::{self, ListenSettings};
 use serde::de::DeserializeOwned;
 
 pub use builder::Builder;
@@ -102,6 +103,10 @@ pub struct Config<A = ()> {
     pub uploads: Uploads,
     /// `[app]`
     pub app: A,
+    /// What each listener of the supervisor speaks, by its name.
+    pub(crate) listeners: Vec<(String, ListenSettings)>,
+    /// The same for a TCP listener that has no name there.
+    pub(crate) listener_default: ListenSettings,
     /// Settings that are valid, but suspicious.
     pub warnings: Vec<String>,
     /// Sources of the settings, to be read again.
@@ -121,6 +126,14 @@ impl<A> Config<A> {
     pub(crate) fn refuses_unix_sockets(&self) -> bool {
         let limit = &self.rate_limit;
         limit.enable && limit.without_address == WithoutAddress::Error && self.server.trusted_proxies.is_empty()
+    }
+}
+
+impl<A> Config<A> {
+    /// What a TCP listener of this name speaks. Other sockets, and the private listener, speak cleartext whatever this says.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "for the feature tls"))]
+    pub(crate) fn listener(&self, name: &str) -> &ListenSettings {
+        listen::settings_of(name, &self.listeners, &self.listener_default)
     }
 }
 
@@ -147,6 +160,8 @@ impl<A> Config<A> {
             auth: self.auth,
             uploads: self.uploads,
             app,
+            listeners: self.listeners,
+            listener_default: self.listener_default,
             warnings: self.warnings,
             origin: self.origin,
         }
@@ -172,7 +187,7 @@ impl Config {
             cors: new.cors,
             rate_limit: RateLimit { store: self.rate_limit.store, clients: self.rate_limit.clients, ..new.rate_limit },
             logging: Logging { level: new.logging.level, targets: new.logging.targets, ..self.logging },
-            security: Security { headers: new.security.headers, ..self.security },
+            security: Security { headers: new.security.headers, hsts: new.security.hsts, ..self.security },
             auth: Auth { keys: new.auth.keys, ..self.auth },
             origin: new.origin,
             ..self
@@ -241,6 +256,7 @@ impl<A: DeserializeOwned + Default> Config<A> {
 
     fn of(read: Read) -> Result<Self, Invalid> {
         let mut sections = read.sections();
+        let (security, listeners, listener_default) = sections.security();
         let mut config = Self {
             server: sections.read("server", Server::read),
             features: sections.read("features", Features::read),
@@ -253,7 +269,7 @@ impl<A: DeserializeOwned + Default> Config<A> {
             metrics: sections.read("metrics", Metrics::read),
             logging: sections.read("logging", Logging::read),
             monitoring: sections.read("monitoring", Monitoring::read),
-            security: sections.read("security", Security::read),
+            security,
             database: sections.read("database", Database::read),
             redis: sections.read("redis", Redis::read),
             cache: sections.read("cache", Cache::read),
@@ -261,6 +277,8 @@ impl<A: DeserializeOwned + Default> Config<A> {
             auth: sections.read("auth", Auth::read),
             uploads: sections.read("uploads", Uploads::read),
             app: sections.app(),
+            listeners,
+            listener_default,
             warnings: Vec::new(),
             origin: source::Origins::default(),
         };

@@ -29,6 +29,7 @@ pub const PEERS: &[Peer] = &[
     peer("timeouts", "write", "`send_timeout` 60s", "`WriteTimeout`, `HTTP2Config.WriteByteTimeout`: none"),
     peer("timeouts", "idle", "`keepalive_timeout` 75s", "`IdleTimeout`: as `ReadTimeout`, so none"),
     peer("timeouts", "request", "none; `proxy_read_timeout` 60s", "none; `http.TimeoutHandler`"),
+    peer("timeouts", "max_connection_age", "`keepalive_time` 1h", "none"),
     peer("timeouts", "shutdown", "`worker_shutdown_timeout`: none", "the context of `Shutdown`: none"),
     peer("timeouts", "tcp_keepalive", "`so_keepalive` of `listen`: off", "`net.ListenConfig.KeepAlive` 15s"),
     peer("limits", "connections", "`worker_connections` 512, a worker", "none"),

@@ -14,7 +14,7 @@ struct Need {
     is_there: bool,
 }
 
-const NEEDS: [Need; 11] = [
+const NEEDS: [Need; 13] = [
     Need {
         section: "static",
         key: "dir",
@@ -86,7 +86,27 @@ const NEEDS: [Need; 11] = [
         feature: "redis",
         is_there: cfg!(any(feature = "redis", not(feature = "auth"))),
     },
-    Need { section: "security", key: "enable_csrf", needs: is_on, feature: "csrf", is_there: cfg!(feature = "csrf") },
+    Need {
+        section: sections::SECURITY,
+        key: "enable_csrf",
+        needs: is_on,
+        feature: "csrf",
+        is_there: cfg!(feature = "csrf"),
+    },
+    Need {
+        section: sections::SECURITY,
+        key: "enable_https",
+        needs: is_on,
+        feature: "tls",
+        is_there: cfg!(feature = "tls"),
+    },
+    Need {
+        section: sections::SUPERVISOR,
+        key: "listen",
+        needs: has_tls,
+        feature: "tls",
+        is_there: cfg!(feature = "tls"),
+    },
 ];
 
 fn is_on(value: &Value) -> bool {
@@ -95,6 +115,15 @@ fn is_on(value: &Value) -> bool {
 
 fn is_list(value: &Value) -> bool {
     matches!(value, Value::Array(items) if !items.is_empty())
+}
+
+/// True for a list of listeners of which one speaks TLS by a word of its own.
+fn has_tls(value: &Value) -> bool {
+    let Value::Array(listeners) = value else { return false };
+    listeners.iter().any(|listener| {
+        let Value::Table(keys) = &listener.value else { return false };
+        find(keys, "tls").is_some_and(|entry| is_on(&entry.node.value) || matches!(entry.node.value, Value::Table(_)))
+    })
 }
 
 fn is_text(value: &Value) -> bool {
@@ -155,7 +184,8 @@ mod tests {
                     [logging]\ncompress = true\noutput = \"journald\"\n\
                     [[static.mounts]]\nurl_prefix = \"/a\"\ndir = \"/srv\"\n\
                     [rate_limit]\nstore = \"redis\"\n[cache]\nlevels = \"both\"\n[sessions]\nstore = \"redis\"\n\
-                    [auth]\nstore = \"redis\"\n[security]\nenable_csrf = true\n";
+                    [auth]\nstore = \"redis\"\n[security]\nenable_csrf = true\nenable_https = true\n\
+                    [[supervisor.listen]]\naddress = \":80\"\n[[supervisor.listen]]\naddress = \":443\"\ntls = {}\n";
         let all = told(asks, false);
         assert_eq!(all.len(), NEEDS.len(), "{all:?}");
         let first = "a.toml:2: static.dir: this program was built without the feature \"static-files\" of gin-worker; build it \
@@ -164,7 +194,8 @@ mod tests {
         assert!(told(asks, true).is_empty());
         let asks_not = "[static]\nenable_compression = false\n[features]\nmetrics = false\n[logging]\noutput = \"stderr\"\n\
                         [rate_limit]\nstore = \"local\"\n[cache]\nlevels = \"process\"\n[sessions]\nstore = \"sqlite\"\n\
-                        [auth]\nstore = \"sqlite\"\n[security]\nenable_csrf = false\n";
+                        [auth]\nstore = \"sqlite\"\n[security]\nenable_csrf = false\nenable_https = false\n\
+                        [[supervisor.listen]]\naddress = \":80\"\ntls = false\n";
         assert!(told(asks_not, false).is_empty());
     }
 }

@@ -31,6 +31,8 @@ pub struct Timeouts {
     pub tcp_keepalive: Duration,
     /// How long a drain without a worker that takes connections over waits for one more request on an idle connection, to answer it with `Connection: close`: 5s.
     pub idle_grace: Duration,
+    /// A connection that is older ends with its next answer; the age is drawn for each, a tenth more or less: 0s, which is never.
+    pub max_connection_age: Duration,
 }
 
 impl Default for Timeouts {
@@ -46,6 +48,7 @@ impl Default for Timeouts {
             park_after: Duration::from_millis(100),
             tcp_keepalive: seconds(60),
             idle_grace: seconds(5),
+            max_connection_age: Duration::ZERO,
         }
     }
 }
@@ -70,6 +73,7 @@ impl Timeouts {
             park_after: section.duration("park_after").unwrap_or(base.park_after),
             tcp_keepalive: section.duration("tcp_keepalive").unwrap_or(base.tcp_keepalive),
             idle_grace: section.duration("idle_grace").unwrap_or(base.idle_grace),
+            max_connection_age: section.duration("max_connection_age").unwrap_or(base.max_connection_age),
         }
     }
 }

@@ -423,6 +423,12 @@ impl RateLimit {
 pub struct Security {
     /// Whether the usual headers are set.
     pub headers: bool,
+    /// How long a browser that has come over TLS keeps to it: 365 days. Zero sets no header.
+    pub hsts: Duration,
+    /// True if a core of a worker that speaks TLS has its memory.
+    pub core_dumps: bool,
+    /// A file of which the keys of session tickets are made.
+    pub ticket_secret_file: Option<PathBuf>,
     /// True if requests are refused that a page of another origin sends.
     pub enable_csrf: bool,
     /// Signs the tokens of forms.
@@ -435,29 +441,38 @@ pub struct Security {
 
 impl Default for Security {
     fn default() -> Self {
-        Self { headers: true, enable_csrf: false, csrf_secret: None, csrf_secret_file: None, csrf_origins: Vec::new() }
+        Self {
+            headers: true,
+            hsts: Duration::from_secs(365 * 24 * 60 * 60),
+            core_dumps: false,
+            ticket_secret_file: None,
+            enable_csrf: false,
+            csrf_secret: None,
+            csrf_secret_file: None,
+            csrf_origins: Vec::new(),
+        }
     }
 }
 
 /// Without the secret, which stands in no log.
 impl fmt::Debug for Security {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { headers, enable_csrf, csrf_origins, .. } = self;
+        let Self { headers, hsts, core_dumps, ticket_secret_file, enable_csrf, csrf_origins, .. } = self;
         let mut shown = f.debug_struct("Security");
-        shown.field("headers", headers).field("enable_csrf", enable_csrf);
+        shown.field("headers", headers).field("hsts", hsts).field("core_dumps", core_dumps);
+        shown.field("ticket_secret_file", ticket_secret_file).field("enable_csrf", enable_csrf);
         shown.field("csrf_origins", csrf_origins).finish_non_exhaustive()
     }
 }
 
 impl Security {
     pub(super) fn read(section: &Section<'_>) -> Self {
-        if section.boolean("enable_https") == Some(true) {
-            section.problem("enable_https", "TLS is not in this version: a proxy before it does that");
-        }
-        let _ = (section.path("cert_file"), section.path("key_file"));
         let base = Self::default();
         Self {
             headers: section.boolean("headers").unwrap_or(base.headers),
+            hsts: section.duration("hsts").unwrap_or(base.hsts),
+            core_dumps: section.boolean("core_dumps").unwrap_or(base.core_dumps),
+            ticket_secret_file: section.path("ticket_secret_file"),
             enable_csrf: section.boolean("enable_csrf").unwrap_or(base.enable_csrf),
             csrf_secret: section.string("csrf_secret"),
             csrf_secret_file: section.path("csrf_secret_file"),

@@ -135,6 +135,9 @@ pub(crate) fn samples() -> Vec<(String, String, Applies)> {
             let value = match (key.name, key.kind) {
                 // Other values of these are errors, or need a second key, or a feature.
                 ("enable_https" | "enable_csrf" | "hot_restart" | "output" | "store", _) => continue,
+                ("cert_file" | "key_file" | "certificates" | "client_auth", _) => continue,
+                ("tls_versions", _) => "[\"1.3\"]".to_owned(),
+                ("alpn", _) => "[\"h2\"]".to_owned(),
                 ("allow_credentials", _) => "true".to_owned(),
                 ("public", _) => "[\"/info\"]".to_owned(),
                 ("trusted_proxies", _) => "[\"10.0.0.0/8\"]".to_owned(),

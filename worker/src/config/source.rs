@@ -5,13 +5,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use gin_shared::config::environment::{self, Lookup};
+use gin_shared::config::listen::{self, ListenSettings};
 use gin_shared::config::{Entry, Node, Place, Problem, Problems, Section, Value, tree};
 use gin_shared::inherit::{GIN_CONFIG, STRIPPED};
 use gin_shared::reference::{Key, SECTIONS};
 use gin_shared::sections;
 use serde::de::DeserializeOwned;
 
-use super::{Config, app_read, left_out, levels, tells_no_address};
+use super::{Config, Security, app_read, left_out, levels, tells_no_address};
 
 /// A common variable for the place of the file, which counts where `GIN_CONFIG` is not set.
 const CONFIG_FILE: &str = "CONFIG_FILE";
@@ -193,7 +194,9 @@ impl Read {
 
     fn over(file: Option<(PathBuf, String)>, mut entries: Vec<Entry>, flags: Overrides, lookup: Lookup<'_>) -> Self {
         let passed_over = levels::lay_rust_log(&mut entries, lookup);
-        let (problems, mut warnings) = environment::overlay(&mut entries, &own(), lookup);
+        let mut keys = own();
+        keys.push(listen::listeners_from_environment());
+        let (problems, mut warnings) = environment::overlay(&mut entries, &keys, lookup);
         warnings.extend(passed_over);
         for (section, key, flag, value) in &flags.0 {
             let (place, value) = (Place::Flag(flag), value.clone());
@@ -240,14 +243,33 @@ pub(super) struct Sections<'a> {
 
 impl Sections<'_> {
     pub(super) fn read<T>(&mut self, name: &'static str, read: fn(&Section<'_>) -> T) -> T {
+        let section = self.section(name);
+        let value = read(&section);
+        section.finish();
+        value
+    }
+
+    fn section(&self, name: &'static str) -> Section<'_> {
         let entries = match find(&self.read.entries, name).map(|entry| &entry.node.value) {
             Some(Value::Table(entries)) => entries.as_slice(),
             _ => &[],
         };
-        let section = Section::new(name, entries, &self.problems);
-        let value = read(&section);
+        Section::new(name, entries, &self.problems)
+    }
+
+    /// `[security]`, and what each listener of the supervisor speaks, with what any other one does.
+    pub(super) fn security(&mut self) -> (Security, Vec<(String, ListenSettings)>, ListenSettings) {
+        let section = self.section(sections::SECURITY);
+        let security = Security::read(&section);
+        // The rest of that section is the supervisor's.
+        let tables = self.section(sections::SUPERVISOR).tables("listen");
+        let listeners = listen::read(&section, tables.as_deref(), &self.problems);
+        let default = match tables {
+            Some(_) => listen::default_beside_tables(&section),
+            None => listen::default_for(&section),
+        };
         section.finish();
-        value
+        (security, listeners, default)
     }
 
     /// `[app]`: whatever the application's own type takes.
