@@ -22,14 +22,17 @@ mod chains;
 mod context;
 mod error;
 mod facts;
+mod handshake;
 mod keys;
 mod profile;
 mod stream;
+#[cfg(test)]
+mod test_pair;
 mod tickets;
 
 pub(crate) use context::TlsContext;
 pub(crate) use error::TlsError;
-pub use facts::{ClientCertificate, ClientName, Tls, TlsFacts};
+pub use facts::{ClientCertificate, ClientName, Tls, TlsFacts, TlsVersion};
 pub(crate) use keys::Keys;
 pub(crate) use profile::Profile;
 pub(crate) use stream::TlsStream;

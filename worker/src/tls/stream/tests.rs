@@ -1,0 +1,167 @@
+use std::future::poll_fn;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::tls::test_pair::{CLIENTS, Client, client, connect, listener, material, pair, settings};
+
+/// A server's stream and its client's, for a client with this policy.
+async fn served(policy: &str) -> (TlsStream, Client, TlsContext) {
+    let listener = listener(settings(&["server"]));
+    let context =
+        TlsContext::make(std::slice::from_ref(&listener), &material(1, vec![pair("server", "server")])).unwrap();
+    let config = context.of(&listener).unwrap();
+    let (server, client) = connect(&config, client(policy), "localhost").await;
+    (server.unwrap().0, client.unwrap(), context)
+}
+
+fn moved(server: TlsStream, context: &TlsContext) -> TlsStream {
+    let (socket, keys) = server.into_keys().unwrap();
+    TlsStream::open(socket, keys, context).unwrap()
+}
+
+/// Writes until nothing more is taken. Returns what was.
+async fn fill(server: &mut TlsStream) -> Vec<u8> {
+    let mut taken = Vec::new();
+    loop {
+        let bytes: Vec<u8> = (0..10_007).map(|place| ((taken.len() + place) % 251).to_le_bytes()[0]).collect();
+        match poll_fn(|cx| Poll::Ready(Pin::new(&mut *server).poll_write(cx, &bytes))).await {
+            Poll::Ready(count) => taken.extend_from_slice(&bytes[..count.unwrap()]),
+            Poll::Pending => return taken,
+        }
+    }
+}
+
+async fn ask_and_answer(server: &mut TlsStream, client: &mut Client) {
+    let mut buffer = [0; 6];
+    client.write_all(b"ask").await.unwrap();
+    server.read_exact(&mut buffer[..3]).await.unwrap();
+    assert_eq!(&buffer[..3], b"ask");
+    server.write_all(b"answer").await.unwrap();
+    server.flush().await.unwrap();
+    client.read_exact(&mut buffer).await.unwrap();
+    assert_eq!(&buffer, b"answer");
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_from_its_keys_as_often_as_it_is_taken_apart() {
+    for policy in CLIENTS {
+        let (mut server, mut client, context) = served(policy).await;
+        for _ in 0..3 {
+            ask_and_answer(&mut server, &mut client).await;
+            server = moved(server, &context);
+        }
+        ask_and_answer(&mut server, &mut client).await;
+        // What comes while nobody has the keys is read by the next owner.
+        let (socket, keys) = server.into_keys().unwrap();
+        assert!(keys.len() <= Keys::MAX);
+        client.write_all(b"late").await.unwrap();
+        let mut server = TlsStream::open(socket, keys, &context).unwrap();
+        let mut buffer = [0; 4];
+        server.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"late");
+    }
+}
+
+#[tokio::test]
+async fn the_sending_key_is_another_one_after_a_move() {
+    // A record of one byte; with TLS 1.3 one with a KeyUpdate before it.
+    for (policy, length) in CLIENTS.into_iter().zip([5 + 8 + 1 + 16, (5 + 5 + 1 + 16) + (5 + 1 + 1 + 16)]) {
+        let (mut server, mut client, context) = served(policy).await;
+        ask_and_answer(&mut server, &mut client).await;
+        server = moved(server, &context);
+        server.write_all(b"x").await.unwrap();
+        server.flush().await.unwrap();
+        let mut buffer = [0; 200];
+        while client.get_ref().peek(&mut buffer).await.unwrap() < length {}
+        assert_eq!(client.get_ref().peek(&mut buffer).await.unwrap(), length, "{policy}");
+        client.read_exact(&mut buffer[..1]).await.unwrap();
+        assert_eq!(buffer[0], b'x');
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_was_blocked_is_finished_before_anothers_begins() {
+    for policy in CLIENTS {
+        let (mut server, mut client, context) = served(policy).await;
+        let mut sent = fill(&mut server).await;
+        assert!(!server.unsent.is_empty());
+        // The stream has bytes to send: it cannot be taken apart.
+        let mut server = server.into_keys().unwrap_err();
+        sent.extend_from_slice(b"the other writer");
+        let length = sent.len();
+        let writing = async {
+            server.write_all(b"the other writer").await.unwrap();
+            server.flush().await.unwrap();
+        };
+        let reading = async {
+            let mut got = vec![0; length];
+            client.read_exact(&mut got).await.unwrap();
+            got
+        };
+        let ((), got) = tokio::join!(writing, reading);
+        assert!(got == sent, "bytes are lost, or come twice");
+        assert!(server.unsent.is_empty());
+        let mut server = moved(server, &context);
+        ask_and_answer(&mut server, &mut client).await;
+    }
+}
+
+#[tokio::test]
+async fn half_a_record_is_waited_for() {
+    for policy in CLIENTS {
+        let (mut server, client, context) = served(policy).await;
+        let (connection, mut wire) = client.into_parts();
+        let (own, mut raw) = tokio::io::duplex(1024);
+        let mut client = s2n_tls_tokio::TlsStream::from_parts(connection, own);
+        client.write_all(b"whole").await.unwrap();
+        let mut record = [0; 200];
+        let length = raw.read(&mut record).await.unwrap();
+        wire.write_all(&record[..10]).await.unwrap();
+        server.socket().peek(&mut [0]).await.unwrap();
+        let mut bytes = [0; 5];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let read = poll_fn(|cx| Poll::Ready(Pin::new(&mut server).poll_read(cx, &mut buffer))).await;
+        assert!(read.is_pending());
+        let mut server = server.into_keys().unwrap_err();
+        wire.write_all(&record[10..length]).await.unwrap();
+        server.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"whole");
+        drop(moved(server, &context));
+    }
+}
+
+#[tokio::test]
+async fn the_end_is_told_behind_all_that_was_written() {
+    for policy in CLIENTS {
+        let (mut server, mut client, _) = served(policy).await;
+        let sent = fill(&mut server).await;
+        let mut got = Vec::new();
+        let (read, shut) = tokio::join!(client.read_to_end(&mut got), server.shutdown());
+        shut.unwrap();
+        // Without `close_notify` this would be an error.
+        read.unwrap();
+        assert!(got == sent);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_client_has_closed_is_not_taken_apart() {
+    for policy in CLIENTS {
+        let (mut server, mut client, _) = served(policy).await;
+        client.shutdown().await.unwrap();
+        assert_eq!(server.read(&mut [0; 8]).await.unwrap(), 0);
+        assert!(server.into_keys().is_err());
+    }
+}
+
+#[tokio::test]
+async fn keys_of_another_format_are_refused() {
+    let (server, _client, context) = served(CLIENTS[1]).await;
+    let (socket, keys) = server.into_keys().unwrap();
+    let mut bytes = keys.bytes().to_vec();
+    bytes[..8].fill(0xff);
+    let forged = Keys::received(&bytes).unwrap();
+    let error = TlsStream::open(socket, forged, &context).unwrap_err().to_string();
+    assert!(error.contains("S2N_ERR"), "{error}");
+}
