@@ -20,19 +20,23 @@
 
 mod chains;
 mod context;
+mod cores;
 mod error;
 mod facts;
 mod handshake;
 mod keys;
 mod profile;
+mod source;
 mod stream;
 #[cfg(test)]
 mod test_pair;
 mod tickets;
 
 pub(crate) use context::TlsContext;
+pub(crate) use cores::keep_out_of_cores;
 pub(crate) use error::TlsError;
 pub use facts::{ClientCertificate, ClientName, Tls, TlsFacts, TlsVersion};
 pub(crate) use keys::Keys;
 pub(crate) use profile::Profile;
+pub(crate) use source::Source;
 pub(crate) use stream::TlsStream;

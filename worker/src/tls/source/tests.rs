@@ -1,0 +1,76 @@
+use gin_shared::config::listen::TlsSettings;
+
+use super::*;
+use crate::tls::test_pair::{client, connect, fixture, listener, settings};
+
+/// A pair of files in a directory, with these contents.
+fn written(dir: &Path, cert: &str, key: &str) -> TlsSettings {
+    let files = PairFiles { cert: dir.join("a.pem"), key: dir.join("a.key") };
+    fs::write(&files.cert, fixture(cert)).unwrap();
+    fs::write(&files.key, fixture(key)).unwrap();
+    TlsSettings { pairs: vec![files], ..settings(&[]) }
+}
+
+#[tokio::test]
+async fn files_that_change_count_and_bad_ones_do_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = listener(written(dir.path(), "server.pem", "server.key"));
+    let source = Source::open(&[Arc::clone(&listener)], None, None).unwrap().unwrap();
+    let names = async || {
+        let config = source.context().of(&listener).unwrap();
+        let (_, client) = connect(&config, client("20251014"), "localhost").await;
+        client.map(drop)
+    };
+    names().await.unwrap();
+    assert_eq!((source.number(), source.look(true)), (0, false));
+    assert_eq!(source.context().number(), 1);
+    // The key is on its way.
+    fs::write(dir.path().join("a.pem"), fixture("rsa.pem")).unwrap();
+    assert!(source.look(false) && !source.look(true));
+    assert_eq!(source.context().number(), 1);
+    names().await.unwrap();
+    fs::write(dir.path().join("a.key"), fixture("rsa.key")).unwrap();
+    assert!(!source.look(false));
+    assert_eq!(source.context().number(), 2);
+    names().await.unwrap();
+    // A certificate for other names.
+    written(dir.path(), "other.pem", "other.key");
+    source.look(false);
+    names().await.unwrap_err();
+}
+
+#[test]
+fn a_start_fails_with_bad_files_and_says_which() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = |settings, secret: Option<&Path>| {
+        Source::open(&[listener(settings)], None, secret).map(drop).unwrap_err().to_string()
+    };
+    let mismatch = error(written(dir.path(), "server.pem", "mismatch.key"), None);
+    assert!(mismatch.contains("a.pem with the key") && mismatch.ends_with("another certificate's"), "{mismatch}");
+    let good = || written(dir.path(), "server.pem", "server.key");
+    let secret = dir.path().join("secret");
+    let missing = error(good(), Some(&secret));
+    assert!(missing.starts_with("cannot read ") && missing.contains("secret"), "{missing}");
+    fs::write(&secret, "short").unwrap();
+    let short = error(good(), Some(&secret));
+    assert!(short.contains(": 5 bytes"), "{short}");
+    fs::write(&secret, [7; 40]).unwrap();
+    Source::open(&[listener(good())], None, Some(&secret)).unwrap().unwrap().renew();
+}
+
+#[test]
+fn cleartext_needs_no_source() {
+    assert!(Source::open(&[Arc::new(ListenerFacts::named("http"))], None, None).unwrap().is_none());
+}
+
+#[test]
+fn what_is_bad_is_told_when_it_stays_so_and_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = Files::of(&[listener(written(dir.path(), "server.pem", "server.key"))], None).unwrap();
+    let (began, error) = (Instant::now(), TlsError::Library("no"));
+    assert!(files.is_suspicious(&error, false, began));
+    assert!(files.is_suspicious(&error, false, began + PATIENCE / 2));
+    assert!(files.trouble.as_ref().is_some_and(|trouble| trouble.told.is_none()));
+    assert!(!files.is_suspicious(&error, false, began + PATIENCE));
+    assert_eq!(files.trouble.and_then(|trouble| trouble.told), Some("no".to_owned()));
+}
