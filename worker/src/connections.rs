@@ -9,7 +9,7 @@
 //! ```text
 //! accept
 //! hub
-//! protocol (http1, http2 -> answer -> request -> timer; answer -> response -> events; sniff -> timer; left)   parking
+//! protocol (http1, http2 -> answer -> request -> timer; answer -> response -> events; open, sniff -> timer; left)   parking
 //! handover::giver, handover::taker
 //! context
 //! drain_state
@@ -36,7 +36,7 @@ mod context;
 mod drain_state;
 mod handover;
 mod held;
-mod http2;
+pub(crate) mod http2;
 mod hub;
 mod io;
 mod listener;
@@ -61,11 +61,10 @@ pub(crate) use activity::Activity;
 pub(crate) use alarm::{Alarm, LATE_LOOK};
 pub(crate) use connection::{ActiveConnection, ConnectionInfo, NotIdle, WebSocketSession};
 pub use context::Connection;
-pub(crate) use context::Context;
+pub(crate) use context::{Context, Entrances};
 pub(crate) use hub::{Hub, Sessions};
 pub(crate) use io::Io;
 pub(crate) use listener::{Listener, is_stream};
-#[allow(unused_imports, reason = "the settings of TLS are made of them")]
 pub(crate) use listener_facts::ListenerFacts;
 pub(crate) use machine::HandoverHold;
 pub(crate) use pace::Pace;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::connections::connection::{ActiveConnection, ListenerFacts};
+use crate::connections::connection::ActiveConnection;
 use crate::connections::hub::Hub;
 use crate::connections::listener::Listener;
 use crate::connections::room::Slot;
@@ -15,7 +15,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until the worker drains.
 pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
-    let facts = Arc::new(ListenerFacts::named(listener.name.as_str()));
     let mut phases = hub.life().phases();
     let (mut is_failing, mut asked) = (false, None);
     let mut turns = Turns::default();
@@ -32,10 +31,12 @@ pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
         match accepted {
             (Ok(stream), slot) => {
                 is_failing = false;
-                let peer = stream.peer();
-                match hub.room().place(slot, peer.map(|peer| peer.ip())) {
+                let (peer, facts) = (stream.peer(), Arc::clone(listener.facts()));
+                // Behind a proxy the client's address is not known yet: it comes in the header.
+                let client = peer.filter(|_| facts.proxy.is_none()).map(|peer| peer.ip());
+                match hub.room().place(slot, client) {
                     Some(place) => {
-                        Arc::clone(&hub).serve(ActiveConnection::accepted(stream, peer, place, Arc::clone(&facts)));
+                        Arc::clone(&hub).serve(ActiveConnection::accepted(stream, peer, place, facts));
                     }
                     // It has as many as one client may have.
                     None => hub.life().count_refused(),
@@ -57,6 +58,7 @@ pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
 /// Serves a connection that no listener has accepted: one end of a socket pair.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn serve_pair(hub: &Arc<Hub>, stream: std::os::unix::net::UnixStream) -> std::io::Result<()> {
+    use crate::connections::connection::ListenerFacts;
     use crate::connections::transport::RawStream;
     use crate::tls::TlsContext;
 

@@ -17,6 +17,8 @@ use crate::connections::drain_state::DrainState;
 use crate::connections::machine::State;
 use crate::connections::streams::Streams;
 use crate::tls::TlsContext;
+#[cfg(feature = "tls")]
+use crate::tls::TlsFacts;
 
 /// Gives connections to the owners of their next states. The hub does; those below it know no more of it.
 pub(crate) trait Dispatch: Send + Sync + 'static {
@@ -28,6 +30,25 @@ pub(crate) trait Dispatch: Send + Sync + 'static {
     fn dispatch(self: Arc<Self>, state: State, connection: IdleConnection);
     /// Goes on with a session here: its connection cannot leave at this moment.
     fn resume(self: Arc<Self>, connection: ActiveConnection, session: WebSocketSession);
+}
+
+/// The listeners of a worker, and the settings of those that speak TLS.
+#[derive(Debug)]
+pub(crate) struct Entrances {
+    listeners: Vec<Arc<ListenerFacts>>,
+    tls: Arc<TlsContext>,
+}
+
+impl Entrances {
+    /// These listeners. `tls`: `None` if none of them speaks it.
+    pub(crate) fn new(listeners: Vec<Arc<ListenerFacts>>, tls: Option<Arc<TlsContext>>) -> Self {
+        Self { listeners, tls: tls.unwrap_or_else(|| Arc::new(TlsContext::none())) }
+    }
+
+    /// No listener that is known: cleartext.
+    pub(crate) fn none() -> Self {
+        Self::new(Vec::new(), None)
+    }
 }
 
 /// Everything that serving a connection takes.
@@ -46,18 +67,21 @@ impl Context {
         drain: DrainState,
         router: Router,
         websocket: config::WebSocket,
-        tls: Arc<TlsContext>,
-        listeners: Vec<Arc<ListenerFacts>>,
+        entrances: Entrances,
         hub: Weak<dyn Dispatch>,
     ) -> Self {
+        let Entrances { listeners, tls } = entrances;
         Self { drain, router, websocket, tls, listeners, hub }
     }
 
     /// The facts about the listener of this name, for a connection that another worker has accepted. A listener that this worker does
-    /// not have has no facts but its name.
+    /// not have has its name, and the TLS of the first one that speaks it, for a client whose handshake is still to come.
     pub(crate) fn facts(&self, name: &str) -> Arc<ListenerFacts> {
-        let own = self.listeners.iter().find(|facts| &*facts.name == name);
-        own.map_or_else(|| Arc::new(ListenerFacts::named(name)), Arc::clone)
+        if let Some(own) = self.listeners.iter().find(|facts| &*facts.name == name) {
+            return Arc::clone(own);
+        }
+        let tls = self.listeners.iter().find_map(|facts| facts.tls.clone());
+        Arc::new(ListenerFacts { tls, ..ListenerFacts::named(name) })
     }
 
     /// Gives back a connection whose handler has left it.
@@ -128,6 +152,13 @@ impl Connection {
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.0.info.peer
+    }
+
+    /// Facts that the handshake has settled, whichever worker made it. `None` over cleartext: behind a proxy that speaks TLS, too.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.0.info.tls.as_deref()
     }
 
     /// True if another worker had the connection before.

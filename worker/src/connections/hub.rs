@@ -18,7 +18,7 @@ use crate::connections::activity::Activity;
 use crate::connections::bounds::Bounds;
 use crate::connections::clients::Clients;
 use crate::connections::connection::{ActiveConnection, IdleConnection, ListenerFacts, NotIdle, WebSocketSession};
-use crate::connections::context::{Context, Dispatch};
+use crate::connections::context::{Context, Dispatch, Entrances};
 use crate::connections::drain_state::DrainState;
 use crate::connections::handover::recipient::own_process;
 use crate::connections::handover::{giver, taker};
@@ -29,7 +29,6 @@ use crate::connections::protocol::{self, Left};
 use crate::connections::relief::{Neighbours, Relief, Step};
 use crate::connections::room::Room;
 use crate::graceful::Life;
-use crate::tls::TlsContext;
 
 /// Largest number of connections that are closed at once to make room.
 const CLOSED_MAX: usize = 32;
@@ -53,8 +52,20 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Starts a hub with room for so many connections. Its first task runs until the cut.
+    /// Starts a hub with room for so many connections over cleartext. Its first task runs until the cut.
     pub(crate) fn start(
+        config: &Config,
+        life: Life,
+        router: Router,
+        sessions: Arc<dyn Sessions>,
+        places: usize,
+    ) -> io::Result<Arc<Self>> {
+        Self::start_behind(Entrances::none(), config, life, router, sessions, places)
+    }
+
+    /// The same for connections of these listeners.
+    pub(crate) fn start_behind(
+        entrances: Entrances,
         config: &Config,
         life: Life,
         router: Router,
@@ -72,8 +83,8 @@ impl Hub {
         let bounds = Bounds { timeouts: config.timeouts, limits: config.limits };
         let websocket = config.websocket.clone();
         let hub = Arc::new_cyclic(|hub: &Weak<Self>| {
-            let (drain, tls) = (DrainState::new(life, bounds), Arc::new(TlsContext::none()));
-            let context = Arc::new(Context::new(drain, router, websocket, tls, Vec::new(), hub.clone()));
+            let drain = DrainState::new(life, bounds);
+            let context = Arc::new(Context::new(drain, router, websocket, entrances, hub.clone()));
             Self { context, room, parked, relief: Arc::default(), sessions, peers: AtomicU32::new(0) }
         });
         tokio::spawn(parking::run(Arc::clone(&hub.parked), Arc::clone(&hub)));

@@ -1,14 +1,17 @@
 //! Listeners of a worker: inherited, or bound when the worker runs alone.
 //!
-//! A listener is an [`Acceptor`] with its name from the configuration and its address for people. Which transports there are
-//! is the acceptor's business; when and how many connections are accepted is that of `accept`.
+//! A listener is an [`Acceptor`] with its name from the configuration, its address for people, and the facts that its connections share:
+//! whether they speak TLS, say. Which transports there are is the acceptor's business; when and how many connections are accepted is that
+//! of `accept`.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gin_shared::inherit::Inherited;
 use gin_shared::listen::Address;
 
+use crate::connections::listener_facts::ListenerFacts;
 use crate::connections::transport::{Acceptor, Stream, takes_connections};
 use crate::{StartError, config};
 
@@ -20,6 +23,7 @@ pub(crate) struct Listener {
     /// Address, for people.
     pub(crate) address: String,
     acceptor: Acceptor,
+    facts: Arc<ListenerFacts>,
 }
 
 impl Listener {
@@ -42,7 +46,23 @@ impl Listener {
     }
 
     fn named(name: String, acceptor: Acceptor) -> io::Result<Self> {
-        Ok(Self { address: acceptor.address()?, name, acceptor })
+        let facts = Arc::new(ListenerFacts::named(name.as_str()));
+        Ok(Self { address: acceptor.address()?, name, acceptor, facts })
+    }
+
+    /// Facts that all of its connections share.
+    pub(crate) fn facts(&self) -> &Arc<ListenerFacts> {
+        &self.facts
+    }
+
+    /// Sets what its connections begin with.
+    pub(crate) fn set_facts(&mut self, facts: ListenerFacts) {
+        self.facts = Arc::new(facts);
+    }
+
+    /// True if its connections begin with a handshake of TLS.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.facts.tls.is_some()
     }
 
     /// Has TCP look after connections from which nothing comes, those of this listener from now on.
