@@ -29,7 +29,7 @@ mod profile;
 mod source;
 mod stream;
 #[cfg(test)]
-mod test_pair;
+pub(crate) mod test_pair;
 mod tickets;
 
 pub(crate) use context::TlsContext;

@@ -1,7 +1,7 @@
 //! Protocols that are spoken on a connection: HTTP/1.1, HTTP/2, and the one to which HTTP/1.1 was upgraded.
 //!
-//! A protocol serves an active connection until it leaves, and returns how it left: [`Left`]. It decides nothing else: not where the
-//! connection waits, nor who has it next. A further protocol that stays until its end is a file here, and a line in
+//! What comes before a protocol, as the handshake of TLS, is in `open`. A protocol serves an active connection until it leaves, and
+//! returns how it left: [`Left`]. It decides nothing else: not where the connection waits, nor who has it next. A further protocol that stays until its end is a file here, and a line in
 //! [`serve`]. One that is parked or handed over must be told from HTTP/1.1 in `ConnectionInfo` and in `gin_shared::handover`, too.
 //!
 //! Between two requests nothing of an HTTP/1.1 connection is in hyper but a few bytes read ahead. So it can be taken out at any such
@@ -13,6 +13,7 @@ mod events;
 mod http1;
 mod http2;
 mod left;
+mod open;
 mod request;
 mod response;
 mod sniff;
@@ -22,18 +23,28 @@ mod well_formed;
 use std::sync::Arc;
 
 use crate::connections::activity::Activity;
-use crate::connections::connection::ActiveConnection;
+use crate::connections::connection::{ActiveConnection, Opening};
 use crate::connections::context::Context;
 use crate::connections::io::Io;
 use crate::connections::machine::State;
 use crate::graceful::{Phase, Spoken};
 pub(crate) use left::Left;
+use open::{Opened, open};
 pub(crate) use request::Verdict as BodyVerdict;
 use sniff::{Sniffed, sniff};
 use timer::Timer;
 
 /// Serves a connection until it leaves. A client's mistake ends its connection and nothing else.
 pub(crate) async fn serve(connection: ActiveConnection, context: &Arc<Context>) -> Left {
+    let connection = match connection.info.stage {
+        Opening::Done => connection,
+        // The future of a handshake is large, and cleartext does not pay for it.
+        Opening::Proxy | Opening::Handshake => match Box::pin(open(connection, context)).await {
+            Opened::Ready(connection) => connection,
+            Opened::Paused(connection) => return Left::Paused(connection),
+            Opened::Nothing => return Left::Closed,
+        },
+    };
     let ActiveConnection { stream, place, info, progress, ahead, http2: _ } = connection;
     let activity = Arc::new(Activity::resume(&progress));
     let mut io = Io::new(stream, place, ahead, Arc::clone(&activity), &context.drain.bounds);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gin_shared::config::listen::{ClientAuth, TlsSettings, Versions};
+use gin_shared::config::listen::{ClientAuth, ListenSettings, TlsSettings, Versions};
 use s2n_tls::callbacks::VerifyHostNameCallback;
 use s2n_tls::config::Builder;
 use s2n_tls::enums::{ClientAuthType, SerializationVersion};
@@ -22,7 +22,12 @@ const BLINDING_MAX: u32 = 1;
 pub(crate) struct Profile(Arc<TlsSettings>);
 
 impl Profile {
-    pub(crate) fn new(settings: TlsSettings) -> Self {
+    /// The profile of a listener. `None`: it speaks cleartext.
+    pub(crate) fn of(settings: &ListenSettings) -> Option<Self> {
+        settings.tls.clone().map(Self::new)
+    }
+
+    pub(super) fn new(settings: TlsSettings) -> Self {
         Self(Arc::new(settings))
     }
 

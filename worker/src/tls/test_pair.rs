@@ -19,50 +19,50 @@ use super::stream::TlsStream;
 use crate::connections::ListenerFacts;
 
 /// A client's connection.
-pub(super) type Client = s2n_tls_tokio::TlsStream<TcpStream>;
+pub(crate) type Client = s2n_tls_tokio::TlsStream<TcpStream>;
 
 /// Policy of a client that speaks TLS 1.2 alone, and of one that speaks 1.3, too.
-pub(super) const CLIENTS: [&str; 2] = ["20240501", "20251014"];
+pub(crate) const CLIENTS: [&str; 2] = ["20240501", "20251014"];
 
 /// Contents of a file.
-pub(super) fn fixture(name: &str) -> String {
+pub(crate) fn fixture(name: &str) -> String {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tls/");
     std::fs::read_to_string(format!("{dir}{name}")).unwrap()
 }
 
-pub(super) fn files(name: &str) -> PairFiles {
+pub(crate) fn files(name: &str) -> PairFiles {
     PairFiles { cert: format!("/tls/{name}.pem").into(), key: format!("/tls/{name}.key").into() }
 }
 
 /// A pair of these names, as it would be read from files.
-pub(super) fn pair(cert: &str, key: &str) -> Pair {
+pub(crate) fn pair(cert: &str, key: &str) -> Pair {
     let key = Secret::new(fixture(&format!("{key}.key")).into_bytes());
     Pair { files: files(cert), chain: fixture(&format!("{cert}.pem")), key }
 }
 
 /// Material of these pairs, with the authority of the tests at `/tls/ca.pem`.
-pub(super) fn material(number: u64, pairs: Vec<Pair>) -> Material {
+pub(crate) fn material(number: u64, pairs: Vec<Pair>) -> Material {
     let authorities = vec![Authority { file: authority(), pem: fixture("ca.pem") }];
     Material { version: VERSION, number, pairs, authorities, tickets: Vec::new(), ticket_secret: None }
 }
 
-pub(super) fn authority() -> PathBuf {
+pub(crate) fn authority() -> PathBuf {
     "/tls/ca.pem".into()
 }
 
 /// Settings of a listener with these pairs.
-pub(super) fn settings(names: &[&str]) -> TlsSettings {
+pub(crate) fn settings(names: &[&str]) -> TlsSettings {
     let pairs = names.iter().map(|name| files(name)).collect();
     let alpn = vec!["h2".to_owned(), "http/1.1".to_owned()];
     TlsSettings { pairs, versions: Versions::From12, alpn, client: None, tickets: true }
 }
 
-pub(super) fn listener(settings: TlsSettings) -> Arc<ListenerFacts> {
+pub(crate) fn listener(settings: TlsSettings) -> Arc<ListenerFacts> {
     Arc::new(ListenerFacts { tls: Some(Profile::new(settings)), ..ListenerFacts::named("https") })
 }
 
 /// A client that believes the authority of the tests.
-pub(super) fn client(policy: &str) -> Builder {
+pub(crate) fn client(policy: &str) -> Builder {
     let mut builder = Builder::new();
     builder
         .with_system_certs(false)
@@ -74,7 +74,7 @@ pub(super) fn client(policy: &str) -> Builder {
 }
 
 /// Both sides of a handshake with the server of this name.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     server: &Config,
     client: Builder,
     name: &str,

@@ -4,12 +4,18 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use gin_shared::config::listen::ListenSettings;
 use gin_shared::handover::Malformed;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::connections::ListenerFacts;
 
 /// Keys of a connection: there are none.
 #[derive(Debug)]
@@ -37,6 +43,10 @@ impl Keys {
 pub(crate) struct TlsStream(Infallible);
 
 impl TlsStream {
+    pub(crate) async fn accept(_: TcpStream, config: &Config) -> Result<(Self, TlsFacts), Infallible> {
+        match config.0 {}
+    }
+
     pub(crate) fn open(_: TcpStream, keys: Keys, _: &TlsContext) -> io::Result<Self> {
         match keys.0 {}
     }
@@ -78,11 +88,63 @@ impl TlsContext {
     pub(crate) const fn none() -> Self {
         Self(())
     }
+
+    pub(crate) fn of(&self, _: &ListenerFacts) -> Option<Config> {
+        None
+    }
 }
+
+/// A configuration of handshakes: there is none.
+#[derive(Debug)]
+pub(crate) struct Config(Infallible);
 
 /// Settings of TLS of one listener: no listener has any.
 #[derive(Debug, Clone)]
 pub(crate) struct Profile(Infallible);
+
+impl Profile {
+    /// Nothing: a configuration that asks for TLS is an error.
+    pub(crate) fn of(_: &ListenSettings) -> Option<Self> {
+        None
+    }
+}
+
+/// The source of certificates: there is none.
+#[derive(Debug)]
+pub(crate) struct Source(Infallible);
+
+/// A reason why certificates cannot be used: there are none.
+pub(crate) type TlsError = Infallible;
+
+impl Source {
+    /// No listener speaks TLS.
+    pub(crate) fn open(
+        _: &[Arc<ListenerFacts>],
+        _: Option<OwnedFd>,
+        _: Option<&Path>,
+    ) -> Result<Option<Arc<Self>>, TlsError> {
+        Ok(None)
+    }
+
+    pub(crate) fn context(&self) -> &Arc<TlsContext> {
+        match self.0 {}
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        match self.0 {}
+    }
+
+    pub(crate) fn receive(&self, _: OwnedFd) -> Result<u64, TlsError> {
+        match self.0 {}
+    }
+
+    pub(crate) fn follow(self: &Arc<Self>) -> io::Result<()> {
+        match self.0 {}
+    }
+}
+
+/// There are no keys that a core could have.
+pub(crate) fn keep_out_of_cores() {}
 
 /// Facts that a handshake has settled: there was none.
 #[derive(Debug, Clone)]

@@ -16,27 +16,27 @@ async fn files_that_change_count_and_bad_ones_do_not() {
     let dir = tempfile::tempdir().unwrap();
     let listener = listener(written(dir.path(), "server.pem", "server.key"));
     let source = Source::open(&[Arc::clone(&listener)], None, None).unwrap().unwrap();
-    let names = async || {
+    let shakes = async || {
         let config = source.context().of(&listener).unwrap();
         let (_, client) = connect(&config, client("20251014"), "localhost").await;
         client.map(drop)
     };
-    names().await.unwrap();
+    shakes().await.unwrap();
     assert_eq!((source.number(), source.look(true)), (0, false));
     assert_eq!(source.context().number(), 1);
     // The key is on its way.
     fs::write(dir.path().join("a.pem"), fixture("rsa.pem")).unwrap();
     assert!(source.look(false) && !source.look(true));
     assert_eq!(source.context().number(), 1);
-    names().await.unwrap();
+    shakes().await.unwrap();
     fs::write(dir.path().join("a.key"), fixture("rsa.key")).unwrap();
     assert!(!source.look(false));
     assert_eq!(source.context().number(), 2);
-    names().await.unwrap();
+    shakes().await.unwrap();
     // A certificate for other names.
     written(dir.path(), "other.pem", "other.key");
     source.look(false);
-    names().await.unwrap_err();
+    shakes().await.unwrap_err();
 }
 
 #[test]

@@ -1,0 +1,109 @@
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use s2n_tls_tokio::TlsConnector;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::config::Config;
+use crate::connections::context::Entrances;
+use crate::connections::hub::Hub;
+use crate::connections::listener_facts::ListenerFacts;
+use crate::graceful::Life;
+use crate::tls::TlsContext;
+use crate::tls::test_pair::{CLIENTS, Client, client, listener, material, pair, settings};
+use crate::websocket::KnownSessions;
+
+/// A worker with one listener that speaks TLS.
+fn worker(config: &Config) -> (Arc<Hub>, Arc<ListenerFacts>) {
+    let facts = listener(settings(&["server"]));
+    let listeners = vec![Arc::clone(&facts)];
+    let tls = TlsContext::make(&listeners, &material(1, vec![pair("server", "server")])).unwrap();
+    let entrances = Entrances::new(listeners, Some(Arc::new(tls)));
+    let router = Router::new().route("/", get(async || "served"));
+    let life = Life::default();
+    life.reach(Phase::Serving);
+    let sessions = Arc::new(KnownSessions::default());
+    (Hub::start_behind(entrances, config, life, router, sessions, 8).unwrap(), facts)
+}
+
+/// A client's socket, whose other end the worker has accepted.
+async fn accepted((hub, facts): &(Arc<Hub>, Arc<ListenerFacts>)) -> TcpStream {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let place = hub.room().place(hub.room().slot().await, None).unwrap();
+    let connection = ActiveConnection::accepted(Stream::Tcp(stream), None, place, Arc::clone(facts));
+    Arc::clone(hub).serve(connection);
+    socket
+}
+
+async fn shaken(socket: TcpStream, policy: &str) -> Client {
+    TlsConnector::new(client(policy).build().unwrap()).connect("localhost", socket).await.unwrap()
+}
+
+async fn asks(client: &mut Client) -> String {
+    client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"served") {
+        assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0, "closed");
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+async fn is_parked(hub: &Hub) {
+    // Nothing says when a connection is parked.
+    while hub.parked() == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_parked_before_its_handshake_and_between_requests() {
+    for policy in CLIENTS {
+        let worker = worker(&Config::default());
+        let socket = accepted(&worker).await;
+        is_parked(&worker.0).await;
+        let mut client = shaken(socket, policy).await;
+        for _ in 0..2 {
+            assert!(asks(&mut client).await.starts_with("HTTP/1.1 200"));
+            is_parked(&worker.0).await;
+        }
+        client.shutdown().await.unwrap();
+        assert!(client.read(&mut [0; 1]).await.map_or(true, |count| count == 0), "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_go_on_ends_after_a_while() {
+    let mut config = Config::default();
+    config.timeouts.read = Duration::from_millis(20);
+    let worker = worker(&config);
+    let mut socket = accepted(&worker).await;
+    socket.write_all(&[0x16]).await.unwrap();
+    let ended = socket.read(&mut [0; 1]).await;
+    assert!(ended.map_or(true, |count| count == 0));
+    worker.0.begin_drain();
+    worker.0.life().all_closed().await;
+}
+
+#[tokio::test]
+async fn a_client_that_speaks_cleartext_is_closed() {
+    let worker = worker(&Config::default());
+    let mut socket = accepted(&worker).await;
+    socket.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP"));
+}
+
+#[tokio::test]
+async fn a_handshake_is_made_in_a_drain_too() {
+    let worker = worker(&Config::default());
+    let socket = accepted(&worker).await;
+    worker.0.begin_drain();
+    let mut client = shaken(socket, CLIENTS[1]).await;
+    assert!(asks(&mut client).await.contains("connection: close"));
+}
