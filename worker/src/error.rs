@@ -377,6 +377,9 @@ pub enum StartError {
         /// The socket's address.
         address: String,
     },
+    /// Certificates and keys of TLS that cannot be used, with the file.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// The log.
     #[error("logging: {0}")]
     Log(io::Error),

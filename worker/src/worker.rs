@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! drain -> orders -> channel -> descriptor_limit;  orders -> stop_signals;  drain -> at_terminal
-//! announce, private, changes, drain_report, memory, service_manager, test_run
+//! announce, entrances, private, changes, drain_report, memory, service_manager, test_run
 //! ```
 
 mod announce;
@@ -15,6 +15,7 @@ mod channel;
 mod descriptor_limit;
 mod drain;
 mod drain_report;
+mod entrances;
 mod memory;
 mod orders;
 mod private;
@@ -30,7 +31,7 @@ use axum::Router;
 use gin_shared::inherit::{Inheritance, Inherited};
 use tokio::task::JoinSet;
 
-use crate::connections::{Hub, Listener, accept::accept, is_stream};
+use crate::connections::{Entrances, Hub, Listener, accept::accept, is_stream};
 use crate::graceful::{Background, Hook, Life, Phase, run_hooks};
 use crate::live::Settings;
 use crate::parts::{self, Pace, Parts};
@@ -70,16 +71,17 @@ impl Worker {
             tokio::spawn(memory::watch(limit));
         }
         let is_alone = inherited.channel.is_none() && inherited.private.is_none();
-        let listeners = self.listeners(inherited.listeners, is_alone)?;
+        let mut listeners = self.listeners(inherited.listeners, is_alone)?;
         if let Some(unix) = listeners.iter().find(|listener| listener.is_unix()) {
             self.settings.load().accepts_on(&unix.address)?;
         }
+        let entrances::Opened { entrances, source } = entrances::open(&mut listeners, &self.config, inherited.tls)?;
         if let Some(fd) = inherited.private {
             private::serve(fd, &self.config, system::private(&self.about), &self.router)?;
         }
         let (orders, mut ordered) = Orders::channel();
-        let channel =
-            inherited.channel.map(|fd| Channel::serve(fd, orders)).transpose().map_err(StartError::Inherit)?;
+        let serve = |fd| Channel::serve(fd, orders, source.clone());
+        let channel = inherited.channel.map(serve).transpose().map_err(StartError::Inherit)?;
         let stopped_at_start = open_parts(&self.parts, &self.config, &mut ordered, &mut stop).await?;
         let watching = stopped_at_start.is_none().then(|| self.parts.watch(parts::LOOK));
         let stopped_early = match stopped_at_start {
@@ -92,7 +94,7 @@ impl Worker {
         // Each listener holds a slot while it waits for a connection.
         let places = self.config.limits.connections as usize + listeners.len().saturating_sub(1);
         let places = descriptor_limit::room(places).max(listeners.len());
-        let hub = self.hub(places)?;
+        let hub = self.hub(entrances, places)?;
         if let Some(channel) = &channel {
             hub.set_neighbours(Arc::new(channel.clone()));
         }
@@ -143,9 +145,10 @@ impl Worker {
     }
 
     /// Starts the hub of this worker's connections.
-    fn hub(&mut self, places: usize) -> Result<Arc<Hub>, StartError> {
+    fn hub(&mut self, entrances: Entrances, places: usize) -> Result<Arc<Hub>, StartError> {
         let (router, sessions) = (std::mem::take(&mut self.router), std::mem::take(&mut self.websockets));
-        Hub::start(&self.config, self.life.clone(), router, Arc::new(sessions), places).map_err(StartError::Inherit)
+        Hub::start_behind(entrances, &self.config, self.life.clone(), router, Arc::new(sessions), places)
+            .map_err(StartError::Inherit)
     }
 
     /// Starts the hub alone: without a listener, a master or hooks.
@@ -153,7 +156,7 @@ impl Worker {
     /// # Errors
     /// As [`Self::run`].
     pub(crate) fn hub_for_test(mut self) -> Result<Arc<Hub>, StartError> {
-        let hub = self.hub(self.config.limits.connections as usize)?;
+        let hub = self.hub(Entrances::none(), self.config.limits.connections as usize)?;
         self.life.reach(Phase::Serving);
         Ok(hub)
     }

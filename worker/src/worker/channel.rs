@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use gin_shared::channel::{
-    DrainReason, Fates, FromMaster, FromWorker, HANDOVER, MESSAGE_MAX, OTHER_TAKERS, ROOM, SHARES, VERSION, decode,
-    encode,
+    DrainReason, Fates, FromMaster, FromWorker, HANDOVER, MATERIAL, MESSAGE_MAX, OTHER_TAKERS, ROOM, SHARES, VERSION,
+    decode, encode,
 };
 use gin_shared::descriptors::{self, Waiting};
 use gin_shared::fault;
@@ -26,9 +26,12 @@ use tokio::sync::mpsc;
 use super::descriptor_limit::RESERVE;
 use crate::connections::Neighbours;
 use crate::logging;
+use crate::tls::Source;
 
 /// Time between two looks whether an order is carried out that descriptors are lent for.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// Characters of a reason that the master is told.
+const REASON_MAX: usize = 200;
 
 /// A reason to drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,13 +77,19 @@ struct State {
     full: bool,
     /// True if the worker has asked for other takers, and was not named any yet.
     lacks_takers: bool,
+    /// Certificates of this worker. `None`: no listener speaks TLS.
+    certificates: Option<Arc<Source>>,
 }
 
 impl Channel {
-    /// Begins to listen. Orders go to `orders`.
-    pub(super) fn serve(listener: OwnedFd, orders: mpsc::Sender<Order>) -> io::Result<Self> {
+    /// Begins to listen. Orders go to `orders`, certificates to their source.
+    pub(super) fn serve(
+        listener: OwnedFd,
+        orders: mpsc::Sender<Order>,
+        certificates: Option<Arc<Source>>,
+    ) -> io::Result<Self> {
         set_nonblocking(&listener, false)?;
-        let channel = Self(Arc::default());
+        let channel = Self(Arc::new(Mutex::new(State { certificates, ..State::default() })));
         let own = Listening(channel.clone());
         std::thread::Builder::new().name("channel".to_owned()).spawn(move || own.0.listen(&listener, &orders))?;
         Ok(channel)
@@ -153,8 +162,10 @@ impl Channel {
                     Ok(FromMaster::Relieve) => Order::Relieve(fds, lend(&mut lent)),
                     Ok(FromMaster::Share { count }) => Order::Share(count, fds, lend(&mut lent)),
                     Ok(FromMaster::Peers { workers }) => Order::Peers(workers),
-                    // This worker has no listener that speaks TLS.
-                    Ok(FromMaster::Material { .. }) => continue,
+                    Ok(FromMaster::Material { number }) => {
+                        self.receive(number, fds.pop());
+                        continue;
+                    }
                     // Without its descriptor there is nothing to take: this process may have too many open files.
                     Ok(FromMaster::Take) => match fds.pop() {
                         Some(socket) => Order::Take(socket),
@@ -184,6 +195,26 @@ impl Channel {
             }
         }
         self.close();
+    }
+
+    /// Goes on with certificates that the master has sent, and answers. A worker that refuses them keeps those that it has.
+    fn receive(&self, number: u64, memory: Option<OwnedFd>) {
+        let certificates = self.0.lock().unwrap_or_else(PoisonError::into_inner).certificates.clone();
+        let Some(certificates) = certificates else { return };
+        let received = memory
+            .ok_or_else(|| "they have not arrived: this process has too many open files".to_owned())
+            .and_then(|memory| certificates.receive(memory).map_err(|error| error.to_string()));
+        let answer = match received {
+            Ok(number) => {
+                logs(|| tracing::debug!(number, "new certificates"));
+                FromWorker::Material { number, refused: None }
+            }
+            Err(error) => {
+                logs(|| tracing::warn!("new certificates are refused, those in use stay: {error}"));
+                FromWorker::Material { number, refused: Some(error.chars().take(REASON_MAX).collect()) }
+            }
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).say(&answer);
     }
 
     fn close(&self) {
@@ -237,6 +268,12 @@ impl State {
         }
         if self.lacks_takers && version >= OTHER_TAKERS {
             self.say(&FromWorker::NoTaker);
+        }
+        if version >= MATERIAL
+            && let Some(certificates) = &self.certificates
+        {
+            // The master sends what is newer.
+            self.say(&FromWorker::Material { number: certificates.number(), refused: None });
         }
     }
 
