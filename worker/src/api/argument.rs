@@ -157,6 +157,13 @@ impl Argument for Method {}
 impl Argument for Uri {}
 impl Argument for Version {}
 
+#[cfg(feature = "tls")]
+impl Argument for crate::tls::Tls {}
+#[cfg(feature = "tls")]
+impl Argument for crate::tls::ClientCertificate {}
+#[cfg(feature = "tls")]
+impl Argument for crate::tls::ClientName {}
+
 impl<T: Describe> Argument for Path<T> {
     fn inputs() -> Vec<Input> {
         vec![Input::path::<T>()]

@@ -14,6 +14,7 @@ mod http1;
 mod http2;
 mod left;
 mod open;
+mod redirect;
 mod request;
 mod response;
 mod sniff;

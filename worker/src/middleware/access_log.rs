@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request};
@@ -19,12 +20,13 @@ use crate::logging::{self, Direct};
 use crate::request_id::{Name, RequestId};
 use crate::request_path::AsSent;
 use crate::route_name;
+use crate::tls::TlsFacts;
 
 /// The target of its lines, for filters.
 pub(super) const TARGET: &str = crate::request_id::ACCESS;
 
-/// Logs each request when its answer is ready (Gin's `Logger`): client, method, path, protocol, status, latency, user agent, the user if
-/// somebody is logged in, and what was wrong, unless that has a line of its own, as a 5xx has. The query string is not logged: secrets stand there.
+/// Logs each request when its answer is ready (Gin's `Logger`): client, method, path, protocol, status, latency, user agent, the version of
+/// TLS and the name in the client's certificate where there are any, the user if somebody is logged in, and what was wrong, unless that has a line of its own, as a 5xx has. The query string is not logged: secrets stand there.
 pub async fn access_log(request: Request, next: Next) -> Response {
     let line = Line::begin(&request, Instant::now());
     let response = next.run(request).await;
@@ -45,6 +47,7 @@ pub(super) struct Line {
     /// Of those that are registered.
     route: Option<MatchedPath>,
     taken_over: bool,
+    tls: Option<Arc<TlsFacts>>,
 }
 
 impl Line {
@@ -53,6 +56,7 @@ impl Line {
         if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
             return None;
         }
+        let connection = request.extensions().get::<Connection>();
         Some(Box::new(Self {
             began,
             client: client_ip::of(request.extensions(), request.headers()),
@@ -65,7 +69,8 @@ impl Line {
             user_agent: request.headers().get(header::USER_AGENT).cloned(),
             name: request_id::of(request.extensions()),
             route: request.extensions().get().cloned(),
-            taken_over: request.extensions().get::<Connection>().is_some_and(Connection::is_taken_over),
+            taken_over: connection.is_some_and(Connection::is_taken_over),
+            tls: connection.and_then(|connection| connection.info().tls.clone()),
         }))
     }
 }
@@ -84,6 +89,18 @@ impl fmt::Display for Milliseconds {
         }
         f.write_str("ms")
     }
+}
+
+/// The version of TLS, and the name in the client's certificate.
+#[cfg(feature = "tls")]
+fn handshake(tls: Option<&TlsFacts>) -> (Option<&'static str>, Option<String>) {
+    (tls.map(|tls| tls.version().word()), tls.and_then(TlsFacts::client).and_then(crate::tls::ClientCertificate::name))
+}
+
+/// Nobody has shaken hands.
+#[cfg(not(feature = "tls"))]
+fn handshake(_: Option<&TlsFacts>) -> (Option<&'static str>, Option<String>) {
+    (None, None)
 }
 
 fn protocol(version: Version) -> &'static str {
@@ -114,6 +131,8 @@ impl End for Option<Box<Line>> {
         let id = id.as_ref().map(RequestId::as_str);
         let user = current_request::user();
         let user = user.as_deref();
+        let (tls, client_name) = handshake(line.tls.as_deref());
+        let client_name = client_name.as_deref();
         #[cfg(feature = "logging")]
         if let Some(lines) = logging::lines() {
             let direct = Direct::info(format_args!("{} {path} {status}", line.method))
@@ -126,7 +145,9 @@ impl End for Option<Box<Line>> {
                 .some("error", error)
                 .some("route", route)
                 .some("request_id", id)
-                .some("user_id", user);
+                .some("user_id", user)
+                .some("tls", tls)
+                .some("client_name", client_name);
             let direct = match line.client {
                 Some(ip) => direct.plain("client_ip", ip),
                 None => direct,
@@ -149,6 +170,8 @@ impl End for Option<Box<Line>> {
             route,
             request_id = id,
             user_id = user,
+            tls,
+            client_name,
             taken_over = line.taken_over.then_some(true),
             "{} {path} {status}",
             line.method

@@ -54,9 +54,15 @@ pub(crate) fn of(extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr>
     client(peer(extensions), headers, trusted(extensions))
 }
 
-/// True if the client's connection to the outermost proxy is over TLS: if a trusted proxy says so in `X-Forwarded-Proto`. Where several
-/// words stand there, the last one is that of the nearest proxy.
+/// True if the client's connection is over TLS: ours, or that to the outermost proxy, if a trusted proxy says so in `X-Forwarded-Proto`.
+/// Where several words stand there, the last one is that of the nearest proxy.
 pub(super) fn speaks_tls(extensions: &Extensions, headers: &HeaderMap) -> bool {
+    let is_own = extensions.get::<Connection>().is_some_and(|connection| connection.info().tls.is_some());
+    is_own || proxy_speaks_tls(extensions, headers)
+}
+
+/// The same of a trusted proxy alone.
+pub(super) fn proxy_speaks_tls(extensions: &Extensions, headers: &HeaderMap) -> bool {
     let Some(told) = headers.get_all(&PROTO).iter().next_back() else { return false };
     let last = told.to_str().ok().and_then(|told| told.rsplit(',').next());
     last.is_some_and(|last| last.trim().eq_ignore_ascii_case("https"))

@@ -1,6 +1,7 @@
 //! Headers that keep browsers from guessing and framing.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -8,6 +9,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::client_ip;
+use crate::config::Security;
+use crate::live::Snapshot;
 
 /// Always.
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
@@ -17,19 +20,34 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::X_XSS_PROTECTION, HeaderValue::from_static("0")),
     (header::REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin")),
 ];
-/// Only over TLS, which a proxy speaks for us (RFC 6797, section 7.2).
+/// The usual year. Only over TLS (RFC 6797, section 7.2).
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
 
-/// Sets `X-Frame-Options`, `X-Content-Type-Options`, `X-XSS-Protection`, `Referrer-Policy`, and `Strict-Transport-Security` where a
-/// proxy of `server.trusted_proxies` says that the client speaks TLS (`X-Forwarded-Proto`); a header that the handler has set stays.
+/// Sets `X-Frame-Options`, `X-Content-Type-Options`, `X-XSS-Protection`, `Referrer-Policy`, and over TLS
+/// `Strict-Transport-Security` as `security.hsts` says: over our own, and where a proxy of `server.trusted_proxies` says that the client
+/// speaks it (`X-Forwarded-Proto`). A header that the handler has set stays.
 pub async fn security_headers(request: Request, next: Next) -> Response {
-    let is_tls = client_ip::speaks_tls(request.extensions(), request.headers());
+    let hsts = client_ip::speaks_tls(request.extensions(), request.headers()).then(|| {
+        let snapshot = request.extensions().get::<Snapshot>();
+        snapshot.map_or_else(|| Security::default().hsts, |snapshot| snapshot.0.config.security.hsts)
+    });
     let mut response = next.run(request).await;
-    set(response.headers_mut(), is_tls);
+    set(response.headers_mut(), hsts);
     response
 }
 
-pub(super) fn set(headers: &mut HeaderMap, is_tls: bool) {
+/// The header for a client that speaks TLS; none for zero.
+fn strict(max_age: Duration) -> Option<HeaderValue> {
+    match max_age.as_secs() {
+        0 => None,
+        31_536_000 => Some(HSTS),
+        seconds => HeaderValue::try_from(format!("max-age={seconds}; includeSubDomains")).ok(),
+    }
+}
+
+/// Sets the headers. `hsts` is for a client that speaks TLS.
+pub(super) fn set(headers: &mut HeaderMap, hsts: Option<Duration>) {
+    let strict = hsts.and_then(strict);
     /// With room for what an answer has beside them.
     static TEMPLATE: LazyLock<HeaderMap> = LazyLock::new(|| {
         let mut headers = HeaderMap::with_capacity(12);
@@ -37,15 +55,16 @@ pub(super) fn set(headers: &mut HeaderMap, is_tls: bool) {
         headers
     });
     if headers.len() > 4 {
-        for (name, value) in HEADERS.into_iter().chain(is_tls.then_some((header::STRICT_TRANSPORT_SECURITY, HSTS))) {
+        let strict = strict.map(|value| (header::STRICT_TRANSPORT_SECURITY, value));
+        for (name, value) in HEADERS.into_iter().chain(strict) {
             headers.entry(name).or_insert(value);
         }
         return;
     }
     // A copy of all of them, and the answer's few put over it, is less work than four insertions into a map that has to grow.
     let own = std::mem::replace(headers, TEMPLATE.clone());
-    if is_tls {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+    if let Some(strict) = strict {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, strict);
     }
     let mut last = None;
     for (name, value) in own {
@@ -58,5 +77,35 @@ pub(super) fn set(headers: &mut HeaderMap, is_tls: bool) {
             (None, Some(name)) => drop(headers.append(name, value)),
             (None, None) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(hsts: Option<Duration>, own: &[(HeaderName, &'static str)]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.extend(own.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))));
+        set(&mut headers, hsts);
+        assert_eq!(headers[header::X_FRAME_OPTIONS], "DENY");
+        headers.get(header::STRICT_TRANSPORT_SECURITY).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn over_tls_the_age_is_as_it_is_configured_and_zero_is_none() {
+        let many = [header::VARY, header::ETAG, header::AGE, header::ALLOW, header::SERVER].map(|name| (name, "x"));
+        for own in [&many[..], &[]] {
+            assert_eq!(told(None, own), None);
+            assert_eq!(told(Some(Duration::ZERO), own), None);
+            assert_eq!(
+                told(Some(Security::default().hsts), own).as_deref(),
+                Some("max-age=31536000; includeSubDomains")
+            );
+            let week = Duration::from_secs(7 * 86_400);
+            assert_eq!(told(Some(week), own).as_deref(), Some("max-age=604800; includeSubDomains"));
+        }
+        let own = [(header::STRICT_TRANSPORT_SECURITY, "max-age=1")];
+        assert_eq!(told(Some(Security::default().hsts), &own).as_deref(), Some("max-age=1"));
     }
 }

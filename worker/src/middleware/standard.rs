@@ -80,7 +80,9 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
     fn call(&mut self, mut request: Request) -> Answering<S::Future> {
         let began = Instant::now();
         // Our own connections have done it already; another server may serve this router, too.
-        let is_ours = request.extensions().get::<Connection>().is_some();
+        let connection = request.extensions().get::<Connection>();
+        let is_ours = connection.is_some();
+        let is_own_tls = connection.is_some_and(|connection| connection.info().tls.is_some());
         let is_too_long = !is_ours && request_path::normalize(&mut request).is_err();
         let live = self.standard.settings.load();
         let (settings, name) = (&live.config, Name::of(&request));
@@ -94,8 +96,10 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         let line = Line::begin(&request, began);
         let on_error = self.standard.on_error.as_deref();
         let language = on_error.and_then(|_| refusal::language(request.headers()));
-        let is_tls = !settings.server.trusted_proxies.is_empty()
-            && client_ip::speaks_tls(request.extensions(), request.headers());
+        let is_tls = is_own_tls
+            || !settings.server.trusted_proxies.is_empty()
+                && client_ip::proxy_speaks_tls(request.extensions(), request.headers());
+        let hsts = is_tls.then_some(settings.security.hsts);
         let (verdict, standing) = judge(&live.buckets, settings, &request);
         let refusal = standing.as_ref().and_then(Standing::refusal);
         let (added, ready) = match verdict {
@@ -115,7 +119,7 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         }
         let limit = limit.map(|limit| Box::new((limit, Box::pin(tokio::time::sleep(limit)))));
         let sets_headers = settings.security.headers;
-        let last = Some(Last { verdict, on_error, language, sets_headers, line, counted, is_tls, standing, added });
+        let last = Some(Last { verdict, on_error, language, sets_headers, line, counted, hsts, standing, added });
         Answering { inner, ready, limit, scope, last }
     }
 }
@@ -150,7 +154,8 @@ struct Last {
     sets_headers: bool,
     line: Option<Box<Line>>,
     counted: Option<Counted>,
-    is_tls: bool,
+    /// Over TLS.
+    hsts: Option<Duration>,
     standing: Option<Standing>,
     added: Added,
 }
@@ -186,13 +191,13 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
 impl Last {
     /// Within the scope of the request.
     fn finish(self, mut response: Response) -> Response {
-        let Self { verdict, on_error, language, sets_headers, line, counted, is_tls, standing, added } = self;
+        let Self { verdict, on_error, language, sets_headers, line, counted, hsts, standing, added } = self;
         if let Some(verdict) = verdict {
             response = verdict.on(response);
         }
         response = refusal::answered(response, on_error, language);
         if sets_headers {
-            security_headers::set(response.headers_mut(), is_tls);
+            security_headers::set(response.headers_mut(), hsts);
         }
         added.put(response.headers_mut());
         if let Some(standing) = standing {

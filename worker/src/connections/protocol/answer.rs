@@ -18,6 +18,7 @@ use crate::connections::activity::Activity;
 use crate::connections::context::{Connection, Context};
 use crate::connections::drain_state::Spread;
 use crate::connections::protocol::events::Events;
+use crate::connections::protocol::redirect;
 use crate::connections::protocol::request::{RequestBody, Verdict};
 use crate::connections::protocol::response::{Answering, Parts, ResponseBody};
 use crate::connections::protocol::well_formed::{self, Malformed};
@@ -42,6 +43,7 @@ pub(super) fn answer(
             // Before the router looks at it.
             .and_then(|()| request_path::normalize(&mut request).map_err(|TooLong| well_formed::TOO_LONG));
     let refused = checked.err().map(|malformed| Box::new(refuse(&request, malformed)));
+    let refused = refused.or_else(|| redirect::answer(&connection.info().listener, &request).map(Box::new));
     let stream = connection.streams().map(Streams::begin);
     let asked = Asked { is_http1: stream.is_none(), is_get: request.method() == Method::GET, spread };
     let (request, verdict) = with_body(request, connection, activity, number);
