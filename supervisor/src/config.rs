@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use gin_shared::check::{Checked, CheckedListener};
+use gin_shared::config::listen;
 use gin_shared::config::{Entry, Place, Problem, Problems, Section, Value, environment, tree};
 use gin_shared::listen::{Address, AddressError};
 use gin_shared::reference;
@@ -120,6 +121,8 @@ pub struct Live {
     pub shutdown_signals: Vec<Signal>,
     /// True if a changed configuration file is a reload.
     pub reload_on_change: bool,
+    /// True if workers share connections evenly.
+    pub balance: bool,
 }
 
 /// The sections that the master reads.
@@ -190,7 +193,7 @@ impl Config {
     /// The sections that the master takes from the environment.
     fn from_environment() -> Vec<(&'static str, &'static [reference::Key])> {
         let keys = reference::SECTIONS.iter().map(|section| (section.name, section.keys));
-        keys.filter(|(name, _)| READ.contains(name)).collect()
+        keys.filter(|(name, _)| READ.contains(name)).chain(listen::security_from_environment()).collect()
     }
 
     fn from_entries(
@@ -210,9 +213,12 @@ impl Config {
         };
         let supervisor = section(sections::SUPERVISOR);
         let features = section(sections::FEATURES);
-        let worker = worker::read(&supervisor, &features, cli);
+        let mut worker = worker::read(&supervisor, &features, cli);
         let server = section(sections::SERVER);
-        let (listeners, listeners_asked_for) = read_listeners(&supervisor, &server, &worker, cli, &problems);
+        // The rest of [security] is the workers', who tell of unknown keys.
+        let security = section(sections::SECURITY);
+        let (listeners, listeners_asked_for) =
+            read_listeners(&supervisor, &server, &security, &mut worker, cli, &problems);
         let metrics = section(sections::METRICS);
         let fixed = read_fixed(&supervisor, &metrics, &section(sections::RATE_LIMIT), environment, cli);
         let live = read_live(&supervisor);
@@ -240,7 +246,6 @@ impl Config {
         found.extend(check_places(cli, &fixed, &entries, &whole));
         found.extend(check_identity(&worker, &entries, &whole));
         found.extend(check_sandbox(&worker, &entries, &whole));
-        let mut worker = worker;
         if let Some(path) = &worker.env_file {
             match env_file::read(path) {
                 Ok(variables) => {
@@ -397,6 +402,7 @@ fn read_live(section: &Section<'_>) -> Live {
         max_draining: section.integer("max_draining", 1..=64).and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
         restart_signal: section.parsed("restart_signal", "a signal", parse_master_signal).unwrap_or(Signal::SIGUSR2),
         reload_on_change: section.boolean("reload_on_change").unwrap_or(false),
+        balance: section.boolean("balance").unwrap_or(true),
         shutdown_signals: signals.unwrap_or_else(|| vec![Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT]),
     };
     let stops = &live.shutdown_signals;

@@ -104,5 +104,10 @@ pub(super) fn warn(listeners: &[ListenerSpec], worker: &WorkerConfig) -> Vec<Str
         let unknown = if worker.offered.is_some() { ", unless it is built on gin-worker" } else { "" };
         warnings.push(format!("{known}{unknown}"));
     }
+    if !worker.tls.pairs.is_empty() && worker.command.is_some() && !worker.channel {
+        let text = "a listener is to speak TLS, which only workers built on gin-worker do: a foreign program speaks it itself, or \
+                    not at all; set channel = true if it is built on gin-worker";
+        warnings.push(text.to_owned());
+    }
     warnings
 }

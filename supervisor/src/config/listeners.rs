@@ -1,24 +1,27 @@
-//! `[[supervisor.listen]]`, and the shorthand for one listener in `[server]`.
+//! `[[supervisor.listen]]`, and the shorthand for one listener in `[server]`; and what of `[security]` the master must know of them.
 
 use std::path::PathBuf;
 
+use gin_shared::config::listen::{self, ListenSettings};
 use gin_shared::listen::Address;
 
 use super::WorkerConfig;
+use crate::certificates::Wanted;
 use crate::cli::Cli;
 use crate::listener_name;
 use crate::os::identity::{Database, lookup};
 use crate::os::listener::ListenerSpec;
 use gin_shared::config::{Place, Problems, Section};
 
-/// The kernel passes 253 descriptors at once (SCM_MAX_FD), of which the helper needs two, and the private listener, the channel and the
-/// two shared memories one each.
-const LISTENERS_MAX: usize = 247;
+/// The kernel passes 253 descriptors at once (SCM_MAX_FD), of which the helper needs two, and the private listener, the channel, the
+/// two shared memories and the certificates one each.
+const LISTENERS_MAX: usize = 246;
 
 pub(super) fn read_listeners(
     section: &Section<'_>,
     server: &Section<'_>,
-    worker: &WorkerConfig,
+    security: &Section<'_>,
+    worker: &mut WorkerConfig,
     cli: &Cli,
     problems: &Problems,
 ) -> (Vec<ListenerSpec>, bool) {
@@ -39,6 +42,7 @@ pub(super) fn read_listeners(
         None => Vec::new(),
     };
     let has_tables = tables.is_some();
+    let settings = listen::read(security, tables.as_deref(), problems);
     tables.into_iter().flatten().for_each(Section::finish);
     let shorthand = server.place("host").or(server.place("port"));
     // PORT is set in many a container for other reasons; in the file it is a contradiction.
@@ -72,7 +76,40 @@ pub(super) fn read_listeners(
             problems.add(&place, format!("two listeners have the address {}", listener.address));
         }
     }
+    read_tls(security, worker, settings, &listeners);
     (listeners, has_tables || !cli.listen.is_empty() || shorthand.is_some())
+}
+
+/// Notes what workers need for TLS: the files of all listeners that speak it, and what each listener speaks.
+fn read_tls(
+    security: &Section<'_>,
+    worker: &mut WorkerConfig,
+    tables: Vec<(String, ListenSettings)>,
+    listeners: &[ListenerSpec],
+) {
+    let has_table = |listener: &&ListenerSpec| tables.iter().any(|(name, _)| *name == listener.name);
+    let is_tcp = |listener: &&ListenerSpec| matches!(listener.address, Address::Tcp(_));
+    // Only a listener that has no table can lack a certificate there.
+    let needs_default = listeners.iter().filter(is_tcp).any(|listener| !has_table(&listener));
+    let default = if needs_default { listen::default_for(security) } else { ListenSettings::default() };
+    let secret = security.path("ticket_secret_file");
+    let core_dumps = security.boolean("core_dumps").unwrap_or(false);
+    let cleartext = ListenSettings::default();
+    let settings = |listener: &ListenerSpec| {
+        let default = if is_tcp(&listener) { &default } else { &cleartext };
+        let settings = listen::settings_of(&listener.name, &tables, default);
+        (listener.name.clone(), settings.clone())
+    };
+    let all: Vec<_> = listeners.iter().map(settings).collect();
+    let tls = || all.iter().filter_map(|(_, settings)| settings.tls.as_ref());
+    worker.tls = Wanted {
+        pairs: tls().flat_map(|tls| tls.pairs.iter().cloned()).collect(),
+        authorities: tls().filter_map(|tls| tls.client.as_ref().map(|(file, _)| file.clone())).collect(),
+        ticket_secret: secret.filter(|_| tls().any(|tls| tls.tickets)),
+        core_dumps: core_dumps && tls().next().is_some(),
+    };
+    // An older build's state has none: what says nothing must not look like a change.
+    worker.listen = all.into_iter().filter(|(_, settings)| *settings != cleartext).collect();
 }
 
 fn read_listener(table: &Section<'_>, channel: bool) -> Option<ListenerSpec> {

@@ -4,9 +4,11 @@ use proptest::prelude::*;
 
 use std::collections::BTreeSet;
 
+use gin_shared::config::listen::PairFiles;
 use gin_shared::reference::{Key, Kind};
 
 use super::*;
+use crate::certificates::Wanted;
 use crate::machine::plan::Readiness;
 use crate::os::file_access::Files;
 use crate::os::sandbox::Sandbox;
@@ -30,7 +32,9 @@ fn load_as(format: &str, text: &str, variables: &[(&str, &str)]) -> Result<Confi
 fn names(prefix: &str, keys: &[Key], into: &mut BTreeSet<String>) {
     for key in keys {
         let name = format!("{prefix}.{}", key.name);
-        if let Kind::Table(keys) | Kind::Tables(keys) | Kind::ChoiceOrTable(_, keys) = key.kind {
+        if let Kind::Table(keys) | Kind::Tables(keys) | Kind::ChoiceOrTable(_, keys) | Kind::BooleanOrTable(keys) =
+            key.kind
+        {
             names(&name, keys, into);
         }
         into.insert(name);
@@ -39,7 +43,8 @@ fn names(prefix: &str, keys: &[Key], into: &mut BTreeSet<String>) {
 
 #[test]
 fn the_reference_has_every_key_that_is_read_and_no_other() {
-    let text = "[supervisor]\ncommand = [\"/bin/app\"]\nready = {}\nprobe = {}\nlimits = {}\nhooks = {}\nsandbox = {}\nlisten = [{}]\n";
+    let text = "[supervisor]\ncommand = [\"/bin/app\"]\nready = {}\nprobe = {}\nlimits = {}\nhooks = {}\nsandbox = {}\nlisten = [{ tls = {} }]\n\
+                [security]\ncertificates = [{}]\n";
     let path = Path::new("shop.toml");
     let entries = tree::parse(path, text).unwrap();
     let problems = Problems::new(path);
@@ -52,6 +57,9 @@ fn the_reference_has_every_key_that_is_read_and_no_other() {
     }
     // For the memory that workers share.
     documented.insert("rate_limit.clients".to_owned());
+    for (section, keys) in listen::security_from_environment() {
+        names(section, keys, &mut documented);
+    }
     assert_eq!(*asked.borrow(), documented);
 }
 
@@ -380,4 +388,48 @@ fn metrics_have_room_and_an_address_of_their_own() {
 fn broken_toml_tells_its_line() {
     let problems = load("[supervisor]\nworkers = \n").unwrap_err();
     assert!(problems[0].starts_with("shop.toml:2: "), "{problems:?}");
+}
+
+#[test]
+fn the_files_of_all_listeners_that_speak_tls_are_wanted() {
+    let pair = |name: &str| PairFiles { cert: format!("/{name}.pem").into(), key: format!("/{name}.key").into() };
+    let security = "[security]\ncert_file = \"/a.pem\"\nkey_file = \"/a.key\"\nticket_secret_file = \"/secret\"\ncore_dumps = true\n";
+    let off = load(security).unwrap().worker;
+    assert_eq!((off.tls, off.listen), (Wanted::default(), Vec::new()));
+    let on = load(&format!("{security}enable_https = true\n")).unwrap().worker;
+    assert_eq!((on.tls.pairs, on.tls.core_dumps), (BTreeSet::from([pair("a")]), true));
+    assert_eq!((on.tls.authorities.len(), on.tls.ticket_secret.as_deref()), (0, Some(Path::new("/secret"))));
+    let text = format!(
+        "{security}client_ca_file = \"/ca.pem\"\n\
+         [[supervisor.listen]]\nname = \"http\"\naddress = \":80\"\nredirect = \"https\"\n\
+         [[supervisor.listen]]\nname = \"https\"\naddress = \":443\"\n\
+         tls = {{ cert_file = \"/b.pem\", key_file = \"/b.key\", client_auth = \"optional\" }}\n"
+    );
+    let config = load(&text).unwrap();
+    assert_eq!(config.worker.tls.pairs, BTreeSet::from([pair("b")]));
+    assert_eq!(config.worker.tls.authorities, BTreeSet::from(["/ca.pem".into()]));
+    // Any change of what a listener speaks is one for which workers are restarted.
+    let other = load(&text.replace("\"https\"\n[[", "\"https:8443\"\n[[")).unwrap();
+    assert!(config.worker != other.worker && config.listeners == other.listeners);
+    let variables = [("GIN_SECURITY_ENABLE_HTTPS", "true"), ("SECURITY_CERT_FILE", "/c.pem")];
+    let of_environment = load_as("toml", security, &variables).unwrap().worker.tls;
+    assert_eq!(of_environment.pairs, BTreeSet::from([PairFiles { cert: "/c.pem".into(), ..pair("a") }]));
+}
+
+#[test]
+fn tls_that_cannot_be_is_told_with_its_place() {
+    let error = |text: &str| load(text).unwrap_err();
+    assert_eq!(
+        error("[security]\nenable_https = true\n"),
+        ["shop.toml:2: security.cert_file: missing; with enable_https = true it is needed, and key_file"]
+    );
+    assert_eq!(
+        error("[[supervisor.listen]]\nname = \"s\"\naddress = \"unix:/run/s\"\ntls = true\n"),
+        ["shop.toml:4: supervisor.listen.tls: only a TCP listener speaks TLS"]
+    );
+    let foreign = "[supervisor]\ncommand = [\"/bin/app\"]\n[security]\nenable_https = true\ncert_file = \"/a\"\nkey_file = \"/b\"\n";
+    let warnings = |text: &str| load(text).unwrap().warnings.join("; ");
+    assert!(warnings(foreign).contains("set channel = true if it is built on gin-worker"), "{}", warnings(foreign));
+    let built = foreign.replace("[security]", "channel = true\n[security]");
+    assert!(!warnings(&built).contains("speaks it itself"), "{}", warnings(&built));
 }

@@ -10,10 +10,12 @@ use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
 
 use super::{parse_signal, sandbox};
+use crate::certificates::Wanted;
 use crate::cli::Cli;
 use crate::machine::plan::{Readiness, Strategy};
 use crate::os::sandbox::Sandbox;
 use gin_shared::config::Section;
+use gin_shared::config::listen::ListenSettings;
 
 /// The highest core that can be named: what the kernel's usual mask holds.
 const CORES_MAX: usize = 1024;
@@ -87,6 +89,10 @@ pub struct WorkerConfig {
     pub hooks: Hooks,
     /// `features.hot_restart`: false refuses a restart.
     pub hot_restart: bool,
+    /// Certificates that its listeners name. Empty: none speaks TLS.
+    pub tls: Wanted,
+    /// What each listener speaks, where that is more than cleartext. Workers read it themselves; here it shows that it has changed.
+    pub listen: Vec<(String, ListenSettings)>,
 }
 
 /// Sockets for a worker that announces itself, besides a channel.
@@ -203,6 +209,8 @@ impl Default for WorkerConfig {
             env_pass: None,
             hooks: Hooks::default(),
             hot_restart: true,
+            tls: Wanted::default(),
+            listen: Vec::new(),
         }
     }
 }
@@ -278,6 +286,9 @@ pub(super) fn read(section: &Section<'_>, features: &Section<'_>, cli: &Cli) -> 
         env_pass: sandbox::read_env_pass(section, foreign),
         hooks: read_hooks(section),
         hot_restart: features.boolean("hot_restart").unwrap_or(true),
+        // Of [security] and the listeners: see `listeners`.
+        tls: Wanted::default(),
+        listen: Vec::new(),
     }
 }
 

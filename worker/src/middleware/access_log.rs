@@ -26,7 +26,8 @@ use crate::tls::TlsFacts;
 pub(super) const TARGET: &str = crate::request_id::ACCESS;
 
 /// Logs each request when its answer is ready (Gin's `Logger`): client, method, path, protocol, status, latency, user agent, the version of
-/// TLS and the name in the client's certificate where there are any, the user if somebody is logged in, and what was wrong, unless that has a line of its own, as a 5xx has. The query string is not logged: secrets stand there.
+/// TLS and the name in the client's certificate where there are any, the user if somebody is logged in, and what was wrong, unless that
+/// has a line of its own, as a 5xx has. The query string is not logged: secrets stand there.
 pub async fn access_log(request: Request, next: Next) -> Response {
     let line = Line::begin(&request, Instant::now());
     let response = next.run(request).await;
