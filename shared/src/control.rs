@@ -4,6 +4,8 @@
 //! [`LogLevel`]. `GET /v1/metrics` is for Prometheus: the supervisor's numbers and the sums of all workers, or with `?by=worker` those of each
 //! worker that lives.
 //!
+//! `GET /v1/certificates` lists the certificates that workers use, each as `CertificateStatus` of [`status`](crate::status).
+//!
 //! `POST /v1/restart|reload|rollback|cancel|scale|stop|upgrade-supervisor|migrate` answers 202 with an [`Accepted`]; `GET /v1/operations/{id}` streams a
 //! [`NumberedStep`] a line until the operation has ended. A refusal is an [`ErrorBody`]. The body of `migrate` is a
 //! [`migration::Order`](crate::migration::Order).

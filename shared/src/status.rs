@@ -1,10 +1,10 @@
-//! Body of `GET /v1/status` and `GET /v1/history`.
+//! Body of `GET /v1/status`, `GET /v1/history` and `GET /v1/certificates`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::channel::Fates;
 use crate::control::Phase;
-use crate::generation::Generation;
+use crate::generation::{Generation, WorkerId};
 
 /// What an instance does now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -153,6 +153,29 @@ pub struct LastFailure {
     pub reason: String,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
+}
+
+/// A certificate that workers use: the newest valid one of its files. `GET /v1/certificates` has a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// One name for people: the first that it is for.
+    pub name: String,
+    /// All names that it is for.
+    pub names: Vec<String>,
+    /// The authority that has signed it, in one word.
+    pub issuer: String,
+    /// When it ends, in milliseconds since 1970.
+    pub ends_ms: u64,
+    /// Its file.
+    pub file: String,
+    /// Rises with each change of what workers are given; this is the number with which this certificate came.
+    pub number: u64,
+    /// Reason for which its files, as they are on disk now, are not used. `None`: they are in use.
+    #[serde(default)]
+    pub bad: Option<String>,
+    /// Workers that could not use it, and go on with what they had; each with its reason.
+    #[serde(default)]
+    pub refused: Vec<(WorkerId, String)>,
 }
 
 /// One upgrade that ended.

@@ -129,6 +129,11 @@ pub enum Command {
     /// A service does so itself at its start: this is to look, to take a migration back, or to migrate before a restart. The program has
     /// the user, the environment and the configuration of the workers. Exit code 1: it failed, or a migration has ended half way.
     Migrate(Migrate),
+    /// The certificates of listeners that speak TLS: name, issuer, end, file; exit code 1 if one has ended, or is bad on disk
+    Certs {
+        /// Which instance; may be left out when one runs
+        instance: Option<String>,
+    },
     /// The upgrades so far, newest first
     History {
         /// Which instance; may be left out when one runs

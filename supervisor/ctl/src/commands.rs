@@ -1,5 +1,6 @@
 //! The dispatch of all commands; one file a command, but for those that are a few lines.
 
+mod certs;
 mod check;
 mod events;
 mod list;
@@ -110,6 +111,7 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         }
         Command::Routes { tree, instance } => routes::show(&client(socket, instance.as_deref())?, json, tree).await,
         Command::LogLevel { level, instance } => logs::level(&client(socket, instance.as_deref())?, json, level).await,
+        Command::Certs { instance } => certs::show(&client(socket, instance.as_deref())?, json).await,
         Command::History { instance } => history(&client(socket, instance.as_deref())?, json).await,
         Command::Events { follow: _, instance } => events::follow(&client(socket, instance.as_deref())?, json).await,
     }

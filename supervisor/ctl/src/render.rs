@@ -1,5 +1,6 @@
 //! How things look: colours, lengths of time, sizes.
 
+pub mod certificates;
 pub mod connections;
 pub mod journal;
 pub mod man;

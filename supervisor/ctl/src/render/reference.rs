@@ -140,6 +140,7 @@ fn kind(kind: Kind, doc: &str) -> Value {
             (table["minProperties"], table["maxProperties"]) = (json!(1), json!(1));
             json!({ "anyOf": [{ "enum": words }, table] })
         }
+        Kind::BooleanOrTable(keys) => json!({ "anyOf": [{ "type": "boolean" }, table(keys, doc)] }),
     }
 }
 
@@ -171,6 +172,7 @@ fn takes(kind: Kind) -> String {
             let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
             format!("{}, or a table, see below", words.join(" or "))
         }
+        Kind::BooleanOrTable(_) => "true or false, or a table, see below".to_owned(),
     }
 }
 
@@ -179,16 +181,25 @@ fn tables() -> Vec<(String, &'static str, &'static [Key])> {
     let mut tables = Vec::new();
     for section in SECTIONS {
         tables.push((format!("[{}]", section.name), section.doc, section.keys));
-        for key in section.keys {
-            let name = format!("{}.{}", section.name, key.name);
-            match key.kind {
-                Kind::Table(keys) | Kind::ChoiceOrTable(_, keys) => tables.push((format!("[{name}]"), key.doc, keys)),
-                Kind::Tables(keys) => tables.push((format!("[[{name}]]"), key.doc, keys)),
-                _ => {}
-            }
-        }
+        add_tables(section.name, section.keys, &mut tables);
     }
     tables
+}
+
+/// The tables in a table, each followed by those in it.
+fn add_tables(prefix: &str, keys: &'static [Key], tables: &mut Vec<(String, &'static str, &'static [Key])>) {
+    for key in keys {
+        let name = format!("{prefix}.{}", key.name);
+        let (title, keys) = match key.kind {
+            Kind::Table(keys) | Kind::ChoiceOrTable(_, keys) | Kind::BooleanOrTable(keys) => {
+                (format!("[{name}]"), keys)
+            }
+            Kind::Tables(keys) => (format!("[[{name}]]"), keys),
+            _ => continue,
+        };
+        tables.push((title, key.doc, keys));
+        add_tables(&name, keys, tables);
+    }
 }
 
 const GENERAL: [&str; 5] = [
