@@ -378,7 +378,7 @@ fn time(value: Value<'_>) -> Result<SystemTime, DerError> {
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
-    digits.iter().try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')))
+    digits.iter().try_fold(0_i64, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')))
 }
 
 /// Days from 1970 to a day of the Gregorian calendar, whose year begins in March here: the leap day is its last.

@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
         let bytes = self.rest;
         let [tag, first, behind @ ..] = bytes else { return Err(DerError::CutOff) };
         let (length, head) = match *first {
-            short @ 0..0x80 => (usize::from(short), 2),
+            short @ 0..=0x7f => (usize::from(short), 2),
             0x81 => (long(behind, 1)?, 3),
             0x82 => (long(behind, 2)?, 4),
             0x83 => (long(behind, 3)?, 5),
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
 /// A length of so many bytes. It is written in no more than it needs.
 fn long(bytes: &[u8], count: usize) -> Result<usize, DerError> {
     let digits = bytes.get(..count).ok_or(DerError::CutOff)?;
-    let length = digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit));
+    let length = digits.iter().fold(0_usize, |length, digit| length << 8 | usize::from(*digit));
     let least = if count == 1 { 0x80 } else { 1 << (8 * (count - 1)) };
     if length < least { Err(DerError::Length) } else { Ok(length) }
 }
