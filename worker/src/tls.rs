@@ -34,7 +34,6 @@ mod tickets;
 
 pub(crate) use context::TlsContext;
 pub(crate) use cores::keep_out_of_cores;
-pub(crate) use error::TlsError;
 pub use facts::{ClientCertificate, ClientName, Tls, TlsFacts, TlsVersion};
 pub(crate) use keys::Keys;
 pub(crate) use profile::Profile;

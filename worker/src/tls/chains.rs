@@ -2,7 +2,7 @@
 //!
 //! A pair that does not fit is an error here, whatever the master has said of it: s2n compares the key with the certificate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gin_shared::config::listen::PairFiles;
 use gin_shared::tls::material::{Material, Pair};
@@ -21,16 +21,9 @@ impl Chains {
     /// # Errors
     /// If one is missing, or s2n does not take it.
     pub(super) fn load<'a>(material: &Material, named: impl Iterator<Item = &'a PairFiles>) -> Result<Self, TlsError> {
-        let mut chains = BTreeMap::new();
-        for files in named {
-            if !chains.contains_key(files) {
-                let pair = material.pairs.iter().find(|pair| pair.files == *files);
-                let pair = pair.ok_or_else(|| TlsError::Missing(files.clone()))?;
-                let chain = loaded(pair).map_err(|error| refused(files, &error))?;
-                chains.insert(files.clone(), chain);
-            }
-        }
-        Ok(Self(chains))
+        let named: BTreeSet<&PairFiles> = named.collect();
+        let chains = named.into_iter().map(|files| of_files(material, files).map(|chain| (files.clone(), chain)));
+        Ok(Self(chains.collect::<Result<_, TlsError>>()?))
     }
 
     /// Adds these pairs to a configuration. Clients choose among them by the name that they ask for (SNI), an exact name before a wildcard;
@@ -53,6 +46,12 @@ impl Chains {
     fn get(&self, files: &PairFiles) -> Result<&CertificateChain<'static>, TlsError> {
         self.0.get(files).ok_or_else(|| TlsError::Missing(files.clone()))
     }
+}
+
+fn of_files(material: &Material, files: &PairFiles) -> Result<CertificateChain<'static>, TlsError> {
+    let pair = material.pairs.iter().find(|pair| pair.files == *files);
+    let pair = pair.ok_or_else(|| TlsError::Missing(files.clone()))?;
+    loaded(pair).map_err(|error| refused(files, &error))
 }
 
 fn loaded(pair: &Pair) -> Result<CertificateChain<'static>, Error> {

@@ -23,9 +23,11 @@ pub(super) struct Opened {
 /// # Errors
 /// If a certificate cannot be used.
 pub(super) fn open(listeners: &mut [Listener], config: &Config, memory: Option<OwnedFd>) -> Result<Opened, StartError> {
-    for listener in listeners.iter_mut().filter(|listener| !listener.is_unix()) {
+    for listener in listeners.iter_mut() {
         let facts = facts(&listener.name, config.listener(&listener.name));
-        listener.set_facts(facts);
+        // Over a Unix socket nobody speaks TLS, and a client has no address.
+        let is_unix = listener.is_unix();
+        listener.set_facts(if is_unix { ListenerFacts { tls: None, proxy: None, ..facts } } else { facts });
     }
     // Before the first key is in memory.
     if listeners.iter().any(Listener::speaks_tls) && !config.security.core_dumps {
