@@ -35,6 +35,17 @@ pub fn limited(name: &str, length: u64) -> io::Result<File> {
     Ok(file)
 }
 
+/// A file with `bytes` that nobody can change any more, this process included. It is closed by an execve.
+///
+/// # Errors
+/// The errors of `memfd_create(2)`, `write(2)`, and of sealing it.
+pub fn sealed(name: &str, bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    file.write_all(bytes)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
+    Ok(file)
+}
+
 /// A file with `bytes` that an execve leaves open. Its position is the end.
 ///
 /// # Errors
@@ -43,4 +54,19 @@ pub fn inheritable(name: &str, bytes: &[u8]) -> io::Result<File> {
     let mut file = File::from(memfd_create(name, MemfdFlags::empty())?);
     file.write_all(bytes)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_file_is_written_by_nobody() {
+        let mut file = sealed("gin-test", b"certificates").unwrap();
+        file.rewind().unwrap();
+        assert!(file.write_all(b"C").is_err() && ftruncate(&file, 3).is_err() && ftruncate(&file, 300).is_err());
+        assert!(fcntl_add_seals(&file, SealFlags::WRITE).is_err(), "the seals themselves are sealed");
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+        assert_eq!(std::fs::read(path).unwrap(), b"certificates");
+    }
 }
