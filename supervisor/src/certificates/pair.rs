@@ -1,0 +1,224 @@
+//! A certificate and its key: read together, checked against each other and against the clock. There is no cryptography here; whether the
+//! key fits is checked by comparing public halves, and once more by each worker that loads the pair.
+
+use std::time::SystemTime;
+
+use gin_shared::config::listen::PairFiles;
+use gin_shared::tls::certificate::Facts;
+use gin_shared::tls::material::{Pair, Secret};
+use gin_shared::tls::pem::{self, Block};
+use gin_shared::tls::private_key::{may_belong, public_half};
+
+use super::error::CertificateError;
+use super::file::read_together;
+
+/// A pair that fits together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadPair {
+    /// Certificate, chain and key, as workers get them.
+    pub pair: Pair,
+    /// Facts of the certificate.
+    pub facts: Facts,
+}
+
+impl ReadPair {
+    /// Reads the pair that lies at these paths now.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or holds something else; if certificate and key do not belong together; or if the certificate does not
+    /// count at `now`.
+    pub fn read(files: &PairFiles, now: SystemTime) -> Result<Self, CertificateError> {
+        let [cert, key] = read_together([files.cert.as_path(), files.key.as_path()])?;
+        let read = Self::of_text(files, text(&cert), text(&key))?;
+        read.check_time(now)?;
+        Ok(read)
+    }
+
+    /// Takes a pair that a master before this one has checked.
+    ///
+    /// # Errors
+    /// As [`Self::read`], whatever the time.
+    pub fn resume(pair: &Pair) -> Result<Self, CertificateError> {
+        Self::of_text(&pair.files, &pair.chain, text(&pair.key))
+    }
+
+    fn of_text(files: &PairFiles, cert: &str, key: &str) -> Result<Self, CertificateError> {
+        let facts = facts(files, cert)?;
+        let failed = |error| CertificateError::Pem { file: files.key.clone(), error };
+        let keys = pem::blocks(key).map_err(failed)?;
+        let found = keys.iter().find(|block| block.is_private_key());
+        let found = found.ok_or_else(|| CertificateError::NoKey(files.key.clone()))?;
+        let half = public_half(found.contents.bytes(), &found.label);
+        if !may_belong(half.as_deref(), &facts.public_key) {
+            return Err(CertificateError::Mismatch { cert: files.cert.clone(), key: files.key.clone() });
+        }
+        let (chain, key) = (of_blocks(cert, |label| label == pem::CERTIFICATE), of_blocks(key, is_key));
+        let pair = Pair { files: files.clone(), chain, key: Secret::new(key.into_bytes()) };
+        Ok(Self { pair, facts })
+    }
+
+    /// Checks that the certificate counts at `now`.
+    ///
+    /// # Errors
+    /// If it has ended, or does not count yet.
+    pub fn check_time(&self, now: SystemTime) -> Result<(), CertificateError> {
+        let Facts { starts, ends, .. } = self.facts;
+        let file = || self.pair.files.cert.clone();
+        if ends <= now {
+            return Err(CertificateError::Ended { file: file(), ends });
+        }
+        if starts > now {
+            return Err(CertificateError::NotYet { file: file(), starts });
+        }
+        Ok(())
+    }
+}
+
+/// Facts of the first certificate. The others are read, too: half a chain is worse than none.
+fn facts(files: &PairFiles, cert: &str) -> Result<Facts, CertificateError> {
+    let failed = |error| CertificateError::Pem { file: files.cert.clone(), error };
+    let blocks = pem::blocks(cert).map_err(failed)?;
+    let failed = |error| CertificateError::Certificate { file: files.cert.clone(), error };
+    let facts = |block: &Block| Facts::of_der(block.contents.bytes()).map_err(failed);
+    let mut chain = blocks.iter().filter(|block| block.is_certificate()).map(facts);
+    let first = chain.next().ok_or_else(|| CertificateError::NoCertificate(files.cert.clone()))??;
+    chain.try_for_each(|other| other.map(drop))?;
+    Ok(first)
+}
+
+fn is_key(label: &str) -> bool {
+    label == "PRIVATE KEY" || label.ends_with(" PRIVATE KEY")
+}
+
+/// The blocks of a text whose label is wanted, and nothing else of it: a file may have certificate and key in one.
+pub(super) fn of_blocks(text: &str, is_wanted: impl Fn(&str) -> bool) -> String {
+    let label = |line: &str| Some(line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----")?.to_owned());
+    // It may be a key: no copy is left behind by a buffer that grows.
+    let mut wanted = String::with_capacity(text.len() + 1);
+    let mut is_within = false;
+    for line in text.lines() {
+        is_within = is_within || label(line).is_some_and(|label| is_wanted(&label));
+        if is_within {
+            wanted.push_str(line.trim());
+            wanted.push('\n');
+            is_within = !line.trim().starts_with("-----END ");
+        }
+    }
+    wanted
+}
+
+/// The bytes as text. What is no text has no block of PEM.
+pub(super) fn text(bytes: &Secret) -> &str {
+    std::str::from_utf8(bytes.bytes()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::{Path, PathBuf};
+    use std::time::Duration;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tls").join(name)
+    }
+
+    fn files(cert: &str, key: &str) -> PairFiles {
+        PairFiles { cert: fixture(cert), key: fixture(key) }
+    }
+
+    fn read(cert: &str, key: &str) -> Result<ReadPair, CertificateError> {
+        ReadPair::read(&files(cert, key), SystemTime::now())
+    }
+
+    #[test]
+    fn a_pair_that_fits_is_read_in_each_form_of_key() {
+        for name in ["server", "rsa", "other"] {
+            let read = read(&format!("{name}.pem"), &format!("{name}.key")).unwrap();
+            assert!(!read.facts.names.is_empty());
+            assert_eq!(ReadPair::resume(&read.pair).unwrap(), read);
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_told_with_both_files() {
+        for key in ["mismatch.key", "rsa.key"] {
+            let error = read("server.pem", key).unwrap_err();
+            assert!(matches!(error, CertificateError::Mismatch { .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("server.pem: the key in") && text.contains(&format!("{key} is another")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_counts_within_its_dates_alone() {
+        let error = read("expired.pem", "expired.key").unwrap_err();
+        assert!(error.to_string().contains("expired.pem: the certificate has ended on 2021-01-01"), "{error}");
+        let pair = read("server.pem", "server.key").unwrap();
+        let error = pair.check_time(pair.facts.starts - DAY).unwrap_err();
+        assert!(matches!(error, CertificateError::NotYet { .. }), "{error}");
+        assert!(pair.check_time(pair.facts.ends - DAY).is_ok());
+        assert!(matches!(pair.check_time(pair.facts.ends), Err(CertificateError::Ended { .. })));
+    }
+
+    #[test]
+    fn half_a_file_is_an_error_of_that_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = PairFiles { cert: dir.path().join("a.pem"), key: dir.path().join("a.key") };
+        let (cert, key) =
+            (std::fs::read(fixture("server.pem")).unwrap(), std::fs::read(fixture("server.key")).unwrap());
+        let error = |cert: &[u8], key: &[u8]| {
+            std::fs::write(&own.cert, cert).unwrap();
+            std::fs::write(&own.key, key).unwrap();
+            ReadPair::read(&own, SystemTime::now()).unwrap_err()
+        };
+        assert!(matches!(error(b"", &key), CertificateError::NoCertificate(_)));
+        assert!(matches!(error(&cert, b""), CertificateError::NoKey(_)));
+        assert!(matches!(error(&key, &key), CertificateError::NoCertificate(_)));
+        assert!(matches!(error(&cert, &cert), CertificateError::NoKey(_)));
+        for length in [30, cert.len() / 2, cert.len() - 10] {
+            let error = error(&cert[..length], &key);
+            assert!(matches!(&error, CertificateError::Pem { file, .. } if *file == own.cert), "{length}: {error}");
+        }
+        let half = error(&cert, &key[..key.len() / 2]);
+        assert!(matches!(&half, CertificateError::Pem { file, .. } if *file == own.key), "{half}");
+    }
+
+    #[test]
+    fn a_link_that_leads_elsewhere_is_another_pair() {
+        let dir = tempfile::tempdir().unwrap();
+        for (release, name) in [("1", "server"), ("2", "other")] {
+            std::fs::create_dir(dir.path().join(release)).unwrap();
+            for kind in ["pem", "key"] {
+                let to = dir.path().join(release).join(format!("a.{kind}"));
+                std::fs::copy(fixture(&format!("{name}.{kind}")), to).unwrap();
+            }
+        }
+        let link = |release: &str| {
+            symlink(release, dir.path().join("new")).unwrap();
+            std::fs::rename(dir.path().join("new"), dir.path().join("live")).unwrap();
+        };
+        let own = PairFiles { cert: dir.path().join("live/a.pem"), key: dir.path().join("live/a.key") };
+        link("1");
+        let first = ReadPair::read(&own, SystemTime::now()).unwrap();
+        link("2");
+        let second = ReadPair::read(&own, SystemTime::now()).unwrap();
+        assert_eq!(first.facts.name(), "localhost");
+        assert_eq!(second.facts.name(), "other.test");
+    }
+
+    #[test]
+    fn one_file_may_have_certificate_and_key_and_no_key_gets_into_the_chain() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("both.pem");
+        let both = ["server.key", "server.pem"].map(|name| std::fs::read_to_string(fixture(name)).unwrap()).concat();
+        std::fs::write(&path, both).unwrap();
+        let own = PairFiles { cert: path.clone(), key: path };
+        let read = ReadPair::read(&own, SystemTime::now()).unwrap();
+        assert!(!read.pair.chain.contains("PRIVATE KEY") && read.pair.chain.contains("BEGIN CERTIFICATE"));
+        assert!(!text(&read.pair.key).contains("CERTIFICATE") && text(&read.pair.key).contains("PRIVATE KEY"));
+    }
+}
