@@ -131,7 +131,7 @@ fn become_worker(orders: Orders) -> Result<Infallible, StepError> {
     execute(&spec, &executable, script)
 }
 
-/// Sets the cores, and the treatment when memory runs out.
+/// Sets the cores, the treatment when memory runs out, and what a core dump has in it.
 fn set_kernel_wishes(spec: &Spec) -> Result<(), StepError> {
     if let Some(cores) = &spec.cores {
         let mut set = CpuSet::new();
@@ -141,6 +141,10 @@ fn set_kernel_wishes(spec: &Spec) -> Result<(), StepError> {
     if let Some(score) = spec.oom_score_adjust {
         std::fs::write("/proc/self/oom_score_adj", score.to_string())
             .map_err(step(&format!("oom_score_adjust {score}")))?;
+    }
+    if let Some(filter) = spec.core_filter {
+        // It cannot be written in some namespaces. The worker tries it once more, and tells.
+        let _ = std::fs::write("/proc/self/coredump_filter", format!("{filter:#x}"));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ pub mod owned_children;
 pub mod probe;
 pub mod process;
 mod reading;
+pub mod shared;
 pub mod start;
 pub mod tally;
 mod watch;
@@ -43,6 +44,7 @@ use command::Command;
 use gate::Gate;
 use owned_children::OwnedChildren;
 use process::Process;
+use shared::Shared;
 use tally::Tally;
 
 /// The files of a worker in the runtime directory.
@@ -79,7 +81,7 @@ pub struct Workers {
     /// True if a person at a terminal waits for the end of all workers.
     at_terminal: bool,
     /// The memories that workers share.
-    memories: Rc<Memories>,
+    shared: Rc<Shared>,
     runtime: PathBuf,
     inbox: mpsc::Sender<Message>,
 }
@@ -98,7 +100,7 @@ impl Workers {
             reading: None,
             spare: Spare { reserve: RefCell::new(Reserve::new(RESERVE)), retry_at: None },
             at_terminal: false,
-            memories: Rc::new(memories),
+            shared: Rc::new(Shared::new(memories)),
             runtime,
             inbox,
         }
@@ -188,12 +190,12 @@ impl Workers {
     /// The memories that workers share.
     #[must_use]
     pub fn memories(&self) -> &Memories {
-        &self.memories
+        &self.shared.memories
     }
 
     /// The descriptors that a successor needs, by name.
     pub fn descriptors(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
-        self.processes.values().flat_map(|process| process.descriptors()).chain(self.memories.descriptors())
+        self.processes.values().flat_map(|process| process.descriptors()).chain(self.shared.memories.descriptors())
     }
 
     /// Events for the workers of a generation whose processes hold more than `limit` bytes.

@@ -7,6 +7,7 @@ use gin_shared::generation::Generation;
 
 use super::program::ProgramError;
 use super::worker_program::GinServerError;
+use crate::certificates::error::CertificateError;
 use crate::error_text::without_code;
 use crate::os::identity::LookupError;
 use crate::os::listener::ListenError;
@@ -43,6 +44,9 @@ pub enum FreezeError {
     /// The workers' configuration cannot be written.
     #[error("configuration snapshot: {}", without_code(.0))]
     Snapshot(io::Error),
+    /// A certificate, or a file that belongs to it, cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The generation that is to be brought back was forgotten.
     #[error("generation {0} is not known any more")]
     Forgotten(Generation),
@@ -52,6 +56,9 @@ impl FreezeError {
     /// True if another user may find what this one cannot look at.
     #[must_use]
     pub fn is_hidden(&self) -> bool {
+        if let Self::Certificate(error) = self {
+            return error.is_hidden();
+        }
         let (Self::Directory { error, .. }
         | Self::Command(ProgramError::System { error, .. })
         | Self::Program(ProgramError::System { error, .. })) = self
@@ -72,6 +79,7 @@ impl FreezeError {
             | Self::Identity(_)
             | Self::Listen(_)
             | Self::Snapshot(_)
+            | Self::Certificate(_)
             | Self::Forgotten(_) => None,
         }
     }

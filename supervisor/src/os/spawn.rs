@@ -57,6 +57,9 @@ pub struct Spec {
     pub nproc: Option<u64>,
     /// RLIMIT_CORE, in bytes.
     pub core: Option<u64>,
+    /// /proc/self/coredump_filter: the kinds of memory that a core dump has in it, as bits.
+    #[serde(default)]
+    pub core_filter: Option<u32>,
     /// The cores that it runs on.
     pub cores: Option<Vec<usize>>,
     /// /proc/self/oom_score_adj, -1000 to 1000.

@@ -1,6 +1,7 @@
 //! A worker that has a process, as the master knows it: its sockets, what it last said, and the orders that it was sent.
 
 mod handover;
+mod material;
 pub mod welcome;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -23,6 +24,7 @@ use crate::os::private::PrivateListener;
 use crate::os::words::LastWords;
 use crate::state::WorkerRecord;
 use handover::{Drain, Room};
+use material::Tls;
 use welcome::Offer;
 
 /// Pause before a kill that failed is tried again, and the number of tries.
@@ -51,6 +53,7 @@ pub struct Process {
     stop_signal: Signal,
     drain: Drain,
     room: Room,
+    tls: Tls,
 }
 
 /// The sockets between a worker and the master.
@@ -95,8 +98,8 @@ impl Process {
         stop_signal: Signal,
     ) -> Self {
         let (said, version, drain) = (RefCell::default(), Cell::default(), Drain::default());
-        let (reader, room) = (Reader::default(), Room::default());
-        Self { id, identity, child, sockets, output, said, version, reader, stop_signal, drain, room }
+        let (reader, room, tls) = (Reader::default(), Room::default(), Tls::default());
+        Self { id, identity, child, sockets, output, said, version, reader, stop_signal, drain, room, tls }
     }
 
     /// Restores what a master before this one knew of the worker.

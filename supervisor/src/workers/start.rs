@@ -19,6 +19,7 @@ use super::owned_children::Purpose;
 use super::probe;
 use super::process::welcome::Offer;
 use super::process::{Process, Sockets};
+use super::shared::Shared;
 use crate::generations::frozen::Frozen;
 use crate::inbox::Message;
 use crate::inbox::reading::Reader;
@@ -30,6 +31,7 @@ use crate::os::fault;
 use crate::os::notify::NotifySocket;
 use crate::os::private::PrivateListener;
 use crate::os::runtime::worker_file;
+use crate::os::shared_memory::Memories;
 use crate::os::spawn::{self, Link};
 use crate::os::words::LastWords;
 use crate::state::WorkerRecord;
@@ -78,7 +80,8 @@ impl Workers {
             runtime: self.runtime.clone(),
             owner: frozen.owner(),
             private_listener: offered.private_listener,
-            memories: Rc::clone(&self.memories),
+            shared: Rc::clone(&self.shared),
+            tls: !config.tls.is_empty(),
         });
         let output = LastWords::begin();
         frozen.program.executable().map_err(io::Error::other)?;
@@ -89,7 +92,8 @@ impl Workers {
         let identity = ProcessId::read(pid.as_raw())?.ok_or_else(|| io::Error::other("it is gone"))?;
         self.children.insert(pid, Purpose::Worker);
         let sockets = Sockets::new(notify, channel, private, offer);
-        let process = Rc::new(Process::new(id, identity, helper.child, sockets, output, config.stop_signal));
+        let process = Process::new(id, identity, helper.child, sockets, output, config.stop_signal);
+        let process = Rc::new(process.with_tls(self.tls_of(frozen)));
         self.processes.insert(id, Rc::clone(&process));
         let _ = fault::at("spawn.unrecorded");
         Ok(Forked { process, link: helper.link })
@@ -108,15 +112,24 @@ impl Workers {
     }
 
     fn send_orders(&self, process: &Process, link: &Link, frozen: &Frozen) -> io::Result<()> {
-        let spec = frozen.worker_spec(process.id, process.sockets.notify.path());
+        // A worker without a channel from the start announces itself, and gets it then.
+        let material = frozen.config.channel.then(|| process.take_material()).flatten();
+        let spec = frozen.worker_spec(process.id, process.sockets.notify.path(), material.is_some());
         let mut fds: Vec<BorrowedFd<'_>> = vec![frozen.program.executable().map_err(io::Error::other)?];
         fds.extend(frozen.listeners.open().iter().map(|listening| listening.socket.as_fd()));
         fds.extend(process.private().and_then(PrivateListener::fd));
         fds.extend(process.channel_fd());
         if frozen.config.channel {
-            fds.extend([self.memories.rate_limit.as_fd(), self.memories.metrics.as_fd()]);
+            let Memories { rate_limit, metrics } = self.memories();
+            fds.extend([rate_limit.as_fd(), metrics.as_fd()]);
+            fds.extend(material.as_ref().map(AsFd::as_fd));
         }
         link.send(&spec, &fds)
+    }
+
+    /// The place of certificates, for a worker of a generation that speaks TLS.
+    fn tls_of(&self, frozen: &Frozen) -> Option<Rc<Shared>> {
+        (!frozen.config.tls.is_empty()).then(|| Rc::clone(&self.shared))
     }
 
     /// Makes the process of an operator's command. It waits for its orders.
@@ -218,7 +231,7 @@ impl Workers {
         let signal = Signal::try_from(record.stop_signal).unwrap_or(Signal::SIGTERM);
         let sockets = Sockets::new(notify, channel, private, None);
         let process = Process::new(record.id, record.process, child, sockets, output, signal).restore(record);
-        let process = Rc::new(process);
+        let process = Rc::new(process.with_tls(frozen.and_then(|frozen| self.tls_of(frozen))));
         if is_child {
             self.children.insert(process.child.pid(), Purpose::Worker);
         }

@@ -102,8 +102,10 @@ impl Process {
                 self.set_load(*connections);
                 Some(WorkerEvent::Load)
             }
-            // No worker is given any yet.
-            FromWorker::Material { .. } => None,
+            FromWorker::Material { number, refused } => {
+                self.handle_material(*number, refused.as_deref());
+                None
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use gin_shared::announcement::{CHANNEL, METRICS, PRIVATE_LISTENER, SHARED_MEMORY, Welcome};
+use gin_shared::announcement::{CHANNEL, METRICS, PRIVATE_LISTENER, SHARED_MEMORY, TLS, Welcome};
 use gin_shared::channel::encode;
 use gin_shared::descriptors;
 use gin_shared::generation::WorkerId;
@@ -19,6 +19,7 @@ use crate::os::channel::{Channel, ChannelListener};
 use crate::os::private::PrivateListener;
 use crate::os::runtime::worker_file;
 use crate::os::shared_memory::Memories;
+use crate::workers::shared::Shared;
 
 /// What a worker is given when it announces itself.
 #[derive(Debug)]
@@ -30,13 +31,17 @@ pub struct Offer {
     /// True if a private listener comes with the channel.
     pub private_listener: bool,
     /// The memories that workers share.
-    pub memories: Rc<Memories>,
+    pub shared: Rc<Shared>,
+    /// True if it speaks TLS.
+    pub tls: bool,
 }
 
 /// The sockets that a worker was given, as the master has them.
 struct Given {
     channel: (ChannelListener, Channel),
     private: Option<PrivateListener>,
+    /// The number of its certificates; 0: it has none.
+    material: u64,
 }
 
 impl Offer {
@@ -50,17 +55,20 @@ impl Offer {
         let channel = listener.connect()?;
         let bind_private = || PrivateListener::bind(&place("private"), self.owner, true);
         let private = self.private_listener.then(bind_private).transpose()?;
-        let Memories { rate_limit, metrics } = &*self.memories;
+        let Memories { rate_limit, metrics } = &self.shared.memories;
+        let material = self.tls.then(|| self.shared.material()).flatten();
         let mut named: Vec<(&str, BorrowedFd<'_>)> =
             vec![(SHARED_MEMORY, rate_limit.as_fd()), (METRICS, metrics.as_fd())];
         named.extend(listener.fd.as_ref().map(|fd| (CHANNEL, fd.as_fd())));
         named.extend(private.as_ref().and_then(PrivateListener::fd).map(|fd| (PRIVATE_LISTENER, fd)));
+        named.extend(material.as_ref().map(|material| (TLS, material.as_fd())));
         let (names, fds): (Vec<&str>, Vec<BorrowedFd<'_>>) = named.into_iter().unzip();
         let welcome = Welcome { descriptors: names.into_iter().map(str::to_owned).collect() };
         descriptors::send(socket, &encode(&welcome), &fds)?;
         // From here on the worker alone listens there, and a successor can tell by that whether the worker has it.
         listener.fd = None;
-        Ok(Given { channel: (listener, channel), private })
+        let material = material.map_or(0, |material| material.number);
+        Ok(Given { channel: (listener, channel), private, material })
     }
 }
 
@@ -70,7 +78,8 @@ impl Process {
     pub fn welcome(&self, socket: &OwnedFd) -> Option<WorkerEvent> {
         let offer = self.sockets.offer.take()?;
         match offer.give(self.id, socket) {
-            Ok(Given { channel, private }) => {
+            Ok(Given { channel, private, material }) => {
+                self.note_material(material);
                 // Empty until now: who has a channel from the start is offered none.
                 let _ = self.sockets.channel.set(channel);
                 if let Some(private) = private {
@@ -115,9 +124,11 @@ mod tests {
     use gin_shared::channel::{FromMaster, MESSAGE_MAX, VERSION, decode};
     use gin_shared::descriptors::{Waiting, receive};
     use gin_shared::generation::{Generation, Slot};
+    use gin_shared::tls::material::{self, Material};
     use nix::sys::socket::{MsgFlags, SockFlag, accept4, recv};
 
     use super::*;
+    use crate::certificates::sealed::Sealed;
     use crate::os::channel::between_workers;
     use crate::os::shared_memory::{self, SharedMemory};
 
@@ -125,7 +136,8 @@ mod tests {
         let memory = |name| SharedMemory::create(name, 4096).unwrap();
         let memories =
             Memories { rate_limit: memory(shared_memory::RATE_LIMIT), metrics: memory(shared_memory::METRICS) };
-        Offer { runtime: runtime.to_owned(), owner: None, private_listener: true, memories: Rc::new(memories) }
+        let shared = Rc::new(Shared::new(memories));
+        Offer { runtime: runtime.to_owned(), owner: None, private_listener: true, shared, tls: false }
     }
 
     fn id() -> WorkerId {
@@ -148,6 +160,34 @@ mod tests {
         let length = recv(connection, &mut bytes, MsgFlags::empty()).unwrap();
         assert_eq!(decode::<FromMaster>(&bytes[..length]).unwrap(), FromMaster::Hello { version: VERSION });
         nix::unistd::close(connection).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_speaks_tls_is_given_certificates_and_no_other_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let material = Material {
+            version: material::VERSION,
+            number: 7,
+            pairs: Vec::new(),
+            authorities: Vec::new(),
+            tickets: Vec::new(),
+            ticket_secret: None,
+        };
+        for tls in [true, false] {
+            let (master, worker) = between_workers().unwrap();
+            let offer = Offer { tls, private_listener: false, ..offer(dir.path()) };
+            offer.shared.set_material(Some(Rc::new(Sealed::make(&material).unwrap())));
+            let given = offer.give(id(), &master).unwrap();
+            assert_eq!(given.material, if tls { 7 } else { 0 });
+            let mut bytes = [0; MESSAGE_MAX];
+            let (length, fds) = receive(&worker, &mut bytes, Waiting::No).unwrap();
+            let welcome: Welcome = decode(&bytes[..length]).unwrap();
+            let place = welcome.descriptors.iter().position(|name| name == TLS);
+            assert_eq!(place.is_some(), tls);
+            if let Some(place) = place {
+                assert_eq!(material::read(fds[place].as_fd()).unwrap(), material);
+            }
+        }
     }
 
     #[tokio::test]

@@ -1,0 +1,136 @@
+//! Orders for the exec helper: how a worker, or a command of the operator, of a frozen generation is started.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use gin_shared::generation::WorkerId;
+use gin_shared::{announcement, inherit};
+
+use super::{Frozen, resolve_directory};
+use crate::config::OnMasterDeath;
+use crate::generations::environment::{self, Environment};
+use crate::generations::freeze_error::FreezeError;
+use crate::generations::program::Program;
+use crate::generations::worker_program;
+use crate::os::limits::inherited_nofile;
+use crate::os::sandbox::Sandbox;
+use crate::os::spawn::Spec;
+
+/// The memory that a core dump of a worker with keys has in it: none (core(5)). The kernel goes by it for dumps that are piped to a
+/// program, too, which RLIMIT_CORE does not hold up.
+const NO_MEMORY: u32 = 0;
+
+impl Frozen {
+    /// The orders for the helper that becomes one of its workers. `notify` is the path of the worker's notify socket; with `has_material`
+    /// certificates are passed behind the other memories.
+    #[must_use]
+    pub fn worker_spec(&self, id: WorkerId, notify: &Path, has_material: bool) -> Spec {
+        let listeners = self.listeners.open();
+        let mut names: Vec<&str> = listeners.iter().map(|listening| listening.spec.name.as_str()).collect();
+        names.extend(self.config.private_listener.then_some(inherit::PRIVATE));
+        let mut environment = self.environment.clone();
+        let mut set = |name: &str, value: OsString| environment::set(&mut environment, name, value);
+        set(inherit::GIN_ATTEMPT, id.attempt.to_string().into());
+        set(inherit::GIN_SLOT, id.slot.to_string().into());
+        set(inherit::NOTIFY_SOCKET, notify.into());
+        if let Some(snapshot) = &self.snapshot {
+            set(inherit::GIN_CONFIG, snapshot.path().into());
+        }
+        // The worker's LISTEN_PID, which our channel needs too, is set where its PID is known; so is WATCHDOG_PID.
+        let passes_descriptors = !names.is_empty() || self.config.channel;
+        if passes_descriptors {
+            set(inherit::LISTEN_FDS, names.len().to_string().into());
+            set(inherit::LISTEN_FDNAMES, names.join(":").into());
+        }
+        if self.config.channel {
+            let number = inherit::FIRST_FD as usize + names.len();
+            set(inherit::GIN_CHANNEL_FD, number.to_string().into());
+            set(inherit::GIN_SHARED_MEMORY_FD, (number + 1).to_string().into());
+            set(inherit::GIN_METRICS_FD, (number + 2).to_string().into());
+            if has_material {
+                set(inherit::GIN_TLS_FD, (number + 3).to_string().into());
+            }
+        }
+        if self.config.offered.is_some() {
+            set(inherit::GIN_ANNOUNCE, announcement::VERSION.to_string().into());
+        }
+        if let Some(patience) = self.config.watchdog {
+            set(inherit::WATCHDOG_USEC, patience.as_micros().to_string().into());
+        }
+        let watched = self.config.watchdog.is_some();
+        Spec {
+            passes_descriptors,
+            watched,
+            sandbox: self.sandbox(self.directory.as_deref()),
+            core_filter: (!self.config.tls.is_empty() && !self.config.tls.core_dumps).then_some(NO_MEMORY),
+            ..self.spec(&self.program, environment)
+        }
+    }
+
+    /// The sandbox of a worker that runs in `directory`. If its files are restricted, it may read that and its configuration, too.
+    fn sandbox(&self, directory: Option<&Path>) -> Sandbox {
+        let mut sandbox = self.config.sandbox.clone();
+        if let Some(files) = &mut sandbox.files {
+            files.read.extend(directory.map(Path::to_owned));
+            files.read.extend(self.snapshot.as_ref().map(|snapshot| snapshot.path().to_owned()));
+        }
+        sandbox
+    }
+
+    /// The orders for the helper that becomes one of the operator's commands. A command inherits no descriptor; it knows
+    /// `more` beside the workers' environment. It is not contained: a hook may have to send mail or use sudo.
+    #[must_use]
+    pub fn command_spec(&self, program: &Program, more: Vec<(&str, String)>) -> Spec {
+        let mut environment = self.environment.clone();
+        more.into_iter().for_each(|(name, value)| environment::set(&mut environment, name, value.into()));
+        self.spec(program, environment)
+    }
+
+    /// The workers' program as it lies at its path now, and the orders for a helper that becomes it once, beside the workers: to migrate
+    /// their database. It has the workers' user, environment, configuration and sandbox, and no descriptor.
+    ///
+    /// # Errors
+    /// See [`FreezeError`].
+    pub fn program_anew(&self, more: Vec<(&str, String)>) -> Result<(Program, Spec), FreezeError> {
+        let directory = self.config.directory.as_deref().map(resolve_directory).transpose()?;
+        let argv = match &self.config.command {
+            Some(command) => command.clone(),
+            None => vec![worker_program::find()?.display().to_string()],
+        };
+        let program = Program::find(&argv, directory.as_deref(), &self.environment).map_err(FreezeError::Command)?;
+        let mut environment = self.environment.clone();
+        if let Some(snapshot) = &self.snapshot {
+            environment::set(&mut environment, inherit::GIN_CONFIG, snapshot.path().into());
+        }
+        more.into_iter().for_each(|(name, value)| environment::set(&mut environment, name, value.into()));
+        let sandbox = self.sandbox(directory.as_deref());
+        let spec = Spec { directory, sandbox, ..self.spec(&program, environment) };
+        Ok((program, spec))
+    }
+
+    fn spec(&self, program: &Program, environment: Environment) -> Spec {
+        let program = program.record();
+        Spec {
+            argv: program.argv.clone(),
+            program: program.path.clone(),
+            directory: self.directory.clone(),
+            environment,
+            passes_descriptors: false,
+            watched: false,
+            user: self.config.user.clone(),
+            group: self.config.group.clone(),
+            umask: self.config.umask,
+            nice: self.config.nice,
+            nproc: self.config.limits.nproc,
+            core: self.config.limits.core,
+            core_filter: None,
+            cores: self.config.cores.clone(),
+            oom_score_adjust: self.config.oom_score_adjust,
+            capabilities: self.config.capabilities,
+            sandbox: Sandbox::default(),
+            nofile: self.config.limits.nofile.map_or((inherited_nofile(), false), |nofile| (nofile, true)),
+            dies_with_master: self.config.on_master_death == OnMasterDeath::Exit,
+            master: i32::try_from(std::process::id()).unwrap_or_default(),
+        }
+    }
+}
