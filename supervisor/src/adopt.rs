@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use gin_shared::generation::WorkerId;
 use gin_shared::process::Pidfd;
 use gin_shared::state::{self, Slot};
+use gin_shared::tls::material::MEMFD;
 
 use crate::cli::Cli;
 use crate::config::Config;
@@ -53,6 +54,8 @@ pub struct Succession {
     pub memory: Option<SharedMemory>,
     /// The memory in which they count their metrics.
     pub metrics: Option<SharedMemory>,
+    /// The memory with certificates and keys.
+    pub tls: Option<SharedMemory>,
     /// The other descriptors that were kept, by name.
     pub descriptors: Descriptors,
     /// True if this process is the master that wrote the state, under another program.
@@ -216,12 +219,23 @@ fn take_up(found: Found, stored: &mut Descriptors, passed: &mut Vec<Passed>) -> 
         };
         sockets.extend(fd.map(|fd| (socket.inode, fd)));
     }
+    let tls = state.tls.and_then(|inode| memory(MEMFD, stored_material(stored, inode), &alive, Some(inode)));
     let mut memory = |name: &str, kept: &str, inode| memory(name, stored.take(kept), &alive, inode);
     let rate_limit = memory(shared_memory::RATE_LIMIT, MEMORY, state.memory);
     let metrics = memory(shared_memory::METRICS, METRICS, state.metrics);
     let descriptors = Descriptors::default();
-    let succession = Succession { state, alive, sockets, memory: rate_limit, metrics, descriptors, in_place: false };
+    let succession =
+        Succession { state, alive, sockets, memory: rate_limit, metrics, tls, descriptors, in_place: false };
     Ok(Outcome::Adopted(Box::new(succession), file))
+}
+
+/// The memory with certificates that the service manager has kept: that of the state, else one before it. The master may have died before
+/// it could store the newest, and then maybe no worker has that either.
+fn stored_material(stored: &mut Descriptors, inode: u64) -> Option<OwnedFd> {
+    let older = || stored.names().find(|name| name.starts_with(descriptor_name::TLS)).cloned();
+    let newest = descriptor_name::tls(inode);
+    let name = if stored.names().any(|name| *name == newest) { newest } else { older()? };
+    stored.take(&name)
 }
 
 /// Takes a socket from any worker that has it.
@@ -238,7 +252,7 @@ fn from_worker(alive: &[(WorkerRecord, OwnedFd)], inode: u64) -> Result<Option<O
 }
 
 /// The memory of this name that workers share: the one that the service manager has `kept`, else that of a worker. Without it clients'
-/// limits, or the counters, begin anew, and that is all.
+/// limits, or the counters, begin anew, or certificates are read anew and sessions of TLS do not resume; and that is all.
 fn memory(
     name: &str,
     kept: Option<OwnedFd>,

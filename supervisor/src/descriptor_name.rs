@@ -11,6 +11,15 @@ pub const MEMORY: &str = "gin/memory";
 /// The name of the memory in which workers count their metrics.
 pub const METRICS: &str = "gin/metrics";
 
+/// The beginning of the names of memories with certificates and keys.
+pub const TLS: &str = "gin/tls/";
+
+/// The name of a memory with certificates and keys. A change of them is another memory, so it has another name.
+#[must_use]
+pub fn tls(inode: u64) -> String {
+    format!("{TLS}{inode}")
+}
+
 /// The name of a worker's pidfd.
 #[must_use]
 pub fn pidfd(id: WorkerId) -> String {

@@ -1,17 +1,19 @@
 //! The only loop: wait, event, handle, perform.
 //!
-//! The driver owns the machine and its four helpers, and is the only one that knows them all:
+//! The driver owns the machine and its five helpers, and is the only one that knows them all:
 //!
 //! | part | owns |
 //! |---|---|
 //! | [`Store`] | the state that a successor needs, written ahead |
 //! | [`Workers`] | processes, their gates, and what becomes of connections |
 //! | [`Generations`] | what each generation runs, the configuration, the sockets |
+//! | [`Certificates`] | certificates and keys of TLS, whichever generation serves |
 //! | [`Reporter`] | operations, log, events, the service manager |
 //!
 //! Each turn takes one event: the machine decides, the state is saved, the actions are performed.
 
 mod boot;
+mod certificates;
 mod hooks;
 mod migrate;
 mod perform;
@@ -20,6 +22,7 @@ mod reexec;
 mod reload;
 mod resume;
 mod samples;
+mod signals;
 mod starts;
 mod watch;
 
@@ -31,23 +34,23 @@ use std::time::Duration;
 use gin_shared::channel::FromMaster;
 use gin_shared::exit;
 use gin_shared::status::Status;
-use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 
 use crate::adopt::Succession;
+use crate::certificates::Certificates;
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::failed_start::FailedStart;
 use crate::generations::Generations;
-use crate::inbox::{Handle, Message, ReloadRequest};
+use crate::inbox::{Handle, Message};
 use crate::instance_files::InstanceFiles;
 use crate::machine::Machine;
 use crate::machine::action::{Action, Report};
-use crate::machine::event::{Event, Queue, ScaleTo, StopBy, WorkerEvent};
+use crate::machine::event::{Event, WorkerEvent};
 use crate::moment::Moment;
 use crate::os::listener::{Listener, ListenerSpec};
 use crate::os::shared_memory::Memories;
-use crate::os::signal::{Received, Signals};
+use crate::os::signal::Signals;
 use crate::os::state_file::StateFile;
 use crate::os::{fault, orphan, time};
 use crate::reporter::{self, Boot, Reporter};
@@ -101,6 +104,13 @@ pub enum DriverError {
     Events(#[from] io::Error),
 }
 
+/// The ends at which the loop hears of what happens.
+#[derive(Debug)]
+struct Incoming {
+    signals: Signals,
+    inbox: mpsc::Receiver<Message>,
+}
+
 /// The loop and its parts.
 #[derive(Debug)]
 pub struct Driver {
@@ -108,9 +118,9 @@ pub struct Driver {
     store: Store,
     workers: Workers,
     generations: Generations,
+    certificates: Certificates,
     reporter: Reporter,
-    signals: Signals,
-    inbox: mpsc::Receiver<Message>,
+    incoming: Incoming,
     handle: Handle,
     /// Events that wait for their turn.
     pending: VecDeque<Event>,
@@ -137,8 +147,8 @@ impl Driver {
             store: Store::new(state_file, files, paths, started),
             workers: Workers::new(memories, runtime.clone(), handle.inbox.clone()),
             generations: Generations::new(cli, config, listeners, passed, runtime),
-            signals: Signals::new()?,
-            inbox,
+            certificates: Certificates::default(),
+            incoming: Incoming { signals: Signals::new()?, inbox },
             handle,
             pending: VecDeque::new(),
             next_weighing: None,
@@ -178,6 +188,7 @@ impl Driver {
             self.reporter.service_manager.ping(time::now());
             self.follow_file();
             self.follow_program();
+            self.follow_certificates();
             if let Some(read) = self.workers.read_for(time::now(), self.machine.deadline()) {
                 self.pending.push_back(Event::Time(read));
                 continue;
@@ -224,14 +235,15 @@ impl Driver {
 
     /// Everything that is, to be told or written down.
     fn view(&self) -> View<'_> {
-        View { machine: &self.machine, workers: &self.workers, generations: &self.generations }
+        let Self { machine, workers, generations, certificates, .. } = self;
+        View { machine, workers, generations, certificates }
     }
 
     /// Saves the state, and has the service manager keep the descriptors that belong to it.
     fn save(&mut self) {
         let _ = fault::at("keep.before");
-        let Self { machine, workers, generations, store, reporter, .. } = self;
-        let view = View { machine, workers, generations };
+        let Self { machine, workers, generations, certificates, store, reporter, .. } = self;
+        let view = View { machine, workers, generations, certificates };
         store.save(view, &reporter.operations);
         if reporter.service_manager.is_there() {
             reporter.service_manager.store(&store.descriptors(view));
@@ -245,13 +257,13 @@ impl Driver {
     /// Waits for the next thing that happens; gives it, if the machine is to know of it.
     async fn next(&mut self) -> io::Result<Option<Event>> {
         let (weighing, first_try) = (self.next_weighing(), self.first_try());
-        let retry = self.workers.retry_at(time::now());
+        let (retry, certificates) = (self.workers.retry_at(time::now()), self.certificates_due());
         // A deadline that is due waits for what has not been read yet, however long this process was stopped.
         let deadline = self.machine.deadline().filter(|_| !self.workers.is_reading());
         tokio::select! {
             biased;
-            received = self.signals.next() => Ok(self.handle_signal(received?)),
-            message = self.inbox.recv() => Ok(message.and_then(|message| self.handle_message(message))),
+            received = self.incoming.signals.next() => Ok(self.handle_signal(received?)),
+            message = self.incoming.inbox.recv() => Ok(message.and_then(|message| self.handle_message(message))),
             () = self.workers.has_read() => Ok(None),
             () = sleep_until(deadline) => Ok(None),
             () = sleep_until(first_try) => Ok(Some(boot::first_generation())),
@@ -262,6 +274,10 @@ impl Driver {
             }
             () = sleep_until(self.reporter.next_look()) => {
                 self.look_at_queues();
+                Ok(None)
+            }
+            () = sleep_until(certificates) => {
+                self.look_after_certificates();
                 Ok(None)
             }
             () = sleep_until(weighing) => {
@@ -308,6 +324,9 @@ impl Driver {
                 self.look_at_queues();
                 let _ = answer.send(self.reporter.status(time::now(), self.view()));
             }
+            Message::Certificates(read) => self.handle_certificates(read),
+            // The caller may have left meanwhile.
+            Message::ListCertificates(answer) => drop(answer.send(self.certificates.told(&self.workers.refused()))),
             Message::Samples(answer) => drop(answer.send(self.samples())),
             // Behind everything that its task has read: the round is over when all copies are dropped.
             Message::Read(round) => drop(round),
@@ -315,43 +334,6 @@ impl Driver {
             Message::History(answer) => drop(answer.send(reporter::history(&self.machine))),
         }
         None
-    }
-
-    fn handle_signal(&mut self, received: Received) -> Option<Event> {
-        let asked_by = received.to_string();
-        let live = self.generations.live();
-        match received.signal {
-            Signal::SIGCHLD => {
-                self.workers.children().reap_orphans();
-                None
-            }
-            signal if signal == live.restart_signal => {
-                Some(Event::Restart { operation: None, asked_by, queue: Queue::Wait })
-            }
-            signal if live.shutdown_signals.contains(&signal) => {
-                if received.is_ctrl_c() {
-                    self.workers.set_at_terminal();
-                    tracing::info!("{asked_by}: stop; Ctrl-C again ends all workers at once");
-                } else {
-                    tracing::info!("{asked_by}: stop");
-                }
-                Some(Event::Stop { operation: None, by: StopBy::Signal })
-            }
-            Signal::SIGHUP => self.reload(ReloadRequest { operation: None, asked_by, queue: Queue::Wait }),
-            Signal::SIGTTIN => Some(Event::Scale { operation: None, to: ScaleTo::By(1) }),
-            Signal::SIGTTOU => Some(Event::Scale { operation: None, to: ScaleTo::By(-1) }),
-            Signal::SIGUSR1 => {
-                let told = self.workers.send_about_logs(&FromMaster::Reopen);
-                tracing::info!(
-                    "{asked_by}: {told} workers were told to open their log files anew; the supervisor's log goes to stderr"
-                );
-                None
-            }
-            signal => {
-                tracing::info!("{asked_by}: {signal} ignored");
-                None
-            }
-        }
     }
 
     /// Handles the part of an event that the machine does not know of. `None`: the configuration forbids the event.

@@ -3,6 +3,7 @@
 //! A generation is frozen once, from the configuration as it is then ([`Frozen`]). Its sockets are shared with other
 //! generations that have the same address; a socket closes when the last generation that has it is gone.
 
+mod certificates;
 pub mod environment;
 pub mod freeze_error;
 pub mod frozen;

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use gin_shared::control::{EventLine, OperationId};
 use gin_shared::generation::{Generation, Slot};
 use gin_shared::migration::Order;
-use gin_shared::status::{Status, Upgrade};
+use gin_shared::status::{CertificateStatus, Status, Upgrade};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 
+use crate::certificates::source::Reading;
 use crate::machine::event::{Event, Queue};
 use crate::machine::failure::Failure;
 use crate::samples::Samples;
@@ -61,6 +62,10 @@ pub enum Message {
     LogLevel(String, oneshot::Sender<usize>),
     /// The clients that wait at each listener, by its name: the end of a look at the queues.
     Looked(Vec<(String, HashSet<String>)>),
+    /// The files of certificates as they were read just now.
+    Certificates(Vec<Reading>),
+    /// A request for the certificates that are in use.
+    ListCertificates(oneshot::Sender<Vec<CertificateStatus>>),
     /// The notice that the configuration file has changed.
     FileChanged,
     /// The notice that a file of the program has changed (`--watch`): which.

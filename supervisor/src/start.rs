@@ -18,7 +18,7 @@ use std::net::TcpListener;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use gin_shared::check::Checked;
 use gin_shared::config::Problem;
@@ -29,6 +29,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::LocalSet;
 
 use crate::adopt::{self, Succession, in_place};
+use crate::certificates;
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::control::scrapes::Scrapes;
@@ -194,6 +195,10 @@ fn start(cli: Cli, mut config: Config, greeting: Greeting, runtime: &Runtime) ->
         instance_files::clear_moved(&succession.state, &paths);
     }
     let asked_for = config.listeners_asked_for;
+    let adopts = succession.as_ref().is_some_and(|succession| !succession.alive.is_empty());
+    if !adopts {
+        certificates::check(&config.worker.tls, SystemTime::now()).map_err(FreezeError::from)?;
+    }
     let passed_any = !passed.is_empty();
     let passed = activation::assign(passed, &mut config.listeners, !asked_for)?;
     let failed = FailedStart::read(&paths.runtime);
@@ -203,7 +208,6 @@ fn start(cli: Cli, mut config: Config, greeting: Greeting, runtime: &Runtime) ->
     let before = succession.as_ref().and_then(|succession| succession.state.passed.clone());
     let passed = (passed_any && !asked_for).then(|| config.listeners.clone());
     let passed = passed.or(before.map(Cow::into_owned));
-    let adopts = succession.as_ref().is_some_and(|succession| !succession.alive.is_empty());
     let (listener, scrapes) = scrapes::open(&config, None, adopts)?;
     let (files, sockets) = {
         let _context = runtime.enter();

@@ -71,6 +71,9 @@ pub struct State<'a> {
     /// The inode of the memory in which workers count their metrics.
     #[serde(default)]
     pub metrics: Option<u64>,
+    /// The inode of the memory with certificates and keys.
+    #[serde(default)]
+    pub tls: Option<u64>,
     /// The course of the connections of workers that drained, and are gone.
     #[serde(default)]
     pub connections: Fates,

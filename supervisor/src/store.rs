@@ -92,7 +92,7 @@ impl Store {
         operations: &Operations,
         descriptors: BTreeMap<String, RawFd>,
     ) -> Result<Vec<u8>, serde_json::Error> {
-        let View { machine, workers, generations } = view;
+        let View { machine, workers, generations, certificates } = view;
         let config = generations.config();
         let drain_timeout = |generation: Generation| {
             generations.get(generation).map_or(Duration::ZERO, |frozen| frozen.config.drain_timeout)
@@ -115,6 +115,7 @@ impl Store {
             workers: workers.records(drain_timeout),
             memory: Some(workers.memories().rate_limit.inode()),
             metrics: Some(workers.memories().metrics.inode()),
+            tls: certificates.sealed().map(|sealed| sealed.inode()),
             connections: workers.tally().total(),
             meter: self.meter.record(),
             commands: workers.children().commands(),
@@ -130,7 +131,8 @@ impl Store {
         let sockets = sockets.map(|(record, fd)| (record.name(), fd));
         let state = std::iter::once((descriptor_name::state(self.file.inode()), self.file.as_fd()));
         let (workers, executables) = (view.workers.descriptors(), view.generations.executables());
-        let mut all: Named<'a> = sockets.chain(workers).chain(executables).chain(state).collect();
+        let material = view.certificates.sealed().map(|sealed| (descriptor_name::tls(sealed.inode()), sealed.as_fd()));
+        let mut all: Named<'a> = sockets.chain(workers).chain(executables).chain(state).chain(material).collect();
         all.sort_by(|(a, _), (b, _)| a.cmp(b));
         all.dedup_by(|(a, _), (b, _)| a == b);
         all

@@ -1,5 +1,6 @@
 //! A view of the whole: the lifecycle and what belongs to it, for the owners that write it down or report it.
 
+use crate::certificates::Certificates;
 use crate::generations::Generations;
 use crate::machine::Machine;
 use crate::workers::Workers;
@@ -13,4 +14,6 @@ pub struct View<'a> {
     pub workers: &'a Workers,
     /// The generations.
     pub generations: &'a Generations,
+    /// The certificates.
+    pub certificates: &'a Certificates,
 }

@@ -93,5 +93,7 @@ pub fn take_up(state: State<'static>, mut descriptors: Descriptors) -> Result<Su
     let sockets = sockets.collect();
     let memory = descriptors.take(MEMORY).map(SharedMemory::resume).transpose()?;
     let metrics = descriptors.take(METRICS).map(SharedMemory::resume).transpose()?;
-    Ok(Succession { state, alive, sockets, memory, metrics, descriptors, in_place: true })
+    let tls = state.tls.and_then(|inode| descriptors.take(&descriptor_name::tls(inode)));
+    let tls = tls.map(SharedMemory::resume).transpose()?;
+    Ok(Succession { state, alive, sockets, memory, metrics, tls, descriptors, in_place: true })
 }

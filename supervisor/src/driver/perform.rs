@@ -1,4 +1,4 @@
-//! Actions become steps of the four owners.
+//! Actions become steps of the five owners.
 
 use super::Driver;
 use crate::failed_start;
@@ -58,6 +58,7 @@ impl Driver {
             GenerationAction::Keep => self.generations.close(generation),
             GenerationAction::Forget => {
                 self.generations.forget(generation);
+                self.retain_certificates();
                 self.reporter.forget(generation);
                 self.workers.handle_forgotten(generation);
             }
@@ -75,8 +76,8 @@ impl Driver {
 
     /// Tells a transition, and does what belongs to it.
     fn report(&mut self, now: Moment, report: &Report) {
-        let Self { machine, workers, generations, reporter, .. } = self;
-        reporter.report(View { machine, workers, generations }, report);
+        let Self { machine, workers, generations, certificates, reporter, .. } = self;
+        reporter.report(View { machine, workers, generations, certificates }, report);
         match report {
             Report::Phase { generation, phase: Phase::Current, .. } => self.become_current(now, *generation),
             Report::Withdrawn { generation, failure, .. } if self.reporter.is_booted() => {

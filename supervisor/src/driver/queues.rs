@@ -14,8 +14,9 @@ impl Driver {
     /// Looks at the listeners' queues. Where clients wait, a thread looks up who: the kernel's tables have a row for each
     /// connection of the machine, and the loop has other things to do.
     pub(super) fn look_at_queues(&mut self) {
-        let Self { machine, workers, generations, reporter, handle, .. } = self;
-        let waited_at = reporter.look_at_queues(time::now(), View { machine, workers, generations });
+        let Self { machine, workers, generations, certificates, reporter, handle, .. } = self;
+        let view = View { machine, workers, generations, certificates };
+        let waited_at = reporter.look_at_queues(time::now(), view);
         if waited_at.is_empty() {
             return;
         }
@@ -34,7 +35,7 @@ impl Driver {
 
     /// Handles the end of a look: the clients that wait at each listener.
     pub(super) fn handle_looked(&mut self, waiting: Vec<(String, HashSet<String>)>) {
-        let Self { machine, workers, generations, reporter, .. } = self;
-        reporter.handle_looked(time::now(), View { machine, workers, generations }, waiting);
+        let Self { machine, workers, generations, certificates, reporter, .. } = self;
+        reporter.handle_looked(time::now(), View { machine, workers, generations, certificates }, waiting);
     }
 }

@@ -196,7 +196,7 @@ impl Driver {
     pub(super) async fn try_reexec(&mut self) {
         // A task that has read something and could not tell it for lack of room tells it now.
         for _ in 0..2 {
-            while let Ok(message) = self.inbox.try_recv() {
+            while let Ok(message) = self.incoming.inbox.try_recv() {
                 let event = self.handle_message(message);
                 self.pending.extend(event);
             }

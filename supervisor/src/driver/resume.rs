@@ -29,7 +29,7 @@ impl Driver {
     /// # Errors
     /// If there is no descriptor or memory to be had. Nobody was told anything yet: the next try may succeed.
     pub(super) fn resume(&mut self, succession: Succession) -> io::Result<()> {
-        let Succession { state, alive, mut sockets, mut descriptors, in_place, .. } = succession;
+        let Succession { state, alive, mut sockets, mut descriptors, tls, in_place, .. } = succession;
         let (now, before) = (time::now(), state.master);
         self.machine = state.machine.into_owned();
         self.machine.set_max_draining(self.generations.live().max_draining);
@@ -55,6 +55,7 @@ impl Driver {
             of_it.map(|(worker, _)| worker.process.pid).collect()
         };
         let kept = self.generations.restore(state.generations, &opened, &descriptors, &running, pids);
+        self.resume_certificates(tls);
         let mut pids = Alive::new();
         let own = i32::try_from(std::process::id()).ok();
         for (record, pidfd) in alive {
@@ -95,6 +96,7 @@ impl Driver {
         let actions = self.machine.handle(now, Event::Adopted { alive, kept });
         let machine = &self.machine;
         self.generations.retain(|id| machine.runs().any(|run| run.id == id) || machine.keeps(id));
+        self.retain_certificates();
         let is_worker = |id: &str| self.workers.ids().any(|worker| worker.to_string() == id);
         let is_generation = |id: &str| self.generations.ids().any(|generation| generation.to_string() == id);
         sweep(&self.store.paths().runtime, is_worker, is_generation);

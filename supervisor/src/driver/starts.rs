@@ -27,6 +27,7 @@ impl Driver {
             None if booting && is_fresh => self.generations.freeze_first(generation),
             None => self.generations.freeze(generation),
         };
+        let plan = plan.and_then(|plan| self.admit_certificates(generation, plan, from.is_some()));
         match plan {
             Ok(plan) if !booting => self.run_before_restart(now, generation, plan),
             plan => self.pending.push_back(Event::Prepared { generation, plan }),

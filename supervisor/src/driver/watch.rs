@@ -10,6 +10,7 @@ use std::time::Instant;
 use gin_shared::config::watch::{Look, Watch};
 
 use super::Driver;
+use super::certificates::CertificateWatch;
 use super::reload::FileWatch;
 use crate::inbox::Message;
 use crate::machine::event::{Event, Queue};
@@ -24,6 +25,8 @@ pub(super) struct Watches {
     /// The configuration.
     pub(super) file: FileWatch,
     program: ProgramWatch,
+    /// Certificates and keys.
+    pub(super) certificates: CertificateWatch,
 }
 
 /// The watch over the program.
