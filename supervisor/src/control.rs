@@ -203,6 +203,7 @@ fn looks(handle: Handle, scrapes: Scrapes) -> Router {
     Router::new()
         .route("/v1/status", get(look::status))
         .route("/v1/history", get(look::history))
+        .route("/v1/certificates", get(look::certificates))
         .route("/v1/metrics", get(scrapes::metrics).with_state(scrapes))
         .route("/v1/workers/{generation}/{slot}/{path}", get(workers::worker))
         .route("/v1/log-level", get(workers::log_level))

@@ -7,12 +7,14 @@
 //! |---|---|
 //! | the fleet: generations, workers, queues, start times (`fleet.rs`) | the status, and what the machine remembers of failures |
 //! | counts (`counts.rs`) | [`Counts`], which the state keeps, and the course of connections |
+//! | certificates (`certificates.rs`) | [`Certificates`](crate::certificates::Certificates) |
 //! | workers: CPU, memory (`usage.rs`) | `/proc`, by session; [`Meter`] remembers what was told |
 //! | the machine that all this runs on (`host.rs`) | sysinfo; its disks (`disks.rs`): the file systems that the instance uses |
 //!
 //! Nothing that rises ever goes back while its labels stay: not by the end of a worker, or of one of its children, and not by
 //! the next master. All series have the label `instance`.
 
+mod certificates;
 mod counts;
 mod disks;
 mod fleet;
@@ -26,7 +28,7 @@ use std::sync::Arc;
 
 use gin_shared::generation::{Generation, WorkerId};
 use gin_shared::metrics::Family;
-use gin_shared::status::Status;
+use gin_shared::status::{CertificateStatus, Status};
 
 use crate::machine::counts::Counts;
 use crate::moment::Moment;
@@ -48,6 +50,8 @@ pub struct Samples {
     pub times: Times,
     /// The workers that have a process.
     pub workers: Vec<WorkerSample>,
+    /// The certificates that are in use.
+    pub certificates: Vec<CertificateStatus>,
     /// Directories and files on the disks that the instance uses.
     pub places: Vec<PathBuf>,
     /// The samples that were told before.
@@ -90,6 +94,8 @@ pub struct WorkerSample {
 /// Everything that is read for a scrape, beside the loop.
 struct Outside {
     clock: Clock,
+    /// Milliseconds since 1970.
+    wall_ms: u64,
     /// Time on CPUs in ticks, by slot: of all workers that it has had.
     cpu: Vec<((Generation, u32), u64)>,
     sessions: HashMap<i32, Session>,
@@ -103,6 +109,7 @@ impl Samples {
         let cpu = self.meter.look(&self.workers, &self.generations(), sessions::all);
         let outside = Outside {
             clock: self.meter.clock(time::now(), time::wall_ms()),
+            wall_ms: time::wall_ms(),
             cpu: cpu.by_slot,
             sessions: cpu.sessions,
             host: host::Host::look(&self.meter, &self.places),
@@ -113,8 +120,9 @@ impl Samples {
     fn families_with(&self, outside: &Outside) -> Vec<Family> {
         let fleet = fleet::families(self, outside.clock);
         let counts = counts::families(&self.counts, &self.status.connections);
+        let certificates = certificates::families(&self.certificates, outside.wall_ms);
         let usage = usage::families(self, outside);
-        let all = fleet.into_iter().chain(counts).chain(usage).chain(outside.host.families());
+        let all = fleet.into_iter().chain(counts).chain(certificates).chain(usage).chain(outside.host.families());
         all.filter(|family| !family.series.is_empty()).map(|family| self.of_instance(family)).collect()
     }
 

@@ -21,6 +21,11 @@ pub(super) async fn history(State(handle): State<Handle>) -> Response {
     ask(&handle, Message::History).await
 }
 
+/// `GET /v1/certificates`
+pub(super) async fn certificates(State(handle): State<Handle>) -> Response {
+    ask(&handle, Message::ListCertificates).await
+}
+
 async fn ask<T: Serialize>(handle: &Handle, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Response {
     match answer(handle, message).await {
         Some(answer) => Json(answer).into_response(),

@@ -29,6 +29,7 @@ impl Reporter {
             times: Times { started: self.started, first_started, upgraded },
             workers: workers(machine),
             places: self.places(machine, view.generations),
+            certificates: view.certificates.told(&view.workers.refused()),
             meter,
         }
     }

@@ -1,6 +1,6 @@
 //! The status in the control API's words.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use gin_shared::generation::Generation;
 use gin_shared::status::{
@@ -25,7 +25,7 @@ impl Reporter {
     /// Everything at a glance.
     #[must_use]
     pub fn status(&self, now: Moment, view: View<'_>) -> Status {
-        let View { machine, workers, generations } = view;
+        let View { machine, workers, generations, certificates } = view;
         let nobody_serves = !machine.runs().flat_map(Run::workers).any(Worker::is_serving);
         let state = match machine.fleet {
             Fleet::Serving(_) | Fleet::Upgrading { .. } if nobody_serves => State::Down,
@@ -40,11 +40,13 @@ impl Reporter {
         let leaving = machine.leaving.iter().rev().map(|run| of.generation(run, Role::Leaving));
         let config = generations.config();
         let problems = self.problems(now, view);
+        let (today, refused) = (SystemTime::now(), workers.refused());
+        let is_degraded = |run: &Run| run.is_degraded() || !problems.is_empty() || certificates.has_ended(today);
         let frozen = machine.current().or(candidate).and_then(|run| generations.get(run.id));
         Status {
             instance: config.instance.clone(),
             state,
-            degraded: machine.current().is_some_and(|run| run.is_degraded() || !problems.is_empty()),
+            degraded: machine.current().is_some_and(is_degraded),
             crash_loop: machine.has_crash_loop(now),
             pid: i32::try_from(std::process::id()).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -61,7 +63,7 @@ impl Reporter {
                 .chain(leaving)
                 .collect(),
             last_upgrade: machine.history.iter().next_back().map(upgrade),
-            problems,
+            problems: problems.iter().cloned().chain(certificates.problems(today, &refused)).collect(),
             drained: workers.tally().last_drained(),
             connections: workers.all_fates(machine),
         }

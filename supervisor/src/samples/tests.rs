@@ -89,7 +89,24 @@ fn samples() -> Samples {
         // A worker and its successor in slot 0, one of the generation before.
         workers: vec![sample(4, 0, 0, 11, 6), sample(4, 0, 1, 12, 8), sample(4, 1, 0, 13, 7), sample(3, 0, 0, 14, 5)],
         places: Vec::new(),
+        certificates: vec![
+            certificate("shop", 1_700_086_400_000, None),
+            certificate("old", 1_699_999_999_000, Some("no key")),
+        ],
         meter: Arc::default(),
+    }
+}
+
+fn certificate(name: &str, ends_ms: u64, bad: Option<&str>) -> CertificateStatus {
+    CertificateStatus {
+        name: format!("{name}.example"),
+        names: Vec::new(),
+        issuer: "gin tests".into(),
+        ends_ms,
+        file: format!("/etc/{name}.pem"),
+        number: 1,
+        bad: bad.map(str::to_owned),
+        refused: Vec::new(),
     }
 }
 
@@ -99,6 +116,7 @@ fn outside() -> Outside {
     let disk = |mount: &str| Disk { mount: mount.into(), total: 100, available: 40 };
     Outside {
         clock: Meter::default().clock(Moment(0), 1_700_000_000_000),
+        wall_ms: 1_700_000_000_000,
         cpu: vec![((Generation(3), 0), 9 * ticks), ((Generation(4), 0), ticks / 2)],
         // Slot 1 of generation 4 leads no session yet.
         sessions: HashMap::from([(11, session(1000)), (12, session(24)), (14, session(7)), (99, session(1))]),
@@ -165,6 +183,10 @@ fn a_status_and_counts_give_exactly_these_families() {
         "gin_connections_drained_total{instance=shop,fate=finished} 3",
         "gin_connections_drained_total{instance=shop,fate=closed} 2",
         "gin_connections_drained_total{instance=shop,fate=cut} 1",
+        "gin_tls_certificate_expiry_seconds{instance=shop,file=/etc/shop.pem,name=shop.example} 86400",
+        "gin_tls_certificate_expiry_seconds{instance=shop,file=/etc/old.pem,name=old.example} -1",
+        "gin_tls_certificate_bad{instance=shop,file=/etc/shop.pem} 0",
+        "gin_tls_certificate_bad{instance=shop,file=/etc/old.pem} 1",
         "gin_worker_cpu_seconds_total{instance=shop,generation=3,slot=0} 9",
         "gin_worker_cpu_seconds_total{instance=shop,generation=4,slot=0} 0.5",
         "gin_worker_resident_memory_bytes{instance=shop,generation=3,slot=0} 7",
@@ -193,12 +215,14 @@ fn what_is_not_known_has_no_family() {
         status: Status { generations: Vec::new(), last_upgrade: None, listeners: Vec::new(), ..status() },
         times: Times { started: Moment(0), first_started: None, upgraded: None },
         workers: Vec::new(),
+        certificates: Vec::new(),
         ..samples()
     };
     let nothing = Outside { cpu: Vec::new(), host: Host::default(), ..outside() };
     let families = bare.families_with(&nothing);
     assert!(families.iter().all(|family| !family.series.is_empty()));
-    let absent = ["gin_last_upgrade_", "gin_instance_", "gin_listen_queue", "gin_worker_cpu", "gin_machine_"];
+    let absent =
+        ["gin_last_upgrade_", "gin_instance_", "gin_listen_queue", "gin_tls_", "gin_worker_cpu", "gin_machine_"];
     let is_absent = |family: &&Family| absent.iter().any(|prefix| family.name.starts_with(prefix));
     assert_eq!(families.iter().find(is_absent), None);
     assert!(lines(&families).contains(&"gin_generation{instance=shop} 0".to_owned()));
