@@ -7,6 +7,7 @@ mod arrows;
 mod attacks;
 mod believed;
 mod bounds;
+mod certificates;
 mod chaos;
 mod chat;
 mod container;
