@@ -1,0 +1,137 @@
+//! Frames of hyper, on their way to the client.
+
+use bytes::{BufMut, BytesMut};
+
+use crate::connections::http2::frame::{Head, Kind, PAYLOAD_MAX, STREAM_CLOSED, flag, payload, window_update, word};
+use crate::connections::http2::hpack::{self, after_size_updates, size_update};
+use crate::connections::http2::inbound::Reading;
+use crate::connections::http2::tap::Tap;
+
+impl Tap {
+    /// Reads what hyper has written, frame by frame.
+    pub(super) fn read_outbound(&mut self) {
+        while let Some(head) = Head::read(&self.outbound) {
+            if self.outbound.len() < head.total() {
+                return;
+            }
+            let frame = self.outbound.split_to(head.total());
+            self.frame_out(head, frame);
+        }
+    }
+
+    fn frame_out(&mut self, head: Head, frame: BytesMut) {
+        if head.stream != 0 && head.stream <= self.side.floor() {
+            // The answer to the made-up request.
+            return;
+        }
+        match head.kind {
+            Kind::Settings => self.settings_out(&head, frame),
+            Kind::Ping => {
+                if head.has(flag::ACK) {
+                    self.ledger.we_answered_ping();
+                }
+                self.for_wire.unsplit(frame);
+            }
+            Kind::GoAway => self.goaway_out(&frame),
+            Kind::WindowUpdate if head.stream == 0 => {
+                let increment = self.windows.we_granted(word(payload(&frame)).unwrap_or(0));
+                if increment > 0 {
+                    window_update(increment, &mut self.for_wire);
+                }
+            }
+            Kind::Data => {
+                if head.has(flag::END_STREAM) {
+                    self.ledger.we_ended(head.stream);
+                }
+                self.windows.pass(Kind::Data, head.stream, frame, &mut self.for_wire);
+            }
+            Kind::Reset => {
+                self.ledger.we_reset(head.stream);
+                self.windows.pass(Kind::Reset, head.stream, frame, &mut self.for_wire);
+            }
+            Kind::Headers | Kind::Continuation => self.block_out(&head, frame),
+            Kind::PushPromise => {
+                // hyper pushes nothing.
+                self.ledger.is_leaving = true;
+                self.for_wire.unsplit(frame);
+            }
+            Kind::Priority | Kind::WindowUpdate | Kind::Other(_) => self.for_wire.unsplit(frame),
+        }
+    }
+
+    fn settings_out(&mut self, head: &Head, frame: BytesMut) {
+        match self.side.waits() {
+            Some(waits) if !head.has(flag::ACK) && waits.settings => {
+                // The client has these settings, and has acknowledged them.
+                waits.settings = false;
+                self.ledger.we_set_again();
+                return Head::new(Kind::Settings, flag::ACK, 0).write(&[], &mut self.for_hyper);
+            }
+            Some(waits) if head.has(flag::ACK) && waits.ack => {
+                waits.ack = false;
+                return;
+            }
+            Some(_) | None if head.has(flag::ACK) => self.ledger.we_acknowledged(),
+            Some(_) | None => self.ledger.we_set(),
+        }
+        self.for_wire.unsplit(frame);
+    }
+
+    /// hyper says which of its streams was the last. Those before this hyper were answered, too.
+    fn goaway_out(&mut self, frame: &[u8]) {
+        self.ledger.is_leaving = true;
+        let payload = payload(frame);
+        let (Some(last), Some(code), debug) = (word(payload), payload.get(4..8), payload.get(8..).unwrap_or_default())
+        else {
+            return self.for_wire.put_slice(frame);
+        };
+        let last = last.max(self.side.floor()).to_be_bytes();
+        let closed = STREAM_CLOSED.to_be_bytes();
+        let code = if self.reading == Reading::Dead { &closed } else { code };
+        Head::new(Kind::GoAway, 0, 0).write(&[&last, code, debug].concat(), &mut self.for_wire);
+    }
+
+    /// Sends a header block when it is whole: nothing may come between its frames.
+    fn block_out(&mut self, head: &Head, frame: BytesMut) {
+        if head.kind == Kind::Headers {
+            if head.has(flag::END_STREAM) {
+                self.ledger.we_ended(head.stream);
+            }
+            match self.side.waits() {
+                Some(waits) if waits.block => {
+                    waits.block = false;
+                    restart(head, payload(&frame), &mut self.blocks.leaving);
+                }
+                Some(_) | None => self.blocks.leaving.unsplit(frame),
+            }
+        } else {
+            self.blocks.leaving.unsplit(frame);
+        }
+        if head.has(flag::END_HEADERS) {
+            let block = self.blocks.leaving.split();
+            self.windows.pass(Kind::Headers, head.stream, block, &mut self.for_wire);
+        }
+    }
+}
+
+/// Writes the first block of a new encoder: it empties the client's table, which is the old encoder's.
+fn restart(head: &Head, fragment: &[u8], out: &mut BytesMut) {
+    let Some((update, fields)) = after_size_updates(fragment, |_| Some(())) else {
+        // hyper writes no such block.
+        return head.write(fragment, out);
+    };
+    let mut block = Vec::with_capacity(fragment.len() + 4);
+    size_update(0, &mut block);
+    match update.unwrap_or(hpack::SIZE) {
+        0 => {}
+        size => size_update(size, &mut block),
+    }
+    block.extend_from_slice(fields);
+    match block.split_at_checked(PAYLOAD_MAX) {
+        Some((first, rest)) if !rest.is_empty() => {
+            Head { flags: head.flags & !flag::END_HEADERS, ..*head }.write(first, out);
+            Head::new(Kind::Continuation, head.flags & flag::END_HEADERS, head.stream).write(rest, out);
+        }
+        Some(_) | None => head.write(&block, out),
+    }
+}
