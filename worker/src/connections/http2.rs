@@ -39,6 +39,8 @@ mod prime;
 pub(crate) mod settings;
 pub(crate) mod state;
 mod tap;
+#[cfg(test)]
+mod tests;
 mod windows;
 
 pub(crate) use frame::goaway;

@@ -109,18 +109,22 @@ impl Tap {
     /// The tap of a connection that an earlier hyper has served. The new hyper is built with the settings of the state.
     ///
     /// # Errors
-    /// The client's header table is no header block.
+    /// The client's header table is no header block; the client may send more than a new hyper ever expects.
     pub(crate) fn resume(state: Http2State) -> Result<Self, BadState> {
         let mut table = Table::new();
         table.follow(&state.table).map_err(|_| BadState::Table)?;
         let for_hyper = prime::beginning(&state)?;
         let Http2State { client, own, last_id, send_window, receive_window, resets, table: _ } = state;
         let waits = Priming { settings: true, ack: true, block: true };
+        let windows = Windows::resume(send_window, receive_window, own.connection_window);
+        if !windows.can_open() {
+            return Err(BadState::OutOfRange("window for receiving"));
+        }
         Ok(Self {
             side: Side::Taken { floor: last_id, waits },
             reading: Reading::Frames,
             client,
-            windows: Windows::resume(send_window, receive_window, own.connection_window),
+            windows,
             ledger: Ledger::resume(last_id, resets),
             blocks: Blocks::new(table),
             for_hyper,

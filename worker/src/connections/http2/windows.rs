@@ -72,6 +72,11 @@ impl Windows {
         self.believed >= self.receive
     }
 
+    /// True if a new hyper will open its window as far as the client knows it.
+    pub(super) fn can_open(&self) -> bool {
+        self.receive <= self.most
+    }
+
     /// True if frames wait for the client's window.
     pub(super) fn hold(&self) -> bool {
         !self.held.is_empty()
