@@ -133,6 +133,7 @@ impl Tap {
     }
 
     /// Takes bytes of the client.
+    #[expect(clippy::wrong_self_convention, reason = "it says where bytes come from, and converts nothing")]
     pub(crate) fn from_wire(&mut self, bytes: &[u8]) {
         self.inbound.extend_from_slice(bytes);
         self.read_inbound();
@@ -145,6 +146,7 @@ impl Tap {
     }
 
     /// Takes bytes of hyper.
+    #[expect(clippy::wrong_self_convention, reason = "it says where bytes come from, and converts nothing")]
     pub(crate) fn from_hyper(&mut self, bytes: &[u8]) {
         self.outbound.extend_from_slice(bytes);
         self.read_outbound();

@@ -243,3 +243,23 @@ async fn a_block_that_is_too_large_to_follow_is_served_and_ends_the_moves() {
     assert_eq!(client.request(5, GET_AGAIN).await, 10);
     assert_eq!(client.rest().await, before);
 }
+
+#[tokio::test]
+async fn uploads_that_wait_at_the_gate_find_the_window_of_the_server_before() {
+    let mut client = Raw::start(Plan::GATED, b"").await;
+    assert_eq!(client.request(1, GET_10).await, 10);
+    let before = client.rest().await;
+    client.send_frame(Kind::Headers, flag::END_HEADERS, 3, POST).await;
+    // The gate closes.
+    client.pause(5).await;
+    let mut bytes = frame(Kind::Data, flag::END_STREAM, 3, b"last!");
+    for stream in [5, 7, 9] {
+        bytes.extend(frame(Kind::Headers, flag::END_HEADERS, stream, POST));
+        bytes.extend(frame(Kind::Data, 0, stream, &[b'y'; 16_000]).repeat(3));
+        bytes.extend(frame(Kind::Data, flag::END_STREAM, stream, b""));
+    }
+    client.send(&bytes).await;
+    assert_eq!(client.answers([3, 5, 7, 9]).await, [5, 48_000, 48_000, 48_000]);
+    assert!(client.rest().await > before + 1);
+    assert_eq!(client.end().await.error, None);
+}

@@ -56,10 +56,15 @@ impl Raw {
 
     /// Number of moves, after the server had time for one.
     pub(super) async fn rest(&mut self) -> usize {
-        for _ in 0..100 {
+        self.pause(100).await;
+        self.moves.load(Ordering::Relaxed)
+    }
+
+    /// Lets the server run this often.
+    pub(super) async fn pause(&mut self, times: usize) {
+        for _ in 0..times {
             tokio::task::yield_now().await;
         }
-        self.moves.load(Ordering::Relaxed)
     }
 
     /// The next frame, once those are answered that need it. `None`: the server has closed.
@@ -96,21 +101,29 @@ impl Raw {
         }
     }
 
-    /// Bytes of the answer on a stream. Its window is opened again.
+    /// Bytes of the answer on a stream. The window is opened again.
     pub(super) async fn answer(&mut self, stream: u32) -> usize {
-        let mut length = 0;
-        loop {
-            let (head, _) = self.next().await.expect("the server has closed");
-            assert!(head.kind != Kind::GoAway && head.stream <= stream, "{head:?}");
-            if head.kind == Kind::Data {
-                length += head.length;
-                let increment = u32::try_from(head.length).unwrap().max(1);
+        let [length] = self.answers([stream]).await;
+        length
+    }
+
+    /// Bytes of the answers on these streams, in whatever order they come.
+    pub(super) async fn answers<const COUNT: usize>(&mut self, streams: [u32; COUNT]) -> [usize; COUNT] {
+        let (mut lengths, mut left) = ([0; COUNT], COUNT);
+        while left > 0 {
+            let (head, payload) = self.next().await.expect("the server has closed");
+            assert!(head.kind != Kind::GoAway, "{payload:?}");
+            if head.kind == Kind::Data && head.length > 0 {
+                let increment = u32::try_from(head.length).unwrap();
                 self.send_frame(Kind::WindowUpdate, 0, 0, &increment.to_be_bytes()).await;
             }
-            if head.stream == stream && matches!(head.kind, Kind::Data | Kind::Headers) && head.has(flag::END_STREAM) {
-                return length;
+            let Some(at) = streams.iter().position(|stream| *stream == head.stream) else { continue };
+            if matches!(head.kind, Kind::Data | Kind::Headers) {
+                lengths[at] += if head.kind == Kind::Data { head.length } else { 0 };
+                left -= usize::from(head.has(flag::END_STREAM));
             }
         }
+        lengths
     }
 
     /// Sends a whole request, and returns the bytes of its answer.

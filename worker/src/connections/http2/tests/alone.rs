@@ -1,0 +1,144 @@
+//! The tap without a server: bytes in, bytes out.
+
+use bytes::Bytes;
+
+use super::raw::{GET_10, POST, WHOLE, frame};
+use super::rig::OWN;
+use crate::connections::http2::frame::{Head, Kind, PREFACE, flag};
+use crate::connections::http2::{BadState, ClientSettings, Http2State, Tap};
+
+fn state() -> Http2State {
+    let client = ClientSettings::default();
+    let table = Bytes::from_static(b"\x40\x01a\x01b");
+    Http2State { client, own: OWN, last_id: 7, send_window: 65_535, receive_window: 65_535, resets: 3, table }
+}
+
+/// A tap between a client and a server that have said their settings.
+fn begun() -> Tap {
+    let mut tap = Tap::fresh(OWN);
+    tap.from_wire(&[PREFACE, &frame(Kind::Settings, 0, 0, b"")].concat());
+    tap.from_hyper(&[frame(Kind::Settings, 0, 0, b""), frame(Kind::Settings, flag::ACK, 0, b"")].concat());
+    tap.from_wire(&frame(Kind::Settings, flag::ACK, 0, b""));
+    drain(&mut tap);
+    assert!(tap.is_quiet() && tap.may_move() && tap.may_read());
+    tap
+}
+
+/// Bytes for hyper, and for the client.
+fn drain(tap: &mut Tap) -> (Vec<u8>, Vec<u8>) {
+    (tap.for_hyper().split().to_vec(), tap.for_wire().split().to_vec())
+}
+
+#[test]
+fn a_tap_is_not_quiet_while_anything_is_owed_or_under_way() {
+    let whole = frame(Kind::Headers, WHOLE, 1, GET_10);
+    let answer = frame(Kind::Headers, WHOLE, 1, b"\x88");
+    let mut tap = begun();
+    tap.from_wire(&whole[..20]);
+    assert!(tap.is_quiet(), "half a frame travels");
+    tap.from_wire(&whole[20..]);
+    assert!(!tap.is_quiet());
+    assert_eq!(drain(&mut tap), (whole, vec![]));
+    tap.from_hyper(&answer[..5]);
+    assert!(!tap.is_quiet());
+    tap.from_hyper(&answer[5..]);
+    assert!(!tap.is_quiet(), "it is not on the wire");
+    assert_eq!(drain(&mut tap), (vec![], answer));
+    assert!(tap.is_quiet());
+    let debts = [(Kind::Ping, &b"12345678"[..]), (Kind::Settings, b"")];
+    for (kind, payload) in debts {
+        tap.from_wire(&frame(kind, 0, 0, payload));
+        drain(&mut tap);
+        assert!(!tap.is_quiet());
+        tap.from_hyper(&frame(kind, flag::ACK, 0, payload));
+        drain(&mut tap);
+        assert!(tap.is_quiet());
+    }
+    tap.client_closed();
+    assert!(!tap.is_quiet() && !tap.may_move());
+}
+
+#[test]
+fn a_request_at_the_gate_travels_with_all_behind_it() {
+    let mut tap = begun();
+    tap.close_gate();
+    let waiting = [frame(Kind::Headers, flag::END_HEADERS, 1, POST), frame(Kind::Data, 0, 1, &[0; 16_000])].concat();
+    tap.from_wire(&waiting);
+    assert!(tap.is_quiet() && tap.may_read());
+    tap.from_wire(&frame(Kind::Data, 0, 1, &[0; 1000]));
+    assert!(!tap.may_read(), "enough waits");
+    let (state, unread) = tap.leave();
+    assert_eq!((state.last_id, unread.len()), (0, waiting.len() + 1009));
+    assert!(unread.starts_with(&waiting) && !tap.may_read() && !tap.is_quiet());
+
+    let mut tap = begun();
+    tap.close_gate();
+    tap.from_wire(&waiting);
+    assert_eq!(drain(&mut tap), (vec![], vec![]));
+    tap.open_gate();
+    assert_eq!(drain(&mut tap), (waiting, vec![]));
+}
+
+#[test]
+fn a_new_hyper_hears_its_settings_acknowledged_before_it_hears_the_client() {
+    let mut tap = Tap::resume(state()).unwrap();
+    assert!(!tap.may_read() && !tap.is_quiet());
+    let request = frame(Kind::Headers, WHOLE, 9, GET_10);
+    tap.from_wire(&request);
+    let (beginning, _) = drain(&mut tap);
+    let made_up = frame(Kind::Headers, WHOLE, 7, b"\0\x01x\0\x82\x40\x01a\x01b");
+    assert_eq!(beginning, [PREFACE, &frame(Kind::Settings, 0, 0, b""), &made_up].concat());
+    tap.from_hyper(&frame(Kind::Settings, 0, 0, b"\0\x03\0\0\0\x64"));
+    let ack = frame(Kind::Settings, flag::ACK, 0, b"");
+    assert_eq!(drain(&mut tap), ([&ack[..], &request].concat(), vec![]));
+    assert!(tap.may_read());
+    // Its answers to what was made up are swallowed.
+    tap.from_hyper(&[ack, frame(Kind::Reset, 0, 7, &[0, 0, 0, 1])].concat());
+    assert_eq!(drain(&mut tap), (vec![], vec![]));
+    // Its first block empties the client's table.
+    tap.from_hyper(&frame(Kind::Headers, WHOLE, 9, b"\x88"));
+    tap.from_wire(&frame(Kind::Headers, WHOLE, 11, GET_10));
+    tap.from_hyper(&frame(Kind::Headers, WHOLE, 11, b"\x88"));
+    let answers = [frame(Kind::Headers, WHOLE, 9, b"\x20\x3f\xe1\x1f\x88"), frame(Kind::Headers, WHOLE, 11, b"\x88")];
+    assert_eq!(drain(&mut tap).1, answers.concat());
+    assert!(tap.is_quiet());
+    let (left, unread) = tap.leave();
+    assert_eq!((left.last_id, left.resets, unread.len()), (11, 3, 0));
+    assert!(left.table.starts_with(&state().table));
+}
+
+#[test]
+fn a_block_with_updates_of_its_own_begins_with_size_0_once() {
+    for (block, sent) in [
+        (&b"\x20\x88"[..], &b"\x20\x88"[..]),
+        (b"\x3f\x45\x88", b"\x20\x3f\x45\x88"),
+        (b"\x20\x3f\x45\x88", b"\x20\x3f\x45\x88"),
+    ] {
+        let mut tap = Tap::resume(state()).unwrap();
+        tap.from_hyper(&frame(Kind::Headers, WHOLE, 9, block));
+        assert_eq!(drain(&mut tap).1, frame(Kind::Headers, WHOLE, 9, sent));
+    }
+    // The updates may make the frame too large.
+    let mut tap = Tap::resume(state()).unwrap();
+    let block = [b'\x88'; 16_384];
+    tap.from_hyper(&frame(Kind::Headers, WHOLE, 9, &block));
+    let (_, sent) = drain(&mut tap);
+    let head = Head::read(&sent).unwrap();
+    assert_eq!((head.length, head.flags), (16_384, flag::END_STREAM));
+    assert_eq!(&sent[head.total()..], frame(Kind::Continuation, flag::END_HEADERS, 9, &[0x88; 4]));
+}
+
+#[test]
+fn what_no_connection_has_is_not_resumed() {
+    let too_wide = Http2State { receive_window: i64::from(OWN.connection_window) + 1, ..state() };
+    assert_eq!(Tap::resume(too_wide).unwrap_err(), BadState::OutOfRange("window for receiving"));
+    let no_block = Http2State { table: Bytes::from_static(b"\x40\x05a"), ..state() };
+    assert_eq!(Tap::resume(no_block).unwrap_err(), BadState::Table);
+}
+
+#[test]
+fn nothing_of_a_request_is_in_the_debug_text() {
+    let mut tap = begun();
+    tap.from_wire(&frame(Kind::Headers, WHOLE, 1, GET_10));
+    assert!(!format!("{tap:?}").contains("size"));
+}
