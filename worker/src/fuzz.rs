@@ -1,4 +1,5 @@
-//! Ways for the fuzz targets of `tests/fuzz` into private code: a worker that is reached over socket pairs, and the paths of requests.
+//! Ways for the fuzz targets of `tests/fuzz` into private code: a worker that is reached over socket pairs, the paths of requests, and
+//! the tap of HTTP/2 connections.
 //!
 //! It is built by `cargo fuzz`, and for the tests of this crate, so that it is not forgotten. No other build has it.
 
@@ -15,6 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 pub use crate::auth::fuzzed::Tokens;
 use crate::connections::Hub;
 use crate::connections::accept::serve_pair;
+use crate::connections::http2::fuzzed;
 use crate::{Server, StartError, assets, request_path};
 
 /// A worker without a listener: everything between the socket and the application is as in any worker.
@@ -85,6 +87,14 @@ pub fn normalize(uri: &Uri) -> Uri {
     // One that is too long is refused.
     let _ = request_path::normalize(&mut request);
     request.uri().clone()
+}
+
+/// Runs a script of frames over the tap between hyper and a client of HTTP/2.
+///
+/// # Panics
+/// If it lets through what it must not.
+pub fn tap(script: &[u8]) {
+    fuzzed::run(script);
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@
 
 mod block;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod gate;
 mod hpack;
 mod huffman;
