@@ -16,6 +16,16 @@
 //! that dies makes the send fail, too: `hello` carries its pidfd, so that a taker knows one from the other, and keeps what
 //! nobody else has. And an eventfd, which the giver writes to when it has shut the socket down: a taker that comes so
 //! late that it finds the giver dead knows by it that its copies are old.
+//!
+//! A connection over TLS travels with its keys. Two processes that write under one key give it away, so here *doubt* closes the connection:
+//!
+//! | doubt | the connection |
+//! |---|---|
+//! | the giver cannot read the taker's last words to the end, or does not understand all of them | is not restored |
+//! | the eventfd cannot be written, so that a late taker might believe its copies | is not restored |
+//! | the taker finds the giver dead, and has no eventfd that would tell of a restored copy | is not kept |
+//!
+//! An answer for fewer connections than were offered leaves no doubt: the taker has dropped its copies of the others unread.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +40,7 @@ pub use carried::{Carried, CarriedClient, CarriedTls, Doing, Pending, Protocol};
 pub use giver::Giver;
 
 /// The version spoken here.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The longest packet, in bytes.
 pub const PACKET_MAX: usize = 64 * 1024;
 /// Connections a packet. The kernel takes 253 descriptors.

@@ -18,6 +18,7 @@
 //! profile, cores
 //! ```
 
+mod carried;
 mod chains;
 mod context;
 mod cores;

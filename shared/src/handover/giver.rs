@@ -34,6 +34,12 @@ impl<C> Giver<C> {
         self.abilities.unwrap_or_default()
     }
 
+    /// True once the taker has said which kinds of connections it knows.
+    #[must_use]
+    pub fn has_greeted(&self) -> bool {
+        self.abilities.is_some()
+    }
+
     /// True if the taker has said that it has no room.
     #[must_use]
     pub fn is_full(&self) -> bool {

@@ -88,7 +88,7 @@ impl DrainState {
             Phase::Draining => Drain::Draining,
             Phase::Cut => Drain::Cut,
         };
-        Surroundings { drain, has_takers: self.is_giving(), shares: false }
+        Surroundings { drain, has_takers: self.is_giving(), shares: self.shares() }
     }
 
     /// Has the drain that is about to begin close at once what is idle.

@@ -15,6 +15,8 @@
 
 use gin_shared::handover::Abilities;
 
+use crate::connections::http2;
+
 #[cfg(test)]
 mod adversary_tests;
 pub(crate) mod carried;
@@ -25,4 +27,4 @@ pub(crate) mod recipient;
 pub(crate) mod taker;
 
 /// Kinds of connections that this worker takes over, beside those that every worker can.
-const ABILITIES: Abilities = Abilities { tls: false, http2: false, proxied: false };
+const ABILITIES: Abilities = Abilities { tls: cfg!(feature = "tls"), http2: http2::MOVES, proxied: false };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use gin_shared::config::listen::ListenSettings;
-use gin_shared::handover::Malformed;
+use gin_shared::handover::{CarriedTls, Malformed};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -149,3 +149,13 @@ pub(crate) fn keep_out_of_cores() {}
 /// Facts that a handshake has settled: there was none.
 #[derive(Debug, Clone)]
 pub(crate) struct TlsFacts(Infallible);
+
+impl TlsFacts {
+    pub(crate) fn carried(&self, _: usize) -> CarriedTls {
+        match self.0 {}
+    }
+
+    pub(crate) fn of_carried(_: &CarriedTls) -> Result<Self, Malformed> {
+        Err(Malformed::Unexpected("a connection over TLS, for a program without the feature \"tls\""))
+    }
+}

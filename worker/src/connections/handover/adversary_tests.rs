@@ -75,7 +75,7 @@ fn carried(ahead: usize) -> Carried {
     let listener = "http".to_owned();
     let protocol = Protocol::Http1 { doing: Doing::Fresh };
     Carried {
-        version: VERSION,
+        version: 1,
         listener,
         protocol,
         since_ms: 0,
@@ -94,7 +94,7 @@ fn hello_of(words: &[&str]) -> Vec<u8> {
     encode(&FromTaker::Hello { version: VERSION, takes }, b"")
 }
 
-/// The hello of a taker of version 1.
+/// The hello of a taker that knows no kinds beside those of version 1.
 fn hello() -> Vec<u8> {
     hello_of(&[])
 }

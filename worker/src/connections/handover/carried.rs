@@ -1,60 +1,121 @@
 //! A connection as it travels between two workers: its description, its bytes, its descriptor.
+//!
+//! In the packet's tail stand, for each connection, the bytes that were read ahead, the session of a WebSocket or the state of HTTP/2,
+//! and last the keys of TLS. The keys are in no other place of a packet, and packets with keys are wiped by whoever has them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gin_shared::handover::{BYTES_MAX, Carried, Doing, Malformed, PACKET_MAX, Protocol, VERSION};
+use gin_shared::handover::{
+    Abilities, BYTES_MAX, Carried, Doing, FromGiver, Malformed, PACKET_MAX, Pending, Protocol, VERSION, encode_into,
+};
 
 use crate::connections::connection::{
     ConnectionInfo, IdleConnection, Kept, KeptParts, ListenerFacts, Opening, WebSocketSession,
 };
 use crate::connections::handover::ABILITIES;
+use crate::connections::http2::state::Http2State;
 use crate::connections::machine::HandoverHold;
 use crate::connections::progress::Progress;
 use crate::connections::room::Place;
 use crate::connections::transport::RawStream;
 use crate::graceful::Spoken;
+use crate::tls::{Keys, TlsFacts};
 
-/// Largest size of a description in a packet, in bytes, without its names.
-const DESCRIPTION_MAX: usize = 512;
-/// Largest growth of a byte of a name in JSON.
-const ESCAPED: usize = 6;
+/// Room for connections in a packet, in bytes. The rest is for what stands around their descriptions.
+pub(crate) const ROOM: usize = PACKET_MAX - 128;
+/// Largest growth of a description between two looks: two times may have 19 digits more, and a comma follows.
+const GROWTH: usize = 40;
 
-/// Describes a connection for a packet.
-pub(crate) fn describe(connection: &IdleConnection, now: Instant) -> Carried {
-    let protocol = match connection.kept.session() {
-        Some(session) => Protocol::WebSocket { name: session.name.to_string(), length: session.state.len() },
-        None => Protocol::Http1 { doing: connection.progress.doing },
-    };
-    Carried {
-        version: VERSION,
-        listener: connection.info.listener.name.to_string(),
-        protocol,
-        since_ms: millis(now.saturating_duration_since(connection.progress.since)),
-        age_ms: millis(now.saturating_duration_since(connection.info.opened)),
-        requests: connection.progress.requests,
-        ahead: connection.ahead.len(),
-        peer: None,
-        pending: None,
-        tls: None,
-    }
-}
-
-/// The bytes that follow the description: those that were read ahead, then the session.
-pub(crate) fn bytes(connection: &IdleConnection) -> impl Iterator<Item = u8> {
-    let session = connection.kept.session().map(|session| session.state.iter().copied());
-    connection.ahead.iter().copied().chain(session.into_iter().flatten())
+/// Writes a packet with these connections, in place of what is there.
+pub(crate) fn pack(packet: &mut Vec<u8>, batch: &[IdleConnection], number: u64) {
+    let now = Instant::now();
+    let connections = batch.iter().map(|connection| describe(connection, now)).collect();
+    let give = FromGiver::Give { batch: number, connections };
+    encode_into(packet, &give, |packet| batch.iter().for_each(|connection| write_tail(connection, packet)));
 }
 
 /// The room that a connection needs in a packet, in bytes. `None` if it does not fit into any.
 pub(crate) fn needed(connection: &IdleConnection) -> Option<usize> {
-    let (name, session) = connection.kept.session().map_or((0, 0), |s| (s.name.len(), s.state.len()));
-    let length = connection.ahead.len() + session;
-    let names = connection.info.listener.name.len() + name;
-    let needed = length + names * ESCAPED + DESCRIPTION_MAX;
-    (length <= BYTES_MAX && needed <= PACKET_MAX).then_some(needed)
+    let kept = &connection.kept;
+    let state = kept.session().map_or(0, |session| session.state.len()) + kept.http2().map_or(0, Http2State::length);
+    let carried = connection.ahead.len() + state;
+    let description = serde_json::to_vec(&describe(connection, Instant::now()));
+    let description = description.expect("these types have no maps with odd keys").len() + GROWTH;
+    let needed = description + carried + kept.keys().map_or(0, Keys::len);
+    (carried <= BYTES_MAX && needed <= ROOM).then_some(needed)
+}
+
+/// The abilities that a taker of this connection must have: those that its description will need.
+pub(crate) fn needs(connection: &IdleConnection) -> Abilities {
+    let stage = connection.info.stage;
+    Abilities {
+        tls: connection.kept.keys().is_some() || stage == Opening::Handshake,
+        http2: connection.kept.http2().is_some() && connection.kept.session().is_none(),
+        proxied: stage == Opening::Proxy || told_peer(connection).is_some(),
+    }
+}
+
+/// Describes a connection for a packet.
+fn describe(connection: &IdleConnection, now: Instant) -> Carried {
+    let IdleConnection { info, progress, ahead, kept, .. } = connection;
+    let protocol = match (kept.session(), kept.http2()) {
+        (Some(session), _) => Protocol::WebSocket { name: session.name.to_string(), length: session.state.len() },
+        (None, Some(state)) => Protocol::Http2 { length: state.length() },
+        (None, None) => Protocol::Http1 { doing: progress.doing },
+    };
+    let pending = match info.stage {
+        Opening::Proxy => Some(Pending::Proxy),
+        Opening::Handshake => Some(Pending::Handshake),
+        Opening::Done => None,
+    };
+    let tls = kept.keys().map(|keys| {
+        let facts =
+            info.tls.as_deref().expect("a connection has keys by its handshake, and that has settled the facts");
+        facts.carried(keys.len())
+    });
+    // An earlier build finds nothing new in a connection that it can serve.
+    let version = if needs(connection) == Abilities::default() { 1 } else { VERSION };
+    Carried {
+        version,
+        listener: info.listener.name.to_string(),
+        protocol,
+        since_ms: millis(now.saturating_duration_since(progress.since)),
+        age_ms: millis(now.saturating_duration_since(info.opened)),
+        requests: progress.requests,
+        ahead: ahead.len(),
+        peer: told_peer(connection),
+        pending,
+        tls,
+    }
+}
+
+/// The client's address, if a PROXY header has told it: the taker cannot ask the socket for it.
+fn told_peer(connection: &IdleConnection) -> Option<SocketAddr> {
+    let IdleConnection { raw, info, .. } = connection;
+    let has_header = info.listener.proxy.is_some();
+    if !has_header && !info.is_taken_over {
+        return None;
+    }
+    // A socket whose client has left has no address any more.
+    let is_told = raw.peer().map_or(has_header, |own| info.peer != Some(own));
+    info.peer.filter(|_| is_told)
+}
+
+/// Writes the bytes that follow the descriptions. There is room for them: a packet that grows would leave a copy of the keys behind.
+fn write_tail(connection: &IdleConnection, packet: &mut Vec<u8>) {
+    let kept = &connection.kept;
+    packet.extend_from_slice(&connection.ahead);
+    match (kept.session(), kept.http2()) {
+        (Some(session), _) => packet.extend_from_slice(&session.state),
+        (None, Some(state)) => state.write(packet),
+        (None, None) => {}
+    }
+    if let Some(keys) = kept.keys() {
+        keys.write_to(packet);
+    }
 }
 
 /// A connection that was received, and not accepted yet.
@@ -63,7 +124,8 @@ pub(crate) struct Received {
     description: Carried,
     raw: RawStream,
     ahead: Bytes,
-    session: Bytes,
+    tls: Option<Arc<TlsFacts>>,
+    kept: KeptParts,
 }
 
 impl Received {
@@ -72,14 +134,37 @@ impl Received {
         if !ABILITIES.cover(description.needs()) {
             return Err(Malformed::Unexpected("a connection of a kind that this worker has not said to take"));
         }
+        let mut kept = KeptParts::default();
         let (ahead, tail) = tail.split_at_checked(description.ahead).ok_or(Malformed::Short)?;
         let length = match &description.protocol {
-            Protocol::Http1 { .. } | Protocol::Http2 { .. } => 0,
-            Protocol::WebSocket { length, .. } => *length,
+            Protocol::Http1 { .. } => 0,
+            Protocol::WebSocket { length, .. } | Protocol::Http2 { length } => *length,
         };
-        let (session, tail) = tail.split_at_checked(length).ok_or(Malformed::Short)?;
-        let (ahead, session) = (Bytes::copy_from_slice(ahead), Bytes::copy_from_slice(session));
-        Ok((Self { description, raw, ahead, session }, tail))
+        let (state, tail) = tail.split_at_checked(length).ok_or(Malformed::Short)?;
+        match &description.protocol {
+            Protocol::Http1 { .. } => {}
+            Protocol::WebSocket { name, .. } => {
+                let state = Bytes::copy_from_slice(state);
+                kept.session = Some(WebSocketSession { name: name.as_str().into(), state });
+            }
+            Protocol::Http2 { .. } => {
+                let state = Http2State::read(state);
+                kept.http2 =
+                    Some(Box::new(state.map_err(|_| Malformed::Unexpected("a state of no HTTP/2 connection"))?));
+            }
+        }
+        let length = description.tls.as_ref().map_or(0, |tls| tls.keys);
+        let (keys, tail) = tail.split_at_checked(length).ok_or(Malformed::Short)?;
+        let mut facts = None;
+        if let Some(tls) = &description.tls {
+            if description.pending.is_some() || !matches!(raw, RawStream::Tcp(_)) {
+                return Err(Malformed::Unexpected("keys of a connection that cannot have any"));
+            }
+            kept.keys = Some(Keys::received(keys)?);
+            facts = Some(Arc::new(TlsFacts::of_carried(tls)?));
+        }
+        let ahead = Bytes::copy_from_slice(ahead);
+        Ok((Self { description, raw, ahead, tls: facts, kept }, tail))
     }
 
     /// Name of the listener that accepted it.
@@ -87,40 +172,53 @@ impl Received {
         &self.description.listener
     }
 
-    /// The client's address, over TCP.
+    /// True if it has keys.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.kept.keys.is_some()
+    }
+
+    /// The client's address, over TCP, or as a PROXY header has told it. `None` while that header is awaited.
     pub(crate) fn peer(&self) -> Option<IpAddr> {
-        self.raw.peer().map(|peer| peer.ip())
+        let peer = self.address().filter(|_| self.description.pending != Some(Pending::Proxy));
+        peer.map(|peer| peer.ip())
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        self.description.peer.or_else(|| self.raw.peer())
     }
 
     /// Makes it a connection of this worker, as one of this listener.
     pub(crate) fn into_idle(self, mut place: Place, listener: Arc<ListenerFacts>) -> IdleConnection {
-        let Self { description, raw, ahead, session: state } = self;
+        let peer = self.address();
+        let Self { description, raw, ahead, tls, kept } = self;
         let now = Instant::now();
         let ago = |ms| now.checked_sub(Duration::from_millis(ms)).unwrap_or(now);
-        let (doing, session) = match description.protocol {
-            Protocol::Http1 { doing } => (doing, None),
-            // Refused in `unpack`.
-            Protocol::Http2 { .. } => (Doing::Idle, None),
-            Protocol::WebSocket { name, .. } => (Doing::Idle, Some(WebSocketSession { name: name.into(), state })),
+        let (doing, spoken) = match description.protocol {
+            Protocol::Http1 { doing } if description.requests == 0 => (doing, None),
+            Protocol::Http1 { doing } => (doing, Some(Spoken::Http1)),
+            Protocol::WebSocket { .. } => (Doing::Idle, Some(Spoken::WebSocket)),
+            Protocol::Http2 { .. } => (Doing::Idle, Some(Spoken::Http2)),
         };
         place.own();
-        match (&session, description.requests) {
-            (Some(_), _) => place.speaks(Spoken::WebSocket),
-            (None, 1..) => place.speaks(Spoken::Http1),
-            (None, 0) => {}
+        if let Some(spoken) = spoken {
+            place.speaks(spoken);
         }
+        let stage = match description.pending {
+            Some(Pending::Proxy) => Opening::Proxy,
+            Some(Pending::Handshake) => Opening::Handshake,
+            None => Opening::Done,
+        };
         let progress = Progress { doing, since: ago(description.since_ms), requests: description.requests };
         let info = ConnectionInfo {
             listener,
             opened: ago(description.age_ms),
-            peer: raw.peer(),
-            tls: None,
-            stage: Opening::Done,
+            peer,
+            tls,
+            stage,
             is_taken_over: true,
             hold: HandoverHold::None,
         };
-        let kept = Kept::of(KeptParts { session, ..KeptParts::default() });
-        IdleConnection { raw, place, info, progress, ahead, kept }
+        IdleConnection { raw, place, info, progress, ahead, kept: Kept::of(kept) }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The giver has the connections that are queued or offered, and no others. If a taker refuses a connection, or is lost before its commit,
 //! the connection is queued again. What no taker has room for while the client waits, and everything that is left when there is no taker any more,
-//! goes back to the hub. The rules of the exchange are [`gin_shared::handover`]'s.
+//! goes back to the hub. A connection that no taker knows to serve is served here. One whose keys a lost taker may have in use is closed.
+//! The rules of the exchange are [`gin_shared::handover`]'s.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,22 +11,17 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gin_shared::descriptors::is_temporary;
-use gin_shared::fault;
 use gin_shared::handover::{BATCH_MAX, PACKET_MAX};
 
 use crate::connections::connection::IdleConnection;
 use crate::connections::context::Dispatch;
-use crate::connections::handover::carried;
 use crate::connections::handover::queue::{QueueEnd, queue};
 use crate::connections::handover::recipient::{HANDOVER_STALL, LastWords, Recipient, greet_all, readable};
-use crate::connections::machine::{Event, GiverEvent, HOLD, Owner, State};
+use crate::connections::machine::{Event, GiverEvent, Owner, State};
 use crate::graceful::Phase;
 
-/// Pause when too many descriptors of this user are on their way: some will have arrived by then.
-const PAUSE: Duration = Duration::from_millis(5);
-/// Shortest time between two looks at the queue: each look is a system call for each connection.
-const LOOK: Duration = Duration::from_millis(50);
+mod offering;
+
 /// Time to wait for a replacement when no taker is left: the master finds out which worker takes next.
 const TAKER_WAIT: Duration = Duration::from_secs(1);
 /// Silence after which a taker that owes an answer counts as one that takes nothing. If there is no other one, the master is asked.
@@ -65,29 +61,43 @@ pub(crate) async fn relieve(hub: Arc<dyn Dispatch>, sockets: Vec<OwnedFd>, conne
     giver.relieve().await
 }
 
-struct Giver {
-    hub: Arc<dyn Dispatch>,
-    recipients: Vec<Recipient>,
-    end: QueueEnd,
+/// The giver's task: what it does with a connection stands at the head of this file.
+pub(super) struct Giver {
+    pub(super) hub: Arc<dyn Dispatch>,
+    pub(super) recipients: Vec<Recipient>,
+    pub(super) end: QueueEnd,
     /// True if this worker does not drain, but has no room.
-    serves_on: bool,
-    queue: VecDeque<IdleConnection>,
+    pub(super) serves_on: bool,
+    pub(super) queue: VecDeque<IdleConnection>,
     /// The moment since which the queue is never empty.
-    queued: Option<Instant>,
+    pub(super) queued: Option<Instant>,
     /// The moment at which the queue was looked through last.
-    looked: Option<Instant>,
+    pub(super) looked: Option<Instant>,
     /// The moment since which nobody takes.
-    alone: Option<Instant>,
+    pub(super) alone: Option<Instant>,
     /// True if the master was asked for other takers than these.
-    has_asked: bool,
-    buffer: Vec<u8>,
+    pub(super) has_asked: bool,
+    /// Answers are received into it.
+    pub(super) buffer: Vec<u8>,
+    /// Packets are written into it, and wiped. It never grows: there are keys in them.
+    pub(super) packet: Vec<u8>,
 }
 
 impl Giver {
-    fn new(hub: Arc<dyn Dispatch>, recipients: Vec<Recipient>, end: QueueEnd) -> Self {
-        let (queue, buffer) = (VecDeque::new(), vec![0; PACKET_MAX]);
-        let (queued, looked, alone) = (None, None, None);
-        Self { hub, recipients, end, serves_on: false, queue, queued, looked, alone, has_asked: false, buffer }
+    pub(super) fn new(hub: Arc<dyn Dispatch>, recipients: Vec<Recipient>, end: QueueEnd) -> Self {
+        Self {
+            hub,
+            recipients,
+            end,
+            serves_on: false,
+            queue: VecDeque::new(),
+            queued: None,
+            looked: None,
+            alone: None,
+            has_asked: false,
+            buffer: vec![0; PACKET_MAX],
+            packet: Vec::with_capacity(PACKET_MAX),
+        }
     }
 
     async fn run(mut self) {
@@ -124,7 +134,7 @@ impl Giver {
     }
 
     /// Hands over what is queued, until all of it has an answer or the time for it is over. Returns the number of those that were taken.
-    async fn relieve(mut self) -> u64 {
+    pub(super) async fn relieve(mut self) -> u64 {
         let life = self.hub.drain().life.clone();
         let end = Instant::now() + RELIEF;
         while self.may_be_taken() && Instant::now() < end {
@@ -149,7 +159,7 @@ impl Giver {
     }
 
     /// Number of connections that were taken.
-    fn given(&self) -> u64 {
+    pub(super) fn given(&self) -> u64 {
         self.recipients.iter().map(Recipient::given).sum()
     }
 
@@ -187,96 +197,6 @@ impl Giver {
         self.recipients.extend(recipients);
     }
 
-    /// Offers what is queued. Returns after what time to try again, if something is left, or a taker is not greeted yet.
-    fn offer(&mut self) -> Option<Duration> {
-        let greeting = self.greet_again();
-        // A client that waits for an answer does not wait for a taker, too: there may be none.
-        if self.queued.is_some_and(|since| since.elapsed() >= HOLD) {
-            self.serve_waiting();
-        }
-        let pause = self.offer_all();
-        self.queued = pause.map(|_| self.queued.unwrap_or_else(Instant::now));
-        [pause, greeting].into_iter().flatten().min()
-    }
-
-    /// Greets the takers that could not be greeted before. Returns after what time to try again, if there are any.
-    fn greet_again(&mut self) -> Option<Duration> {
-        let mut pause = None;
-        for number in 0..self.recipients.len() {
-            match self.recipients[number].say_hello() {
-                Ok(()) => {}
-                Err(error) if is_temporary(&error) => pause = Some(PAUSE),
-                Err(error) => {
-                    tracing::debug!("cannot greet a taker: {error}");
-                    self.withdraw(number);
-                }
-            }
-        }
-        pause
-    }
-
-    /// Offers to the takers that have the fewest.
-    fn offer_all(&mut self) -> Option<Duration> {
-        while !self.queue.is_empty() {
-            let of_use = self.recipients.iter().filter(|recipient| recipient.is_of_use()).count();
-            let fit = self.recipients.iter().enumerate().filter(|(_, recipient)| recipient.may_be_next());
-            let next = fit.min_by_key(|(_, recipient)| recipient.load());
-            let Some((number, _)) = next.filter(|(_, recipient)| recipient.has_room()) else { return Some(LOOK) };
-            let batch = self.batch(self.queue.len().div_ceil(of_use));
-            if batch.is_empty() {
-                continue;
-            }
-            match self.recipients[number].send(&batch) {
-                Ok(()) => {
-                    let _ = fault::at("give.sent");
-                    self.recipients[number].offered(batch);
-                }
-                Err(error) => {
-                    batch.into_iter().rev().for_each(|connection| self.queue.push_front(connection));
-                    if is_temporary(&error) {
-                        return Some(PAUSE);
-                    }
-                    tracing::debug!("cannot send connections to a taker: {error}");
-                    self.withdraw(number);
-                }
-            }
-        }
-        None
-    }
-
-    /// Takes as many off the queue as fit into a packet. A connection that fits into none is served here.
-    fn batch(&mut self, most: usize) -> Vec<IdleConnection> {
-        let (mut batch, mut room) = (Vec::new(), PACKET_MAX);
-        while batch.len() < BATCH_MAX.min(most)
-            && let Some(connection) = self.queue.pop_front()
-        {
-            match carried::needed(&connection) {
-                None => self.after(State::Queued, GiverEvent::TooLarge, connection),
-                Some(length) if length <= room => {
-                    room -= length;
-                    batch.push(connection);
-                }
-                Some(_) => {
-                    self.queue.push_front(connection);
-                    break;
-                }
-            }
-        }
-        batch
-    }
-
-    /// Nobody has room for now: clients that have said something are answered here.
-    fn serve_waiting(&mut self) {
-        if self.looked.is_some_and(|at| at.elapsed() < LOOK) {
-            return;
-        }
-        for connection in std::mem::take(&mut self.queue) {
-            let has_bytes = connection.has_bytes();
-            self.after(State::Queued, GiverEvent::Waited { has_bytes }, connection);
-        }
-        self.looked = Some(Instant::now());
-    }
-
     /// Queues the connection if it is the giver's after this event, and gives it to its next owner otherwise.
     fn after(&mut self, state: State, event: GiverEvent, connection: IdleConnection) {
         let next = state.after(Instant::now(), Event::Giver(event), self.hub.drain().surroundings());
@@ -288,11 +208,11 @@ impl Giver {
         }
     }
 
-    fn hear(&mut self, number: usize) {
+    pub(super) fn hear(&mut self, number: usize) {
         match self.recipients[number].link().receive_ready(&mut self.buffer) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok((length, _)) if length > 0 => match self.recipients[number].heard(&self.buffer[..length]) {
-                Ok((taken, stay)) => self.answered(taken, stay, GiverEvent::Refused),
+                Ok((taken, stay)) => self.answered(taken, stay, |_| GiverEvent::Refused),
                 Err(error) => {
                     tracing::warn!("invalid handover message of a taker: {error}; its connections are taken back");
                     self.withdraw(number);
@@ -307,7 +227,12 @@ impl Giver {
     }
 
     /// Lets go of what is taken, and keeps what is not.
-    fn answered(&mut self, mut taken: Vec<IdleConnection>, stay: Vec<IdleConnection>, why: GiverEvent) {
+    fn answered(
+        &mut self,
+        mut taken: Vec<IdleConnection>,
+        stay: Vec<IdleConnection>,
+        why: impl Fn(&IdleConnection) -> GiverEvent,
+    ) {
         let life = &self.hub.drain().life;
         if self.serves_on && life.phase() < Phase::Draining {
             life.count_handed_over_for_room(taken.len());
@@ -318,21 +243,27 @@ impl Giver {
             self.after(State::Offered, GiverEvent::Taken, connection);
         }
         for connection in stay {
-            self.after(State::Offered, why, connection);
+            self.after(State::Offered, why(&connection), connection);
         }
     }
 
     /// Takes back what has no answer: nothing can be said any more, and all that was said is read.
-    fn withdraw(&mut self, number: usize) {
+    pub(super) fn withdraw(&mut self, number: usize) {
         if self.recipients[number].is_lost() {
             return;
         }
         self.recipients[number].withdraw();
         let LastWords { taken, stay, is_certain } = self.recipients[number].read_last(&mut self.buffer);
-        if !is_certain {
-            tracing::debug!(connections = stay.len(), "a taker may have taken connections that are taken back");
+        // Without keys the worst is that two workers answer one client; with them, its traffic could be read.
+        let in_doubt = |connection: &IdleConnection| !is_certain && connection.kept.keys().is_some();
+        let doubtful = stay.iter().filter(|connection| in_doubt(connection)).count();
+        if doubtful > 0 {
+            tracing::warn!(
+                connections = doubtful,
+                "connections over TLS are closed: a taker may have them, and did not say so"
+            );
         }
-        self.answered(taken, stay, GiverEvent::TakerLost { in_doubt: false });
+        self.answered(taken, stay, |connection| GiverEvent::TakerLost { in_doubt: in_doubt(connection) });
     }
 
     /// Ends the handover: nobody takes any more.
@@ -376,7 +307,7 @@ impl Giver {
                     continue;
                 }
                 match self.recipients[number].heard(&self.buffer[..length]) {
-                    Ok((taken, stay)) => self.answered(taken, stay, GiverEvent::Refused),
+                    Ok((taken, stay)) => self.answered(taken, stay, |_| GiverEvent::Refused),
                     Err(_) => self.withdraw(number),
                 }
             }
@@ -385,7 +316,7 @@ impl Giver {
     }
 
     /// Gives what is queued back to the hub.
-    fn give_back(&mut self) {
+    pub(super) fn give_back(&mut self) {
         for connection in std::mem::take(&mut self.queue) {
             self.after(State::Queued, GiverEvent::NoTaker, connection);
         }

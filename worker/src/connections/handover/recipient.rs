@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 
 use gin_shared::descriptors::is_temporary;
 use gin_shared::fault;
-use gin_shared::handover::{FromGiver, FromTaker, Giver as Rules, Malformed, VERSION, WINDOW, decode, encode};
+use gin_shared::handover::{
+    Abilities, FromGiver, FromTaker, Giver as Rules, Malformed, PACKET_MAX, VERSION, WINDOW, decode, encode,
+};
 use gin_shared::process::Pidfd;
+use gin_shared::tls::material::wipe;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::connections::connection::IdleConnection;
@@ -138,6 +141,16 @@ impl Recipient {
         self.hello.is_none() && self.rules.has_room()
     }
 
+    /// True if it knows to serve a connection that needs these abilities.
+    pub(crate) fn covers(&self, needed: Abilities) -> bool {
+        self.rules.abilities().cover(needed)
+    }
+
+    /// True if such a connection may be offered to it, now or later. Before its hello nothing is known.
+    pub(crate) fn may_cover(&self, needed: Abilities) -> bool {
+        self.is_of_use() && (!self.rules.has_greeted() || self.covers(needed))
+    }
+
     /// True if an answer of it is awaited.
     pub(crate) fn owes_answer(&self) -> bool {
         !self.is_lost() && self.rules.is_waiting()
@@ -178,15 +191,15 @@ impl Recipient {
         self.standing = Standing::Replaced;
     }
 
-    /// Sends a batch. It is still the giver's if that fails.
-    pub(crate) fn send(&self, batch: &[IdleConnection]) -> io::Result<()> {
+    /// Sends a batch. It is still the giver's if that fails. `packet` has room for [`PACKET_MAX`], and is wiped: there may be keys in it.
+    pub(crate) fn send(&self, packet: &mut Vec<u8>, batch: &[IdleConnection]) -> io::Result<()> {
         fault::at("give.send")?;
-        let now = Instant::now();
-        let connections = batch.iter().map(|connection| carried::describe(connection, now)).collect();
-        let tail: Vec<u8> = batch.iter().flat_map(carried::bytes).collect();
+        carried::pack(packet, batch, self.rules.next_batch());
+        debug_assert!(packet.len() <= PACKET_MAX, "a packet of {} bytes", packet.len());
         let fds: Vec<BorrowedFd<'_>> = batch.iter().map(|connection| connection.raw.as_fd()).collect();
-        let give = FromGiver::Give { batch: self.rules.next_batch(), connections };
-        self.link.send(&encode(&give, &tail), &fds)
+        let sent = self.link.send(packet, &fds);
+        wipe(packet);
+        sent
     }
 
     /// Keeps a batch that was sent until it is answered.

@@ -12,6 +12,7 @@ use gin_shared::fault;
 use gin_shared::handover::{Carried, FromGiver, FromTaker, Malformed, PACKET_MAX, VERSION, decode, encode};
 use gin_shared::inherit::identity;
 use gin_shared::process::{Pidfd, is_readable};
+use gin_shared::tls::material::wipe;
 
 use crate::connections::context::Dispatch;
 use crate::connections::handover::ABILITIES;
@@ -111,6 +112,7 @@ impl<H: Dispatch> Taking<H> {
                 }
                 FromGiver::Give { batch, connections } => unpack(batch, connections, fds, tail).map(Some),
             });
+            wipe(&mut buffer[..length]);
             match understood {
                 Ok(None) => {}
                 Ok(Some(batch)) => {
@@ -135,7 +137,8 @@ impl<H: Dispatch> Taking<H> {
         let event = match self.link.send_all(&encode(&took, b"")).await {
             Ok(()) => TakerEvent::Committed,
             Err(error) => {
-                let is_orphan = self.nobody_else_has_them().await;
+                let has_keys = batch.connections.iter().any(Received::has_keys);
+                let is_orphan = self.nobody_else_has_them(has_keys).await;
                 if !is_orphan {
                     tracing::debug!("connections are left to the worker that was to hand them over: {error}");
                 }
@@ -179,8 +182,10 @@ impl<H: Dispatch> Taking<H> {
         std::iter::repeat_with(|| self.room.take_over()).take(most).map_while(|place| place).collect()
     }
 
-    async fn nobody_else_has_them(&mut self) -> bool {
-        let Some(giver) = self.giver.take() else { return false };
+    /// True if the giver is dead, and had not taken back what was offered. Connections with keys must not have been used since: if the
+    /// giver cannot have told that it took them back, it may have written under their keys.
+    async fn nobody_else_has_them(&mut self, has_keys: bool) -> bool {
+        let Some(giver) = self.giver.take_if(|giver| !has_keys || giver.withdrawn.is_some()) else { return false };
         let asked = tokio::task::spawn_blocking(move || {
             let is_dead = giver.pidfd.has_ended(DEATH);
             let is_withdrawn = giver.withdrawn.as_ref().is_some_and(|withdrawn| is_readable(withdrawn, Duration::ZERO));

@@ -33,7 +33,7 @@ pub(crate) enum ProtocolEvent {
     /// answered since this protocol has it.
     Paused { served: bool },
     /// The connection was to leave, and its stream cannot be taken apart in this moment: half a record is read, or unsent.
-    #[cfg_attr(not(test), allow(dead_code, reason = "no stream refuses it yet"))]
+    #[cfg_attr(not(test), allow(dead_code, reason = "the connection holds itself when it comes back"))]
     Stuck,
     /// The pause has lasted for `timeouts.park_after`.
     #[cfg_attr(not(test), expect(dead_code, reason = "a protocol answers it by returning the connection"))]
@@ -87,7 +87,6 @@ pub(crate) enum GiverEvent {
     /// Its bytes do not fit into a packet.
     TooLarge,
     /// No taker knows this kind of connection.
-    #[cfg_attr(not(test), allow(dead_code, reason = "each taker knows all kinds that there are"))]
     Unfit,
     /// No taker had room for it for a while. `has_bytes`: the client has said something.
     Waited { has_bytes: bool },
