@@ -6,19 +6,12 @@ use gin_shared::handover::{CarriedClient, CarriedTls, Malformed};
 
 use super::facts::{ClientCertificate, TlsFacts, TlsVersion};
 
-const TLS_1_2: &str = "1.2";
-const TLS_1_3: &str = "1.3";
-
 impl TlsFacts {
     /// The facts as they travel, with the length of the keys.
     pub(crate) fn carried(&self, keys: usize) -> CarriedTls {
-        let version = match self.version {
-            TlsVersion::Tls12 => TLS_1_2,
-            TlsVersion::Tls13 => TLS_1_3,
-        };
         CarriedTls {
             keys,
-            version: version.to_owned(),
+            version: self.version.word().to_owned(),
             server_name: self.server_name.as_deref().map(str::to_owned),
             protocol: self.protocol.as_deref().map(str::to_owned),
             client: self.client.as_deref().map(carried_client),
@@ -31,11 +24,8 @@ impl TlsFacts {
     /// # Errors
     /// A version of TLS that is not known here.
     pub(crate) fn of_carried(carried: &CarriedTls) -> Result<Self, Malformed> {
-        let version = match carried.version.as_str() {
-            TLS_1_2 => TlsVersion::Tls12,
-            TLS_1_3 => TlsVersion::Tls13,
-            _ => return Err(Malformed::Unexpected("a version of TLS that is not known")),
-        };
+        let version = TlsVersion::of_word(&carried.version);
+        let version = version.ok_or(Malformed::Unexpected("a version of TLS that is not known"))?;
         Ok(Self {
             version,
             server_name: carried.server_name.as_deref().map(Box::from),
