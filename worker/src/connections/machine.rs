@@ -27,10 +27,12 @@
 //! These invariants hold after each event (`walk` tries all orders, with the death of either side in between):
 //!
 //! 1. A connection has exactly one owner; between the taker's commit and the giver's hearing of it, the taker.
-//! 2. Bytes that came are answered, unless a cut or the owner's death comes first. No connection is closed with bytes in it.
+//! 2. Bytes that came are answered, unless a cut, doubt or the owner's death comes first. No other connection is closed with bytes in it.
 //! 3. Something is always awaited: a deadline, bytes, or an answer.
 //! 4. Nothing is lost when a taker dies before its commit. When the giver dies after it, the taker keeps the connection.
 //! 5. A hold ends: by an answered request, or after [`HOLD`].
+//! 6. Never two processes that could write under one key: not at once, and not one after the other from an old copy. In doubt the
+//!    connection is closed.
 //!
 //! The hub, parking, giver, taker and the protocols perform it: they say what happened to a connection in which state, and give
 //! the connection to the owner of the next one. Not here: how long a client may take for a request or an answer, which only

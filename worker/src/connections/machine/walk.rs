@@ -6,7 +6,9 @@
 //! to the next deadline. The states are the machine's; who calls it when is as in the hub, parking, giver and taker.
 
 mod actions;
+mod fingerprint;
 mod invariants;
+mod keys;
 mod world;
 
 use std::collections::HashSet;
@@ -38,6 +40,13 @@ fn walks(name: &str, is_session: bool, budget: Budget, known: usize) {
     let states = walk(World::new(is_session, budget));
     println!("{name}: {states} states");
     assert!(states >= known, "{name}: {states} states, and there were {known}");
+}
+
+/// The same for a connection over TLS.
+fn walks_keyed(name: &str, is_session: bool, budget: Budget, known: usize) {
+    let states = walk(World::keyed(is_session, budget));
+    println!("{name}, keyed: {states} states");
+    assert!(states >= known, "{name}, keyed: {states} states, and there were {known}");
 }
 
 #[test]
@@ -89,6 +98,43 @@ fn every_order_of_a_handover_that_makes_room_keeps_the_invariants() {
     walks("room, silence and death", false, Budget { reliefs: 1, silences: 1, deaths: 1, ..CALM }, 150);
     walks("room, then a drain", false, Budget { reliefs: 1, takers: 1, refusals: 1, deaths: 1, ..CALM }, 150);
     walks("room, cut", false, Budget { requests: 1, reliefs: 1, cuts: 1, ..CALM }, 150);
+}
+
+#[test]
+fn no_two_workers_could_write_under_one_key_whatever_becomes_of_a_handover() {
+    let one = Budget { requests: 1, takers: 1, ..CALM };
+    walks_keyed("calm", false, one, 1515);
+    walks_keyed("refusal", false, Budget { refusals: 1, ..one }, 3927);
+    walks_keyed("death", false, Budget { deaths: 1, ..one }, 14_043);
+    walks_keyed("silence and death", false, Budget { silences: 1, deaths: 1, ..one }, 29_791);
+    walks_keyed("two takers, silence", false, Budget { takers: 2, silences: 1, ..one }, 23_313);
+    walks_keyed("cut and death", false, Budget { cuts: 1, deaths: 1, ..one }, 17_301);
+    walks_keyed("half a record", false, Budget { halves: 2, ..one }, 2625);
+    walks_keyed("room, silence and death", false, Budget { reliefs: 1, silences: 1, deaths: 1, ..CALM }, 1515);
+    walks_keyed("session, death", true, Budget { takers: 2, deaths: 1, ..CALM }, 2591);
+}
+
+#[test]
+fn no_two_workers_could_write_under_one_key_in_doubt() {
+    let one = Budget { requests: 1, takers: 1, garbles: 1, ..CALM };
+    walks_keyed("garbled", false, one, 2883);
+    walks_keyed("garbled and death", false, Budget { deaths: 1, ..one }, 18_543);
+    walks_keyed("garbled, then another taker", false, Budget { takers: 2, ..one }, 7825);
+    walks_keyed("garbled session", true, Budget { requests: 0, deaths: 1, ..one }, 1175);
+    walks_keyed("garbled, for room", false, Budget { takers: 0, reliefs: 1, deaths: 1, ..one }, 8463);
+    // Without keys a connection in doubt is restored, and has no worse than two owners.
+    walks("garbled", false, one, 6210);
+    walks("garbled and death", false, Budget { deaths: 1, ..one }, 23_826);
+}
+
+#[test]
+fn no_two_workers_could_write_under_one_key_when_one_is_stopped() {
+    let one = Budget { requests: 1, takers: 1, stops: 1, ..CALM };
+    walks_keyed("stop", false, one, 23_928);
+    walks_keyed("stop and death", false, Budget { requests: 0, deaths: 1, ..one }, 11_046);
+    walks_keyed("stop, garbled", false, Budget { requests: 0, garbles: 1, ..one }, 2773);
+    walks_keyed("stop, two takers", false, Budget { requests: 0, takers: 2, ..one }, 8155);
+    walks("stop", false, one, 16_996);
 }
 
 #[test]

@@ -24,10 +24,15 @@ impl World {
                 self.change(worker, |copy| {
                     (copy.has_read, copy.served, copy.since, copy.doing) = (false, true, now, Doing::Idle);
                 });
+                self.writes(worker);
             }
             Step::Pauses(worker) => {
                 let served = self.copy(worker).is_some_and(|copy| copy.served);
                 self.happens(worker, Event::Protocol(ProtocolEvent::Paused { served }));
+            }
+            Step::Stuck(worker) => {
+                self.budget.halves -= 1;
+                self.happens(worker, Event::Protocol(ProtocolEvent::Stuck));
             }
             Step::Ends(worker) => match self.copy(worker).map(|copy| copy.state) {
                 Some(State::Closing) => self.happens(worker, Event::Client(ClientEvent::Left)),
@@ -58,7 +63,13 @@ impl World {
                 Some(took) => self.answered(taker, took),
                 None => self.withdraws(taker),
             },
+            Step::Garbled(taker, is_marked) => self.garbles(taker, is_marked),
             Step::Dies(worker) => self.dies(worker),
+            Step::Stops(worker) => {
+                self.budget.stops -= 1;
+                self.workers[worker].is_stopped = true;
+            }
+            Step::Continues(worker) => self.workers[worker].is_stopped = false,
             Step::Alarm(worker) => self.fires(worker),
             Step::Time => self.now = (0..3).filter_map(|worker| self.alarm(worker)).min().expect("offered with one"),
         }
@@ -73,7 +84,7 @@ impl World {
     }
 
     /// The machine's step, and what the next owner does first.
-    fn happens(&mut self, worker: usize, event: Event) {
+    pub(super) fn happens(&mut self, worker: usize, event: Event) {
         let Some(before) = self.copy(worker) else { return };
         let mut state = before.state.after(self.now, event, self.around(worker));
         let mut copy = before;
@@ -98,6 +109,11 @@ impl World {
             self.end_relief();
         }
         copy.state = state;
+        // With its keys opened a connection asks for newer ones, and at its end it says so.
+        let opens = matches!(state, State::Active(_)) && !was_served;
+        if opens || (state == State::Closing && before.state != State::Closing) {
+            self.write(&mut copy);
+        }
         self.check_step(worker, &before, &copy, event);
         let is_gone = state.owner() == Owner::Nobody;
         self.workers[worker].copy = (!is_gone).then_some(copy);
@@ -155,7 +171,9 @@ impl World {
             return self.withdraws(taker);
         }
         self.happens(GIVER, Event::Giver(GiverEvent::Sent));
-        (self.links[taker].to_taker, self.links[taker].offers) = (true, true);
+        let epoch = self.copy(GIVER).map_or(0, |copy| copy.epoch);
+        let link = &mut self.links[taker];
+        (link.to_taker, link.offers, link.epoch) = (true, true, epoch);
     }
 
     fn receives(&mut self, taker: usize) {
@@ -169,7 +187,8 @@ impl World {
 
     fn received(&mut self, taker: usize, has_read: bool) {
         let doing = if has_read { Doing::Head } else { Doing::Idle };
-        self.workers[taker].copy = Some(Copy::new(State::Received, self.now, doing, has_read));
+        let received = Copy::new(State::Received, self.now, doing, has_read);
+        self.workers[taker].copy = Some(Copy { epoch: self.links[taker].epoch, ..received });
     }
 
     /// The taker commits, or says that it has no room.
@@ -216,7 +235,7 @@ impl World {
     }
 
     /// A giver that has given up queues nothing, nor does one that was to make room and has no taker for it any more.
-    fn without_taker(&mut self) {
+    pub(super) fn without_taker(&mut self) {
         let is_queued = self.copy(GIVER).is_some_and(|copy| copy.state == State::Queued);
         let is_open = match self.reliever {
             Some(taker) => self.is_of_use(taker),
@@ -267,7 +286,7 @@ impl World {
             }
             State::Offered => {
                 let taker = (1..3).find(|taker| self.links[*taker].offers).expect("it was offered to one");
-                self.budget.silences -= u8::from(self.workers[taker].lives);
+                self.budget.silences -= u8::from(self.runs(taker));
                 self.withdraws(taker);
             }
             State::Resting | State::Received | State::HandedOver | State::Closed => {}

@@ -32,6 +32,7 @@ impl World {
 
     pub(super) fn check(&self) {
         let owner = self.owner();
+        self.check_keys();
         if self.is_over {
             return;
         }
@@ -56,12 +57,13 @@ impl World {
         }
     }
 
-    /// No connection is closed with bytes that nobody has answered, but by a cut.
+    /// No connection is closed with bytes that nobody has answered, but by a cut, or in doubt about keys.
     pub(super) fn check_step(&self, worker: usize, before: &Copy, after: &Copy, event: Event) {
         let closes = matches!(after.state, State::Closing | State::Closed) && before.state != State::Closing;
         let is_cut = event == Event::Worker(WorkerEvent::Cut);
         let is_owner = before.state != State::Received;
-        if closes && is_owner && !is_cut {
+        let is_in_doubt = event == Event::Giver(GiverEvent::TakerLost { in_doubt: true });
+        if closes && is_owner && !is_cut && !is_in_doubt {
             let has_bytes = self.has_unread || before.has_read;
             assert!(!has_bytes, "worker {worker} closes a connection with bytes after {event:?}: {self:?}");
         }
@@ -89,14 +91,14 @@ impl World {
             Step::Request | Step::ClientLeaves | Step::Drains(_) | Step::TakerComes(_) | Step::Dies(_) | Step::Cut => {
                 true
             }
-            Step::Relieves(_) => true,
+            Step::Relieves(_) | Step::Stuck(_) | Step::Stops(_) | Step::Garbled(..) => true,
             Step::Refuses(taker) => self.workers[*taker].drain == Drain::No,
             Step::TooLarge => true,
             Step::Reads(_) | Step::Answers(_) | Step::Pauses(_) | Step::Ends(_) | Step::Wakes(_) | Step::Hears(_) => {
                 false
             }
             Step::Sends(_) | Step::Receives(_) | Step::Commits(_) | Step::GiverHears(_) => false,
-            Step::Alarm(_) | Step::Time => false,
+            Step::Alarm(_) | Step::Time | Step::Continues(_) => false,
         }
     }
 

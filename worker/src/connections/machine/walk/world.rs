@@ -12,8 +12,12 @@ const STALL: Duration = Duration::from_secs(5);
 const RELIEF: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(1);
 /// The longest time of which anything depends.
-const LONG: Duration = Duration::from_secs(61);
+pub(super) const LONG: Duration = Duration::from_secs(61);
 pub(super) const GIVER: usize = 0;
+
+pub(super) fn timeouts() -> Timeouts {
+    Timeouts { park_after: PARK_AFTER, ..Timeouts::default() }
+}
 
 /// No trouble at all, and no taker.
 pub(super) const CALM: Budget = Budget {
@@ -26,6 +30,9 @@ pub(super) const CALM: Budget = Budget {
     deaths: 0,
     cuts: 0,
     reliefs: 0,
+    garbles: 0,
+    stops: 0,
+    halves: 0,
 };
 
 /// Number of each kind of trouble that is left.
@@ -46,6 +53,12 @@ pub(super) struct Budget {
     pub(super) cuts: u8,
     /// Times when the giver has no room, and the master sends it a taker though it does not drain.
     pub(super) reliefs: u8,
+    /// Times when the giver cannot read, or understand, what a taker has said, or cannot mark that it takes back its offers.
+    pub(super) garbles: u8,
+    /// Times when a worker is stopped (SIGSTOP).
+    pub(super) stops: u8,
+    /// Times when a connection that is to leave cannot be taken apart: half a record has come.
+    pub(super) halves: u8,
 }
 
 /// A worker's copy of the connection.
@@ -64,17 +77,21 @@ pub(super) struct Copy {
     /// The moment of the giver's next look, and whether there was one.
     pub(super) look: Instant,
     pub(super) has_looked: bool,
+    /// Number of writes under the connection's keys of which this copy knows.
+    pub(super) epoch: u32,
 }
 
 impl Copy {
     pub(super) fn new(state: State, now: Instant, doing: Doing, has_read: bool) -> Self {
-        Self { state, since: now, began: now, has_read, served: false, doing, look: now, has_looked: false }
+        Self { state, since: now, began: now, has_read, served: false, doing, look: now, has_looked: false, epoch: 0 }
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Worker {
     pub(super) lives: bool,
+    /// It does nothing until it is continued.
+    pub(super) is_stopped: bool,
     pub(super) drain: Drain,
     /// The surroundings have changed, and parking has not heard of it.
     pub(super) is_stale: bool,
@@ -96,6 +113,8 @@ pub(super) struct Link {
     pub(super) to_giver: Option<bool>,
     /// The connection is offered over this link.
     pub(super) offers: bool,
+    /// The number of writes of which the offered copy knows.
+    pub(super) epoch: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,6 +126,8 @@ pub(super) enum Step {
     Reads(usize),
     Answers(usize),
     Pauses(usize),
+    /// A pause at which the connection cannot be taken apart.
+    Stuck(usize),
     Ends(usize),
     /// Parking sees bytes, or the client's end.
     Wakes(usize),
@@ -125,7 +146,11 @@ pub(super) enum Step {
     Refuses(usize),
     /// The giver hears an answer, or the end of a taker.
     GiverHears(usize),
+    /// The giver takes back what this taker was offered, and does not know what it has said; with a mark, or without.
+    Garbled(usize, bool),
     Dies(usize),
+    Stops(usize),
+    Continues(usize),
     /// A deadline of this worker fires.
     Alarm(usize),
     Time,
@@ -134,7 +159,6 @@ pub(super) enum Step {
 #[derive(Debug, Clone)]
 pub(super) struct World {
     pub(super) now: Instant,
-    pub(super) timeouts: Timeouts,
     pub(super) is_session: bool,
     pub(super) workers: [Worker; 3],
     pub(super) links: [Link; 3],
@@ -145,6 +169,8 @@ pub(super) struct World {
     pub(super) reliever: Option<usize>,
     pub(super) has_unread: bool,
     pub(super) client_left: bool,
+    /// Number of writes under the connection's keys. `None`: it has no keys.
+    pub(super) written: Option<u32>,
     /// The connection was closed by its owner, or lost with it.
     pub(super) is_over: bool,
     pub(super) budget: Budget,
@@ -153,11 +179,11 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(is_session: bool, budget: Budget) -> Self {
         let now = Instant::now();
-        let worker = Worker { lives: true, drain: Drain::No, is_stale: false, grace_from: None, copy: None };
+        let drain = Drain::No;
+        let worker = Worker { lives: true, is_stopped: false, drain, is_stale: false, grace_from: None, copy: None };
         let state = if is_session { State::Active(HandoverHold::None) } else { State::Accepted(HandoverHold::None) };
         let mut world = Self {
             now,
-            timeouts: Timeouts { park_after: PARK_AFTER, ..Timeouts::default() },
             is_session,
             workers: [worker.clone(), worker.clone(), worker],
             links: [Link::default(); 3],
@@ -166,12 +192,18 @@ impl World {
             reliever: None,
             has_unread: false,
             client_left: false,
+            written: None,
             is_over: false,
             budget,
         };
         let doing = if is_session { Doing::Idle } else { Doing::Fresh };
         world.workers[GIVER].copy = Some(Copy::new(state, now, doing, false));
         world
+    }
+
+    /// A world whose connection is over TLS.
+    pub(super) fn keyed(is_session: bool, budget: Budget) -> Self {
+        Self { written: Some(0), ..Self::new(is_session, budget) }
     }
 
     pub(super) fn around(&self, worker: usize) -> Surroundings {
@@ -203,19 +235,21 @@ impl World {
         if self.reliever.is_some() { RELIEF } else { STALL }
     }
 
-    /// The next deadline of a worker.
+    /// The next deadline of a worker that runs.
     pub(super) fn alarm(&self, worker: usize) -> Option<Instant> {
+        if self.workers[worker].is_stopped {
+            return None;
+        }
+        let timeouts = timeouts();
         let own = self.copy(worker).and_then(|copy| match copy.state {
             State::Accepted(_) | State::Active(_) if copy.has_read => None,
             // Its handler speaks of the end when nobody takes it.
             State::Active(_) if self.is_session => {
                 let is_left = self.workers[worker].drain == Drain::Draining && !self.around(worker).has_takers;
-                is_left.then(|| copy.since.max(copy.began) + self.timeouts.idle_grace)
+                is_left.then(|| copy.since.max(copy.began) + timeouts.idle_grace)
             }
             State::Accepted(_) | State::Active(_) => Some(copy.since.max(copy.began) + PARK_AFTER),
-            State::Parked => {
-                Some(parked_until(copy.doing, copy.since, &self.timeouts, self.workers[worker].grace_from))
-            }
+            State::Parked => Some(parked_until(copy.doing, copy.since, &timeouts, self.workers[worker].grace_from)),
             State::Queued => Some(copy.look),
             State::Offered => Some(copy.since + self.stall()),
             State::Closing => Some(copy.since + LINGER),
@@ -240,16 +274,24 @@ impl World {
                 continue;
             }
             add(b.deaths > 0, Step::Dies(worker));
+            add(b.stops > 0 && !live.is_stopped, Step::Stops(worker));
+            if live.is_stopped {
+                add(true, Step::Continues(worker));
+                continue;
+            }
             let may_drain = worker == GIVER || b.drains > 0;
             add(live.drain == Drain::No && may_drain, Step::Drains(worker));
             add(self.alarm(worker).is_some_and(|at| at <= self.now) && self.may_fire(worker), Step::Alarm(worker));
             add(live.is_stale, Step::Hears(worker));
             let Some(copy) = live.copy else { continue };
             match copy.state {
-                State::Accepted(_) | State::Active(_) => {
+                State::Accepted(hold) | State::Active(hold) => {
                     add(self.has_unread && !copy.has_read, Step::Reads(worker));
                     add(copy.has_read, Step::Answers(worker));
-                    add(live.drain != Drain::No && self.around(worker).has_takers, Step::Pauses(worker));
+                    let has_takers = live.drain != Drain::No && self.around(worker).has_takers;
+                    let may_leave = has_takers && hold.is_over(copy.served, self.now);
+                    add(may_leave, Step::Pauses(worker));
+                    add(may_leave && b.halves > 0, Step::Stuck(worker));
                     add(self.client_left && !self.has_unread && !copy.has_read, Step::Ends(worker));
                 }
                 State::Parked => {
@@ -272,26 +314,36 @@ impl World {
         }
         for taker in 1..3 {
             let (link, lives) = (self.links[taker], self.workers[taker].lives);
-            add(link.to_taker && lives, Step::Receives(taker));
-            if self.workers[GIVER].lives {
+            add(link.to_taker && self.runs(taker), Step::Receives(taker));
+            if self.runs(GIVER) {
+                let may_garble = b.garbles > 0 && link.offers && !link.is_shut;
+                add(may_garble, Step::Garbled(taker, true));
+                add(may_garble && self.is_keyed(), Step::Garbled(taker, false));
                 let is_cut = self.workers[GIVER].drain == Drain::Cut;
                 add(b.takers > 0 && !link.is_open && lives && !is_cut, Step::TakerComes(taker));
                 let ended = !lives && !link.is_shut;
                 add(link.is_open && !link.is_shut && (link.to_giver.is_some() || ended), Step::GiverHears(taker));
             }
         }
-        add(b.cuts > 0 && self.workers[GIVER].drain == Drain::Draining && self.workers[GIVER].lives, Step::Cut);
+        add(b.cuts > 0 && self.workers[GIVER].drain == Drain::Draining && self.runs(GIVER), Step::Cut);
         // Timers are prompt, and reading is faster than any of them.
         let is_overdue = alarms.iter().any(|at| *at <= self.now);
         add(!is_overdue && !alarms.is_empty() && !self.is_busy(), Step::Time);
         steps
     }
 
+    /// True if this worker is neither dead nor stopped.
+    pub(super) fn runs(&self, worker: usize) -> bool {
+        self.workers[worker].lives && !self.workers[worker].is_stopped
+    }
+
     /// True if somebody has something to do that takes no time.
     fn is_busy(&self) -> bool {
-        let hears = self.workers.iter().any(|worker| worker.lives && worker.is_stale);
+        let hears = (0..3).any(|worker| self.runs(worker) && self.workers[worker].is_stale);
         hears
-            || (0..3).filter_map(|worker| self.copy(worker)).any(|copy| match copy.state {
+            || (0..3).filter(|worker| self.runs(*worker)).filter_map(|worker| self.copy(worker)).any(|copy| match copy
+                .state
+            {
                 State::Accepted(_) | State::Active(_) => self.has_unread || copy.has_read || self.client_left,
                 State::Parked => self.has_unread || self.client_left,
                 State::Received => true,
@@ -306,42 +358,7 @@ impl World {
     pub(super) fn may_fire(&self, worker: usize) -> bool {
         let stalls =
             self.copy(worker).is_some_and(|copy| copy.state == State::Offered && self.now >= copy.since + self.stall());
-        let answers = (1..3).any(|taker| self.links[taker].offers && self.workers[taker].lives);
+        let answers = (1..3).any(|taker| self.links[taker].offers && self.runs(taker));
         !stalls || !answers || self.budget.silences > 0
-    }
-
-    /// The world as far as anything depends on it: times count from now, and what is long ago looks alike.
-    pub(super) fn fingerprint(&self) -> (Vec<u64>, Vec<Option<State>>, [Link; 3], Budget) {
-        let ago = |at: Instant| u64::try_from((self.now + LONG).saturating_duration_since(at).as_millis()).unwrap_or(0);
-        let ago = |at: Instant| ago(at).min(u64::try_from(LONG.as_millis()).unwrap_or(0) * 2);
-        let flags = [self.is_giving, self.has_unread, self.client_left, self.is_over];
-        let mut numbers: Vec<u64> = flags.into_iter().map(u64::from).collect();
-        numbers.push(self.alone.map_or(0, ago));
-        numbers.push(self.reliever.map_or(0, |taker| taker as u64));
-        let mut states = Vec::new();
-        for worker in &self.workers {
-            numbers.extend([u64::from(worker.lives), worker.drain as u64, u64::from(worker.is_stale)]);
-            // Its end has come, or not.
-            let ended = ago(self.now.checked_sub(self.timeouts.idle_grace).unwrap_or(self.now));
-            numbers.push(worker.grace_from.map_or(0, |from| ago(from).min(ended)));
-            states.push(worker.copy.map(|copy| copy.state));
-            let Some(copy) = worker.copy else { continue };
-            numbers.extend([u64::from(copy.has_read), u64::from(copy.served), copy.doing as u64, ago(copy.since)]);
-            match copy.state {
-                State::Queued => numbers.extend([ago(copy.look), u64::from(copy.has_looked)]),
-                State::Accepted(hold) | State::Active(hold) => {
-                    numbers.push(ago(copy.began));
-                    if let HandoverHold::Since(since) = hold {
-                        // The moment itself is of no account.
-                        states.pop();
-                        states.push(Some(State::Resting));
-                        numbers.push(ago(since).max(ago(self.now)).min(ago(self.now - HOLD)));
-                    }
-                }
-                State::Resting | State::Parked | State::Offered | State::Received => {}
-                State::HandedOver | State::Closing | State::Closed => {}
-            }
-        }
-        (numbers, states, self.links, self.budget)
     }
 }
