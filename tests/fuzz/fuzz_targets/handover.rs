@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 
 use gin_fuzz::{Host, PATIENCE};
 use gin_shared::descriptors;
-use gin_shared::handover::{FromGiver, FromTaker, Giver, PACKET_MAX, decode, encode};
+use gin_shared::handover::{Abilities, Carried, FromGiver, FromTaker, Giver, PACKET_MAX, decode, encode};
 use gin_worker::websocket::{Received, Socket};
 use gin_worker::{Route, Server};
 use libfuzzer_sys::fuzz_target;
@@ -62,7 +62,12 @@ fn hear(packets: &[(usize, Vec<u8>)]) {
         }
         let Ok((message, _)) = decode::<FromTaker>(packet) else { continue };
         assert_eq!(decode::<FromTaker>(&encode(&message, b"")).expect("our own").0, message);
+        let before = (giver.has_greeted(), giver.abilities());
         let Ok((taken, stay)) = giver.heard(&message) else { break };
+        match &message {
+            FromTaker::Hello { takes, .. } => assert_eq!(giver.abilities(), Abilities::of(takes)),
+            FromTaker::Took { .. } => assert_eq!((giver.has_greeted(), giver.abilities()), before),
+        }
         owned.extend(taken.into_iter().chain(stay));
     }
     owned.extend(giver.end());
@@ -113,6 +118,10 @@ fuzz_target!(|data: &[u8]| {
     for (_, packet) in &packets {
         let Ok((message, _)) = decode::<FromGiver>(packet) else { continue };
         assert_eq!(decode::<FromGiver>(&encode(&message, b"")).expect("our own").0, message);
+        let FromGiver::Give { connections, .. } = &message else { continue };
+        // What needs nothing new is no connection with keys: a worker of an older build would serve it in cleartext.
+        let is_plain = |carried: &&Carried| carried.needs() == Abilities::default();
+        assert!(connections.iter().filter(is_plain).all(|carried| carried.tls.is_none() && carried.pending.is_none()));
     }
     hear(&packets);
     HOST.with(|cell| offer(cell.get_or_init(host), &packets));

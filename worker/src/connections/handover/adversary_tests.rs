@@ -2,6 +2,8 @@
 //!
 //! The other side is written by hand, packet by packet; what is tested is a whole hub.
 
+#[cfg(feature = "tls")]
+mod keys;
 mod relief;
 mod silence;
 

@@ -225,3 +225,120 @@ impl Received {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[cfg(feature = "tls")]
+mod tests {
+    use gin_shared::handover::{BATCH_MAX, CarriedClient, CarriedTls, decode};
+
+    use super::*;
+    use crate::connections::http2::settings::{ClientSettings, OwnSettings};
+    use crate::connections::room::Room;
+    use crate::graceful::Life;
+
+    /// A connection that carries these, from a listener of this name.
+    fn idle(listener: &str, ahead: usize, tls: Option<CarriedTls>, kept: KeptParts) -> IdleConnection {
+        let sockets = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut place = Room::new(Life::default(), 1, None).take_over().unwrap();
+        place.own();
+        let now = Instant::now();
+        let info = ConnectionInfo {
+            listener: Arc::new(ListenerFacts::named(listener)),
+            opened: now,
+            peer: None,
+            tls: tls.map(|tls| Arc::new(TlsFacts::of_carried(&tls).unwrap())),
+            stage: Opening::Done,
+            is_taken_over: false,
+            hold: HandoverHold::None,
+        };
+        let progress = Progress { doing: Doing::Idle, since: now, requests: u64::MAX };
+        let (raw, ahead) = (RawStream::Unix(sockets.0), Bytes::from(vec![b'x'; ahead]));
+        IdleConnection { raw, place, info, progress, ahead, kept: Kept::of(kept) }
+    }
+
+    fn keys(length: usize) -> Option<Keys> {
+        Some(Keys::received(&vec![7; length]).unwrap())
+    }
+
+    fn tls(text: &str) -> CarriedTls {
+        let name = text.to_owned();
+        let client = CarriedClient {
+            subject: name.clone(),
+            names: vec![name.clone(); 4],
+            issuer: name.clone(),
+            serial: "7f".to_owned(),
+            ends: u64::from(u32::MAX),
+        };
+        let (server_name, protocol) = (Some(name), Some("http/1.1".to_owned()));
+        CarriedTls { keys: 0, version: "1.3".to_owned(), server_name, protocol, client: Some(client), resumed: true }
+    }
+
+    fn http2(table: usize) -> Option<Box<Http2State>> {
+        let own = OwnSettings { max_streams: 100, window: 65_536, connection_window: 6_553_600, head_list: 65_536 };
+        let table = Bytes::from(vec![0x40; table]);
+        let client = ClientSettings::default();
+        let state = Http2State { client, own, last_id: 7, send_window: 9, receive_window: 9, resets: u32::MAX, table };
+        Some(Box::new(state))
+    }
+
+    fn packed(batch: &[IdleConnection]) -> Vec<u8> {
+        let mut packet = Vec::with_capacity(PACKET_MAX);
+        let room = packet.capacity();
+        pack(&mut packet, batch, u64::MAX);
+        assert_eq!(packet.capacity(), room, "a packet that grows leaves a copy of its keys behind");
+        packet
+    }
+
+    #[test]
+    fn the_room_that_is_asked_for_is_enough_whatever_is_carried() {
+        // Some texts grow in JSON.
+        for text in ["", "shop.example", "\u{1}\"\\\n", "имя"] {
+            for (ahead, length, table) in [(0, 1, 0), (5000, 174, 900), (0, Keys::MAX, 16_000)] {
+                let session = WebSocketSession { name: text.into(), state: Bytes::from(vec![1; table]) };
+                let all = [
+                    idle(text, ahead, None, KeptParts::default()),
+                    idle(text, ahead, Some(tls(text)), KeptParts { keys: keys(length), ..KeptParts::default() }),
+                    idle(
+                        text,
+                        ahead,
+                        Some(tls(text)),
+                        KeptParts { keys: keys(length), http2: http2(table), session: None },
+                    ),
+                    idle(text, ahead, None, KeptParts { session: Some(session), ..KeptParts::default() }),
+                ];
+                for connection in all {
+                    let needed = needed(&connection).unwrap();
+                    let packet = packed(std::slice::from_ref(&connection));
+                    assert!(packet.len() <= needed + (PACKET_MAX - ROOM), "{} of {needed}", packet.len());
+                    let (give, tail) = decode::<FromGiver>(&packet).unwrap();
+                    let FromGiver::Give { connections, .. } = give else { panic!("{give:?}") };
+                    assert_eq!(connections[0].needs(), needs(&connection));
+                    assert!(tail.ends_with(&vec![7; connection.kept.keys().map_or(0, Keys::len)]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_batch_with_facts_fits() {
+        let one = || {
+            let kept = KeptParts { keys: keys(174), ..KeptParts::default() };
+            idle("https", 0, Some(tls("client-7.shop.example")), kept)
+        };
+        let batch: Vec<IdleConnection> = (0..BATCH_MAX).map(|_| one()).collect();
+        let needed: usize = batch.iter().map(|connection| needed(connection).unwrap()).sum();
+        assert!(needed <= ROOM, "{needed}");
+        assert!(packed(&batch).len() <= PACKET_MAX);
+    }
+
+    #[test]
+    fn what_fits_into_no_packet_is_told() {
+        assert!(needed(&idle("http", BYTES_MAX, None, KeptParts::default())).is_some());
+        assert!(needed(&idle("http", BYTES_MAX + 1, None, KeptParts::default())).is_none());
+        assert!(needed(&idle(&"\u{1}".repeat(PACKET_MAX / 6), 0, None, KeptParts::default())).is_none());
+        // Keys count for the packet alone: a session of the largest size is not kept back by them.
+        let session = WebSocketSession { name: "chat".into(), state: Bytes::from(vec![1; BYTES_MAX]) };
+        let kept = KeptParts { keys: keys(174), http2: None, session: Some(session) };
+        assert!(needed(&idle("https", 0, Some(tls("shop.example")), kept)).is_some());
+    }
+}
