@@ -9,7 +9,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::supervisor::{Supervisor, command};
-use crate::{Notifications, Releases, binary, fixture};
+use crate::{Notifications, Releases, binary, fixture, put_pair};
 
 /// What is to be started. Reads as a sentence: `supervisor().workers(2).ours().start()`.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Builder {
     sections: String,
     unix: bool,
     no_listener: bool,
+    /// Lines of `[security]`, if a listener speaks TLS.
+    security: Option<String>,
     environment: Vec<(String, String)>,
     whole: Option<String>,
     program: PathBuf,
@@ -38,6 +40,7 @@ pub fn supervisor() -> Builder {
         sections: String::new(),
         unix: false,
         no_listener: false,
+        security: None,
         environment: Vec::new(),
         whole: None,
         program: binary("gin-supervisor"),
@@ -142,6 +145,26 @@ impl Builder {
         self
     }
 
+    /// A listener beside the others that speaks TLS, with the tests' certificate of this host: see [`crate::put_pair`]. Its `[security]`
+    /// stands in the configuration; more lines of that are [`Self::security`]'s.
+    #[must_use]
+    pub fn https(mut self) -> Self {
+        put_pair(self.dir.path(), "server");
+        let [cert, key] = ["pem", "key"].map(|kind| self.dir.path().join("tls").join(format!("shop.{kind}")));
+        self.security = Some(format!("cert_file = {cert:?}\nkey_file = {key:?}\n"));
+        self
+    }
+
+    /// A line of its `[security]`.
+    ///
+    /// # Panics
+    /// If no listener speaks TLS.
+    #[must_use]
+    pub fn security(mut self, line: &str) -> Self {
+        writeln!(self.security.as_mut().expect("it is asked for https() before"), "{line}").unwrap();
+        self
+    }
+
     /// Lets other users enter its directory.
     ///
     /// # Panics
@@ -175,6 +198,10 @@ impl Builder {
         if self.unix {
             writeln!(text, "[[supervisor.listen]]\nname = \"unix\"\naddress = \"unix:{}/http.sock\"", path.display())
                 .unwrap();
+        }
+        if let Some(security) = &self.security {
+            text.push_str("[[supervisor.listen]]\nname = \"https\"\naddress = \"127.0.0.1:0\"\ntls = true\n");
+            writeln!(text, "[security]\n{security}").unwrap();
         }
         text.push_str(&self.sections);
         let text = self.whole.clone().unwrap_or(text);

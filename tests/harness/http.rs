@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
-use std::os::fd::AsRawFd;
 
 use crate::PATIENCE;
+use crate::https::{Https, Secure};
 
 /// Where a server is.
 #[derive(Debug, Clone)]
@@ -20,6 +22,14 @@ pub enum Address {
     Tcp(SocketAddr),
     /// Over a Unix socket.
     Unix(PathBuf),
+    /// Over TLS.
+    Https(Https),
+}
+
+impl From<Https> for Address {
+    fn from(https: Https) -> Self {
+        Self::Https(https)
+    }
 }
 
 impl From<&str> for Address {
@@ -67,6 +77,12 @@ impl From<io::Error> for Failure {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Behind a mutex, as a look at it reads what has come.
+    Tls(Box<Mutex<Secure>>),
+}
+
+fn own(stream: &mut Mutex<Secure>) -> &mut Secure {
+    stream.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Read for Stream {
@@ -74,6 +90,7 @@ impl Read for Stream {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
+            Self::Tls(stream) => own(stream).read(buffer),
         }
     }
 }
@@ -83,6 +100,7 @@ impl Write for Stream {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
+            Self::Tls(stream) => own(stream).write(bytes),
         }
     }
 
@@ -138,12 +156,9 @@ impl Client {
     /// How it was hurt.
     pub fn connect(address: &Address) -> Result<Self, Failure> {
         let stream = match address {
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address)?;
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                Stream::Tcp(stream)
+            Address::Tcp(address) => Stream::Tcp(connect(*address)?),
+            Address::Https(https) => {
+                return Self::secured(Secure::finish(https.handshake(), connect(https.socket())?));
             }
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
@@ -153,6 +168,25 @@ impl Client {
             }
         };
         Ok(Self { stream, buffer: Vec::new() })
+    }
+
+    /// Goes on with a connection on which the handshake is over.
+    ///
+    /// # Errors
+    /// The failure of the handshake.
+    pub fn secured(handshake: io::Result<Secure>) -> Result<Self, Failure> {
+        Ok(Self { stream: Stream::Tls(Box::new(Mutex::new(handshake?))), buffer: Vec::new() })
+    }
+
+    /// Its TLS.
+    ///
+    /// # Panics
+    /// If it speaks cleartext.
+    pub fn tls(&mut self) -> &mut Secure {
+        match &mut self.stream {
+            Stream::Tls(stream) => own(stream),
+            Stream::Tcp(_) | Stream::Unix(_) => panic!("it speaks cleartext"),
+        }
     }
 
     /// Connects, and sends a request.
@@ -168,10 +202,12 @@ impl Client {
     /// The port of this end, by which the server knows the connection; none over a Unix socket.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
-        match &self.stream {
-            Stream::Tcp(stream) => stream.local_addr().ok().map(|address| address.port()),
-            Stream::Unix(_) => None,
-        }
+        let address = match &self.stream {
+            Stream::Tcp(stream) => stream.local_addr(),
+            Stream::Tls(stream) => stream.lock().unwrap_or_else(PoisonError::into_inner).socket().local_addr(),
+            Stream::Unix(_) => return None,
+        };
+        address.ok().map(|address| address.port())
     }
 
     /// Sends bytes as they are.
@@ -239,9 +275,10 @@ impl Client {
     /// # Panics
     /// If the connection is gone.
     pub fn end(&mut self) {
-        match &self.stream {
+        match &mut self.stream {
             Stream::Tcp(stream) => stream.shutdown(std::net::Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(std::net::Shutdown::Write),
+            Stream::Tls(stream) => own(stream).end(),
         }
         .unwrap();
     }
@@ -315,25 +352,35 @@ impl Client {
     /// Whether the server has closed it by now.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        match self.peek() {
-            Ok(count) => count == 0,
-            Err(error) => error != Errno::EAGAIN,
-        }
+        self.look().1
     }
 
     /// True if something of the server's waits to be read, be it the end.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        !self.buffer.is_empty() || self.peek() != Err(Errno::EAGAIN)
+        !self.buffer.is_empty() || self.look().0
     }
 
-    fn peek(&self) -> nix::Result<usize> {
+    /// Whether something waits to be read, be it the end, and whether it is the end.
+    fn look(&self) -> (bool, bool) {
         let fd = match &self.stream {
             Stream::Tcp(stream) => stream.as_raw_fd(),
             Stream::Unix(stream) => stream.as_raw_fd(),
+            Stream::Tls(stream) => return stream.lock().unwrap_or_else(PoisonError::into_inner).look(),
         };
-        recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)
+        match recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+            Ok(count) => (true, count == 0),
+            Err(error) => (error != Errno::EAGAIN, error != Errno::EAGAIN),
+        }
     }
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 /// One request on a connection of its own.

@@ -8,10 +8,12 @@
 
 mod alone;
 mod builder;
+mod certificates;
 mod control;
 mod hold;
 mod http;
 mod http2;
+mod https;
 mod lab;
 mod latency;
 mod load;
@@ -28,10 +30,12 @@ mod websocket;
 
 pub use alone::{Alone, alone, alone_in, ours_alone, ours_alone_in};
 pub use builder::{Builder, supervisor};
+pub use certificates::{certificate, put_pair, tls_file};
 pub use control::{Ctl, Events};
 pub use hold::{Held, Hold};
 pub use http::{Address, Client, Failure, Response, get};
 pub use http2::Http2;
+pub use https::{Https, Secure, VERSIONS};
 pub use lab::Lab;
 pub use latency::Latencies;
 pub use load::{Load, Report};

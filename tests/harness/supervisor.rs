@@ -5,6 +5,7 @@ mod processes;
 
 use std::fmt::Write as _;
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -15,7 +16,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::control::{Ctl, Events, status};
-use crate::{Address, Hold, Load, Notifications, Releases, Response, binary, eventually, get, on_change};
+use crate::{Address, Hold, Https, Load, Notifications, Releases, Response, binary, eventually, get, on_change};
 
 /// One that runs. Killed, with its workers, when dropped.
 #[derive(Debug)]
@@ -156,6 +157,22 @@ impl Supervisor {
     #[must_use]
     pub fn unix(&self) -> Address {
         self.listener("unix")
+    }
+
+    /// Its listener that speaks TLS, for a client of either version.
+    #[must_use]
+    pub fn https(&self) -> Address {
+        Https::at(self.https_socket()).into()
+    }
+
+    /// The address of that listener's socket.
+    ///
+    /// # Panics
+    /// If there is no such listener.
+    #[must_use]
+    pub fn https_socket(&self) -> SocketAddr {
+        let Address::Tcp(address) = self.listener("https") else { panic!("it listens on TCP") };
+        address
     }
 
     /// One of its listeners.
