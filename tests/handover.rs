@@ -2,12 +2,12 @@
 
 use std::thread;
 
-use harness::{Client, Load, Supervisor, eventually, supervisor, times};
+use harness::{Address, Client, Load, Supervisor, eventually, supervisor, times};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Each client is on the connection that it opened at first.
-fn assert_kept(load: Load, gin: &Supervisor) {
+pub fn assert_kept(load: Load, gin: &Supervisor) {
     let clients = load.clients();
     let report = load.finish();
     report.assert_unhurt();
@@ -24,11 +24,11 @@ pub fn asks(client: &mut Client) -> u64 {
 
 /// Waits until the client's connection is with the current generation; returns the PID of the worker that has it. The
 /// connection may be on its way, and its worker shows in the next answer alone.
-fn until_new(gin: &Supervisor, client: &mut Client) -> u64 {
+pub fn until_new(gin: &Supervisor, client: &mut Client) -> u64 {
     eventually("a worker of the current generation answers", || asks(client), |pid| is_new(gin, *pid))
 }
 
-fn is_new(gin: &Supervisor, pid: u64) -> bool {
+pub fn is_new(gin: &Supervisor, pid: u64) -> bool {
     gin.workers().iter().any(|worker| u64::try_from(*worker) == Ok(pid))
 }
 
@@ -123,8 +123,14 @@ fn connections_that_rest_go_to_the_next_generation_and_gin_ctl_counts_them() {
 #[test]
 fn a_head_sent_byte_by_byte_over_three_restarts_is_answered() {
     let gin = supervisor().ours("one", "ok").and_unix().set("soak = \"0s\"").start();
-    let mut client = Client::connect(&gin.tcp()).unwrap();
-    let mut second = Client::connect(&gin.unix()).unwrap();
+    let addresses = [gin.tcp(), gin.unix()];
+    a_head_is_sent_byte_by_byte(gin, addresses);
+}
+
+/// A head goes over three restarts, on a connection of its own and on one that was used before.
+pub fn a_head_is_sent_byte_by_byte(gin: Supervisor, [fresh, used]: [Address; 2]) {
+    let mut client = Client::connect(&fresh).unwrap();
+    let mut second = Client::connect(&used).unwrap();
     asks(&mut second);
     let head = "GET /?byte=by-byte HTTP/1.1\r\nHost: x\r\nX-Long: abcdefghij\r\n\r\n";
     for (number, byte) in head.bytes().enumerate() {
@@ -147,8 +153,14 @@ fn a_head_sent_byte_by_byte_over_three_restarts_is_answered() {
 #[test]
 fn what_is_under_way_ends_where_it_began_and_its_connection_goes_on() {
     let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let address = gin.tcp();
+    what_is_under_way_ends(gin, &address);
+}
+
+/// Requests of all kinds are under way over two restarts.
+pub fn what_is_under_way_ends(gin: Supervisor, address: &Address) {
     let old = u64::try_from(gin.workers()[0]).unwrap();
-    let open = |request: &str| Client::asking(&gin.tcp(), request).unwrap();
+    let open = |request: &str| Client::asking(address, request).unwrap();
     let mut expects = open("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     let mut upload = open("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n");
     upload.send(&[b'x'; 100_000]).unwrap();
@@ -249,8 +261,13 @@ fn server_sent_events_end_with_an_event_and_go_on_behind_it_on_the_same_connecti
 
 #[test]
 fn replacement_rollback_upgrade_in_place_and_adoption_close_nothing_either() {
-    let mut gin = supervisor().workers(2).ours("one", "ok").and_unix().set("soak = \"0s\"").start();
+    let gin = supervisor().workers(2).ours("one", "ok").and_unix().set("soak = \"0s\"").start();
     let load = Load::new().mixed(&gin.tcp(), 8, 2).mixed(&gin.unix(), 8, 2);
+    nothing_closes(gin, load);
+}
+
+/// Workers and masters are replaced in every way under a load whose clients keep their connections.
+pub fn nothing_closes(mut gin: Supervisor, load: Load) {
     for _ in 0..times(2, 10) {
         load.flows(100);
         gin.restart();

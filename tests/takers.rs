@@ -1,20 +1,26 @@
 //! Who takes connections over may die, hang, lie full, or be replaced: nobody loses more than was in hand.
 
-use harness::{Client, Supervisor, binary, eventually, fixture, supervisor, times};
+use harness::{Address, Client, Supervisor, binary, eventually, fixture, get, supervisor, times};
 
 use crate::handover::asks;
 
 /// Idle connections, some of them fresh.
 fn idle(gin: &Supervisor, count: usize) -> Vec<Client> {
-    let mut clients: Vec<Client> = (0..count).map(|_| Client::connect(&gin.tcp()).unwrap()).collect();
+    idle_at(&[gin.tcp()], count)
+}
+
+/// The same at each of these addresses of one listener.
+pub fn idle_at(addresses: &[Address], count: usize) -> Vec<Client> {
+    let address = |number: usize| &addresses[number / 2 % addresses.len()];
+    let mut clients: Vec<Client> = (0..count).map(|number| Client::connect(address(number)).unwrap()).collect();
     clients.iter_mut().step_by(2).for_each(|client| assert!(asks(client) > 0));
     // Who is answered on a connection made later knows that all before it were accepted.
-    let _ = gin.get("/");
+    get(&addresses[0], "/").unwrap();
     clients
 }
 
 /// How many of them are lost. All others are answered.
-fn lost(clients: &mut [Client]) -> usize {
+pub fn lost(clients: &mut [Client]) -> usize {
     let answered = |client: &mut Client| client.get("/").is_ok_and(|response| response.status == 200);
     clients.iter_mut().map(|client| usize::from(!answered(client))).sum()
 }
@@ -45,11 +51,11 @@ fn what_a_lost_taker_did_not_have_is_served_by_the_giver() {
 }
 
 /// Number of connections in these tests.
-const ALL: usize = 200;
+pub const ALL: usize = 200;
 
-/// Restarts with [`ALL`] idle connections, and has a worker die at this step; returns how many connections are lost.
-fn lost_at(gin: &Supervisor, step: &str) -> usize {
-    let mut clients = idle(gin, ALL);
+/// Restarts with [`ALL`] idle connections at these addresses, and has a worker die at this step; returns how many connections are lost.
+pub fn lost_at(gin: &Supervisor, addresses: &[Address], step: &str) -> usize {
+    let mut clients = idle_at(addresses, ALL);
     let (point, passes) = step.split_once(' ').unwrap_or((step, "0"));
     gin.order_workers(&format!("{point} kill {passes} once"));
     let mut events = gin.events();
@@ -70,10 +76,21 @@ fn a_taker_that_dies_at_any_step_takes_along_no_more_than_it_had_in_hand() {
     // A batch is 64 connections.
     for (step, most) in [("take.received", 0), ("take.taken", 64), ("take.served", 64), ("take.received 1", 64)] {
         let gin = with_faulty_workers();
-        let lost = lost_at(&gin, step);
+        let lost = lost_at(&gin, &[gin.tcp()], step);
         assert!(lost <= most, "{step}: {lost}: {}", gin.log());
         gin.stop();
     }
+}
+
+/// So many of [`ALL`] are lost as were not taken over, and at least one of each batch was.
+pub fn assert_lost_but_for_what_is_taken(gin: &Supervisor, lost: usize, batches: usize, step: &str) {
+    gin.until_log("connections taken over");
+    let log = gin.log();
+    let line = log.lines().find(|line| line.contains("connections taken over")).unwrap();
+    let taken = serde_json::from_str::<serde_json::Value>(line).unwrap()["taken"].as_u64().unwrap();
+    let taken = usize::try_from(taken).unwrap();
+    assert!(taken >= batches, "{step}: {taken} taken over: {log}");
+    assert_eq!(lost, ALL - taken, "{step}: {log}");
 }
 
 #[test]
@@ -81,14 +98,8 @@ fn a_giver_that_dies_at_any_step_takes_along_no_more_than_it_had_not_offered() {
     // The number of batches that the giver has offered by then. Each has one connection at least.
     for (step, batches) in [("give.send 2", 2), ("give.sent", 1), ("give.sent 2", 3), ("give.heard 2", 2)] {
         let gin = with_faulty_workers();
-        let lost = lost_at(&gin, step);
-        gin.until_log("connections taken over");
-        let log = gin.log();
-        let line = log.lines().find(|line| line.contains("connections taken over")).unwrap();
-        let taken = serde_json::from_str::<serde_json::Value>(line).unwrap()["taken"].as_u64().unwrap();
-        let taken = usize::try_from(taken).unwrap();
-        assert!(taken >= batches, "{step}: {taken} taken over: {log}");
-        assert_eq!(lost, ALL - taken, "{step}: {log}");
+        let lost = lost_at(&gin, &[gin.tcp()], step);
+        assert_lost_but_for_what_is_taken(&gin, lost, batches, step);
         gin.stop();
     }
 }

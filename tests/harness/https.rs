@@ -55,6 +55,12 @@ impl Https {
         Self { host: ServerName::try_from(host.to_owned()).unwrap(), ..self }
     }
 
+    /// The same client, at another server.
+    #[must_use]
+    pub fn moved_to(self, address: SocketAddr) -> Self {
+        Self { address, ..self }
+    }
+
     /// Changes the client's settings.
     #[must_use]
     pub fn configured(mut self, change: impl FnOnce(&mut ClientConfig)) -> Self {
@@ -120,6 +126,14 @@ impl Secure {
             self.0.conn.write_tls(&mut records).unwrap();
         }
         records
+    }
+
+    /// Changes its keys with the next record, and asks the server to change its own (TLS 1.3).
+    ///
+    /// # Panics
+    /// If the version knows no such thing.
+    pub fn change_keys(&mut self) {
+        self.0.conn.refresh_traffic_keys().unwrap();
     }
 
     /// Sends bytes as they are: records, parts of them, or anything else.
