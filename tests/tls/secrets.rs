@@ -1,0 +1,132 @@
+//! Secrets of connections stand in the memory of the worker that has them, and nowhere else.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use harness::{Client, supervisor};
+use rustls::KeyLog;
+
+use super::{clients, connect, with_https};
+use crate::handover::{asks, until_new};
+
+/// Labels of the secrets under which a client sends: of TLS 1.2, and of TLS 1.3. A move changes the server's alone.
+const OF_CLIENT: [&str; 2] = ["CLIENT_RANDOM", "CLIENT_TRAFFIC_SECRET_0"];
+const OF_SERVER: &str = "SERVER_TRAFFIC_SECRET_0";
+
+/// A page of memory that was never used.
+static ZEROS: [u8; 4096] = [0; 4096];
+
+/// Secrets that a client has agreed on with its server, with their labels.
+#[derive(Debug, Default)]
+struct Secrets(Mutex<Vec<(String, Vec<u8>)>>);
+
+impl KeyLog for Secrets {
+    fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
+        if self.will_log(label) {
+            self.0.lock().unwrap().push((label.to_owned(), secret.to_vec()));
+        }
+    }
+
+    fn will_log(&self, label: &str) -> bool {
+        OF_CLIENT.contains(&label) || label == OF_SERVER
+    }
+}
+
+fn has(memory: &[u8], part: &[u8]) -> bool {
+    memory.iter().enumerate().any(|(at, byte)| *byte == part[0] && memory[at..].starts_with(part))
+}
+
+/// All memory that a process has for itself and can write to.
+fn memory_of(pid: i32) -> Vec<u8> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut all = Vec::new();
+    for line in maps.lines().filter(|line| line.contains(" rw-p ")) {
+        let (from, to) = line.split(' ').next().and_then(|range| range.split_once('-')).unwrap();
+        let [from, to] = [from, to].map(|address| u64::from_str_radix(address, 16).unwrap());
+        let mut part = vec![0; usize::try_from(to - from).unwrap()];
+        // Guard pages and the like cannot be read. The mapping may be smaller by now.
+        if memory.read_exact_at(&mut part, from).is_ok() {
+            // Most of it was never used.
+            all.extend(part.chunks(ZEROS.len()).filter(|page| **page != ZEROS[..page.len()]).flatten());
+        }
+    }
+    all
+}
+
+/// All bytes of the files in a directory and below it. Sockets are passed over.
+fn files_of(directory: &Path) -> Vec<u8> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            all.extend(files_of(&entry.path()));
+        } else if kind.is_file() {
+            all.extend(std::fs::read(entry.path()).unwrap_or_default());
+        }
+    }
+    all
+}
+
+/// The ways in which a secret could be written down.
+fn spellings(secret: &[u8]) -> [Vec<u8>; 4] {
+    let hexadecimal: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let numbers: Vec<String> = secret[..8].iter().map(ToString::to_string).collect();
+    [secret.to_vec(), hexadecimal.to_uppercase().into(), hexadecimal.into(), numbers.join(", ").into()]
+}
+
+#[test]
+fn secrets_of_connections_are_in_no_file_and_not_in_the_master() {
+    // With the library's own log, which tells everything.
+    let gin = supervisor().ours("one", "logs").https().set("soak = \"0s\"").start();
+    gin.ctl(&["log-level", "trace"]).assert(0, &[]);
+    let secrets = Arc::new(Secrets::default());
+    let mut kept: Vec<Client> = clients(&gin)
+        .into_iter()
+        .map(|https| {
+            let log = Arc::clone(&secrets);
+            connect(&https.configured(|config| config.key_log = log)).unwrap()
+        })
+        .collect();
+    kept.iter_mut().for_each(|client| assert!(asks(client) > 0));
+    for _ in 0..3 {
+        gin.restart();
+        for client in &mut kept {
+            until_new(&gin, client);
+        }
+    }
+    let secrets = secrets.0.lock().unwrap().clone();
+    assert_eq!(secrets.len(), 3, "one of TLS 1.2, and two of TLS 1.3");
+    let (files, master) = (files_of(gin.dir()), memory_of(gin.pid().as_raw()));
+    let worker = memory_of(gin.workers()[0]);
+    for (label, secret) in &secrets {
+        for spelling in spellings(secret) {
+            assert!(!has(&files, &spelling), "{label} is in a file");
+        }
+        assert!(!has(&master, secret), "{label} is in the master's memory");
+        // The search finds it where it must be.
+        assert!(!OF_CLIENT.contains(&label.as_str()) || has(&worker, secret), "{label} is not in the worker's memory");
+    }
+    drop(kept);
+    gin.stop();
+}
+
+#[test]
+fn a_core_of_a_worker_has_no_memory_unless_it_is_asked_for() {
+    let filter = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/coredump_filter")).unwrap();
+    for (line, is_asked_for) in [("core_dumps = false", false), ("core_dumps = true", true)] {
+        let gin = with_https().security(line).start();
+        let usual = filter(gin.pid().as_raw());
+        for pid in gin.workers() {
+            let expected = if is_asked_for { usual.trim() } else { "00000000" };
+            assert_eq!(filter(pid).trim(), expected, "{line}");
+        }
+        gin.stop();
+    }
+    // Cleartext has no keys: its cores are as they were.
+    let gin = supervisor().ours("one", "ok").start();
+    assert_eq!(filter(gin.workers()[0]), filter(gin.pid().as_raw()));
+    gin.stop();
+}
