@@ -1,24 +1,38 @@
 //! The chat example, as people use it: in a browser, while it is replaced under them.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use gin_worker::testing::{Request, Talk, UnderLoad};
-use harness::{Address, binary, fixture, on_change, supervisor, times};
+use harness::{Address, Builder, Supervisor, binary, fixture, on_change, supervisor, times};
 use serde_json::{Value, json};
+
+/// The chat's program, and the file of its messages.
+pub fn chat() -> (Builder, PathBuf) {
+    let builder = supervisor().workers(2).set("soak = \"0s\"");
+    let log = builder.dir().join("chat.log");
+    let command = format!("command = [{:?}]\nenv = {{ CHAT_LOG = {log:?} }}", binary("examples/chat"));
+    (builder.set(&command), log)
+}
 
 #[test]
 fn people_in_browsers_stay_connected_and_hear_everything_once_and_in_order() {
-    let gin = supervisor().workers(2).set("soak = \"0s\"");
-    let log = gin.dir().join("chat.log");
-    let gin = gin.set(&format!("command = [{:?}]\nenv = {{ CHAT_LOG = {log:?} }}", binary("examples/chat"))).start();
+    let (builder, log) = chat();
+    let gin = builder.start();
     let Address::Tcp(address) = gin.tcp() else { panic!("it listens on TCP") };
-    let shots = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("chat");
+    people_talk(&gin, &format!("http://{address}/"), &log, "chat");
+    gin.stop();
+}
+
+/// People talk in browsers at `url`, whose messages stand in the file `log`, over restarts. Pictures go to a directory of the name `shots`.
+pub fn people_talk(gin: &Supervisor, url: &str, log: &Path, shots: &str) {
+    let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join(shots);
     std::fs::create_dir_all(&shots).unwrap();
     let names = ["Ada", "Grace", "Linus"];
     let mut people = Command::new("/usr/bin/python3")
         .arg(fixture("chatters.py"))
-        .arg(format!("http://{address}/"))
+        .arg(url)
         .arg(&shots)
         .args(names)
         .stdin(Stdio::piped())
@@ -31,9 +45,9 @@ fn people_in_browsers_stay_connected_and_hear_everything_once_and_in_order() {
     assert_eq!(line, "here\n");
     for _ in 0..times(10, 50) {
         // Somebody says something between two restarts.
-        let length = || std::fs::metadata(&log).unwrap().len();
+        let length = || std::fs::metadata(log).unwrap().len();
         let before = length();
-        on_change(&log, "somebody says something", length, |now| *now != before);
+        on_change(log, "somebody says something", length, |now| *now != before);
         gin.restart();
     }
     people.stdin.take().unwrap().write_all(b"enough\n").unwrap();
@@ -60,7 +74,6 @@ fn people_in_browsers_stay_connected_and_hear_everything_once_and_in_order() {
     heard.sort_unstable();
     said.sort_unstable();
     assert_eq!(heard, said, "nothing is lost, and nothing doubled");
-    gin.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
