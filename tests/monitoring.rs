@@ -103,7 +103,7 @@ pub fn promtool(args: &[&str], input: &str) -> (i32, String) {
 
 #[test]
 fn rules_and_dashboard_ask_for_metrics_that_a_service_tells() {
-    let gin = supervisor().workers(2).set("soak = \"0s\"").ours("one", "service").start();
+    let gin = supervisor().workers(2).set("soak = \"0s\"").ours("one", "service").https().start();
     for (path, status) in [("/", 200), ("/fails", 502), ("/none", 404)] {
         assert_eq!(gin.get(path).status, status, "{path}");
     }
