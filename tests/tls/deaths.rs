@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 use super::{addresses, with_https};
 use crate::handover::{asks, until_new};
-use crate::takers::{ALL, assert_lost_but_for_what_is_taken, idle_at, lost, lost_at};
+use crate::takers::{assert_lost_but_for_what_is_taken, idle_at, lost, lost_at};
 
 fn with_faulty_workers() -> Supervisor {
     with_https().faulty_workers().start()
