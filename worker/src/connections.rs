@@ -47,7 +47,7 @@ mod pace;
 mod parking;
 mod progress;
 mod protocol;
-mod proxy;
+pub(crate) mod proxy;
 mod relief;
 mod room;
 mod share;

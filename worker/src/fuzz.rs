@@ -1,5 +1,5 @@
-//! Ways for the fuzz targets of `tests/fuzz` into private code: a worker that is reached over socket pairs, the paths of requests, and
-//! the tap of HTTP/2 connections.
+//! Ways for the fuzz targets of `tests/fuzz` into private code: a worker that is reached over socket pairs, the paths of requests, the
+//! tap of HTTP/2 connections, and PROXY headers.
 //!
 //! It is built by `cargo fuzz`, and for the tests of this crate, so that it is not forgotten. No other build has it.
 
@@ -17,6 +17,7 @@ pub use crate::auth::fuzzed::Tokens;
 use crate::connections::Hub;
 use crate::connections::accept::serve_pair;
 use crate::connections::http2::fuzzed;
+use crate::connections::proxy::{HEADER_MAX, Parsed, parse};
 use crate::{Server, StartError, assets, request_path};
 
 /// A worker without a listener: everything between the socket and the application is as in any worker.
@@ -97,6 +98,24 @@ pub fn tap(script: &[u8]) {
     fuzzed::run(script);
 }
 
+/// Reads a PROXY header at the beginning of these bytes, as they come one by one, and as they come all at once.
+///
+/// # Panics
+/// If the two differ, or a byte behind the header counts as a part of it.
+pub fn proxy(bytes: &[u8]) {
+    let whole = parse(bytes);
+    let most = bytes.len().min(HEADER_MAX + 1);
+    let known = (0..=most).map(|count| (count, parse(&bytes[..count]))).find(|(_, known)| *known != Parsed::Incomplete);
+    match known {
+        None => assert!(whole == Parsed::Incomplete && bytes.len() <= HEADER_MAX, "no end: {whole:?}"),
+        Some((count, Parsed::Header { length, .. })) => {
+            assert!(count == length && length <= HEADER_MAX, "{length} of {count}");
+            assert_eq!(known.map(|(_, known)| known), Some(whole));
+        }
+        Some((_, Parsed::Wrong(_) | Parsed::Incomplete)) => assert!(matches!(whole, Parsed::Wrong(_)), "{whole:?}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -117,6 +136,14 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(hosted.take_over().is_ok());
+    }
+
+    #[test]
+    fn seeds_of_proxy_headers_are_read_alike_in_parts() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/seeds/proxy");
+        let seeds: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(seeds.len() >= 6);
+        seeds.iter().for_each(|seed| proxy(&std::fs::read(seed).unwrap()));
     }
 
     #[test]
