@@ -12,19 +12,21 @@
 //! | Cut | no | | what is left is closed, then the hooks run |
 
 mod background;
+mod beginnings;
 mod ends;
 mod hooks;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use gin_shared::channel::{DrainReason, Fates};
+use gin_shared::channel::{Counts, DrainReason, Fates};
 use tokio::sync::watch;
 
 use crate::metrics::ConnectionCounts;
 pub(crate) use background::{Background, Running};
-pub(crate) use ends::{Ending, Ends, Fate, KnownEnding, Spoken};
+pub(crate) use beginnings::{Handshake, ProxyRefusal};
+pub(crate) use ends::{Ending, Ends, Fate, HandoverReason, Kind, KnownEnding, Spoken};
 pub(crate) use hooks::{Hook, run_hooks};
 
 /// Milliseconds since then, for the log: to the microsecond, as the latency of requests is told.
@@ -174,6 +176,17 @@ impl Life {
         self.with_counts(ConnectionCounts::refused);
     }
 
+    /// Counts a handshake that took so long.
+    pub(crate) fn count_handshake(&self, outcome: Handshake, took: Duration) {
+        let took = (outcome != Handshake::Failed).then_some(took);
+        self.with_counts(|counts| counts.handshake(outcome as usize, took));
+    }
+
+    /// Counts a connection that did not begin with the PROXY header that it had to have.
+    pub(crate) fn count_proxy_refused(&self, why: ProxyRefusal) {
+        self.with_counts(|counts| counts.proxy_refused(why as usize));
+    }
+
     /// Number of connections that another worker had before.
     #[must_use]
     pub fn taken_over(&self) -> u64 {
@@ -185,14 +198,8 @@ impl Life {
         let ends = &self.0.ends;
         // What is open after that was cut, and ends with the process.
         let open = if self.0.is_settled.load(Ordering::Relaxed) { 0 } else { self.connections() as u64 };
-        Fates {
-            open,
-            handed_over: ends.of(Fate::HandedOver),
-            finished: ends.of(Fate::Finished),
-            closed: ends.of(Fate::Closed),
-            cut: ends.of(Fate::Cut),
-            ..Fates::default()
-        }
+        let Counts { handed_over, finished, closed, cut } = ends.counts();
+        Fates { open, handed_over, finished, closed, cut, by_protocol: ends.by_protocol() }
     }
 
     /// Counts connections in these, too. The first ones stay.
@@ -211,8 +218,8 @@ impl Life {
         // The number is locked meanwhile.
         self.0.connections.send_if_modified(|open| {
             if !self.0.is_settled.swap(true, Ordering::Relaxed) {
-                // All others end at the cut: these are their handlers'.
-                self.count_fate(Fate::Cut, Spoken::WebSocket, *open);
+                // All others end at the cut: these are their handlers'. Which of them are over TLS is not known here.
+                self.count_fate(Fate::Cut, Kind { spoken: Spoken::WebSocket, is_tls: false }, *open);
             }
             false
         });
@@ -224,13 +231,13 @@ impl Life {
         let is_draining = self.0.counts_ends.load(Ordering::Relaxed) || phase >= Phase::Draining;
         let is_settled = self.0.is_settled.load(Ordering::Relaxed);
         if let Some(fate) = ending.fate(is_draining, phase >= Phase::Cut).filter(|_| !is_settled) {
-            self.count_fate(fate, ending.spoken, 1);
+            self.count_fate(fate, ending.kind(), 1);
         }
     }
 
-    fn count_fate(&self, fate: Fate, spoken: Spoken, count: usize) {
-        self.0.ends.count(fate, spoken, count);
-        self.with_counts(|counts| counts.drained(Ends::place(fate, spoken), count));
+    fn count_fate(&self, fate: Fate, kind: Kind, count: usize) {
+        self.0.ends.count(fate, kind, count);
+        self.with_counts(|counts| counts.drained(Ends::place(fate, kind), count));
     }
 
     /// Waits until the worker accepts no more connections, in a restart or a stop. It is for background tasks and long answers, which must
@@ -332,6 +339,19 @@ pub(crate) struct OpenConnection {
     life: Life,
     /// The connection's end, as far as it is known.
     pub(crate) ending: Ending,
+}
+
+impl OpenConnection {
+    /// Notes that another worker has the connection now. Only in a drain this is the end that is told of it.
+    pub(crate) fn hand_over(&mut self, reason: HandoverReason) {
+        self.ending.is_handed_over = reason == HandoverReason::Drain;
+        self.life.with_counts(|counts| counts.handed_over(reason.place(self.ending.kind())));
+    }
+
+    /// Notes whether the connection is parked. While it is, its kind must not change.
+    pub(crate) fn note_parked(&self, is_parked: bool) {
+        self.life.with_counts(|counts| counts.parked(self.ending.kind().place(), is_parked));
+    }
 }
 
 impl Drop for OpenConnection {

@@ -51,7 +51,11 @@
 //! | `_connections_accepted_total`, `_connections_taken_over_total` | connections so far, and those of them that another worker had before |
 //! | `_connections_refused_total` | connections closed as they came, because their client had as many as it may have |
 //! | `_connections_closed_for_room_total`, `_connections_handed_over_for_room_total` | idle connections that made room for new ones |
-//! | `_connections_drained_total` | what became of connections in a drain, by `fate` and `protocol` |
+//! | `_connections_drained_total` | what became of connections in a drain, by `fate`, `protocol` and `tls` |
+//! | `_connections_handed_over_total` | connections that other workers got, by `protocol`, `tls` and `why`: `drain`, `room`, `share` |
+//! | `_connections_parked` | idle connections that cost no more than a socket and some counters, by `protocol` and `tls` |
+//! | `_tls_handshakes_total`, `_tls_handshake_seconds` | handshakes by `result`, and the time of those that did not fail |
+//! | `_proxy_refused_total` | connections closed because of their PROXY header, by `reason` |
 //! | `_build_info` | workers, by the application's `version` and `release` |
 //! | `_metrics_overflow_total` | times that a series found no room |
 //!
@@ -88,23 +92,28 @@ use gin_shared::metrics::{Definition, Shape};
 
 use crate::shard::shard;
 use application::{Application, Instrument};
-pub(crate) use connection_counts::ConnectionCounts;
+pub(crate) use connection_counts::{ConnectionCounts, ConnectionLabels};
 pub(crate) use registry::Registry;
 
 /// Names of this library's own metrics, without the namespace.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 17] = [
     "build_info",
     "connections",
     "connections_accepted",
     "connections_closed_for_room",
     "connections_drained",
+    "connections_handed_over",
     "connections_handed_over_for_room",
+    "connections_parked",
     "connections_refused",
     "connections_taken_over",
     "http_request_duration_seconds",
     "http_requests",
     "http_requests_in_flight",
     "metrics_overflow",
+    "proxy_refused",
+    "tls_handshake_seconds",
+    "tls_handshakes",
 ];
 
 /// Gives the counter of this name, which counts from 0 upwards. Prometheus sees `_total` behind the name: it may be given, or left

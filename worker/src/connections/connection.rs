@@ -134,9 +134,10 @@ impl ActiveConnection {
     pub(crate) fn accepted(
         stream: Stream,
         peer: Option<SocketAddr>,
-        place: Place,
+        mut place: Place,
         listener: Arc<ListenerFacts>,
     ) -> Self {
+        place.set_tls(listener.tls.is_some());
         let progress = Progress::fresh();
         let (opened, stage) = (progress.since, listener.opening());
         let hold = HandoverHold::None;

@@ -108,6 +108,7 @@ impl ParkedConnections {
             tracing::debug!("a connection cannot be parked: {error}");
             return Some(connection);
         }
+        connection.place.note_parked(true);
         entry.insert(Parked { connection, deadline });
         let is_first = entries.deadlines.first().is_none_or(|(first, _)| deadline < *first);
         entries.deadlines.insert((deadline, key));
@@ -157,6 +158,7 @@ impl ParkedConnections {
 
     /// Ends the watching. The descriptor may be open elsewhere, too, so closing ours would not.
     fn forget(&self, connection: &IdleConnection) {
+        connection.place.note_parked(false);
         if let Err(error) = self.epoll.get_ref().0.delete(&connection.raw) {
             tracing::error!("epoll_ctl: {error}");
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::connections::clients::{ClientConnection, Clients};
-use crate::graceful::{Ending, Life, OpenConnection, Spoken};
+use crate::graceful::{Ending, HandoverReason, Life, OpenConnection, Spoken};
 
 /// Connections that are being closed and take no slot, at most.
 const CLOSING: usize = 256;
@@ -84,9 +84,19 @@ impl Place {
         self.open.ending.is_told = true;
     }
 
-    /// Notes that another worker has the connection now.
-    pub(crate) fn hand_over(&mut self) {
-        self.open.ending.is_handed_over = true;
+    /// Notes whether the connection is over TLS, or begins with its handshake.
+    pub(crate) fn set_tls(&mut self, is_tls: bool) {
+        self.open.ending.is_tls = is_tls;
+    }
+
+    /// Notes that another worker has the connection now, for this reason.
+    pub(crate) fn hand_over(&mut self, reason: HandoverReason) {
+        self.open.hand_over(reason);
+    }
+
+    /// Notes whether the connection is parked.
+    pub(crate) fn note_parked(&self, is_parked: bool) {
+        self.open.note_parked(is_parked);
     }
 }
 

@@ -15,8 +15,8 @@ use gin_shared::metrics::{Cells, Definition, Shape};
 use tokio::task::JoinError;
 
 use crate::config::Monitoring;
-use crate::graceful::{Ends, Life};
-use crate::metrics::{ConnectionCounts, Registry};
+use crate::graceful::{Ends, HandoverReason, Handshake, Kind, Life, ProxyRefusal};
+use crate::metrics::{ConnectionCounts, ConnectionLabels, Registry};
 use crate::route_name;
 use crate::shard::{SHARDS, shard};
 
@@ -158,7 +158,7 @@ impl Metrics {
             shape: Shape::IntGauge,
         };
         tell_build(registry, &named("build_info"), version);
-        life.count_in(ConnectionCounts::new(registry, &config.namespace, Ends::labels()));
+        life.count_in(ConnectionCounts::new(registry, &config.namespace, &connection_labels()));
         let bounds = config.buckets.iter().map(|bound| u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX)).collect();
         let routes = std::iter::repeat_with(List::default).take(LISTS).collect();
         Box::leak(Box::new(Self { registry, durations, in_flight, bounds, routes, adding: Mutex::default() }))
@@ -210,6 +210,16 @@ impl Metrics {
         drop(guard);
         self.registry.tell();
         answered
+    }
+}
+
+fn connection_labels() -> ConnectionLabels {
+    ConnectionLabels {
+        drained: Ends::labels().collect(),
+        handed_over: HandoverReason::labels().collect(),
+        parked: Kind::labels().collect(),
+        handshakes: Handshake::labels().collect(),
+        proxy_refused: ProxyRefusal::labels().collect(),
     }
 }
 

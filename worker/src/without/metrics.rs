@@ -2,7 +2,7 @@
 
 use std::future::{Ready, ready};
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::{Extensions, Method, StatusCode};
 use bytes::Bytes;
@@ -49,6 +49,14 @@ impl ConnectionCounts {
     pub(crate) fn refused(&self) {}
 
     pub(crate) fn drained(&self, _: usize, _: usize) {}
+
+    pub(crate) fn handed_over(&self, _: usize) {}
+
+    pub(crate) fn parked(&self, _: usize, _: bool) {}
+
+    pub(crate) fn handshake(&self, _: usize, _: Option<Duration>) {}
+
+    pub(crate) fn proxy_refused(&self, _: usize) {}
 }
 
 /// Metrics that nobody counts.

@@ -208,6 +208,7 @@ impl Received {
             Some(Pending::Handshake) => Opening::Handshake,
             None => Opening::Done,
         };
+        place.set_tls(if stage == Opening::Done { tls.is_some() } else { listener.tls.is_some() });
         let progress = Progress { doing, since: ago(description.since_ms), requests: description.requests };
         let info = ConnectionInfo {
             listener,

@@ -18,7 +18,7 @@ use crate::connections::context::Dispatch;
 use crate::connections::handover::queue::{QueueEnd, queue};
 use crate::connections::handover::recipient::{HANDOVER_STALL, LastWords, Recipient, greet_all, readable};
 use crate::connections::machine::{Event, GiverEvent, Owner, State};
-use crate::graceful::Phase;
+use crate::graceful::{HandoverReason, Phase};
 
 mod offering;
 
@@ -234,11 +234,12 @@ impl Giver {
         why: impl Fn(&IdleConnection) -> GiverEvent,
     ) {
         let life = &self.hub.drain().life;
-        if self.serves_on && life.phase() < Phase::Draining {
+        let is_for_room = self.serves_on && life.phase() < Phase::Draining;
+        if is_for_room {
             life.count_handed_over_for_room(taken.len());
-        } else {
-            taken.iter_mut().for_each(|connection| connection.place.hand_over());
         }
+        let reason = if is_for_room { HandoverReason::Room } else { HandoverReason::Drain };
+        taken.iter_mut().for_each(|connection| connection.place.hand_over(reason));
         for connection in taken {
             self.after(State::Offered, GiverEvent::Taken, connection);
         }
