@@ -183,6 +183,21 @@ impl ByProtocol {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// One of the numbers by protocol, in parentheses. Empty if all are 0.
+    fn told(&self, count: fn(&Counts) -> u64) -> String {
+        let some = |all: &[(&str, &Counts)]| {
+            let numbers = all.iter().map(|(name, counts)| (name, count(counts))).filter(|(_, count)| *count > 0);
+            numbers.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+        };
+        let protocols = some(&[("http1", &self.http1), ("http2", &self.http2), ("websocket", &self.websocket)]);
+        let tls = some(&[("tls", &self.tls)]);
+        match (protocols.is_empty(), tls.is_empty()) {
+            (true, true) => String::new(),
+            (false, false) => format!(" ({protocols}; {tls})"),
+            (true, false) | (false, true) => format!(" ({protocols}{tls})"),
+        }
+    }
 }
 
 impl std::ops::Add for Counts {
@@ -232,18 +247,19 @@ impl std::iter::Sum for Fates {
     }
 }
 
-/// "241 handed over, 3 in flight": what there is none of is left out.
+/// "241 handed over (http1 120, http2 110, websocket 11; tls 230), 3 in flight": what there is none of is left out.
 impl std::fmt::Display for Fates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let by_protocol = |count| self.by_protocol.told(count);
         let counts = [
-            (self.handed_over, "handed over"),
-            (self.finished, "finished"),
-            (self.closed, "closed with notice"),
-            (self.cut, "cut"),
-            (self.open, "in flight"),
+            (self.handed_over, "handed over", by_protocol(|counts| counts.handed_over)),
+            (self.finished, "finished", by_protocol(|counts| counts.finished)),
+            (self.closed, "closed with notice", by_protocol(|counts| counts.closed)),
+            (self.cut, "cut", by_protocol(|counts| counts.cut)),
+            (self.open, "in flight", String::new()),
         ];
-        let some: Vec<String> =
-            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        let there = counts.iter().filter(|(count, ..)| *count > 0);
+        let some: Vec<String> = there.map(|(count, what, more)| format!("{count} {what}{more}")).collect();
         f.write_str(if some.is_empty() { "no connections" } else { "" })?;
         f.write_str(&some.join(", "))
     }
@@ -314,5 +330,25 @@ mod tests {
             (sum.handed_over, sum.by_protocol.tls.handed_over, sum.by_protocol.http1),
             (4, 4, Counts::default())
         );
+    }
+
+    #[test]
+    fn fates_are_told_by_protocol_where_that_is_known() {
+        let counts = |handed_over, cut| Counts { handed_over, cut, ..Counts::default() };
+        let by_protocol =
+            ByProtocol { http1: counts(120, 0), http2: counts(110, 2), websocket: counts(11, 0), tls: counts(230, 0) };
+        let fates = Fates { open: 3, handed_over: 241, finished: 1, cut: 2, by_protocol, ..Fates::default() };
+        let told =
+            "241 handed over (http1 120, http2 110, websocket 11; tls 230), 1 finished, 2 cut (http2 2), 3 in flight";
+        assert_eq!(fates.to_string(), told);
+        let preconnected = Fates {
+            handed_over: 1,
+            by_protocol: ByProtocol { tls: counts(1, 0), ..ByProtocol::default() },
+            ..Fates::default()
+        };
+        assert_eq!(preconnected.to_string(), "1 handed over (tls 1)");
+        let older = Fates { by_protocol: ByProtocol::default(), ..fates };
+        assert_eq!(older.to_string(), "241 handed over, 1 finished, 2 cut, 3 in flight");
+        assert_eq!(Fates::default().to_string(), "no connections");
     }
 }

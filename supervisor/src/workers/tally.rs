@@ -54,3 +54,26 @@ impl Tally {
         self.last_drained
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gin_shared::channel::{ByProtocol, Counts};
+
+    use super::*;
+
+    #[test]
+    fn numbers_by_protocol_are_added_like_all_others() {
+        let counts = Counts { handed_over: 2, ..Counts::default() };
+        let by_protocol = ByProtocol { http2: counts, tls: counts, ..ByProtocol::default() };
+        let (mut tally, generation) = (Tally::default(), Generation(7));
+        tally.restore(Fates { handed_over: 5, ..Fates::default() });
+        for _ in 0..2 {
+            // A worker that is gone with connections of which nobody knows the protocol.
+            tally.add(generation, Fates { open: 1, handed_over: 2, by_protocol, ..Fates::default() });
+        }
+        let sum = Fates { handed_over: 4, cut: 2, by_protocol: by_protocol + by_protocol, ..Fates::default() };
+        assert_eq!(tally.end(generation), Some(sum));
+        assert_eq!(tally.total(), Fates { handed_over: 9, ..sum });
+        assert_eq!(sum.to_string(), "4 handed over (http2 4; tls 4), 2 cut");
+    }
+}
