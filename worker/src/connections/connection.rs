@@ -33,7 +33,6 @@ pub(crate) struct ConnectionInfo {
     /// Facts that the handshake has settled. `None`: cleartext, or no handshake yet.
     pub(crate) tls: Option<Arc<TlsFacts>>,
     /// Bytes that must come before the first one of a protocol.
-    #[allow(dead_code, reason = "no listener asks for any yet")]
     pub(crate) stage: Opening,
     /// True if another worker had it before.
     pub(crate) is_taken_over: bool,

@@ -3,7 +3,7 @@
 //! A [`Context`] has the application's router, the state of the drain, and the way back to the hub, which only an upgraded connection
 //! uses: a protocol returns its connection instead. It has neither the parked connections nor the room of the worker.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -15,6 +15,7 @@ use crate::connections::connection::{
 };
 use crate::connections::drain_state::DrainState;
 use crate::connections::machine::State;
+use crate::connections::room::Place;
 use crate::connections::streams::Streams;
 use crate::tls::TlsContext;
 #[cfg(feature = "tls")]
@@ -26,6 +27,8 @@ pub(crate) trait Dispatch: Send + Sync + 'static {
     fn drain(&self) -> &DrainState;
     /// The facts about the listener of this name: see [`Context::facts`].
     fn facts(&self, name: &str) -> Arc<ListenerFacts>;
+    /// Counts a connection as one of this client's. False if the client has as many as it may have.
+    fn admit(&self, place: &mut Place, client: IpAddr) -> bool;
     /// Gives a connection to the owner of this state.
     fn dispatch(self: Arc<Self>, state: State, connection: IdleConnection);
     /// Goes on with a session here: its connection cannot leave at this moment.
@@ -82,6 +85,11 @@ impl Context {
         }
         let tls = self.listeners.iter().find_map(|facts| facts.tls.clone());
         Arc::new(ListenerFacts { tls, ..ListenerFacts::named(name) })
+    }
+
+    /// Counts a connection whose client is known only now. False if the client has as many as it may have.
+    pub(crate) fn admit(&self, place: &mut Place, client: IpAddr) -> bool {
+        self.hub.upgrade().is_none_or(|hub| hub.admit(place, client))
     }
 
     /// Gives back a connection whose handler has left it.
@@ -148,7 +156,8 @@ impl Connection {
         self.0.info.opened
     }
 
-    /// The client's address, over TCP: the proxy's, if there is one. See [`crate::ClientIp`].
+    /// The client's address, over TCP: the proxy's, if there is one that does not tell the client's by a PROXY header
+    /// (`proxy_protocol` of the listener). See [`crate::ClientIp`].
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
         self.0.info.peer

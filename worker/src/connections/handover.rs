@@ -27,4 +27,4 @@ pub(crate) mod recipient;
 pub(crate) mod taker;
 
 /// Kinds of connections that this worker takes over, beside those that every worker can.
-const ABILITIES: Abilities = Abilities { tls: cfg!(feature = "tls"), http2: http2::MOVES, proxied: false };
+const ABILITIES: Abilities = Abilities { tls: cfg!(feature = "tls"), http2: http2::MOVES, proxied: true };

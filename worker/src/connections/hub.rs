@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
@@ -27,7 +28,7 @@ use crate::connections::machine::{Event, HandoverHold, HubEvent, Owner, State, W
 use crate::connections::parking::{self, ParkedConnections};
 use crate::connections::protocol::{self, Left};
 use crate::connections::relief::{Neighbours, Relief, Step};
-use crate::connections::room::Room;
+use crate::connections::room::{Place, Room};
 use crate::graceful::Life;
 
 /// Largest number of connections that are closed at once to make room.
@@ -288,6 +289,10 @@ impl Dispatch for Hub {
 
     fn facts(&self, name: &str) -> Arc<ListenerFacts> {
         self.context.facts(name)
+    }
+
+    fn admit(&self, place: &mut Place, client: IpAddr) -> bool {
+        self.room.admit(place, client)
     }
 
     fn dispatch(self: Arc<Self>, state: State, connection: IdleConnection) {

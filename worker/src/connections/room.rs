@@ -150,6 +150,13 @@ impl Room {
         }
     }
 
+    /// Counts a connection whose client is known only now, by the header of a proxy. False if this client has as many as it may have.
+    pub(crate) fn admit(&self, place: &mut Place, client: IpAddr) -> bool {
+        let Some(clients) = &self.clients else { return true };
+        place.client = clients.admit(client).map(Box::new);
+        place.client.is_some()
+    }
+
     /// Counts a connection that another worker had as its client's.
     pub(crate) fn count(&self, place: &mut Place, peer: Option<IpAddr>) {
         if let (Some(clients), Some(peer)) = (&self.clients, peer) {
@@ -177,6 +184,23 @@ mod tests {
         assert!(next.is_some() && room.free_slot().is_none());
         drop((place, next));
         assert_eq!((room.free(), room.closing.available_permits()), (1, CLOSING));
+    }
+
+    #[tokio::test]
+    async fn a_connection_behind_a_proxy_counts_once_its_client_is_known() {
+        let room = Room::new(Life::default(), 4, Some(Clients::new(1, Vec::new())));
+        let mut places = Vec::new();
+        for _ in 0..3 {
+            places.push(room.place(room.slot().await, None).unwrap());
+        }
+        let [client, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
+        assert!(room.admit(&mut places[0], client) && !room.admit(&mut places[1], client));
+        assert!(room.admit(&mut places[1], other));
+        // A connection that ends makes room.
+        drop(places.remove(0));
+        assert!(room.admit(&mut places[1], client));
+        let unlimited = Room::new(Life::default(), 4, None);
+        assert!(unlimited.admit(&mut places[0], client));
     }
 
     #[test]

@@ -151,6 +151,10 @@ pub(crate) fn keep_out_of_cores() {}
 pub(crate) struct TlsFacts(Infallible);
 
 impl TlsFacts {
+    pub(crate) fn is_resumed(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(crate) fn carried(&self, _: usize) -> CarriedTls {
         match self.0 {}
     }

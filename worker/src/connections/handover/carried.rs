@@ -177,9 +177,10 @@ impl Received {
         self.kept.keys.is_some()
     }
 
-    /// The client's address, over TCP, or as a PROXY header has told it. `None` while that header is awaited.
-    pub(crate) fn peer(&self) -> Option<IpAddr> {
-        let peer = self.address().filter(|_| self.description.pending != Some(Pending::Proxy));
+    /// The address whose connections it counts among. `None` behind a proxy that has not told it.
+    pub(crate) fn client(&self, listener: &ListenerFacts) -> Option<IpAddr> {
+        let is_told = listener.proxy.is_none() || self.description.peer.is_some();
+        let peer = self.address().filter(|_| is_told && self.description.pending != Some(Pending::Proxy));
         peer.map(|peer| peer.ip())
     }
 

@@ -158,8 +158,8 @@ impl<H: Dispatch> Taking<H> {
         for received in batch.connections {
             match places.next() {
                 Some(mut place) => {
-                    self.room.count(&mut place, received.peer());
                     let listener = self.hub.facts(received.listener());
+                    self.room.count(&mut place, received.client(&listener));
                     Arc::clone(&self.hub).dispatch(next, received.into_idle(place, listener));
                 }
                 // The giver keeps it.

@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, HeaderName};
 use axum::routing::get;
+use ipnet::IpNet;
 use s2n_tls_tokio::TlsConnector;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -16,13 +19,21 @@ use crate::tls::TlsContext;
 use crate::tls::test_pair::{CLIENTS, Client, client, listener, material, pair, settings};
 use crate::websocket::KnownSessions;
 
+async fn served(ConnectInfo(peer): ConnectInfo<SocketAddr>) -> (HeaderMap, &'static str) {
+    let peer = peer.to_string().parse().unwrap();
+    (HeaderMap::from_iter([(HeaderName::from_static("peer"), peer)]), "served")
+}
+
 /// A worker with one listener that speaks TLS.
 fn worker(config: &Config) -> (Arc<Hub>, Arc<ListenerFacts>) {
-    let facts = listener(settings(&["server"]));
+    worker_of(listener(settings(&["server"])), config)
+}
+
+fn worker_of(facts: Arc<ListenerFacts>, config: &Config) -> (Arc<Hub>, Arc<ListenerFacts>) {
     let listeners = vec![Arc::clone(&facts)];
     let tls = TlsContext::make(&listeners, &material(1, vec![pair("server", "server")])).unwrap();
     let entrances = Entrances::new(listeners, Some(Arc::new(tls)));
-    let router = Router::new().route("/", get(async || "served"));
+    let router = Router::new().route("/", get(served));
     let life = Life::default();
     life.reach(Phase::Serving);
     let sessions = Arc::new(KnownSessions::default());
@@ -33,9 +44,9 @@ fn worker(config: &Config) -> (Arc<Hub>, Arc<ListenerFacts>) {
 async fn accepted((hub, facts): &(Arc<Hub>, Arc<ListenerFacts>)) -> TcpStream {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (stream, _) = listener.accept().await.unwrap();
+    let (stream, peer) = listener.accept().await.unwrap();
     let place = hub.room().place(hub.room().slot().await, None).unwrap();
-    let connection = ActiveConnection::accepted(Stream::Tcp(stream), None, place, Arc::clone(facts));
+    let connection = ActiveConnection::accepted(Stream::Tcp(stream), Some(peer), place, Arc::clone(facts));
     Arc::clone(hub).serve(connection);
     socket
 }
@@ -106,4 +117,20 @@ async fn a_handshake_is_made_in_a_drain_too() {
     worker.0.begin_drain();
     let mut client = shaken(socket, CLIENTS[1]).await;
     assert!(asks(&mut client).await.contains("connection: close"));
+}
+
+#[tokio::test]
+async fn a_header_of_a_proxy_comes_before_the_handshake() {
+    let with_tls = Arc::into_inner(listener(settings(&["server"]))).unwrap();
+    let network: IpNet = "127.0.0.0/8".parse().unwrap();
+    let proxy: Option<Box<[IpNet]>> = Some(Box::new([network]));
+    let worker = worker_of(Arc::new(ListenerFacts { proxy, ..with_tls }), &Config::default());
+    for policy in CLIENTS {
+        let mut socket = accepted(&worker).await;
+        socket.write_all(b"PROXY TCP4 192.0.2.1 10.0.0.1 49152 443\r\n").await.unwrap();
+        // Between the two it is parked like any other connection of which nothing has come.
+        is_parked(&worker.0).await;
+        let mut client = shaken(socket, policy).await;
+        assert!(asks(&mut client).await.contains("peer: 192.0.2.1:49152\r\n"), "{policy}");
+    }
 }
