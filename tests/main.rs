@@ -37,6 +37,7 @@ mod pauses;
 mod programs;
 mod prometheus;
 mod promises;
+mod proxy;
 mod readiness;
 mod recipes;
 mod reconfigure;
