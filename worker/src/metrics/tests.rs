@@ -1,11 +1,12 @@
 //! An application's own metrics: from their first count to the memory.
 
 use std::panic::Location;
+use std::time::Duration;
 
 use gin_shared::metrics::{Format, Shape, encode};
 
 use super::application::{Application, Instrument};
-use super::{Counter, Gauge, Histogram, Registry, definition, scale};
+use super::{ConnectionCounts, ConnectionLabels, Counter, Gauge, Histogram, Registry, definition, scale};
 
 /// An application of its own, which no other test knows.
 fn application() -> &'static Application {
@@ -177,4 +178,41 @@ fn a_sum_is_as_fine_as_64_bits_allow() {
     let last = [0.5, 10.0, 60.0, 1e6, 1e12];
     assert_eq!(last.map(|last| scale(&[last])), [1_000_000_000, 1_000_000_000, 100_000_000, 10_000, 1]);
     assert_eq!(scale(&[]), 1_000_000_000);
+}
+
+#[test]
+fn connections_are_counted_by_the_place_of_their_labels() {
+    let by = |label: &'static str, values: [&'static str; 2]| values.map(|value| vec![(label, value)]).to_vec();
+    let labels = ConnectionLabels {
+        drained: by("fate", ["handed_over", "cut"]),
+        handed_over: by("why", ["drain", "room"]),
+        parked: by("tls", ["false", "true"]),
+        handshakes: by("result", ["full", "failed"]),
+        proxy_refused: by("reason", ["late", "invalid"]),
+    };
+    let registry = Registry::new("shop", 64, None);
+    let counts = ConnectionCounts::new(registry, "shop", &labels);
+    counts.drained(1, 3);
+    counts.handed_over(0);
+    [true, true, false].iter().for_each(|is_parked| counts.parked(1, *is_parked));
+    counts.handshake(0, Some(Duration::from_millis(2)));
+    counts.handshake(1, None);
+    counts.proxy_refused(1);
+    // A place that no label has.
+    counts.drained(2, 1);
+    counts.parked(2, true);
+    let lines = [
+        "shop_connections_drained_total{fate=\"cut\"} 3",
+        "shop_connections_drained_total{fate=\"handed_over\"} 0",
+        "shop_connections_handed_over_total{why=\"drain\"} 1",
+        "shop_connections_parked{tls=\"true\"} 1",
+        "shop_tls_handshakes_total{result=\"full\"} 1",
+        "shop_tls_handshakes_total{result=\"failed\"} 1",
+        "shop_tls_handshake_seconds_bucket{le=\"0.001\"} 0",
+        "shop_tls_handshake_seconds_bucket{le=\"0.0025\"} 1",
+        "shop_tls_handshake_seconds_sum 0.002",
+        "shop_tls_handshake_seconds_count 1",
+        "shop_proxy_refused_total{reason=\"invalid\"} 1",
+    ];
+    assert_told(&registry.text(false, Format::Prometheus), &lines);
 }
