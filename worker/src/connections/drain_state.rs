@@ -1,11 +1,13 @@
 //! The worker's drain as its connections see it: whether it has begun, and whether other workers take connections.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::config::Timeouts;
 use crate::connections::activity::Activity;
 use crate::connections::bounds::Bounds;
 use crate::connections::connection::IdleConnection;
@@ -43,10 +45,28 @@ impl Spread {
         Self(NEXT.fetch_add(159, Ordering::Relaxed))
     }
 
+    /// The place of a connection that was opened at this moment: the same at each look.
+    fn since(opened: Instant) -> Self {
+        let mut hasher = DefaultHasher::new();
+        opened.hash(&mut hasher);
+        let [place, ..] = hasher.finish().to_le_bytes();
+        Self(place)
+    }
+
     /// The part of a time that lies before this place.
     pub(crate) fn of(self, time: Duration) -> Duration {
         time / 256 * u32::from(self.0)
     }
+}
+
+/// The moment from which a connection is old: `timeouts.max_connection_age` after it was opened, a tenth more or less. It is the same at
+/// each look. `None`: it never is.
+pub(crate) fn age_end(opened: Instant, timeouts: &Timeouts) -> Option<Instant> {
+    let age = timeouts.max_connection_age;
+    if age.is_zero() {
+        return None;
+    }
+    opened.checked_add(age / 10 * 9)?.checked_add(Spread::since(opened).of(age / 5))
 }
 
 impl DrainState {
@@ -135,9 +155,21 @@ impl DrainState {
     /// while others take, it is told when three quarters of the time are over, or up to an eighth later. `None` without a drain.
     pub(crate) fn last_call(&self, spread: Spread) -> Option<Instant> {
         let began = *self.began.get()?;
+        began.checked_add(if self.is_giving() { self.late(spread) } else { Duration::ZERO })
+    }
+
+    /// The same for a client that is told by itself, and not in an answer: of HTTP/2, or of a WebSocket without a session. Without takers
+    /// it is told at once, or up to `timeouts.idle_grace` later.
+    pub(crate) fn goodbye(&self, spread: Spread) -> Option<Instant> {
+        let began = *self.began.get()?;
+        let is_late = self.is_giving();
+        began.checked_add(if is_late { self.late(spread) } else { spread.of(self.bounds_now().timeouts.idle_grace) })
+    }
+
+    /// Time of a drain after which connections are told that cannot be handed over.
+    fn late(&self, spread: Spread) -> Duration {
         let shutdown = self.bounds.timeouts.shutdown;
-        let wait = if self.is_giving() { shutdown / 4 * 3 + spread.of(shutdown / 8) } else { Duration::ZERO };
-        began.checked_add(wait)
+        shutdown / 4 * 3 + spread.of(shutdown / 8)
     }
 
     /// True while this worker gives a part of its connections to others, and serves on.
@@ -187,6 +219,37 @@ mod tests {
         assert_eq!(drain.last_call(first), Some(began + shutdown / 4 * 3));
         let latest = drain.last_call(last).unwrap();
         assert!(latest > began + shutdown / 4 * 3 && latest < began + shutdown / 8 * 7);
+    }
+
+    #[test]
+    fn clients_that_are_told_by_themselves_are_told_over_the_grace_if_nobody_takes() {
+        let drain = DrainState::new(Life::default(), Bounds::default());
+        let (first, last) = (Spread(0), Spread(255));
+        assert_eq!(drain.goodbye(first), None);
+        drain.begin();
+        let began = *drain.began.get().unwrap();
+        let grace = drain.bounds.timeouts.idle_grace;
+        assert_eq!(drain.goodbye(first), Some(began));
+        assert!(drain.goodbye(last).is_some_and(|at| at > began + grace / 2 && at < began + grace));
+        let (open, _end) = queue();
+        drain.queue().send_replace(Some(open));
+        assert_eq!(drain.goodbye(last), drain.last_call(last));
+        drain.queue().send_replace(None);
+        drain.hurry();
+        assert_eq!(drain.goodbye(last), Some(began), "a person waits");
+    }
+
+    #[test]
+    fn connections_are_old_at_different_moments() {
+        let (opened, mut timeouts) = (Instant::now(), Timeouts::default());
+        assert_eq!(age_end(opened, &timeouts), None);
+        timeouts.max_connection_age = Duration::from_secs(1000);
+        let opened: Vec<Instant> = (0..256).map(|ms| opened + Duration::from_millis(ms)).collect();
+        let ages: Vec<Duration> = opened.iter().map(|opened| age_end(*opened, &timeouts).unwrap() - *opened).collect();
+        let (least, most) = (ages.iter().min().unwrap(), ages.iter().max().unwrap());
+        assert!(*least >= Duration::from_secs(900) && *most < Duration::from_secs(1100));
+        assert!(*most - *least > Duration::from_secs(150), "{least:?} to {most:?}");
+        assert_eq!(age_end(opened[7], &timeouts), age_end(opened[7], &timeouts));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use crate::config::Timeouts;
 use crate::connections::connection::IdleConnection;
 use crate::connections::context::Dispatch;
-use crate::connections::drain_state::DrainState;
+use crate::connections::drain_state::{DrainState, age_end};
 use crate::connections::machine::{ClientEvent, Event, Owner, State, Surroundings, WorkerEvent, parked_until};
 use crate::graceful::Phase;
 
@@ -231,7 +231,10 @@ impl ParkedConnections {
 }
 
 fn deadline(connection: &IdleConnection, timeouts: &Timeouts, grace_from: Option<Instant>) -> Instant {
-    parked_until(connection.progress.doing, connection.progress.since, timeouts, grace_from)
+    let at = parked_until(connection.progress.doing, connection.progress.since, timeouts, grace_from);
+    // A client of HTTP/2 can be told at any time that its connection is old. One of HTTP/1.1 hears it in its next answer.
+    let age_end = connection.kept.http2().and_then(|_| age_end(connection.info.opened, timeouts));
+    age_end.map_or(at, |end| at.min(end))
 }
 
 /// Watches the parked connections, for as long as the worker lives.

@@ -16,7 +16,7 @@ use tower::ServiceExt;
 use crate::Error;
 use crate::connections::activity::Activity;
 use crate::connections::context::{Connection, Context};
-use crate::connections::drain_state::Spread;
+use crate::connections::drain_state::{DrainState, Spread, age_end};
 use crate::connections::protocol::events::Events;
 use crate::connections::protocol::redirect;
 use crate::connections::protocol::request::{RequestBody, Verdict};
@@ -45,7 +45,8 @@ pub(super) fn answer(
     let refused = checked.err().map(|malformed| Box::new(refuse(&request, malformed)));
     let refused = refused.or_else(|| redirect::answer(&connection.info().listener, &request).map(Box::new));
     let stream = connection.streams().map(Streams::begin);
-    let asked = Asked { is_http1: stream.is_none(), is_get: request.method() == Method::GET, spread };
+    let opened = connection.opened();
+    let asked = Asked { is_http1: stream.is_none(), is_get: request.method() == Method::GET, spread, opened };
     let (request, verdict) = with_body(request, connection, activity, number);
     async move {
         let is_refused = refused.is_some();
@@ -78,6 +79,8 @@ struct Asked {
     is_http1: bool,
     is_get: bool,
     spread: Spread,
+    /// The moment at which the connection was accepted.
+    opened: Instant,
 }
 
 /// The request as the application gets it: its body keeps to the bounds of a connection.
@@ -123,14 +126,14 @@ fn finish(
     asked: Asked,
     is_ended: bool,
 ) -> Response<ResponseBody> {
-    let Asked { is_http1, is_get, spread } = asked;
+    let Asked { is_http1, is_get, spread, opened: _ } = asked;
     if is_http1 && response.status() == StatusCode::SWITCHING_PROTOCOLS {
         parts.answering.activity().upgrade();
         let protocol = response.headers().get(header::UPGRADE);
         if protocol.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-            parts.answering.activity().speak_websocket(close_time(Arc::clone(context)).boxed().shared());
+            parts.answering.activity().speak_websocket(close_time(Arc::clone(context), spread).boxed().shared());
         }
-    } else if is_http1 && context.drain.last_call(spread).is_some_and(|at| at <= Instant::now()) {
+    } else if is_http1 && is_last(&context.drain, asked) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         parts.answering.activity().ending.tell();
     }
@@ -148,8 +151,22 @@ fn finish(
     response.map(|body| ResponseBody::new(body, events, parts))
 }
 
+/// True if this answer is the last one of its connection: the worker drains, or the connection is old.
+fn is_last(drain: &DrainState, Asked { spread, opened, .. }: Asked) -> bool {
+    let ends = [drain.last_call(spread), age_end(opened, &drain.bounds.timeouts)];
+    ends.into_iter().flatten().any(|at| at <= Instant::now())
+}
+
 /// Ends when the client of a WebSocket is to be told that the worker ends: one client after the other.
-async fn close_time(context: Arc<Context>) {
-    context.drain.life.draining().await;
-    tokio::time::sleep(context.drain.spread_grace()).await;
+async fn close_time(context: Arc<Context>, spread: Spread) {
+    let drain = &context.drain;
+    drain.life.draining().await;
+    let mut takers = drain.queue().subscribe();
+    // Takers may come, or be lost, at any time.
+    while let Some(at) = drain.goodbye(spread).filter(|at| *at > Instant::now()) {
+        tokio::select! {
+            () = tokio::time::sleep_until(at.into()) => {}
+            _ = takers.changed() => {}
+        }
+    }
 }
