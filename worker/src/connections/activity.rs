@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use gin_shared::handover;
 
+use crate::config::Timeouts;
 use crate::connections::bounds::Bounds;
 use crate::connections::pace::Pace;
 use crate::connections::progress::Progress;
@@ -53,6 +54,8 @@ struct State {
     /// Pace at which the client takes what is written.
     writing: Pace,
     frames: Frames,
+    /// True if the connection is over TLS.
+    is_tls: bool,
     /// Number of requests served.
     requests: u64,
     /// Reason to keep the connection in hyper though no request is being answered.
@@ -96,6 +99,14 @@ enum Doing {
 
 /// Shortest time between two looks at a connection.
 const SOON: Duration = Duration::from_millis(100);
+/// A connection over TLS, or of HTTP/2, is parked after so many times `timeouts.park_after`: waking it up costs a change of its key, or a
+/// new hyper.
+const DEAR: u32 = 10;
+
+/// Time after which an idle connection over TLS, or of HTTP/2, is parked.
+pub(crate) fn parks_after(timeouts: &Timeouts) -> Duration {
+    timeouts.park_after.saturating_mul(DEAR)
+}
 
 /// Duty of a connection's timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +121,14 @@ pub(crate) enum Due {
     Abort(&'static str),
 }
 
+impl State {
+    /// Time after which the connection is parked, if it is idle.
+    fn parks_after(&self, timeouts: &Timeouts) -> Duration {
+        let is_dear = self.is_tls || self.frames != Frames::None;
+        if is_dear { parks_after(timeouts) } else { timeouts.park_after }
+    }
+}
+
 impl Activity {
     /// Activity of a connection that a protocol takes up.
     pub(crate) fn resume(progress: &Progress) -> Self {
@@ -120,7 +139,8 @@ impl Activity {
         };
         let (since, requests) = (progress.since, progress.requests);
         let bound = Bound::Free;
-        let state = State { doing, since, writing: Pace::default(), frames: Frames::None, requests, bound };
+        let (writing, frames, is_tls) = (Pace::default(), Frames::None, false);
+        let state = State { doing, since, writing, frames, is_tls, requests, bound };
         Self {
             state: Mutex::new(state),
             close_frame: CloseFrame::default(),
@@ -206,6 +226,18 @@ impl Activity {
         self.ending.speaks(Spoken::Http2);
     }
 
+    /// The same for a connection that has spoken it before, and is idle for as long as it was.
+    pub(crate) fn resume_http2(&self) {
+        let mut state = self.state();
+        (state.doing, state.frames) = (Doing::Idle, Frames::Busy);
+        self.ending.speaks(Spoken::Http2);
+    }
+
+    /// Records that the connection is over TLS.
+    pub(crate) fn speak_tls(&self) {
+        self.state().is_tls = true;
+    }
+
     /// Records the outcome of a write.
     pub(crate) fn wrote(&self, written: &Poll<io::Result<usize>>) {
         let mut state = self.state();
@@ -221,7 +253,6 @@ impl Activity {
     }
 
     /// Records whether frames of HTTP/2 may be on their way through the protocol.
-    #[allow(dead_code, reason = "no connection of HTTP/2 is taken out of its protocol yet")]
     pub(crate) fn set_quiet(&self, is_quiet: bool) {
         self.state().frames = if is_quiet { Frames::Quiet } else { Frames::Busy };
     }
@@ -327,8 +358,12 @@ impl Activity {
         let (at, then) = match state.doing {
             // The last bytes of its response are still to be written.
             Doing::Idle if taken_by.is_some() => return Due::Wait(taken_by.unwrap_or(now)),
-            Doing::Fresh => (state.since + timeouts.park_after, Due::Park),
-            Doing::Idle if state.frames != Frames::None => (state.since + timeouts.idle, Due::CloseIdle),
+            Doing::Fresh => (state.since + state.parks_after(timeouts), Due::Park),
+            // It may not rest, or not be fit to be parked.
+            Doing::Idle if state.frames != Frames::None && now >= state.since + timeouts.idle => return Due::CloseIdle,
+            Doing::Idle if state.frames != Frames::None => {
+                (state.since + state.parks_after(timeouts).min(timeouts.idle), Due::Park)
+            }
             // An upload goes on though it is answered: that is its handler's business.
             Doing::Idle if matches!(state.bound, Bound::Reading(_)) => return Due::Wait(now + SOON),
             Doing::Idle if state.bound != Bound::Free => {
@@ -336,7 +371,7 @@ impl Activity {
                 let at = state.since + timeouts.idle;
                 (grace.map_or(at, |grace| grace.min(at)), Due::CloseIdle)
             }
-            Doing::Idle => (state.since + timeouts.park_after, Due::Park),
+            Doing::Idle => (state.since + state.parks_after(timeouts), Due::Park),
             Doing::Head => (state.since + timeouts.read, Due::Abort("no complete request head came in time")),
             // A handler may take its time; whether the client still takes its part is looked at now and then.
             // In a drain it is looked at more often, for once it is idle its grace begins.

@@ -109,12 +109,10 @@ impl Kept {
         Self((!is_empty).then(|| Box::new(parts)))
     }
 
-    #[allow(dead_code, reason = "no connection over TLS is handed over yet")]
     pub(crate) fn keys(&self) -> Option<&Keys> {
         self.0.as_ref()?.keys.as_ref()
     }
 
-    #[allow(dead_code, reason = "no connection of HTTP/2 is handed over yet")]
     pub(crate) fn http2(&self) -> Option<&Http2State> {
         self.0.as_ref()?.http2.as_deref()
     }
@@ -160,12 +158,13 @@ impl ActiveConnection {
         }
     }
 
-    /// The connection with a hold, in the middle of a head: half a record is the beginning of one.
+    /// The connection with a hold, in the middle of a head: half a record is the beginning of one. Over HTTP/2 there are frames between
+    /// requests, too: there it stays idle for as long as it was.
     fn held(mut self, now: Instant) -> Self {
         if self.info.hold != HandoverHold::Always {
             self.info.hold = HandoverHold::Since(now);
         }
-        if self.progress.doing != Doing::Head {
+        if self.http2.is_none() && self.progress.doing != Doing::Head {
             self.progress = Progress { doing: Doing::Head, since: now, ..self.progress };
         }
         self

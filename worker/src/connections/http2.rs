@@ -4,7 +4,7 @@
 //! counts frames. At a moment without open streams, with nothing owed by either side, hyper is dropped. Another one, here or in another
 //! worker, is told what the client has told the first: see [`prime`]. The client notices nothing.
 //!
-//! The tap does no I/O, reads no clock and wakes nobody: bytes go in, bytes come out.
+//! The tap does no I/O, reads no clock and wakes nobody: bytes go in, bytes come out. [`tapped`] has the I/O.
 //!
 //! ```text
 //!             from_wire -> inbound  -> for_hyper
@@ -25,7 +25,6 @@
 //!
 //! Not followed, because hyper does not do it: server push, extended CONNECT, an upgrade from HTTP/1.1. A stream of CONNECT stays open,
 //! so its connection has no quiet moment.
-#![allow(dead_code, unused_imports, reason = "protocol/http2.rs is its user, and comes later")]
 
 mod block;
 mod frame;
@@ -41,14 +40,16 @@ mod prime;
 pub(crate) mod settings;
 pub(crate) mod state;
 mod tap;
+mod tapped;
 #[cfg(test)]
 mod tests;
 mod windows;
 
 pub(crate) use frame::goaway;
-pub(crate) use settings::{ClientSettings, OwnSettings};
-pub(crate) use state::{BadState, Http2State};
+pub(crate) use settings::OwnSettings;
+pub(crate) use state::Http2State;
 pub(crate) use tap::Tap;
+pub(crate) use tapped::TappedIo;
 
 /// True if this build parks HTTP/2 connections and hands them over.
-pub(crate) const MOVES: bool = false;
+pub(crate) const MOVES: bool = true;

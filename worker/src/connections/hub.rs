@@ -23,6 +23,7 @@ use crate::connections::context::{Context, Dispatch, Entrances};
 use crate::connections::drain_state::DrainState;
 use crate::connections::handover::recipient::own_process;
 use crate::connections::handover::{giver, taker};
+use crate::connections::http2::goaway;
 use crate::connections::io::Io;
 use crate::connections::machine::{Event, HandoverHold, HubEvent, Owner, State, WorkerEvent};
 use crate::connections::parking::{self, ParkedConnections};
@@ -263,21 +264,28 @@ impl Hub {
         }
     }
 
-    /// Closes a connection on which nothing has come in its time.
+    /// Closes a connection on which nothing has come in its time. A client of HTTP/2 hears of it first: whatever it has sent since, it may
+    /// send again elsewhere.
     fn close(&self, mut connection: IdleConnection) {
         // New connections do not wait until its client has left, too.
         self.room.let_go(&mut connection.place);
         connection.place.tell_end();
-        if self.context.drain.is_hurried() {
+        let is_hurried = self.context.drain.is_hurried();
+        if is_hurried && connection.kept.http2().is_none() {
             // Nothing is on its way in either direction, and nobody waits for the client's end.
             return;
         }
         let context = Arc::clone(&self.context);
         tokio::spawn(async move {
             let Ok((connection, _)) = connection.into_active(&context.tls) else { return };
-            let ActiveConnection { stream, place, progress, ahead, .. } = connection;
-            let io = Io::new(stream, place, ahead, Arc::new(Activity::resume(&progress)), &context.drain.bounds);
-            protocol::close(io, &context).await;
+            let ActiveConnection { stream, place, progress, ahead, http2, .. } = connection;
+            let mut io = Io::new(stream, place, ahead, Arc::new(Activity::resume(&progress)), &context.drain.bounds);
+            if let Some(state) = http2 {
+                protocol::say_goodbye(&mut io, &goaway(state.last_id), &context).await;
+            }
+            if !is_hurried {
+                protocol::close(io, &context).await;
+            }
         });
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! What comes before a protocol, as the handshake of TLS, is in `open`. A protocol serves an active connection until it leaves, and
 //! returns how it left: [`Left`]. It decides nothing else: not where the connection waits, nor who has it next. A further protocol that stays until its end is a file here, and a line in
-//! [`serve`]. One that is parked or handed over must be told from HTTP/1.1 in `ConnectionInfo` and in `gin_shared::handover`, too.
+//! [`serve`]. One that is parked or handed over must be told from HTTP/1.1 in `ActiveConnection` and in `gin_shared::handover`, too.
 //!
 //! Between two requests nothing of an HTTP/1.1 connection is in hyper but a few bytes read ahead. So it can be taken out at any such
-//! moment, and be parked, handed over, and served again. HTTP/2 keeps its connection until the end. A WebSocket belongs to its handler
-//! ([`crate::websocket`]), which gives it back between two messages.
+//! moment, and be parked, handed over, and served again. So can one of HTTP/2, with its state, when it rests: see `http2`. A WebSocket
+//! belongs to its handler ([`crate::websocket`]), which gives it back between two messages.
 
 mod answer;
 mod events;
@@ -22,6 +22,8 @@ mod timer;
 mod well_formed;
 
 use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
 
 use crate::connections::activity::Activity;
 use crate::connections::connection::{ActiveConnection, Opening};
@@ -46,15 +48,22 @@ pub(crate) async fn serve(connection: ActiveConnection, context: &Arc<Context>) 
             Opened::Nothing => return Left::Closed,
         },
     };
-    let ActiveConnection { stream, place, info, progress, ahead, http2: _ } = connection;
+    let ActiveConnection { stream, place, info, progress, ahead, http2: state } = connection;
     let activity = Arc::new(Activity::resume(&progress));
+    if info.tls.is_some() {
+        activity.speak_tls();
+    }
     let mut io = Io::new(stream, place, ahead, Arc::clone(&activity), &context.drain.bounds);
     // A later request says nothing new of the protocol.
-    if progress.requests > 0 {
-        let timer = Timer::new(&context.drain, &activity, State::Active(info.hold));
-        return http1::serve(io, context, timer, info).await;
+    if state.is_some() || progress.requests > 0 {
+        let timer = Timer::new(&context.drain, &activity, State::Active(info.hold), info.opened);
+        return match state {
+            None => http1::serve(io, context, timer, info).await,
+            // Connections of HTTP/1.1 do not pay for the size of this future.
+            Some(_) => Box::pin(http2::serve(io, state, context, timer, info)).await,
+        };
     }
-    let mut timer = Timer::new(&context.drain, &activity, State::Accepted(info.hold));
+    let mut timer = Timer::new(&context.drain, &activity, State::Accepted(info.hold), info.opened);
     let sniffed = tokio::select! {
         biased;
         sniffed = sniff(&mut io, &mut timer) => sniffed,
@@ -65,10 +74,7 @@ pub(crate) async fn serve(connection: ActiveConnection, context: &Arc<Context>) 
             activity.ending.speaks(Spoken::Http1);
             http1::serve(io, context, timer, info).await
         }
-        Sniffed::Http2 => {
-            http2::serve(io, context, timer, info).await;
-            Left::Closed
-        }
+        Sniffed::Http2 => Box::pin(http2::serve(io, None, context, timer, info)).await,
         Sniffed::Paused => {
             let (stream, place, ahead) = io.into_parts();
             match activity.idle() {
@@ -84,6 +90,12 @@ pub(crate) async fn serve(connection: ActiveConnection, context: &Arc<Context>) 
             Left::Closed
         }
     }
+}
+
+/// Writes the last bytes to a client that may take nothing.
+pub(crate) async fn say_goodbye(io: &mut Io, bytes: &[u8], context: &Context) {
+    let late = tokio::time::timeout(context.drain.bounds.timeouts.write, io.write_all(bytes));
+    tokio::select! { _ = late => {}, () = context.drain.life.reached(Phase::Cut) => {} }
 }
 
 /// Closes a connection in an orderly way.

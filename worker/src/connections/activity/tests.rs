@@ -90,3 +90,25 @@ fn a_connection_of_http2_can_be_taken_out_when_no_frame_is_on_its_way() {
     activity.set_quiet(false);
     assert_eq!(activity.idle(), None);
 }
+
+#[test]
+fn connections_that_are_dear_to_wake_are_parked_later_and_closed_at_their_time() {
+    let (bounds, now) = (Bounds::default(), Instant::now());
+    let after = |activity: &Activity, ms| activity.due(now + Duration::from_millis(ms), &bounds, None);
+    let cleartext = Activity::resume(&Progress { doing: handover::Doing::Idle, since: now, requests: 1 });
+    assert_eq!(after(&cleartext, 150), Due::Park);
+    let tls = Activity::resume(&Progress { doing: handover::Doing::Idle, since: now, requests: 1 });
+    tls.speak_tls();
+    assert_eq!(after(&tls, 150), Due::Wait(now + Duration::from_secs(1)));
+    assert_eq!(after(&tls, 1001), Due::Park);
+    // A connection of HTTP/2 that is taken up again is idle for as long as it was.
+    let http2 = Activity::resume(&Progress { doing: handover::Doing::Head, since: now, requests: 1 });
+    http2.resume_http2();
+    assert_eq!(after(&http2, 150), Due::Wait(now + Duration::from_secs(1)));
+    assert_eq!(after(&http2, 1001), Due::Park);
+    // It does not rest.
+    assert_eq!(after(&http2, 60_000), Due::CloseIdle);
+    assert_eq!(http2.idle(), None);
+    http2.set_quiet(true);
+    assert_eq!(http2.idle(), Some(Progress { doing: handover::Doing::Idle, since: now, requests: 1 }));
+}

@@ -4,8 +4,9 @@ use bytes::BytesMut;
 
 use crate::connections::http2::frame::{HEAD, Head, Kind, PREFACE, flag, payload, window_update, word};
 use crate::connections::http2::inbound::Reading;
+use crate::connections::http2::state::BadState;
 use crate::connections::http2::windows::INITIAL;
-use crate::connections::http2::{BadState, Http2State, OwnSettings, Tap};
+use crate::connections::http2::{Http2State, OwnSettings, Tap};
 
 /// Settings of the server. The first byte of a script chooses one.
 const OWN: [OwnSettings; 2] = [

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -18,7 +17,7 @@ use crate::connections::connection::{ActiveConnection, ConnectionInfo};
 use crate::connections::context::{Connection, Context};
 use crate::connections::io::Io;
 use crate::connections::protocol::answer::answer;
-use crate::connections::protocol::left::{Left, report};
+use crate::connections::protocol::left::{Left, join, report};
 use crate::connections::protocol::timer::Timer;
 use crate::graceful::Phase;
 
@@ -89,13 +88,4 @@ pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, 
     let (info, progress) = (info.released(), progress.with(&parts.read_buf));
     let ahead = join(parts.read_buf, unread);
     Left::Paused(ActiveConnection { stream, place, info, progress, ahead, http2: None })
-}
-
-/// Joins what hyper has read with what was not read yet.
-fn join(read: Bytes, unread: Bytes) -> Bytes {
-    match (read.is_empty(), unread.is_empty()) {
-        (true, _) => unread,
-        (false, true) => read,
-        (false, false) => [read, unread].concat().into(),
-    }
 }

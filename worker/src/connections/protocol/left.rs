@@ -1,5 +1,7 @@
 //! The end of a protocol's part in a connection.
 
+use bytes::Bytes;
+
 use crate::connections::connection::ActiveConnection;
 
 /// The way in which a connection left its protocol.
@@ -12,6 +14,15 @@ pub(crate) enum Left {
     Upgraded,
     /// The connection has ended.
     Closed,
+}
+
+/// Joins what hyper has read with what was not read yet.
+pub(super) fn join(read: Bytes, unread: Bytes) -> Bytes {
+    match (read.is_empty(), unread.is_empty()) {
+        (true, _) => unread,
+        (false, true) => read,
+        (false, false) => [read, unread].concat().into(),
+    }
 }
 
 /// Logs how hyper ended a connection, if that was an error.

@@ -96,7 +96,8 @@ async fn header(mut connection: ActiveConnection, context: &Arc<Context>) -> Ope
     }
     let Stream::Tcp(socket) = &mut connection.stream else { return Opened::Nothing };
     let activity = Arc::new(Activity::resume(&connection.progress));
-    let mut timer = Timer::new(&context.drain, &activity, State::Accepted(connection.info.hold));
+    let mut timer =
+        Timer::new(&context.drain, &activity, State::Accepted(connection.info.hold), connection.info.opened);
     match first_bytes(socket, &mut timer).await {
         First::Bytes => activity.read(),
         First::Paused => return paused(connection),
@@ -135,7 +136,8 @@ async fn handshake(connection: ActiveConnection, context: &Arc<Context>) -> Open
         return Opened::Nothing;
     };
     let activity = Arc::new(Activity::resume(&connection.progress));
-    let mut timer = Timer::new(&context.drain, &activity, State::Accepted(connection.info.hold));
+    let mut timer =
+        Timer::new(&context.drain, &activity, State::Accepted(connection.info.hold), connection.info.opened);
     match first_bytes(socket, &mut timer).await {
         First::Bytes => activity.read(),
         First::Paused => return paused(connection),

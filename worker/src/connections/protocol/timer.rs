@@ -11,7 +11,7 @@ use tokio::time::Sleep;
 
 use crate::connections::activity::{Activity, Due};
 use crate::connections::alarm::LATE_LOOK;
-use crate::connections::drain_state::{DrainState, Spread};
+use crate::connections::drain_state::{DrainState, Spread, age_end};
 use crate::connections::machine::{Event, HandoverHold, Owner, ProtocolEvent, State};
 use crate::graceful::Phase;
 
@@ -25,6 +25,8 @@ pub(super) struct Timer<'a> {
     /// The connection's place among those that are told to end.
     pub(super) spread: Spread,
     state: State,
+    /// The moment from which the connection is old.
+    age_end: Option<Instant>,
     /// The moment at which this timer heard of the drain.
     draining: Option<Instant>,
     sleep: Pin<Box<Sleep>>,
@@ -33,7 +35,8 @@ pub(super) struct Timer<'a> {
 }
 
 impl<'a> Timer<'a> {
-    pub(super) fn new(drain: &'a DrainState, activity: &'a Arc<Activity>, state: State) -> Self {
+    /// `opened`: the moment at which the connection was accepted.
+    pub(super) fn new(drain: &'a DrainState, activity: &'a Arc<Activity>, state: State, opened: Instant) -> Self {
         let now = Instant::now();
         let first = hold(state).next_look(now + drain.bounds.timeouts.park_after.min(drain.bounds.timeouts.read), now);
         // In a drain that has begun already the connection waits like at any other time: what has come is read first.
@@ -46,6 +49,7 @@ impl<'a> Timer<'a> {
             activity,
             spread: Spread::next(),
             state,
+            age_end: age_end(opened, &drain.bounds.timeouts),
             draining,
             sleep: Box::pin(tokio::time::sleep_until(first.into())),
             found_late: false,
@@ -90,6 +94,11 @@ impl<'a> Timer<'a> {
     /// True once this timer has heard of the drain.
     pub(super) fn is_draining(&self) -> bool {
         self.draining.is_some()
+    }
+
+    /// The moment at which the client of a connection that goes on is told of its end: in a drain, or because it is old.
+    pub(super) fn goodbye(&self) -> Option<Instant> {
+        [self.drain.goodbye(self.spread), self.age_end].into_iter().flatten().min()
     }
 
     /// The decision at a pause.

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use super::raw::{GET_10, POST, WHOLE, frame};
 use super::rig::OWN;
 use crate::connections::http2::frame::{Head, Kind, PREFACE, flag};
-use crate::connections::http2::{BadState, ClientSettings, Http2State, Tap};
+use crate::connections::http2::settings::ClientSettings;
+use crate::connections::http2::state::BadState;
+use crate::connections::http2::{Http2State, Tap};
 
 fn state() -> Http2State {
     let client = ClientSettings::default();

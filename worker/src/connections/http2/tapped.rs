@@ -1,0 +1,243 @@
+//! The I/O of hyper for a connection of HTTP/2: the client's bytes go through a tap on their way.
+//!
+//! hyper has one half of it, and the protocol the other: it asks whether the connection rests, closes and opens the gate, and takes the
+//! connection out. Both are in one task. Bytes that the tap makes by itself go out with hyper's next flush, or by [`TappedIo::poll_out`].
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::connections::http2::gate::Gate;
+use crate::connections::http2::state::Http2State;
+use crate::connections::http2::tap::Tap;
+use crate::connections::io::Io;
+
+/// Bytes that are read at once: usually, and while requests wait at the gate. What waits there travels in one packet.
+const CHUNK: usize = 16 << 10;
+const CHUNK_GATED: usize = 8 << 10;
+/// Bytes that may wait for the client before hyper has to wait, too.
+const OUT_MAX: usize = 64 << 10;
+/// Largest header table of a connection that is parked, in bytes: a parked connection is to stay small.
+const PARKED_TABLE_MAX: usize = 1800;
+/// Resets of a client that are always forgiven.
+const RESETS_FREE: u32 = 20;
+
+/// Reads and writes a connection through its tap. Clones are the same connection.
+#[derive(Debug, Clone)]
+pub(crate) struct TappedIo(Arc<Mutex<Tapped>>);
+
+#[derive(Debug)]
+struct Tapped {
+    /// `None` once the connection was taken out.
+    io: Option<Io>,
+    tap: Tap,
+    /// True if hyper has flushed all that it has written.
+    is_flushed: bool,
+    /// True if hyper wants to read, and must not yet.
+    is_blocked: bool,
+    /// Woken when there is something to read.
+    reader: Option<Waker>,
+}
+
+impl TappedIo {
+    pub(crate) fn new(io: Io, tap: Tap) -> Self {
+        let tapped = Tapped { io: Some(io), tap, is_flushed: false, is_blocked: false, reader: None };
+        Self(Arc::new(Mutex::new(tapped)))
+    }
+
+    fn tapped(&self) -> MutexGuard<'_, Tapped> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what waits for the client.
+    pub(crate) fn poll_out(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tapped().poll_flush(cx)
+    }
+
+    /// True if the connection can be taken out now.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let tapped = self.tapped();
+        tapped.is_flushed && tapped.tap.is_quiet()
+    }
+
+    /// False if the connection will have no quiet moment any more.
+    pub(crate) fn may_move(&self) -> bool {
+        self.tapped().tap.may_move()
+    }
+
+    /// True if frames of hyper wait for the client's window.
+    pub(crate) fn holds(&self) -> bool {
+        self.tapped().tap.holds()
+    }
+
+    /// True if the connection may be parked at a quiet moment. `requests`: those that it has served. Not one with a large header table;
+    /// nor one in the middle of a frame, which would wake up at once; nor one whose client resets many requests: hyper counts resets, and
+    /// each parking makes a new hyper.
+    pub(crate) fn may_park(&self, requests: u64) -> bool {
+        let tapped = self.tapped();
+        let resets = tapped.tap.resets();
+        let resets_many = resets > RESETS_FREE && u64::from(resets) * 4 > requests;
+        tapped.tap.inbound.is_empty() && tapped.tap.table_length() <= PARKED_TABLE_MAX && !resets_many
+    }
+
+    /// Holds new requests back from here on.
+    pub(crate) fn close_gate(&self) {
+        self.tapped().tap.close_gate();
+    }
+
+    /// Lets requests go on, first those that have waited.
+    pub(crate) fn open_gate(&self) {
+        let mut tapped = self.tapped();
+        tapped.tap.open_gate();
+        tapped.note_held();
+        tapped.wake_reader();
+    }
+
+    /// Takes the connection out, at a quiet moment: hyper reads and writes nothing afterwards. Returns what another hyper has to know, and
+    /// the client's bytes that this one has not seen, which come before those that the I/O still has. `None` if it was taken before.
+    pub(crate) fn leave(&self) -> Option<(Io, Http2State, Bytes)> {
+        let mut tapped = self.tapped();
+        let io = tapped.io.take()?;
+        let (state, unread) = tapped.tap.leave();
+        Some((io, state, unread))
+    }
+}
+
+impl Tapped {
+    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(io) = &mut self.io else { return Poll::Ready(Ok(())) };
+        let waiting = self.tap.for_wire();
+        while !waiting.is_empty() {
+            let count = ready!(Pin::new(&mut *io).poll_write(cx, waiting))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            waiting.advance(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what waits for the client, and what the stream holds of it.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_out(cx))?;
+        let flushed = self.io.as_mut().map_or(Poll::Ready(Ok(())), |io| Pin::new(io).poll_flush(cx));
+        self.note_held();
+        flushed
+    }
+
+    /// Reads from the client into the tap. Returns the number of bytes: 0 if the client has closed its side.
+    fn poll_in(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(io) = &mut self.io else { return Poll::Ready(Ok(0)) };
+        let most = if self.tap.gate == Gate::Open { CHUNK } else { CHUNK_GATED };
+        let mut space = [MaybeUninit::uninit(); CHUNK];
+        let mut buffer = ReadBuf::uninit(&mut space[..most]);
+        ready!(Pin::new(io).poll_read(cx, &mut buffer))?;
+        match buffer.filled() {
+            [] => self.tap.client_closed(),
+            bytes => self.tap.from_wire(bytes),
+        }
+        let count = buffer.filled().len();
+        self.note_held();
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let waiting = self.tap.for_hyper();
+            if !waiting.is_empty() {
+                let count = waiting.len().min(buffer.remaining());
+                buffer.put_slice(&waiting[..count]);
+                waiting.advance(count);
+                return Poll::Ready(Ok(()));
+            }
+            if !self.tap.may_read() {
+                self.is_blocked = true;
+                return Poll::Pending;
+            }
+            if ready!(self.poll_in(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Frames that wait for the client's window wait for the client, as bytes do that the socket does not take.
+    fn note_held(&mut self) {
+        if self.tap.holds()
+            && let Some(io) = &self.io
+        {
+            io.activity().wrote(&Poll::Pending);
+        }
+    }
+
+    fn remember_reader(&mut self, cx: &Context<'_>) {
+        if !self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            self.reader = Some(cx.waker().clone());
+        }
+    }
+
+    /// Wakes hyper if it can read now and could not before.
+    fn wake_reader(&mut self) {
+        let may_go_on = self.is_blocked && self.tap.may_read();
+        let has_bytes = !self.tap.for_hyper().is_empty();
+        if (may_go_on || has_bytes)
+            && let Some(reader) = self.reader.take()
+        {
+            self.is_blocked = false;
+            reader.wake();
+        }
+    }
+}
+
+impl AsyncRead for TappedIo {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut tapped = self.tapped();
+        tapped.is_blocked = false;
+        let read = tapped.poll_read(cx, buffer);
+        if read.is_pending() {
+            tapped.remember_reader(cx);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for TappedIo {
+    /// Takes all bytes. They go out at the flush, with which hyper ends each of its turns: the head of a response and its beginning are
+    /// one write.
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut tapped = self.tapped();
+        tapped.is_flushed = false;
+        if tapped.tap.for_wire().len() > OUT_MAX {
+            ready!(tapped.poll_out(cx))?;
+        }
+        tapped.tap.from_hyper(bytes);
+        tapped.note_held();
+        tapped.wake_reader();
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut tapped = self.tapped();
+        ready!(tapped.poll_flush(cx))?;
+        tapped.is_flushed = true;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Closes our side, once all is out that hyper takes for sent: frames may wait for the client's window.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let tapped = &mut *self.tapped();
+        loop {
+            ready!(tapped.poll_flush(cx))?;
+            if !tapped.tap.holds() || ready!(tapped.poll_in(cx))? == 0 {
+                break;
+            }
+            // Nobody reads any more.
+            tapped.tap.for_hyper().clear();
+        }
+        tapped.io.as_mut().map_or(Poll::Ready(Ok(())), |io| Pin::new(io).poll_shutdown(cx))
+    }
+}
