@@ -73,7 +73,8 @@ fn a_session_goes_on_in_the_route_of_its_name_with_the_applications_state() {
 
 #[test]
 fn a_websocket_that_nobody_registered_hears_1001_between_two_frames() {
-    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[timeouts]\nidle_grace = \"100ms\"").start();
+    // It hears of the end when three quarters of the drain are over.
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[timeouts]\nshutdown = \"8s\"").start();
     let mut sockets: Vec<WebSocket> = (0..20).map(|_| WebSocket::open(&gin.tcp(), "/raw")).collect();
     gin.restart();
     for socket in &mut sockets {
@@ -94,7 +95,8 @@ fn a_websocket_that_nobody_registered_hears_1001_between_two_frames() {
 
 #[test]
 fn clients_that_are_not_there_any_more_do_not_hold_a_drain_up() {
-    let timeouts = "[timeouts]\nidle_grace = \"200ms\"\nshutdown = \"90s\"";
+    // They hear of the end when three quarters of the drain are over, and are not waited for then.
+    let timeouts = "[timeouts]\nidle_grace = \"200ms\"\nshutdown = \"12s\"";
     let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section(timeouts).start();
     // Neither answers a PING, nor a close frame.
     let mut http2 = Client::connect(&gin.tcp()).unwrap();

@@ -35,6 +35,8 @@ mod hpack;
 mod huffman;
 mod inbound;
 mod ledger;
+#[cfg(test)]
+mod moves_tests;
 mod outbound;
 mod prime;
 pub(crate) mod settings;

@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::config::Limits;
-use crate::connections::activity::{Due, parks_after};
+use crate::connections::activity::{Activity, Due, parks_after};
 use crate::connections::bounds::Bounds;
 use crate::connections::connection::{ActiveConnection, ConnectionInfo};
 use crate::connections::context::{Connection, Context};
@@ -56,22 +56,7 @@ pub(super) async fn serve(
     let (activity, probe, spread) = (timer.activity, io.probe(), timer.spread);
     let bounds = &context.drain.bounds;
     let own = state.as_ref().map_or_else(|| own_settings(&bounds.limits), |state| state.own);
-    let tap = match state {
-        None => {
-            activity.speak_http2();
-            Tap::fresh(own)
-        }
-        Some(state) => {
-            activity.resume_http2();
-            match Tap::resume(*state) {
-                Ok(tap) => tap,
-                Err(error) => {
-                    tracing::debug!("connection closed: {error}");
-                    return Left::Closed;
-                }
-            }
-        }
-    };
+    let Some(tap) = begin(activity, state, own) else { return Left::Closed };
     let tapped = TappedIo::new(io, tap);
     let streams = Streams::new(usize::try_from(bounds.limits.body).unwrap_or(usize::MAX));
     let known = Arc::clone(activity);
@@ -118,6 +103,16 @@ pub(super) async fn serve(
     let (stream, place, ahead) = io.into_parts();
     let (info, ahead) = (info.released(), join(unread, ahead));
     Left::Paused(ActiveConnection { stream, place, info, progress, ahead, http2: Some(Box::new(state)) })
+}
+
+/// Begins with a connection, or goes on with one. `None` if its state is none.
+fn begin(activity: &Activity, state: Option<Box<Http2State>>, own: OwnSettings) -> Option<Tap> {
+    let Some(state) = state else {
+        activity.speak_http2();
+        return Some(Tap::fresh(own));
+    };
+    activity.resume_http2();
+    Tap::resume(*state).inspect_err(|error| tracing::debug!("connection closed: {error}")).ok()
 }
 
 /// What follows for a connection.
