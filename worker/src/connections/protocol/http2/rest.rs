@@ -99,8 +99,10 @@ mod tests {
         rest: Rest,
         now: Instant,
         is_closed: bool,
-        /// The moment at which the gate was closed last, and for how long gates were closed in the second before.
+        /// The moment at which the gate was closed last.
         closed_at: Option<Instant>,
+        /// The moment at which the gate was opened last because its time was over.
+        opened_late: Option<Instant>,
     }
 
     impl World {
@@ -110,11 +112,15 @@ mod tests {
                 Step::Nothing => {}
                 Step::CloseGate => {
                     assert!(wanted && !is_last_call && !self.is_closed, "{self:?}");
+                    assert!(self.opened_late.is_none_or(|at| self.now >= at + BETWEEN), "too soon: {self:?}");
                     (self.is_closed, self.closed_at) = (true, Some(self.now));
                 }
                 Step::OpenGate => {
                     assert!(self.is_closed, "{self:?}");
                     self.is_closed = false;
+                    if matches!(self.rest, Rest::Waits { .. }) {
+                        self.opened_late = Some(self.now);
+                    }
                 }
                 Step::Goodbye => {
                     assert!(is_last_call && before.told().is_none(), "{self:?}");
@@ -130,7 +136,7 @@ mod tests {
     #[test]
     fn a_gate_is_closed_for_a_short_time_in_each_second_and_never_after_the_goodbye() {
         let began = Instant::now();
-        let first = World { rest: Rest::Free, now: began, is_closed: false, closed_at: None };
+        let first = World { rest: Rest::Free, now: began, is_closed: false, closed_at: None, opened_late: None };
         let (mut todo, mut seen) = (vec![first], HashSet::from([first]));
         while let Some(world) = todo.pop() {
             for (wanted, is_last_call) in [(false, false), (true, false), (false, true), (true, true)] {
