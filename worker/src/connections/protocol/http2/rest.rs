@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | Free | requests go on | a rest that is wanted: the gate closes |
 //! | Gated | new requests wait, for 200 ms at most | a rest that is wanted no more, its time: the gate opens |
-//! | Waits | the gate was closed, and a request took longer | 1 s |
+//! | Waits | the gate was closed in vain | 1 s |
 //! | Told | the client knows that the connection ends | nothing |
 //!
 //! A rest is wanted while other workers take connections. When the connection rests, it leaves, in whichever state: nothing here is asked
@@ -51,8 +51,7 @@ impl Rest {
             Self::Free | Self::Gated { .. } | Self::Waits { .. } if is_last_call => {
                 (Self::Told { since: now }, Step::Goodbye)
             }
-            Self::Gated { until } if now >= until => (Self::Waits { again: now + BETWEEN }, Step::OpenGate),
-            Self::Gated { .. } if !wanted => (Self::Free, Step::OpenGate),
+            Self::Gated { until } if now >= until || !wanted => (Self::Waits { again: now + BETWEEN }, Step::OpenGate),
             Self::Gated { .. } => (*self, Step::Nothing),
             Self::Waits { again } if now < again => (*self, Step::Nothing),
             Self::Free | Self::Waits { .. } if wanted => (Self::Gated { until: now + GATED }, Step::CloseGate),
@@ -101,8 +100,8 @@ mod tests {
         is_closed: bool,
         /// The moment at which the gate was closed last.
         closed_at: Option<Instant>,
-        /// The moment at which the gate was opened last because its time was over.
-        opened_late: Option<Instant>,
+        /// The moment at which it was opened last.
+        opened_at: Option<Instant>,
     }
 
     impl World {
@@ -112,15 +111,12 @@ mod tests {
                 Step::Nothing => {}
                 Step::CloseGate => {
                     assert!(wanted && !is_last_call && !self.is_closed, "{self:?}");
-                    assert!(self.opened_late.is_none_or(|at| self.now >= at + BETWEEN), "too soon: {self:?}");
+                    assert!(self.opened_at.is_none_or(|at| self.now >= at + BETWEEN), "too soon: {self:?}");
                     (self.is_closed, self.closed_at) = (true, Some(self.now));
                 }
                 Step::OpenGate => {
                     assert!(self.is_closed, "{self:?}");
-                    self.is_closed = false;
-                    if matches!(self.rest, Rest::Waits { .. }) {
-                        self.opened_late = Some(self.now);
-                    }
+                    (self.is_closed, self.opened_at) = (false, Some(self.now));
                 }
                 Step::Goodbye => {
                     assert!(is_last_call && before.told().is_none(), "{self:?}");
@@ -136,7 +132,7 @@ mod tests {
     #[test]
     fn a_gate_is_closed_for_a_short_time_in_each_second_and_never_after_the_goodbye() {
         let began = Instant::now();
-        let first = World { rest: Rest::Free, now: began, is_closed: false, closed_at: None, opened_late: None };
+        let first = World { rest: Rest::Free, now: began, is_closed: false, closed_at: None, opened_at: None };
         let (mut todo, mut seen) = (vec![first], HashSet::from([first]));
         while let Some(world) = todo.pop() {
             for (wanted, is_last_call) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -167,6 +163,8 @@ mod tests {
         assert_eq!(rest.look(began + GATED + BETWEEN, true, false), Step::CloseGate);
         // The takers are gone.
         assert_eq!(rest.look(began + GATED + BETWEEN + STEP, false, false), Step::OpenGate);
-        assert_eq!((rest, rest.next()), (Rest::Free, None));
+        let again = began + GATED + BETWEEN + STEP + BETWEEN;
+        assert_eq!(rest.next(), Some(again));
+        assert_eq!((rest.look(again, false, false), rest, rest.next()), (Step::Nothing, Rest::Free, None));
     }
 }
