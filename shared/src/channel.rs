@@ -29,7 +29,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version spoken here.
-pub const VERSION: u32 = MATERIAL;
+pub const VERSION: u32 = SHARES;
 /// The first version that speaks of handing connections over.
 pub const HANDOVER: u32 = 2;
 /// The first version that speaks of logs.
@@ -40,7 +40,7 @@ pub const ROOM: u32 = 4;
 pub const OTHER_TAKERS: u32 = 5;
 /// The first version that speaks of certificates and keys of TLS.
 pub const MATERIAL: u32 = 6;
-/// The first version in which a worker tells its load, and gives a part of it away. Nobody speaks it yet.
+/// The first version in which a worker tells its load, and gives a part of it away.
 pub const SHARES: u32 = 7;
 /// Descriptors a packet at most.
 pub const FDS_MAX: usize = 64;

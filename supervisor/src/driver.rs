@@ -220,8 +220,14 @@ impl Driver {
         let _ = fault::at("loop.performed");
         // The configuration that has become current may have changed it.
         self.machine.set_max_draining(self.generations.live().max_draining);
+        self.tell_peers();
         self.reporter.service_manager.update(now, &self.machine);
         code
+    }
+
+    /// Tells workers how many there are, if that has changed.
+    fn tell_peers(&self) {
+        self.workers.tell_peers(&self.machine, self.generations.live().balance);
     }
 
     /// Keeps the last lines of a worker that a candidate was withdrawn for, so that they are saved with the history.

@@ -46,9 +46,16 @@ impl Driver {
             WorkerAction::HandOver => self.workers.hand_over(worker, &self.machine),
             WorkerAction::Relieve => self.workers.relieve(worker, &self.machine),
             WorkerAction::Redirect => self.workers.name_others(worker, &self.machine),
-            WorkerAction::Balance => self.workers.balance(&self.machine),
+            WorkerAction::Balance => self.balance(),
             WorkerAction::Abort => self.workers.abort(worker),
             WorkerAction::Kill => self.workers.kill(worker),
+        }
+    }
+
+    /// Has workers share their load, if they are to.
+    fn balance(&self) {
+        if self.generations.live().balance {
+            self.workers.balance(&self.machine);
         }
     }
 
@@ -84,12 +91,13 @@ impl Driver {
                 self.run_on_failure(*generation, failure);
             }
             Report::Worker { what: WorkerReport::Serving, .. } => self.workers.redirect(None, &self.machine),
+            // Its connections are elsewhere now.
+            Report::Gone { .. } => self.balance(),
             Report::Waiting { .. }
             | Report::Candidate { .. }
             | Report::Phase { .. }
             | Report::Replaced { .. }
             | Report::Withdrawn { .. }
-            | Report::Gone { .. }
             | Report::Worker { .. }
             | Report::Stopping(_)
             | Report::Scaled { .. }

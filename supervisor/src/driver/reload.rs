@@ -57,6 +57,7 @@ impl Driver {
         end(exit::DONE, text);
         self.generations.apply(config);
         self.machine.set_max_draining(self.generations.live().max_draining);
+        self.tell_peers();
         self.look_at_certificates();
         None
     }

@@ -12,6 +12,7 @@ use gin_shared::generation::WorkerId;
 use nix::sys::signal::Signal;
 
 use super::Process;
+use crate::balance::{Load, PAUSE};
 use crate::moment::Moment;
 use crate::os::channel::between_workers;
 use crate::os::time;
@@ -43,6 +44,10 @@ pub(super) struct Room {
     relieved: Cell<Option<Moment>>,
     /// Number of its connections, as it has told last.
     load: Cell<Option<u32>>,
+    /// The end of the time in which its load is left alone, because it gives or takes.
+    busy_until: Cell<Option<Moment>>,
+    /// Number of workers that serve, as it was told last.
+    peers: Cell<Option<u32>>,
 }
 
 // Getters.
@@ -77,15 +82,21 @@ impl Process {
         self.room.is_full.get()
     }
 
-    /// Number of its connections, as it has told last; `None` if it does not tell.
+    /// Its load; `None` if it has told none, or was told to finish.
     #[must_use]
-    pub fn load(&self) -> Option<u32> {
-        self.room.load.get()
+    pub fn load(&self) -> Option<Load> {
+        let connections = self.room.load.get().filter(|_| self.takes())?;
+        Some(Load { worker: self.id, connections, has_room: !self.is_full(), busy_until: self.room.busy_until.get() })
     }
 
     /// True if it has received all that it was sent. What was sent with descriptors keeps them open until then.
     fn reads(&self) -> bool {
         self.sockets.channel.get().is_some_and(|(_, channel)| channel.is_read().unwrap_or(false))
+    }
+
+    /// True if it knows how to share its load.
+    fn shares(&self) -> bool {
+        self.version.get().is_some_and(|version| version >= channel::SHARES)
     }
 
     /// True if it knows how to hand connections over, and to take them.
@@ -149,6 +160,39 @@ impl Process {
         let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
         tracing::debug!(worker = %self.id, pid = self.pid(), others = fds.len(), "the worker has no room for connections");
         self.send(&FromMaster::Relieve, &fds);
+    }
+
+    /// Has it give so many connections to these workers in equal parts, while it serves on. Neither it nor they are asked again for a
+    /// while. As for a relief, a worker that does not read its orders neither gives nor takes.
+    pub fn share(&self, count: u32, takers: &[Rc<Self>]) {
+        if self.drain.sent.get() || !self.shares() || !self.reads() {
+            return;
+        }
+        let (now, wanted) = (time::now(), takers.len());
+        let take = |taker: &Rc<Self>| {
+            let socket = taker.reads().then(|| taker.take().ok().flatten())??;
+            taker.room.busy_until.set(Some(now + PAUSE));
+            Some(socket)
+        };
+        let sockets: Vec<OwnedFd> = takers.iter().filter_map(take).collect();
+        let count = part(count, sockets.len(), wanted);
+        if count == 0 {
+            return;
+        }
+        let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
+        tracing::debug!(worker = %self.id, pid = self.pid(), count, others = fds.len(), "the worker shares its connections");
+        self.room.busy_until.set(Some(now + PAUSE));
+        self.send(&FromMaster::Share { count }, &fds);
+    }
+
+    /// Tells it how many workers serve, if it has not heard that yet. One that does not read is told another time.
+    pub fn tell_peers(&self, workers: u32) {
+        if self.room.peers.get() == Some(workers) || self.drain.sent.get() || !self.shares() || !self.reads() {
+            return;
+        }
+        if self.send(&FromMaster::Peers { workers }, &[]) {
+            self.room.peers.set(Some(workers));
+        }
     }
 
     fn send_drain(&self, drain: &FromMaster, takers: &[Rc<Self>]) -> bool {
@@ -223,5 +267,22 @@ impl Process {
     /// Notes whether it has room for connections.
     pub fn set_full(&self, is_full: bool) {
         self.room.is_full.set(is_full);
+    }
+}
+
+/// The part of `count` that falls to so many of all takers.
+fn part(count: u32, some: usize, all: usize) -> u32 {
+    let part = count as usize * some / all.max(1);
+    u32::try_from(part).unwrap_or(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::part;
+
+    #[test]
+    fn takers_that_are_left_get_no_more_than_their_own_part() {
+        assert_eq!([3, 2, 0].map(|some| part(255, some, 3)), [255, 170, 0]);
+        assert_eq!(part(7, 0, 0), 0);
     }
 }
