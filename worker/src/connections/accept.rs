@@ -41,7 +41,7 @@ pub(crate) async fn accept(listener: Listener, hub: Arc<Hub>) {
                     // It has as many as one client may have.
                     None => hub.life().count_refused(),
                 }
-                if let Some(pause) = turns.after_accept(Instant::now(), hub.peers()) {
+                if let Some(pause) = turns.after_accept(Instant::now(), hub.life().connections(), hub.peers()) {
                     tokio::time::sleep(pause).await;
                 }
             }
