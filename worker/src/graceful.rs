@@ -87,6 +87,7 @@ struct Inner {
     taken_over: AtomicU64,
     closed_for_room: AtomicU64,
     handed_over_for_room: AtomicU64,
+    handed_over_for_share: AtomicU64,
     refused: AtomicU64,
     ends: Ends,
     /// True from the moment at which ends of connections count.
@@ -108,6 +109,7 @@ impl Default for Life {
             taken_over: AtomicU64::new(0),
             closed_for_room: AtomicU64::new(0),
             handed_over_for_room: AtomicU64::new(0),
+            handed_over_for_share: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             ends: Ends::default(),
             counts_ends: AtomicBool::new(false),
@@ -163,6 +165,16 @@ impl Life {
     pub(crate) fn count_handed_over_for_room(&self, count: usize) {
         self.0.handed_over_for_room.fetch_add(count as u64, Ordering::Relaxed);
         self.with_counts(|counts| counts.handed_over_for_room(count));
+    }
+
+    /// Number of connections that other workers got because they had fewer.
+    #[must_use]
+    pub fn handed_over_for_share(&self) -> u64 {
+        self.0.handed_over_for_share.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_handed_over_for_share(&self, count: usize) {
+        self.0.handed_over_for_share.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     /// Number of connections that were closed as they came, because their client had as many as it may have.
@@ -264,6 +276,11 @@ impl Life {
     pub(crate) async fn fewer_than(&self, count: usize) {
         // The sender lives as long as `self`.
         let _ = self.0.connections.subscribe().wait_for(|open| *open < count).await;
+    }
+
+    /// The number of open connections, as it changes.
+    pub(crate) fn changes(&self) -> watch::Receiver<usize> {
+        self.0.connections.subscribe()
     }
 
     pub(crate) fn phases(&self) -> watch::Receiver<Phase> {

@@ -1,5 +1,7 @@
 //! The worker's drain as its connections see it: whether it has begun, and whether other workers take connections.
 
+mod sharing;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -15,6 +17,7 @@ use crate::connections::handover::queue::HandoverQueue;
 use crate::connections::machine::{Drain, Surroundings};
 use crate::connections::relief::Neighbours;
 use crate::graceful::{Life, Phase};
+use sharing::Sharing;
 
 /// State of a worker's drain, with the bounds that hold for every connection.
 #[derive(Debug)]
@@ -26,8 +29,8 @@ pub(crate) struct DrainState {
     began: OnceLock<Instant>,
     /// True if a person waits for the end: what is idle is closed at once.
     is_hurried: AtomicBool,
-    /// True while a part of the connections goes to other workers, and this one serves on.
-    is_sharing: AtomicBool,
+    /// The part of the connections that goes to other workers while this one serves on.
+    sharing: Sharing,
     /// Connections that were served when they heard of such a drain.
     served: Mutex<Vec<Weak<Activity>>>,
     neighbours: OnceLock<Arc<dyn Neighbours>>,
@@ -77,7 +80,7 @@ impl DrainState {
             queue: watch::Sender::new(None),
             began: OnceLock::new(),
             is_hurried: AtomicBool::new(false),
-            is_sharing: AtomicBool::new(false),
+            sharing: Sharing::default(),
             served: Mutex::default(),
             neighbours: OnceLock::new(),
         }
@@ -174,13 +177,13 @@ impl DrainState {
 
     /// True while this worker gives a part of its connections to others, and serves on.
     pub(crate) fn shares(&self) -> bool {
-        self.is_sharing.load(Ordering::Relaxed)
+        self.sharing.is_open()
     }
 
     /// Queues a connection for other workers. Gives it back if nobody takes.
     pub(crate) fn offer(&self, connection: IdleConnection) -> Option<IdleConnection> {
         let unsent = match self.queue.borrow().as_ref() {
-            None => return Some(connection),
+            None => return self.sharing.offer(connection),
             Some(queue) => queue.offer(connection)?,
         };
         self.queue.send_if_modified(|queue| queue.take_if(|queue| queue.is_closed()).is_some());

@@ -4,15 +4,17 @@
 //! The machine decides; the hub carries the connection: to a protocol, to be parked, to be offered, to be closed. Nobody else has
 //! the whole: the parts below see a [`Context`], or the hub as a [`Dispatch`].
 
+mod sharing;
+
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use axum::Router;
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::connections::activity::Activity;
@@ -50,7 +52,7 @@ pub(crate) struct Hub {
     relief: Arc<Relief>,
     sessions: Arc<dyn Sessions>,
     /// Number of workers that serve, as the master has said; 0 if it has not.
-    peers: AtomicU32,
+    peers: watch::Sender<u32>,
 }
 
 impl Hub {
@@ -87,7 +89,7 @@ impl Hub {
         let hub = Arc::new_cyclic(|hub: &Weak<Self>| {
             let drain = DrainState::new(life, bounds);
             let context = Arc::new(Context::new(drain, router, websocket, entrances, hub.clone()));
-            Self { context, room, parked, relief: Arc::default(), sessions, peers: AtomicU32::new(0) }
+            Self { context, room, parked, relief: Arc::default(), sessions, peers: watch::Sender::new(0) }
         });
         tokio::spawn(parking::run(Arc::clone(&hub.parked), Arc::clone(&hub)));
         Ok(hub)
@@ -102,20 +104,21 @@ impl Hub {
         &self.room
     }
 
-    /// Sets the way to other workers, which may have room when this one has none.
-    pub(crate) fn set_neighbours(&self, neighbours: Arc<dyn Neighbours>) {
+    /// Sets the way to other workers, which may have room when this one has none, or fewer connections.
+    pub(crate) fn set_neighbours(self: &Arc<Self>, neighbours: Arc<dyn Neighbours>) {
         self.context.drain.set_neighbours(Arc::clone(&neighbours));
         self.relief.set_neighbours(neighbours);
+        tokio::spawn(Arc::clone(self).report_load());
     }
 
     /// Notes how many workers serve, this one included.
     pub(crate) fn set_peers(&self, workers: u32) {
-        self.peers.store(workers, Ordering::Relaxed);
+        self.peers.send_replace(workers);
     }
 
     /// Number of workers that serve, this one included; 0 if the master has not said it.
     pub(crate) fn peers(&self) -> u32 {
-        self.peers.load(Ordering::Relaxed)
+        *self.peers.borrow()
     }
 
     /// Makes room for a new connection: some of the longest idle ones go to other workers with room, or are closed as at the end of

@@ -53,7 +53,6 @@ pub(super) enum Order {
     /// Hand over idle connections over these sockets, and serve on.
     Relieve(Vec<OwnedFd>, Lent),
     /// Hand over so many connections over these sockets, and serve on.
-    #[allow(dead_code, reason = "no worker shares its load yet")]
     Share(u32, Vec<OwnedFd>, Lent),
     /// So many workers serve.
     Peers(u32),
@@ -77,6 +76,8 @@ struct State {
     full: bool,
     /// True if the worker has asked for other takers, and was not named any yet.
     lacks_takers: bool,
+    /// Number of connections that was told last, or would have been, had there been a master.
+    load: Option<u32>,
     /// Certificates of this worker. `None`: no listener speaks TLS.
     certificates: Option<Arc<Source>>,
 }
@@ -107,15 +108,6 @@ impl Channel {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.version >= HANDOVER {
             state.say(&FromWorker::Drained(fates));
-        }
-    }
-
-    /// Tells the master how many connections this worker has.
-    #[allow(dead_code, reason = "no worker shares its load yet")]
-    pub(super) fn say_load(&self, connections: u32) {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.version >= SHARES {
-            state.say(&FromWorker::Load { connections });
         }
     }
 
@@ -257,6 +249,14 @@ impl Neighbours for Channel {
             state.say(&FromWorker::NoTaker);
         }
     }
+
+    fn say_load(&self, connections: u32) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.load = Some(connections);
+        if state.version >= SHARES {
+            state.say(&FromWorker::Load { connections });
+        }
+    }
 }
 
 impl State {
@@ -268,6 +268,11 @@ impl State {
         }
         if self.lacks_takers && version >= OTHER_TAKERS {
             self.say(&FromWorker::NoTaker);
+        }
+        if version >= SHARES
+            && let Some(connections) = self.load
+        {
+            self.say(&FromWorker::Load { connections });
         }
         if version >= MATERIAL
             && let Some(certificates) = &self.certificates

@@ -78,9 +78,9 @@ impl Orders {
                     Some(Order::Drain(why, takers)) => return DrainRequest::ByMaster(why, takers),
                     Some(Order::Take(socket)) => hub.take_over(socket),
                     Some(Order::Relieve(sockets, lent)) => hub.relieve(sockets, lent),
-                    // Its load is not shared yet.
-                    Some(Order::Go | Order::Share(..)) => {}
+                    Some(Order::Share(count, sockets, lent)) => hub.share(count, sockets, lent),
                     Some(Order::Peers(workers)) => hub.set_peers(workers),
+                    Some(Order::Go) => {}
                     None => return DrainRequest::BySignal(stop.next().await),
                 },
                 signal = stop.next() => return DrainRequest::BySignal(signal),

@@ -5,6 +5,7 @@
 #[cfg(feature = "tls")]
 mod keys;
 mod relief;
+mod sharing;
 mod silence;
 
 use std::io::{PipeReader, Read};

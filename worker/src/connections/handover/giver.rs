@@ -1,4 +1,4 @@
-//! The giver: hands the connections of a draining worker, or some of a worker without room, to the workers that take them.
+//! The giver: hands the connections of a draining worker, or some of one that serves on, to the workers that take them.
 //!
 //! The giver has the connections that are queued or offered, and no others. If a taker refuses a connection, or is lost before its commit,
 //! the connection is queued again. What no taker has room for while the client waits, and everything that is left when there is no taker any more,
@@ -21,12 +21,15 @@ use crate::connections::machine::{Event, GiverEvent, Owner, State};
 use crate::graceful::{HandoverReason, Phase};
 
 mod offering;
+mod sharing;
+
+pub(crate) use sharing::share;
 
 /// Time to wait for a replacement when no taker is left: the master finds out which worker takes next.
 const TAKER_WAIT: Duration = Duration::from_secs(1);
 /// Silence after which a taker that owes an answer counts as one that takes nothing. If there is no other one, the master is asked.
 const TAKER_SILENCE: Duration = Duration::from_secs(1);
-/// Time for the takers of a worker without room: after it, whatever has no answer is served on here.
+/// Time for the takers of a worker that serves on: after it, whatever has no answer is served on here.
 const RELIEF: Duration = Duration::from_secs(1);
 
 /// Hands over what pauses, from now on to the workers at the other ends.
@@ -56,9 +59,20 @@ pub(crate) async fn relieve(hub: Arc<dyn Dispatch>, sockets: Vec<OwnedFd>, conne
     // Nobody else queues anything here, nor sends further takers.
     let (_open, end) = queue();
     let mut giver = Giver::new(hub, greet_all(sockets, true), end);
-    giver.serves_on = true;
+    giver.purpose = Purpose::Room;
     giver.queue.extend(connections);
     giver.relieve().await
+}
+
+/// The reason for which a worker gives connections away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It drains.
+    Drain,
+    /// It serves on, and has no room for new ones.
+    Room,
+    /// It serves on, and has more than its share.
+    Share,
 }
 
 /// The giver's task: what it does with a connection stands at the head of this file.
@@ -66,8 +80,7 @@ pub(super) struct Giver {
     pub(super) hub: Arc<dyn Dispatch>,
     pub(super) recipients: Vec<Recipient>,
     pub(super) end: QueueEnd,
-    /// True if this worker does not drain, but has no room.
-    pub(super) serves_on: bool,
+    pub(super) purpose: Purpose,
     pub(super) queue: VecDeque<IdleConnection>,
     /// The moment since which the queue is never empty.
     pub(super) queued: Option<Instant>,
@@ -89,7 +102,7 @@ impl Giver {
             hub,
             recipients,
             end,
-            serves_on: false,
+            purpose: Purpose::Drain,
             queue: VecDeque::new(),
             queued: None,
             looked: None,
@@ -234,11 +247,17 @@ impl Giver {
         why: impl Fn(&IdleConnection) -> GiverEvent,
     ) {
         let life = &self.hub.drain().life;
-        let is_for_room = self.serves_on && life.phase() < Phase::Draining;
-        if is_for_room {
-            life.count_handed_over_for_room(taken.len());
-        }
-        let reason = if is_for_room { HandoverReason::Room } else { HandoverReason::Drain };
+        let reason = match self.purpose {
+            Purpose::Room if life.phase() < Phase::Draining => {
+                life.count_handed_over_for_room(taken.len());
+                HandoverReason::Room
+            }
+            Purpose::Share if life.phase() < Phase::Draining => {
+                life.count_handed_over_for_share(taken.len());
+                HandoverReason::Share
+            }
+            Purpose::Drain | Purpose::Room | Purpose::Share => HandoverReason::Drain,
+        };
         taken.iter_mut().for_each(|connection| connection.place.hand_over(reason));
         for connection in taken {
             self.after(State::Offered, GiverEvent::Taken, connection);

@@ -1,4 +1,4 @@
-//! The taker: receives connections of a worker that drains, or has no room, and gives them to the hub.
+//! The taker: receives connections of a worker that drains, has no room, or has more than its share, and gives them to the hub.
 //!
 //! A connection is the giver's until the commit is sent; nothing is done with its copy before. If the commit cannot be sent, the
 //! giver has the connection back, or is dead and nobody has it: see [`gin_shared::handover`].
@@ -36,10 +36,10 @@ pub(crate) async fn take(socket: OwnedFd, hub: Arc<impl Dispatch>, room: Room) {
     };
     match outcome {
         Ok(Taken { count: 0, .. }) => {}
-        Ok(Taken { count, for_room: true }) => {
-            tracing::debug!(taken = count, "connections of a full worker taken over");
+        Ok(Taken { count, serves_on: true }) => {
+            tracing::debug!(taken = count, "connections of a worker that serves on taken over");
         }
-        Ok(Taken { count, for_room: false }) => tracing::info!(taken = count, "connections taken over"),
+        Ok(Taken { count, serves_on: false }) => tracing::info!(taken = count, "connections taken over"),
         Err(error) => {
             let slot = identity().map(|identity| identity.slot.0);
             tracing::warn!(slot, pid = std::process::id(), "connections cannot be taken over: {error}");
@@ -55,8 +55,8 @@ fn is_gone(error: &io::Error) -> bool {
 /// Connections that were taken over.
 struct Taken {
     count: usize,
-    /// True if their worker had no room, and serves on.
-    for_room: bool,
+    /// True if their worker serves on.
+    serves_on: bool,
 }
 
 struct Taking<H> {
@@ -126,7 +126,7 @@ impl<H: Dispatch> Taking<H> {
     }
 
     fn taken(&self) -> Taken {
-        Taken { count: self.taken, for_room: self.keeps_room }
+        Taken { count: self.taken, serves_on: self.keeps_room }
     }
 
     /// Takes as many as there is room for. Returns false if the giver has them back.

@@ -72,7 +72,6 @@ pub(crate) enum WorkerEvent {
     /// The worker has no room for new connections, and this one is among the longest idle: other workers may take it.
     NoRoom,
     /// Other workers have far fewer connections, and this one is among the longest idle: they may take it.
-    #[cfg_attr(not(test), allow(dead_code, reason = "nothing is shared yet"))]
     Uneven,
     /// The time of the drain is over.
     Cut,

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A worker with as many parked connections as it may have.
-async fn full_worker() -> (Arc<Hub>, Vec<TcpStream>) {
+pub(super) async fn full_worker() -> (Arc<Hub>, Vec<TcpStream>) {
     let (hub, mut clients) = (worker(), Vec::new());
     for _ in 0..ROOM {
         let mut client = served_by(&hub).await;

@@ -19,6 +19,8 @@ impl Neighbours for Master {
     fn ask_for_takers(&self) {
         self.0.send(()).unwrap();
     }
+
+    fn say_load(&self, _: u32) {}
 }
 
 /// A worker, the questions that it asks its master, and clients whose connections it has.
