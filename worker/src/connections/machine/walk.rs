@@ -1,4 +1,4 @@
-//! All orders in which things can happen to one connection between a worker that drains and two that take, with the invariants
+//! All orders in which things can happen to one connection between a worker that drains, or shares its load, and two that take, with the invariants
 //! checked after each step.
 //!
 //! The world here is what client, kernel and workers could do at most: bytes come or the client leaves, a protocol reads, answers or
@@ -9,6 +9,7 @@ mod actions;
 mod fingerprint;
 mod invariants;
 mod keys;
+mod sharing;
 mod world;
 
 use std::collections::HashSet;

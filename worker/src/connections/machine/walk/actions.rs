@@ -47,9 +47,13 @@ impl World {
                 self.budget.drains -= u8::from(worker != GIVER);
                 self.workers[worker].drain = Drain::Draining;
                 self.workers[worker].is_stale = true;
+                if worker == GIVER {
+                    self.end_share();
+                }
             }
             Step::Cut => self.cut(),
             Step::Relieves(taker) => self.relieves(taker),
+            Step::Shares(taker) => self.shares(taker),
             Step::TakerComes(taker) => self.taker_comes(taker),
             Step::Sends(taker) => self.sends(taker),
             Step::TooLarge => self.happens(GIVER, Event::Giver(GiverEvent::TooLarge)),
@@ -105,6 +109,9 @@ impl World {
             State::Accepted(_) | State::Active(_) | State::Resting | State::Parked | State::Queued => {}
             State::Received | State::HandedOver | State::Closed => {}
         }
+        if worker == GIVER && state == State::Queued {
+            self.leaves_for_share();
+        }
         if worker == GIVER && !matches!(state, State::Queued | State::Offered) {
             self.end_relief();
         }
@@ -137,6 +144,7 @@ impl World {
         // Its sockets are closed, and nothing is taken back.
         (1..3).for_each(|taker| self.links[taker].is_shut |= self.links[taker].is_open);
         self.is_giving = false;
+        self.end_share();
         self.happens(GIVER, Event::Worker(WorkerEvent::Cut));
         // What was offered may be a taker's, if it finds the giver dead.
         self.is_over |= self.owner().is_none() && !(1..3).any(|taker| self.has_it(taker));
@@ -159,8 +167,8 @@ impl World {
 
     fn taker_comes(&mut self, taker: usize) {
         self.budget.takers -= 1;
-        let reliever = self.reliever;
-        (1..3).filter(|other| Some(*other) != reliever).for_each(|other| self.links[other].is_full = true);
+        let replaced: Vec<usize> = (1..3).filter(|other| !self.is_aside(*other)).collect();
+        replaced.into_iter().for_each(|other| self.links[other].is_full = true);
         self.links[taker] = Link { is_open: true, ..Link::default() };
         self.is_giving = true;
         self.workers[GIVER].is_stale = true;
@@ -224,6 +232,8 @@ impl World {
         let link = &mut self.links[taker];
         (link.is_shut, link.is_withdrawn) = (true, true);
         let offered = std::mem::take(&mut link.offers);
+        self.end_share_with(taker);
+        let link = &mut self.links[taker];
         match (link.to_giver.take(), offered) {
             (Some(took), _) => self.answered(taker, took),
             (None, true) => {
@@ -253,6 +263,7 @@ impl World {
         self.workers[worker].lives = false;
         if worker == GIVER {
             self.is_giving = false;
+            self.sharing = None;
             // What is on its way, or in a taker's hands, is the taker's: unless it was taken back.
             self.is_over |= !(1..3).any(|taker| self.has_it(taker)) && self.owner().is_none();
         } else {
@@ -272,6 +283,9 @@ impl World {
             self.alone = None;
             self.workers[GIVER].is_stale = true;
             return self.without_taker();
+        }
+        if worker == GIVER && self.sharing.is_some_and(|sharing| sharing.until <= self.now) {
+            return self.end_share();
         }
         let Some(copy) = copy else { return };
         match copy.state {

@@ -19,6 +19,7 @@ impl World {
         let mut numbers: Vec<u64> = flags.into_iter().map(u64::from).collect();
         numbers.push(self.alone.map_or(0, ago));
         numbers.push(self.reliever.map_or(0, |taker| taker as u64));
+        numbers.extend(self.sharing.map_or([0; 2], |sharing| [sharing.taker as u64, ago(sharing.until)]));
         let mut states = Vec::new();
         for worker in &self.workers {
             let is_up = u64::from(worker.lives) + u64::from(worker.is_stopped) * 2;

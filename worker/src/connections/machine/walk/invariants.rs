@@ -91,7 +91,7 @@ impl World {
             Step::Request | Step::ClientLeaves | Step::Drains(_) | Step::TakerComes(_) | Step::Dies(_) | Step::Cut => {
                 true
             }
-            Step::Relieves(_) | Step::Stuck(_) | Step::Stops(_) | Step::Garbled(..) => true,
+            Step::Relieves(_) | Step::Shares(_) | Step::Stuck(_) | Step::Stops(_) | Step::Garbled(..) => true,
             Step::Refuses(taker) => self.workers[*taker].drain == Drain::No,
             Step::TooLarge => true,
             Step::Reads(_) | Step::Answers(_) | Step::Pauses(_) | Step::Ends(_) | Step::Wakes(_) | Step::Hears(_) => {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::*;
+use super::sharing::Sharing;
 
 const PARK_AFTER: Duration = Duration::from_millis(100);
 /// The giver's looks at its queue, its wait for a replacement, its patience with a taker, in a drain and for room; the closer's.
@@ -30,6 +31,7 @@ pub(super) const CALM: Budget = Budget {
     deaths: 0,
     cuts: 0,
     reliefs: 0,
+    shares: 0,
     garbles: 0,
     stops: 0,
     halves: 0,
@@ -53,6 +55,8 @@ pub(super) struct Budget {
     pub(super) cuts: u8,
     /// Times when the giver has no room, and the master sends it a taker though it does not drain.
     pub(super) reliefs: u8,
+    /// Times when the giver has more than its share, and the master sends it a taker though it does not drain.
+    pub(super) shares: u8,
     /// Times when the giver cannot read, or understand, what a taker has said, or cannot mark that it takes back its offers.
     pub(super) garbles: u8,
     /// Times when a worker is stopped (SIGSTOP).
@@ -137,6 +141,8 @@ pub(super) enum Step {
     Cut,
     /// The giver has no room, and gives the connection to this taker.
     Relieves(usize),
+    /// The giver is to give one connection to this taker, and serves on.
+    Shares(usize),
     /// The master sends a taker to the giver.
     TakerComes(usize),
     Sends(usize),
@@ -167,6 +173,8 @@ pub(super) struct World {
     pub(super) alone: Option<Instant>,
     /// The taker to which the connection goes to make room, and no other one, while it is queued or offered.
     pub(super) reliever: Option<usize>,
+    /// The share that the giver is to give: the connection, if it pauses in time.
+    pub(super) sharing: Option<Sharing>,
     pub(super) has_unread: bool,
     pub(super) client_left: bool,
     /// Number of writes under the connection's keys. `None`: it has no keys.
@@ -190,6 +198,7 @@ impl World {
             is_giving: false,
             alone: None,
             reliever: None,
+            sharing: None,
             has_unread: false,
             client_left: false,
             written: None,
@@ -208,7 +217,8 @@ impl World {
 
     pub(super) fn around(&self, worker: usize) -> Surroundings {
         let has_takers = worker == GIVER && self.is_giving;
-        Surroundings { drain: self.workers[worker].drain, has_takers, shares: false }
+        let shares = worker == GIVER && self.sharing.is_some();
+        Surroundings { drain: self.workers[worker].drain, has_takers, shares }
     }
 
     pub(super) fn copy(&self, worker: usize) -> Option<Copy> {
@@ -227,7 +237,7 @@ impl World {
 
     /// True if the giver's queue in a drain is open, and nobody takes what is in it.
     pub(super) fn is_alone(&self) -> bool {
-        self.is_giving && !(1..3).any(|taker| self.is_of_use(taker) && self.reliever != Some(taker))
+        self.is_giving && !(1..3).any(|taker| self.is_of_use(taker) && !self.is_aside(taker))
     }
 
     /// The giver's patience with a taker that owes an answer.
@@ -255,8 +265,10 @@ impl World {
             State::Closing => Some(copy.since + LINGER),
             State::Resting | State::Received | State::HandedOver | State::Closed => None,
         });
-        let wait = (worker == GIVER && self.workers[GIVER].lives).then_some(self.alone).flatten();
-        [own, wait.map(|since| since + TAKER_WAIT)].into_iter().flatten().min()
+        let is_giver = worker == GIVER && self.workers[GIVER].lives;
+        let wait = self.alone.filter(|_| is_giver).map(|since| since + TAKER_WAIT);
+        let share = self.sharing.filter(|_| is_giver).map(|sharing| sharing.until);
+        [own, wait, share].into_iter().flatten().min()
     }
 
     pub(super) fn steps(&self) -> Vec<Step> {
@@ -284,12 +296,12 @@ impl World {
             add(self.alarm(worker).is_some_and(|at| at <= self.now) && self.may_fire(worker), Step::Alarm(worker));
             add(live.is_stale, Step::Hears(worker));
             let Some(copy) = live.copy else { continue };
+            (1..3).for_each(|taker| add(b.shares > 0 && self.may_share(worker, taker), Step::Shares(taker)));
             match copy.state {
                 State::Accepted(hold) | State::Active(hold) => {
                     add(self.has_unread && !copy.has_read, Step::Reads(worker));
                     add(copy.has_read, Step::Answers(worker));
-                    let has_takers = live.drain != Drain::No && self.around(worker).has_takers;
-                    let may_leave = has_takers && hold.is_over(copy.served, self.now);
+                    let may_leave = self.around(worker).others_take() && hold.is_over(copy.served, self.now);
                     add(may_leave, Step::Pauses(worker));
                     add(may_leave && b.halves > 0, Step::Stuck(worker));
                     add(self.client_left && !self.has_unread && !copy.has_read, Step::Ends(worker));
