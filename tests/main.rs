@@ -5,6 +5,7 @@
 mod announcement;
 mod arrows;
 mod attacks;
+mod balance;
 mod believed;
 mod bounds;
 mod certificates;

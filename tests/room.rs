@@ -12,7 +12,9 @@ use crate::handover::asks;
 /// One or two workers with room for so many connections each.
 fn limited(workers: usize, connections: usize) -> Supervisor {
     let limits = format!("[limits]\nconnections = {connections}\nconnections_per_client = 100000");
-    supervisor().workers(workers).ours("one", "service").set("soak = \"0s\"").section(&limits).start()
+    // Else a worker with many idle ones gives some away before it is full.
+    let settings = "soak = \"0s\"\nbalance = false";
+    supervisor().workers(workers).ours("one", "service").set(settings).section(&limits).start()
 }
 
 fn idle(gin: &Supervisor, count: usize) -> Vec<Client> {
