@@ -154,13 +154,13 @@ impl World {
     fn relieves(&mut self, taker: usize) {
         self.budget.reliefs -= 1;
         self.links[taker] = Link { is_open: true, ..Link::default() };
-        self.reliever = Some(taker);
+        self.aside.reliever = Some(taker);
         self.happens(GIVER, Event::Worker(WorkerEvent::NoRoom));
     }
 
     /// The giver has nothing left for the taker that was to make room, and closes the socket to it.
     fn end_relief(&mut self) {
-        if let Some(taker) = self.reliever.take() {
+        if let Some(taker) = self.aside.reliever.take() {
             self.links[taker].is_shut = true;
         }
     }
@@ -247,7 +247,7 @@ impl World {
     /// A giver that has given up queues nothing, nor does one that was to make room and has no taker for it any more.
     pub(super) fn without_taker(&mut self) {
         let is_queued = self.copy(GIVER).is_some_and(|copy| copy.state == State::Queued);
-        let is_open = match self.reliever {
+        let is_open = match self.aside.reliever {
             Some(taker) => self.is_of_use(taker),
             None => self.is_giving,
         };
@@ -263,7 +263,7 @@ impl World {
         self.workers[worker].lives = false;
         if worker == GIVER {
             self.is_giving = false;
-            self.sharing = None;
+            self.aside.sharing = None;
             // What is on its way, or in a taker's hands, is the taker's: unless it was taken back.
             self.is_over |= !(1..3).any(|taker| self.has_it(taker)) && self.owner().is_none();
         } else {
@@ -284,7 +284,7 @@ impl World {
             self.workers[GIVER].is_stale = true;
             return self.without_taker();
         }
-        if worker == GIVER && self.sharing.is_some_and(|sharing| sharing.until <= self.now) {
+        if worker == GIVER && self.aside.sharing.is_some_and(|sharing| sharing.until <= self.now) {
             return self.end_share();
         }
         let Some(copy) = copy else { return };

@@ -18,8 +18,9 @@ impl World {
         let flags = [self.is_giving, self.has_unread, self.client_left, self.is_over];
         let mut numbers: Vec<u64> = flags.into_iter().map(u64::from).collect();
         numbers.push(self.alone.map_or(0, ago));
-        numbers.push(self.reliever.map_or(0, |taker| taker as u64));
-        numbers.extend(self.sharing.map_or([0; 2], |sharing| [sharing.taker as u64, ago(sharing.until)]));
+        numbers.push(self.aside.reliever.map_or(0, |taker| taker as u64));
+        numbers.push(u64::from(self.aside.shares));
+        numbers.extend(self.aside.sharing.map_or([0; 2], |sharing| [sharing.taker as u64, ago(sharing.until)]));
         let mut states = Vec::new();
         for worker in &self.workers {
             let is_up = u64::from(worker.lives) + u64::from(worker.is_stopped) * 2;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::*;
-use super::sharing::Sharing;
+use super::sharing::Aside;
 
 const PARK_AFTER: Duration = Duration::from_millis(100);
 /// The giver's looks at its queue, its wait for a replacement, its patience with a taker, in a drain and for room; the closer's.
@@ -31,7 +31,6 @@ pub(super) const CALM: Budget = Budget {
     deaths: 0,
     cuts: 0,
     reliefs: 0,
-    shares: 0,
     garbles: 0,
     stops: 0,
     halves: 0,
@@ -55,8 +54,6 @@ pub(super) struct Budget {
     pub(super) cuts: u8,
     /// Times when the giver has no room, and the master sends it a taker though it does not drain.
     pub(super) reliefs: u8,
-    /// Times when the giver has more than its share, and the master sends it a taker though it does not drain.
-    pub(super) shares: u8,
     /// Times when the giver cannot read, or understand, what a taker has said, or cannot mark that it takes back its offers.
     pub(super) garbles: u8,
     /// Times when a worker is stopped (SIGSTOP).
@@ -171,10 +168,8 @@ pub(super) struct World {
     /// The giver's queue is open: it has takers, or waits for one.
     pub(super) is_giving: bool,
     pub(super) alone: Option<Instant>,
-    /// The taker to which the connection goes to make room, and no other one, while it is queued or offered.
-    pub(super) reliever: Option<usize>,
-    /// The share that the giver is to give: the connection, if it pauses in time.
-    pub(super) sharing: Option<Sharing>,
+    /// Takers that the giver has though it does not drain.
+    pub(super) aside: Aside,
     pub(super) has_unread: bool,
     pub(super) client_left: bool,
     /// Number of writes under the connection's keys. `None`: it has no keys.
@@ -197,8 +192,7 @@ impl World {
             links: [Link::default(); 3],
             is_giving: false,
             alone: None,
-            reliever: None,
-            sharing: None,
+            aside: Aside::default(),
             has_unread: false,
             client_left: false,
             written: None,
@@ -217,7 +211,7 @@ impl World {
 
     pub(super) fn around(&self, worker: usize) -> Surroundings {
         let has_takers = worker == GIVER && self.is_giving;
-        let shares = worker == GIVER && self.sharing.is_some();
+        let shares = worker == GIVER && self.aside.sharing.is_some();
         Surroundings { drain: self.workers[worker].drain, has_takers, shares }
     }
 
@@ -232,7 +226,7 @@ impl World {
 
     /// True if a queued connection can be sent to this taker.
     pub(super) fn can_be_sent(&self, taker: usize) -> bool {
-        self.is_of_use(taker) && self.reliever.is_none_or(|reliever| reliever == taker)
+        self.is_of_use(taker) && self.aside.reliever.is_none_or(|reliever| reliever == taker)
     }
 
     /// True if the giver's queue in a drain is open, and nobody takes what is in it.
@@ -242,7 +236,7 @@ impl World {
 
     /// The giver's patience with a taker that owes an answer.
     fn stall(&self) -> Duration {
-        if self.reliever.is_some() { RELIEF } else { STALL }
+        if self.aside.reliever.is_some() { RELIEF } else { STALL }
     }
 
     /// The next deadline of a worker that runs.
@@ -267,7 +261,7 @@ impl World {
         });
         let is_giver = worker == GIVER && self.workers[GIVER].lives;
         let wait = self.alone.filter(|_| is_giver).map(|since| since + TAKER_WAIT);
-        let share = self.sharing.filter(|_| is_giver).map(|sharing| sharing.until);
+        let share = self.aside.sharing.filter(|_| is_giver).map(|sharing| sharing.until);
         [own, wait, share].into_iter().flatten().min()
     }
 
@@ -296,7 +290,7 @@ impl World {
             add(self.alarm(worker).is_some_and(|at| at <= self.now) && self.may_fire(worker), Step::Alarm(worker));
             add(live.is_stale, Step::Hears(worker));
             let Some(copy) = live.copy else { continue };
-            (1..3).for_each(|taker| add(b.shares > 0 && self.may_share(worker, taker), Step::Shares(taker)));
+            (1..3).for_each(|taker| add(self.may_share(worker, taker), Step::Shares(taker)));
             match copy.state {
                 State::Accepted(hold) | State::Active(hold) => {
                     add(self.has_unread && !copy.has_read, Step::Reads(worker));
