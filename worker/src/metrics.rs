@@ -59,6 +59,7 @@
 //! | `_build_info` | workers, by the application's `version` and `release` |
 //! | `_metrics_overflow_total` | times that a series found no room |
 //!
+//! Series of TLS and of PROXY headers begin with the first listener that has them; a rare combination of labels with its first connection.
 //! Names of the application's own stand as they are given.
 //!
 //! # Names and labels
@@ -92,7 +93,7 @@ use gin_shared::metrics::{Definition, Shape};
 
 use crate::shard::shard;
 use application::{Application, Instrument};
-pub(crate) use connection_counts::{ConnectionCounts, ConnectionLabels};
+pub(crate) use connection_counts::{ConnectionCounts, ConnectionLabels, Expected};
 pub(crate) use registry::Registry;
 
 /// Names of this library's own metrics, without the namespace.

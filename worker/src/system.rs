@@ -48,7 +48,7 @@ impl About {
         parts: Parts,
     ) -> Arc<Self> {
         let version = version.unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
-        let metrics = registry.map(|registry| Metrics::new(registry, &config.monitoring, &version, &life));
+        let metrics = registry.map(|registry| Metrics::new(registry, config, &version, &life));
         Arc::new(Self {
             name: config.server.name.clone(),
             version,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gin_shared::metrics::{Format, Shape, encode};
 
 use super::application::{Application, Instrument};
-use super::{ConnectionCounts, ConnectionLabels, Counter, Gauge, Histogram, Registry, definition, scale};
+use super::{ConnectionCounts, ConnectionLabels, Counter, Expected, Gauge, Histogram, Registry, definition, scale};
 
 /// An application of its own, which no other test knows.
 fn application() -> &'static Application {
@@ -180,18 +180,46 @@ fn a_sum_is_as_fine_as_64_bits_allow() {
     assert_eq!(scale(&[]), 1_000_000_000);
 }
 
-#[test]
-fn connections_are_counted_by_the_place_of_their_labels() {
+/// Labels with two values each.
+fn connection_labels() -> ConnectionLabels {
     let by = |label: &'static str, values: [&'static str; 2]| values.map(|value| vec![(label, value)]).to_vec();
-    let labels = ConnectionLabels {
+    ConnectionLabels {
         drained: by("fate", ["handed_over", "cut"]),
         handed_over: by("why", ["drain", "room"]),
         parked: by("tls", ["false", "true"]),
         handshakes: by("result", ["full", "failed"]),
         proxy_refused: by("reason", ["late", "invalid"]),
-    };
+    }
+}
+
+#[test]
+fn series_that_no_listener_needs_come_with_their_first_connection() {
     let registry = Registry::new("shop", 64, None);
-    let counts = ConnectionCounts::new(registry, "shop", &labels);
+    let counts = ConnectionCounts::new(registry, "shop", &connection_labels(), Expected::default());
+    let told = registry.text(false, Format::Prometheus);
+    assert_told(&told, &["shop_connections_drained_total{fate=\"cut\"} 0"]);
+    for absent in ["shop_tls_", "shop_proxy_", "tls=\"true\""] {
+        assert!(!told.contains(absent), "{told}");
+    }
+    counts.handshake(1, None);
+    counts.parked(1, true);
+    let told = registry.text(false, Format::Prometheus);
+    assert_told(&told, &["shop_tls_handshakes_total{result=\"failed\"} 1", "shop_connections_parked{tls=\"true\"} 1"]);
+    // The same series, of those that expect it.
+    let registry = Registry::new("shop", 64, None);
+    let _counts = ConnectionCounts::new(registry, "shop", &connection_labels(), Expected { tls: true, proxy: true });
+    let lines = [
+        "shop_tls_handshakes_total{result=\"failed\"} 0",
+        "shop_tls_handshake_seconds_count 0",
+        "shop_proxy_refused_total{reason=\"late\"} 0",
+    ];
+    assert_told(&registry.text(false, Format::Prometheus), &lines);
+}
+
+#[test]
+fn connections_are_counted_by_the_place_of_their_labels() {
+    let registry = Registry::new("shop", 64, None);
+    let counts = ConnectionCounts::new(registry, "shop", &connection_labels(), Expected::default());
     counts.drained(1, 3);
     counts.handed_over(0);
     [true, true, false].iter().for_each(|is_parked| counts.parked(1, *is_parked));

@@ -14,9 +14,9 @@ use gin_shared::inherit::identity;
 use gin_shared::metrics::{Cells, Definition, Shape};
 use tokio::task::JoinError;
 
-use crate::config::Monitoring;
+use crate::config::Config;
 use crate::graceful::{Ends, HandoverReason, Handshake, Kind, Life, ProxyRefusal};
-use crate::metrics::{ConnectionCounts, ConnectionLabels, Registry};
+use crate::metrics::{ConnectionCounts, ConnectionLabels, Expected, Registry};
 use crate::route_name;
 use crate::shard::{SHARDS, shard};
 
@@ -141,7 +141,9 @@ fn list_of(route: &str, method: Known) -> usize {
 
 impl Metrics {
     /// The metrics of a server whose application has this version, and of its connections. Never freed.
-    pub(crate) fn new(registry: &'static Registry, config: &Monitoring, version: &str, life: &Life) -> &'static Self {
+    pub(crate) fn new(registry: &'static Registry, config: &Config, version: &str, life: &Life) -> &'static Self {
+        let expected = expected(config);
+        let config = &config.monitoring;
         let (named, helped) = (|name: &str| format!("{}_{name}", config.namespace), str::to_owned);
         let durations = Definition {
             name: named("http_request_duration_seconds"),
@@ -158,7 +160,7 @@ impl Metrics {
             shape: Shape::IntGauge,
         };
         tell_build(registry, &named("build_info"), version);
-        life.count_in(ConnectionCounts::new(registry, &config.namespace, &connection_labels()));
+        life.count_in(ConnectionCounts::new(registry, &config.namespace, &connection_labels(), expected));
         let bounds = config.buckets.iter().map(|bound| u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX)).collect();
         let routes = std::iter::repeat_with(List::default).take(LISTS).collect();
         Box::leak(Box::new(Self { registry, durations, in_flight, bounds, routes, adding: Mutex::default() }))
@@ -210,6 +212,16 @@ impl Metrics {
         drop(guard);
         self.registry.tell();
         answered
+    }
+}
+
+/// Beginnings of connections that the listeners expect.
+fn expected(config: &Config) -> Expected {
+    let tables = config.listeners.iter().map(|(_, settings)| settings);
+    let all: Vec<_> = tables.chain([&config.listener_default]).collect();
+    Expected {
+        tls: all.iter().any(|settings| settings.tls.is_some()),
+        proxy: all.iter().any(|settings| settings.proxy.is_some()),
     }
 }
 
@@ -274,7 +286,18 @@ impl Drop for Counted {
 
 #[cfg(test)]
 mod tests {
+    use gin_shared::config::listen::ListenSettings;
+
     use super::*;
+
+    #[test]
+    fn a_listener_expects_what_its_settings_say() {
+        let mut config = Config::default();
+        assert_eq!(expected(&config), Expected::default());
+        let settings = ListenSettings { proxy: Some(vec!["10.0.0.0/8".to_owned()]), ..ListenSettings::default() };
+        config.listeners.push(("http".to_owned(), settings));
+        assert_eq!(expected(&config), Expected { tls: false, proxy: true });
+    }
 
     #[test]
     fn a_list_finds_what_was_added_and_only_that() {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::task::JoinError;
 
 use crate::Life;
-use crate::config::Monitoring;
+use crate::config::Config;
 
 /// No metrics of applications are known, so none is wrong.
 pub(crate) fn check(_: &str) -> Result<(), String> {
@@ -64,7 +64,7 @@ impl ConnectionCounts {
 pub(crate) struct Metrics(());
 
 impl Metrics {
-    pub(crate) fn new(_: &'static Registry, _: &Monitoring, _: &str, _: &Life) -> &'static Self {
+    pub(crate) fn new(_: &'static Registry, _: &Config, _: &str, _: &Life) -> &'static Self {
         &Self(())
     }
 
