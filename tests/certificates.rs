@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use gin_shared::process::open_files;
 use harness::{Address, Builder, Client, Supervisor, certificate, eventually, put_pair, supervisor, tls_file};
@@ -40,6 +41,7 @@ fn replaced_twenty_times_under_load_each_new_one_is_served_and_nobody_is_hurt() 
     let gin = with_https().start();
     let address = gin.https();
     let (over, asked) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut waits: Vec<Duration> = Vec::new();
     std::thread::scope(|scope| {
         for is_one_shot in [true, true, false, false] {
             let (address, over, asked) = (&address, &over, &asked);
@@ -57,12 +59,17 @@ fn replaced_twenty_times_under_load_each_new_one_is_served_and_nobody_is_hurt() 
         for round in 1..=20 {
             let name = PAIRS[round % 2];
             put_pair(gin.dir(), name);
+            let replaced = Instant::now();
             until_shown(&address, name);
+            waits.push(replaced.elapsed());
         }
         let before = asked.load(Ordering::Relaxed);
         eventually("requests flow", || asked.load(Ordering::Relaxed), |now| *now > before + 20);
         over.store(true, Ordering::Relaxed);
     });
+    // A second is promised. The slowest ones may have waited for a core.
+    waits.sort_unstable();
+    assert!(waits[waits.len() / 2] < Duration::from_secs(1), "{waits:?}");
     assert!(gin.log().matches("certificate replaced: localhost (until 2126-01-01)").count() >= 19);
     gin.stop();
 }
