@@ -3,6 +3,7 @@
 mod attacks;
 mod deaths;
 mod mutual;
+mod others;
 mod secrets;
 mod tickets;
 
