@@ -1,8 +1,9 @@
-//! Programs of others: Chromium, OpenSSL's client. What the ordinary run does not install, or has no time for, is left to
+//! Programs of others: Chromium, OpenSSL's client, testssl.sh. What the ordinary run does not install, or has no time for, is left to
 //! `tests/run --services`.
 
 mod chromium;
 mod openssl;
+mod testssl;
 
 use std::fs;
 
