@@ -32,11 +32,12 @@ const HUFFMAN: u8 = 0x80;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadBlock;
 
-/// An entry, as the literal that makes it.
+/// An entry, as the two parts of the literal that makes it. Entries with a name of an earlier one share it: a client may name a long one
+/// by two bytes, thousands of times in a block.
 struct Entry {
-    literal: Box<[u8]>,
-    /// Place in the literal where the name ends.
-    value_at: usize,
+    /// The literal up to its value.
+    name: Bytes,
+    value: Box<[u8]>,
     name_length: usize,
     /// Size in the table: name, value, and 32.
     size: usize,
@@ -67,14 +68,16 @@ impl Table {
             size_update(self.max, &mut block);
         }
         for entry in self.entries.iter().rev() {
-            block.extend_from_slice(&entry.literal);
+            block.extend_from_slice(&entry.name);
+            block.extend_from_slice(&entry.value);
         }
         block.into()
     }
 
     /// Largest length of [`Self::to_block`], in bytes.
     pub(super) fn block_length(&self) -> usize {
-        self.entries.iter().map(|entry| entry.literal.len()).sum::<usize>() + NUMBER_MAX as usize
+        let entries = self.entries.iter().map(|entry| entry.name.len() + entry.value.len());
+        entries.sum::<usize>() + NUMBER_MAX as usize
     }
 
     fn follow_fields(&mut self, mut block: &[u8]) -> Option<()> {
@@ -97,23 +100,24 @@ impl Table {
 
     fn follow_literal(&mut self, block: &mut &[u8], is_kept: bool) -> Option<()> {
         let index = number(block, if is_kept { 6 } else { 4 })?;
-        let (mut literal, name_length) = match index.checked_sub(STATIC + 1) {
+        let (name, name_length) = match index.checked_sub(STATIC + 1) {
             Some(entry) => {
                 let entry = self.entries.get(entry)?;
-                (entry.literal.get(..entry.value_at)?.to_vec(), entry.name_length)
+                (entry.name.clone(), entry.name_length)
             }
             None if index == 0 => {
                 let name = Text::read(block)?;
-                ([&[WITH_INDEXING][..], name.encoded].concat(), name.length()?)
+                ([&[WITH_INDEXING][..], name.encoded].concat().into(), name.length()?)
             }
-            None => (vec![WITH_INDEXING | u8::try_from(index).ok()?], *STATIC_NAMES.get(index - 1)?),
+            None => {
+                let literal = [WITH_INDEXING | u8::try_from(index).ok()?];
+                (Bytes::copy_from_slice(&literal), *STATIC_NAMES.get(index - 1)?)
+            }
         };
         let value = Text::read(block)?;
         if is_kept {
-            let value_at = literal.len();
-            literal.extend_from_slice(value.encoded);
             let size = ENTRY + name_length + value.length()?;
-            self.insert(Entry { literal: literal.into(), value_at, name_length, size });
+            self.insert(Entry { name, value: value.encoded.into(), name_length, size });
         }
         Some(())
     }
@@ -249,6 +253,12 @@ mod tests {
         again
     }
 
+    /// The literal of the newest entry.
+    fn newest(table: &Table) -> Vec<u8> {
+        let entry = table.entries.front().unwrap();
+        [&entry.name[..], &entry.value[..]].concat()
+    }
+
     fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
         let length = |text: &[u8]| u8::try_from(text.len()).unwrap();
         [&[WITH_INDEXING, length(name)], name, &[length(value)], value].concat()
@@ -275,8 +285,7 @@ mod tests {
             again(&table);
         }
         assert_eq!((table.entries.len(), table.size), (4096 / 136, 4096 / 136 * 136));
-        let newest = table.entries.front().unwrap();
-        assert!(newest.literal.ends_with(&[199; 100]));
+        assert!(newest(&table).ends_with(&[199; 100]));
         // An entry that is larger than the table empties it.
         table.follow(&[&[0x3f, 0x1d][..], &literal(b"name", b"")].concat()).unwrap();
         assert_eq!(state(&table), (60, 36, vec![(4, 36)]));
@@ -290,12 +299,24 @@ mod tests {
         table.follow(&literal(b"name", b"first")).unwrap();
         // The table has room for one of the two. The name is read before the first one makes room.
         table.follow(&[&[0x3f, 0x0b][..], b"\x7e\x06second"].concat()).unwrap();
-        assert_eq!(&*table.entries.front().unwrap().literal, literal(b"name", b"second"));
+        assert_eq!(newest(&table), literal(b"name", b"second"));
         assert_eq!(state(&again(&table)), (42, 42, vec![(4, 42)]));
         // So does one of the static table.
         table.follow(b"\x44\x02/a").unwrap();
         table.follow(b"\x7e\x02/b").unwrap();
-        assert_eq!(&*table.entries.front().unwrap().literal, b"\x44\x02/b");
+        assert_eq!(newest(&table), b"\x44\x02/b");
+    }
+
+    #[test]
+    fn a_long_name_is_copied_once_however_often_it_is_named() {
+        let mut table = Table::new();
+        table.follow(&literal(&[b'n'; 120], b"first")).unwrap();
+        let name = table.entries.front().unwrap().name.as_ptr();
+        for _ in 0..1000 {
+            table.follow(b"\x7e\x01v").unwrap();
+            assert_eq!(table.entries.front().unwrap().name.as_ptr(), name);
+        }
+        again(&table);
     }
 
     #[test]
