@@ -147,6 +147,16 @@ fn whoever_comes_back_serves_the_newest() {
 }
 
 #[test]
+fn a_worker_that_cannot_be_sent_the_newest_gets_it_a_little_later() {
+    let gin = with_https().faulty().start();
+    gin.order("handover.send EAGAIN 0 once");
+    put_pair(gin.dir(), "rsa");
+    gin.until_log("cannot send Material");
+    until_shown(&gin.https(), "rsa");
+    gin.stop();
+}
+
+#[test]
 fn workers_of_another_user_need_not_read_the_key_and_cannot_write_what_they_are_given() {
     assert!(nix::unistd::Uid::effective().is_root(), "only root can start workers as another user");
     let builder = with_https().open_directory().set("user = \"nobody\"");

@@ -117,7 +117,8 @@ pub enum FromWorker {
     NoTaker,
     /// The answer to `Material`. After its hello a worker says it unasked, of the material that it was started with.
     Material {
-        /// Number of the material that is meant: with `refused` the one that came, and else the one that counts now.
+        /// Number of the material that is meant: with `refused` the one that came, and else the one that counts now. If none came with
+        /// the message, it is the one that counts, with `refused`: the master sends the newest once more.
         number: u64,
         /// The reason why it does not count. The worker goes on with what it has.
         #[serde(default, skip_serializing_if = "Option::is_none")]

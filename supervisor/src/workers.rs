@@ -52,14 +52,14 @@ const FILES: [&str; 3] = ["notify", "channel", "private"];
 
 /// Descriptors in reserve for a handover: a socket to each of 32 takers, and the other end of one.
 const RESERVE: usize = 40;
-/// Pause before a handover is tried again for which there was no descriptor.
+/// Pause before a handover is tried again for which there was no descriptor, or certificates that could not be sent.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Descriptors for the sockets between workers.
 #[derive(Debug)]
 struct Spare {
     reserve: RefCell<Reserve>,
-    /// The moment at which a handover is tried again that failed for want of them.
+    /// The moment at which a handover is tried again that failed for want of them, or other messages that could not be sent.
     retry_at: Option<Moment>,
 }
 
@@ -354,18 +354,19 @@ impl Workers {
         self.spare.reserve.borrow_mut().fill();
     }
 
-    /// The moment at which handovers are tried again for which there was no descriptor; `None` if there are none.
+    /// The moment at which handovers without descriptors, and certificates that could not be sent, are tried again; `None`: there are none.
     #[must_use]
     pub fn retry_at(&mut self, now: Moment) -> Option<Moment> {
-        let is_short = self.processes.values().any(|process| process.is_short());
+        let is_short = self.processes.values().any(|process| process.is_short() || process.lacks_material());
         self.spare.retry_at = is_short.then(|| self.spare.retry_at.unwrap_or(now + RETRY));
         self.spare.retry_at
     }
 
-    /// Tries handovers again for which there was no descriptor.
+    /// Tries again what [`Self::retry_at`] names.
     pub fn retry(&mut self, machine: &Machine) {
         self.spare.retry_at = None;
         self.redirect(None, machine);
+        self.send_material();
     }
 
     /// The workers that get the connections of `worker`; only if there are no others, those that it has tried. `leaver` is not among

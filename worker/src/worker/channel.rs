@@ -189,19 +189,24 @@ impl Channel {
         self.close();
     }
 
-    /// Goes on with certificates that the master has sent, and answers. A worker that refuses them keeps those that it has.
+    /// Goes on with certificates that the master has sent, and answers. A worker that refuses them keeps those that it has. If none have
+    /// arrived, the answer has the number of those: the master sends the new ones once more.
     fn receive(&self, number: u64, memory: Option<OwnedFd>) {
         let certificates = self.0.lock().unwrap_or_else(PoisonError::into_inner).certificates.clone();
         let Some(certificates) = certificates else { return };
-        let received = memory
-            .ok_or_else(|| "they have not arrived: this process has too many open files".to_owned())
-            .and_then(|memory| certificates.receive(memory).map_err(|error| error.to_string()));
+        let received = match memory {
+            Some(memory) => certificates.receive(memory).map_err(|error| (number, error.to_string())),
+            None => {
+                let why = "they have not arrived: this process has too many open files".to_owned();
+                Err((certificates.number(), why))
+            }
+        };
         let answer = match received {
             Ok(number) => {
                 logs(|| tracing::debug!(number, "new certificates"));
                 FromWorker::Material { number, refused: None }
             }
-            Err(error) => {
+            Err((number, error)) => {
                 logs(|| tracing::warn!("new certificates are refused, those in use stay: {error}"));
                 FromWorker::Material { number, refused: Some(error.chars().take(REASON_MAX).collect()) }
             }

@@ -90,7 +90,7 @@ impl Process {
     }
 
     /// True if it has received all that it was sent. What was sent with descriptors keeps them open until then.
-    fn reads(&self) -> bool {
+    pub(super) fn reads(&self) -> bool {
         self.sockets.channel.get().is_some_and(|(_, channel)| channel.is_read().unwrap_or(false))
     }
 
