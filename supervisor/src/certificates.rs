@@ -41,7 +41,7 @@ use source::{Content, Reading, Source, read_all};
 use tickets::Tickets;
 use told::tell_replaced;
 
-/// Pause before a memory is tried again that could not be made.
+/// Pause before a memory is tried again that could not be made, or a file that could not be read.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// Whether workers are to be given another material.
@@ -69,6 +69,8 @@ pub struct Certificates {
     warned: BTreeMap<Source, SystemTime>,
     /// The moment at which a memory is tried again that could not be made.
     retry_at: Option<SystemTime>,
+    /// The moment at which files are read again that could not be used for now, though nobody changes them.
+    look_at: Option<SystemTime>,
 }
 
 /// Contents in use.
@@ -109,7 +111,7 @@ impl Certificates {
         &self.wanted
     }
 
-    /// Time until [`Self::due`] has something to do.
+    /// Time until [`Self::due`] has something to do, or files are to be read again.
     #[must_use]
     pub fn next(&self, now: SystemTime) -> Option<Duration> {
         if self.wanted.is_empty() {
@@ -118,7 +120,7 @@ impl Certificates {
         let rotation = self.tickets.next().map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
         // A key that could not be made is tried again then.
         let rotation = rotation.max(self.retry_at.filter(|_| rotation.is_some()));
-        let all = [rotation, self.retry_at, self.next_line()];
+        let all = [rotation, self.retry_at, self.look_at, self.next_line()];
         let next = all.into_iter().flatten().min()?;
         Some(next.duration_since(now).unwrap_or_default())
     }
@@ -239,6 +241,7 @@ impl Certificates {
     /// Handles that files have changed, or may have: what can be used counts from now on, anything else leaves in use what is kept.
     pub fn look(&mut self, read: Vec<Reading>, now: SystemTime) -> Changed {
         let mut good = Vec::new();
+        self.look_at = None;
         for Reading { source, outcome } in read {
             match outcome {
                 // Meanwhile its last generation may have gone.
@@ -246,10 +249,18 @@ impl Certificates {
                 Ok(content) => good.push(content),
                 // It was told when it ended, and is told each day.
                 Err(CertificateError::Ended { ends, .. }) if self.ends_of(&source) == Some(ends) => {}
-                Err(error) => self.note_bad(source, error.to_string(), now),
+                Err(error) => {
+                    self.look_at = [self.look_at, error.again(now)].into_iter().flatten().min();
+                    self.note_bad(source, error.to_string(), now);
+                }
             }
         }
         if self.take(good, now) { self.seal_or_retry(now) } else { Changed::Nothing }
+    }
+
+    /// True if files are to be read again now, for [`Self::look`]: they could not be used before, and may be by now. It is said once.
+    pub fn looks_again(&mut self, now: SystemTime) -> bool {
+        self.look_at.take_if(|at| *at <= now).is_some()
     }
 
     /// Does what is due: the next key of session tickets, lines of the log, a memory that could not be made.

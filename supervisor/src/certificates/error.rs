@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use gin_shared::tls::der::DerError;
 use gin_shared::tls::pem::PemError;
 
+use super::RETRY;
 use crate::error_text::without_code;
 
 /// A file of TLS that cannot be used.
@@ -105,6 +106,29 @@ impl CertificateError {
     pub fn is_hidden(&self) -> bool {
         matches!(self, Self::Read { error, .. } if error.kind() == io::ErrorKind::PermissionDenied)
     }
+
+    /// The moment at which the file may be good though nobody changes it. `None`: only a change helps, which the watch notices.
+    #[must_use]
+    pub fn again(&self, now: SystemTime) -> Option<SystemTime> {
+        match self {
+            Self::NotYet { starts, .. } => Some(*starts),
+            Self::Read { error, .. } => {
+                let needs_change = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
+                (!needs_change).then_some(now + RETRY)
+            }
+            Self::Unsettled(_) => Some(now + RETRY),
+            Self::NotAFile(_)
+            | Self::TooLarge { .. }
+            | Self::Pem { .. }
+            | Self::NoCertificate(_)
+            | Self::NoKey(_)
+            | Self::Certificate { .. }
+            | Self::Mismatch { .. }
+            | Self::Ended { .. }
+            | Self::SecretLength { .. }
+            | Self::Memory(_) => None,
+        }
+    }
 }
 
 /// The day of a moment, in UTC: "2027-03-01".
@@ -112,4 +136,22 @@ impl CertificateError {
 pub fn day(at: SystemTime) -> String {
     let text = humantime::format_rfc3339_seconds(at.max(UNIX_EPOCH)).to_string();
     text.split('T').next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_again_if_time_alone_may_make_it_good() {
+        let (now, file) = (UNIX_EPOCH + Duration::from_secs(1_800_000_000), PathBuf::from("/etc/shop.pem"));
+        let read = |error: io::Error| CertificateError::Read { file: file.clone(), error }.again(now);
+        assert_eq!(read(io::Error::from_raw_os_error(nix::libc::EMFILE)), Some(now + RETRY));
+        assert_eq!(read(io::ErrorKind::NotFound.into()), None);
+        let starts = now + Duration::from_secs(90);
+        assert_eq!(CertificateError::NotYet { file: file.clone(), starts }.again(now), Some(starts));
+        assert_eq!(CertificateError::Ended { file, ends: now }.again(now), None);
+    }
 }

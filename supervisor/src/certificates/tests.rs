@@ -108,6 +108,24 @@ fn a_changed_pair_counts_and_a_bad_one_leaves_what_was_there() {
 }
 
 #[test]
+fn a_certificate_that_does_not_count_yet_is_read_again_when_it_does() {
+    let place = Place::new();
+    place.put("one", "server");
+    let mut certificates = admitted(&place.wanted(&["one"]));
+    let files = place.put("one", "other");
+    let starts = ReadPair::read(&files, now()).unwrap().facts.starts;
+    let early = starts - HOUR;
+    let read = read_all(certificates.wanted(), early);
+    assert_eq!(certificates.look(read, early), Changed::Nothing);
+    certificates.bad.values_mut().for_each(|bad| bad.is_told = true);
+    assert_eq!(certificates.next(early), Some(HOUR));
+    assert!(!certificates.looks_again(early + HOUR / 2));
+    assert!(certificates.looks_again(starts) && !certificates.looks_again(starts), "it is said once");
+    assert_eq!(look(&mut certificates), Changed::Material);
+    assert!(certificates.look_at.is_none());
+}
+
+#[test]
 fn a_bad_file_is_told_after_a_while_and_is_forgotten_when_it_is_good_again() {
     let place = Place::new();
     place.put("one", "server");

@@ -85,9 +85,13 @@ impl Driver {
         self.certificates.next(SystemTime::now()).map(|wait| time::now() + wait)
     }
 
-    /// Does what is due: the next key of session tickets, lines of the log.
+    /// Does what is due: the next key of session tickets, lines of the log, another look at files that could not be used for now.
     pub(super) fn look_after_certificates(&mut self) {
-        let changed = self.certificates.due(SystemTime::now());
+        let now = SystemTime::now();
+        if self.certificates.looks_again(now) {
+            self.look_at_certificates();
+        }
+        let changed = self.certificates.due(now);
         self.publish(changed);
     }
 
