@@ -215,12 +215,11 @@ impl Certificates {
         }
         self.wanted.extend(wanted);
         let has_new = self.take(good, now);
-        let has_keys = self.tickets.advance(seconds(now), tickets::make).map_err(CertificateError::Memory)?;
-        if !has_new && !has_keys && self.sealed.is_some() {
-            return Ok(Changed::Nothing);
-        }
-        self.seal(now).map_err(CertificateError::Memory)?;
-        Ok(Changed::Material)
+        self.seal_what_is_new(has_new, now).map_err(|error| {
+            // What was read is kept, and is no news to the next look: workers get it by another try.
+            self.retry_at = Some(now + RETRY);
+            CertificateError::Memory(error)
+        })
     }
 
     /// Leaves in use what is kept of files that cannot be used.
@@ -328,6 +327,15 @@ impl Certificates {
 
     fn ends_of(&self, source: &Source) -> Option<SystemTime> {
         Some(self.kept.get(source)?.content.facts()?.ends)
+    }
+
+    fn seal_what_is_new(&mut self, has_new: bool, now: SystemTime) -> io::Result<Changed> {
+        let has_keys = self.tickets.advance(seconds(now), tickets::make)?;
+        if !has_new && !has_keys && self.sealed.is_some() {
+            return Ok(Changed::Nothing);
+        }
+        self.seal(now)?;
+        Ok(Changed::Material)
     }
 
     fn seal(&mut self, now: SystemTime) -> io::Result<()> {

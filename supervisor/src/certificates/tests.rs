@@ -81,6 +81,23 @@ fn a_generation_is_admitted_whole_or_not_at_all() {
 }
 
 #[test]
+fn what_was_read_for_a_start_that_fails_for_want_of_memory_is_tried_again() {
+    let place = Place::new();
+    let names = ["one", "two", "three", "four", "five", "six", "seven"];
+    names.iter().for_each(|name| drop(place.put(name, "server")));
+    let wanted = place.wanted(&names);
+    let mut certificates = admitted(&wanted);
+    let before = given(&certificates);
+    // Together they are more than workers read.
+    let long = std::fs::read_to_string(fixture("server.pem")).unwrap().repeat(1000);
+    names.iter().for_each(|name| std::fs::write(place.files(name).cert, &long).unwrap());
+    let began = now();
+    let error = certificates.admit(&wanted, false, began).unwrap_err();
+    assert!(matches!(error, CertificateError::Memory(_)), "{error}");
+    assert_eq!((given(&certificates), certificates.next(began)), (before, Some(RETRY)));
+}
+
+#[test]
 fn without_tls_there_is_no_memory() {
     let mut certificates = Certificates::default();
     assert_eq!(certificates.admit(&Wanted::default(), false, now()).unwrap(), Changed::Nothing);
