@@ -6,7 +6,7 @@
 use std::fmt;
 use std::hint::black_box;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::SealFlags;
 use serde::de::{Error as _, Visitor};
@@ -191,8 +191,11 @@ pub fn write(material: &Material) -> Vec<u8> {
 /// More than the bytes that are written.
 fn room(material: &Material) -> usize {
     let Material { pairs, authorities, tickets, ticket_secret, .. } = material;
-    let of_pair = |pair: &Pair| 1024 + 2 * pair.chain.len() + 2 * pair.key.0.len();
-    let of_authority = |authority: &Authority| 1024 + 2 * authority.pem.len();
+    // A byte of a path may take six.
+    let of_path = |path: &Path| 6 * path.as_os_str().len();
+    let of_files = |files: &PairFiles| of_path(&files.cert) + of_path(&files.key);
+    let of_pair = |pair: &Pair| 1024 + of_files(&pair.files) + 2 * pair.chain.len() + 2 * pair.key.0.len();
+    let of_authority = |authority: &Authority| 1024 + of_path(&authority.file) + 2 * authority.pem.len();
     1024 + pairs.iter().map(of_pair).sum::<usize>()
         + authorities.iter().map(of_authority).sum::<usize>()
         + 512 * tickets.len()
@@ -298,6 +301,8 @@ mod tests {
         let mut one = material();
         one.pairs[0].chain = "line\n".repeat(1000);
         one.pairs[0].key = Secret::new(vec![0xab; 8000]);
+        one.pairs[0].files.cert = format!("/etc/{}", "\u{1}".repeat(4000)).into();
+        one.authorities[0].file = format!("/etc/{}", "long/".repeat(800)).into();
         let length = write(&one).len();
         assert!(length <= room(&one), "{length} bytes, {} set aside", room(&one));
     }
