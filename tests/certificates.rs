@@ -75,6 +75,22 @@ fn replaced_twenty_times_under_load_each_new_one_is_served_and_nobody_is_hurt() 
 }
 
 #[test]
+fn a_directory_that_takes_the_place_of_another_counts_each_time() {
+    let gin = with_https().start();
+    let at = |name: &str| gin.dir().join(name);
+    for (round, name) in ["rsa", "server", "rsa"].into_iter().enumerate() {
+        std::fs::create_dir(at("next")).unwrap();
+        for kind in ["pem", "key"] {
+            std::fs::copy(tls_file(&format!("{name}.{kind}")), at("next").join(format!("shop.{kind}"))).unwrap();
+        }
+        std::fs::rename(at("tls"), at(&format!("tls before round {round}"))).unwrap();
+        std::fs::rename(at("next"), at("tls")).unwrap();
+        until_shown(&gin.https(), name);
+    }
+    gin.stop();
+}
+
+#[test]
 fn a_bad_pair_is_told_everywhere_and_the_one_before_goes_on() {
     let gin = with_https().start();
     let address = gin.https();

@@ -1,15 +1,16 @@
 //! Notices that a configuration file has become another one, or any other files.
 //!
 //! Its directory is watched, not the file: editors write a new one and rename it, and Kubernetes replaces a symbolic link beside it
-//! (`..data`) that the file's own link leads through. So is the directory of each link on the way. What counts is whether the text is
-//! another one, once whoever writes it is done. [`Watch::follow`] leaves to its caller what counts.
+//! (`..data`) that the file's own link leads through. So is the directory of each link on the way. A directory that takes the place of
+//! another one is watched in its turn. What counts is whether the text is another one, once whoever writes it is done. [`Watch::follow`] leaves to its caller what counts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -54,6 +55,12 @@ struct Way {
     /// The names of the links and of the file.
     names: BTreeSet<OsString>,
 }
+
+/// What names a directory in the whole system: device, inode, and its birth, for an inode may be used again.
+type Place = (u64, u64, Option<SystemTime>);
+
+/// The directories that are watched, by their paths. `None`: none was there.
+type Places = BTreeMap<PathBuf, Option<Place>>;
 
 impl Watch {
     /// Calls `changed`, on a thread of its own, whenever the file's text has become another one than `known`, and then than what it was
@@ -109,7 +116,9 @@ impl Watch {
             let _ = sender.send(said);
         })?;
         let way = way(&paths());
+        let mut places = Places::new();
         for directory in &way.directories {
+            places.insert(directory.clone(), place(directory));
             watcher.watch(directory, RecursiveMode::NonRecursive)?;
         }
         names.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&way.names);
@@ -121,13 +130,11 @@ impl Watch {
                 let Some(watcher) = weak.upgrade() else { return };
                 let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
                 let new = way_of(&paths(), &old);
-                for directory in new.directories.difference(&old.directories) {
-                    // It is there, or was just now: the next event tells.
-                    let _ = watcher.watch(directory, RecursiveMode::NonRecursive);
-                }
                 for directory in old.directories.difference(&new.directories) {
+                    places.remove(directory);
                     let _ = watcher.unwatch(directory);
                 }
+                new.directories.iter().for_each(|directory| watch_anew(&mut watcher, directory, &mut places));
                 names.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&new.names);
                 old = new;
             }
@@ -166,12 +173,31 @@ fn until_quiet(receiver: &Receiver<Said>, looked: Look) -> bool {
     }
 }
 
-/// A file that is gone for the moment comes back where it was.
+/// Watches the directory that is at this path now, unless it is watched already.
+fn watch_anew(watcher: &mut RecommendedWatcher, directory: &Path, places: &mut Places) {
+    let now = place(directory);
+    if places.insert(directory.to_owned(), now) != Some(now) {
+        let _ = watcher.unwatch(directory);
+        // It is there, or was just now: the next event tells.
+        let _ = watcher.watch(directory, RecursiveMode::NonRecursive);
+    }
+}
+
+fn place(directory: &Path) -> Option<Place> {
+    let metadata = directory.metadata().ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.created().ok()))
+}
+
+/// A file that is gone for the moment comes back where it was. The return of its directory is noticed in the one above.
 fn way_of(paths: &[PathBuf], old: &Way) -> Way {
     let mut both = way(paths);
     if paths.iter().any(|path| !path.exists()) {
         both.directories.extend(old.directories.iter().cloned());
         both.names.extend(old.names.iter().cloned());
+        let gone = both.directories.iter().filter(|directory| !directory.is_dir());
+        let above = gone.filter_map(|directory| directory.ancestors().find(|above| above.is_dir()));
+        let above: Vec<PathBuf> = above.map(Path::to_owned).collect();
+        both.directories.extend(above);
     }
     both
 }
@@ -314,6 +340,30 @@ mod tests {
         while next(&looks) != "1" {}
         std::fs::write(below.join("a"), "2").unwrap();
         while next(&looks) != "2" {}
+    }
+
+    #[test]
+    fn a_directory_that_takes_the_place_of_another_is_watched_in_its_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let place = |name: &str, text: &str| {
+            std::fs::create_dir(at(name)).unwrap();
+            std::fs::write(at(name).join("a.toml"), text).unwrap();
+        };
+        place("own", "0");
+        let (_watch, changes) = watched(&at("own/a.toml"));
+        for text in ["1", "2", "3"] {
+            place("new", text);
+            std::fs::rename(at("own"), at(&format!("before {text}"))).unwrap();
+            std::fs::rename(at("new"), at("own")).unwrap();
+            assert_eq!(next(&changes), text);
+        }
+        std::fs::remove_dir_all(at("own")).unwrap();
+        assert_eq!(changes.recv_timeout(QUIET * 5), Err(RecvTimeoutError::Timeout));
+        place("own", "4");
+        assert_eq!(next(&changes), "4");
+        std::fs::write(at("own/a.toml"), "5").unwrap();
+        assert_eq!(next(&changes), "5");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The loop reads files before a generation starts alone. Later a thread reads them, and the loop hears what it has read.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use gin_shared::config::watch::{Look, Watch};
@@ -138,7 +139,10 @@ impl Driver {
             drop(inbox.blocking_send(Message::Certificates(read_all(&own, SystemTime::now()))));
             Look::Done
         };
-        match Watch::follow("tls", move || reachable(&paths), look) {
+        // Without its directory the watch does not begin. Later it waits for those that are gone, too.
+        let has_begun = AtomicBool::new(false);
+        let paths = move || if has_begun.swap(true, Ordering::Relaxed) { paths.clone() } else { reachable(&paths) };
+        match Watch::follow("tls", paths, look) {
             Ok(watch) => CertificateWatch::On { wanted, _watch: watch },
             Err(error) => {
                 tracing::error!(
