@@ -117,7 +117,7 @@ impl Certificates {
         if self.wanted.is_empty() {
             return None;
         }
-        let rotation = self.tickets.next().map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
+        let rotation = self.tickets.next(seconds(now)).map(|at| UNIX_EPOCH + Duration::from_secs(at));
         // A key that could not be made is tried again then.
         let rotation = rotation.max(self.retry_at.filter(|_| rotation.is_some()));
         let all = [rotation, self.retry_at, self.look_at, self.next_line()];

@@ -31,10 +31,11 @@ impl Tickets {
         &self.0
     }
 
-    /// The time at which [`Self::advance`] has something to do; `None`: at once.
+    /// The time at which [`Self::advance`] has something to do; `None`: there are no keys yet. After a clock was set back that is at once:
+    /// none of the keys might encrypt until it is where it was.
     #[must_use]
-    pub fn next(&self) -> Option<u64> {
-        self.0.last().map(|key| key.from)
+    pub fn next(&self, now: u64) -> Option<u64> {
+        self.0.last().map(|key| if key.from > now + PERIOD { now } else { key.from })
     }
 
     /// Makes the keys that are missing at `now`, by `make`, and drops those that are too old. Gives whether anything has changed.
@@ -96,7 +97,7 @@ mod tests {
         let mut made: Vec<(u64, [u8; 16])> = Vec::new();
         for minute in 0..48 * 60 {
             let now = START + minute * 60;
-            if tickets.next().is_none_or(|next| next <= now) {
+            if tickets.next(now).is_none_or(|next| next <= now) {
                 assert!(tickets.advance(now, make).unwrap());
             }
             if minute == 20 * 60 {
@@ -130,10 +131,11 @@ mod tests {
     fn after_days_without_a_master_and_after_a_clock_set_back_a_key_encrypts() {
         let mut tickets = Tickets::default();
         tickets.advance(START, make).unwrap();
-        for now in [START + 72 * HOUR, START, START + HOUR] {
+        for (now, is_due) in [(START + 72 * HOUR, true), (START, true), (START + HOUR, false)] {
+            assert_eq!(tickets.next(now).is_some_and(|next| next <= now), is_due);
             tickets.advance(now, make).unwrap();
             let _ = current(&tickets, now);
-            assert!(tickets.next().is_some_and(|next| next > now && next <= now + PERIOD));
+            assert!(tickets.next(now).is_some_and(|next| next > now && next <= now + PERIOD));
         }
     }
 
