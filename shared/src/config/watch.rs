@@ -2,7 +2,8 @@
 //!
 //! Its directory is watched, not the file: editors write a new one and rename it, and Kubernetes replaces a symbolic link beside it
 //! (`..data`) that the file's own link leads through. So is the directory of each link on the way. A directory that takes the place of
-//! another one is watched in its turn. What counts is whether the text is another one, once whoever writes it is done. [`Watch::follow`] leaves to its caller what counts.
+//! another one is watched in its turn. What counts is whether the text is another one, once whoever writes it is done.
+//! [`Watch::follow`] leaves to its caller what counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
