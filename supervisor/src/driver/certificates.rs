@@ -28,7 +28,7 @@ pub(super) enum CertificateWatch {
     Off,
     /// Changes are messages. It ends when it is dropped.
     On { wanted: Wanted, _watch: Watch },
-    /// It failed for these, and was told: not tried again.
+    /// It failed for these, and was told: tried again with the next look that somebody asks for.
     Failed(Wanted),
 }
 
@@ -103,7 +103,10 @@ impl Driver {
     }
 
     /// Looks at the files, because somebody asks for it. A thread reads them: a disk may not answer.
-    pub(super) fn look_at_certificates(&self) {
+    pub(super) fn look_at_certificates(&mut self) {
+        if matches!(self.watches.certificates, CertificateWatch::Failed(_)) {
+            self.watches.certificates = CertificateWatch::Off;
+        }
         let wanted = self.certificates.wanted().clone();
         if wanted.is_empty() {
             return;
