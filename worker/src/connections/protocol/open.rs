@@ -10,7 +10,8 @@
 //! | all | goes on as a new one of which no request has come |
 //!
 //! A header from an address that may send none, one that is wrong, and a handshake that fails end the connection. They are counted, and
-//! stand in the log at DEBUG: whoever connects can cause them.
+//! stand in the log at DEBUG: whoever connects can cause them. Cleartext fails by its first byte: s2n would take the next ones for the
+//! length of a record, and wait for that.
 
 mod proxy_header;
 #[cfg(test)]
@@ -22,7 +23,7 @@ mod tests;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
@@ -37,6 +38,9 @@ use crate::connections::transport::Stream;
 use crate::graceful::{Handshake, Life, Phase, ProxyRefusal};
 use crate::tls::TlsStream;
 
+/// First byte of a handshake: the kind of its first record.
+const HANDSHAKE: u8 = 22;
+
 /// The way in which a connection left its beginning.
 pub(super) enum Opened {
     /// A protocol may begin.
@@ -49,8 +53,8 @@ pub(super) enum Opened {
 
 /// The first bytes of a connection.
 enum First {
-    /// Some are there, unread.
-    Bytes,
+    /// Some are there, unread: this one, and maybe more.
+    Bytes(u8),
     Paused,
     Nothing,
 }
@@ -99,7 +103,7 @@ async fn header(mut connection: ActiveConnection, context: &Arc<Context>) -> Ope
     let mut timer =
         Timer::new(&context.drain, &activity, State::Accepted(connection.info.hold), connection.info.opened);
     match first_bytes(socket, &mut timer).await {
-        First::Bytes => activity.read(),
+        First::Bytes(_) => activity.read(),
         First::Paused => return paused(connection),
         First::Nothing => return Opened::Nothing,
     }
@@ -139,7 +143,12 @@ async fn handshake(connection: ActiveConnection, context: &Arc<Context>) -> Open
     let mut timer =
         Timer::new(&context.drain, &activity, State::Accepted(connection.info.hold), connection.info.opened);
     match first_bytes(socket, &mut timer).await {
-        First::Bytes => activity.read(),
+        First::Bytes(HANDSHAKE) => activity.read(),
+        First::Bytes(_) => {
+            tracing::debug!(peer = ?connection.info.peer, "connection closed: handshake: the client does not speak TLS");
+            life.count_handshake(Handshake::Failed, Duration::ZERO);
+            return Opened::Nothing;
+        }
         First::Paused => return paused(connection),
         First::Nothing => return Opened::Nothing,
     }
@@ -193,7 +202,7 @@ async fn first_bytes(socket: &TcpStream, timer: &mut Timer<'_>) -> First {
         tokio::select! {
             biased;
             peeked = socket.peek(&mut byte) => return match peeked {
-                Ok(count) if count > 0 => First::Bytes,
+                Ok(count) if count > 0 => First::Bytes(byte[0]),
                 Ok(_) | Err(_) => First::Nothing,
             },
             () = std::future::ready(()), if leaves => return First::Paused,

@@ -101,13 +101,17 @@ async fn a_handshake_that_does_not_go_on_ends_after_a_while() {
 }
 
 #[tokio::test]
-async fn a_client_that_speaks_cleartext_is_closed() {
-    let worker = worker(&Config::default());
-    let mut socket = accepted(&worker).await;
-    socket.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-    let mut answer = Vec::new();
-    let _ = socket.read_to_end(&mut answer).await;
-    assert!(!answer.starts_with(b"HTTP"));
+async fn a_client_that_speaks_cleartext_is_closed_at_once() {
+    let mut config = Config::default();
+    config.timeouts.read = Duration::from_secs(3600);
+    let worker = worker(&config);
+    for said in ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut socket = accepted(&worker).await;
+        socket.write_all(said.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer).await;
+        assert!(answer.is_empty(), "{answer:?}");
+    }
 }
 
 #[tokio::test]
