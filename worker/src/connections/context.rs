@@ -17,9 +17,9 @@ use crate::connections::drain_state::DrainState;
 use crate::connections::machine::State;
 use crate::connections::room::Place;
 use crate::connections::streams::Streams;
-use crate::tls::TlsContext;
 #[cfg(feature = "tls")]
 use crate::tls::TlsFacts;
+use crate::tls::{Profile, TlsContext};
 
 /// Gives connections to the owners of their next states. The hub does; those below it know no more of it.
 pub(crate) trait Dispatch: Send + Sync + 'static {
@@ -78,13 +78,12 @@ impl Context {
     }
 
     /// The facts about the listener of this name, for a connection that another worker has accepted. A listener that this worker does
-    /// not have has its name, and the TLS of the first one that speaks it, for a client whose handshake is still to come.
+    /// not have has its name, and the TLS of another one, for a client whose handshake is still to come.
     pub(crate) fn facts(&self, name: &str) -> Arc<ListenerFacts> {
         if let Some(own) = self.listeners.iter().find(|facts| &*facts.name == name) {
             return Arc::clone(own);
         }
-        let tls = self.listeners.iter().find_map(|facts| facts.tls.clone());
-        Arc::new(ListenerFacts { tls, ..ListenerFacts::named(name) })
+        Arc::new(ListenerFacts { tls: strictest(&self.listeners), ..ListenerFacts::named(name) })
     }
 
     /// Counts a connection whose client is known only now. False if the client has as many as it may have.
@@ -106,6 +105,13 @@ impl Context {
             hub.resume(connection, session);
         }
     }
+}
+
+/// The TLS for clients of a listener that this worker does not have. One that has required a certificate may have another name now: its
+/// clients do not come in without, if any listener here requires one.
+fn strictest(listeners: &[Arc<ListenerFacts>]) -> Option<Profile> {
+    let all = || listeners.iter().filter_map(|facts| facts.tls.as_ref());
+    all().find(|profile| profile.requires_certificate()).or_else(|| all().next()).cloned()
 }
 
 /// A connection, as an extension of its requests: `Extension<Connection>`.
@@ -192,5 +198,24 @@ impl Connection {
 
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.0.context
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "tls")]
+mod tests {
+    use gin_shared::config::listen::{ClientAuth, TlsSettings};
+
+    use super::*;
+    use crate::tls::test_pair::{authority, listener, settings};
+
+    #[test]
+    fn clients_of_a_listener_that_is_gone_need_a_certificate_if_any_listener_requires_one() {
+        let (cleartext, open) = (Arc::new(ListenerFacts::named("http")), listener(settings(&["server"])));
+        let client = Some((authority(), ClientAuth::Required));
+        let strict = listener(TlsSettings { client, ..settings(&["server"]) });
+        assert_eq!(strictest(&[Arc::clone(&cleartext), Arc::clone(&open), Arc::clone(&strict)]), strict.tls);
+        assert_eq!(strictest(&[Arc::clone(&cleartext), Arc::clone(&open)]), open.tls);
+        assert!(strictest(&[cleartext]).is_none());
     }
 }

@@ -41,6 +41,11 @@ impl Profile {
         self.0.tickets && self.0.client.is_none()
     }
 
+    /// True if no client comes in without a certificate.
+    pub(crate) fn requires_certificate(&self) -> bool {
+        matches!(self.0.client, Some((_, ClientAuth::Required)))
+    }
+
     /// A configuration without certificates and ticket keys. `authority`: the PEM of `client_ca_file`.
     pub(super) fn builder(&self, authority: Option<&str>) -> Result<Builder, Error> {
         let policy = match self.0.versions {

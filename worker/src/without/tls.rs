@@ -107,6 +107,10 @@ impl Profile {
     pub(crate) fn of(_: &ListenSettings) -> Option<Self> {
         None
     }
+
+    pub(crate) fn requires_certificate(&self) -> bool {
+        match self.0 {}
+    }
 }
 
 /// The source of certificates: there is none.
