@@ -92,6 +92,9 @@ pub struct Listener {
     pub queue: Option<u32>,
     /// How many may.
     pub backlog: u32,
+    /// True if clients speak TLS there.
+    #[serde(default)]
+    pub tls: bool,
 }
 
 /// What a generation is to the fleet.

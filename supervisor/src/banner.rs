@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use gin_shared::status::Status;
+use gin_shared::status::{Listener, Status};
 
 use crate::reporter::Boot;
 
@@ -17,11 +17,7 @@ fn render(status: &Status, boot: Boot, demo: bool) -> String {
     let mut text = format!("gin-supervisor {}   instance {}   pid {}\n", status.version, status.instance, status.pid);
     let mut row = |name: &str, value: &str| text.push_str(&format!("  {name:<9} {value}\n"));
     for listener in &status.listeners {
-        let url = if listener.address.starts_with("unix:") {
-            listener.address.clone()
-        } else {
-            format!("http://{}", listener.address)
-        };
+        let url = url(listener);
         row("serving", &if demo { format!("{url}   gin-server (demo: no configuration, no command)") } else { url });
     }
     let generation = status.generations.first().map_or(0, |generation| generation.generation.0);
@@ -46,8 +42,32 @@ fn render(status: &Status, boot: Boot, demo: bool) -> String {
     text
 }
 
+/// Address for a browser; for a Unix socket, its path.
+fn url(listener: &Listener) -> String {
+    if listener.address.starts_with("unix:") {
+        return listener.address.clone();
+    }
+    let scheme = if listener.tls { "https" } else { "http" };
+    format!("{scheme}://{}", listener.address)
+}
+
 /// Relative to where the person is, if that is shorter.
 fn shorten(path: &std::path::Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).map_or_else(|_| path.display().to_string(), |short| format!("./{}", short.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_the_scheme_that_its_listener_speaks() {
+        let shown = |address: &str, tls| {
+            url(&Listener { name: "web".into(), address: address.into(), queue: None, backlog: 128, tls })
+        };
+        assert_eq!(shown("127.0.0.1:8080", false), "http://127.0.0.1:8080");
+        assert_eq!(shown("[::1]:8443", true), "https://[::1]:8443");
+        assert_eq!(shown("unix:/run/shop.sock", false), "unix:/run/shop.sock");
+    }
 }

@@ -9,6 +9,7 @@ use gin_shared::status::{
 
 use super::Reporter;
 use super::reason::reason;
+use crate::generations::frozen::Frozen;
 use crate::machine::Machine;
 use crate::machine::failure::Failure;
 use crate::machine::fleet::Fleet;
@@ -55,7 +56,7 @@ impl Reporter {
             control: self.paths.control.display().to_string(),
             rollback: machine.rollback_target(),
             workers: machine.current().map_or(config.worker.workers, |run| run.plan.workers),
-            listeners: frozen.map(|frozen| frozen.listeners.open().iter().map(listener).collect()).unwrap_or_default(),
+            listeners: frozen.map(listeners).unwrap_or_default(),
             sandbox: frozen.and_then(|frozen| frozen.config.sandbox.line()),
             generations: current
                 .into_iter()
@@ -168,13 +169,17 @@ fn upgrade(record: &Record) -> Upgrade {
     }
 }
 
-fn listener(listening: &Listening) -> Listener {
-    Listener {
+fn listeners(frozen: &Frozen) -> Vec<Listener> {
+    let speaks_tls =
+        |name: &str| frozen.config.listen.iter().any(|(other, settings)| other == name && settings.tls.is_some());
+    let told = |listening: &Listening| Listener {
         name: listening.spec.name.clone(),
         address: listening.socket.address.to_string(),
         queue: listening.socket.queue(),
         backlog: listening.socket.backlog(),
-    }
+        tls: speaks_tls(&listening.spec.name),
+    };
+    frozen.listeners.open().iter().map(told).collect()
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -29,7 +29,8 @@ fn generation(number: u64, role: Role, workers: Vec<WorkerStatus>) -> Generation
 }
 
 fn status() -> Status {
-    let listener = |name: &str, queue| Listener { name: name.into(), address: String::new(), queue, backlog: 128 };
+    let listener =
+        |name: &str, queue| Listener { name: name.into(), address: String::new(), queue, backlog: 128, tls: false };
     let (asked_by, took_ms) = ("start".to_owned(), 1500);
     Status {
         instance: "shop".into(),
