@@ -85,7 +85,8 @@
 //! ```
 //!
 //! The worker announces itself, takes the listeners and says that it is ready; it accepts when it is told to, and the old one drains. Idle connections go
-//! to the new worker, busy ones when their answer is out, WebSockets between two messages ([`websocket`]). A release that does not start
+//! to the new worker, busy ones when their answer is out, WebSockets between two messages ([`websocket`]). HTTP/2 goes over as HTTP/1.1 does,
+//! and so does TLS (feature `tls`), with the connection's keys. A release that does not start
 //! changes nothing. Each worker is a process of its own: what several requests share, and what is to outlast a restart, belongs into a
 //! database or a file: see [`data`].
 //!
@@ -132,6 +133,8 @@
 //! | forms that no foreign page can send | `gin_worker::csrf`, with the feature `csrf` |
 //! | files that clients send | `gin_worker::uploads`, with the feature `uploads` |
 //! | to change the tables of a database | `gin_worker::migrations`, with the feature `database` |
+//! | HTTPS, client certificates | `gin_worker::{Tls, ClientName, ClientCertificate}`, with the feature `tls`; `[security]` of the configuration |
+//! | the client's address, behind a balancer, too | [`Connection`], [`ClientIp`]; `proxy_protocol` of a listener, `server.trusted_proxies` |
 //! | timeouts and limits | [`Config`] |
 //! | a configuration without a file | [`Config::builder`] |
 //! | what a handler answers when something is wrong | [`Error`] |
@@ -165,7 +168,7 @@
 //! | `auth` | no | `gin_worker::auth`, `Server::auth`: logins by tokens, passwords, roles and scopes; it brings `sessions` | `[auth]` is checked |
 //! | `csrf` | no | `gin_worker::csrf`, `security.enable_csrf`: requests of foreign pages are refused | the key is an error |
 //! | `uploads` | no | `gin_worker::uploads`, `Server::uploads`: files of clients, written to disk as they come; it brings `static-files` | `[uploads]` is checked |
-//! | `tls` | no | HTTPS | a listener that is to speak TLS is an error |
+//! | `tls` | no | HTTPS; connections over TLS that outlive the worker | a listener that is to speak TLS is an error |
 //! | `journald` | no | `logging.output = "journald"` | journald still has what goes to stderr |
 //! | `macros` | no | axum's `macros`: `#[axum::debug_handler]`, with `axum = "0.8"` in the application's own Cargo.toml | |
 //! | `ws` | no | axum's `ws`: WebSockets that end with the worker, with close code 1001 | |

@@ -48,7 +48,8 @@
 //! If nobody takes the connection (a stop, or a next worker that does not know the name), the client is sent close code 1001
 //! (RFC 6455, section 7.4.1), spread over `timeouts.idle_grace`.
 //!
-//! A WebSocket that is served by other means (axum's, say) is not handed over: its client gets the close frame in a drain.
+//! A WebSocket that is served by other means (axum's, say) is not handed over: its client gets the close frame when three quarters of
+//! `timeouts.shutdown` are over, or, if nobody takes connections, within `timeouts.idle_grace`.
 
 mod frames;
 mod handler;
