@@ -109,5 +109,11 @@ pub(super) fn warn(listeners: &[ListenerSpec], worker: &WorkerConfig) -> Vec<Str
                     not at all; set channel = true if it is built on gin-worker";
         warnings.push(text.to_owned());
     }
+    let is_proxied = worker.listen.iter().any(|(_, settings)| settings.proxy.is_some());
+    if is_proxied && worker.command.is_some() && !worker.channel {
+        let text = "a listener has proxy_protocol, which only workers built on gin-worker read: a foreign program gets the headers \
+                    itself; set channel = true if it is built on gin-worker";
+        warnings.push(text.to_owned());
+    }
     warnings
 }

@@ -433,3 +433,14 @@ fn tls_that_cannot_be_is_told_with_its_place() {
     let built = foreign.replace("[security]", "channel = true\n[security]");
     assert!(!warnings(&built).contains("speaks it itself"), "{}", warnings(&built));
 }
+
+#[test]
+fn a_foreign_program_behind_a_balancer_is_warned_of() {
+    let listen = "[[supervisor.listen]]\nname = \"http\"\naddress = \":80\"\nproxy_protocol = [\"10.0.0.0/8\"]\n";
+    let warns = |supervisor: &str| {
+        let config = load(&format!("{supervisor}{listen}")).unwrap();
+        config.warnings.iter().any(|warning| warning.starts_with("a listener has proxy_protocol"))
+    };
+    let foreign = "[supervisor]\ncommand = [\"/bin/app\"]\n";
+    assert!(warns(foreign) && !warns(&format!("{foreign}channel = true\n")) && !warns(""));
+}
