@@ -1,7 +1,7 @@
 //! Memory and time of a connection are bounded, whatever its client does.
 //!
 //! A limit is tested from both sides: who keeps to it is served, and who does not is not. Where the connection can go to another worker,
-//! that is tested before and after it went. HTTP/2 stays with its worker: there the limit is tested before and in a drain.
+//! that is tested before and after it went. Over HTTP/2 it is tested before a drain and in one.
 
 mod bodies;
 mod connections;

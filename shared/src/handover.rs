@@ -1,7 +1,7 @@
 //! Messages of two workers when one hands its connections to the other, and the rules by which neither loses one.
 //!
-//! The master makes a SEQPACKET socket pair and gives one end to the worker that drains, or has no room (the *giver*), and the
-//! other to one that serves (the *taker*). The connections themselves do not pass through the master, and it may die meanwhile.
+//! The master makes a SEQPACKET socket pair and gives one end to the worker that drains, has no room, or has more than its share (the
+//! *giver*), and the other to one that serves (the *taker*). The connections themselves do not pass through the master, and it may die meanwhile.
 //!
 //! ```text
 //! giver  hello{version, takes, serves_on} ->  taker
@@ -53,7 +53,7 @@ pub const BYTES_MAX: usize = 32 * 1024;
 /// Bytes before the JSON: its length.
 const LENGTH: usize = 4;
 
-/// Messages of the worker that drains, or has no room.
+/// Messages of the giver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FromGiver {
@@ -64,8 +64,8 @@ pub enum FromGiver {
         /// Kinds of connections that the giver would take itself: see [`Abilities`].
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         takes: Vec<String>,
-        /// True if the giver does not drain, but has no room for new connections: the taker then keeps some room for its own. A
-        /// taker of an earlier build passes it over.
+        /// True if the giver does not drain, but has no room for new connections, or more than its share: the taker then keeps some
+        /// room for its own. A taker of an earlier build passes it over.
         #[serde(default, skip_serializing_if = "is_false")]
         serves_on: bool,
     },

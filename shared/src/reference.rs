@@ -562,14 +562,24 @@ pub const TIMEOUTS: &[Key] = &[
     ),
     unset("request", Kind::Duration, "\"30s\"", "For a handler: then 503, and the handler is dropped where it waits.")
         .at(Applies::Live),
-    key("shutdown", Kind::Duration, "\"30s\"", "A drain's end; supervisor.drain_timeout must be longer."),
+    key(
+        "shutdown",
+        Kind::Duration,
+        "\"30s\"",
+        "A drain's end; supervisor.drain_timeout must be longer. When three quarters are over, clients of connections that cannot be handed over are told.",
+    ),
     key("lame_duck", Kind::Duration, "\"0s\"", "On a stop, /readyz says 503 for so long before accepting ends."),
-    key("park_after", Kind::Duration, "\"100ms\"", "A connection that is idle for so long gives its memory back."),
+    key(
+        "park_after",
+        Kind::Duration,
+        "\"100ms\"",
+        "A connection that is idle for so long gives its memory back; over TLS and HTTP/2 one that is idle for ten times as long.",
+    ),
     key(
         "idle_grace",
         Kind::Duration,
         "\"5s\"",
-        "A drain that hands nothing over waits so long for one more request on an idle connection.",
+        "A drain that hands nothing over waits so long for one more request on an idle connection, and tells clients of HTTP/2 within it.",
     ),
     key(
         "tcp_keepalive",
@@ -581,7 +591,7 @@ pub const TIMEOUTS: &[Key] = &[
         "max_connection_age",
         Kind::Duration,
         "\"0s\"",
-        "A connection older than this, give or take a tenth, ends with its next answer, so that a balancer can spread clients anew. \"0s\": never.",
+        "A connection older than this, give or take a tenth, ends with its next answer, or by GOAWAY, so that a balancer can spread clients anew. WebSockets stay. \"0s\": never.",
     ),
 ];
 
@@ -1175,7 +1185,7 @@ pub const SECURITY: &[Key] = &[
         "hsts",
         Kind::Duration,
         "\"365d\"",
-        "How long a browser that has come over TLS keeps to it (max-age of Strict-Transport-Security). \"0s\": the header is not set.",
+        "How long a browser that has come over TLS keeps to it, for this host and its subdomains (max-age of Strict-Transport-Security). \"0s\": the header is not set.",
     )
     .at(Applies::Live),
     key(

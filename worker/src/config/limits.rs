@@ -20,18 +20,21 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For a handler.
     pub request: Option<Duration>,
-    /// From the stop of accepting until what is left is closed: 30s. The supervisor's `drain_timeout` must be longer.
+    /// From the stop of accepting until what is left is closed: 30s. The supervisor's `drain_timeout` must be longer. When three quarters
+    /// are over, clients of connections that cannot be handed over are told.
     pub shutdown: Duration,
     /// On a stop, `/readyz` says 503 and accepting goes on for so long, for a balancer to notice: 0s.
     pub lame_duck: Duration,
-    /// A connection that is idle for so long gives its memory back, and waits as a bare descriptor: 100ms.
+    /// A connection that is idle for so long gives its memory back, and waits as a bare descriptor: 100ms. Over TLS and HTTP/2 it is ten
+    /// times as long.
     pub park_after: Duration,
     /// A connection on which nothing has come for so long is asked by TCP whether its client is there; after four questions without an
     /// answer, in a quarter of this time each, it is closed: 60s. Zero asks nobody.
     pub tcp_keepalive: Duration,
     /// How long a drain without a worker that takes connections over waits for one more request on an idle connection, to answer it with `Connection: close`: 5s.
     pub idle_grace: Duration,
-    /// A connection that is older ends with its next answer; the age is drawn for each, a tenth more or less: 0s, which is never.
+    /// A connection that is older ends with its next answer, or by GOAWAY; WebSockets stay. The age differs, by a tenth more or less: 0s,
+    /// which is never.
     pub max_connection_age: Duration,
 }
 

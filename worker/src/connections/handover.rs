@@ -1,4 +1,5 @@
-//! Handover of connections between a worker that drains (the giver) and workers that serve (the takers).
+//! Handover of connections between a worker that drains, has no room, or has more than its share (the giver), and workers that serve
+//! (the takers).
 //!
 //! `gin_shared::handover` has the messages and the rules of who owns what. Here they are carried out over the socket pair that the
 //! master made. Neither side knows what a connection is about: both give connections to the hub, or get them from it, and

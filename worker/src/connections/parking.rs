@@ -1,7 +1,7 @@
 //! Parked connections: each is a raw stream and a few counters, and one epoll watches them all.
 //!
-//! A connection that hyper holds costs kilobytes for its buffers. One that has been idle for `timeouts.park_after` is taken out of
-//! hyper and parked here, until bytes come or its deadline. It is also from here that idle connections are handed to
+//! A connection that hyper holds costs kilobytes for its buffers. One that has been idle for `timeouts.park_after`, or
+//! ten times as long over TLS and HTTP/2, is taken out of hyper and parked here, until bytes come or its deadline. It is also from here that idle connections are handed to
 //! another worker: nothing has to be stopped for it. Parking knows no protocol and no other worker: the machine says which state
 //! follows, and the hub takes the connection.
 
