@@ -134,7 +134,7 @@ pub fn read(
 /// default ones.
 pub fn default_for(security: &Section<'_>) -> ListenSettings {
     let base = Base::read(security);
-    if base.is_on && base.pairs.is_empty() {
+    if base.is_on && base.lacks_pair() {
         let place = security.place("enable_https").unwrap_or(Place::Line(1));
         security.problem_at("cert_file", &place, "missing; with enable_https = true it is needed, and key_file");
     }
@@ -163,6 +163,8 @@ struct Base {
     is_on: bool,
     own: Option<PairFiles>,
     pairs: Vec<PairFiles>,
+    /// True if files are named, though they cannot be used: that is told where they stand.
+    names_pair: bool,
     versions: Option<Versions>,
     alpn: Option<Vec<String>>,
     authority: Option<PathBuf>,
@@ -203,6 +205,7 @@ impl Base {
             is_on: true,
             own: pair(section),
             pairs: Vec::new(),
+            names_pair: section.place("cert_file").or_else(|| section.place("key_file")).is_some(),
             versions: versions(section),
             alpn: protocols(section),
             authority: section.path("client_ca_file"),
@@ -218,6 +221,7 @@ impl Base {
             is_on: true,
             own: table.own.clone().or_else(|| self.own.clone()),
             pairs: table.own.iter().chain(further).cloned().collect(),
+            names_pair: self.names_pair || table.names_pair,
             versions: table.versions.or(self.versions),
             alpn: table.alpn.clone().or_else(|| self.alpn.clone()),
             authority: table.authority.clone().or_else(|| self.authority.clone()),
@@ -231,6 +235,11 @@ impl Base {
         if self.auth.flatten().is_some() && whole.authority.is_none() {
             section.problem("client_auth", "it needs client_ca_file: the authorities that sign client certificates");
         }
+    }
+
+    /// True if no certificate is named.
+    fn lacks_pair(&self) -> bool {
+        self.pairs.is_empty() && !self.names_pair
     }
 
     /// `None` without a certificate.
@@ -289,7 +298,7 @@ fn read_listener(table: &Section<'_>, name: &str, base: &Base, problems: &Proble
         Asked::Unsaid | Asked::No => None,
     };
     let base = base.filter(|_| socket == Socket::Tcp);
-    if base.as_ref().is_some_and(|base| base.pairs.is_empty()) {
+    if base.as_ref().is_some_and(Base::lacks_pair) {
         let text = format!("security.cert_file: missing; listener \"{name}\" speaks TLS; set it and key_file");
         problems.add(&place, text);
     }

@@ -136,6 +136,14 @@ fn each_mistake_is_told_once_with_its_place() {
         ("[security]\ncert_file = \"/a.pem\"\n".to_owned(), "shop.toml:2: security.key_file: missing beside cert_file"),
         ("[security]\nkey_file = \"/a.key\"\n".to_owned(), "shop.toml:2: security.cert_file: missing beside key_file"),
         (
+            "[security]\nenable_https = true\nkey_file = \"/a.key\"\n".to_owned(),
+            "shop.toml:3: security.cert_file: missing beside key_file",
+        ),
+        (
+            format!("[security]\ncert_file = \"/a.pem\"\nkey_file = \"a.key\"\n{HTTPS}"),
+            "shop.toml:3: security.key_file: \"a.key\" is not absolute; it would depend on where the supervisor is started",
+        ),
+        (
             format!("[security]\n{PAIR}{listen}tls = {{ cert_file = \"/b.pem\" }}\n"),
             "shop.toml:6: supervisor.listen.tls.key_file: missing beside cert_file",
         ),
