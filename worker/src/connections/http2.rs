@@ -23,8 +23,8 @@
 //! | a busy connection has no quiet moment | requests wait at the gate, for a while | [`gate`] |
 //! | frames that are too large, or wrong | hyper sees them and refuses; the connection moves no more | [`inbound`] |
 //!
-//! Not followed, because hyper does not do it: server push, extended CONNECT, an upgrade from HTTP/1.1. A stream of CONNECT stays open,
-//! so its connection has no quiet moment.
+//! Not followed, because hyper does not do it: server push, extended CONNECT, an upgrade from HTTP/1.1. A request of CONNECT is answered
+//! with 501; a stream of it that stayed open would leave its connection no quiet moment.
 
 mod block;
 mod frame;

@@ -1,6 +1,7 @@
 //! Close frame for a WebSocket that the application serves by other means than [`crate::websocket`] (with axum's, say).
 //!
-//! When the worker drains, its client is sent close code 1001. The frame is put between two frames of what the application writes,
+//! In a drain its client is sent close code 1001: when three quarters of the time are over, or within `timeouts.idle_grace` if nobody takes
+//! connections. The frame is put between two frames of what the application writes,
 //! so the bytes that are written are followed here. Nothing is read or understood of what the client sends.
 
 use std::future::Future;
