@@ -45,7 +45,10 @@ pub(super) fn why(error: &Error) -> &'static str {
     match error.name() {
         "S2N_ERR_KEY_MISMATCH" => "the key is another certificate's",
         "S2N_ERR_INVALID_PEM" | "S2N_ERR_NO_CERTIFICATE_IN_PEM" => "it is not in PEM, or is cut short",
-        "S2N_ERR_DECODE_CERTIFICATE" => "the certificate cannot be read",
+        // s2n says no more of a key of Ed25519.
+        "S2N_ERR_DECODE_CERTIFICATE" => {
+            "the certificate cannot be read, or its key is of a kind that is not supported; use ECDSA or RSA"
+        }
         "S2N_ERR_DECODE_PRIVATE_KEY" => "the key cannot be read; it must be in PEM, without a passphrase",
         "S2N_ERR_CERT_TYPE_UNSUPPORTED" => "the key is of a kind that is not supported; use ECDSA or RSA",
         name => name,
