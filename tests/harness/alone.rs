@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Address, PATIENCE, binary};
+use crate::{Address, PATIENCE, Process, binary};
 
 /// One that runs, until it is dropped.
 #[derive(Debug)]
@@ -107,9 +107,7 @@ impl Alone {
     /// If there is none of this name.
     #[must_use]
     pub fn memory(&self, field: &str) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+        self.process().memory(field)
     }
 
     /// Number of its open sockets, and of all its descriptors.
@@ -118,11 +116,13 @@ impl Alone {
     /// If it is gone.
     #[must_use]
     pub fn descriptors(&self) -> (usize, usize) {
-        let all = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
-        // One that was closed meanwhile leads nowhere.
-        let leads: Vec<PathBuf> = all.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
-        let sockets = leads.iter().filter(|path| path.to_string_lossy().starts_with("socket:")).count();
-        (sockets, leads.len())
+        self.process().descriptors()
+    }
+
+    /// The process, as the kernel shows it.
+    #[must_use]
+    pub fn process(&self) -> Process {
+        Process(self.pid())
     }
 
     /// Its directory.

@@ -170,6 +170,12 @@ impl Client {
         Ok(Self { stream, buffer: Vec::new() })
     }
 
+    /// Goes on with a connection that is open.
+    #[must_use]
+    pub fn over(stream: TcpStream) -> Self {
+        Self { stream: Stream::Tcp(stream), buffer: Vec::new() }
+    }
+
     /// Goes on with a connection on which the handshake is over.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! A client of HTTP/2 that grants as little window as it is told to.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
@@ -22,9 +22,19 @@ impl Http2 {
     /// If it cannot connect.
     #[must_use]
     pub fn connect(address: SocketAddr, window: u32) -> Self {
+        Self::over(TcpStream::connect(address).unwrap(), window)
+    }
+
+    /// The same over a connection that is open.
+    ///
+    /// # Panics
+    /// If the server does not speak HTTP/2.
+    #[must_use]
+    pub fn over(stream: TcpStream, window: u32) -> Self {
+        stream.set_nonblocking(true).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (client, ended) = runtime.block_on(async {
-            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let stream = tokio::net::TcpStream::from_std(stream).unwrap();
             // As every client does: small frames at the end of a window would each wait for an acknowledgement.
             stream.set_nodelay(true).unwrap();
             let mut builder = Builder::new();

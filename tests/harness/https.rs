@@ -74,6 +74,16 @@ impl Https {
         self.address
     }
 
+    /// The client's settings.
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// The host that it asks for.
+    pub(crate) fn server_name(&self) -> ServerName<'static> {
+        self.host.clone()
+    }
+
     /// A handshake that has not begun.
     ///
     /// # Panics
