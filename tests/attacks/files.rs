@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::TcpStream;
 use std::path::Path;
 
-use harness::{Address, Client, times};
+use harness::{Client, times};
 
 use super::{Attack, LISTING, MESSAGE, Target};
 
@@ -53,7 +53,7 @@ fn ask(client: &mut Client, path: &str, field: &str) -> Option<String> {
 }
 
 fn listings(target: &Target) -> Option<TcpStream> {
-    let mut client = Client::connect(&Address::Tcp(target.0)).unwrap();
+    let mut client = target.client();
     for _ in 0..times(2, 10) {
         for accepted in ["text/html", "application/json"] {
             ask(&mut client, "/static/many/", &format!("Accept: {accepted}"));
@@ -63,7 +63,7 @@ fn listings(target: &Target) -> Option<TcpStream> {
 }
 
 fn cold_texts(target: &Target) -> Option<TcpStream> {
-    let mut client = Client::connect(&Address::Tcp(target.0)).unwrap();
+    let mut client = target.client();
     for number in 0..texts() {
         for coding in ["zstd", "gzip"] {
             let path = format!("/static/text-{number}.txt");

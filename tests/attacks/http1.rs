@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use harness::{Address, Client, times};
+use harness::times;
 
 use super::{Attack, BODY, LITTLE, MESSAGE, Target, drip, flood, send, until_ended};
 
@@ -40,7 +40,7 @@ const MALFORMED: [&str; 8] = [
 ];
 
 fn idle(target: &Target) -> Option<TcpStream> {
-    until_ended(target.connect())
+    until_ended(target.http1())
 }
 
 fn idle_after_a_request(target: &Target) -> Option<TcpStream> {
@@ -68,7 +68,7 @@ fn malformed_heads(target: &Target) -> Option<TcpStream> {
 }
 
 fn long_paths(target: &Target) -> Option<TcpStream> {
-    let mut client = Client::connect(&Address::Tcp(target.0)).unwrap();
+    let mut client = target.client();
     for _ in 0..times(10, 300) {
         assert_eq!(client.get(&format!("/{}", "a".repeat(60_000))).unwrap().status, 404);
     }
@@ -120,11 +120,11 @@ fn takes_nothing(target: &Target) -> Option<TcpStream> {
 
 fn an_unread_pipeline(target: &Target) -> Option<TcpStream> {
     // More than the kernel's buffers take: the worker reads on only when its answers are taken.
-    flood(target.connect(), GET.repeat(100).as_bytes(), 10_000)
+    flood(target.http1(), GET.repeat(100).as_bytes(), 10_000)
 }
 
 fn a_read_pipeline(target: &Target) -> Option<TcpStream> {
-    let mut stream = target.connect();
+    let mut stream = target.http1();
     let reader = stream.try_clone().unwrap();
     let reading = std::thread::spawn(move || until_ended(reader));
     let _ = (0..times(5, 500)).all(|_| send(&mut stream, GET.repeat(100).as_bytes()));

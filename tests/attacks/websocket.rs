@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use harness::{Address, WebSocket, times};
+use harness::{WebSocket, times};
 
 use super::{Attack, LITTLE, MESSAGE, Target, send};
 
@@ -25,7 +25,7 @@ const BINARY_END: u8 = 0x82;
 const PING: u8 = 0x89;
 
 fn open(target: &Target) -> WebSocket {
-    WebSocket::open(&Address::Tcp(target.0), "/count")
+    WebSocket::ask_on(target.client(), "/count", "").unwrap_or_else(|answer| panic!("{answer:?}"))
 }
 
 /// Asks for a WebSocket, and does not wait for the answer.
