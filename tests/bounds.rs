@@ -1,7 +1,7 @@
 //! Memory and time of a connection are bounded, whatever its client does.
 //!
 //! A limit is tested from both sides: who keeps to it is served, and who does not is not. Where the connection can go to another worker,
-//! that is tested before and after it went. Over HTTP/2 it is tested before a drain and in one.
+//! that is tested before and after it went, over cleartext and over TLS. Over HTTP/2 it is tested before a drain and in one.
 
 mod bodies;
 mod connections;
@@ -22,9 +22,14 @@ const TIMEOUTS: &str = "[timeouts]\nread = \"1s\"\nwrite = \"1s\"\nidle = \"20s\
 /// Pause of clients that are slow.
 const TENTH: Duration = Duration::from_millis(100);
 
-/// One worker of ours, over TCP and a Unix socket, with these sections.
+/// One worker of ours, over TCP, a Unix socket and TLS, with these sections.
 fn supervised(sections: &str) -> Supervisor {
-    supervisor().workers(1).ours("one", "ok").and_unix().set("soak = \"0s\"").section(sections).start()
+    supervisor().workers(1).ours("one", "ok").and_unix().https().set("soak = \"0s\"").section(sections).start()
+}
+
+/// Its listeners over TCP: of cleartext, and of TLS.
+fn both(gin: &Supervisor) -> [Address; 2] {
+    [gin.tcp(), gin.https()]
 }
 
 /// A connection on which one request was answered: it rests, and can go to another worker.

@@ -2,7 +2,7 @@
 
 use harness::{Client, Http2, alone, ours_alone};
 
-use super::{TIMEOUTS, asked_once, before_and_after_a_handover, supervised};
+use super::{TIMEOUTS, asked_once, before_and_after_a_handover, both, supervised};
 
 /// Size of a head that the tests allow.
 const SIZE: usize = 16 << 10;
@@ -50,12 +50,14 @@ fn a_head_has_a_size_and_a_number_of_fields_before_and_after_a_handover() {
     let sizes = [SIZE + 1, SIZE * 3 / 2, SIZE * 2 + 1];
     before_and_after_a_handover(
         &gin,
-        || [(); 4].map(|()| asked_once(&gin.tcp())),
-        |[first, second, third, fields]: [Client; 4]| {
-            for (client, size) in [first, second, third].into_iter().zip(sizes) {
-                keeps_to_the_size_of_a_head(client, size);
+        || both(&gin).map(|address| [(); 4].map(|()| asked_once(&address))),
+        |clients: [[Client; 4]; 2]| {
+            for [first, second, third, fields] in clients {
+                for (client, size) in [first, second, third].into_iter().zip(sizes) {
+                    keeps_to_the_size_of_a_head(client, size);
+                }
+                keeps_to_the_number_of_fields(fields);
             }
-            keeps_to_the_number_of_fields(fields);
         },
     );
     gin.stop();

@@ -14,8 +14,8 @@ use super::{
 /// More than the kernel's buffers take.
 const DOWNLOAD: &[u8] = b"GET /download?mb=40 HTTP/1.1\r\nHost: x\r\n\r\n";
 
-fn listeners(gin: &Supervisor) -> [Address; 2] {
-    [gin.tcp(), gin.unix()]
+fn listeners(gin: &Supervisor) -> [Address; 3] {
+    [gin.tcp(), gin.unix(), gin.https()]
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn whoever_takes_nothing_of_a_response_is_ended_before_and_after_a_handover() {
     before_and_after_a_handover(
         &gin,
         || listeners(&gin).map(|address| asked_once(&address)),
-        |mut clients: [Client; 2]| {
+        |mut clients: [Client; 3]| {
             for client in &mut clients {
                 assert_eq!(client.get("/download?mb=1").unwrap().body.len(), 1 << 20, "who takes it has it all");
                 client.send(DOWNLOAD).unwrap();
@@ -48,7 +48,7 @@ fn a_websocket_that_takes_nothing_is_ended_before_and_after_a_handover() {
     before_and_after_a_handover(
         &gin,
         || listeners(&gin).map(|address| WebSocket::open(&address, "/burst")),
-        |mut sockets: [WebSocket; 2]| {
+        |mut sockets: [WebSocket; 3]| {
             for socket in &mut sockets {
                 socket.send(0x82, b"begin");
             }

@@ -8,8 +8,8 @@ use h2::client::ResponseFuture;
 use harness::{Client, Hold, Http2, Supervisor, WebSocket};
 
 use super::{
-    Clock, TENTH, TIMEOUTS, asked_once, before_and_after_a_handover, before_and_in_a_drain, over_http2, send_requests,
-    supervised,
+    Clock, TENTH, TIMEOUTS, asked_once, before_and_after_a_handover, before_and_in_a_drain, both, over_http2,
+    send_requests, supervised,
 };
 
 /// Number of pieces that are sent, one every tenth of a second: they take longer than `timeouts.read`.
@@ -34,33 +34,43 @@ fn drip(mut clock: Clock, client: &mut Client, length: usize) {
     }
 }
 
+/// Of two clients and two WebSockets at one listener the slow one is ended, and the other is not.
+fn slow_ones_are_ended(gin: &Supervisor, mut clients: [Client; 2], mut sockets: [WebSocket; 2]) {
+    let head = format!("POST /gather HTTP/1.1\r\nHost: x\r\nContent-Length: {WHOLE}\r\n\r\n");
+    for client in &mut clients {
+        client.send(head.as_bytes()).unwrap();
+    }
+    for socket in &mut sockets {
+        socket.0.send(&WebSocket::head(0x82, WHOLE)).unwrap();
+    }
+    thread::scope(|scope| {
+        let both = clients.iter_mut().zip(LENGTHS).chain(sockets.iter_mut().map(|socket| &mut socket.0).zip(LENGTHS));
+        for (client, length) in both {
+            let clock = Clock::of(gin);
+            scope.spawn(move || drip(clock, client, length));
+        }
+    });
+    assert_eq!(clients.map(|mut client| client.response().unwrap().status), [408, 200]);
+    let [slow, enough] = &mut sockets;
+    assert_eq!(slow.close_code(), 1008);
+    assert!(enough.text().starts_with(&format!("1 {WHOLE} ")));
+}
+
 #[test]
 fn a_slow_sender_is_ended_before_and_after_a_handover() {
     let gin = supervised(&sections());
     let open = || {
-        let (http1, sockets) = ([(); 2], [(); 2]);
-        (http1.map(|()| asked_once(&gin.tcp())), sockets.map(|()| WebSocket::open(&gin.tcp(), "/count")))
+        both(&gin).map(|address| {
+            let (http1, sockets) = ([(); 2], [(); 2]);
+            (http1.map(|()| asked_once(&address)), sockets.map(|()| WebSocket::open(&address, "/count")))
+        })
     };
-    before_and_after_a_handover(&gin, open, |(mut clients, mut sockets)| {
-        let head = format!("POST /gather HTTP/1.1\r\nHost: x\r\nContent-Length: {WHOLE}\r\n\r\n");
-        for client in &mut clients {
-            client.send(head.as_bytes()).unwrap();
-        }
-        for socket in &mut sockets {
-            socket.0.send(&WebSocket::head(0x82, WHOLE)).unwrap();
-        }
+    before_and_after_a_handover(&gin, open, |opened| {
         thread::scope(|scope| {
-            let both =
-                clients.iter_mut().zip(LENGTHS).chain(sockets.iter_mut().map(|socket| &mut socket.0).zip(LENGTHS));
-            for (client, length) in both {
-                let clock = Clock::of(&gin);
-                scope.spawn(move || drip(clock, client, length));
+            for (clients, sockets) in opened {
+                scope.spawn(|| slow_ones_are_ended(&gin, clients, sockets));
             }
         });
-        assert_eq!(clients.map(|mut client| client.response().unwrap().status), [408, 200]);
-        let [slow, enough] = &mut sockets;
-        assert_eq!(slow.close_code(), 1008);
-        assert!(enough.text().starts_with(&format!("1 {WHOLE} ")));
     });
     gin.stop();
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use harness::{Failure, WebSocket, ours_alone};
 
-use super::{TIMEOUTS, asked_once, before_and_after_a_handover, supervised};
+use super::{TIMEOUTS, asked_once, before_and_after_a_handover, both, supervised};
 
 /// Sends a binary message in frames of these lengths.
 fn send_in_frames(socket: &mut WebSocket, lengths: &[usize]) {
@@ -28,14 +28,16 @@ fn a_websockets_messages_and_frames_have_a_length_before_and_after_a_handover() 
     let gin = supervised(&format!("{TIMEOUTS}[websocket]\nmessage = \"2KiB\"\nframe = \"1KiB\"\n"));
     before_and_after_a_handover(
         &gin,
-        || ["/count", "/count", "/large"].map(|path| WebSocket::open(&gin.tcp(), path)),
-        |[message, frame, large]: [WebSocket; 3]| {
-            keeps_to_lengths(message, &[1024, 1024], |socket| send_in_frames(socket, &[1024, 1024, 1]));
-            // Its head alone is enough.
-            keeps_to_lengths(frame, &[1024], |socket| socket.0.send(&WebSocket::head(0x82, 1025)).unwrap());
-            // A kind that has limits of its own.
-            let too_long = |socket: &mut WebSocket| socket.0.send(&WebSocket::head(0x82, (1 << 16) + 1)).unwrap();
-            keeps_to_lengths(large, &[1 << 16], too_long);
+        || both(&gin).map(|address| ["/count", "/count", "/large"].map(|path| WebSocket::open(&address, path))),
+        |sockets: [[WebSocket; 3]; 2]| {
+            for [message, frame, large] in sockets {
+                keeps_to_lengths(message, &[1024, 1024], |socket| send_in_frames(socket, &[1024, 1024, 1]));
+                // Its head alone is enough.
+                keeps_to_lengths(frame, &[1024], |socket| socket.0.send(&WebSocket::head(0x82, 1025)).unwrap());
+                // A kind that has limits of its own.
+                let too_long = |socket: &mut WebSocket| socket.0.send(&WebSocket::head(0x82, (1 << 16) + 1)).unwrap();
+                keeps_to_lengths(large, &[1 << 16], too_long);
+            }
         },
     );
     gin.stop();
@@ -133,14 +135,16 @@ fn frames_come_at_the_rate_that_is_allowed_before_and_after_a_handover() {
     let gin = supervised(&format!("{TIMEOUTS}[websocket]\nrate = 20\n"));
     before_and_after_a_handover(
         &gin,
-        || ["/count", "/swift"].map(|path| WebSocket::open(&gin.tcp(), path)),
-        |[limited, swift]: [WebSocket; 2]| {
-            // Twenty at once, and ten in half a second; it can only be slower.
-            let took = time_of(limited, 30);
-            assert!(took > Duration::from_millis(450), "{took:?}");
-            // At the other rate these would take nine seconds.
-            let took = time_of(swift, 200);
-            assert!(took < Duration::from_secs(8), "{took:?}");
+        || both(&gin).map(|address| ["/count", "/swift"].map(|path| WebSocket::open(&address, path))),
+        |sockets: [[WebSocket; 2]; 2]| {
+            for [limited, swift] in sockets {
+                // Twenty at once, and ten in half a second; it can only be slower.
+                let took = time_of(limited, 30);
+                assert!(took > Duration::from_millis(450), "{took:?}");
+                // At the other rate these would take nine seconds.
+                let took = time_of(swift, 200);
+                assert!(took < Duration::from_secs(8), "{took:?}");
+            }
         },
     );
     gin.stop();
