@@ -1,10 +1,10 @@
 //! What a client may do to TLS while its connection is handed over: half a record, a forged one, a change of keys that nobody has
-//! answered yet.
+//! answered yet, another handshake.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use harness::{Client, eventually};
+use harness::{Client, Supervisor, eventually};
 
 use super::{addresses, clients, connect, with_https};
 use crate::handover::{asks, is_new, until_new};
@@ -127,8 +127,10 @@ fn what_is_no_tls_ends_its_connection_alone() {
     gin.stop();
 }
 
-/// openssl as a client. It tells which messages come and go, and changes its keys when it is asked to.
+/// openssl as a client. It tells which messages come and go, and does what a line of one letter says: K changes its keys, R begins another
+/// handshake.
 struct Openssl {
+    process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     /// Number of messages by which the server has changed its keys.
@@ -136,45 +138,97 @@ struct Openssl {
 }
 
 impl Openssl {
+    fn start(gin: &Supervisor, version: &str) -> Self {
+        let mut process = Command::new("openssl")
+            .args([
+                "s_client",
+                "-connect",
+                &gin.https_socket().to_string(),
+                "-servername",
+                "localhost",
+                version,
+                "-msg",
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (input, output) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
+        Self { process, input, output, updates: 0 }
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        self.input.write_all(bytes).unwrap();
+    }
+
+    /// The next line. `None`: it has ended.
+    fn line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        let count = self.output.read_until(b'\n', &mut line).unwrap();
+        let text = String::from_utf8_lossy(&line).into_owned();
+        self.updates += usize::from(text.contains("<<< ") && text.contains("KeyUpdate"));
+        (count > 0).then_some(text)
+    }
+
     /// Reads on until a line has these parts.
     fn until(&mut self, parts: &[&str]) {
-        let mut line = Vec::new();
         loop {
-            line.clear();
-            let count = self.output.read_until(b'\n', &mut line).unwrap();
-            assert!(count > 0, "openssl has ended before {parts:?}");
-            let text = String::from_utf8_lossy(&line);
-            self.updates += usize::from(text.contains("<<< ") && text.contains("KeyUpdate"));
-            if parts.iter().all(|part| text.contains(part)) {
+            let line = self.line().unwrap_or_else(|| panic!("openssl has ended before {parts:?}"));
+            if parts.iter().all(|part| line.contains(part)) {
                 return;
             }
         }
+    }
+
+    fn asks(&mut self) {
+        self.say(GET);
+        self.until(&["HTTP/1.1 200"]);
+    }
+}
+
+impl Drop for Openssl {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
 #[test]
 fn a_change_of_keys_that_a_client_has_asked_for_is_answered_by_the_next_worker() {
     let gin = with_https().start();
-    let mut process = Command::new("openssl")
-        .args(["s_client", "-connect", &gin.https_socket().to_string(), "-servername", "localhost", "-tls1_3", "-msg"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let (input, output) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
-    let mut client = Openssl { input, output, updates: 0 };
+    let mut client = Openssl::start(&gin, "-tls1_3");
     for round in 1..=12 {
         // A line of its own: the server is asked to change its keys, too, with its next record.
-        client.input.write_all(b"K\n").unwrap();
+        client.say(b"K\n");
         client.until(&[">>> ", "KeyUpdate"]);
         gin.restart();
-        client.input.write_all(GET).unwrap();
-        client.until(&["HTTP/1.1 200"]);
+        client.asks();
         assert!(client.updates >= round, "{} in round {round}", client.updates);
     }
-    let _ = process.kill();
-    process.wait().unwrap();
+    drop(client);
+    gin.stop();
+}
+
+#[test]
+fn a_client_that_begins_another_handshake_is_closed_before_and_after_a_handover() {
+    let gin = with_https().start();
+    for is_handed_over in [false, true] {
+        let mut client = Openssl::start(&gin, "-tls1_2");
+        client.asks();
+        if is_handed_over {
+            gin.ctl(&["restart", "--wait-drained"]).assert(0, &[" cut=0"]);
+            client.asks();
+        }
+        client.say(b"R\n");
+        client.until(&[">>> ", "ClientHello"]);
+        // openssl ends with its connection.
+        while let Some(line) = client.line() {
+            assert!(!line.contains("ServerHello"), "{line}");
+        }
+        drop(client);
+        asks(&mut Client::connect(&gin.https()).unwrap());
+    }
     gin.stop();
 }
 
