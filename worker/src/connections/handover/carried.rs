@@ -322,6 +322,26 @@ mod tests {
     }
 
     #[test]
+    fn age_silence_and_requests_go_with_a_connection() {
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        let mut given = idle("http", 0, None, KeptParts::default());
+        given.info.opened = ago(7);
+        given.progress = Progress { doing: Doing::Head, since: ago(3), requests: 5 };
+        let packet = packed(std::slice::from_ref(&given));
+        let (give, tail) = decode::<FromGiver>(&packet).unwrap();
+        let FromGiver::Give { mut connections, .. } = give else { panic!("{give:?}") };
+        let IdleConnection { raw, place, info, progress, .. } = given;
+        let (received, _) = Received::unpack(connections.remove(0), raw, tail).unwrap();
+        let taken = received.into_idle(place, Arc::clone(&info.listener));
+        // A deadline that began anew with each worker would never come.
+        assert_eq!((taken.progress.doing, taken.progress.requests), (Doing::Head, 5));
+        for (taken, given) in [(taken.info.opened, info.opened), (taken.progress.since, progress.since)] {
+            let later = taken.saturating_duration_since(given) + given.saturating_duration_since(taken);
+            assert!(later < Duration::from_secs(1), "{later:?}");
+        }
+    }
+
+    #[test]
     fn a_full_batch_with_facts_fits() {
         let one = || {
             let kept = KeptParts { keys: keys(174), ..KeptParts::default() };

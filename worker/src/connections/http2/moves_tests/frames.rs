@@ -1,6 +1,8 @@
 //! Frames in unusual places.
 
-use super::raw::{ECHO, GET_10, GET_AGAIN, Raw, WHOLE, frame};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::raw::{ECHO, GET_10, GET_AGAIN, Raw, WAIT, WHOLE, frame};
 use super::*;
 use crate::connections::http2::frame::{Kind, STREAM_CLOSED, flag};
 
@@ -52,6 +54,64 @@ async fn every_ping_and_all_settings_are_answered() {
         }
         assert_eq!(client.request(3, GET_AGAIN).await, 10);
         assert_eq!(client.settings, 1, "the client knows our settings");
+    }
+}
+
+#[tokio::test]
+async fn a_ping_of_an_earlier_hyper_may_be_answered_late() {
+    let mut config = config(true);
+    // hyper asks for a sign of life after this time.
+    config.timeouts.idle = Duration::from_secs(2);
+    let worker = Worker::with(true, &config);
+    let mut client = Raw::moved(&worker).await;
+    client.answers_pings = false;
+    client.send_frame(Kind::Headers, WHOLE, 3, WAIT).await;
+    let (_, ping) = client.next_of(Kind::Ping).await;
+    worker.release.notify_one();
+    assert_eq!(client.answer(3).await, 6);
+    // This hyper has asked nothing.
+    worker.rest().await;
+    client.send_frame(Kind::Ping, flag::ACK, 0, &ping).await;
+    assert_eq!(client.request(5, GET_AGAIN).await, 10);
+    worker.rest().await;
+}
+
+#[tokio::test]
+async fn what_is_not_offered_is_refused_and_the_connection_moves_on() {
+    for moves in BOTH {
+        let worker = Worker::start(moves);
+        let mut client = Raw::moved(&worker).await;
+        // A WebSocket over HTTP/2: CONNECT with :protocol.
+        let socket = b"\x02\x07CONNECT\x86\x84\x01\x01x\0\x09:protocol\x09websocket";
+        client.send_frame(Kind::Headers, flag::END_HEADERS, 3, socket).await;
+        assert_eq!(client.next_of(Kind::Reset).await.0.stream, 3);
+        // Whether or not a 100 comes: it is not the answer.
+        let expects = [ECHO, b"\0\x06expect\x0c100-continue"].concat();
+        client.send_frame(Kind::Headers, flag::END_HEADERS, 5, &expects).await;
+        client.send_frame(Kind::Data, flag::END_STREAM, 5, b"hello").await;
+        assert_eq!(client.answer(5).await, 1, "the length is 5");
+        worker.rest().await;
+        assert_eq!(client.request(7, GET_AGAIN).await, 10);
+        worker.rest().await;
+    }
+}
+
+#[tokio::test]
+async fn http1_is_not_upgraded_to_http2() {
+    let asks = "GET /size/3 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+        HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n";
+    for moves in BOTH {
+        let worker = Worker::start(moves);
+        let mut wire = worker.wire();
+        for _ in 0..2 {
+            wire.write_all(asks.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\nxxx") {
+                assert_ne!(within(wire.read_buf(&mut answer)).await.unwrap(), 0, "closed");
+            }
+            assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+            worker.rest().await;
+        }
     }
 }
 

@@ -29,12 +29,13 @@ pub(super) struct Raw {
     read: BytesMut,
     /// Number of SETTINGS of the worker.
     pub(super) settings: usize,
+    pub(super) answers_pings: bool,
 }
 
 impl Raw {
     /// Connects, with these settings.
     pub(super) async fn connect(worker: &Worker, settings: &[u8]) -> Self {
-        let mut client = Self { wire: worker.wire(), read: BytesMut::new(), settings: 0 };
+        let mut client = Self { wire: worker.wire(), read: BytesMut::new(), settings: 0, answers_pings: true };
         client.send(&[PREFACE, &frame(Kind::Settings, 0, 0, settings)].concat()).await;
         client
     }
@@ -72,7 +73,9 @@ impl Raw {
                     self.settings += 1;
                     self.send_frame(Kind::Settings, flag::ACK, 0, b"").await;
                 }
-                Kind::Ping if !head.has(flag::ACK) => self.send_frame(Kind::Ping, flag::ACK, 0, &payload).await,
+                Kind::Ping if !head.has(flag::ACK) && self.answers_pings => {
+                    self.send_frame(Kind::Ping, flag::ACK, 0, &payload).await;
+                }
                 _ => {}
             }
             return Some((head, payload));
