@@ -54,6 +54,8 @@ pub enum Failure {
     Truncated,
     /// Nothing for too long.
     TimedOut,
+    /// GOAWAY without an error: the request was not processed.
+    GoingAway,
     /// Not the status that was expected.
     Status(u16),
     /// Anything else.

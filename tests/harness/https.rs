@@ -8,6 +8,8 @@ use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned, SupportedProtocolVersion};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::certificates::{authority, certificate, key};
 
@@ -82,6 +84,12 @@ impl Https {
     /// The host that it asks for.
     pub(crate) fn server_name(&self) -> ServerName<'static> {
         self.host.clone()
+    }
+
+    /// A handshake to its end, with a client that speaks HTTP/2.
+    pub(crate) async fn secure(&self, socket: tokio::net::TcpStream) -> io::Result<TlsStream<tokio::net::TcpStream>> {
+        let https = self.clone().configured(|config| config.alpn_protocols = vec![b"h2".to_vec()]);
+        TlsConnector::from(https.config).connect(https.host, socket).await
     }
 
     /// A handshake that has not begun.

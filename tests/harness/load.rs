@@ -1,5 +1,7 @@
 //! Many clients at once, until told to stop.
 
+mod streams;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -7,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::{Address, Client, Failure, Latencies, PATIENCE, Response, times};
+use streams::Streams;
 
 /// Clients at work.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub struct Report {
     pub closed_with_notice: u64,
     /// Requests answered, by the PID that answered.
     pub by_pid: BTreeMap<u64, u64>,
+    /// Clients, by the number of workers that have answered them.
+    pub by_workers_met: BTreeMap<usize, u64>,
     /// How long each exchange took: a connection, if there was none, and one request or several at once.
     pub latencies: Latencies,
 }
@@ -76,6 +81,16 @@ impl Load {
             address,
             without,
             Style::Mixed { pauses: false },
+        )
+    }
+
+    /// Clients of HTTP/2 that keep their connection, and send several requests at once, with and without a body.
+    #[must_use]
+    pub fn streams(self, address: &Address, with_pauses: usize, without: usize) -> Self {
+        self.add(address, with_pauses, Style::Streams { pauses: true }).add(
+            address,
+            without,
+            Style::Streams { pauses: false },
         )
     }
 
@@ -132,6 +147,8 @@ impl Report {
         other.hurt.into_iter().for_each(|(failure, count)| *self.hurt.entry(failure).or_default() += count);
         self.latencies.join(other.latencies);
         other.by_pid.into_iter().for_each(|(pid, count)| *self.by_pid.entry(pid).or_default() += count);
+        let met = other.by_workers_met.into_iter();
+        met.for_each(|(workers, count)| *self.by_workers_met.entry(workers).or_default() += count);
         self
     }
 
@@ -158,18 +175,38 @@ impl Report {
 enum Style {
     KeepAlive,
     OneShot,
-    Mixed { pauses: bool },
+    Mixed {
+        pauses: bool,
+    },
+    /// Of HTTP/2.
+    Streams {
+        pauses: bool,
+    },
+}
+
+impl Style {
+    fn has_pauses(self) -> bool {
+        match self {
+            Self::KeepAlive | Self::OneShot => true,
+            Self::Mixed { pauses } | Self::Streams { pauses } => pauses,
+        }
+    }
 }
 
 fn run(address: &Address, stop: &AtomicBool, answered: &Answered, style: Style, seed: u64) -> Report {
     let (mut report, mut client, mut random) = (Report::default(), None, seed);
+    let mut streams = matches!(style, Style::Streams { .. }).then(Streams::new);
     // Shorter pauses leave two cores no time for the fleets of other tests.
     let pause = times(20_000, 5_000) as u64;
     while !stop.load(Ordering::Relaxed) {
         // A multiplicative congruence: any spread will do.
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let began = Instant::now();
-        match exchange(address, &mut client, &mut report, style, random >> 33) {
+        let exchanged = match &mut streams {
+            Some(streams) => streams.exchange(address, &mut report, random >> 33),
+            None => exchange(address, &mut client, &mut report, style, random >> 33),
+        };
+        match exchanged {
             Ok(pids) => {
                 report.latencies.add(began.elapsed());
                 report.requests += pids.len() as u64;
@@ -181,11 +218,12 @@ fn run(address: &Address, stop: &AtomicBool, answered: &Answered, style: Style, 
                 *report.hurt.entry(failure).or_default() += 1;
             }
         }
-        if style != (Style::Mixed { pauses: false }) {
+        if style.has_pauses() {
             // Paces the client: real ones pause between two requests. No test waits for this.
             std::thread::sleep(Duration::from_micros((random >> 33) % pause));
         }
     }
+    report.by_workers_met = BTreeMap::from([(report.by_pid.len(), 1)]);
     report
 }
 
@@ -211,8 +249,8 @@ fn exchange(
     let get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
     let (text, count) = match (style, random / 8192 % 6) {
         (Style::OneShot, _) => ("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(), 1),
-        (Style::KeepAlive, _) => (get.to_owned(), 1),
-        (Style::Mixed { .. }, 0 | 1) => (get.to_owned(), 1),
+        (Style::KeepAlive, _) | (Style::Mixed { .. }, 0 | 1) => (get.to_owned(), 1),
+        (Style::Streams { .. }, _) => unreachable!("they have their own exchange"),
         (Style::Mixed { .. }, 2) => {
             let length = random as usize % 3000;
             let head = format!("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
