@@ -2,29 +2,30 @@
 
 use std::thread;
 
-use harness::{Address, Client, Load, Supervisor, eventually, supervisor, times};
+use harness::{Address, Asker, Client, Load, Report, Supervisor, eventually, supervisor, times};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Each client is on the connection that it opened at first.
-pub fn assert_kept(load: Load, gin: &Supervisor) {
+/// Each client is on the connection that it opened at first. Returns the clients' report.
+pub fn assert_kept(load: Load, gin: &Supervisor) -> Report {
     let clients = load.clients();
     let report = load.finish();
     report.assert_unhurt();
     let kept = (report.closed_idle, report.closed_with_notice, report.connects) == (0, 0, clients);
     assert!(kept, "{report:?} {}", gin.log());
+    report
 }
 
 /// Its answer, which is not the last one, is of the worker of this PID.
-pub fn asks(client: &mut Client) -> u64 {
-    let response = client.get("/").unwrap();
+pub fn asks(client: &mut impl Asker) -> u64 {
+    let response = client.fetch("/").unwrap();
     assert!(response.status == 200 && !response.closes(), "{response:?}");
     response.json()["pid"].as_u64().unwrap()
 }
 
 /// Waits until the client's connection is with the current generation; returns the PID of the worker that has it. The
 /// connection may be on its way, and its worker shows in the next answer alone.
-pub fn until_new(gin: &Supervisor, client: &mut Client) -> u64 {
+pub fn until_new(gin: &Supervisor, client: &mut impl Asker) -> u64 {
     eventually("a worker of the current generation answers", || asks(client), |pid| is_new(gin, *pid))
 }
 

@@ -1,28 +1,45 @@
 //! Who takes connections over may die, hang, lie full, or be replaced: nobody loses more than was in hand.
 
-use harness::{Address, Client, Supervisor, binary, eventually, fixture, get, supervisor, times};
+use harness::{
+    Asker, Client, Connection, Endpoint, Failure, Response, Supervisor, binary, eventually, fixture, get, supervisor,
+    times,
+};
 
 use crate::handover::asks;
 
 /// Idle connections, some of them fresh.
 fn idle(gin: &Supervisor, count: usize) -> Vec<Client> {
-    idle_at(&[gin.tcp()], count)
-}
-
-/// The same at each of these addresses of one listener.
-pub fn idle_at(addresses: &[Address], count: usize) -> Vec<Client> {
-    let address = |number: usize| &addresses[number / 2 % addresses.len()];
-    let mut clients: Vec<Client> = (0..count).map(|number| Client::connect(address(number)).unwrap()).collect();
-    clients.iter_mut().step_by(2).for_each(|client| assert!(asks(client) > 0));
+    let address = gin.tcp();
+    let clients = half_of_them_ask((0..count).map(|_| Client::connect(&address).unwrap()));
     // Who is answered on a connection made later knows that all before it were accepted.
-    get(&addresses[0], "/").unwrap();
+    get(&address, "/").unwrap();
     clients
 }
 
-/// How many of them are lost. All others are answered.
-pub fn lost(clients: &mut [Client]) -> usize {
-    let answered = |client: &mut Client| client.get("/").is_ok_and(|response| response.status == 200);
-    clients.iter_mut().map(|client| usize::from(!answered(client))).sum()
+/// The same at each of these endpoints. Those of HTTP/1.1 are of one listener.
+pub fn idle_at(endpoints: &[Endpoint], count: usize) -> Vec<Connection> {
+    let endpoint = |number: usize| &endpoints[number / 2 % endpoints.len()];
+    let clients = half_of_them_ask((0..count).map(|number| Connection::open(endpoint(number)).unwrap()));
+    // As above. A client of HTTP/2 has had an answer to its PING.
+    if let Endpoint::Http1(address) = &endpoints[0] {
+        get(address, "/").unwrap();
+    }
+    clients
+}
+
+fn half_of_them_ask<C: Asker>(clients: impl Iterator<Item = C>) -> Vec<C> {
+    let mut clients: Vec<C> = clients.collect();
+    clients.iter_mut().step_by(2).for_each(|client| assert!(asks(client) > 0));
+    clients
+}
+
+/// How many of them are lost. All others are answered, or know that they are not.
+pub fn lost(clients: &mut [impl Asker]) -> usize {
+    let is_lost = |answer: Result<Response, Failure>| match answer {
+        Ok(answer) => answer.status != 200,
+        Err(failure) => failure != Failure::GoingAway,
+    };
+    clients.iter_mut().map(|client| usize::from(is_lost(client.fetch("/")))).sum()
 }
 
 #[test]
@@ -53,9 +70,9 @@ fn what_a_lost_taker_did_not_have_is_served_by_the_giver() {
 /// Number of connections in these tests.
 pub const ALL: usize = 200;
 
-/// Restarts with [`ALL`] idle connections at these addresses, and has a worker die at this step; returns how many connections are lost.
-pub fn lost_at(gin: &Supervisor, addresses: &[Address], step: &str) -> usize {
-    let mut clients = idle_at(addresses, ALL);
+/// Restarts with [`ALL`] idle connections at these endpoints, and has a worker die at this step; returns how many connections are lost.
+pub fn lost_at(gin: &Supervisor, endpoints: &[Endpoint], step: &str) -> usize {
+    let mut clients = idle_at(endpoints, ALL);
     let (point, passes) = step.split_once(' ').unwrap_or((step, "0"));
     gin.order_workers(&format!("{point} kill {passes} once"));
     let mut events = gin.events();
@@ -76,7 +93,7 @@ fn a_taker_that_dies_at_any_step_takes_along_no_more_than_it_had_in_hand() {
     // A batch is 64 connections.
     for (step, most) in [("take.received", 0), ("take.taken", 64), ("take.served", 64), ("take.received 1", 64)] {
         let gin = with_faulty_workers();
-        let lost = lost_at(&gin, &[gin.tcp()], step);
+        let lost = lost_at(&gin, &[gin.tcp().into()], step);
         assert!(lost <= most, "{step}: {lost}: {}", gin.log());
         gin.stop();
     }
@@ -98,7 +115,7 @@ fn a_giver_that_dies_at_any_step_takes_along_no_more_than_it_had_not_offered() {
     // The number of batches that the giver has offered by then. Each has one connection at least.
     for (step, batches) in [("give.send 2", 2), ("give.sent", 1), ("give.sent 2", 3), ("give.heard 2", 2)] {
         let gin = with_faulty_workers();
-        let lost = lost_at(&gin, &[gin.tcp()], step);
+        let lost = lost_at(&gin, &[gin.tcp().into()], step);
         assert_lost_but_for_what_is_taken(&gin, lost, batches, step);
         gin.stop();
     }
@@ -174,7 +191,7 @@ fn a_worker_of_the_first_version_drains_as_it_always_did() {
     gin.configure(|text| text.replace(&commands[0], &commands[1]));
     gin.restart();
     // The order may be on its way. The client learns of it from an answer alone.
-    eventually("an answer says that the connection closes", || client.get("/").unwrap(), harness::Response::closes);
+    eventually("an answer says that the connection closes", || client.get("/").unwrap(), Response::closes);
     // Nobody gives anything either, nor is asked to.
     let mut client = Client::connect(&gin.tcp()).unwrap();
     let pid = asks(&mut client);

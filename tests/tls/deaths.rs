@@ -1,13 +1,41 @@
-//! Givers, takers and masters that die, hang or have no room while connections over TLS are handed over. The numbers are those of cleartext:
-//! what is known to be the giver's goes on there, and what may be another worker's is closed.
+//! Givers, takers and masters that die, hang or have no room while connections over TLS, or of HTTP/2, are handed over. The numbers are those
+//! of cleartext HTTP/1.1: what is known to be the giver's goes on there, and what may be another worker's is closed.
 
-use harness::{Client, Response, Supervisor, binary, eventually, fixture, on_change, times};
+use harness::{Client, Connection, Endpoint, Response, Supervisor, binary, eventually, fixture, on_change, times};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{addresses, with_https};
 use crate::handover::{asks, until_new};
 use crate::takers::{assert_lost_but_for_what_is_taken, idle_at, lost, lost_at};
+
+/// A kind of connections. Most tests here are done with each.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// HTTP/1.1 over either version of TLS.
+    Http1,
+    /// HTTP/2 in cleartext, and over either version of TLS.
+    Http2,
+}
+
+impl Kind {
+    fn endpoints(self, gin: &Supervisor) -> Vec<Endpoint> {
+        match self {
+            Self::Http1 => addresses(gin).map(Endpoint::from).into(),
+            Self::Http2 => [gin.tcp()].into_iter().chain(addresses(gin)).map(Endpoint::http2).collect(),
+        }
+    }
+
+    /// Idle connections, some of them fresh.
+    fn idle(self, gin: &Supervisor, count: usize) -> Vec<Connection> {
+        idle_at(&self.endpoints(gin), count)
+    }
+}
+
+/// Each of these with each kind of connections.
+fn with_each_kind<T: Copy>(cases: &[T]) -> impl Iterator<Item = (Kind, T)> {
+    [Kind::Http1, Kind::Http2].into_iter().flat_map(move |kind| cases.iter().map(move |case| (kind, *case)))
+}
 
 fn with_faulty_workers() -> Supervisor {
     with_https().faulty_workers().start()
@@ -26,29 +54,31 @@ fn until_met(gin: &Supervisor, order: &str) {
 #[test]
 fn a_taker_that_dies_at_any_step_takes_along_no_more_than_it_had_in_hand() {
     // A batch is 64 connections.
-    for (step, most) in [("take.received", 0), ("take.taken", 64), ("take.served", 64), ("take.received 1", 64)] {
+    let steps = [("take.received", 0), ("take.taken", 64), ("take.served", 64), ("take.received 1", 64)];
+    for (kind, (step, most)) in with_each_kind(&steps) {
         let gin = with_faulty_workers();
-        let lost = lost_at(&gin, &addresses(&gin), step);
-        assert!(lost <= most, "{step}: {lost}: {}", gin.log());
+        let lost = lost_at(&gin, &kind.endpoints(&gin), step);
+        assert!(lost <= most, "{kind:?}, {step}: {lost}: {}", gin.log());
         gin.stop();
     }
 }
 
 #[test]
 fn a_giver_that_dies_at_any_step_takes_along_no_more_than_it_had_not_offered() {
-    for (step, batches) in [("give.send 2", 2), ("give.sent", 1), ("give.sent 2", 3), ("give.heard 2", 2)] {
+    let steps = [("give.send 2", 2), ("give.sent", 1), ("give.sent 2", 3), ("give.heard 2", 2)];
+    for (kind, (step, batches)) in with_each_kind(&steps) {
         let gin = with_faulty_workers();
-        let lost = lost_at(&gin, &addresses(&gin), step);
-        assert_lost_but_for_what_is_taken(&gin, lost, batches, step);
+        let lost = lost_at(&gin, &kind.endpoints(&gin), step);
+        assert_lost_but_for_what_is_taken(&gin, lost, batches, &format!("{kind:?}, {step}"));
         gin.stop();
     }
 }
 
 #[test]
 fn a_giver_that_stands_still_at_any_step_goes_on_where_it_stood() {
-    for step in ["give.send", "give.sent", "give.sent 1", "give.heard"] {
+    for (kind, step) in with_each_kind(&["give.send", "give.sent", "give.sent 1", "give.heard"]) {
         let gin = with_faulty_workers();
-        let mut clients = idle_at(&addresses(&gin), 100);
+        let mut clients = kind.idle(&gin, 100);
         let giver = gin.workers()[0];
         let (point, passes) = step.split_once(' ').unwrap_or((step, "0"));
         let order = format!("{point} stop {passes} once");
@@ -56,7 +86,7 @@ fn a_giver_that_stands_still_at_any_step_goes_on_where_it_stood() {
         gin.restart();
         until_met(&gin, &order);
         continues(giver);
-        assert_eq!(lost(&mut clients), 0, "{step}: {}", gin.log());
+        assert_eq!(lost(&mut clients), 0, "{kind:?}, {step}: {}", gin.log());
         drop(clients);
         gin.stop();
     }
@@ -64,9 +94,9 @@ fn a_giver_that_stands_still_at_any_step_goes_on_where_it_stood() {
 
 #[test]
 fn a_taker_that_stands_still_leaves_to_the_giver_what_it_has_not_taken() {
-    for step in ["take.received", "take.taken", "take.served"] {
+    for (kind, step) in with_each_kind(&["take.received", "take.taken", "take.served"]) {
         let gin = with_faulty_workers();
-        let mut clients = idle_at(&addresses(&gin), 100);
+        let mut clients = kind.idle(&gin, 100);
         let order = format!("{step} stop 0 once");
         gin.order_workers(&order);
         gin.restart();
@@ -78,7 +108,7 @@ fn a_taker_that_stands_still_leaves_to_the_giver_what_it_has_not_taken() {
         } else {
             continues(taker);
         }
-        assert_eq!(lost(&mut clients), 0, "{step}: {}", gin.log());
+        assert_eq!(lost(&mut clients), 0, "{kind:?}, {step}: {}", gin.log());
         continues(taker);
         drop(clients);
         gin.stop();
@@ -87,34 +117,37 @@ fn a_taker_that_stands_still_leaves_to_the_giver_what_it_has_not_taken() {
 
 #[test]
 fn a_giver_that_dies_when_it_has_taken_connections_back_leaves_them_to_nobody() {
-    let gin = with_faulty_workers();
-    let mut clients = idle_at(&addresses(&gin), 100);
     let orders = ["take.received stop 0 once", "give.withdrawn kill 0 once"];
-    gin.order_workers(&orders.join("\n"));
-    let mut events = gin.events();
-    gin.restart();
-    until_met(&gin, orders[0]);
-    events.until("was killed by SIGKILL");
-    // The giver may have written under their keys. So the taker, which still has their copies, does not.
-    continues(gin.workers()[0]);
-    assert_eq!(lost(&mut clients), 100, "{}", gin.log());
-    drop(clients);
-    gin.stop();
+    for (kind, orders) in with_each_kind(&[orders]) {
+        let gin = with_faulty_workers();
+        let mut clients = kind.idle(&gin, 100);
+        gin.order_workers(&orders.join("\n"));
+        let mut events = gin.events();
+        gin.restart();
+        until_met(&gin, orders[0]);
+        events.until("was killed by SIGKILL");
+        // The giver may have written under their keys. So the taker, which still has their copies, does not.
+        continues(gin.workers()[0]);
+        assert_eq!(lost(&mut clients), 100, "{kind:?}: {}", gin.log());
+        drop(clients);
+        gin.stop();
+    }
 }
 
 #[test]
 fn a_master_that_dies_while_connections_are_handed_over_is_not_missed() {
-    for step in ["handover.socketpair", "channel.send", "loop.performed", "keep.after"] {
+    let steps = ["handover.socketpair", "channel.send", "loop.performed", "keep.after"];
+    for (kind, step) in with_each_kind(&steps) {
         for passes in 0..times(2, 12) {
             let mut gin = with_https().faulty().start();
-            let mut clients = idle_at(&addresses(&gin), 50);
+            let mut clients = kind.idle(&gin, 50);
             gin.order(&format!("{step} kill {passes}"));
             gin.ctl_until_death(&["restart"]);
             gin.order("");
             if gin.ctl(&["status"]).code == 3 {
                 gin.start_again();
             }
-            assert_eq!(lost(&mut clients), 0, "{step} {passes}: {}", gin.log());
+            assert_eq!(lost(&mut clients), 0, "{kind:?}, {step} {passes}: {}", gin.log());
             gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
             drop(clients);
             gin.assert_sound();
@@ -125,12 +158,13 @@ fn a_master_that_dies_while_connections_are_handed_over_is_not_missed() {
 
 #[test]
 fn a_taker_to_which_nothing_can_be_sent_for_now_is_tried_again() {
-    for trouble in ["give.hello ETOOMANYREFS", "give.send ETOOMANYREFS", "give.send EAGAIN"] {
+    let troubles = ["give.hello ETOOMANYREFS", "give.send ETOOMANYREFS", "give.send EAGAIN"];
+    for (kind, trouble) in with_each_kind(&troubles) {
         let gin = with_faulty_workers();
-        let mut clients = idle_at(&addresses(&gin), 20);
+        let mut clients = kind.idle(&gin, 20);
         gin.order_workers(&format!("{trouble} 0 once"));
         gin.ctl(&["restart", "--wait-drained"]).assert(0, &["handed_over=20 "]);
-        assert_eq!(lost(&mut clients), 0, "{trouble}: {}", gin.log());
+        assert_eq!(lost(&mut clients), 0, "{kind:?}, {trouble}: {}", gin.log());
         drop(clients);
         gin.stop();
     }
@@ -138,25 +172,29 @@ fn a_taker_to_which_nothing_can_be_sent_for_now_is_tried_again() {
 
 #[test]
 fn keys_that_could_not_be_sent_are_the_givers_still() {
-    let gin = with_faulty_workers();
-    let mut clients = idle_at(&addresses(&gin), 20);
-    gin.order_workers("give.send EMFILE");
-    gin.restart();
-    assert_eq!(lost(&mut clients), 0, "{}", gin.log());
-    gin.order_workers("");
-    drop(clients);
-    gin.stop();
+    for (kind, order) in with_each_kind(&["give.send EMFILE"]) {
+        let gin = with_faulty_workers();
+        let mut clients = kind.idle(&gin, 20);
+        gin.order_workers(order);
+        gin.restart();
+        assert_eq!(lost(&mut clients), 0, "{kind:?}: {}", gin.log());
+        gin.order_workers("");
+        drop(clients);
+        gin.stop();
+    }
 }
 
 #[test]
 fn a_taker_that_may_open_no_more_files_takes_what_it_can() {
-    let gin = with_https().set("drain_timeout = \"40s\"").start();
-    let mut clients = idle_at(&addresses(&gin), 300);
-    gin.configure(|text| format!("{text}\n[supervisor.limits]\nnofile = 120\n"));
-    gin.restart();
-    assert_eq!(lost(&mut clients), 0, "{}", gin.log());
-    drop(clients);
-    gin.stop();
+    for (kind, limits) in with_each_kind(&["[supervisor.limits]\nnofile = 120\n"]) {
+        let gin = with_https().set("drain_timeout = \"40s\"").start();
+        let mut clients = kind.idle(&gin, 300);
+        gin.configure(|text| format!("{text}\n{limits}"));
+        gin.restart();
+        assert_eq!(lost(&mut clients), 0, "{kind:?}: {}", gin.log());
+        drop(clients);
+        gin.stop();
+    }
 }
 
 #[test]
