@@ -21,6 +21,7 @@ mod gin;
 mod gunicorn;
 mod handover;
 mod hostile;
+mod http2;
 mod identity;
 mod in_flight;
 mod in_place;

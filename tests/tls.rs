@@ -21,7 +21,7 @@ use crate::handover::{
 };
 
 /// One worker that speaks TLS, too.
-fn with_https() -> Builder {
+pub fn with_https() -> Builder {
     supervisor().ours("one", "ok").https().set("soak = \"0s\"")
 }
 
@@ -30,7 +30,8 @@ fn clients(gin: &Supervisor) -> [Https; 2] {
     VERSIONS.map(|version| Https::with(gin.https_socket(), &[version], None))
 }
 
-fn addresses(gin: &Supervisor) -> [Address; 2] {
+/// Its addresses for clients of HTTP/1.1.
+pub fn addresses(gin: &Supervisor) -> [Address; 2] {
     clients(gin).map(Address::from)
 }
 

@@ -148,7 +148,23 @@ impl Http2 {
     /// # Errors
     /// The harm to the client.
     pub fn answer(&self, asked: ResponseFuture) -> Result<Response, Failure> {
-        self.runtime.block_on(in_time(async { whole(asked.await?).await }))
+        self.rest_of(self.head(asked)?)
+    }
+
+    /// Takes the head of an answer. Of its body comes a window, and the rest is not taken.
+    ///
+    /// # Errors
+    /// The harm to the client.
+    pub fn head(&self, asked: ResponseFuture) -> Result<http::Response<RecvStream>, Failure> {
+        self.runtime.block_on(in_time(async { Ok(asked.await?) }))
+    }
+
+    /// Takes the body of an answer whose head has come.
+    ///
+    /// # Errors
+    /// The harm to the client.
+    pub fn rest_of(&self, head: http::Response<RecvStream>) -> Result<Response, Failure> {
+        self.runtime.block_on(in_time(whole(head)))
     }
 
     /// Waits for the ends of these responses, of whose bodies nothing is taken. Returns the errors.

@@ -1,7 +1,9 @@
 //! Givers, takers and masters that die, hang or have no room while connections over TLS, or of HTTP/2, are handed over. The numbers are those
 //! of cleartext HTTP/1.1: what is known to be the giver's goes on there, and what may be another worker's is closed.
 
-use harness::{Client, Connection, Endpoint, Response, Supervisor, binary, eventually, fixture, on_change, times};
+use harness::{
+    Asker, Client, Connection, Endpoint, Failure, Response, Supervisor, binary, eventually, fixture, on_change, times,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -215,6 +217,7 @@ fn a_worker_that_has_no_descriptor_left_hands_its_connections_over() {
 fn where_nobody_takes_them_over_their_clients_hear_that_they_close() {
     let gin = with_https().set("channel = true").start();
     let mut clients = addresses(&gin).map(|address| Client::connect(&address).unwrap());
+    let mut http2 = Kind::Http2.idle(&gin, 12);
     clients.iter_mut().for_each(|client| assert!(asks(client) > 0));
     let (ours, earlier) = (binary("fixture-worker"), fixture("earlier.py"));
     let commands = [format!("command = [{ours:?}]"), format!("command = [\"/usr/bin/python3\", {earlier:?}]")];
@@ -225,6 +228,11 @@ fn where_nobody_takes_them_over_their_clients_hear_that_they_close() {
         eventually("an answer says that the connection closes", || client.get("/").unwrap(), Response::closes);
         assert_eq!(client.until_closed().unwrap(), b"");
     }
-    drop(clients);
+    for client in &mut http2 {
+        // GOAWAY comes when it comes: a request that is answered says nothing of it.
+        eventually("a client of HTTP/2 is told", || client.fetch("/").err(), Option::is_some);
+        assert_eq!(client.fetch("/").unwrap_err(), Failure::GoingAway);
+    }
+    drop((clients, http2));
     gin.stop();
 }
