@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 
 use harness::{supervisor, times};
 
-use clients::Clients;
+use crate::tls::addresses;
+use clients::{Clients, Listeners};
 use fleet::Fleet;
 use judge::judge;
 use operation::Operation;
@@ -43,9 +44,10 @@ impl Scenario {
     fn run(&self) {
         let seed = seed();
         println!("{SEED}={seed}");
-        let gin = supervisor().workers(2).ours("one", "ok").faulty().set(self.settings).start();
+        let gin = supervisor().workers(2).ours("one", "ok").faulty().https().set(self.settings).start();
         let began = Instant::now();
-        let clients = Clients::start(&gin.tcp(), began, seed);
+        let listeners = Listeners { tcp: gin.tcp(), tls: addresses(&gin) };
+        let clients = Clients::start(&listeners, began, seed);
         let (mut fleet, mut schedule) = (Fleet::new(gin, began), Schedule::new(seed, self.weights, self.gap));
         for _ in 0..times(2, 60) {
             let round = Instant::now();

@@ -2,6 +2,7 @@
 
 mod http1;
 mod http2;
+mod opening;
 mod websocket;
 
 use std::iter::repeat_n;
@@ -15,7 +16,7 @@ use harness::{Address, Client, Failure};
 use super::judge::Hurt;
 use super::schedule::Random;
 use http1::Http1;
-use http2::Http2;
+use opening::Opening;
 use websocket::WebSocket;
 
 /// An answer that takes longer hurts its client. No operation keeps a worker busy or stopped for so long.
@@ -40,19 +41,58 @@ pub enum Kind {
     WebSocket,
     /// Three streams at once.
     Http2,
+    /// Bodies in both directions at once.
+    Http2Bodies,
+    /// A stream now and then.
+    Http2Idle,
+}
+
+/// Transport below a client's protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Tcp,
+    Tls,
 }
 
 /// Number of clients of each kind.
-const CROWD: [(Kind, usize); 8] = [
-    (Kind::KeepAlive, 4),
-    (Kind::OneShot, 2),
-    (Kind::Pipelined, 2),
-    (Kind::Upload, 2),
-    (Kind::Download, 2),
-    (Kind::Idle, 8),
-    (Kind::WebSocket, 4),
-    (Kind::Http2, 2),
+const CROWD: [(Kind, Over, usize); 20] = [
+    (Kind::KeepAlive, Over::Tcp, 4),
+    (Kind::OneShot, Over::Tcp, 2),
+    (Kind::Pipelined, Over::Tcp, 2),
+    (Kind::Upload, Over::Tcp, 2),
+    (Kind::Download, Over::Tcp, 2),
+    (Kind::Idle, Over::Tcp, 8),
+    (Kind::WebSocket, Over::Tcp, 4),
+    (Kind::Http2, Over::Tcp, 2),
+    (Kind::Http2Bodies, Over::Tcp, 1),
+    (Kind::Http2Idle, Over::Tcp, 4),
+    (Kind::KeepAlive, Over::Tls, 2),
+    (Kind::OneShot, Over::Tls, 1),
+    (Kind::Pipelined, Over::Tls, 1),
+    (Kind::Upload, Over::Tls, 1),
+    (Kind::Download, Over::Tls, 1),
+    (Kind::Idle, Over::Tls, 4),
+    (Kind::WebSocket, Over::Tls, 2),
+    (Kind::Http2, Over::Tls, 2),
+    (Kind::Http2Bodies, Over::Tls, 1),
+    (Kind::Http2Idle, Over::Tls, 4),
 ];
+
+/// Addresses of the listeners.
+pub struct Listeners {
+    pub tcp: Address,
+    /// For a client of each version of TLS.
+    pub tls: [Address; 2],
+}
+
+impl Listeners {
+    fn address(&self, over: Over, number: usize) -> Address {
+        match over {
+            Over::Tcp => self.tcp.clone(),
+            Over::Tls => self.tls[number % self.tls.len()].clone(),
+        }
+    }
+}
 
 /// Fate of a connection after an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,22 +117,30 @@ impl Kind {
         match self {
             Self::KeepAlive | Self::WebSocket => 20,
             Self::OneShot | Self::Pipelined | Self::Http2 => 40,
-            Self::Upload | Self::Download => 100,
-            Self::Idle => 1500,
+            Self::Upload | Self::Download | Self::Http2Bodies => 100,
+            Self::Idle | Self::Http2Idle => 1500,
         }
+    }
+
+    fn speaks_http2(self) -> bool {
+        matches!(self, Self::Http2 | Self::Http2Bodies | Self::Http2Idle)
     }
 
     /// Connects; gives the client's port, too.
     fn connect(self, address: &Address) -> Result<(Option<u16>, Box<dyn Conversation>), Failure> {
-        if self == Self::Http2 {
-            let (port, http2) = Http2::connect(address)?;
-            return Ok((Some(port), Box::new(http2)));
+        if self.speaks_http2() || matches!(address, Address::Https(_)) {
+            let (port, opening) = Opening::connect(self, address)?;
+            return Ok((Some(port), Box::new(opening)));
         }
         let client = Client::connect(address)?;
-        let port = client.port();
+        Ok((client.port(), self.conversation(client)))
+    }
+
+    /// The conversation of a kind that begins with HTTP/1.1.
+    fn conversation(self, client: Client) -> Box<dyn Conversation> {
         match self {
-            Self::WebSocket => Ok((port, Box::new(WebSocket::new(client)))),
-            kind => Ok((port, Box::new(Http1::new(client, kind)))),
+            Self::WebSocket => Box::new(WebSocket::new(client)),
+            kind => Box::new(Http1::new(client, kind)),
         }
     }
 }
@@ -120,6 +168,7 @@ impl Account {
 /// A client, with one connection at a time.
 struct User {
     kind: Kind,
+    over: Over,
     address: Address,
     /// The start of the scenario.
     began: Instant,
@@ -174,7 +223,7 @@ impl User {
     }
 
     fn note_hurt(&mut self, since: Duration, port: Option<u16>, failure: Failure) {
-        let (at, client) = (self.began.elapsed(), format!("{:?}", self.kind));
+        let (at, client) = (self.began.elapsed(), format!("{:?} over {:?}", self.kind, self.over));
         self.account.hurts.push(Hurt { at, since, port, client, failure });
     }
 }
@@ -186,12 +235,13 @@ pub struct Clients {
 }
 
 impl Clients {
-    pub fn start(address: &Address, began: Instant, seed: u64) -> Self {
+    pub fn start(listeners: &Listeners, began: Instant, seed: u64) -> Self {
         let mut clients = Self { stop: Arc::default(), users: Vec::new() };
-        for kind in CROWD.iter().flat_map(|(kind, count)| repeat_n(*kind, *count)) {
-            let number = clients.users.len() as u64 + 1;
-            let (random, stop) = (Random::new(seed.wrapping_add(number)), Arc::clone(&clients.stop));
-            let user = User { kind, address: address.clone(), began, random, stop, account: Account::default() };
+        for (kind, over) in CROWD.iter().flat_map(|(kind, over, count)| repeat_n((*kind, *over), *count)) {
+            let number = clients.users.len() + 1;
+            let (random, stop) = (Random::new(seed.wrapping_add(number as u64)), Arc::clone(&clients.stop));
+            let address = listeners.address(over, number);
+            let user = User { kind, over, address, began, random, stop, account: Account::default() };
             clients.users.push(spawn(move || user.live()));
         }
         clients

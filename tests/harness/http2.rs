@@ -228,7 +228,11 @@ where
     let mut pings = connection.ping_pong().expect("nobody has taken it before");
     let ended = tokio::spawn(connection);
     // Its answer comes behind the settings of the server.
-    pings.ping(Ping::opaque()).await?;
+    if let Err(error) = pings.ping(Ping::opaque()).await {
+        // A server that has gone away has told the requests.
+        client.ready().await?;
+        return Err(error.into());
+    }
     Ok((client, ended))
 }
 

@@ -89,7 +89,8 @@ impl Conversation for Http1 {
             Kind::Pipelined => self.get(5),
             Kind::Upload => self.upload(random),
             Kind::Download => self.download(random),
-            Kind::KeepAlive | Kind::Idle | Kind::WebSocket | Kind::Http2 => self.get(1),
+            Kind::KeepAlive | Kind::Idle => self.get(1),
+            Kind::WebSocket | Kind::Http2 | Kind::Http2Bodies | Kind::Http2Idle => unreachable!("of another protocol"),
         }
     }
 }

@@ -1,92 +1,78 @@
 //! Clients that speak HTTP/2, with a few requests at once.
 
-use std::io;
-
 use bytes::Bytes;
-use h2::Reason;
-use h2::client::SendRequest;
-use harness::{Address, Failure, PATIENCE};
-use tokio::net::TcpStream;
-use tokio::runtime::{Builder, Runtime};
-use tokio::time::timeout;
+use harness::{Failure, Response};
+use http::Request;
 
-use super::{Conversation, Then};
+use super::{Conversation, Kind, Then};
 use crate::chaos::schedule::Random;
 
 /// A connection of HTTP/2. Nothing happens on it between two exchanges.
 pub struct Http2 {
-    runtime: Runtime,
-    /// The socket, until the first exchange.
-    fresh: Option<TcpStream>,
-    requests: Option<SendRequest<Bytes>>,
+    client: harness::Http2,
+    kind: Kind,
 }
 
-/// What an error says of the connection.
-fn then(error: &h2::Error) -> Result<Then, Failure> {
-    // The request was not processed, and the client knows it (RFC 9113, section 6.8).
-    if error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR) {
-        return Ok(Then::Announced);
-    }
-    Err(match error.get_io() {
-        Some(error) => Failure::from(io::Error::from(error.kind())),
-        None => Failure::Other(error.to_string()),
-    })
+/// What an answer has besides its status.
+enum Expected {
+    Anything,
+    /// The number of bytes that the worker has read.
+    Upload(usize),
+    /// So many bytes.
+    Download(usize),
 }
 
-/// A request and its whole answer; gives its status.
-async fn get(requests: &SendRequest<Bytes>) -> Result<u16, h2::Error> {
-    let mut ready = requests.clone().ready().await?;
-    let request = http::Request::get("http://x/").body(()).expect("it is a request");
-    let (response, _) = ready.send_request(request, true)?;
-    let (head, mut body) = response.await?.into_parts();
-    while let Some(part) = body.data().await {
-        let length = part?.len();
-        body.flow_control().release_capacity(length)?;
-    }
-    Ok(head.status.as_u16())
+fn get(path: &str) -> Request<Bytes> {
+    Request::get(format!("http://x{path}")).body(Bytes::new()).expect("it is a request")
 }
 
-/// The same, judged.
-async fn ask(requests: &SendRequest<Bytes>) -> Result<Then, Failure> {
-    match get(requests).await {
-        Ok(200) => Ok(Then::On),
-        Ok(status) => Err(Failure::Status(status)),
-        Err(error) => then(&error),
-    }
+fn upload(length: usize) -> Request<Bytes> {
+    Request::post("http://x/upload").body(vec![b'x'; length].into()).expect("it is a request")
 }
 
-/// Three requests at once.
-async fn ask_thrice(fresh: &mut Option<TcpStream>, requests: &mut Option<SendRequest<Bytes>>) -> Result<Then, Failure> {
-    if let Some(stream) = fresh.take() {
-        let (sender, connection) = match h2::client::handshake(stream).await {
-            Ok(both) => both,
-            Err(error) => return then(&error),
-        };
-        // How it ends, each request is told.
-        tokio::spawn(connection);
-        *requests = Some(sender);
+/// What an answer says of the connection.
+fn then(answer: Result<Response, Failure>, expected: &Expected) -> Result<Then, Failure> {
+    let answer = match answer {
+        // The request was not processed, and the client knows it (RFC 9113, section 6.8).
+        Err(Failure::GoingAway) => return Ok(Then::Announced),
+        answer => answer?,
+    };
+    match (answer.status, expected) {
+        (200, Expected::Upload(length)) if answer.json()["length"] != *length => {
+            Err(Failure::Other(format!("of {length} bytes came {}", answer.json()["length"])))
+        }
+        (200, Expected::Download(length)) if answer.body.len() != *length => Err(Failure::Truncated),
+        (200, _) => Ok(Then::On),
+        (status, _) => Err(Failure::Status(status)),
     }
-    let requests = requests.as_ref().expect("the first exchange has made it");
-    let (first, second, third) = tokio::join!(ask(requests), ask(requests), ask(requests));
-    let all = [first?, second?, third?];
-    Ok(if all.contains(&Then::Announced) { Then::Announced } else { Then::On })
 }
 
 impl Http2 {
-    /// Connects; gives the client's port, too.
-    pub fn connect(address: &Address) -> Result<(u16, Self), Failure> {
-        let Address::Tcp(address) = address else { panic!("these clients connect over TCP") };
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let stream = runtime.block_on(TcpStream::connect(address))?;
-        let port = stream.local_addr()?.port();
-        Ok((port, Self { runtime, fresh: Some(stream), requests: None }))
+    pub fn new(client: harness::Http2, kind: Kind) -> Self {
+        Self { client, kind }
+    }
+
+    /// The requests of an exchange.
+    fn requests(&self, random: &mut Random) -> Vec<(Request<Bytes>, Expected)> {
+        let who = || (get("/"), Expected::Anything);
+        match self.kind {
+            Kind::Http2Idle => vec![who()],
+            Kind::Http2Bodies => {
+                // More than a window, or less.
+                let length = 1 + random.below(200_000);
+                let download = (get("/download?mb=1&ms=100"), Expected::Download(1 << 20));
+                vec![(upload(length), Expected::Upload(length)), download, who()]
+            }
+            _ => vec![who(), who(), who()],
+        }
     }
 }
 
 impl Conversation for Http2 {
-    fn exchange(&mut self, _: &mut Random) -> Result<Then, Failure> {
-        let Self { runtime, fresh, requests } = self;
-        let asked = async { timeout(PATIENCE, ask_thrice(fresh, requests)).await };
-        runtime.block_on(asked).unwrap_or(Err(Failure::TimedOut))
+    fn exchange(&mut self, random: &mut Random) -> Result<Then, Failure> {
+        let (requests, expected): (Vec<_>, Vec<_>) = self.requests(random).into_iter().unzip();
+        let answers = self.client.exchange(requests).into_iter().zip(&expected);
+        let all = answers.map(|(answer, expected)| then(answer, expected)).collect::<Result<Vec<Then>, Failure>>()?;
+        Ok(if all.contains(&Then::Announced) { Then::Announced } else { Then::On })
     }
 }
