@@ -6,7 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use harness::{Address, Asker, Failure, Held, Http2, Load, Scrape, Supervisor, WINDOW, eventually, supervisor, times};
+use harness::{
+    Address, Asker, Ctl, Failure, Held, Http2, Load, Scrape, Supervisor, WINDOW, eventually, supervisor, times,
+};
 use http::Request;
 
 use crate::handover::{asks, assert_kept, is_new, nothing_closes, until_new};
@@ -177,8 +179,9 @@ fn a_connection_that_always_has_requests_under_way_is_brought_to_its_rest() {
     for address in all(&gin) {
         let mut client = connect(&address);
         let mut under_way: VecDeque<_> = (0..4).map(|_| slow(&mut client)).collect();
-        asks(&mut client);
-        gin.restart();
+        let old = asks(&mut client);
+        // The requests go on meanwhile: one is under way at each moment.
+        let restart = gin.ctl_in_background(&["restart"]);
         let ask = || {
             under_way.push_back(slow(&mut client));
             let pid = asks(&mut client);
@@ -187,10 +190,12 @@ fn a_connection_that_always_has_requests_under_way_is_brought_to_its_rest() {
             pid
         };
         // The worker behind a connection shows in the next answer alone.
-        eventually("the busy connection moves", ask, |pid| is_new(&gin, *pid));
+        eventually("the busy connection moves", ask, |pid| *pid != old);
+        Ctl::from(restart.wait_with_output().unwrap()).assert(0, &["serves"]);
         for asked in under_way {
             assert_eq!(client.answer(asked).unwrap().body, b"slow\n");
         }
+        drop(client);
     }
     gin.stop();
 }
