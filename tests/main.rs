@@ -11,6 +11,7 @@ mod bounds;
 mod certificates;
 mod chaos;
 mod chat;
+mod clients;
 mod container;
 mod data;
 mod docs;
