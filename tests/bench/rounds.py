@@ -19,14 +19,20 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(address):
+def answers(address):
     host, port = address.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+def wait_for(address):
     for _ in range(500):
-        try:
-            socket.create_connection((host, int(port)), 1).close()
+        if answers(address):
             return
-        except OSError:
-            time.sleep(0.01)
+        time.sleep(0.01)
     sys.exit(f"{address} does not answer")
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from rounds import BINARIES, ROOT, free_port, wait_for
+from rounds import BINARIES, ROOT, answers, free_port
 
 TLS = os.path.join(ROOT, "tests/fixtures/tls")
 SIZES = {"1k": 1024, "20k": 20480}
@@ -51,6 +51,16 @@ class Server:
 
     def workers(self):
         raise NotImplementedError
+
+    def wait_until_it_serves(self, serves):
+        for _ in range(1000):
+            if serves():
+                return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.01)
+        with open(self.log) as file:
+            sys.exit(f"{self.name} does not serve:\n{file.read()}")
 
     def processor_time(self):
         """Seconds that all workers have used."""
@@ -130,18 +140,8 @@ level = "warn"
         self.log = os.path.join(self.directory, "log")
         with open(self.log, "w") as log:
             self.start(os.path.join(BINARIES, "gin-supervisor"), "-c", config, log=log, env=dict(plain, RUNTIME_DIRECTORY=self.directory))
-        self.wait_until_it_serves()
+        self.wait_until_it_serves(lambda: any(line["message"] == "serving" for line in self.said()))
         self.look()
-
-    def wait_until_it_serves(self):
-        for _ in range(1000):
-            if any(line["message"] == "serving" for line in self.said()):
-                return
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.01)
-        with open(self.log) as file:
-            sys.exit(f"gin-supervisor does not serve:\n{file.read()}")
 
     def said(self):
         """The whole lines of the log, and of them those that are JSON: an error of the configuration is text."""
@@ -202,9 +202,10 @@ http {{
         location = /livez {{ return 200 "ok"; }}
     }}
 }}""")
-        with open(os.path.join(self.directory, "log"), "w") as log:
+        self.log = os.path.join(self.directory, "log")
+        with open(self.log, "w") as log:
             self.start("nginx", "-c", config, "-p", self.directory, log=log)
-        wait_for(self.addresses["https"])
+        self.wait_until_it_serves(lambda: self.workers() and answers(self.addresses["https"]))
 
     def workers(self):
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
