@@ -131,7 +131,6 @@ dir = "{files(scratch)}"
 url_prefix = "/"
 [limits]
 connections = 20000
-connections_per_client = 20000
 [timeouts]
 idle = "1h"
 [logging]
