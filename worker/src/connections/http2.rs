@@ -21,6 +21,7 @@
 //! | frames of a stream that we have reset are on their way | a PING and its answer lie between | [`ledger`] |
 //! | late frames of old streams | dropped; DATA and HEADERS end the connection | [`inbound`] |
 //! | a busy connection has no quiet moment | requests wait at the gate, for a while | [`gate`] |
+//! | what ends an open stream lies behind a request that waits | it passes, where order allows it | [`gate`] |
 //! | frames that are too large, or wrong | hyper sees them and refuses; the connection moves no more | [`inbound`] |
 //!
 //! Not followed, because hyper does not do it: server push, extended CONNECT, an upgrade from HTTP/1.1. A request of CONNECT is answered

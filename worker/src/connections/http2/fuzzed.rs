@@ -20,6 +20,8 @@ struct Script {
     allowed: i64,
     /// False once the client has sent bytes that are no frames of this script.
     is_counted: bool,
+    /// Last request before the gate was closed.
+    closed_at: Option<u32>,
 }
 
 /// Runs a script. A record is an operation, a length and that many bytes.
@@ -29,7 +31,7 @@ struct Script {
 pub(crate) fn run(data: &[u8]) {
     let [first, rest @ ..] = data else { return };
     let tap = Tap::fresh(OWN[usize::from(first & 1)]);
-    let mut script = Script { tap, allowed: INITIAL, is_counted: true };
+    let mut script = Script { tap, allowed: INITIAL, is_counted: true, closed_at: None };
     if first & 2 == 0 {
         script.tap.from_wire(PREFACE);
     }
@@ -64,14 +66,21 @@ impl Script {
                 self.tap.from_hyper(first);
                 self.tap.from_hyper(second);
             }
-            5 => self.tap.close_gate(),
-            6 => self.tap.open_gate(),
+            5 => {
+                self.tap.close_gate();
+                self.closed_at.get_or_insert(self.tap.ledger.last_id());
+            }
+            6 => {
+                self.tap.open_gate();
+                self.closed_at = None;
+            }
             _ => self.make_a_move(bytes.is_empty()),
         }
     }
 
     /// Looks at everything that comes out.
     fn check(&mut self) {
+        assert!(self.closed_at.is_none_or(|last_id| last_id == self.tap.ledger.last_id()), "{:?}", self.tap);
         let is_read = self.tap.reading == Reading::Frames;
         let mut hyper = self.tap.for_hyper().split();
         while is_read && !hyper.is_empty() {
@@ -102,8 +111,9 @@ impl Script {
             return;
         }
         assert!(self.tap.may_move() && !self.tap.holds());
-        let length = self.tap.table_length();
+        let (length, waiting) = (self.tap.table_length(), self.tap.gate.waiting() + self.tap.inbound.len());
         let (state, unread) = self.tap.leave();
+        assert_eq!(unread.len(), waiting);
         assert!(state.table.len() <= length);
         let mut message = Vec::new();
         state.write(&mut message);
@@ -127,7 +137,7 @@ impl Script {
             window_update(window.saturating_sub(65_535), &mut beginning);
             tap.from_hyper(&beginning);
         }
-        self.tap = tap;
+        (self.tap, self.closed_at) = (tap, None);
     }
 }
 

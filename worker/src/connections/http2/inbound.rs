@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use crate::connections::http2::frame::{HEAD, Head, Kind, PAYLOAD_MAX, PREFACE, flag, payload, window_update, word};
-use crate::connections::http2::gate::Gate;
+use crate::connections::http2::gate::WAITING_MAX;
 use crate::connections::http2::tap::Tap;
 
 /// Way in which the client's bytes are read.
@@ -36,26 +36,38 @@ impl Tap {
                     None => {}
                 },
                 Reading::Passthrough => return self.for_hyper.unsplit(self.inbound.split()),
-                Reading::Dead => return self.inbound.clear(),
+                Reading::Dead => return self.drop_inbound(),
             }
         }
     }
 
-    /// Takes the next whole frame. `None`: there is none that may go on, or they are passed through from here.
+    /// Takes the next whole frame that may go on. `None`: there is none, or they are passed through from here.
     fn next_inbound(&mut self) -> Option<(Head, BytesMut)> {
-        if !self.is_open_to_client() {
-            return None;
+        while self.is_open_to_client() {
+            if self.gate.is_blocked() {
+                self.gate.keep_bytes(&self.inbound.split());
+                return None;
+            }
+            let head = Head::read(&self.inbound)?;
+            if head.length > PAYLOAD_MAX {
+                if !self.gate.is_holding() {
+                    self.reading = Reading::Passthrough;
+                    return None;
+                }
+                // hyper refuses it behind the requests that wait.
+                self.gate.block();
+                continue;
+            }
+            if self.inbound.len() < head.total() {
+                return None;
+            }
+            let (frame, last_id) = (self.inbound.split_to(head.total()), self.ledger.last_id());
+            if !self.gate.holds(&head, last_id) {
+                return Some((head, frame));
+            }
+            self.gate.keep(&head, last_id, &frame);
         }
-        let head = Head::read(&self.inbound)?;
-        if head.length > PAYLOAD_MAX {
-            self.reading = Reading::Passthrough;
-            return None;
-        }
-        let is_whole = self.inbound.len() >= head.total();
-        if !is_whole || self.gate.holds(&head, self.ledger.last_id()) {
-            return None;
-        }
-        Some((head, self.inbound.split_to(head.total())))
+        None
     }
 
     fn frame_in(&mut self, head: Head, frame: BytesMut) {
@@ -141,11 +153,28 @@ impl Tap {
     fn refuse(&mut self) {
         Head::new(Kind::Data, 0, 0).write(&[], &mut self.for_hyper);
         self.reading = Reading::Dead;
-        self.inbound.clear();
+        self.drop_inbound();
     }
 
-    /// True if a request waits at the gate.
-    pub(super) fn is_holding(&self) -> bool {
-        self.gate == Gate::Holding
+    fn drop_inbound(&mut self) {
+        self.inbound.clear();
+        drop(self.gate.open());
+    }
+
+    /// True if so much waits at the gate that no more is read. The rest of DATA that are to pass is read in any case.
+    pub(super) fn is_full(&self) -> bool {
+        let coming = Head::read(&self.inbound);
+        let passes = coming.is_some_and(|head| {
+            head.kind == Kind::Data && head.length <= PAYLOAD_MAX && !self.gate.holds(&head, self.ledger.last_id())
+        });
+        let behind = if passes { 0 } else { self.inbound.len() };
+        self.gate.is_holding() && self.gate.waiting() + behind > WAITING_MAX
+    }
+
+    /// Bytes that have not gone on, in their order.
+    pub(super) fn take_unread(&mut self) -> BytesMut {
+        let mut unread = self.gate.open();
+        unread.unsplit(self.inbound.split());
+        unread
     }
 }

@@ -143,6 +143,14 @@ impl Client {
         within(response).await.unwrap()
     }
 
+    /// Begins an upload that is answered before its end. Returns the length of the answer.
+    async fn refused(&mut self) -> usize {
+        self.0 = within(self.0.clone().ready()).await.unwrap();
+        let (response, mut upload) = self.0.send_request(request("POST", "/early"), false).unwrap();
+        upload.send_data(vec![b'y'; 3000].into(), false).unwrap();
+        read(within(response).await.unwrap().into_body()).await.len()
+    }
+
     /// Length of the answer to a GET.
     async fn get(&mut self, path: &str) -> usize {
         read(self.ask(request("GET", path), 0).await.into_body()).await.len()

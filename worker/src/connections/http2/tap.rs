@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::connections::http2::block::Blocks;
 use crate::connections::http2::frame::{Head, Kind};
-use crate::connections::http2::gate::{Gate, WAITING_MAX};
+use crate::connections::http2::gate::Gate;
 use crate::connections::http2::hpack::Table;
 use crate::connections::http2::inbound::Reading;
 use crate::connections::http2::ledger::{BARRIER, Ledger};
@@ -29,7 +29,7 @@ pub(crate) struct Tap {
     pub(super) ledger: Ledger,
     pub(super) gate: Gate,
     pub(super) blocks: Blocks,
-    /// From the client: what may not go on yet, or is no whole frame.
+    /// From the client: what hyper does not expect yet, or is no whole frame.
     pub(super) inbound: BytesMut,
     /// From hyper: the beginning of a frame.
     pub(super) outbound: BytesMut,
@@ -97,7 +97,7 @@ impl Tap {
             own,
             windows,
             ledger: Ledger::new(),
-            gate: Gate::Open,
+            gate: Gate::default(),
             blocks,
             inbound: BytesMut::new(),
             outbound: BytesMut::new(),
@@ -162,8 +162,7 @@ impl Tap {
 
     /// False while the caller must read nothing from the client.
     pub(crate) fn may_read(&self) -> bool {
-        let is_full = self.is_holding() && self.inbound.len() > WAITING_MAX;
-        self.reading != Reading::Dead && self.is_open_to_client() && !is_full
+        self.reading != Reading::Dead && self.is_open_to_client() && !self.is_full()
     }
 
     /// From here on new requests wait.
@@ -173,7 +172,7 @@ impl Tap {
 
     /// Requests go on, first those that have waited.
     pub(crate) fn open_gate(&mut self) {
-        self.gate = Gate::Open;
+        self.inbound = self.take_unread();
         self.read_inbound();
         self.settle();
     }
@@ -233,7 +232,12 @@ impl Tap {
             table: self.blocks.table().unwrap_or_default(),
         };
         self.reading = Reading::Dead;
-        (state, self.inbound.split().freeze())
+        (state, self.take_unread().freeze())
+    }
+
+    /// True if bytes of the client have not gone on.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.inbound.is_empty() || self.gate.is_holding()
     }
 
     /// True if hyper expects all that the client may send. Before its settings are there, it would take streams for smaller than they are.

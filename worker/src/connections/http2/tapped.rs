@@ -12,7 +12,6 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connections::http2::gate::Gate;
 use crate::connections::http2::state::Http2State;
 use crate::connections::http2::tap::Tap;
 use crate::connections::io::Io;
@@ -82,7 +81,7 @@ impl TappedIo {
         let tapped = self.tapped();
         let resets = tapped.tap.resets();
         let resets_many = resets > RESETS_FREE && u64::from(resets) * 4 > requests;
-        tapped.tap.inbound.is_empty() && tapped.tap.table_length() <= PARKED_TABLE_MAX && !resets_many
+        !tapped.tap.has_unread() && tapped.tap.table_length() <= PARKED_TABLE_MAX && !resets_many
     }
 
     /// Holds new requests back from here on.
@@ -133,7 +132,7 @@ impl Tapped {
     /// Reads from the client into the tap. Returns the number of bytes: 0 if the client has closed its side.
     fn poll_in(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(io) = &mut self.io else { return Poll::Ready(Ok(0)) };
-        let most = if self.tap.gate == Gate::Open { CHUNK } else { CHUNK_GATED };
+        let most = if self.tap.gate.is_open() { CHUNK } else { CHUNK_GATED };
         let mut space = [MaybeUninit::uninit(); CHUNK];
         let mut buffer = ReadBuf::uninit(&mut space[..most]);
         ready!(Pin::new(io).poll_read(cx, &mut buffer))?;

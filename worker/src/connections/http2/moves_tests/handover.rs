@@ -43,17 +43,20 @@ async fn idle_connections_go_over_whether_they_are_parked_or_not() {
     }
 }
 
-#[tokio::test]
-async fn a_busy_connection_comes_to_its_rest_and_no_request_fails() {
+/// Hands a connection over whose client has lanes, each with one request after the other. `ask` sends one, and checks its answer.
+async fn comes_to_its_rest<F>(lanes: usize, ask: fn(Client) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let (worker, next) = (Worker::start(false), Worker::start(false));
     let client = Client::connect(&worker, &Builder::new()).await;
     let (is_over, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut streams = JoinSet::new();
-    for _ in 0..10 {
-        let (mut client, is_over, answered) = (client.clone(), Arc::clone(&is_over), Arc::clone(&answered));
+    for _ in 0..lanes {
+        let (client, is_over, answered) = (client.clone(), Arc::clone(&is_over), Arc::clone(&answered));
         streams.spawn(async move {
             while !is_over.load(Ordering::Relaxed) {
-                assert_eq!(client.get("/slow").await, 4);
+                ask(client.clone()).await;
                 answered.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -72,6 +75,17 @@ async fn a_busy_connection_comes_to_its_rest_and_no_request_fails() {
     is_over.store(true, Ordering::Relaxed);
     streams.join_all().await;
     assert_eq!((worker.hub.life().fates().handed_over, next.hub.life().connections()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_busy_connection_comes_to_its_rest_and_no_request_fails() {
+    comes_to_its_rest(10, |mut client| async move { assert_eq!(client.get("/slow").await, 4) }).await;
+}
+
+/// Each refusal is a reset, and the answer to the PING behind it comes behind the next requests.
+#[tokio::test]
+async fn a_connection_with_uploads_that_are_refused_comes_to_its_rest() {
+    comes_to_its_rest(4, |mut client| async move { assert_eq!(client.refused().await, 5) }).await;
 }
 
 #[tokio::test]

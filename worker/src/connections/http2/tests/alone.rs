@@ -81,6 +81,102 @@ fn a_request_at_the_gate_travels_with_all_behind_it() {
     assert_eq!(drain(&mut tap), (waiting, vec![]));
 }
 
+/// A tap whose client uploads over stream 1, and has sent a request that waits at the gate. Returns that request, too.
+fn held() -> (Tap, Vec<u8>) {
+    let mut tap = begun();
+    tap.from_wire(&frame(Kind::Headers, flag::END_HEADERS, 1, POST));
+    tap.close_gate();
+    let request = frame(Kind::Headers, WHOLE, 3, GET_10);
+    tap.from_wire(&request);
+    assert_eq!(drain(&mut tap).0, frame(Kind::Headers, flag::END_HEADERS, 1, POST));
+    (tap, request)
+}
+
+#[test]
+fn what_ends_an_upload_passes_a_request_at_the_gate() {
+    let end = frame(Kind::Data, flag::END_STREAM, 1, &[0; 16_384]);
+    let (mut tap, request) = held();
+    // As it is read while the gate is closed.
+    for part in end.chunks(8192) {
+        assert!(tap.may_read());
+        tap.from_wire(part);
+    }
+    assert_eq!(drain(&mut tap).0, end);
+    tap.from_hyper(&frame(Kind::Headers, WHOLE, 1, b"\x88"));
+    drain(&mut tap);
+    assert!(tap.is_quiet());
+    let (state, unread) = tap.leave();
+    assert_eq!((state.last_id, &unread[..]), (1, &request[..]));
+}
+
+#[test]
+fn the_answer_to_the_ping_behind_a_reset_passes_a_request_at_the_gate() {
+    let (mut tap, request) = held();
+    tap.from_hyper(&[frame(Kind::Headers, WHOLE, 1, b"\x88"), frame(Kind::Reset, 0, 1, &[0; 4])].concat());
+    let sent = drain(&mut tap).1;
+    let ping = frame(Kind::Ping, 0, 0, b"gin rest");
+    assert!(sent.ends_with(&ping) && !tap.is_quiet());
+    let late = frame(Kind::Data, 0, 1, b"late");
+    tap.from_wire(&[&late[..], &frame(Kind::Ping, flag::ACK, 0, b"gin rest")].concat());
+    assert_eq!(drain(&mut tap).0, late);
+    assert!(tap.is_quiet());
+    assert_eq!(tap.leave().1, request);
+}
+
+#[test]
+fn everything_behind_trailers_waits_with_them() {
+    let (mut tap, request) = held();
+    let trailers = frame(Kind::Headers, WHOLE, 1, b"\x00\x01t\x01v");
+    let behind = [trailers, frame(Kind::Reset, 0, 1, &[0; 4]), frame(Kind::Ping, 0, 0, b"12345678")].concat();
+    tap.from_wire(&behind);
+    assert_eq!(drain(&mut tap), (vec![], vec![]));
+    tap.open_gate();
+    assert_eq!(drain(&mut tap).0, [request, behind].concat());
+}
+
+#[test]
+fn a_frame_that_is_too_large_is_refused_behind_the_request_that_waits() {
+    let (mut tap, request) = held();
+    let large = [&b"\xff\xff\xff\x42\0\0\0\0\0"[..], &[b'x'; 1000]].concat();
+    for part in large.chunks(600) {
+        tap.from_wire(part);
+    }
+    assert!(drain(&mut tap).0.is_empty() && tap.may_move());
+    tap.open_gate();
+    assert_eq!(drain(&mut tap).0, [request, large].concat());
+    assert!(!tap.may_move());
+}
+
+#[test]
+fn no_flood_grows_what_waits_at_the_gate() {
+    // A chunk that is read at once, beyond what may wait, and the beginning of a frame.
+    let most = (16 << 10) + (8 << 10) + 9;
+    let floods = [
+        frame(Kind::Ping, 0, 0, b"12345678"),
+        frame(Kind::Data, 0, 1, &[0; 1000]),
+        frame(Kind::Data, 0, 3, &[0; 1000]),
+        frame(Kind::Reset, 0, 3, &[0; 4]),
+        frame(Kind::Headers, WHOLE, 5, GET_10),
+        frame(Kind::Headers, 0, 5, &[0x82; 1000]),
+        frame(Kind::Continuation, 0, 5, &[0x82; 1000]),
+    ];
+    for flood in floods {
+        let (mut tap, request) = held();
+        for _ in 0..3000 {
+            for part in flood.chunks(700) {
+                if tap.may_read() {
+                    tap.from_wire(part);
+                }
+            }
+            drain(&mut tap);
+        }
+        let passes = tap.may_read();
+        let unread = tap.leave().1;
+        assert!(unread.starts_with(&request) && unread.len() < most, "{}", unread.len());
+        assert_eq!(passes, unread.len() == request.len(), "{flood:x?}");
+    }
+}
+
 #[test]
 fn a_new_hyper_hears_its_settings_acknowledged_before_it_hears_the_client() {
     let mut tap = Tap::resume(state()).unwrap();

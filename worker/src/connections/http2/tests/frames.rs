@@ -263,3 +263,81 @@ async fn uploads_that_wait_at_the_gate_find_the_window_of_the_server_before() {
     assert!(client.rest().await > before + 1);
     assert_eq!(client.end().await.error, None);
 }
+
+/// A client whose server holds new requests back until it moves, and answers `open` on stream 3.
+async fn shut(settings: &[u8], flags: u8, open: &[u8]) -> (Raw, usize) {
+    let mut client = Raw::start(Plan::SHUT, settings).await;
+    assert_eq!(client.request(1, GET_10).await, 10);
+    let before = client.rest().await;
+    client.send_frame(Kind::Headers, flags, 3, open).await;
+    client.pause(20).await;
+    (client, before)
+}
+
+/// Sends a request that waits at the gate, and these frames behind it. The connection moves, and the request is answered.
+async fn moves_behind_a_request(client: &mut Raw, before: usize, behind: &[Vec<u8>]) {
+    client.send_frame(Kind::Headers, WHOLE, 5, GET_AGAIN).await;
+    assert_eq!(client.rest().await, before, "stream 3 is open");
+    for frame in behind {
+        client.send(frame).await;
+        client.pause(20).await;
+    }
+    assert!(client.rest().await > before, "it waits behind the request");
+    assert_eq!(client.answer(5).await, 10);
+}
+
+#[tokio::test]
+async fn an_open_stream_ends_though_a_request_waits_at_the_gate() {
+    let behind = [frame(Kind::Data, flag::END_STREAM, 3, b"last!"), frame(Kind::Reset, 0, 3, &8_u32.to_be_bytes())];
+    for end in behind {
+        let (mut client, before) = shut(b"", flag::END_HEADERS, POST).await;
+        moves_behind_a_request(&mut client, before, &[frame(Kind::Data, 0, 3, b"hello"), end]).await;
+        assert_eq!(client.end().await.error, None);
+    }
+}
+
+#[tokio::test]
+async fn windows_open_though_a_request_waits_at_the_gate() {
+    // Of a stream.
+    let (mut client, before) = shut(&[0, 4, 0, 0, 0, 10], WHOLE, b"\x82\x87\x04\x08/size/30\x01\x01x").await;
+    let more = frame(Kind::WindowUpdate, 0, 3, &20_u32.to_be_bytes());
+    moves_behind_a_request(&mut client, before, &[more]).await;
+    // Of all streams, by SETTINGS.
+    let (mut client, before) = shut(&[0, 4, 0, 0, 0, 10], WHOLE, b"\x82\x87\x04\x08/size/30\x01\x01x").await;
+    moves_behind_a_request(&mut client, before, &[frame(Kind::Settings, 0, 0, &[0, 4, 0, 0, 1, 0])]).await;
+    // Of the connection: 65,535 bytes at first.
+    let (mut client, before) = shut(&[0, 4, 0, 1, 0x11, 0x70], WHOLE, b"\x82\x87\x04\x0b/size/65540\x01\x01x").await;
+    let more = frame(Kind::WindowUpdate, 0, 0, &40_u32.to_be_bytes());
+    moves_behind_a_request(&mut client, before, &[more]).await;
+}
+
+#[tokio::test]
+async fn the_answer_to_the_ping_behind_a_reset_passes_a_request_that_waits() {
+    let mut client = Raw::start(Plan::SHUT, b"").await;
+    assert_eq!(client.request(1, GET_10).await, 10);
+    let before = client.rest().await;
+    client.answers_pings = false;
+    client.send_frame(Kind::Headers, flag::END_HEADERS, 3, b"\x83\x87\x04\x06/early\x01\x01x").await;
+    let (_, ping) = client.next_of(Kind::Ping).await;
+    moves_behind_a_request(&mut client, before, &[frame(Kind::Ping, flag::ACK, 0, &ping)]).await;
+    assert_eq!(client.end().await.error, None);
+}
+
+#[tokio::test]
+async fn trailers_behind_a_request_that_waits_keep_their_order() {
+    let mut client = Raw::start(Plan::GATED, b"").await;
+    assert_eq!(client.request(1, GET_10).await, 10);
+    client.rest().await;
+    client.send_frame(Kind::Headers, flag::END_HEADERS, 3, POST).await;
+    client.pause(5).await;
+    let bytes = [
+        // It makes an entry of the table, and the trailers name it.
+        frame(Kind::Headers, WHOLE, 5, GET_10),
+        frame(Kind::Data, 0, 3, b"hello"),
+        frame(Kind::Headers, WHOLE, 3, b"\x40\x01t\x01v"),
+        frame(Kind::Headers, WHOLE, 7, b"\x82\x87\xbf\x01\x01x"),
+    ];
+    client.send(&bytes.concat()).await;
+    assert_eq!(client.answers([3, 5, 7]).await, [5, 10, 10]);
+    assert_eq!(client.end().await.error, None);
+}

@@ -14,9 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use crate::connections::http2::{Http2State, OwnSettings, Tap};
 
-/// Polls of a server for which its gate is closed, and then open.
-const GATE_POLLS: usize = 50;
-
 pub(super) const OWN: OwnSettings =
     OwnSettings { max_streams: 100, window: 65_536, connection_window: 6_553_600, head_list: 65_536 };
 
@@ -25,15 +22,17 @@ pub(super) const OWN: OwnSettings =
 pub(super) struct Plan {
     pub(super) own: OwnSettings,
     pub(super) moves: bool,
-    /// New requests wait once the server has one.
-    pub(super) gate: bool,
+    /// New requests wait once the server has one: for so many polls, and then for as many not.
+    pub(super) gate: Option<usize>,
     /// Number of moves after which the server says goodbye.
     pub(super) goodbye_after: Option<usize>,
 }
 
 impl Plan {
-    pub(super) const MOVES: Self = Self { own: OWN, moves: true, gate: false, goodbye_after: None };
-    pub(super) const GATED: Self = Self { gate: true, ..Self::MOVES };
+    pub(super) const MOVES: Self = Self { own: OWN, moves: true, gate: None, goodbye_after: None };
+    pub(super) const GATED: Self = Self { gate: Some(50), ..Self::MOVES };
+    /// The gate opens by a move alone.
+    pub(super) const SHUT: Self = Self { gate: Some(usize::MAX / 2), ..Self::MOVES };
     pub(super) const STAYS: Self = Self { moves: false, ..Self::MOVES };
 }
 
@@ -215,8 +214,8 @@ async fn serve_once(io: TapIo, plan: Plan, moves: usize) -> Option<Result<(), St
         }
         let shared = &mut *io.0.lock().unwrap();
         let _ = shared.flush(cx);
-        if plan.gate && requests > 0 {
-            if polls % (2 * GATE_POLLS) < GATE_POLLS {
+        if let Some(times) = plan.gate.filter(|_| requests > 0) {
+            if polls % (2 * times) < times {
                 shared.tap.close_gate();
                 cx.waker().wake_by_ref();
             } else {
