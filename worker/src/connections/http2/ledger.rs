@@ -126,9 +126,9 @@ impl Ledger {
         }
     }
 
-    /// True if a PING must follow our resets, now that no stream is open.
-    pub(super) fn needs_barrier(&self) -> bool {
-        self.barrier == Barrier::Needed && self.open.is_empty() && !self.is_leaving
+    /// True if a PING must follow our resets now: no stream is open, or the connection is `hurried` to its rest.
+    pub(super) fn needs_barrier(&self, hurried: bool) -> bool {
+        self.barrier == Barrier::Needed && (hurried || self.open.is_empty()) && !self.is_leaving
     }
 
     pub(super) fn barrier_sent(&mut self) {
@@ -240,14 +240,17 @@ mod tests {
         let mut ledger = even();
         ledger.client_began(1);
         ledger.we_reset(1);
-        assert!(!ledger.is_even() && ledger.needs_barrier());
+        assert!(!ledger.is_even() && ledger.needs_barrier(false));
         assert!(!ledger.pong(BARRIER), "none was sent");
         ledger.barrier_sent();
         ledger.client_began(3);
         ledger.we_reset(3);
-        assert!(!ledger.needs_barrier(), "one is under way");
+        assert!(!ledger.needs_barrier(true), "one is under way");
         assert!(!ledger.pong(b"hyper's!") && ledger.pong(BARRIER));
-        assert!(!ledger.is_even() && ledger.needs_barrier());
+        assert!(!ledger.is_even() && ledger.needs_barrier(false));
+        ledger.client_began(5);
+        assert!(!ledger.needs_barrier(false) && ledger.needs_barrier(true), "a stream is open");
+        ledger.client_reset(5);
         ledger.barrier_sent();
         assert!(ledger.pong(BARRIER) && ledger.is_even());
     }

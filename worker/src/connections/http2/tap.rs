@@ -168,6 +168,7 @@ impl Tap {
     /// From here on new requests wait.
     pub(crate) fn close_gate(&mut self) {
         self.gate.close();
+        self.settle();
     }
 
     /// Requests go on, first those that have waited.
@@ -245,10 +246,11 @@ impl Tap {
         self.side.has_hyper_settings() && self.windows.are_open()
     }
 
-    /// Sends a PING behind our resets, once no stream is open and nothing of hyper's waits.
+    /// Sends a PING behind our resets, once nothing of hyper's waits: when no stream is open, and while the gate is closed at once. Its answer
+    /// is then often before the next request.
     fn settle(&mut self) {
         let is_all_out = !self.windows.hold() && !self.blocks.are_under_way();
-        if is_all_out && self.ledger.needs_barrier() {
+        if is_all_out && self.ledger.needs_barrier(!self.gate.is_open()) {
             Head::new(Kind::Ping, 0, 0).write(BARRIER, &mut self.for_wire);
             self.ledger.barrier_sent();
         }

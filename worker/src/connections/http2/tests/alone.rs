@@ -124,6 +124,25 @@ fn the_answer_to_the_ping_behind_a_reset_passes_a_request_at_the_gate() {
 }
 
 #[test]
+fn at_a_closed_gate_the_ping_behind_a_reset_waits_for_no_other_stream() {
+    let mut tap = begun();
+    for stream in [1, 3] {
+        tap.from_wire(&frame(Kind::Headers, flag::END_HEADERS, stream, POST));
+    }
+    let ping = frame(Kind::Ping, 0, 0, b"gin rest");
+    tap.from_hyper(&frame(Kind::Reset, 0, 1, &[0; 4]));
+    assert!(!drain(&mut tap).1.ends_with(&ping), "stream 3 is open, and nothing hurries");
+    tap.close_gate();
+    assert_eq!(drain(&mut tap).1, ping);
+    tap.from_hyper(&frame(Kind::Reset, 0, 3, &[0; 4]));
+    assert!(!drain(&mut tap).1.ends_with(&ping), "one is under way");
+    tap.from_wire(&frame(Kind::Ping, flag::ACK, 0, b"gin rest"));
+    assert!(drain(&mut tap).1 == ping && !tap.is_quiet());
+    tap.from_wire(&frame(Kind::Ping, flag::ACK, 0, b"gin rest"));
+    assert!(tap.is_quiet());
+}
+
+#[test]
 fn everything_behind_trailers_waits_with_them() {
     let (mut tap, request) = held();
     let trailers = frame(Kind::Headers, WHOLE, 1, b"\x00\x01t\x01v");
