@@ -9,22 +9,38 @@
 //!
 //! Windows of streams need nothing: a connection moves without open streams, and SETTINGS are said again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::BytesMut;
 
-use crate::connections::http2::frame::{Head, Kind, flag, payload};
+use crate::connections::http2::frame::{HEAD, Head, Kind, flag, payload};
 
 /// Both windows of a new connection.
 pub(super) const INITIAL: i64 = 65_535;
 /// hyper opens its window at once if that is larger by half of it at least. If not, only after the client has sent something.
 const OPENED_AT_ONCE: i64 = INITIAL + INITIAL / 2;
 
-/// A frame that waits, or a whole header block.
+/// DATA that wait for the window. They have a number in the order in which they came.
+struct HeldData {
+    number: u64,
+    head: Head,
+    payload: BytesMut,
+}
+
+/// Frames that wait for the client's window, and those that must follow them.
+#[derive(Default)]
 struct Held {
-    kind: Kind,
-    stream: u32,
-    frames: BytesMut,
+    /// DATA with a payload. They go in this order.
+    data: VecDeque<HeldData>,
+    /// Whole header blocks and other frames that need no window, by the number of the last DATA that they follow. Those of one number keep
+    /// their order.
+    behind: BTreeMap<u64, VecDeque<(u32, BytesMut)>>,
+    /// Number that a further frame of a stream follows.
+    streams: HashMap<u32, u64>,
+    /// Number that a further header block follows.
+    blocks: u64,
+    /// Number of the last DATA.
+    last: u64,
 }
 
 /// Windows of the connection.
@@ -39,9 +55,7 @@ pub(super) struct Windows {
     believed: i64,
     /// Largest `receive` up to which a new hyper opens its window by itself.
     most: i64,
-    held: VecDeque<Held>,
-    held_blocks: usize,
-    held_data: usize,
+    held: Held,
 }
 
 impl Windows {
@@ -53,8 +67,7 @@ impl Windows {
         let own = i64::from(connection_window);
         let most = if own >= OPENED_AT_ONCE { own } else { INITIAL };
         let ahead = INITIAL.saturating_sub(send).max(0);
-        let held = VecDeque::new();
-        Self { send, ahead, receive, believed: INITIAL, most, held, held_blocks: 0, held_data: 0 }
+        Self { send, ahead, receive, believed: INITIAL, most, held: Held::default() }
     }
 
     /// Bytes that we may send.
@@ -79,7 +92,7 @@ impl Windows {
 
     /// True if frames wait for the client's window.
     pub(super) fn hold(&self) -> bool {
-        !self.held.is_empty()
+        !self.held.data.is_empty()
     }
 
     /// The client has sent DATA with a payload of this length. Padding counts.
@@ -112,77 +125,97 @@ impl Windows {
     /// among themselves: the client's HPACK table follows it.
     pub(super) fn pass(&mut self, kind: Kind, stream: u32, frames: BytesMut, wire: &mut BytesMut) {
         let length = payload(&frames).len();
-        let takes_window = kind == Kind::Data && length > 0;
-        let waits = match kind {
-            _ if self.held.is_empty() => false,
-            Kind::Data if takes_window && self.held_data > 0 => true,
-            Kind::Headers if self.held_blocks > 0 => true,
-            _ => self.held.iter().any(|held| held.stream == stream),
-        };
-        if waits {
-            self.hold_back(kind, stream, frames);
-        } else if takes_window {
-            self.pass_data(stream, frames, wire);
+        if kind == Kind::Data && length > 0 {
+            self.pass_data(frames, length, wire);
+        } else if let Some(number) = self.held.number_before(stream, kind == Kind::Headers) {
+            self.held.push_behind(number, kind, stream, frames);
         } else {
             wire.unsplit(frames);
         }
     }
 
-    /// Sends as much of DATA as the window has room for, and holds the rest.
-    fn pass_data(&mut self, stream: u32, mut frames: BytesMut, wire: &mut BytesMut) {
-        let length = payload(&frames).len();
-        if signed(length) <= self.send {
+    fn pass_data(&mut self, frame: BytesMut, length: usize, wire: &mut BytesMut) {
+        if !self.hold() && signed(length) <= self.send {
             self.send -= signed(length);
-            return wire.unsplit(frames);
+            return wire.unsplit(frame);
         }
-        let fits = usize::try_from(self.send).unwrap_or(0);
-        let (Some(head), Some((now, later))) = (Head::read(&frames), payload(&frames).split_at_checked(fits)) else {
-            return self.hold_back(Kind::Data, stream, frames);
-        };
-        // hyper pads nothing. What is padded would not be cut.
-        if !now.is_empty() && !head.has(flag::PADDED) {
-            Head::new(Kind::Data, 0, stream).write(now, wire);
-            self.send = 0;
-            let mut rest = BytesMut::new();
-            head.write(later, &mut rest);
-            frames = rest;
-        }
-        self.hold_back(Kind::Data, stream, frames);
-    }
-
-    fn hold_back(&mut self, kind: Kind, stream: u32, frames: BytesMut) {
-        let held = Held { kind, stream, frames };
-        self.held_blocks += usize::from(held.is_block());
-        self.held_data += usize::from(held.takes_window());
-        self.held.push_back(held);
+        self.held.push(frame);
+        self.release(wire);
     }
 
     /// Sends what may go now.
     fn release(&mut self, wire: &mut BytesMut) {
-        let mut left = self.held.len();
-        let others = self.held.len() - self.held_data;
-        let held = std::mem::take(&mut self.held);
-        (self.held_blocks, self.held_data) = (0, 0);
-        let mut held = held.into_iter();
-        while let Some(Held { kind, stream, frames }) = held.next() {
-            self.pass(kind, stream, frames, wire);
-            left -= 1;
-            // Behind DATA that wait there are only more of them: they keep their order.
-            if others == 0 && !self.held.is_empty() {
-                self.held_data += left;
-                return self.held.extend(held);
+        while let Some(first) = self.held.data.front_mut() {
+            if !first.send(&mut self.send, wire) {
+                return;
             }
+            self.held.pop(wire);
         }
     }
 }
 
+impl HeldData {
+    /// Sends as much as the window has room for. True if that is all of it.
+    fn send(&mut self, window: &mut i64, wire: &mut BytesMut) -> bool {
+        let length = signed(self.payload.len());
+        if length <= *window {
+            *window -= length;
+            self.head.write(&self.payload, wire);
+            return true;
+        }
+        let fits = usize::try_from(*window).unwrap_or(0);
+        // hyper pads nothing. What is padded would not be cut.
+        if fits > 0 && !self.head.has(flag::PADDED) {
+            Head::new(Kind::Data, 0, self.head.stream).write(&self.payload.split_to(fits), wire);
+            *window = 0;
+        }
+        false
+    }
+}
+
 impl Held {
-    fn is_block(&self) -> bool {
-        self.kind == Kind::Headers
+    /// Number of the DATA that a frame must follow. `None`: it may go at once.
+    fn number_before(&self, stream: u32, is_block: bool) -> Option<u64> {
+        let first = self.data.front()?.number;
+        let of_stream = self.streams.get(&stream).copied().unwrap_or(0);
+        let number = if is_block { of_stream.max(self.blocks) } else { of_stream };
+        (number >= first).then_some(number)
     }
 
-    fn takes_window(&self) -> bool {
-        self.kind == Kind::Data && !payload(&self.frames).is_empty()
+    fn push(&mut self, mut frame: BytesMut) {
+        let Some(head) = Head::read(&frame) else { return };
+        self.last += 1;
+        self.streams.insert(head.stream, self.last);
+        self.data.push_back(HeldData { number: self.last, head, payload: frame.split_off(HEAD) });
+    }
+
+    fn push_behind(&mut self, number: u64, kind: Kind, stream: u32, frames: BytesMut) {
+        if kind == Kind::Headers {
+            self.blocks = number;
+        }
+        self.streams.insert(stream, number);
+        self.behind.entry(number).or_default().push_back((stream, frames));
+    }
+
+    /// Takes the first DATA, which are sent, out. Sends what has waited for them.
+    fn pop(&mut self, wire: &mut BytesMut) {
+        let Some(sent) = self.data.pop_front() else { return };
+        self.forget(sent.head.stream, sent.number);
+        let next = self.data.front().map_or(u64::MAX, |data| data.number);
+        while let Some(entry) = self.behind.first_entry().filter(|entry| *entry.key() < next) {
+            let (number, frames) = entry.remove_entry();
+            for (stream, frames) in frames {
+                self.forget(stream, number);
+                wire.unsplit(frames);
+            }
+        }
+    }
+
+    /// A stream has nothing more that waits, if this was its last number.
+    fn forget(&mut self, stream: u32, number: u64) {
+        if self.streams.get(&stream).is_some_and(|last| *last <= number) {
+            self.streams.remove(&stream);
+        }
     }
 }
 

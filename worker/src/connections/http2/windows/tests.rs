@@ -80,7 +80,7 @@ fn trailers_go_though_data_of_another_stream_wait_behind() {
     windows.pass(Kind::Data, 3, data(3, b"67890", 0), &mut wire);
     windows.pass(Kind::Headers, 1, block(1, flag::END_STREAM), &mut wire);
     windows.client_granted(7, &mut wire);
-    let expected = [(Kind::Data, 1, 5, false), (Kind::Data, 3, 2, false), (Kind::Headers, 1, 1, true)];
+    let expected = [(Kind::Data, 1, 5, false), (Kind::Headers, 1, 1, true), (Kind::Data, 3, 2, false)];
     assert_eq!(frames(&mut wire), expected);
     windows.client_granted(3, &mut wire);
     assert_eq!((frames(&mut wire), windows.hold()), (vec![(Kind::Data, 3, 3, false)], false));
@@ -98,6 +98,95 @@ fn many_small_frames_that_wait_stay_in_order() {
         assert_eq!(frames(&mut wire), [(Kind::Data, 1 + number % 3 * 2, 1, false)]);
         assert_eq!(windows.hold(), number < 999);
     }
+}
+
+/// A frame of the model: kind, stream, bytes.
+type Frame = (Kind, u32, usize);
+
+fn takes_window((kind, _, bytes): &Frame) -> bool {
+    *kind == Kind::Data && *bytes > 0
+}
+
+/// True if a frame must follow one of those that wait.
+fn follows(waiting: &[Frame], frame: &Frame) -> bool {
+    waiting.iter().any(|before| {
+        let are_blocks = before.0 == Kind::Headers && frame.0 == Kind::Headers;
+        before.1 == frame.1 || are_blocks || takes_window(before) && takes_window(frame)
+    })
+}
+
+/// Takes out the frames that may go.
+fn released(waiting: &mut Vec<Frame>) -> Vec<(Kind, u32, usize, bool)> {
+    let (mut sent, mut left) = (Vec::new(), Vec::new());
+    for frame in waiting.drain(..) {
+        if takes_window(&frame) || follows(&left, &frame) {
+            left.push(frame);
+        } else {
+            sent.push((frame.0, frame.1, frame.2, false));
+        }
+    }
+    *waiting = left;
+    sent
+}
+
+const FRAMES: [Frame; 7] = [
+    (Kind::Data, 1, 2),
+    (Kind::Data, 3, 1),
+    (Kind::Data, 3, 0),
+    (Kind::Headers, 1, 1),
+    (Kind::Headers, 3, 1),
+    (Kind::Headers, 5, 1),
+    (Kind::Reset, 1, 4),
+];
+
+#[test]
+fn in_all_orders_frames_wait_for_those_alone_that_they_must_follow() {
+    let length = 5;
+    for mut number in 0..FRAMES.len().pow(length) {
+        let (mut windows, mut wire) = (Windows::resume(0, 65_535, OWN), BytesMut::new());
+        let mut waiting = Vec::new();
+        for _ in 0..length {
+            let frame @ (kind, stream, bytes) = FRAMES[number % FRAMES.len()];
+            number /= FRAMES.len();
+            let mut written = BytesMut::new();
+            Head::new(kind, 0, stream).write(&vec![0; bytes], &mut written);
+            windows.pass(kind, stream, written, &mut wire);
+            waiting.push(frame);
+            assert_eq!(frames(&mut wire), released(&mut waiting), "{frame:?}");
+        }
+        // The window opens byte by byte.
+        while let Some(at) = waiting.iter().position(takes_window) {
+            assert!(windows.hold());
+            windows.client_granted(1, &mut wire);
+            let mut expected = vec![(Kind::Data, waiting[at].1, 1, false)];
+            waiting[at].2 -= 1;
+            if waiting[at].2 == 0 {
+                waiting.remove(at);
+            }
+            expected.extend(released(&mut waiting));
+            assert_eq!(frames(&mut wire), expected);
+        }
+        assert!(waiting.is_empty() && !windows.hold());
+        assert!(windows.held.streams.is_empty() && windows.held.behind.is_empty());
+    }
+}
+
+#[test]
+fn a_small_window_is_no_work_for_all_that_waits() {
+    let (mut windows, mut wire) = (Windows::resume(0, 65_535, OWN), BytesMut::new());
+    for number in 0..30_000_u32 {
+        let stream = 1 + 2 * number;
+        windows.pass(Kind::Data, stream, data(stream, &[0], 0), &mut wire);
+        windows.pass(Kind::Headers, stream, block(stream, flag::END_STREAM), &mut wire);
+        windows.pass(Kind::Reset, stream, data(stream, b"", 0), &mut wire);
+    }
+    // With a look at all of them each time, this would take minutes.
+    for number in 0..30_000_u32 {
+        windows.client_granted(1, &mut wire);
+        let sent: Vec<u32> = frames(&mut wire).iter().map(|(_, stream, ..)| *stream).collect();
+        assert_eq!(sent, [1 + 2 * number; 3]);
+    }
+    assert!(!windows.hold());
 }
 
 #[test]
