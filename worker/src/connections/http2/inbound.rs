@@ -86,6 +86,10 @@ impl Tap {
             Kind::WindowUpdate if head.stream == 0 => return self.window_in(frame),
             Kind::Reset => {
                 self.ledger.client_reset(head.stream);
+                let increment = self.windows.client_reset(head.stream, &mut self.for_wire);
+                if increment > 0 {
+                    window_update(increment, &mut self.for_hyper);
+                }
                 true
             }
             Kind::GoAway | Kind::PushPromise => {

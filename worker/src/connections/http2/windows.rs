@@ -113,12 +113,26 @@ impl Windows {
 
     /// The client opens its window further. Returns the increment for hyper.
     pub(super) fn client_granted(&mut self, increment: u32, wire: &mut BytesMut) -> u32 {
-        let granted = i64::from(increment);
-        self.send = self.send.saturating_add(granted);
-        let kept = granted.min(self.ahead);
-        self.ahead -= kept;
+        self.send = self.send.saturating_add(i64::from(increment));
         self.release(wire);
-        u32::try_from(granted - kept).unwrap_or(0)
+        self.tell(i64::from(increment))
+    }
+
+    /// The client has reset a stream: DATA of it that wait are dropped, and use no window. Returns the increment for hyper, which takes them
+    /// for sent. Header blocks go on: the client's HPACK table follows them.
+    pub(super) fn client_reset(&mut self, stream: u32, wire: &mut BytesMut) -> u32 {
+        let dropped = self.held.drop_data(stream, wire);
+        if dropped > 0 {
+            self.release(wire);
+        }
+        self.tell(signed(dropped))
+    }
+
+    /// There is so much more room for hyper. Returns the part of it that hyper does not believe in yet.
+    fn tell(&mut self, room: i64) -> u32 {
+        let known = room.min(self.ahead);
+        self.ahead -= known;
+        u32::try_from(room - known).unwrap_or(0)
     }
 
     /// Sends DATA, a whole header block or RST_STREAM of hyper, or holds them. The order within a stream stays, and that of header blocks
@@ -201,6 +215,11 @@ impl Held {
     fn pop(&mut self, wire: &mut BytesMut) {
         let Some(sent) = self.data.pop_front() else { return };
         self.forget(sent.head.stream, sent.number);
+        self.send_free(wire);
+    }
+
+    /// Sends frames that wait for no DATA any more.
+    fn send_free(&mut self, wire: &mut BytesMut) {
         let next = self.data.front().map_or(u64::MAX, |data| data.number);
         while let Some(entry) = self.behind.first_entry().filter(|entry| *entry.key() < next) {
             let (number, frames) = entry.remove_entry();
@@ -209,6 +228,26 @@ impl Held {
                 wire.unsplit(frames);
             }
         }
+    }
+
+    /// Drops the DATA of a stream. Returns their bytes. Other frames of it still follow DATA that came before these.
+    fn drop_data(&mut self, stream: u32, wire: &mut BytesMut) -> usize {
+        if !self.streams.contains_key(&stream) {
+            return 0;
+        }
+        let mut dropped = 0;
+        self.data.retain(|data| {
+            let is_kept = data.head.stream != stream;
+            dropped += if is_kept { 0 } else { data.payload.len() };
+            is_kept
+        });
+        let behind = self.behind.iter().rev().find(|(_, frames)| frames.iter().any(|(of, _)| *of == stream));
+        match behind.map(|(number, _)| *number) {
+            Some(number) => self.streams.insert(stream, number),
+            None => self.streams.remove(&stream),
+        };
+        self.send_free(wire);
+        dropped
     }
 
     /// A stream has nothing more that waits, if this was its last number.

@@ -197,6 +197,19 @@ fn no_flood_grows_what_waits_at_the_gate() {
 }
 
 #[test]
+fn a_tap_is_quiet_once_the_client_has_reset_the_stream_whose_data_wait() {
+    let mut tap = Tap::resume(Http2State { send_window: 3, ..state() }).unwrap();
+    tap.from_hyper(&[frame(Kind::Settings, 0, 0, b""), frame(Kind::Settings, flag::ACK, 0, b"")].concat());
+    tap.from_wire(&frame(Kind::Headers, WHOLE, 9, GET_10));
+    tap.from_hyper(&[frame(Kind::Headers, flag::END_HEADERS, 9, b"\x88"), frame(Kind::Data, 1, 9, b"12345")].concat());
+    assert!(drain(&mut tap).1.ends_with(&frame(Kind::Data, 0, 9, b"123")) && tap.holds());
+    let reset = frame(Kind::Reset, 0, 9, &8_u32.to_be_bytes());
+    tap.from_wire(&reset);
+    assert_eq!(drain(&mut tap), (reset, vec![]));
+    assert!(!tap.holds() && tap.is_quiet());
+}
+
+#[test]
 fn a_new_hyper_hears_its_settings_acknowledged_before_it_hears_the_client() {
     let mut tap = Tap::resume(state()).unwrap();
     assert!(!tap.may_read() && !tap.is_quiet());

@@ -100,6 +100,36 @@ fn many_small_frames_that_wait_stay_in_order() {
     }
 }
 
+#[test]
+fn data_of_a_stream_that_the_client_has_reset_are_dropped_and_give_their_window_back() {
+    let (mut windows, mut wire) = (Windows::resume(0, 65_535, OWN), BytesMut::new());
+    windows.pass(Kind::Data, 1, data(1, b"12345", 0), &mut wire);
+    windows.pass(Kind::Data, 3, data(3, b"67890", 0), &mut wire);
+    windows.pass(Kind::Data, 1, data(1, b"123", flag::END_STREAM), &mut wire);
+    assert_eq!((windows.client_reset(5, &mut wire), windows.client_reset(1, &mut wire)), (0, 0));
+    assert_eq!(windows.client_granted(5, &mut wire), 0);
+    assert_eq!((frames(&mut wire), windows.hold()), (vec![(Kind::Data, 3, 5, false)], false));
+    // hyper believes in 65,535 - 13 bytes.
+    assert_eq!(windows.client_granted(65_535, &mut wire), 13, "both ends agree again");
+}
+
+#[test]
+fn header_blocks_of_a_stream_that_was_reset_go_on_in_their_order() {
+    let (mut windows, mut wire) = (Windows::resume(0, 65_535, OWN), BytesMut::new());
+    for stream in [1, 3] {
+        windows.pass(Kind::Data, stream, data(stream, b"1", 0), &mut wire);
+        windows.pass(Kind::Headers, stream, block(stream, flag::END_STREAM), &mut wire);
+    }
+    windows.client_reset(3, &mut wire);
+    windows.pass(Kind::Reset, 3, data(3, b"", 0), &mut wire);
+    windows.pass(Kind::Headers, 5, block(5, flag::END_STREAM), &mut wire);
+    assert!(wire.is_empty() && windows.hold(), "trailers of stream 1 come first");
+    windows.client_reset(1, &mut wire);
+    let sent: Vec<u32> = frames(&mut wire).iter().map(|(_, stream, ..)| *stream).collect();
+    assert_eq!((sent, windows.hold()), (vec![1, 3, 3, 5], false));
+    assert!(windows.held.streams.is_empty() && windows.held.behind.is_empty());
+}
+
 /// A frame of the model: kind, stream, bytes.
 type Frame = (Kind, u32, usize);
 
@@ -229,9 +259,12 @@ struct World {
     log: Vec<Step>,
     written: usize,
     received: usize,
+    /// Bytes that were dropped with their stream.
+    dropped: usize,
     grants: u8,
     writes: u8,
     moves: u8,
+    resets: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -240,6 +273,8 @@ enum Step {
     Grant,
     Arrive(u32),
     Move,
+    /// The client resets the stream. The next write is over another one.
+    Reset,
 }
 
 /// Bytes of each WINDOW_UPDATE.
@@ -248,12 +283,16 @@ const GRANT: u32 = 40_000;
 /// Goes through the log with real windows.
 fn replay(world: &World) -> (Windows, BytesMut, i64) {
     let (mut windows, mut wire) = (Windows::resume(world.base, 65_535, OWN), BytesMut::new());
-    let mut told = INITIAL.max(world.base);
+    let (mut told, mut stream) = (INITIAL.max(world.base), 1);
     for step in &world.log {
         match step {
             Step::Write(length) => {
                 told -= signed(*length);
-                windows.pass(Kind::Data, 1, data(1, &vec![0; *length], 0), &mut wire);
+                windows.pass(Kind::Data, stream, data(stream, &vec![0; *length], 0), &mut wire);
+            }
+            Step::Reset => {
+                told += i64::from(windows.client_reset(stream, &mut wire));
+                stream += 2;
             }
             Step::Arrive(increment) => told += i64::from(windows.client_granted(*increment, &mut wire)),
             Step::Grant | Step::Move => {}
@@ -281,6 +320,11 @@ fn after(world: &World, step: Step) -> Option<World> {
             let increment = next.updates.pop_front()?;
             next.log.push(Step::Arrive(increment));
         }
+        Step::Reset => {
+            next.resets = world.resets.checked_sub(1)?;
+            next.dropped = world.written - world.received;
+            next.log.push(Step::Reset);
+        }
         Step::Move => {
             next.moves = world.moves.checked_sub(1)?;
             let (windows, ..) = replay(world);
@@ -300,7 +344,9 @@ fn after(world: &World, step: Step) -> Option<World> {
     next.hyper = told;
     assert!(next.client >= 0, "more than the client allows: {next:?}");
     assert!(next.hyper >= 0 && next.hyper <= 65_535.max(next.client), "hyper believes too much: {next:?}");
-    assert_eq!(windows.hold(), next.received < next.written, "{next:?}");
+    let held = next.written - next.dropped - next.received;
+    assert_eq!(windows.hold(), held > 0, "{next:?}");
+    assert_eq!(next.hyper, windows.send + windows.ahead - signed(held), "a window is lost: {next:?}");
     assert!(!windows.hold() || windows.send() == 0, "data wait though there is room: {next:?}");
     Some(next)
 }
@@ -315,14 +361,16 @@ fn in_all_orders_of_writes_updates_and_moves_nothing_is_too_much_and_nothing_is_
         log: Vec::new(),
         written: 0,
         received: 0,
+        dropped: 0,
         grants: 3,
-        writes: 4,
-        moves: 3,
+        writes: 3,
+        moves: 2,
+        resets: 1,
     };
     let (mut seen, mut left) = (HashSet::from([begin.clone()]), vec![begin]);
     let mut ends = 0;
     while let Some(world) = left.pop() {
-        let steps = [Step::Write(1000), Step::Write(65_000), Step::Grant, Step::Arrive(0), Step::Move];
+        let steps = [Step::Write(1000), Step::Write(65_000), Step::Grant, Step::Arrive(0), Step::Move, Step::Reset];
         for next in steps.into_iter().filter_map(|step| after(&world, step)) {
             if seen.insert(next.clone()) {
                 left.push(next);
@@ -331,7 +379,7 @@ fn in_all_orders_of_writes_updates_and_moves_nothing_is_too_much_and_nothing_is_
         // With everything granted, everything arrives.
         if world.grants == 0 && world.updates.is_empty() && world.client > 0 {
             ends += 1;
-            assert_eq!(world.received, world.written, "{world:?}");
+            assert_eq!(world.received + world.dropped, world.written, "{world:?}");
         }
     }
     assert!(seen.len() > 1000 && ends > 50, "{} states, {ends} ends", seen.len());
