@@ -4,8 +4,11 @@
 //! |---|---|---|
 //! | Free | requests go on | a rest that is wanted: the gate closes |
 //! | Gated | new requests wait, for 200 ms at most | a rest that is wanted no more, its time: the gate opens |
-//! | Waits | the gate was closed in vain | 1 s |
+//! | Waits | the gate was closed in vain | 1 s; twice as long each further time, up to 8 s |
 //! | Told | the client knows that the connection ends | nothing |
+//!
+//! The pauses grow, because a connection with a long stream (an event stream, a large download) cannot rest however often its other requests
+//! wait.
 //!
 //! A rest is wanted while other workers take connections. When the connection rests, it leaves, in whichever state: nothing here is asked
 //! then. At its goodbye each state becomes Told, and the gate opens: what has waited is answered.
@@ -14,8 +17,9 @@ use std::time::{Duration, Instant};
 
 /// Longest time for which new requests wait.
 const GATED: Duration = Duration::from_millis(200);
-/// Time between a gate that did not help and the next one.
+/// Time between a gate that did not help and the next one: at first, and at most.
 const BETWEEN: Duration = Duration::from_secs(1);
+const BETWEEN_MAX: Duration = Duration::from_secs(8);
 
 /// Way of one connection to its rest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -24,9 +28,13 @@ pub(super) enum Rest {
     Free,
     Gated {
         until: Instant,
+        /// Pause that follows if the gate does not help.
+        pause: Duration,
     },
     Waits {
         again: Instant,
+        /// Pause after this one.
+        next: Duration,
     },
     Told {
         since: Instant,
@@ -51,10 +59,13 @@ impl Rest {
             Self::Free | Self::Gated { .. } | Self::Waits { .. } if is_last_call => {
                 (Self::Told { since: now }, Step::Goodbye)
             }
-            Self::Gated { until } if now >= until || !wanted => (Self::Waits { again: now + BETWEEN }, Step::OpenGate),
+            Self::Gated { until, pause } if now >= until || !wanted => {
+                (Self::Waits { again: now + pause, next: (pause * 2).min(BETWEEN_MAX) }, Step::OpenGate)
+            }
             Self::Gated { .. } => (*self, Step::Nothing),
-            Self::Waits { again } if now < again => (*self, Step::Nothing),
-            Self::Free | Self::Waits { .. } if wanted => (Self::Gated { until: now + GATED }, Step::CloseGate),
+            Self::Waits { again, .. } if now < again => (*self, Step::Nothing),
+            Self::Free if wanted => (Self::Gated { until: now + GATED, pause: BETWEEN }, Step::CloseGate),
+            Self::Waits { next, .. } if wanted => (Self::Gated { until: now + GATED, pause: next }, Step::CloseGate),
             Self::Free | Self::Waits { .. } => (Self::Free, Step::Nothing),
         };
         *self = next;
@@ -77,8 +88,8 @@ impl Rest {
     /// The moment of the next look, if there is something to do by then.
     pub(super) fn next(self) -> Option<Instant> {
         match self {
-            Self::Gated { until } => Some(until),
-            Self::Waits { again } => Some(again),
+            Self::Gated { until, .. } => Some(until),
+            Self::Waits { again, .. } => Some(again),
             Self::Free | Self::Told { .. } => None,
         }
     }
@@ -163,8 +174,26 @@ mod tests {
         assert_eq!(rest.look(began + GATED + BETWEEN, true, false), Step::CloseGate);
         // The takers are gone.
         assert_eq!(rest.look(began + GATED + BETWEEN + STEP, false, false), Step::OpenGate);
-        let again = began + GATED + BETWEEN + STEP + BETWEEN;
+        let again = began + GATED + BETWEEN + STEP + 2 * BETWEEN;
         assert_eq!(rest.next(), Some(again));
         assert_eq!((rest.look(again, false, false), rest, rest.next()), (Step::Nothing, Rest::Free, None));
+    }
+
+    #[test]
+    fn a_connection_that_cannot_rest_is_held_back_less_and_less_often() {
+        let (mut rest, mut now) = (Rest::default(), Instant::now());
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            assert_eq!(rest.look(now, true, false), Step::CloseGate);
+            now = rest.next().unwrap();
+            assert_eq!(rest.look(now, true, false), Step::OpenGate);
+            pauses.push((rest.next().unwrap() - now).as_secs());
+            now = rest.next().unwrap();
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 8, 8]);
+        // The next drain or share begins anew.
+        assert_eq!((rest.look(now, false, false), rest), (Step::Nothing, Rest::Free));
+        assert_eq!(rest.look(now, true, false), Step::CloseGate);
+        assert_eq!((rest.look(now + GATED, true, false), rest.next()), (Step::OpenGate, Some(now + GATED + BETWEEN)));
     }
 }
