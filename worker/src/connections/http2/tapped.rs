@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::connections::http2::hpack;
 use crate::connections::http2::state::Http2State;
 use crate::connections::http2::tap::Tap;
 use crate::connections::io::Io;
@@ -21,8 +22,9 @@ const CHUNK: usize = 16 << 10;
 const CHUNK_GATED: usize = 8 << 10;
 /// Bytes that may wait for the client before hyper has to wait, too.
 const OUT_MAX: usize = 64 << 10;
-/// Largest header table of a connection that is parked, in bytes: a parked connection is to stay small.
-const PARKED_TABLE_MAX: usize = 1800;
+/// Largest header table of a connection that is parked, in the bytes that it travels in. A full one has fewer, even with a browser's cookies:
+/// each entry counts 32 bytes beside its text. Only Huffman codes that are longer than their text take more.
+const PARKED_TABLE_MAX: usize = hpack::SIZE;
 /// Resets of a client that are always forgiven.
 const RESETS_FREE: u32 = 20;
 
@@ -74,9 +76,9 @@ impl TappedIo {
         self.tapped().tap.holds()
     }
 
-    /// True if the connection may be parked at a quiet moment. `requests`: those that it has served. Not one with a large header table;
-    /// nor one in the middle of a frame, which would wake up at once; nor one whose client resets many requests: hyper counts resets, and
-    /// each parking makes a new hyper.
+    /// True if the connection may be parked at a quiet moment. `requests`: those that it has served. Not one with a header table that is
+    /// larger than its text; nor one in the middle of a frame, which would wake up at once; nor one whose client resets many requests: hyper
+    /// counts resets, and each parking makes a new hyper.
     pub(crate) fn may_park(&self, requests: u64) -> bool {
         let tapped = self.tapped();
         let resets = tapped.tap.resets();

@@ -42,7 +42,7 @@ const PONG: u32 = 4;
 const WINDOW_MAX: u32 = (1 << 31) - 1;
 /// Bytes of a response that hyper takes before the client has taken them.
 const SEND_MAX: usize = 64 << 10;
-/// Longest time between two looks at a connection that is to leave, or to be parked: others may take, or take no more.
+/// Longest time between two looks at a connection that is to leave: others may take, or take no more.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Serves a connection that speaks HTTP/2. `state`: that of its hyper before this one.
@@ -212,17 +212,18 @@ impl<'a> Stay<'a> {
 
     /// It was idle for a while.
     fn parks(&mut self, now: Instant) -> Turn {
-        let after = parks_after(&self.timer.drain.bounds_now().timeouts);
-        let activity = self.timer.activity;
+        let (timeouts, activity) = (self.timer.drain.bounds_now().timeouts, self.timer.activity);
+        let (since, after) = (activity.idle_since().unwrap_or(now), parks_after(&timeouts));
         // One that was woken up by less than a request stays for as long: more may come.
-        let is_time = now.saturating_duration_since(self.began) >= after;
-        if is_time
+        let rested = now.saturating_duration_since(since.max(self.began));
+        if rested >= after
             && self.tapped.may_park(activity.requests())
             && let Some(progress) = activity.idle()
         {
             return Turn::Leave(progress);
         }
-        self.timer.look(after.clamp(SECOND_LOOK, AGAIN));
+        self.timer.look(next_look(rested, after));
+        self.timer.look_by(since.checked_add(timeouts.idle));
         self.look()
     }
 
@@ -245,6 +246,13 @@ impl<'a> Stay<'a> {
         self.timer.look(self.grace());
         Turn::Goodbye
     }
+}
+
+/// Time until a connection is looked at again that was not parked, after it has rested for this time: some may never be. A drain wakes it
+/// in any case.
+fn next_look(rested: Duration, after: Duration) -> Duration {
+    let pause = if rested < after { after.saturating_sub(rested) } else { rested };
+    pause.max(SECOND_LOOK)
 }
 
 /// Settings of ours for a client that knows none yet.
@@ -285,5 +293,24 @@ where
 {
     fn execute(&self, stream: F) {
         self.0.spawned(tokio::spawn(stream).abort_handle());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_never_parked_is_looked_at_a_few_times() {
+        let after = Duration::from_secs(1);
+        let (mut rested, mut looks) = (Duration::ZERO, Vec::new());
+        while rested < Duration::from_secs(3600) {
+            rested += next_look(rested, after);
+            looks.push(rested.as_secs());
+        }
+        assert_eq!(looks, (0..=12).map(|power| 1 << power).collect::<Vec<u64>>());
+        // One that was woken up stays for as long as any other.
+        assert_eq!(next_look(Duration::from_millis(300), after), Duration::from_millis(700));
+        assert_eq!(next_look(Duration::ZERO, Duration::ZERO), SECOND_LOOK);
     }
 }
