@@ -1223,7 +1223,7 @@ pub const SECURITY: &[Key] = &[
         "client_ca_file",
         Kind::Path,
         "\"/etc/ssl/clients-ca.pem\"",
-        "Authorities that sign client certificates, in PEM. Changed contents count within a second.",
+        "Authorities that sign client certificates, in PEM. It needs client_auth. Changed contents count within a second.",
     ),
     key(
         "client_auth",

@@ -79,6 +79,10 @@ pub struct Redirect {
 /// Protocols that can be offered.
 const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
 
+/// The problem of authorities that sign the certificates of clients whom nobody asks.
+const UNASKED: &str =
+    "no client is asked for a certificate; write client_auth = \"required\" or \"optional\" beside it";
+
 /// Keys of `[security]` that are read here.
 const SECURITY: [&str; 8] =
     ["enable_https", "cert_file", "key_file", "certificates", "tls_versions", "alpn", "client_ca_file", "client_auth"];
@@ -121,6 +125,7 @@ pub fn read(
             (name, settings)
         })
         .collect();
+    base.check_authority(security, &all);
     let has_tls = base.is_on || all.iter().any(|(_, settings)| settings.tls.is_some());
     for (table, (_, settings)) in tables.iter().zip(&all) {
         if settings.redirect.is_some() && !has_tls {
@@ -237,6 +242,15 @@ impl Base {
         }
     }
 
+    /// Tells of authorities in `[security]` that are there for nothing: neither it nor a listener asks a client for a certificate.
+    fn check_authority(&self, section: &Section<'_>, listeners: &[(String, ListenSettings)]) {
+        let mut asked = listeners.iter().filter_map(|(_, settings)| settings.tls.as_ref()?.client.as_ref());
+        let Some(authority) = &self.authority else { return };
+        if self.auth.is_none() && asked.all(|(file, _)| file != authority) {
+            section.problem("client_ca_file", UNASKED);
+        }
+    }
+
     /// True if no certificate is named.
     fn lacks_pair(&self) -> bool {
         self.pairs.is_empty() && !self.names_pair
@@ -318,6 +332,9 @@ fn read_tls(table: &Section<'_>, base: &Base) -> Asked {
         let own = Base::of_table(&section);
         let whole = base.with(&own);
         own.check_client(&section, &whole);
+        if own.authority.is_some() && whole.auth.is_none() {
+            section.problem("client_ca_file", UNASKED);
+        }
         section.finish();
         return Asked::Yes(Box::new(whole));
     }

@@ -104,6 +104,13 @@ fn a_table_can_ask_no_client_where_the_others_do() {
 }
 
 #[test]
+fn authorities_may_stand_beside_a_word_that_no_client_is_asked() {
+    let text = format!("[security]\nenable_https = true\n{PAIR}client_ca_file = \"/ca.pem\"\nclient_auth = \"none\"\n");
+    let (_, default) = good(&text);
+    assert_eq!(default.tls.unwrap().client, None);
+}
+
+#[test]
 fn networks_and_redirects_are_read_as_people_write_them() {
     let text = format!(
         "[security]\n{PAIR}{HTTPS}[[supervisor.listen]]\naddress = \":80\"\nredirect = \"https:8443\"\n\
@@ -195,6 +202,16 @@ fn each_mistake_is_told_once_with_its_place() {
         (
             format!("[security]\n{PAIR}client_auth = \"required\"\n"),
             "shop.toml:4: security.client_auth: it needs client_ca_file: the authorities that sign client certificates",
+        ),
+        (
+            format!("[security]\nenable_https = true\n{PAIR}client_ca_file = \"/ca.pem\"\n"),
+            "shop.toml:5: security.client_ca_file: no client is asked for a certificate; write client_auth = \"required\" \
+             or \"optional\" beside it",
+        ),
+        (
+            format!("[security]\n{PAIR}{listen}tls = {{ client_ca_file = \"/ca.pem\" }}\n"),
+            "shop.toml:6: supervisor.listen.tls.client_ca_file: no client is asked for a certificate; write client_auth = \
+             \"required\" or \"optional\" beside it",
         ),
         (
             format!("[security]\n{PAIR}{listen}tls = {{ cert = \"/b.pem\" }}\n"),
