@@ -1247,7 +1247,7 @@ pub const SECURITY: &[Key] = &[
         "core_dumps",
         Kind::Boolean,
         "false",
-        "Whether a core of a worker that speaks TLS has its memory, keys of connections among it. With false it has registers alone.",
+        "Whether a core of a worker that speaks TLS, or of its supervisor, has its memory, keys among it. With false it has registers alone.",
     ),
     key(
         "enable_csrf",

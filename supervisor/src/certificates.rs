@@ -32,6 +32,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gin_shared::tls::material::{Material, VERSION};
 
+use crate::os::core_filter;
 use crate::os::shared_memory::SharedMemory;
 use error::CertificateError;
 use pair::ReadPair;
@@ -89,11 +90,19 @@ struct Bad {
     is_told: bool,
 }
 
+/// Keeps keys that are about to be read out of a core of this process, unless they may be in it.
+fn guard_cores(wanted: &Wanted) {
+    if !wanted.is_empty() && !wanted.core_dumps {
+        core_filter::keep_out_of_cores();
+    }
+}
+
 /// Checks that all files that are wanted can be used.
 ///
 /// # Errors
 /// The first fault that is found.
 pub fn check(wanted: &Wanted, now: SystemTime) -> Result<(), CertificateError> {
+    guard_cores(wanted);
     wanted.sources().try_for_each(|source| source.read(now).map(drop))
 }
 
@@ -164,6 +173,7 @@ impl Certificates {
         if own.wanted.is_empty() {
             return own;
         }
+        guard_cores(&own.wanted);
         match memory.map(Sealed::resume) {
             Some(Ok((sealed, material))) => own.take_up(sealed, material),
             Some(Err(error)) => {
@@ -203,6 +213,7 @@ impl Certificates {
     /// The first fault that is found. With `or_kept` also a certificate that has ended, and lies there still.
     pub fn admit(&mut self, wanted: &Wanted, or_kept: bool, now: SystemTime) -> Result<Changed, CertificateError> {
         let mut good = Vec::new();
+        guard_cores(wanted);
         for source in wanted.sources() {
             match source.read(now) {
                 Ok(content) => good.push(content),
@@ -212,6 +223,9 @@ impl Certificates {
         }
         if wanted.is_empty() {
             return Ok(Changed::Nothing);
+        }
+        if wanted.core_dumps {
+            core_filter::restore();
         }
         self.wanted.extend(wanted);
         let has_new = self.take(good, now);
@@ -286,6 +300,7 @@ impl Certificates {
             *self = Self::default();
             return Changed::Nothing;
         }
+        guard_cores(&wanted);
         self.wanted = wanted;
         let Self { wanted, kept, bad, warned, .. } = self;
         let before = kept.len();

@@ -13,6 +13,7 @@ pub mod channel;
 pub mod child;
 pub mod closer;
 pub mod control_socket;
+pub mod core_filter;
 pub mod exec;
 pub use gin_shared::fault;
 pub mod file_access;

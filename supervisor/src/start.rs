@@ -44,7 +44,7 @@ use crate::os::control_socket::ControlSocket;
 use crate::os::listener::{Existing, ListenError, Listener, gather};
 use crate::os::state_file::StateFile;
 use crate::os::succession::Descriptors;
-use crate::os::{activation, limits, orphan, signal, time};
+use crate::os::{activation, core_filter, limits, orphan, signal, time};
 use crate::socket_record::SocketRecord;
 use crate::state::State;
 use crate::task::until_panic;
@@ -178,6 +178,9 @@ fn load(cli: &Cli) -> Result<Config, Vec<Problem>> {
 fn prepare_process(before: Option<&InPlace>) -> Result<(), StartError> {
     if let Some(nofile) = before.and_then(|(state, _)| state.nofile) {
         limits::resume_inherited(nofile);
+    }
+    if let Some(filter) = before.and_then(|(state, _)| state.core_filter) {
+        core_filter::resume_inherited(filter);
     }
     orphan::become_subreaper().map_err(|error| StartError::System { step: "subreaper", error })?;
     limits::raise_nofile().map_err(|error| StartError::System { step: "RLIMIT_NOFILE", error: error.into() })

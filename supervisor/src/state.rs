@@ -46,6 +46,9 @@ pub struct State<'a> {
     /// The soft RLIMIT_NOFILE that the master was started with, and that workers get.
     #[serde(default)]
     pub nofile: Option<u64>,
+    /// The filter of core dumps that the master was started with, and that workers without keys get.
+    #[serde(default)]
+    pub core_filter: Option<u32>,
     /// The places of the master's files.
     pub paths: Cow<'a, Paths>,
     /// The configuration in force.

@@ -21,8 +21,8 @@ use crate::instance_files::InstanceFiles;
 use crate::machine::event::{Event, WorkerEvent};
 use crate::machine::snapshot;
 use crate::moment::Moment;
-use crate::os::limits;
 use crate::os::state_file::StateFile;
+use crate::os::{core_filter, limits};
 use crate::samples::{Meter, MeterRecord};
 use crate::state::{Paths, State};
 use crate::view::View;
@@ -105,6 +105,7 @@ impl Store {
             started: Some(self.started),
             first_started: self.first_started,
             nofile: Some(limits::inherited_nofile()),
+            core_filter: core_filter::inherited(),
             paths: Cow::Borrowed(&self.paths),
             config: config.file.as_ref().map(Cow::Borrowed),
             passed: generations.passed().map(Cow::Borrowed),

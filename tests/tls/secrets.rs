@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use harness::{Client, supervisor};
+use harness::{Client, Supervisor, supervisor, write_program};
 use rustls::KeyLog;
 
 use super::{clients, connect, with_https};
@@ -47,11 +47,13 @@ fn memory_of(pid: i32) -> Vec<u8> {
         let (from, to) = line.split(' ').next().and_then(|range| range.split_once('-')).unwrap();
         let [from, to] = [from, to].map(|address| u64::from_str_radix(address, 16).unwrap());
         let mut part = vec![0; usize::try_from(to - from).unwrap()];
-        // Guard pages and the like cannot be read. The mapping may be smaller by now.
-        if memory.read_exact_at(&mut part, from).is_ok() {
-            // Most of it was never used.
-            all.extend(part.chunks(ZEROS.len()).filter(|page| **page != ZEROS[..page.len()]).flatten());
+        // Guard pages and the like cannot be read. The mapping may be smaller by now, or end at a page that is none.
+        let mut length = 0;
+        while let Ok(count @ 1..) = memory.read_at(&mut part[length..], from + length as u64) {
+            length += count;
         }
+        // Most of it was never used.
+        all.extend(part[..length].chunks(ZEROS.len()).filter(|page| **page != ZEROS[..page.len()]).flatten());
     }
     all
 }
@@ -113,20 +115,50 @@ fn secrets_of_connections_are_in_no_file_and_not_in_the_master() {
     gin.stop();
 }
 
+/// The kinds of memory that a core of this process would have.
+fn core_filter(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/coredump_filter")).unwrap()
+}
+
+/// That of this process, which is that of everything it starts unless somebody changes it.
+fn usual_filter() -> String {
+    core_filter(std::process::id().cast_signed())
+}
+
 #[test]
-fn a_core_of_a_worker_has_no_memory_unless_it_is_asked_for() {
-    let filter = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/coredump_filter")).unwrap();
+fn a_core_of_the_master_or_a_worker_has_no_memory_unless_it_is_asked_for() {
     for (line, is_asked_for) in [("core_dumps = false", false), ("core_dumps = true", true)] {
         let gin = with_https().security(line).start();
-        let usual = filter(gin.pid().as_raw());
-        for pid in gin.workers() {
-            let expected = if is_asked_for { usual.trim() } else { "00000000" };
-            assert_eq!(filter(pid).trim(), expected, "{line}");
+        let expected = if is_asked_for { usual_filter() } else { "00000000\n".to_owned() };
+        for pid in gin.workers().into_iter().chain([gin.pid().as_raw()]) {
+            assert_eq!(core_filter(pid), expected, "{line}");
         }
         gin.stop();
     }
     // Cleartext has no keys: its cores are as they were.
     let gin = supervisor().ours("one", "ok").start();
-    assert_eq!(filter(gin.workers()[0]), filter(gin.pid().as_raw()));
+    for pid in [gin.workers()[0], gin.pid().as_raw()] {
+        assert_eq!(core_filter(pid), usual_filter());
+    }
+    gin.stop();
+}
+
+#[test]
+fn programs_without_keys_have_the_core_that_the_master_would_have_had() {
+    let builder = with_https();
+    let (hook, told) = (builder.dir().join("hook"), builder.dir().join("told"));
+    write_program(&hook, &format!("#!/bin/sh\ncat /proc/self/coredump_filter > {}\n", told.display()));
+    let mut gin = builder.set(&format!("hooks = {{ before_restart = [{hook:?}] }}")).start();
+    let hides_its_own = |gin: &Supervisor| {
+        std::fs::remove_file(&told).ok();
+        gin.restart();
+        assert_eq!(std::fs::read_to_string(&told).unwrap(), usual_filter());
+        assert_eq!(core_filter(gin.pid().as_raw()), "00000000\n");
+    };
+    hides_its_own(&gin);
+    gin.ctl(&["upgrade-supervisor"]).assert(0, &["is the master now"]);
+    hides_its_own(&gin);
+    gin.die_and_adopt();
+    hides_its_own(&gin);
     gin.stop();
 }

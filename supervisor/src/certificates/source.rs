@@ -27,7 +27,7 @@ pub struct Wanted {
     pub authorities: BTreeSet<PathBuf>,
     /// Secret that hosts share, of which workers derive the keys of session tickets.
     pub ticket_secret: Option<PathBuf>,
-    /// True if a worker's core dump may have its keys in it (`security.core_dumps`).
+    /// True if a core dump of a worker, or of the master, may have keys in it (`security.core_dumps`).
     pub core_dumps: bool,
 }
 
@@ -52,14 +52,16 @@ impl Wanted {
         self.sources().any(|one| one == *source)
     }
 
-    /// Adds those of a newer generation. There is one secret of tickets: the newest that is named.
+    /// Adds those of a newer generation. There is one secret of tickets: the newest that is named. The newest says what a core may have.
     pub fn extend(&mut self, newer: &Self) {
         self.pairs.extend(newer.pairs.iter().cloned());
         self.authorities.extend(newer.authorities.iter().cloned());
         if newer.ticket_secret.is_some() {
             self.ticket_secret.clone_from(&newer.ticket_secret);
         }
-        self.core_dumps |= newer.core_dumps;
+        if !newer.is_empty() {
+            self.core_dumps = newer.core_dumps;
+        }
     }
 
     /// The paths of all files.

@@ -12,13 +12,10 @@ use crate::generations::environment::{self, Environment};
 use crate::generations::freeze_error::FreezeError;
 use crate::generations::program::Program;
 use crate::generations::worker_program;
+use crate::os::core_filter::{self, NO_MEMORY};
 use crate::os::limits::inherited_nofile;
 use crate::os::sandbox::Sandbox;
 use crate::os::spawn::Spec;
-
-/// The memory that a core dump of a worker with keys has in it: none (core(5)). The kernel goes by it for dumps that are piped to a
-/// program, too, which RLIMIT_CORE does not hold up.
-const NO_MEMORY: u32 = 0;
 
 impl Frozen {
     /// The orders for the helper that becomes one of its workers. `notify` is the path of the worker's notify socket; with `has_material`
@@ -58,12 +55,14 @@ impl Frozen {
             set(inherit::WATCHDOG_USEC, patience.as_micros().to_string().into());
         }
         let watched = self.config.watchdog.is_some();
+        let spec = self.spec(&self.program, environment);
+        let hides_keys = !self.config.tls.is_empty() && !self.config.tls.core_dumps;
         Spec {
             passes_descriptors,
             watched,
             sandbox: self.sandbox(self.directory.as_deref()),
-            core_filter: (!self.config.tls.is_empty() && !self.config.tls.core_dumps).then_some(NO_MEMORY),
-            ..self.spec(&self.program, environment)
+            core_filter: if hides_keys { Some(NO_MEMORY) } else { spec.core_filter },
+            ..spec
         }
     }
 
@@ -123,7 +122,7 @@ impl Frozen {
             nice: self.config.nice,
             nproc: self.config.limits.nproc,
             core: self.config.limits.core,
-            core_filter: None,
+            core_filter: core_filter::inherited(),
             cores: self.config.cores.clone(),
             oom_score_adjust: self.config.oom_score_adjust,
             capabilities: self.config.capabilities,
