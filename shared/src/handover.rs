@@ -182,6 +182,7 @@ mod tests {
             ahead: 5,
             peer: None,
             pending: None,
+            needs_certificate: false,
             tls: None,
         };
         let give = FromGiver::Give { batch: 1, connections: vec![carried] };

@@ -32,6 +32,9 @@ pub struct Carried {
     pub peer: Option<SocketAddr>,
     /// The part of the connection's beginning that has not come yet.
     pub pending: Option<Pending>,
+    /// True before the handshake of a listener that serves no client without a certificate. A taker that has no listener of this name
+    /// closes the connection. An older build passes it over.
+    pub needs_certificate: bool,
     /// Results of the TLS handshake, and the length of the keys.
     pub tls: Option<CarriedTls>,
 }
@@ -156,6 +159,8 @@ struct OnTheWire {
     peer: Option<SocketAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pending: Option<Pending>,
+    #[serde(default, skip_serializing_if = "super::is_false")]
+    needs_certificate: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<CarriedTls>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -192,20 +197,36 @@ impl From<OnTheWire> for Carried {
             (None, Some(CarriedHttp2 { length })) => Protocol::Http2 { length },
             (None, None) => Protocol::Http1 { doing },
         };
-        let (peer, pending, tls) = (wire.peer, wire.pending, wire.tls);
-        Self { version, listener, protocol, since_ms, age_ms, requests, ahead, peer, pending, tls }
+        let (peer, pending, needs_certificate, tls) = (wire.peer, wire.pending, wire.needs_certificate, wire.tls);
+        Self { version, listener, protocol, since_ms, age_ms, requests, ahead, peer, pending, needs_certificate, tls }
     }
 }
 
 impl From<Carried> for OnTheWire {
     fn from(carried: Carried) -> Self {
-        let Carried { version, listener, protocol, since_ms, age_ms, requests, ahead, peer, pending, tls } = carried;
-        let (doing, websocket, http2) = match protocol {
+        let Carried {
+            version, listener, since_ms, age_ms, requests, ahead, peer, pending, needs_certificate, tls, ..
+        } = carried;
+        let (doing, websocket, http2) = match carried.protocol {
             Protocol::Http1 { doing } => (doing, None, None),
             Protocol::WebSocket { name, length } => (Doing::Idle, Some(Session { name, length }), None),
             Protocol::Http2 { length } => (Doing::Idle, None, Some(CarriedHttp2 { length })),
         };
-        Self { version, listener, doing, since_ms, age_ms, requests, ahead, websocket, peer, pending, tls, http2 }
+        Self {
+            version,
+            listener,
+            doing,
+            since_ms,
+            age_ms,
+            requests,
+            ahead,
+            websocket,
+            peer,
+            pending,
+            needs_certificate,
+            tls,
+            http2,
+        }
     }
 }
 
@@ -225,6 +246,7 @@ mod tests {
             ahead: 0,
             peer: None,
             pending: None,
+            needs_certificate: false,
             tls: None,
         }
     }
@@ -275,6 +297,10 @@ mod tests {
             (http(), none),
             (over_tls.clone(), Abilities { tls: true, ..none }),
             (Carried { pending: Some(Pending::Handshake), ..http() }, Abilities { tls: true, ..none }),
+            (
+                Carried { pending: Some(Pending::Handshake), needs_certificate: true, ..http() },
+                Abilities { tls: true, ..none },
+            ),
             (Carried { pending: Some(Pending::Proxy), ..http() }, Abilities { proxied: true, ..none }),
             (Carried { peer: Some(([192, 0, 2, 1], 9).into()), ..http() }, Abilities { proxied: true, ..none }),
             (

@@ -26,7 +26,7 @@ pub(crate) trait Dispatch: Send + Sync + 'static {
     /// The state of the drain.
     fn drain(&self) -> &DrainState;
     /// The facts about the listener of this name: see [`Context::facts`].
-    fn facts(&self, name: &str) -> Arc<ListenerFacts>;
+    fn facts(&self, name: &str, needs_certificate: bool) -> Option<Arc<ListenerFacts>>;
     /// Counts a connection as one of this client's. False if the client has as many as it may have.
     fn admit(&self, place: &mut Place, client: IpAddr) -> bool;
     /// Gives a connection to the owner of this state.
@@ -78,12 +78,10 @@ impl Context {
     }
 
     /// The facts about the listener of this name, for a connection that another worker has accepted. A listener that this worker does
-    /// not have has its name, and the TLS of another one, for a client whose handshake is still to come.
-    pub(crate) fn facts(&self, name: &str) -> Arc<ListenerFacts> {
-        if let Some(own) = self.listeners.iter().find(|facts| &*facts.name == name) {
-            return Arc::clone(own);
-        }
-        Arc::new(ListenerFacts { tls: strictest(&self.listeners), ..ListenerFacts::named(name) })
+    /// not have has its name, and the TLS of another one, for a client whose handshake is still to come. `needs_certificate`: that client
+    /// was to show a certificate, and nobody here knows whose: `None`, and it is not served.
+    pub(crate) fn facts(&self, name: &str, needs_certificate: bool) -> Option<Arc<ListenerFacts>> {
+        facts_of(&self.listeners, name, needs_certificate)
     }
 
     /// Counts a connection whose client is known only now. False if the client has as many as it may have.
@@ -107,8 +105,16 @@ impl Context {
     }
 }
 
-/// The TLS for clients of a listener that this worker does not have. One that has required a certificate may have another name now: its
-/// clients do not come in without, if any listener here requires one.
+fn facts_of(listeners: &[Arc<ListenerFacts>], name: &str, needs_certificate: bool) -> Option<Arc<ListenerFacts>> {
+    if let Some(own) = listeners.iter().find(|facts| &*facts.name == name) {
+        return Some(Arc::clone(own));
+    }
+    let tls = strictest(listeners);
+    (!needs_certificate).then(|| Arc::new(ListenerFacts { tls, ..ListenerFacts::named(name) }))
+}
+
+/// The TLS for clients of a listener that this worker does not have. A worker of an earlier build does not tell that it has required a
+/// certificate: its clients do not come in without, if any listener here requires one.
 fn strictest(listeners: &[Arc<ListenerFacts>]) -> Option<Profile> {
     let all = || listeners.iter().filter_map(|facts| facts.tls.as_ref());
     all().find(|profile| profile.requires_certificate()).or_else(|| all().next()).cloned()
@@ -217,5 +223,15 @@ mod tests {
         assert_eq!(strictest(&[Arc::clone(&cleartext), Arc::clone(&open), Arc::clone(&strict)]), strict.tls);
         assert_eq!(strictest(&[Arc::clone(&cleartext), Arc::clone(&open)]), open.tls);
         assert!(strictest(&[cleartext]).is_none());
+    }
+
+    #[test]
+    fn clients_that_were_to_show_a_certificate_are_served_by_a_listener_of_their_name_alone() {
+        let open = listener(settings(&["server"]));
+        let facts = |name, needs_certificate| facts_of(std::slice::from_ref(&open), name, needs_certificate);
+        assert!(facts("admin", true).is_none());
+        assert!(facts("admin", false).is_some_and(|facts| facts.tls == open.tls && &*facts.name == "admin"));
+        // The operator has said of this very listener that it asks for none any more.
+        assert!(facts("https", true).is_some_and(|facts| Arc::ptr_eq(&facts, &open)));
     }
 }

@@ -298,8 +298,8 @@ impl Dispatch for Hub {
         &self.context.drain
     }
 
-    fn facts(&self, name: &str) -> Arc<ListenerFacts> {
-        self.context.facts(name)
+    fn facts(&self, name: &str, needs_certificate: bool) -> Option<Arc<ListenerFacts>> {
+        self.context.facts(name, needs_certificate)
     }
 
     fn admit(&self, place: &mut Place, client: IpAddr) -> bool {

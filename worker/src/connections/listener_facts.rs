@@ -35,6 +35,11 @@ impl ListenerFacts {
         Self { name: name.into(), tls: None, proxy: None, redirect: None }
     }
 
+    /// True if no client is served without a certificate.
+    pub(crate) fn requires_certificate(&self) -> bool {
+        self.tls.as_ref().is_some_and(Profile::requires_certificate)
+    }
+
     /// The beginning of a connection that this listener accepts.
     pub(crate) fn opening(&self) -> Opening {
         match (&self.proxy, &self.tls) {

@@ -87,6 +87,7 @@ fn carried(ahead: usize) -> Carried {
         ahead,
         peer: None,
         pending: None,
+        needs_certificate: false,
         tls: None,
     }
 }

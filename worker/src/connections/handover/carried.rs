@@ -88,6 +88,7 @@ fn describe(connection: &IdleConnection, now: Instant) -> Carried {
         ahead: ahead.len(),
         peer: told_peer(connection),
         pending,
+        needs_certificate: pending.is_some() && info.listener.requires_certificate(),
         tls,
     }
 }
@@ -170,6 +171,11 @@ impl Received {
     /// Name of the listener that accepted it.
     pub(crate) fn listener(&self) -> &str {
         &self.description.listener
+    }
+
+    /// True if its client is served with a certificate alone, which it has still to show.
+    pub(crate) fn needs_certificate(&self) -> bool {
+        self.description.needs_certificate
     }
 
     /// True if it has keys.

@@ -157,17 +157,26 @@ impl<H: Dispatch> Taking<H> {
         let mut places = places.into_iter();
         for received in batch.connections {
             match places.next() {
-                Some(mut place) => {
-                    let listener = self.hub.facts(received.listener());
-                    self.room.count(&mut place, received.client(&listener));
-                    Arc::clone(&self.hub).dispatch(next, received.into_idle(place, listener));
-                }
+                Some(place) => self.dispatch(next, received, place),
                 // The giver keeps it.
                 None => debug_assert_eq!(without_room.owner(), Owner::Nobody),
             }
         }
         let _ = fault::at("take.served");
         Ok(true)
+    }
+
+    /// Gives a connection to the hub. One that would be served without the certificate that its client was to show is closed.
+    fn dispatch(&self, next: State, received: Received, mut place: Place) {
+        let Some(listener) = self.hub.facts(received.listener(), received.needs_certificate()) else {
+            let listener = received.listener();
+            tracing::debug!(listener, "connection closed: its listener required a certificate, and is gone");
+            place.own();
+            place.tell_end();
+            return;
+        };
+        self.room.count(&mut place, received.client(&listener));
+        Arc::clone(&self.hub).dispatch(next, received.into_idle(place, listener));
     }
 
     /// Places for as many as there is room for. A worker that is to end itself has none, unless it hands on what it has.

@@ -271,3 +271,20 @@ async fn a_taker_refuses_keys_that_are_none() {
         assert_eq!(hub.room().free(), ROOM, "{what}");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_was_to_show_a_certificate_does_not_come_in_where_its_listener_is_gone() {
+    for (needs_certificate, kept) in [(false, 1), (true, 0)] {
+        let ((own_end, taker), hub) = (pair(), worker());
+        let (mut client, accepted) = connection().await;
+        let bare = Carried { pending: Some(Pending::Handshake), needs_certificate, ..carried(0) };
+        greet(&own_end, &dead(), false);
+        say(&own_end, &give_keyed(bare, b""), &[accepted.as_fd()]);
+        drop((own_end, accepted));
+        taker::take(taker, Arc::clone(&hub), hub.room().clone()).await;
+        assert_eq!((hub.life().taken_over(), hub.life().connections()), (1, kept), "{needs_certificate}");
+        if kept == 0 {
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "it is closed");
+        }
+    }
+}
