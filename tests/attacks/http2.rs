@@ -109,7 +109,7 @@ fn open(target: &Target, settings: &[u8]) -> TcpStream {
 
 /// A new connection that begins with these bytes.
 fn beginning(target: &Target, bytes: &[u8]) -> TcpStream {
-    let mut stream = target.connect();
+    let mut stream = target.connect_http2();
     let _ = send(&mut stream, bytes);
     stream
 }
@@ -212,7 +212,7 @@ fn malformed_frames(target: &Target) -> Option<TcpStream> {
 }
 
 fn half_bodies(target: &Target) -> Option<TcpStream> {
-    let mut http2 = Http2::over(target.connect(), 65_535);
+    let mut http2 = Http2::over(target.connect_http2(), 65_535);
     let request = || http::Request::post("http://x/gather").body(()).unwrap();
     let mut asked: Vec<_> = (0..10).map(|_| http2.ask(request(), false)).collect();
     let statuses = http2.runtime.block_on(async {
@@ -237,7 +237,7 @@ fn a_slow_body(target: &Target) -> Option<TcpStream> {
 
 /// 100 responses of which nothing can be sent, or a byte of each.
 fn streams(target: &Target, window: u32) -> Option<TcpStream> {
-    let mut http2 = Http2::over(target.connect(), window);
+    let mut http2 = Http2::over(target.connect_http2(), window);
     let asked: Vec<_> = (0..100).map(|_| http2.get("/static/large")).collect();
     assert_eq!(http2.ends_of(asked).len(), 100, "every stream is ended");
     None

@@ -36,7 +36,7 @@ impl Target {
             let mut client = Client::over(stream.try_clone().unwrap());
             assert_eq!(client.get("/cached").unwrap().status, 200);
             locked(&self.http1).push(stream);
-            locked(&self.http2).push(http2::asked(self.connect()));
+            locked(&self.http2).push(http2::asked(self.connect_http2()));
         }
         2 * count
     }
@@ -48,10 +48,19 @@ impl Target {
         }
     }
 
-    /// A new connection.
+    /// A new connection for HTTP/1.1.
     pub(super) fn connect(&self) -> TcpStream {
+        self.connect_for("http/1.1")
+    }
+
+    /// A new connection for HTTP/2.
+    pub(super) fn connect_http2(&self) -> TcpStream {
+        self.connect_for("h2")
+    }
+
+    fn connect_for(&self, protocol: &str) -> TcpStream {
         match &self.tunnel {
-            Some(tunnel) => patient(tunnel.connect()),
+            Some(tunnel) => patient(tunnel.connect(protocol)),
             None => self.bare(),
         }
     }

@@ -20,27 +20,28 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Leads to this server. It offers no protocol: the server finds out by what is sent.
+    /// Leads to this server.
     ///
     /// # Panics
     /// If there is no room for a thread.
     #[must_use]
     pub fn to(https: Https) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { runtime, https: https.configured(|config| config.alpn_protocols.clear()) }
+        Self { runtime, https }
     }
 
-    /// A socket behind which a handshake has been made. When one side ends, the other does.
+    /// A socket behind which a handshake has been made, which has settled this protocol. When one side ends, the other does.
     ///
     /// # Panics
     /// If the server refuses.
     #[must_use]
-    pub fn connect(&self) -> TcpStream {
+    pub fn connect(&self, protocol: &str) -> TcpStream {
+        let https = self.https.clone().configured(|config| config.alpn_protocols = vec![protocol.into()]);
         let near = self.runtime.block_on(async {
             let far = socket().connect(self.https.socket()).await.unwrap();
             far.set_nodelay(true).unwrap();
-            let connector = TlsConnector::from(self.https.config());
-            let mut far = connector.connect(self.https.server_name(), far).await.unwrap();
+            let connector = TlsConnector::from(https.config());
+            let mut far = connector.connect(https.server_name(), far).await.unwrap();
             let (near, mut inner) = pair().await;
             tokio::spawn(async move { copy_bidirectional(&mut inner, &mut far).await });
             near.into_std().unwrap()

@@ -69,7 +69,7 @@ pub(crate) async fn serve(connection: ActiveConnection, context: &Arc<Context>) 
         sniffed = sniff(&mut io, &mut timer) => sniffed,
         () = context.drain.life.reached(Phase::Cut) => return Left::Closed,
     };
-    match sniffed {
+    match sniffed.settled_by(info.tls.as_deref()) {
         Sniffed::Http1 => {
             activity.ending.speaks(Spoken::Http1);
             http1::serve(io, context, timer, info).await

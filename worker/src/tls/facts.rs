@@ -79,6 +79,11 @@ impl TlsFacts {
         self.protocol.as_deref()
     }
 
+    /// True if HTTP/2 was agreed on.
+    pub(crate) fn settles_http2(&self) -> bool {
+        self.protocol() == Some("h2")
+    }
+
     /// The certificate that the client has shown. Its authority was verified, and that it had not ended.
     #[must_use]
     pub fn client(&self) -> Option<&ClientCertificate> {
@@ -297,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn handlers_get_what_the_handshake_has_settled() {
+    async fn handlers_get_what_the_handshake_hsettled_by() {
         let mut mutual = parts(Some(facts(Some(client("CN=client-7", &[])))));
         let tls = <Tls as FromRequestParts<()>>::from_request_parts(&mut mutual, &()).await.unwrap();
         assert_eq!((tls.version().word(), tls.server_name(), tls.protocol()), ("1.3", Some("shop.test"), Some("h2")));

@@ -159,6 +159,10 @@ impl TlsFacts {
         match self.0 {}
     }
 
+    pub(crate) fn settles_http2(&self) -> bool {
+        match self.0 {}
+    }
+
     pub(crate) fn carried(&self, _: usize) -> CarriedTls {
         match self.0 {}
     }

@@ -1,8 +1,9 @@
-//! The first bytes of a connection: they tell HTTP/2 from HTTP/1.1.
+//! The first bytes of a connection: over cleartext they tell HTTP/2 from HTTP/1.1.
 
 use crate::connections::activity::Due;
 use crate::connections::io::Io;
 use crate::connections::protocol::timer::Timer;
+use crate::tls::TlsFacts;
 
 /// First bytes of an HTTP/2 client (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -16,6 +17,19 @@ pub(super) enum Sniffed {
     Paused,
     /// Nothing came in time, or the client has left.
     Nothing,
+}
+
+impl Sniffed {
+    /// The protocol that is served to a client whose handshake has settled it: over TLS it is HTTP/2 if ALPN says so, and not otherwise
+    /// (RFC 9113, section 3.2). A client that begins with the other protocol is not served.
+    pub(super) fn settled_by(self, tls: Option<&TlsFacts>) -> Self {
+        match (self, tls.map(TlsFacts::settles_http2)) {
+            // hyper ends such a connection.
+            (Self::Http2, Some(false)) => Self::Http1,
+            (Self::Http1, Some(true)) => Self::Nothing,
+            (sniffed, _) => sniffed,
+        }
+    }
 }
 
 /// Reads until the protocol is clear, and puts back what was read.

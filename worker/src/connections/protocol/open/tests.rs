@@ -5,6 +5,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderName};
 use axum::routing::get;
 use ipnet::IpNet;
+use s2n_tls::config::Builder;
 use s2n_tls_tokio::TlsConnector;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -52,7 +53,18 @@ async fn accepted((hub, facts): &(Arc<Hub>, Arc<ListenerFacts>)) -> TcpStream {
 }
 
 async fn shaken(socket: TcpStream, policy: &str) -> Client {
-    TlsConnector::new(client(policy).build().unwrap()).connect("localhost", socket).await.unwrap()
+    connects(client(policy), socket).await
+}
+
+async fn connects(client: Builder, socket: TcpStream) -> Client {
+    TlsConnector::new(client.build().unwrap()).connect("localhost", socket).await.unwrap()
+}
+
+/// A client that offers these protocols.
+async fn offers(protocols: &[&str], worker: &(Arc<Hub>, Arc<ListenerFacts>)) -> Client {
+    let mut client = client(CLIENTS[1]);
+    client.set_application_protocol_preference(protocols).unwrap();
+    connects(client, accepted(worker).await).await
 }
 
 async fn asks(client: &mut Client) -> String {
@@ -112,6 +124,23 @@ async fn a_client_that_speaks_cleartext_is_closed_at_once() {
         let _ = socket.read_to_end(&mut answer).await;
         assert!(answer.is_empty(), "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn http2_is_spoken_over_tls_to_whoever_has_agreed_on_it_and_to_nobody_else() {
+    let worker = worker(&Config::default());
+    let offered: [(&[&str], bool); 3] = [(&["h2", "http/1.1"], true), (&["http/1.1"], false), (&[], false)];
+    for (protocols, is_http2) in offered {
+        let mut client = offers(protocols, &worker).await;
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let mut head = [0; 9];
+        let has_settings = client.read_exact(&mut head).await.is_ok() && head[3..] == [4, 0, 0, 0, 0, 0];
+        assert_eq!(has_settings, is_http2, "{protocols:?}");
+    }
+    // Who has agreed on HTTP/2 and speaks HTTP/1.1 gets no answer.
+    let mut client = offers(&["h2"], &worker).await;
+    client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    assert!(client.read(&mut [0; 1]).await.map_or(true, |count| count == 0));
 }
 
 #[tokio::test]
