@@ -120,9 +120,9 @@ impl Certificates {
         &self.wanted
     }
 
-    /// Time until [`Self::due`] has something to do, or files are to be read again.
+    /// The moment at which [`Self::due`] has something to do, or files are to be read again.
     #[must_use]
-    pub fn next(&self, now: SystemTime) -> Option<Duration> {
+    pub fn next_at(&self, now: SystemTime) -> Option<SystemTime> {
         if self.wanted.is_empty() {
             return None;
         }
@@ -130,8 +130,7 @@ impl Certificates {
         // A key that could not be made is tried again then.
         let rotation = rotation.max(self.retry_at.filter(|_| rotation.is_some()));
         let all = [rotation, self.retry_at, self.look_at, self.next_line()];
-        let next = all.into_iter().flatten().min()?;
-        Some(next.duration_since(now).unwrap_or_default())
+        all.into_iter().flatten().min()
     }
 
     /// The contents of a memory with everything that is kept.

@@ -263,7 +263,8 @@ impl Driver {
     /// Waits for the next thing that happens; gives it, if the machine is to know of it.
     async fn next(&mut self) -> io::Result<Option<Event>> {
         let (weighing, first_try) = (self.next_weighing(), self.first_try());
-        let (retry, certificates) = (self.workers.retry_at(time::now()), self.certificates_due());
+        let retry = self.workers.retry_at(time::now());
+        self.set_alarm();
         // A deadline that is due waits for what has not been read yet, however long this process was stopped.
         let deadline = self.machine.deadline().filter(|_| !self.workers.is_reading());
         tokio::select! {
@@ -282,7 +283,7 @@ impl Driver {
                 self.look_at_queues();
                 Ok(None)
             }
-            () = sleep_until(certificates) => {
+            () = self.watches.alarm.rings() => {
                 self.look_after_certificates();
                 Ok(None)
             }

@@ -9,6 +9,7 @@
 
 pub mod activation;
 pub mod adopt_error;
+pub mod alarm;
 pub mod channel;
 pub mod child;
 pub mod closer;

@@ -16,9 +16,7 @@ use crate::certificates::{Certificates, Changed, Wanted};
 use crate::inbox::Message;
 use crate::machine::failure::Failure;
 use crate::machine::plan::Plan;
-use crate::moment::Moment;
 use crate::os::shared_memory::SharedMemory;
-use crate::os::time;
 
 /// The watch over the files of certificates.
 #[derive(Debug, Default)]
@@ -81,9 +79,10 @@ impl Driver {
 
 // While it serves.
 impl Driver {
-    /// The moment at which certificates are to be looked after by themselves.
-    pub(super) fn certificates_due(&self) -> Option<Moment> {
-        self.certificates.next(SystemTime::now()).map(|wait| time::now() + wait)
+    /// Sets the alarm to the moment at which certificates are to be looked after by themselves.
+    pub(super) fn set_alarm(&mut self) {
+        let now = SystemTime::now();
+        self.watches.alarm.set(self.certificates.next_at(now), now);
     }
 
     /// Does what is due: the next key of session tickets, lines of the log, another look at files that could not be used for now.

@@ -14,6 +14,7 @@ use super::certificates::CertificateWatch;
 use super::reload::FileWatch;
 use crate::inbox::Message;
 use crate::machine::event::{Event, Queue};
+use crate::os::alarm::Alarm;
 use crate::watched::{Follower, Seen, Stamp, Watched};
 
 /// The beginning of the name, in the history, of whoever asks for a restart here.
@@ -27,6 +28,8 @@ pub(super) struct Watches {
     program: ProgramWatch,
     /// Certificates and keys.
     pub(super) certificates: CertificateWatch,
+    /// The moment at which certificates are looked after by themselves.
+    pub(super) alarm: Alarm,
 }
 
 /// The watch over the program.

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use gin_shared::tls::material::{Material, TicketKey};
 use s2n_tls::config::Config;
 use s2n_tls::error::Error;
+use tokio::sync::Notify;
 
 use super::chains::Chains;
 use super::error::{TlsError, why};
@@ -25,6 +26,8 @@ pub(crate) struct TlsContext {
     /// Settings of the listeners, each once.
     profiles: Vec<Profile>,
     current: ArcSwap<Configs>,
+    /// Told by a handshake that finds ticket keys of an earlier period.
+    stale: Arc<Notify>,
     /// For connections that go on from keys: the same one for all, made for the first.
     taken: OnceLock<Config>,
 }
@@ -33,6 +36,8 @@ pub(crate) struct TlsContext {
 #[derive(Default)]
 struct Configs {
     number: u64,
+    /// End of the period of ticket keys that go by the clock. `None`: they are the master's.
+    keys_until: Option<SystemTime>,
     /// In the order of the profiles.
     by_profile: Vec<Config>,
 }
@@ -40,7 +45,7 @@ struct Configs {
 impl TlsContext {
     /// The settings of a worker of which no listener speaks TLS.
     pub(crate) fn none() -> Self {
-        Self { profiles: Vec::new(), current: ArcSwap::default(), taken: OnceLock::new() }
+        Self::of_profiles(Vec::new(), Configs::default())
     }
 
     /// Settings for these listeners.
@@ -54,8 +59,12 @@ impl TlsContext {
                 profiles.push(profile.clone());
             }
         }
-        let current = ArcSwap::from_pointee(Configs::make(&profiles, material, SystemTime::now())?);
-        Ok(Self { profiles, current, taken: OnceLock::new() })
+        let configs = Configs::make(&profiles, material, SystemTime::now())?;
+        Ok(Self::of_profiles(profiles, configs))
+    }
+
+    fn of_profiles(profiles: Vec<Profile>, configs: Configs) -> Self {
+        Self { profiles, current: ArcSwap::from_pointee(configs), stale: Arc::default(), taken: OnceLock::new() }
     }
 
     /// Goes on with this material, for handshakes that begin from now on.
@@ -71,7 +80,29 @@ impl TlsContext {
     pub(crate) fn of(&self, listener: &ListenerFacts) -> Option<Config> {
         let profile = listener.tls.as_ref()?;
         let place = self.profiles.iter().position(|own| own == profile)?;
+        if self.has_old_keys(SystemTime::now()) {
+            self.stale.notify_one();
+        }
         self.current.load().by_profile.get(place).cloned()
+    }
+
+    /// True if ticket keys that go by the clock are those of a period that is over at `now`: the machine has slept, or its clock was set.
+    pub(super) fn has_old_keys(&self, now: SystemTime) -> bool {
+        self.current.load().keys_until.is_some_and(|until| until <= now)
+    }
+
+    /// Told by a handshake that finds such keys.
+    pub(super) fn stale(&self) -> Arc<Notify> {
+        Arc::clone(&self.stale)
+    }
+
+    /// Lets the period of the ticket keys end long ago.
+    #[cfg(test)]
+    pub(super) fn sleep_over_a_period(&self) {
+        let current = self.current.load_full();
+        let by_profile = current.by_profile.clone();
+        let keys_until = Some(SystemTime::UNIX_EPOCH);
+        self.current.store(Arc::new(Configs { number: current.number, keys_until, by_profile }));
     }
 
     /// The configuration of a connection that goes on from keys.
@@ -101,7 +132,9 @@ impl Configs {
         let chains = Chains::load(material, named)?;
         let tickets = tickets::keys(material, now);
         let by_profile = profiles.iter().map(|profile| config(profile, material, &chains, &tickets));
-        Ok(Self { number: material.number, by_profile: by_profile.collect::<Result<_, _>>()? })
+        let by_profile = by_profile.collect::<Result<_, _>>()?;
+        let keys_until = material.ticket_secret.as_ref().map(|_| now + tickets::until_next(now));
+        Ok(Self { number: material.number, keys_until, by_profile })
     }
 }
 

@@ -36,6 +36,8 @@ use crate::connections::ListenerFacts;
 
 /// Time for which a bad pair is not told: the other file of it may still be on its way.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The least time between two renewals of ticket keys.
+const RENEWAL: Duration = Duration::from_secs(10);
 /// Lengths of a secret of session tickets, in bytes.
 const SECRET_MIN: usize = 32;
 const SECRET_MAX: usize = 1024;
@@ -221,11 +223,18 @@ impl Source {
     }
 }
 
+/// Renews ticket keys at the end of each period. tokio's clock stands still while the machine sleeps: the first handshake after that tells.
 async fn renew_each_period(source: Weak<Source>) {
+    let Some(stale) = source.upgrade().map(|source| source.context.stale()) else { return };
     loop {
-        tokio::time::sleep(tickets::until_next(SystemTime::now())).await;
+        tokio::select! {
+            () = tokio::time::sleep(tickets::until_next(SystemTime::now())) => {}
+            () = stale.notified() => {}
+        }
         let Some(source) = source.upgrade() else { return };
         let _ = tokio::task::spawn_blocking(move || source.renew()).await;
+        // Handshakes tell again as long as the keys cannot be renewed.
+        tokio::time::sleep(RENEWAL).await;
     }
 }
 

@@ -58,6 +58,25 @@ fn a_start_fails_with_bad_files_and_says_which() {
     Source::open(&[listener(good())], None, Some(&secret)).unwrap().unwrap().renew();
 }
 
+#[tokio::test]
+async fn ticket_keys_are_renewed_by_the_first_handshake_after_a_long_sleep() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = listener(written(dir.path(), "server.pem", "server.key"));
+    let source = Source::open(&[Arc::clone(&listener)], None, None).unwrap().unwrap();
+    let is_old = || source.context().has_old_keys(SystemTime::now());
+    let renewing = tokio::spawn(renew_each_period(Arc::downgrade(&source)));
+    tokio::task::yield_now().await;
+    assert!(!is_old());
+    source.context().sleep_over_a_period();
+    assert!(is_old());
+    source.context().of(&listener).unwrap();
+    // Nothing tells of it.
+    while is_old() {
+        tokio::task::yield_now().await;
+    }
+    renewing.abort();
+}
+
 #[test]
 fn cleartext_needs_no_source() {
     assert!(Source::open(&[Arc::new(ListenerFacts::named("http"))], None, None).unwrap().is_none());
