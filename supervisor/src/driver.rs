@@ -13,6 +13,7 @@
 //! Each turn takes one event: the machine decides, the state is saved, the actions are performed.
 
 mod boot;
+mod certificate_reader;
 mod certificates;
 mod hooks;
 mod migrate;
@@ -331,6 +332,7 @@ impl Driver {
                 self.look_at_queues();
                 let _ = answer.send(self.reporter.status(time::now(), self.view()));
             }
+            Message::CertificatesChanged => self.read_certificates(),
             Message::Certificates(read) => self.handle_certificates(read),
             // The caller may have left meanwhile.
             Message::ListCertificates(answer) => drop(answer.send(self.certificates.told(&self.workers.refused()))),

@@ -62,6 +62,8 @@ pub enum Message {
     LogLevel(String, oneshot::Sender<usize>),
     /// The clients that wait at each listener, by its name: the end of a look at the queues.
     Looked(Vec<(String, HashSet<String>)>),
+    /// The notice that a file of certificates has changed, or is watched from now on.
+    CertificatesChanged,
     /// The files of certificates as they were read just now.
     Certificates(Vec<Reading>),
     /// A request for the certificates that are in use.

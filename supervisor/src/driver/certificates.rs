@@ -1,7 +1,8 @@
 //! Certificates: read before a generation starts, looked at when their files change, and given to the workers that speak TLS.
 //!
-//! The loop reads files before a generation starts alone. Later a thread reads them, and the loop hears what it has read.
+//! The loop reads files before a generation starts alone. Later a thread reads them, one at a time, and the loop hears what it has read.
 
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
@@ -41,6 +42,7 @@ impl Driver {
         is_rollback: bool,
     ) -> Result<Plan, Failure> {
         let Some(frozen) = self.generations.get(generation) else { return Ok(plan) };
+        self.watches.certificate_reader.outdate();
         let changed = self.certificates.admit(&frozen.config.tls, is_rollback, SystemTime::now());
         let changed = changed.map_err(|error| match error {
             CertificateError::Memory(_) => Failure::Prepare(error.to_string()),
@@ -95,25 +97,41 @@ impl Driver {
         self.publish(changed);
     }
 
-    /// Handles the end of a look at the files.
+    /// Handles the end of a reading of the files.
     pub(super) fn handle_certificates(&mut self, read: Vec<Reading>) {
-        let changed = self.certificates.look(read, SystemTime::now());
-        self.publish(changed);
+        let ended = self.watches.certificate_reader.end();
+        if ended.counts {
+            let changed = self.certificates.look(read, SystemTime::now());
+            self.publish(changed);
+        }
+        if ended.is_followed {
+            self.read_certificates();
+        }
     }
 
-    /// Looks at the files, because somebody asks for it. A thread reads them: a disk may not answer.
+    /// Looks at the files, because somebody asks for it.
     pub(super) fn look_at_certificates(&mut self) {
         if matches!(self.watches.certificates, CertificateWatch::Failed(_)) {
             self.watches.certificates = CertificateWatch::Off;
         }
+        self.read_certificates();
+    }
+
+    /// Reads the files, after the reading that is under way. A thread does that: a disk may not answer.
+    pub(super) fn read_certificates(&mut self) {
         let wanted = self.certificates.wanted().clone();
-        if wanted.is_empty() {
+        if wanted.is_empty() || !self.watches.certificate_reader.ask() {
             return;
         }
         let inbox = self.handle.inbox.clone();
-        // Only a loop that has ended does not take it.
-        let look = move || drop(inbox.blocking_send(Message::Certificates(read_all(&wanted, SystemTime::now()))));
-        if let Err(error) = std::thread::Builder::new().name("tls".to_owned()).spawn(look) {
+        let read = move || {
+            // The loop waits for an outcome, whatever happens here.
+            let read = catch_unwind(|| read_all(&wanted, SystemTime::now())).unwrap_or_default();
+            // Only a loop that has ended does not take it.
+            drop(inbox.blocking_send(Message::Certificates(read)));
+        };
+        if let Err(error) = std::thread::Builder::new().name("tls".to_owned()).spawn(read) {
+            self.watches.certificate_reader.end();
             tracing::error!("certificates are not looked at: no thread: {error}");
         }
     }
@@ -135,10 +153,10 @@ impl Driver {
     }
 
     fn watch(&self, wanted: Wanted) -> CertificateWatch {
-        let (inbox, paths, own) = (self.handle.inbox.clone(), wanted.paths(), wanted.clone());
+        let (inbox, paths) = (self.handle.inbox.clone(), wanted.paths());
         let look = move || {
             // Only a loop that has ended does not take it.
-            drop(inbox.blocking_send(Message::Certificates(read_all(&own, SystemTime::now()))));
+            drop(inbox.blocking_send(Message::CertificatesChanged));
             Look::Done
         };
         // Without its directory the watch does not begin. Later it waits for those that are gone, too.

@@ -10,6 +10,7 @@ use std::time::Instant;
 use gin_shared::config::watch::{Look, Watch};
 
 use super::Driver;
+use super::certificate_reader::CertificateReader;
 use super::certificates::CertificateWatch;
 use super::reload::FileWatch;
 use crate::inbox::Message;
@@ -28,6 +29,8 @@ pub(super) struct Watches {
     program: ProgramWatch,
     /// Certificates and keys.
     pub(super) certificates: CertificateWatch,
+    /// The thread that reads them.
+    pub(super) certificate_reader: CertificateReader,
     /// The moment at which certificates are looked after by themselves.
     pub(super) alarm: Alarm,
 }
