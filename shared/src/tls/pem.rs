@@ -54,7 +54,7 @@ pub enum PemError {
     TooMany,
 }
 
-/// Reads all blocks, in their order. Text between them is passed over.
+/// Reads all blocks, in their order. What stands between them is passed over, in whichever encoding it is.
 ///
 /// ```
 /// use gin_shared::tls::pem;
@@ -68,35 +68,42 @@ pub enum PemError {
 ///
 /// # Errors
 /// If a block is not whole, not base64, or needs a password.
-pub fn blocks(text: &str) -> Result<Vec<Block>, PemError> {
+pub fn blocks(text: impl AsRef<[u8]>) -> Result<Vec<Block>, PemError> {
+    let text = text.as_ref();
     let mut all = Vec::new();
-    let mut lines = text.lines().enumerate();
+    let mut lines = lines(text).enumerate();
     while let Some((index, line)) = lines.next() {
         let Some(label) = marker(line, "BEGIN") else { continue };
         if all.len() == BLOCKS_MAX {
             return Err(PemError::TooMany);
         }
-        if label == ENCRYPTED {
+        if label == ENCRYPTED.as_bytes() {
             return Err(PemError::Encrypted(index + 1));
         }
         let contents = contents(label, index, text.len(), &mut lines)?;
-        all.push(Block { label: label.to_owned(), contents });
+        all.push(Block { label: String::from_utf8_lossy(label).into_owned(), contents });
     }
     Ok(all)
 }
 
-/// The label of a line such as `-----BEGIN CERTIFICATE-----`.
-fn marker<'a>(line: &'a str, word: &str) -> Option<&'a str> {
-    let rest = line.trim().strip_prefix("-----")?.strip_suffix("-----")?;
-    rest.strip_prefix(word)?.strip_prefix(' ')
+/// Lines of a file, without the space around them.
+pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii)
+}
+
+/// The label of a line such as `-----BEGIN CERTIFICATE-----`; `word`: "BEGIN" or "END".
+#[must_use]
+pub fn marker<'a>(line: &'a [u8], word: &str) -> Option<&'a [u8]> {
+    let rest = line.strip_prefix(b"-----")?.strip_suffix(b"-----")?;
+    rest.strip_prefix(word.as_bytes())?.strip_prefix(b" ")
 }
 
 /// The bytes of the block that has begun in the line of this index. No more than `room` characters follow.
 fn contents<'a>(
-    label: &str,
+    label: &[u8],
     begin: usize,
     room: usize,
-    lines: &mut impl Iterator<Item = (usize, &'a str)>,
+    lines: &mut impl Iterator<Item = (usize, &'a [u8])>,
 ) -> Result<Secret, PemError> {
     // It does not grow: that would leave parts of a key behind.
     let mut digits = Secret::new(Vec::with_capacity(room));
@@ -110,13 +117,13 @@ fn contents<'a>(
         if marker(line, "BEGIN").is_some() {
             break;
         }
-        if line.starts_with("Proc-Type:") && line.contains("ENCRYPTED") {
+        if line.starts_with(b"Proc-Type:") && line.ends_with(b"ENCRYPTED") {
             return Err(PemError::Encrypted(begin + 1));
         }
-        for byte in line.trim().bytes() {
-            match digit(byte) {
+        for byte in line {
+            match digit(*byte) {
                 Some(digit) if !is_padded => digits.0.push(digit),
-                None if byte == b'=' => is_padded = true,
+                None if *byte == b'=' => is_padded = true,
                 Some(_) | None => return Err(wrong),
             }
         }
@@ -185,6 +192,9 @@ mod tests {
         assert_eq!((all[0].contents.bytes(), all[0].is_private_key()), (&b"f"[..], false));
         assert!(all[1].is_private_key() && !all[1].is_certificate());
         assert_eq!(blocks("no block"), Ok(Vec::new()));
+        // A comment in Latin-1.
+        let bytes = [&b"subject=O=B\xfccher\n"[..], text.as_bytes()].concat();
+        assert_eq!(blocks(bytes), Ok(all));
     }
 
     #[test]

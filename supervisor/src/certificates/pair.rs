@@ -29,7 +29,7 @@ impl ReadPair {
     /// count at `now`.
     pub fn read(files: &PairFiles, now: SystemTime) -> Result<Self, CertificateError> {
         let [cert, key] = read_together([files.cert.as_path(), files.key.as_path()])?;
-        let read = Self::of_text(files, text(&cert), text(&key))?;
+        let read = Self::of_text(files, cert.bytes(), key.bytes())?;
         read.check_time(now)?;
         Ok(read)
     }
@@ -39,10 +39,10 @@ impl ReadPair {
     /// # Errors
     /// As [`Self::read`], whatever the time.
     pub fn resume(pair: &Pair) -> Result<Self, CertificateError> {
-        Self::of_text(&pair.files, &pair.chain, text(&pair.key))
+        Self::of_text(&pair.files, pair.chain.as_bytes(), pair.key.bytes())
     }
 
-    fn of_text(files: &PairFiles, cert: &str, key: &str) -> Result<Self, CertificateError> {
+    fn of_text(files: &PairFiles, cert: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
         let facts = facts(files, cert)?;
         let failed = |error| CertificateError::Pem { file: files.key.clone(), error };
         let keys = pem::blocks(key).map_err(failed)?;
@@ -52,7 +52,7 @@ impl ReadPair {
         if !may_belong(half.as_deref(), &facts.public_key) {
             return Err(CertificateError::Mismatch { cert: files.cert.clone(), key: files.key.clone() });
         }
-        let (chain, key) = (of_blocks(cert, |label| label == pem::CERTIFICATE), of_blocks(key, is_key));
+        let (chain, key) = (of_blocks(cert, |label| label == pem::CERTIFICATE.as_bytes()), of_blocks(key, is_key));
         let pair = Pair { files: files.clone(), chain, key: Secret::new(key.into_bytes()) };
         Ok(Self { pair, facts })
     }
@@ -75,7 +75,7 @@ impl ReadPair {
 }
 
 /// Facts of the first certificate. The others are read, too: half a chain is worse than none.
-fn facts(files: &PairFiles, cert: &str) -> Result<Facts, CertificateError> {
+fn facts(files: &PairFiles, cert: &[u8]) -> Result<Facts, CertificateError> {
     let failed = |error| CertificateError::Pem { file: files.cert.clone(), error };
     let blocks = pem::blocks(cert).map_err(failed)?;
     let failed = |error| CertificateError::Certificate { file: files.cert.clone(), error };
@@ -86,30 +86,25 @@ fn facts(files: &PairFiles, cert: &str) -> Result<Facts, CertificateError> {
     Ok(first)
 }
 
-fn is_key(label: &str) -> bool {
-    label == "PRIVATE KEY" || label.ends_with(" PRIVATE KEY")
+fn is_key(label: &[u8]) -> bool {
+    label == b"PRIVATE KEY" || label.ends_with(b" PRIVATE KEY")
 }
 
-/// The blocks of a text whose label is wanted, and nothing else of it: a file may have certificate and key in one.
-pub(super) fn of_blocks(text: &str, is_wanted: impl Fn(&str) -> bool) -> String {
-    let label = |line: &str| Some(line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----")?.to_owned());
+/// The blocks of a file that was read, whose label is wanted, and nothing else of it: a file may have certificate and key in one.
+pub(super) fn of_blocks(text: &[u8], is_wanted: impl Fn(&[u8]) -> bool) -> String {
     // It may be a key: no copy is left behind by a buffer that grows.
     let mut wanted = String::with_capacity(text.len() + 1);
     let mut is_within = false;
-    for line in text.lines() {
-        is_within = is_within || label(line).is_some_and(|label| is_wanted(&label));
+    for line in pem::lines(text) {
+        is_within = is_within || pem::marker(line, "BEGIN").is_some_and(&is_wanted);
         if is_within {
-            wanted.push_str(line.trim());
+            // A line of a block is base64.
+            wanted.push_str(std::str::from_utf8(line).unwrap_or_default());
             wanted.push('\n');
-            is_within = !line.trim().starts_with("-----END ");
+            is_within = pem::marker(line, "END").is_none();
         }
     }
     wanted
-}
-
-/// The bytes as text. What is no text has no block of PEM.
-pub(super) fn text(bytes: &Secret) -> &str {
-    std::str::from_utf8(bytes.bytes()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -219,6 +214,19 @@ mod tests {
         let own = PairFiles { cert: path.clone(), key: path };
         let read = ReadPair::read(&own, SystemTime::now()).unwrap();
         assert!(!read.pair.chain.contains("PRIVATE KEY") && read.pair.chain.contains("BEGIN CERTIFICATE"));
-        assert!(!text(&read.pair.key).contains("CERTIFICATE") && text(&read.pair.key).contains("PRIVATE KEY"));
+        let key = std::str::from_utf8(read.pair.key.bytes()).unwrap();
+        assert!(!key.contains("CERTIFICATE") && key.contains("PRIVATE KEY"));
+    }
+
+    #[test]
+    fn a_comment_may_be_in_any_encoding() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = PairFiles { cert: dir.path().join("a.pem"), key: dir.path().join("a.key") };
+        for (name, path) in [("server.pem", &own.cert), ("server.key", &own.key)] {
+            let contents = std::fs::read(fixture(name)).unwrap();
+            std::fs::write(path, [&b"subject=O=B\xfccher\n"[..], &contents, b"# \xff\n"].concat()).unwrap();
+        }
+        let read = ReadPair::read(&own, SystemTime::now()).unwrap();
+        assert!(!read.pair.chain.contains("cher") && read.facts.name() == "localhost");
     }
 }

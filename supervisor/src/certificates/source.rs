@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::CertificateError;
 use super::file::read_together;
-use super::pair::{ReadPair, of_blocks, text};
+use super::pair::{ReadPair, of_blocks};
 
 /// Lengths of a secret for session tickets, in bytes.
 const SECRET_LENGTH: std::ops::RangeInclusive<usize> = 32..=1024;
@@ -166,7 +166,7 @@ pub fn read_all(wanted: &Wanted, now: SystemTime) -> Vec<Reading> {
 fn read_authority(file: &Path) -> Result<Authority, CertificateError> {
     let [contents] = read_together([file])?;
     let failed = |error| CertificateError::Pem { file: file.to_owned(), error };
-    let blocks = pem::blocks(text(&contents)).map_err(failed)?;
+    let blocks = pem::blocks(contents.bytes()).map_err(failed)?;
     let failed = |error| CertificateError::Certificate { file: file.to_owned(), error };
     let mut count = 0;
     for block in blocks.iter().filter(|block| block.is_certificate()) {
@@ -176,7 +176,7 @@ fn read_authority(file: &Path) -> Result<Authority, CertificateError> {
     if count == 0 {
         return Err(CertificateError::NoCertificate(file.to_owned()));
     }
-    let pem = of_blocks(text(&contents), |label| label == pem::CERTIFICATE);
+    let pem = of_blocks(contents.bytes(), |label| label == pem::CERTIFICATE.as_bytes());
     Ok(Authority { file: file.to_owned(), pem })
 }
 

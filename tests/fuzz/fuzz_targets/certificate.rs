@@ -22,8 +22,7 @@ fn read(bytes: &[u8]) {
 
 fuzz_target!(|data: &[u8]| {
     read(data);
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    if let Ok(blocks) = pem::blocks(text) {
+    if let Ok(blocks) = pem::blocks(data) {
         blocks.iter().for_each(|block| read(block.contents.bytes()));
     }
 });

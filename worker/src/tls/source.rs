@@ -264,10 +264,8 @@ impl Files {
     /// Reads all files. The number is that of the first material, so that two of them can be compared.
     fn read(&self) -> Result<Material, TlsError> {
         let pairs = self.pairs.iter().map(read_pair).collect::<Result<_, _>>()?;
-        let authorities = self
-            .authorities
-            .iter()
-            .map(|file| Ok(Authority { file: file.clone(), pem: contents(file, fs::read_to_string(file))? }));
+        let authorities =
+            self.authorities.iter().map(|file| Ok(Authority { file: file.clone(), pem: read_pem(file)? }));
         let authorities = authorities.collect::<Result<_, TlsError>>()?;
         let ticket_secret = match &self.ticket_secret {
             Some(file) => read_secret(file)?,
@@ -300,9 +298,15 @@ impl Files {
 }
 
 fn read_pair(files: &PairFiles) -> Result<Pair, TlsError> {
-    let chain = contents(&files.cert, fs::read_to_string(&files.cert))?;
+    let chain = read_pem(&files.cert)?;
     let key = Secret::new(contents(&files.key, fs::read(&files.key))?);
     Ok(Pair { files: files.clone(), chain, key })
+}
+
+/// Reads certificates. A comment between them may be in any encoding.
+fn read_pem(file: &Path) -> Result<String, TlsError> {
+    let bytes = contents(file, fs::read(file))?;
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 fn read_secret(file: &Path) -> Result<Secret, TlsError> {

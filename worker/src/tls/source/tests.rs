@@ -40,6 +40,15 @@ async fn files_that_change_count_and_bad_ones_do_not() {
 }
 
 #[test]
+fn a_comment_beside_a_certificate_may_be_in_any_encoding() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = written(dir.path(), "server.pem", "server.key");
+    let chain = [&b"subject=O=B\xfccher\n"[..], fixture("server.pem").as_bytes()].concat();
+    fs::write(&settings.pairs[0].cert, chain).unwrap();
+    assert!(Source::open(&[listener(settings)], None, None).unwrap().is_some());
+}
+
+#[test]
 fn a_start_fails_with_bad_files_and_says_which() {
     let dir = tempfile::tempdir().unwrap();
     let error = |settings, secret: Option<&Path>| {
