@@ -37,6 +37,8 @@ pub enum Look {
     Done,
     /// To be called again in a moment, also if nothing happens.
     Again,
+    /// To be called again after this time, also if nothing happens.
+    After(Duration),
 }
 
 /// What a directory has said.
@@ -149,6 +151,7 @@ fn until_quiet(receiver: &Receiver<Said>, looked: Look) -> bool {
     let first = match looked {
         Look::Done => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
         Look::Again => receiver.recv_timeout(QUIET),
+        Look::After(wait) => receiver.recv_timeout(wait),
     };
     let first = match first {
         Ok(first) => first,

@@ -36,6 +36,10 @@ use crate::connections::ListenerFacts;
 
 /// Time for which a bad pair is not told: the other file of it may still be on its way.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Pause between two looks meanwhile.
+const SOON: Duration = Duration::from_millis(100);
+/// Longest pause between two looks at files that cannot be read. The first one is [`PATIENCE`], and each is twice the one before.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The least time between two renewals of ticket keys.
 const RENEWAL: Duration = Duration::from_secs(10);
 /// Lengths of a secret of session tickets, in bytes.
@@ -76,6 +80,8 @@ struct Trouble {
     since: Instant,
     /// The text in the log, once it is there.
     told: Option<String>,
+    /// Pause before the next look, if they cannot be read.
+    pause: Duration,
 }
 
 impl Source {
@@ -163,8 +169,8 @@ impl Source {
         };
         let own = Arc::downgrade(self);
         let look = move || match own.upgrade() {
-            Some(source) if source.look(false) => Look::Again,
-            Some(_) | None => Look::Done,
+            Some(source) => source.look(false).map_or(Look::Done, Look::After),
+            None => Look::Done,
         };
         match Watch::follow("tls", move || paths.clone(), look) {
             Ok(watch) => drop(self.watch.set(watch)),
@@ -178,11 +184,11 @@ impl Source {
     #[cfg(not(feature = "watch"))]
     fn watch(self: &Arc<Self>) {}
 
-    /// Looks at the files. Returns true if that is to be repeated soon: they are bad, and may be half written. `is_asked`: somebody waits
-    /// for the word, so that it is told at once.
-    fn look(&self, is_asked: bool) -> bool {
+    /// Looks at the files. Returns the time after which that is to be repeated though none of them changes: they may be half written, or
+    /// cannot be read. `is_asked`: somebody waits for the word, so that it is told at once.
+    fn look(&self, is_asked: bool) -> Option<Duration> {
         let mut origin = self.origin();
-        let Origin::Files(files) = &mut *origin else { return false };
+        let Origin::Files(files) = &mut *origin else { return None };
         let read = files.read().and_then(|material| {
             let is_new = files.known.as_ref() != Some(&material);
             if is_new {
@@ -196,9 +202,9 @@ impl Source {
                     files.tell_changes(&material);
                 }
                 (files.known, files.trouble) = (Some(material), None);
-                false
+                None
             }
-            Err(error) => files.is_suspicious(&error, is_asked, Instant::now()),
+            Err(error) => files.note_trouble(&error, is_asked, Instant::now()),
         }
     }
 
@@ -282,18 +288,21 @@ impl Files {
         }
     }
 
-    /// Notes files that cannot be used, and tells it once. Returns true while they may be half written.
-    fn is_suspicious(&mut self, error: &TlsError, is_asked: bool, now: Instant) -> bool {
-        let trouble = self.trouble.get_or_insert(Trouble { since: now, told: None });
+    /// Notes files that cannot be used, and tells it once. Returns the time until the next look.
+    fn note_trouble(&mut self, error: &TlsError, is_asked: bool, now: Instant) -> Option<Duration> {
+        let trouble = self.trouble.get_or_insert(Trouble { since: now, told: None, pause: PATIENCE });
         if !is_asked && now.duration_since(trouble.since) < PATIENCE {
-            return true;
+            return Some(SOON);
         }
         let text = error.to_string();
         if is_asked || trouble.told.as_ref() != Some(&text) {
             tracing::warn!("{text}; the certificates in use stay");
             trouble.told = Some(text);
         }
-        false
+        // The disk or the lack of descriptors may be over, and no event tells of that.
+        let pause = trouble.pause;
+        trouble.pause = PAUSE_MAX.min(pause * 2);
+        matches!(error, TlsError::File { .. }).then_some(pause)
     }
 }
 

@@ -22,20 +22,20 @@ async fn files_that_change_count_and_bad_ones_do_not() {
         client.map(drop)
     };
     shakes().await.unwrap();
-    assert_eq!((source.number(), source.look(true)), (0, false));
+    assert_eq!((source.number(), source.look(true)), (0, None));
     assert_eq!(source.context().number(), 1);
     // The key is on its way.
     fs::write(dir.path().join("a.pem"), fixture("rsa.pem")).unwrap();
-    assert!(source.look(false) && !source.look(true));
+    assert_eq!((source.look(false), source.look(true)), (Some(SOON), None));
     assert_eq!(source.context().number(), 1);
     shakes().await.unwrap();
     fs::write(dir.path().join("a.key"), fixture("rsa.key")).unwrap();
-    assert!(!source.look(false));
+    assert_eq!(source.look(false), None);
     assert_eq!(source.context().number(), 2);
     shakes().await.unwrap();
     // A certificate for other names.
     written(dir.path(), "other.pem", "other.key");
-    source.look(false);
+    assert_eq!(source.look(false), None);
     shakes().await.unwrap_err();
 }
 
@@ -96,9 +96,26 @@ fn what_is_bad_is_told_when_it_stays_so_and_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut files = Files::of(&[listener(written(dir.path(), "server.pem", "server.key"))], None).unwrap();
     let (began, error) = (Instant::now(), TlsError::Library("no"));
-    assert!(files.is_suspicious(&error, false, began));
-    assert!(files.is_suspicious(&error, false, began + PATIENCE / 2));
+    assert_eq!(files.note_trouble(&error, false, began), Some(SOON));
+    assert_eq!(files.note_trouble(&error, false, began + PATIENCE / 2), Some(SOON));
     assert!(files.trouble.as_ref().is_some_and(|trouble| trouble.told.is_none()));
-    assert!(!files.is_suspicious(&error, false, began + PATIENCE));
+    assert_eq!(files.note_trouble(&error, false, began + PATIENCE), None);
     assert_eq!(files.trouble.and_then(|trouble| trouble.told), Some("no".to_owned()));
+}
+
+#[test]
+fn files_that_cannot_be_read_are_looked_at_again_by_themselves_ever_more_rarely() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = written(dir.path(), "server.pem", "server.key");
+    let cert = settings.pairs[0].cert.clone();
+    let source = Source::open(&[listener(settings)], None, None).unwrap().unwrap();
+    // A directory is there, and cannot be read.
+    fs::remove_file(&cert).unwrap();
+    fs::create_dir(&cert).unwrap();
+    assert_eq!(source.look(false), Some(SOON));
+    let pauses: Vec<u64> = (0..7).map(|_| source.look(true).unwrap().as_secs()).collect();
+    assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60]);
+    fs::remove_dir(&cert).unwrap();
+    fs::write(&cert, fixture("server.pem")).unwrap();
+    assert_eq!(source.look(false), None);
 }
