@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::der::{self, DerError, Reader, Value};
+use super::private_key::{EC, RSA};
 
 /// The most names of a certificate that are read.
 pub const NAMES_MAX: usize = 1000;
@@ -34,6 +35,8 @@ pub struct Facts {
     pub ends: SystemTime,
     /// Contents of the public key, as [`public_half`](super::private_key::public_half) gives them of the private one.
     pub public_key: Vec<u8>,
+    /// True if the key is of a kind by which a server of gin can sign: ECDSA or RSA. It is not for Ed25519.
+    pub has_usable_key: bool,
 }
 
 impl Facts {
@@ -63,7 +66,7 @@ impl Facts {
         let ends = time(validity.any()?)?;
         validity.finish()?;
         let subject = Name::read(signed, "subject")?;
-        let public_key = public_key(&mut signed.nested(der::SEQUENCE, "public key")?)?;
+        let (algorithm, public_key) = public_key(&mut signed.nested(der::SEQUENCE, "public key")?)?;
         signed.optional(ISSUER_ID)?;
         signed.optional(SUBJECT_ID)?;
         let names = match signed.optional(EXTENSIONS)? {
@@ -80,6 +83,7 @@ impl Facts {
             starts,
             ends,
             public_key,
+            has_usable_key: USABLE_KEYS.contains(&algorithm),
         })
     }
 
@@ -90,6 +94,8 @@ impl Facts {
     }
 }
 
+/// Kinds of keys by which a server of gin can sign; `id-RSASSA-PSS` is 1.2.840.113549.1.1.10.
+const USABLE_KEYS: [&[u8]; 3] = [EC, RSA, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a]];
 /// Tag of the version.
 const VERSION: u8 = 0xa0;
 /// Tag of a name for the issuer that nobody uses.
@@ -317,11 +323,12 @@ fn alternative_name(value: Value<'_>) -> Option<String> {
     }
 }
 
-/// The contents of the public key.
-fn public_key(reader: &mut Reader<'_>) -> Result<Vec<u8>, DerError> {
-    reader.value(der::SEQUENCE, "algorithm of the public key")?;
+/// The kind of the public key, and its contents.
+fn public_key<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], Vec<u8>), DerError> {
+    let mut algorithm = reader.nested(der::SEQUENCE, "algorithm of the public key")?;
+    let kind = algorithm.value(der::OBJECT_IDENTIFIER, "algorithm of the public key")?.contents;
     let bits = reader.value(der::BIT_STRING, "public key")?;
-    whole_bytes(bits.contents).map(<[u8]>::to_vec)
+    Ok((kind, whole_bytes(bits.contents)?.to_vec()))
 }
 
 /// Bits that are whole bytes, without the number of those that are not used.

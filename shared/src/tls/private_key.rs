@@ -10,9 +10,9 @@ use super::certificate::whole_bytes;
 use super::der::{self, DerError, Reader};
 
 /// `rsaEncryption`, 1.2.840.113549.1.1.1.
-const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+pub(super) const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 /// `id-ecPublicKey`, 1.2.840.10045.2.1.
-const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+pub(super) const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 /// Tag of the parameters of an EC key.
 const PARAMETERS: u8 = 0xa0;
 /// Tag of the public half of an EC key.
@@ -98,13 +98,13 @@ mod tests {
     }
 
     fn half(name: &str) -> (String, Option<Vec<u8>>) {
-        let block = pem::blocks(&file(name)).unwrap().into_iter().find(pem::Block::is_private_key).unwrap();
+        let block = pem::blocks(file(name)).unwrap().into_iter().find(pem::Block::is_private_key).unwrap();
         let half = public_half(block.contents.bytes(), &block.label);
         (block.label, half)
     }
 
     fn certificate(name: &str) -> Facts {
-        Facts::of_der(pem::blocks(&file(name)).unwrap()[0].contents.bytes()).unwrap()
+        Facts::of_der(pem::blocks(file(name)).unwrap()[0].contents.bytes()).unwrap()
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_same_rsa_key_in_pkcs8_has_the_same_half() {
-        let block = pem::blocks(&file("rsa.key")).unwrap().remove(0);
+        let block = pem::blocks(file("rsa.key")).unwrap().remove(0);
         let algorithm = der::write(der::OBJECT_IDENTIFIER, RSA).unwrap();
         let parts = [
             vec![der::INTEGER, 1, 0],
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_no_key_has_no_half() {
-        let key = pem::blocks(&file("server.key")).unwrap().remove(0).contents;
+        let key = pem::blocks(file("server.key")).unwrap().remove(0).contents;
         for length in 0..key.bytes().len() {
             assert_eq!(public_half(&key.bytes()[..length], "PRIVATE KEY"), None, "{length} bytes");
         }

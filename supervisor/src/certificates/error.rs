@@ -59,6 +59,9 @@ pub enum CertificateError {
         /// What is wrong.
         error: DerError,
     },
+    /// The certificate's key is of a kind that workers do not take.
+    #[error("{}: the certificate's key is of a kind that is not supported; use ECDSA or RSA", .0.display())]
+    KindOfKey(PathBuf),
     /// Certificate and key do not belong together.
     #[error("{}: the key in {} is another certificate's", cert.display(), key.display())]
     Mismatch {
@@ -123,6 +126,7 @@ impl CertificateError {
             | Self::NoCertificate(_)
             | Self::NoKey(_)
             | Self::Certificate { .. }
+            | Self::KindOfKey(_)
             | Self::Mismatch { .. }
             | Self::Ended { .. }
             | Self::SecretLength { .. }

@@ -44,6 +44,9 @@ impl ReadPair {
 
     fn of_text(files: &PairFiles, cert: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
         let facts = facts(files, cert)?;
+        if !facts.has_usable_key {
+            return Err(CertificateError::KindOfKey(files.cert.clone()));
+        }
         let failed = |error| CertificateError::Pem { file: files.key.clone(), error };
         let keys = pem::blocks(key).map_err(failed)?;
         let found = keys.iter().find(|block| block.is_private_key());
@@ -146,6 +149,12 @@ mod tests {
             let text = error.to_string();
             assert!(text.contains("server.pem: the key in") && text.contains(&format!("{key} is another")), "{text}");
         }
+    }
+
+    #[test]
+    fn a_kind_of_key_that_no_worker_takes_is_refused_here() {
+        let error = read("ed25519.pem", "ed25519.key").unwrap_err().to_string();
+        assert!(error.ends_with("of a kind that is not supported; use ECDSA or RSA"), "{error}");
     }
 
     #[test]

@@ -33,6 +33,8 @@ fn names_issuer_dates_and_serial_number_are_read() {
     assert_eq!(server.public_key.len(), 65);
     assert_eq!(seconds(facts("expired").ends), 1_609_459_200);
     assert_eq!(facts("rsa").public_key[0], SEQUENCE);
+    let usable = ["server", "rsa", "other", "ed25519"].map(|name| facts(name).has_usable_key);
+    assert_eq!(usable, [true, true, true, false]);
     let client = facts("client");
     assert_eq!((client.name(), client.common_name.as_deref()), ("client7.test", Some("client-7")));
     assert_eq!(common_name(&client.subject).as_deref(), Some("client-7"));
