@@ -118,6 +118,17 @@ fn a_bad_pair_is_told_everywhere_and_the_one_before_goes_on() {
 }
 
 #[test]
+fn a_pair_that_is_put_back_is_told_to_be_good_again() {
+    let gin = with_https().start();
+    spoil(&gin);
+    gin.until_log("is another certificate's; the one until");
+    put_pair(gin.dir(), "server");
+    gin.until_log("tls/shop.pem is good again: it is what is in use");
+    assert!(gin.status().problems.is_empty());
+    gin.stop();
+}
+
+#[test]
 fn a_start_with_a_bad_pair_fails_with_the_file_and_what_is_wrong() {
     let builder = with_https();
     std::fs::copy(tls_file("expired.pem"), builder.dir().join("tls/shop.pem")).unwrap();

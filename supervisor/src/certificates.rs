@@ -40,7 +40,7 @@ use sealed::Sealed;
 pub use source::Wanted;
 use source::{Content, Reading, Source, read_all};
 use tickets::Tickets;
-use told::tell_replaced;
+use told::{tell_put_back, tell_replaced};
 
 /// Pause before a memory is tried again that could not be made, or a file that could not be read.
 const RETRY: Duration = Duration::from_secs(10);
@@ -318,8 +318,11 @@ impl Certificates {
         let mut has_new = false;
         for content in good {
             let source = content.source();
-            self.bad.remove(&source);
+            let was_told = self.bad.remove(&source).is_some_and(|bad| bad.is_told);
             if self.kept.get(&source).is_some_and(|kept| kept.content == content) {
+                if was_told {
+                    tell_put_back(&source);
+                }
                 continue;
             }
             let kept = Kept { content, number };

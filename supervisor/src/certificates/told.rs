@@ -123,6 +123,11 @@ pub(super) fn tell_replaced(source: &Source, kept: &Kept) {
     }
 }
 
+/// Tells that files that were told to be bad are again what is in use.
+pub(super) fn tell_put_back(source: &Source) {
+    tracing::info!("{} is good again: it is what is in use", source.file().display());
+}
+
 fn end_line(source: &Source, facts: &Facts, now: SystemTime) -> Option<String> {
     let (name, file) = (facts.name(), source.file().display());
     match Expiry::of(facts.ends, now) {

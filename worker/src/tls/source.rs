@@ -200,6 +200,8 @@ impl Source {
             Ok((material, is_new)) => {
                 if is_new {
                     files.tell_changes(&material);
+                } else if files.trouble.as_ref().is_some_and(|trouble| trouble.told.is_some()) {
+                    tracing::info!("the certificates on disk are good again: they are those in use");
                 }
                 (files.known, files.trouble) = (Some(material), None);
                 None
