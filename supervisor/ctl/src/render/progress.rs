@@ -1,10 +1,11 @@
 //! An operation's steps as they come: ticks on a terminal, lines with a time elsewhere, JSON if asked for.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::time::{Instant, SystemTime};
 
 use gin_shared::address_in_use;
-use gin_shared::channel::Fates;
+use gin_shared::channel::{ByProtocol, Counts, Fates};
 use gin_shared::control::{Outcome, Phase, Step};
 use gin_shared::exit;
 
@@ -175,12 +176,9 @@ fn plain(step: &Step) -> String {
             let said = if said.is_empty() { String::new() } else { format!(" said={:?}", said.join("\n")) };
             format!("step=failed missing={} reason={reason:?}{pid}{said}", phase.word())
         }
-        Step::Drained { connections } => match connections {
-            Some(Fates { handed_over, finished, closed, cut, .. }) => {
-                format!("step=drained handed_over={handed_over} finished={finished} closed={closed} cut={cut}")
-            }
-            None => "step=drained".to_owned(),
-        },
+        Step::Drained { connections } => {
+            format!("step=drained{}", connections.as_ref().map(counts).unwrap_or_default())
+        }
         Step::Warning { text } => format!("step=warning text={text:?}"),
         Step::Checked { version } => format!("step=checked version={version:?}"),
         Step::Output { lines } => format!("step=output text={:?}", lines.join("\n")),
@@ -191,6 +189,38 @@ fn plain(step: &Step) -> String {
     }
 }
 
+/// Numbers of connections by their ends; behind them those of each protocol, where there are any.
+fn counts(fates: &Fates) -> String {
+    let Fates { handed_over, finished, closed, cut, by_protocol, .. } = *fates;
+    let mut text = format!(" handed_over={handed_over} finished={finished} closed={closed} cut={cut}");
+    let ByProtocol { http1, http2, websocket, tls } = by_protocol;
+    for (protocol, Counts { handed_over, finished, closed, cut }) in
+        [("http1", http1), ("http2", http2), ("websocket", websocket), ("tls", tls)]
+    {
+        let all = [("handed_over", handed_over), ("finished", finished), ("closed", closed), ("cut", cut)];
+        for (end, count) in all.into_iter().filter(|(_, count)| *count > 0) {
+            let _ = write!(text, " {protocol}_{end}={count}");
+        }
+    }
+    text
+}
+
 fn now() -> humantime::Rfc3339Timestamp {
     humantime::format_rfc3339_millis(SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_of_a_drain_are_told_by_protocol_behind_their_sums() {
+        let of = |handed_over, cut| Counts { handed_over, cut, ..Counts::default() };
+        let by_protocol = ByProtocol { http2: of(2, 0), websocket: of(0, 1), tls: of(2, 1), ..ByProtocol::default() };
+        let fates = Fates { handed_over: 3, cut: 1, by_protocol, ..Fates::default() };
+        let told = "step=drained handed_over=3 finished=0 closed=0 cut=1 http2_handed_over=2 websocket_cut=1 \
+                    tls_handed_over=2 tls_cut=1";
+        assert_eq!(plain(&Step::Drained { connections: Some(fates) }), told);
+        assert_eq!(plain(&Step::Drained { connections: None }), "step=drained");
+    }
 }
