@@ -128,6 +128,9 @@ pub enum FromWorker {
     Load {
         /// Number of connections.
         connections: u32,
+        /// At the end of a share: how many others have taken of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        given: Option<u32>,
     },
 }
 

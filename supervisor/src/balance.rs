@@ -1,16 +1,19 @@
 //! Shares of the load: which worker gives how many of its connections to which others.
 //!
 //! A decision without I/O or clock. It is made anew with each report of a worker. Workers whose loads differ by little are left alone, and
-//! so is one that has just given or taken: its load is about to change, and its next report says how.
+//! so is one that gives or takes: its load is about to change, and a report says how. For how long: `pause`.
+
+mod pause;
 
 use std::time::Duration;
 
 use gin_shared::generation::WorkerId;
 
 use crate::moment::Moment;
+pub use pause::Pause;
 
-/// Time for which a worker that gives or takes is left alone.
-pub const PAUSE: Duration = Duration::from_millis(250);
+/// Shortest time for which a worker that takes is left alone: its load is about to change.
+const PAUSE: Duration = Duration::from_millis(250);
 /// Number of connections that one worker gives at once, at most.
 const MOVE_MAX: u32 = 256;
 /// Number of workers that take from one at once, at most: each costs descriptors on the way.
@@ -69,7 +72,12 @@ fn is_uneven(loads: &[&Load]) -> bool {
     let fullest = loads.iter().map(|load| load.connections).max();
     let emptiest = loads.iter().filter(|load| load.has_room).map(|load| load.connections).min();
     let (Some(fullest), Some(emptiest)) = (fullest, emptiest) else { return false };
-    fullest.saturating_sub(emptiest) > emptiest / SLACK_PART + SLACK
+    fullest > emptiest && is_apart(emptiest, fullest)
+}
+
+/// True if a load differs by more than what is left alone.
+fn is_apart(load: u32, other: u32) -> bool {
+    load.abs_diff(other) > load / SLACK_PART + SLACK
 }
 
 fn mean(loads: &[&Load]) -> u32 {

@@ -98,8 +98,8 @@ impl Process {
                 None
             }
             FromWorker::NoTaker => Some(WorkerEvent::NoTaker),
-            FromWorker::Load { connections } => {
-                self.set_load(*connections);
+            FromWorker::Load { connections, given } => {
+                self.set_load(*connections, *given);
                 Some(WorkerEvent::Load)
             }
             FromWorker::Material { number, refused } => {

@@ -31,8 +31,8 @@ pub(crate) trait Neighbours: fmt::Debug + Send + Sync + 'static {
     fn has_room_again(&self);
     /// Asks for other workers that take the connections of this one, which drains: those that were named do not.
     fn ask_for_takers(&self);
-    /// Says how many connections this worker has.
-    fn say_load(&self, connections: u32);
+    /// Says how many connections this worker has, and, at the end of a share, how many others have taken of it.
+    fn say_load(&self, connections: u32, given: Option<u32>);
 }
 
 /// The next thing to do for a connection that finds no room.
@@ -164,7 +164,7 @@ mod tests {
 
         fn ask_for_takers(&self) {}
 
-        fn say_load(&self, _: u32) {}
+        fn say_load(&self, _: u32, _: Option<u32>) {}
     }
 
     #[tokio::test]

@@ -255,11 +255,11 @@ impl Neighbours for Channel {
         }
     }
 
-    fn say_load(&self, connections: u32) {
+    fn say_load(&self, connections: u32, given: Option<u32>) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.load = Some(connections);
         if state.version >= SHARES {
-            state.say(&FromWorker::Load { connections });
+            state.say(&FromWorker::Load { connections, given });
         }
     }
 }
@@ -277,7 +277,7 @@ impl State {
         if version >= SHARES
             && let Some(connections) = self.load
         {
-            self.say(&FromWorker::Load { connections });
+            self.say(&FromWorker::Load { connections, given: None });
         }
         if version >= MATERIAL
             && let Some(certificates) = &self.certificates

@@ -12,7 +12,7 @@ use gin_shared::generation::WorkerId;
 use nix::sys::signal::Signal;
 
 use super::Process;
-use crate::balance::{Load, PAUSE};
+use crate::balance::{Load, Pause};
 use crate::moment::Moment;
 use crate::os::channel::between_workers;
 use crate::os::time;
@@ -44,8 +44,8 @@ pub(super) struct Room {
     relieved: Cell<Option<Moment>>,
     /// Number of its connections, as it has told last.
     load: Cell<Option<u32>>,
-    /// The end of the time in which its load is left alone, because it gives or takes.
-    busy_until: Cell<Option<Moment>>,
+    /// The time for which its load is left alone, because it gives or takes.
+    pause: Cell<Pause>,
     /// Number of workers that serve, as it was told last.
     peers: Cell<Option<u32>>,
 }
@@ -86,7 +86,12 @@ impl Process {
     #[must_use]
     pub fn load(&self) -> Option<Load> {
         let connections = self.room.load.get().filter(|_| self.takes())?;
-        Some(Load { worker: self.id, connections, has_room: !self.is_full(), busy_until: self.room.busy_until.get() })
+        Some(Load {
+            worker: self.id,
+            connections,
+            has_room: !self.is_full(),
+            busy_until: self.room.pause.get().busy_until(),
+        })
     }
 
     /// True if it has received all that it was sent. What was sent with descriptors keeps them open until then.
@@ -163,7 +168,7 @@ impl Process {
     }
 
     /// Has it give so many connections to these workers in equal parts, while it serves on. Neither it nor they are asked again for a
-    /// while. As for a relief, a worker that does not read its orders neither gives nor takes.
+    /// while: see [`Pause`]. As for a relief, a worker that does not read its orders neither gives nor takes.
     pub fn share(&self, count: u32, takers: &[Rc<Self>]) {
         if self.drain.sent.get() || !self.shares() || !self.reads() {
             return;
@@ -171,7 +176,7 @@ impl Process {
         let (now, wanted) = (time::now(), takers.len());
         let take = |taker: &Rc<Self>| {
             let socket = taker.reads().then(|| taker.take().ok().flatten())??;
-            taker.room.busy_until.set(Some(now + PAUSE));
+            taker.change_pause(|pause| pause.takes(now));
             Some(socket)
         };
         let sockets: Vec<OwnedFd> = takers.iter().filter_map(take).collect();
@@ -181,7 +186,7 @@ impl Process {
         }
         let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
         tracing::debug!(worker = %self.id, pid = self.pid(), count, others = fds.len(), "the worker shares its connections");
-        self.room.busy_until.set(Some(now + PAUSE));
+        self.change_pause(|pause| pause.gives(now));
         self.send(&FromMaster::Share { count }, &fds);
     }
 
@@ -191,7 +196,11 @@ impl Process {
             return;
         }
         if self.send(&FromMaster::Peers { workers }, &[]) {
-            self.room.peers.set(Some(workers));
+            let before = self.room.peers.replace(Some(workers));
+            // Alone it tells nothing: what it has told before counts no more, and it begins anew afterwards.
+            if workers <= 1 || before.is_some_and(|before| before <= 1) {
+                self.room.load.set(None);
+            }
         }
     }
 
@@ -259,9 +268,19 @@ impl Process {
         tried.dedup();
     }
 
-    /// Notes the number of its connections.
-    pub fn set_load(&self, connections: u32) {
+    /// Notes the number of its connections, and how many others have taken, if that is the end of a share.
+    pub fn set_load(&self, connections: u32, given: Option<u32>) {
         self.room.load.set(Some(connections));
+        self.change_pause(|pause| match given {
+            Some(given) => pause.has_given(time::now(), given, connections),
+            None => pause.has(connections),
+        });
+    }
+
+    fn change_pause(&self, change: impl FnOnce(&mut Pause)) {
+        let mut pause = self.room.pause.get();
+        change(&mut pause);
+        self.room.pause.set(pause);
     }
 
     /// Notes whether it has room for connections.

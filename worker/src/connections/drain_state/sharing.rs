@@ -96,10 +96,10 @@ impl DrainState {
         &self.sharing
     }
 
-    /// Says how many connections this worker has, if there is a master.
-    pub(crate) fn say_load(&self, connections: u32) {
+    /// Says how many connections this worker has, if there is a master, and, at the end of a share, how many others have taken of it.
+    pub(crate) fn say_load(&self, connections: u32, given: Option<u32>) {
         if let Some(neighbours) = self.neighbours.get() {
-            neighbours.say_load(connections);
+            neighbours.say_load(connections, given);
         }
     }
 }

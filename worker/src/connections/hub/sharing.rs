@@ -28,9 +28,9 @@ impl Hub {
             let given = giver::share(Arc::clone(&hub) as Arc<dyn Dispatch>, sockets, parked, end).await;
             drop(lent);
             tracing::debug!(given, count, "connections handed to other workers, which had fewer");
-            // The master may have seen none of this but the beginning. Where nothing can be given, it is not to ask again for that.
-            if given > 0 && hub.life().phase() < Phase::Draining {
-                hub.context.drain.say_load(hub.load());
+            // The master waits for this before the next order. Where nothing could be given, it waits for longer.
+            if hub.life().phase() < Phase::Draining {
+                hub.context.drain.say_load(hub.load(), Some(u32::try_from(given).unwrap_or(u32::MAX)));
             }
         });
     }
@@ -63,7 +63,7 @@ impl Hub {
             // What changes from here on is seen by the next look.
             changes.mark_unchanged();
             if let Some(connections) = reports.look(Instant::now(), self.load()) {
-                self.context.drain.say_load(connections);
+                self.context.drain.say_load(connections, None);
             }
             let next = reports.next();
             tokio::select! {

@@ -72,9 +72,13 @@ async fn a_drain_ends_a_share_and_no_client_hears_of_either() {
 #[tokio::test]
 async fn a_worker_whose_takers_are_gone_keeps_all_and_carries_the_next_order_out() {
     let ((hub, mut clients), other) = (full_worker().await, worker());
+    let (reports, mut told) = mpsc::unbounded_channel();
+    hub.set_neighbours(Arc::new(Master(reports)));
     let (giver, gone) = pair();
     drop(gone);
     hub.share(3, vec![giver], ());
+    let all = u32::try_from(ROOM).unwrap();
+    assert_eq!(told.recv().await, Some((all, Some(0))), "the master is not to ask again at once");
     // Nothing says when a connection is parked.
     while hub.parked() < ROOM {
         tokio::task::yield_now().await;
@@ -82,6 +86,7 @@ async fn a_worker_whose_takers_are_gone_keeps_all_and_carries_the_next_order_out
     assert_eq!(hub.life().connections(), ROOM);
     shares(&hub, 2, &other).await;
     assert_eq!((hub.life().connections(), other.life().connections()), (ROOM - 2, 2));
+    assert_eq!(told.recv().await, Some((all - 2, Some(2))));
     assert_served(&mut clients).await;
 }
 
@@ -118,7 +123,7 @@ async fn a_worker_that_drains_gives_no_share() {
 
 /// A master that notes what it is told.
 #[derive(Debug)]
-struct Master(mpsc::UnboundedSender<u32>);
+struct Master(mpsc::UnboundedSender<(u32, Option<u32>)>);
 
 impl Neighbours for Master {
     fn ask(&self) -> bool {
@@ -129,8 +134,8 @@ impl Neighbours for Master {
 
     fn ask_for_takers(&self) {}
 
-    fn say_load(&self, connections: u32) {
-        self.0.send(connections).unwrap();
+    fn say_load(&self, connections: u32, given: Option<u32>) {
+        self.0.send((connections, given)).unwrap();
     }
 }
 
@@ -141,10 +146,10 @@ async fn a_worker_with_others_beside_it_tells_how_many_connections_it_has() {
     hub.set_neighbours(Arc::new(Master(reports)));
     let _first = served_by(&hub).await;
     hub.set_peers(2);
-    assert_eq!(told.recv().await, Some(1));
+    assert_eq!(told.recv().await, Some((1, None)));
     let _second = served_by(&hub).await;
     // Once more after a while, and then nothing until something changes.
-    assert_eq!((told.recv().await, told.try_recv().is_err()), (Some(2), true));
+    assert_eq!((told.recv().await, told.try_recv().is_err()), (Some((2, None)), true));
     // Alone it tells nothing, and begins anew afterwards.
     hub.set_peers(1);
     // Nothing says when it has heard that.
@@ -152,5 +157,5 @@ async fn a_worker_with_others_beside_it_tells_how_many_connections_it_has() {
         tokio::task::yield_now().await;
     }
     hub.set_peers(3);
-    assert_eq!(told.recv().await, Some(2));
+    assert_eq!(told.recv().await, Some((2, None)));
 }

@@ -20,7 +20,7 @@ impl Neighbours for Master {
         self.0.send(()).unwrap();
     }
 
-    fn say_load(&self, _: u32) {}
+    fn say_load(&self, _: u32, _: Option<u32>) {}
 }
 
 /// A worker, the questions that it asks its master, and clients whose connections it has.
