@@ -1,9 +1,12 @@
 //! Givers that serve on and give a part of their connections, and their takers.
 
+use std::time::Instant;
+
 use tokio::sync::mpsc;
 
 use super::relief::full_worker;
 use super::*;
+use crate::connections::handover::giver;
 use crate::connections::relief::Neighbours;
 
 /// Has the worker give so many connections to the other one. Ends when the giver has all answers.
@@ -88,6 +91,21 @@ async fn a_worker_whose_takers_are_gone_keeps_all_and_carries_the_next_order_out
     assert_eq!((hub.life().connections(), other.life().connections()), (ROOM - 2, 2));
     assert_eq!(told.recv().await, Some((all - 2, Some(2))));
     assert_served(&mut clients).await;
+}
+
+#[tokio::test]
+async fn the_order_after_a_giver_that_ended_in_the_midst_counts() {
+    let (hub, (giver, _taker)) = (worker(), pair());
+    let begin = || hub.drain().sharing().begin(Instant::now(), 3, |_| Vec::new());
+    let (parked, end) = begin().unwrap();
+    let giving = giver::share(Arc::clone(&hub) as Arc<dyn Dispatch>, vec![giver], parked, end);
+    // Polled once, and dropped, as by a panic.
+    tokio::select! {
+        biased;
+        _ = giving => panic!("nobody has paused"),
+        () = std::future::ready(()) => {}
+    }
+    assert!(begin().is_some());
 }
 
 #[tokio::test]

@@ -22,19 +22,28 @@ pub(crate) async fn share(
     parked: Vec<IdleConnection>,
     end: QueueEnd,
 ) -> u64 {
+    let _over = Over(Arc::clone(&hub));
     let mut giver = Giver::new(Arc::clone(&hub), greet_all(sockets, true), end);
     giver.purpose = Purpose::Share;
     giver.queue.extend(parked);
     giver.give_share().await;
-    let sharing = hub.drain().sharing();
-    sharing.end();
+    hub.drain().sharing().end();
     // The queue is closed: only those that have left already are in it.
     while let Some(connection) = giver.end.offered.recv().await {
         giver.queue.push_back(connection);
     }
-    let given = giver.relieve().await;
-    sharing.over();
-    given
+    giver.relieve().await
+}
+
+/// Ends the share, however its giver ends: after a panic the next order counts, too.
+struct Over(Arc<dyn Dispatch>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        let sharing = self.0.drain().sharing();
+        sharing.end();
+        sharing.over();
+    }
 }
 
 impl Giver {
