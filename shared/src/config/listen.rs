@@ -395,8 +395,10 @@ fn read_networks(table: &Section<'_>) -> Option<Vec<String>> {
     Some(words.iter().filter_map(network).collect())
 }
 
-/// A network as "10.0.0.0/8"; an address alone is a network of one.
-fn network(text: &str) -> Option<String> {
+/// A network as "10.0.0.0/8"; an address alone is a network of one. A network of IPv4 in IPv6 (`::ffff:10.0.0.0/104`) is that of IPv4, as
+/// the addresses of clients are, too. `None`: the text is none.
+#[must_use]
+pub fn network(text: &str) -> Option<String> {
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
@@ -408,8 +410,18 @@ fn network(text: &str) -> Option<String> {
         Some(_) => return None,
         None => most,
     };
+    let (address, prefix) = match (address.to_canonical(), prefix.checked_sub(MAPPED)) {
+        (own @ IpAddr::V4(_), Some(prefix)) if address.is_ipv6() => (own, prefix),
+        // It has no address that a client could have.
+        (IpAddr::V4(_), None) if address.is_ipv6() => return None,
+        _ => (address, prefix),
+    };
+    let most = if address.is_ipv4() { 32 } else { 128 };
     (prefix <= most).then(|| format!("{address}/{prefix}"))
 }
+
+/// Bits before an address of IPv4 in IPv6 (RFC 4291, section 2.5.5.2).
+const MAPPED: u8 = 96;
 
 /// Parses "https" or "https:8443".
 fn parse_redirect(text: &str) -> Result<Redirect, String> {

@@ -1,11 +1,10 @@
 //! The sections that this library itself lives by.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gin_shared::config::Section;
+use gin_shared::config::{Section, listen};
 use ipnet::IpNet;
 
 use super::data::own_secret;
@@ -89,10 +88,11 @@ fn known_endpoints(section: &Section<'_>, paths: Vec<String>) -> Vec<String> {
 
 fn networks(section: &Section<'_>, all: &[String]) -> Vec<IpNet> {
     let network = |text: &String| {
-        let read = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        let wrong =
-            |_| section.problem("trusted_proxies", &format!("\"{text}\" is no network; write it as \"10.0.0.0/8\""));
-        read.map_err(wrong).ok()
+        let read = listen::network(text).and_then(|network| network.parse::<IpNet>().ok());
+        if read.is_none() {
+            section.problem("trusted_proxies", &format!("\"{text}\" is no network; write it as \"10.0.0.0/8\""));
+        }
+        read
     };
     all.iter().filter_map(network).collect()
 }

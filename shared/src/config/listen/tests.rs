@@ -122,6 +122,16 @@ fn networks_and_redirects_are_read_as_people_write_them() {
     let networks: Vec<String> = ["10.0.0.0/8", "127.0.0.1/32", "::1/128"].map(str::to_owned).to_vec();
     assert_eq!(http.proxy, Some(networks));
     assert_eq!(parse_redirect("https:443"), Ok(Redirect { port: None }));
+    for (text, expected) in [
+        ("::ffff:10.0.0.0/104", Some("10.0.0.0/8")),
+        ("::ffff:192.0.2.1", Some("192.0.2.1/32")),
+        ("::ffff:0:0/96", Some("0.0.0.0/0")),
+        ("::ffff:10.0.0.0/90", None),
+        ("::ffff:10.0.0.0/129", None),
+        ("10.0.0.0/104", None),
+    ] {
+        assert_eq!(network(text).as_deref(), expected, "{text}");
+    }
 }
 
 #[test]
