@@ -16,7 +16,7 @@ mod beginnings;
 mod ends;
 mod hooks;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -81,6 +81,8 @@ struct Inner {
     phase: watch::Sender<Phase>,
     stopping: watch::Sender<bool>,
     connections: watch::Sender<usize>,
+    /// Number of those that are over TLS, or begin with its handshake.
+    over_tls: AtomicUsize,
     /// True once no connection is open, and none will be taken over.
     over: AtomicBool,
     accepted: AtomicU64,
@@ -104,6 +106,7 @@ impl Default for Life {
             phase: watch::Sender::new(Phase::Waiting),
             stopping: watch::Sender::new(false),
             connections: watch::Sender::new(0),
+            over_tls: AtomicUsize::new(0),
             over: AtomicBool::new(false),
             accepted: AtomicU64::new(0),
             taken_over: AtomicU64::new(0),
@@ -230,8 +233,11 @@ impl Life {
         // The number is locked meanwhile.
         self.0.connections.send_if_modified(|open| {
             if !self.0.is_settled.swap(true, Ordering::Relaxed) {
-                // All others end at the cut: these are their handlers'. Which of them are over TLS is not known here.
-                self.count_fate(Fate::Cut, Kind { spoken: Spoken::WebSocket, is_tls: false }, *open);
+                // All others end at the cut: these are their handlers'.
+                let over_tls = self.0.over_tls.load(Ordering::Relaxed).min(*open);
+                for (is_tls, count) in [(true, over_tls), (false, *open - over_tls)] {
+                    self.count_fate(Fate::Cut, Kind { spoken: Spoken::WebSocket, is_tls }, count);
+                }
             }
             false
         });
@@ -319,7 +325,7 @@ impl Life {
 
     fn opened(&self) -> OpenConnection {
         self.with_counts(ConnectionCounts::opened);
-        OpenConnection { life: self.clone(), ending: Ending::default() }
+        OpenConnection { life: self.clone(), ending: Ending::default(), is_over_tls: false }
     }
 
     /// Counts connections that were taken over for good.
@@ -356,9 +362,23 @@ pub(crate) struct OpenConnection {
     life: Life,
     /// The connection's end, as far as it is known.
     pub(crate) ending: Ending,
+    /// True if it is counted among those over TLS.
+    is_over_tls: bool,
 }
 
 impl OpenConnection {
+    /// Notes whether the connection is over TLS, or begins with its handshake.
+    pub(crate) fn set_tls(&mut self, is_tls: bool) {
+        self.ending.is_tls = is_tls;
+        let over_tls = &self.life.0.over_tls;
+        if is_tls && !self.is_over_tls {
+            over_tls.fetch_add(1, Ordering::Relaxed);
+        } else if !is_tls && self.is_over_tls {
+            over_tls.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.is_over_tls = is_tls;
+    }
+
     /// Notes that another worker has the connection now. Only in a drain this is the end that is told of it.
     pub(crate) fn hand_over(&mut self, reason: HandoverReason) {
         self.ending.is_handed_over = reason == HandoverReason::Drain;
@@ -373,11 +393,12 @@ impl OpenConnection {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        let Self { life, ending } = self;
+        let Self { life, ending, is_over_tls } = self;
         life.with_counts(ConnectionCounts::closed);
         life.0.connections.send_modify(|open| {
             // Before anybody hears of it.
             life.count_end(*ending);
+            life.0.over_tls.fetch_sub(usize::from(*is_over_tls), Ordering::Relaxed);
             *open -= 1;
         });
     }

@@ -86,7 +86,7 @@ impl Place {
 
     /// Notes whether the connection is over TLS, or begins with its handshake.
     pub(crate) fn set_tls(&mut self, is_tls: bool) {
-        self.open.ending.is_tls = is_tls;
+        self.open.set_tls(is_tls);
     }
 
     /// Notes that another worker has the connection now, for this reason.

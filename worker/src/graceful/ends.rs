@@ -317,4 +317,19 @@ mod tests {
         drop(left);
         assert_eq!((life.fates().open, life.fates().cut, life.fates().finished), (0, 2, 1));
     }
+
+    #[test]
+    fn what_is_open_at_the_cut_is_told_by_tls() {
+        let life = Life::default();
+        let [mut over_tls, mut was_over_tls, _cleartext] = [life.open(), life.open(), life.open()];
+        over_tls.set_tls(true);
+        [true, true, false].into_iter().for_each(|is_tls| was_over_tls.set_tls(is_tls));
+        let mut gone = life.open();
+        gone.set_tls(true);
+        drop(gone);
+        life.reach(Phase::Cut);
+        life.settle();
+        let by_protocol = life.fates().by_protocol;
+        assert_eq!((by_protocol.websocket.cut, by_protocol.tls.cut), (3, 1));
+    }
 }
