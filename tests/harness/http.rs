@@ -4,16 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv};
-
 use crate::PATIENCE;
 use crate::https::{Https, Secure};
+use crate::stream::{Stream, own};
 
 /// Where a server is.
 #[derive(Debug, Clone)]
@@ -73,41 +70,6 @@ impl From<io::Error> for Failure {
             io::ErrorKind::UnexpectedEof => Self::Truncated,
             _ => Self::Other(error.to_string()),
         }
-    }
-}
-
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    /// Behind a mutex, as a look at it reads what has come.
-    Tls(Box<Mutex<Secure>>),
-}
-
-fn own(stream: &mut Mutex<Secure>) -> &mut Secure {
-    stream.get_mut().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
-            Self::Tls(stream) => own(stream).read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
-            Self::Tls(stream) => own(stream).write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -360,26 +322,13 @@ impl Client {
     /// Whether the server has closed it by now.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.look().1
+        self.stream.look().1
     }
 
     /// True if something of the server's waits to be read, be it the end.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        !self.buffer.is_empty() || self.look().0
-    }
-
-    /// Whether something waits to be read, be it the end, and whether it is the end.
-    fn look(&self) -> (bool, bool) {
-        let fd = match &self.stream {
-            Stream::Tcp(stream) => stream.as_raw_fd(),
-            Stream::Unix(stream) => stream.as_raw_fd(),
-            Stream::Tls(stream) => return stream.lock().unwrap_or_else(PoisonError::into_inner).look(),
-        };
-        match recv(fd, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
-            Ok(count) => (true, count == 0),
-            Err(error) => (error != Errno::EAGAIN, error != Errno::EAGAIN),
-        }
+        !self.buffer.is_empty() || self.stream.look().0
     }
 }
 

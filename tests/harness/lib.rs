@@ -25,6 +25,7 @@ mod process;
 mod releases;
 mod scrape;
 mod services;
+mod stream;
 mod supervisor;
 mod terminal;
 mod tunnel;

@@ -255,7 +255,10 @@ mod tests {
                 ("static", "dir") => "[static]\ndir = \"/\"".to_owned(),
                 ("static", name) => format!("[static]\ndir = {:?}\n{name} = {value}", dir.display().to_string()),
                 ("security", "client_ca_file") => {
-                    format!("[static]\ndir = {:?}\n[security]\nclient_auth = \"required\"\n{name} = {value}", dir.display().to_string())
+                    format!(
+                        "[static]\ndir = {:?}\n[security]\nclient_auth = \"required\"\n{name} = {value}",
+                        dir.display().to_string()
+                    )
                 }
                 _ => format!("[static]\ndir = {:?}\n[{section}]\n{name} = {value}", dir.display().to_string()),
             };
