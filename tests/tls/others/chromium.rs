@@ -60,12 +60,12 @@ fn chromium_keeps_its_one_connection_under_clicks_over_restarts() {
         clicks.say("on");
     }
     let seen = clicks.end();
+    assert_eq!(seen["failed"], json!([]), "{}", gin.log());
     let answers = seen["answers"].as_array().unwrap();
     let expected = [&answers[0][0], &json!("h2"), &json!(200)];
     for answer in answers {
         assert_eq!([&answer[0], &answer[1], &answer[2]], expected, "{answer}: {}", gin.log());
     }
-    assert_eq!(seen["failed"], json!([]));
     // A page, its script and six files each time.
     assert!(answers.len() >= 8 * restarts, "{} answers in {} rounds", answers.len(), seen["rounds"]);
     println!("{} answers in {} rounds over connection {}", answers.len(), seen["rounds"], expected[0]);
