@@ -55,8 +55,11 @@ fn chromium_keeps_its_one_connection_under_clicks_over_restarts() {
     clicks.say("begin");
     let restarts = times(10, 50);
     for _ in 0..restarts {
-        // The process is gone that had the connection, and what is asked next comes over the same one.
-        gin.ctl(&["restart", "--wait-drained"]).assert(0, &["closed=0 cut=0"]);
+        // The process is gone that had the connection, and what is asked next comes over the same one. The browser may open another one
+        // at any time, and close it without a request.
+        let told = gin.ctl(&["restart", "--wait-drained"]);
+        told.assert(0, &["cut=0", "http2_handed_over=1"]);
+        assert!(!told.out.contains("http2_closed"), "{told:?}: {}", gin.log());
         clicks.say("on");
     }
     let seen = clicks.end();
