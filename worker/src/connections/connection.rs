@@ -6,6 +6,7 @@
 //! (`handover::carried`), and what happens to it next (`machine`, `hub`).
 
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -86,6 +87,13 @@ pub(crate) struct KeptParts {
     pub(crate) session: Option<WebSocketSession>,
 }
 
+/// Places in the heap that a connection held before it was packed.
+#[derive(Debug)]
+pub(crate) struct Unpacked {
+    _kept: Kept,
+    _tls: Option<Arc<TlsFacts>>,
+}
+
 /// A WebSocket's session between two handlers: the application has serialised it.
 #[derive(Debug)]
 pub(crate) struct WebSocketSession {
@@ -123,6 +131,27 @@ impl Kept {
 
     pub(crate) fn into_parts(self) -> KeptParts {
         self.0.map_or_else(KeptParts::default, |parts| *parts)
+    }
+
+    fn moved(&mut self) -> Self {
+        self.0.as_mut().map_or_else(Self::default, |parts| Self::of(parts.moved()))
+    }
+}
+
+impl KeptParts {
+    /// Moves the parts to other places in the heap. The keys are wiped here.
+    fn moved(&mut self) -> Self {
+        let http2 =
+            |state: &Http2State| Box::new(Http2State { table: Bytes::copy_from_slice(&state.table), ..state.clone() });
+        let session = |session: &WebSocketSession| WebSocketSession {
+            name: Arc::clone(&session.name),
+            state: Bytes::copy_from_slice(&session.state),
+        };
+        Self {
+            keys: self.keys.as_mut().map(Keys::moved),
+            http2: self.http2.as_deref().map(http2),
+            session: self.session.as_ref().map(session),
+        }
     }
 }
 
@@ -180,6 +209,13 @@ impl IdleConnection {
         Ok((ActiveConnection { stream, place, info, progress, ahead, http2 }, session))
     }
 
+    /// Moves everything that is kept of it to other places in the heap. Returns the old places, which the caller frees.
+    pub(crate) fn pack(&mut self) -> Unpacked {
+        let tls = self.info.tls.as_ref().map(|facts| Arc::new(TlsFacts::clone(facts)));
+        let kept = self.kept.moved();
+        Unpacked { _kept: mem::replace(&mut self.kept, kept), _tls: mem::replace(&mut self.info.tls, tls) }
+    }
+
     /// The connection as the machine looks at it.
     pub(crate) fn idle(&self) -> Idle {
         let (has_read_ahead, is_session) = (!self.ahead.is_empty(), self.kept.session().is_some());
@@ -195,6 +231,15 @@ impl IdleConnection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_that_are_moved_stay_what_they_were() {
+        let session = WebSocketSession { name: "chat".into(), state: Bytes::from_static(b"7") };
+        let mut old = Kept::of(KeptParts { session: Some(session), ..KeptParts::default() });
+        let kept = old.moved();
+        assert_eq!(kept.session().map(|session| (&*session.name, &*session.state)), Some(("chat", &b"7"[..])));
+        assert!(Kept::default().moved().0.is_none());
+    }
 
     #[test]
     fn a_connection_of_which_nothing_is_kept_costs_no_allocation() {

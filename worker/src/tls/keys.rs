@@ -45,6 +45,13 @@ impl Keys {
         packet.extend_from_slice(&self.0);
     }
 
+    /// Moves the keys to another place in the heap. Here they are wiped: what is left holds the old place until it is dropped.
+    pub(crate) fn moved(&mut self) -> Self {
+        let keys = Self(self.0.clone());
+        wipe(&mut self.0);
+        keys
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -74,6 +81,13 @@ mod tests {
         keys.write_to(&mut packet);
         assert_eq!((packet.len(), packet[0], &packet[1..]), (127, 1, &[7; 126][..]));
         assert_eq!(format!("{keys:?}"), "Keys(126 bytes)");
+    }
+
+    #[test]
+    fn keys_that_were_moved_are_wiped_where_they_were() {
+        let mut old = Keys::received(&[7; 126]).unwrap();
+        let keys = old.moved();
+        assert_eq!((keys.bytes(), old.bytes()), (&[7; 126][..], &[0; 126][..]));
     }
 
     #[test]
