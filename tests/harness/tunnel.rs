@@ -12,6 +12,9 @@ use crate::https::Https;
 /// Bytes that the kernel keeps for each side of a socket. They are few, so that a server soon notices a client that takes nothing.
 const BUFFER: u32 = 64 << 10;
 
+/// Threads of the tunnel. One alone would let a connection wait for all others that are flooded.
+const THREADS: usize = 4;
+
 /// Connections over TLS, each behind a socket that speaks cleartext.
 #[derive(Debug)]
 pub struct Tunnel {
@@ -26,7 +29,7 @@ impl Tunnel {
     /// If there is no room for a thread.
     #[must_use]
     pub fn to(https: Https) -> Self {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build().unwrap();
         Self { runtime, https }
     }
 
