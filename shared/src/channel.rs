@@ -83,7 +83,7 @@ pub enum FromMaster {
         /// Number of this material. Later ones have higher numbers.
         number: u64,
     },
-    /// So many workers serve, this one included. A worker with others beside it leaves them their part of a burst.
+    /// Number of workers that serve, this one included. A worker with others beside it leaves them their part of a burst.
     Peers {
         /// Number of workers.
         workers: u32,
@@ -188,7 +188,7 @@ impl ByProtocol {
         *self == Self::default()
     }
 
-    /// One of the numbers by protocol, in parentheses. Empty if all are 0.
+    /// The numbers of one fate by protocol, in parentheses. Empty if all are 0.
     fn told(&self, count: fn(&Counts) -> u64) -> String {
         let some = |all: &[(&str, &Counts)]| {
             let numbers = all.iter().map(|(name, counts)| (name, count(counts))).filter(|(_, count)| *count > 0);

@@ -37,7 +37,7 @@ pub struct TlsSettings {
     pub alpn: Vec<String>,
     /// File of the authorities that sign client certificates, and whether a client needs one. `None`: no client is asked.
     pub client: Option<(PathBuf, ClientAuth)>,
-    /// Whether clients get session tickets.
+    /// True if clients get session tickets.
     pub tickets: bool,
 }
 
@@ -219,7 +219,7 @@ impl Base {
         }
     }
 
-    /// What `table` says of a listener, over `self`. Its pair takes the place of the default one; the further ones stay.
+    /// Settings of a listener: those of `table` over `self`. Its pair takes the place of the default one; the further ones stay.
     fn with(&self, table: &Self) -> Self {
         let further = self.pairs.iter().filter(|pair| table.own.is_none() || self.own.as_ref() != Some(*pair));
         Self {
@@ -270,7 +270,7 @@ impl Base {
     }
 }
 
-/// What a listener's socket is.
+/// The kind of a listener's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Socket {
     Tcp,
@@ -319,7 +319,7 @@ fn read_listener(table: &Section<'_>, name: &str, base: &Base, problems: &Proble
     ListenSettings { tls: base.and_then(|base| base.settings()), proxy, redirect }
 }
 
-/// What a listener's `tls` says.
+/// The value of a listener's `tls`.
 enum Asked {
     Unsaid,
     No,

@@ -29,7 +29,7 @@ impl Problems {
         Self { path: path.to_owned(), found: RefCell::default(), asked: Rc::default() }
     }
 
-    /// One more. A section may be read twice: what is wrong with it is told once.
+    /// Adds a problem. A section may be read twice: what is wrong with it is told once.
     pub fn add(&self, place: &Place, text: String) {
         let problem = Problem { place: place.of(&self.path.display().to_string()), text };
         let mut found = self.found.borrow_mut();

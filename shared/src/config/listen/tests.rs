@@ -1,4 +1,4 @@
-//! What listeners are told, and what is wrong with a configuration, with its place.
+//! Settings of listeners, and errors of a configuration with their places.
 
 use std::path::Path;
 
