@@ -161,7 +161,7 @@ pub struct LastFailure {
 /// A certificate that workers use: the newest valid one of its files. `GET /v1/certificates` has a list of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateStatus {
-    /// One name for people: the first that it is for.
+    /// A name for people: the first that it is for.
     pub name: String,
     /// All names that it is for.
     pub names: Vec<String>,

@@ -59,7 +59,7 @@ struct Way {
     names: BTreeSet<OsString>,
 }
 
-/// What names a directory in the whole system: device, inode, and its birth, for an inode may be used again.
+/// Identity of a directory in the whole system: device, inode, and its birth, for an inode may be used again.
 type Place = (u64, u64, Option<SystemTime>);
 
 /// The directories that are watched, by their paths. `None`: none was there.

@@ -22,7 +22,7 @@ enum Taking {
     Took(u64, usize),
 }
 
-/// What the giver has done of taking back its offers.
+/// Progress of the giver in taking back its offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Withdrawal {
     No,
@@ -55,9 +55,9 @@ struct World {
     /// The commit of these could not be sent, and the taker has not looked why: it may be stopped here for long.
     unsent: Option<(usize, Vec<Connection>)>,
     serves: Vec<Connection>,
-    /// What somebody had in hand when it died, or closed in doubt.
+    /// Connections that somebody had in hand when it died, or closed in doubt.
     buried: Vec<Connection>,
-    /// What the giver has written to after it was offered, and the taker after its commit: under keys that both have had.
+    /// Connections that the giver has written to after their offer, and the taker after its commit: under keys that both have had.
     giver_wrote: Vec<Connection>,
     taker_wrote: Vec<Connection>,
 }

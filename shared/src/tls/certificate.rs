@@ -87,7 +87,7 @@ impl Facts {
         })
     }
 
-    /// One name for people: the first that it is for, else the holder's common name, else the holder.
+    /// A name for people: the first that it is for, else the holder's common name, else the holder.
     #[must_use]
     pub fn name(&self) -> &str {
         self.names.first().or(self.common_name.as_ref()).unwrap_or(&self.subject)

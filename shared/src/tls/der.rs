@@ -48,7 +48,7 @@ pub enum DerError {
     Trailing,
 }
 
-/// One value.
+/// A value of DER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Value<'a> {
     /// Its tag.

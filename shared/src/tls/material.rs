@@ -1,4 +1,4 @@
-//! What workers need for TLS, in one sealed memory that the master writes: pairs of certificate and key, authorities, ticket keys.
+//! Material of TLS for workers, in one sealed memory that the master writes: pairs of certificate and key, authorities, ticket keys.
 //!
 //! A change is another memory with a higher number. It is given to a worker whole, so that a worker has all of it or nothing. The seals
 //! keep everybody from writing it, workers as well as the master itself.
