@@ -33,6 +33,8 @@ pub(crate) struct TlsStream {
     inner: s2n_tls_tokio::TlsStream<TcpStream>,
     /// The rest of a chunk that the socket has not taken. s2n may have encrypted its beginning already.
     unsent: Vec<u8>,
+    /// True once a record was read that breaks the protocol: the end is then no orderly one.
+    is_broken: bool,
 }
 
 impl TlsStream {
@@ -79,7 +81,7 @@ impl TlsStream {
     }
 
     fn of(inner: s2n_tls_tokio::TlsStream<TcpStream>) -> Self {
-        Self { inner, unsent: Vec::new() }
+        Self { inner, unsent: Vec::new(), is_broken: false }
     }
 
     /// Sends the rest of an earlier chunk.
@@ -122,7 +124,10 @@ impl fmt::Debug for TlsStream {
 
 impl AsyncRead for TlsStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_read(cx, buffer)
+        let this = self.get_mut();
+        let step = ready!(Pin::new(&mut this.inner).poll_read(cx, buffer));
+        this.is_broken |= step.is_err();
+        Poll::Ready(step)
     }
 }
 
@@ -149,9 +154,14 @@ impl AsyncWrite for TlsStream {
         Pin::new(&mut this.inner).poll_flush(cx)
     }
 
-    /// Sends the rest, then the alert that tells the client of the end (`close_notify`).
+    /// Sends the rest, then the alert that tells the client of the end (`close_notify`). A client that has broken the protocol is not told of
+    /// an end in good order (RFC 8446, section 6.1): for that, it would take the refusal of what it sent. s2n has no other alert for most.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_broken {
+            ready!(Pin::new(&mut this.inner).poll_blinding(cx)).map_err(io::Error::from)?;
+            return Pin::new(this.inner.get_mut()).poll_shutdown(cx);
+        }
         ready!(this.poll_unsent(cx))?;
         Pin::new(&mut this.inner).poll_shutdown(cx)
     }
