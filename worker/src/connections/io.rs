@@ -187,6 +187,10 @@ impl AsyncRead for Io {
             let count = this.ahead.len().min(buffer.remaining());
             buffer.put_slice(&this.ahead[..count]);
             this.ahead.advance(count);
+            if this.ahead.is_empty() {
+                // Without a byte it still holds its allocation, which a connection that rests would keep.
+                this.ahead = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         this.poll_closer(cx, Half::Reader);
@@ -299,5 +303,41 @@ impl AsyncWrite for Io {
                 Closing::Closed => return Poll::Ready(Ok(())),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::connections::progress::Progress;
+    use crate::connections::room::Room;
+    use crate::graceful::Life;
+
+    /// An owner of bytes: another count of it tells whether somebody holds them.
+    struct Counted {
+        _count: Arc<()>,
+    }
+
+    impl AsRef<[u8]> for Counted {
+        fn as_ref(&self) -> &[u8] {
+            b"GET /"
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_that_were_read_ahead_are_freed_once_they_are_read() {
+        let (stream, _client) = UnixStream::pair().unwrap();
+        let place = Room::new(Life::default(), 1, None).take_over().unwrap();
+        let activity = Arc::new(Activity::resume(&Progress::fresh()));
+        let count = Arc::new(());
+        let ahead = Bytes::from_owner(Counted { _count: Arc::clone(&count) });
+        let mut io = Io::new(Stream::Unix(stream), place, ahead, activity, &Bounds::default());
+        let mut read = [0; 4];
+        assert_eq!(io.read(&mut read).await.unwrap(), 4);
+        assert_eq!((&read, Arc::strong_count(&count)), (b"GET ", 2));
+        assert_eq!(io.read(&mut read).await.unwrap(), 1);
+        assert_eq!((read[0], Arc::strong_count(&count)), (b'/', 1));
     }
 }
