@@ -92,6 +92,7 @@ pub(crate) struct KeptParts {
 pub(crate) struct Unpacked {
     _kept: Kept,
     _tls: Option<Arc<TlsFacts>>,
+    _ahead: Bytes,
 }
 
 /// A WebSocket's session between two handlers: the application has serialised it.
@@ -212,8 +213,12 @@ impl IdleConnection {
     /// Moves everything that is kept of it to other places in the heap. Returns the old places, which the caller frees.
     pub(crate) fn pack(&mut self) -> Unpacked {
         let tls = self.info.tls.as_ref().map(|facts| Arc::new(TlsFacts::clone(facts)));
-        let kept = self.kept.moved();
-        Unpacked { _kept: mem::replace(&mut self.kept, kept), _tls: mem::replace(&mut self.info.tls, tls) }
+        let (kept, ahead) = (self.kept.moved(), Bytes::copy_from_slice(&self.ahead));
+        Unpacked {
+            _kept: mem::replace(&mut self.kept, kept),
+            _tls: mem::replace(&mut self.info.tls, tls),
+            _ahead: mem::replace(&mut self.ahead, ahead),
+        }
     }
 
     /// The connection as the machine looks at it.

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +34,8 @@ const MANY: usize = 1000;
 const QUIET: Duration = Duration::from_millis(500);
 /// Number of connections that are packed at once.
 const PACKED: usize = 1024;
+/// Number of such batches whose old places are freed at once.
+const BATCHES: usize = 16;
 
 /// The parked connections of a worker.
 #[derive(Debug)]
@@ -212,22 +215,39 @@ impl ParkedConnections {
     }
 
     /// Trims the heap. What is kept of a connection was allocated between the buffers of its handshake, and holds a page that is
-    /// free otherwise. So it is moved first: this thread's allocations stand together. The old places are freed behind a whole batch,
-    /// or the allocator would give them out again.
+    /// free otherwise; so do the nodes of the deadlines. So these are moved first: this thread's allocations stand together. The old places
+    /// are freed behind many batches, or the allocator would give them out again: it keeps a few of each size for this thread.
     fn trim(&self) {
-        let mut first = 0;
-        loop {
-            let mut entries = self.entries();
-            let keys = first..entries.all.capacity().min(first + PACKED);
-            if keys.is_empty() {
-                break;
+        let (mut old, mut first) = (Vec::with_capacity(BATCHES), 0);
+        while let Some((batch, next)) = self.pack(first) {
+            first = next;
+            old.push(batch);
+            if old.len() == BATCHES {
+                old.clear();
             }
-            first = keys.end;
-            let old: Vec<Unpacked> = keys.filter_map(|key| Some(entries.all.get_mut(key)?.connection.pack())).collect();
-            drop(entries);
-            drop(old);
         }
+        let deadlines = self.pack_deadlines();
+        drop((old, deadlines));
         crate::heap::trim();
+    }
+
+    /// Packs the connections from this key on. Returns their old places, and the key behind the last. `None`: there are no more.
+    fn pack(&self, first: usize) -> Option<(Vec<Unpacked>, usize)> {
+        let mut entries = self.entries();
+        let keys = first..entries.all.capacity().min(first + PACKED);
+        if keys.is_empty() {
+            return None;
+        }
+        let (mut old, next) = (Vec::with_capacity(keys.len()), keys.end);
+        old.extend(keys.filter_map(|key| Some(entries.all.get_mut(key)?.connection.pack())));
+        Some((old, next))
+    }
+
+    /// Moves the deadlines to other places in the heap. Returns the old ones.
+    fn pack_deadlines(&self) -> BTreeSet<(Instant, usize)> {
+        let mut entries = self.entries();
+        let packed = entries.deadlines.clone();
+        mem::replace(&mut entries.deadlines, packed)
     }
 
     /// Sets the deadlines for a drain. Without takers the clients have a time of grace for one more request, in whose answer they are told.
@@ -330,7 +350,65 @@ fn moved<H: Dispatch>(hub: &Arc<H>, all: Vec<IdleConnection>, event: WorkerEvent
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use bytes::Bytes;
+    use gin_shared::handover::Doing;
+
     use super::*;
+    use crate::connections::connection::{ConnectionInfo, Kept, KeptParts, ListenerFacts, Opening, WebSocketSession};
+    use crate::connections::machine::HandoverHold;
+    use crate::connections::progress::Progress;
+    use crate::connections::room::Room;
+    use crate::connections::transport::RawStream;
+    use crate::graceful::Life;
+
+    /// An idle connection with this name for its session, and its client.
+    fn idle(name: &str, since: Instant) -> (IdleConnection, UnixStream) {
+        let (raw, client) = UnixStream::pair().unwrap();
+        let place = Room::new(Life::default(), 1, None).take_over().unwrap();
+        let info = ConnectionInfo {
+            listener: Arc::new(ListenerFacts::named("http")),
+            opened: since,
+            peer: None,
+            tls: None,
+            stage: Opening::Done,
+            is_taken_over: false,
+            hold: HandoverHold::None,
+        };
+        let progress = Progress { doing: Doing::Idle, since, requests: 1 };
+        let session = WebSocketSession { name: name.into(), state: Bytes::copy_from_slice(name.as_bytes()) };
+        let kept = Kept::of(KeptParts { session: Some(session), ..KeptParts::default() });
+        let ahead = Bytes::copy_from_slice(name.as_bytes());
+        (IdleConnection { raw: RawStream::Unix(raw), place, info, progress, ahead, kept }, client)
+    }
+
+    #[tokio::test]
+    async fn connections_that_were_packed_are_parked_as_before() {
+        let (parked, timeouts, now) = (ParkedConnections::new().unwrap(), Timeouts::default(), Instant::now());
+        let mut clients = Vec::new();
+        for number in 0..20 {
+            // The last one is the first to be late.
+            let since = now.checked_sub(Duration::from_millis(number)).unwrap();
+            let (connection, client) = idle(&number.to_string(), since);
+            assert!(parked.park(connection, &timeouts, now).is_none());
+            clients.push(client);
+        }
+        drop(parked.take(7));
+        let (old, next) = parked.pack(0).unwrap();
+        assert_eq!(old.len(), 19);
+        assert!(parked.pack(next).is_none());
+        drop(old);
+        parked.trim();
+        let names = parked.longest_idle(usize::MAX).into_iter().map(|connection| {
+            let session = connection.kept.session().unwrap();
+            assert!(session.state == *session.name.as_bytes() && connection.ahead == session.state);
+            session.name.to_string()
+        });
+        let expected: Vec<String> =
+            (0..20).rev().filter(|number| *number != 7).map(|number| number.to_string()).collect();
+        assert_eq!(names.collect::<Vec<String>>(), expected);
+    }
 
     #[test]
     fn a_parked_connection_is_small() {
