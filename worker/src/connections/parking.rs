@@ -29,7 +29,7 @@ use crate::graceful::Phase;
 
 /// Number of connections that are woken before other tasks have their turn.
 const BATCH: usize = 256;
-/// The heap is trimmed after this many parkings, once none has come for [`QUIET`].
+/// The heap is trimmed after so many connections were parked or taken out, once none was for [`QUIET`].
 const MANY: usize = 1000;
 const QUIET: Duration = Duration::from_millis(500);
 /// Number of connections that are packed at once.
@@ -64,8 +64,8 @@ struct Entries {
     deadlines: BTreeSet<(Instant, usize)>,
     /// The moment from which `timeouts.idle_grace` counts: the worker drains, and nobody takes.
     grace_from: Option<Instant>,
-    /// Number of connections that were parked since the heap was trimmed, and the moment of the last.
-    parked: Option<(usize, Instant)>,
+    /// Number of connections that were parked or taken out since the heap was trimmed, and the moment of the last.
+    changes: Option<(usize, Instant)>,
 }
 
 impl Entries {
@@ -80,6 +80,25 @@ impl Entries {
         }
         taken
     }
+
+    /// Counts connections that were parked or taken out.
+    fn count_changes(&mut self, count: usize, now: Instant) {
+        if count > 0 {
+            let before = self.changes.map_or(0, |(before, _)| before);
+            self.changes = Some((before + count, now));
+        }
+    }
+
+    /// The moment at which the heap is to be trimmed.
+    fn quiet(&self) -> Option<Instant> {
+        let (count, last) = self.changes?;
+        (count >= many(self.all.len())).then_some(last + QUIET)
+    }
+}
+
+/// Number of changes after which the heap is trimmed. All parked connections are packed then: each change pays for eight at most.
+fn many(parked: usize) -> usize {
+    MANY.max(parked / 8)
 }
 
 #[derive(Debug)]
@@ -105,6 +124,7 @@ impl ParkedConnections {
     pub(crate) fn park(&self, connection: IdleConnection, timeouts: &Timeouts, now: Instant) -> Option<IdleConnection> {
         let mut entries = self.entries();
         let deadline = deadline(&connection, timeouts, entries.grace_from);
+        let was_many = entries.quiet().is_some();
         let entry = entries.all.vacant_entry();
         let key = entry.key();
         let event =
@@ -117,10 +137,10 @@ impl ParkedConnections {
         entry.insert(Parked { connection, deadline });
         let is_first = entries.deadlines.first().is_none_or(|(first, _)| deadline < *first);
         entries.deadlines.insert((deadline, key));
-        let parked = entries.parked.map_or(1, |(count, _)| count + 1);
-        entries.parked = Some((parked, now));
+        entries.count_changes(1, now);
+        let is_many = !was_many && entries.quiet().is_some();
         drop(entries);
-        if is_first || parked == MANY {
+        if is_first || is_many {
             self.changed.notify_one();
         }
         None
@@ -134,7 +154,10 @@ impl ParkedConnections {
 
     /// Takes out so many of the longest idle connections, or all: those whose deadline is next.
     pub(crate) fn longest_idle(&self, count: usize) -> Vec<IdleConnection> {
-        let taken = self.entries().pop_while(|taken, _| taken < count);
+        let mut entries = self.entries();
+        let taken = entries.pop_while(|taken, _| taken < count);
+        entries.count_changes(taken.len(), Instant::now());
+        drop(entries);
         taken.iter().for_each(|connection| self.forget(connection));
         taken
     }
@@ -169,10 +192,11 @@ impl ParkedConnections {
         }
     }
 
-    fn take(&self, key: usize) -> Option<IdleConnection> {
+    fn take(&self, key: usize, now: Instant) -> Option<IdleConnection> {
         let mut entries = self.entries();
         let Parked { connection, deadline } = entries.all.try_remove(key)?;
         entries.deadlines.remove(&(deadline, key));
+        entries.count_changes(1, now);
         drop(entries);
         self.forget(&connection);
         Some(connection)
@@ -190,10 +214,11 @@ impl ParkedConnections {
                 0
             }
         };
+        let now = Instant::now();
         let take = |event: &EpollEvent| {
             let left = event.events().intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP);
             let what = if left { ClientEvent::Left } else { ClientEvent::Readable };
-            Some((what, self.take(usize::try_from(event.data()).ok()?)?))
+            Some((what, self.take(usize::try_from(event.data()).ok()?, now)?))
         };
         events[..count].iter().filter_map(take).collect()
     }
@@ -202,16 +227,11 @@ impl ParkedConnections {
     fn late(&self, now: Instant) -> (Vec<IdleConnection>, Option<Instant>) {
         let mut entries = self.entries();
         let late = entries.pop_while(|_, deadline| deadline <= now);
+        entries.count_changes(late.len(), now);
         let next = entries.deadlines.first().map(|(deadline, _)| *deadline);
         drop(entries);
         late.iter().for_each(|connection| self.forget(connection));
         (late, next)
-    }
-
-    /// The moment at which the heap is to be trimmed.
-    fn quiet(&self) -> Option<Instant> {
-        let (count, last) = self.entries().parked?;
-        (count >= MANY).then_some(last + QUIET)
     }
 
     /// Trims the heap. What is kept of a connection was allocated between the buffers of its handshake, and holds a page that is
@@ -321,10 +341,10 @@ pub(crate) async fn run<H: Dispatch>(parked: Arc<ParkedConnections>, hub: Arc<H>
         }
         let for_room = parked.longest_idle(parked.closes.swap(0, Ordering::AcqRel));
         let (late, first) = parked.late(now);
-        let mut quiet = parked.quiet();
+        let mut quiet = parked.entries().quiet();
         if quiet.is_some_and(|quiet| quiet <= now) {
             quiet = None;
-            parked.entries().parked = None;
+            parked.entries().changes = None;
             let parked = Arc::clone(&parked);
             tokio::task::spawn_blocking(move || parked.trim());
         }
@@ -394,7 +414,7 @@ mod tests {
             assert!(parked.park(connection, &timeouts, now).is_none());
             clients.push(client);
         }
-        drop(parked.take(7));
+        drop(parked.take(7, now));
         let (old, next) = parked.pack(0).unwrap();
         assert_eq!(old.len(), 19);
         assert!(parked.pack(next).is_none());
@@ -408,6 +428,39 @@ mod tests {
         let expected: Vec<String> =
             (0..20).rev().filter(|number| *number != 7).map(|number| number.to_string()).collect();
         assert_eq!(names.collect::<Vec<String>>(), expected);
+    }
+
+    #[test]
+    fn the_heap_is_trimmed_at_rest_after_many_changes() {
+        let (mut entries, now) = (Entries::default(), Instant::now());
+        entries.count_changes(MANY - 1, now);
+        assert_eq!(entries.quiet(), None);
+        entries.count_changes(1, now);
+        assert_eq!(entries.quiet(), Some(now + QUIET));
+        // Another change puts it off.
+        let later = now + QUIET / 2;
+        entries.count_changes(1, later);
+        assert_eq!(entries.quiet(), Some(later + QUIET));
+        entries.count_changes(0, now + QUIET);
+        assert_eq!(entries.quiet(), Some(later + QUIET));
+        assert_eq!([0, 8 * MANY, 80 * MANY].map(many), [MANY, MANY, 10 * MANY]);
+    }
+
+    #[tokio::test]
+    async fn connections_that_are_taken_out_count_as_changes() {
+        let (parked, timeouts, now) = (ParkedConnections::new().unwrap(), Timeouts::default(), Instant::now());
+        let mut clients = Vec::new();
+        for number in 0..3 {
+            let (connection, client) = idle("chat", now);
+            assert!(parked.park(connection, &timeouts, now).is_none());
+            clients.push(client);
+            assert_eq!(parked.entries().changes, Some((number + 1, now)));
+        }
+        drop(parked.take(0, now));
+        assert_eq!(parked.longest_idle(1).len(), 1);
+        let late = now + timeouts.idle;
+        assert_eq!(parked.late(late).0.len(), 1);
+        assert_eq!(parked.entries().changes, Some((6, late)));
     }
 
     #[test]
