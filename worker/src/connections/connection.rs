@@ -83,8 +83,8 @@ pub(crate) struct KeptParts {
     pub(crate) keys: Option<Keys>,
     /// State of a connection that speaks HTTP/2.
     pub(crate) http2: Option<Box<Http2State>>,
-    /// Session of a WebSocket.
-    pub(crate) session: Option<WebSocketSession>,
+    /// Session of a WebSocket. In a box of its own: most connections have none.
+    pub(crate) session: Option<Box<WebSocketSession>>,
 }
 
 /// Places in the heap that a connection held before it was packed.
@@ -127,7 +127,7 @@ impl Kept {
     }
 
     pub(crate) fn session(&self) -> Option<&WebSocketSession> {
-        self.0.as_ref()?.session.as_ref()
+        self.0.as_ref()?.session.as_deref()
     }
 
     pub(crate) fn into_parts(self) -> KeptParts {
@@ -144,14 +144,14 @@ impl KeptParts {
     fn moved(&mut self) -> Self {
         let http2 =
             |state: &Http2State| Box::new(Http2State { table: Bytes::copy_from_slice(&state.table), ..state.clone() });
-        let session = |session: &WebSocketSession| WebSocketSession {
-            name: Arc::clone(&session.name),
-            state: Bytes::copy_from_slice(&session.state),
+        let session = |session: &WebSocketSession| {
+            let (name, state) = (Arc::clone(&session.name), Bytes::copy_from_slice(&session.state));
+            Box::new(WebSocketSession { name, state })
         };
         Self {
             keys: self.keys.as_mut().map(Keys::moved),
             http2: self.http2.as_deref().map(http2),
-            session: self.session.as_ref().map(session),
+            session: self.session.as_deref().map(session),
         }
     }
 }
@@ -177,7 +177,7 @@ impl ActiveConnection {
         let Self { stream, place, info, progress, ahead, http2 } = self;
         match stream.into_raw() {
             Ok((raw, keys)) => {
-                let kept = Kept::of(KeptParts { keys, http2, session });
+                let kept = Kept::of(KeptParts { keys, http2, session: session.map(Box::new) });
                 Ok(IdleConnection { raw, place, info, progress, ahead, kept })
             }
             Err(NotRaw::NotNow(stream)) => {
@@ -207,7 +207,7 @@ impl IdleConnection {
         let Self { raw, place, info, progress, ahead, kept } = self;
         let KeptParts { keys, http2, session } = kept.into_parts();
         let stream = raw.into_stream(keys, tls)?;
-        Ok((ActiveConnection { stream, place, info, progress, ahead, http2 }, session))
+        Ok((ActiveConnection { stream, place, info, progress, ahead, http2 }, session.map(|session| *session)))
     }
 
     /// Moves everything that is kept of it to other places in the heap. Returns the old places, which the caller frees.
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn parts_that_are_moved_stay_what_they_were() {
         let session = WebSocketSession { name: "chat".into(), state: Bytes::from_static(b"7") };
-        let mut old = Kept::of(KeptParts { session: Some(session), ..KeptParts::default() });
+        let mut old = Kept::of(KeptParts { session: Some(Box::new(session)), ..KeptParts::default() });
         let kept = old.moved();
         assert_eq!(kept.session().map(|session| (&*session.name, &*session.state)), Some(("chat", &b"7"[..])));
         assert!(Kept::default().moved().0.is_none());
@@ -250,10 +250,11 @@ mod tests {
     fn a_connection_of_which_nothing_is_kept_costs_no_allocation() {
         assert!(Kept::of(KeptParts::default()).0.is_none());
         let session = WebSocketSession { name: "chat".into(), state: Bytes::from_static(b"7") };
-        let kept = Kept::of(KeptParts { session: Some(session), ..KeptParts::default() });
+        let kept = Kept::of(KeptParts { session: Some(Box::new(session)), ..KeptParts::default() });
         assert_eq!(kept.session().map(|session| &*session.name), Some("chat"));
         assert!(kept.keys().is_none() && kept.http2().is_none());
         assert_eq!(kept.into_parts().session.map(|session| session.state), Some(Bytes::from_static(b"7")));
         assert_eq!(size_of::<Kept>(), 8);
+        assert!(size_of::<KeptParts>() <= 32, "{}", size_of::<KeptParts>());
     }
 }

@@ -398,7 +398,7 @@ mod tests {
         };
         let progress = Progress { doing: Doing::Idle, since, requests: 1 };
         let session = WebSocketSession { name: name.into(), state: Bytes::copy_from_slice(name.as_bytes()) };
-        let kept = Kept::of(KeptParts { session: Some(session), ..KeptParts::default() });
+        let kept = Kept::of(KeptParts { session: Some(Box::new(session)), ..KeptParts::default() });
         let ahead = Bytes::copy_from_slice(name.as_bytes());
         (IdleConnection { raw: RawStream::Unix(raw), place, info, progress, ahead, kept }, client)
     }

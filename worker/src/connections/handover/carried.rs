@@ -146,7 +146,7 @@ impl Received {
             Protocol::Http1 { .. } => {}
             Protocol::WebSocket { name, .. } => {
                 let state = Bytes::copy_from_slice(state);
-                kept.session = Some(WebSocketSession { name: name.as_str().into(), state });
+                kept.session = Some(Box::new(WebSocketSession { name: name.as_str().into(), state }));
             }
             Protocol::Http2 { .. } => {
                 let state = Http2State::read(state);
@@ -312,7 +312,7 @@ mod tests {
                         Some(tls(text)),
                         KeptParts { keys: keys(length), http2: http2(table), session: None },
                     ),
-                    idle(text, ahead, None, KeptParts { session: Some(session), ..KeptParts::default() }),
+                    idle(text, ahead, None, KeptParts { session: Some(Box::new(session)), ..KeptParts::default() }),
                 ];
                 for connection in all {
                     let needed = needed(&connection).unwrap();
@@ -366,7 +366,7 @@ mod tests {
         assert!(needed(&idle(&"\u{1}".repeat(PACKET_MAX / 6), 0, None, KeptParts::default())).is_none());
         // Keys count for the packet alone: a session of the largest size is not kept back by them.
         let session = WebSocketSession { name: "chat".into(), state: Bytes::from(vec![1; BYTES_MAX]) };
-        let kept = KeptParts { keys: keys(174), http2: None, session: Some(session) };
+        let kept = KeptParts { keys: keys(174), http2: None, session: Some(Box::new(session)) };
         assert!(needed(&idle("https", 0, Some(tls("shop.example")), kept)).is_some());
     }
 }
