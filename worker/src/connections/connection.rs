@@ -142,15 +142,13 @@ impl Kept {
 impl KeptParts {
     /// Moves the parts to other places in the heap. The keys are wiped here.
     fn moved(&mut self) -> Self {
-        let http2 =
-            |state: &Http2State| Box::new(Http2State { table: Bytes::copy_from_slice(&state.table), ..state.clone() });
         let session = |session: &WebSocketSession| {
             let (name, state) = (Arc::clone(&session.name), Bytes::copy_from_slice(&session.state));
             Box::new(WebSocketSession { name, state })
         };
         Self {
             keys: self.keys.as_mut().map(Keys::moved),
-            http2: self.http2.as_deref().map(http2),
+            http2: self.http2.clone(),
             session: self.session.as_deref().map(session),
         }
     }

@@ -283,7 +283,7 @@ mod tests {
 
     fn http2(table: usize) -> Option<Box<Http2State>> {
         let own = OwnSettings { max_streams: 100, window: 65_536, connection_window: 6_553_600, head_list: 65_536 };
-        let table = Bytes::from(vec![0x40; table]);
+        let table = vec![0x40_u8; table].into_boxed_slice();
         let client = ClientSettings::default();
         let state = Http2State { client, own, last_id: 7, send_window: 9, receive_window: 9, resets: u32::MAX, table };
         Some(Box::new(state))

@@ -1,6 +1,6 @@
 //! Header blocks on their way: a block may go over several frames, and the connection is not quiet within one.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use crate::connections::http2::frame::{Head, flag};
 use crate::connections::http2::hpack::{BadBlock, Table};
@@ -31,7 +31,7 @@ impl Blocks {
     }
 
     /// The client's table as a header block. `None`: it is unknown.
-    pub(super) fn table(&self) -> Option<Bytes> {
+    pub(super) fn table(&self) -> Option<Box<[u8]>> {
         self.table.as_ref().map(Table::to_block)
     }
 

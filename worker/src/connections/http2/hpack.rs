@@ -62,7 +62,7 @@ impl Table {
     }
 
     /// The header block that brings a new table to this state. It is also how the table travels.
-    pub(super) fn to_block(&self) -> Bytes {
+    pub(super) fn to_block(&self) -> Box<[u8]> {
         let mut block = Vec::with_capacity(self.block_length());
         if self.max != SIZE {
             size_update(self.max, &mut block);

@@ -5,9 +5,13 @@ const KEPT: [u16; 8] = [1, 2, 3, 4, 5, 6, 8, 9];
 /// Length of a setting in a SETTINGS frame: id and value.
 const ENTRY: usize = 6;
 
-/// Settings of the client, as far as it has sent any.
+/// Settings of the client, as far as it has sent any. They are kept of parked connections: so they are small.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct ClientSettings([Option<u32>; KEPT.len()]);
+pub(crate) struct ClientSettings {
+    values: [u32; KEPT.len()],
+    /// A bit for each value: set if the client has sent it.
+    heard: u8,
+}
 
 impl ClientSettings {
     /// Largest length of [`Self::payload`], in bytes.
@@ -17,9 +21,9 @@ impl ClientSettings {
     pub(super) fn hear(&mut self, payload: &[u8]) {
         for &[a, b, value @ ..] in payload.as_chunks::<ENTRY>().0 {
             let id = u16::from_be_bytes([a, b]);
-            let slot = KEPT.iter().zip(&mut self.0).find(|(kept, _)| **kept == id);
-            if let Some((_, slot)) = slot {
-                *slot = Some(u32::from_be_bytes(value));
+            if let Some(place) = KEPT.iter().position(|kept| *kept == id) {
+                self.values[place] = u32::from_be_bytes(value);
+                self.heard |= 1 << place;
             }
         }
     }
@@ -27,8 +31,8 @@ impl ClientSettings {
     /// Payload of a SETTINGS frame that says the same.
     pub(super) fn payload(&self) -> Vec<u8> {
         let mut payload = Vec::with_capacity(Self::PAYLOAD_MAX);
-        for (id, value) in KEPT.iter().zip(&self.0) {
-            if let Some(value) = value {
+        for (place, (id, value)) in KEPT.iter().zip(&self.values).enumerate() {
+            if self.heard & (1 << place) != 0 {
                 payload.extend_from_slice(&id.to_be_bytes());
                 payload.extend_from_slice(&value.to_be_bytes());
             }

@@ -14,8 +14,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
-
 use crate::connections::http2::settings::{ClientSettings, OwnSettings};
 
 const VERSION: u8 = 1;
@@ -46,7 +44,7 @@ pub(crate) struct Http2State {
     /// Requests that the client has reset.
     pub(crate) resets: u32,
     /// The client's HPACK table: the header block that brings an empty one to this state.
-    pub(crate) table: Bytes,
+    pub(crate) table: Box<[u8]>,
 }
 
 /// State of an HTTP/2 connection that cannot be read.
@@ -131,7 +129,7 @@ impl Http2State {
         let [settings] = reader.take()?;
         client.hear(reader.slice(usize::from(settings) * SETTING)?);
         let length = u16::from_be_bytes(reader.take()?);
-        let table = Bytes::copy_from_slice(reader.slice(usize::from(length))?);
+        let table = reader.slice(usize::from(length))?.into();
         let state = Self { client, own, last_id, send_window, receive_window, resets, table };
         if reader.0.is_empty() { state.checked() } else { Err(BadState::Length) }
     }
@@ -186,7 +184,7 @@ mod tests {
         let mut client = ClientSettings::default();
         client.hear(&[0, 4, 0, 0, 0x10, 0, 0, 2, 0, 0, 0, 0]);
         let own = OwnSettings { max_streams: 100, window: 65_536, connection_window: 6_553_600, head_list: 65_536 };
-        let table = Bytes::from_static(b"\x40\x01a\x01b");
+        let table: Box<[u8]> = Box::from(*b"\x40\x01a\x01b");
         Http2State { client, own, last_id: 7, send_window: 0, receive_window: -3, resets: 2, table }
     }
 
@@ -239,11 +237,16 @@ mod tests {
             ),
             ("largest head", Http2State { own: OwnSettings { head_list: 100, ..own }, ..state() }),
             ("header table", Http2State { last_id: 0, ..state() }),
-            ("header table", Http2State { table: vec![0x40; TABLE_MAX + 1].into(), ..state() }),
+            ("header table", Http2State { table: Box::from([0x40; TABLE_MAX + 1]), ..state() }),
         ];
         for (name, state) in wrong {
             assert_eq!(Http2State::read(&written(&state)), Err(BadState::OutOfRange(name)));
         }
+    }
+
+    #[test]
+    fn the_state_of_a_parked_connection_is_small() {
+        assert!(size_of::<Http2State>() <= 96, "{}", size_of::<Http2State>());
     }
 
     #[test]

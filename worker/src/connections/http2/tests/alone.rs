@@ -1,7 +1,5 @@
 //! The tap without a server: bytes in, bytes out.
 
-use bytes::Bytes;
-
 use super::raw::{GET_10, POST, WHOLE, frame};
 use super::rig::OWN;
 use crate::connections::http2::frame::{Head, Kind, PREFACE, flag};
@@ -11,7 +9,7 @@ use crate::connections::http2::{Http2State, Tap};
 
 fn state() -> Http2State {
     let client = ClientSettings::default();
-    let table = Bytes::from_static(b"\x40\x01a\x01b");
+    let table: Box<[u8]> = Box::from(*b"\x40\x01a\x01b");
     Http2State { client, own: OWN, last_id: 7, send_window: 65_535, receive_window: 65_535, resets: 3, table }
 }
 
@@ -262,7 +260,7 @@ fn a_block_with_updates_of_its_own_begins_with_size_0_once() {
 fn what_no_connection_has_is_not_resumed() {
     let too_wide = Http2State { receive_window: i64::from(OWN.connection_window) + 1, ..state() };
     assert_eq!(Tap::resume(too_wide).unwrap_err(), BadState::OutOfRange("window for receiving"));
-    let no_block = Http2State { table: Bytes::from_static(b"\x40\x05a"), ..state() };
+    let no_block = Http2State { table: Box::from(*b"\x40\x05a"), ..state() };
     assert_eq!(Tap::resume(no_block).unwrap_err(), BadState::Table);
 }
 
