@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use gin_shared::handover::{CarriedClient, CarriedTls, Malformed};
 
-use super::facts::{ClientCertificate, TlsFacts, TlsVersion};
+use super::facts::{ClientCertificate, TlsFacts, TlsVersion, protocol};
 
 impl TlsFacts {
     /// The facts as they travel, with the length of the keys.
@@ -29,7 +29,7 @@ impl TlsFacts {
         Ok(Self {
             version,
             server_name: carried.server_name.as_deref().map(Box::from),
-            protocol: carried.protocol.as_deref().map(Box::from),
+            protocol: carried.protocol.as_deref().map(protocol),
             client: carried.client.as_ref().map(|client| Box::new(received_client(client))),
             resumed: carried.resumed,
         })

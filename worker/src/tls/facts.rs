@@ -2,6 +2,7 @@
 //!
 //! They are of our own handshake: nothing is taken from a header. Behind a proxy that speaks TLS for us there are none.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
@@ -55,9 +56,18 @@ impl fmt::Display for TlsVersion {
 pub struct TlsFacts {
     pub(crate) version: TlsVersion,
     pub(crate) server_name: Option<Box<str>>,
-    pub(crate) protocol: Option<Box<str>>,
+    pub(crate) protocol: Option<Cow<'static, str>>,
     pub(crate) client: Option<Box<ClientCertificate>>,
     pub(crate) resumed: bool,
+}
+
+/// A protocol by its name. One that is served takes no memory of each connection.
+pub(super) fn protocol(name: &str) -> Cow<'static, str> {
+    match name {
+        "h2" => Cow::Borrowed("h2"),
+        "http/1.1" => Cow::Borrowed("http/1.1"),
+        other => Cow::Owned(other.to_owned()),
+    }
 }
 
 impl TlsFacts {
@@ -299,6 +309,14 @@ mod tests {
         assert_eq!(common_name(&client.subject).as_deref(), Some("client-7"));
         let many = Facts { names: vec!["a".to_owned(); 100], ..Facts::of_der(blocks[0].contents.bytes()).unwrap() };
         assert_eq!(ClientCertificate::of(many).names.len(), NAMES_MAX);
+    }
+
+    #[test]
+    fn protocols_that_are_served_take_no_memory() {
+        for (name, is_known) in [("h2", true), ("http/1.1", true), ("h3", false)] {
+            let protocol = protocol(name);
+            assert_eq!((&*protocol, matches!(protocol, Cow::Borrowed(_))), (name, is_known));
+        }
     }
 
     #[tokio::test]

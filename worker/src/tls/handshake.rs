@@ -6,7 +6,7 @@ use s2n_tls::connection::Connection;
 use s2n_tls::enums::Version;
 use s2n_tls::error::Error;
 
-use super::facts::{ClientCertificate, TlsFacts, TlsVersion};
+use super::facts::{ClientCertificate, TlsFacts, TlsVersion, protocol};
 
 /// A handshake that has failed. It is the client's affair, and goes to the log at DEBUG.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +29,7 @@ pub(super) fn settled(connection: &Connection) -> Result<TlsFacts, HandshakeErro
         Version::TLS13 => TlsVersion::Tls13,
         _ => TlsVersion::Tls12,
     };
-    let protocol = connection.application_protocol().map(|protocol| String::from_utf8_lossy(protocol).into());
+    let protocol = connection.application_protocol().map(|name| protocol(&String::from_utf8_lossy(name)));
     let client = if connection.client_cert_used() { Some(Box::new(client(connection)?)) } else { None };
     let server_name = connection.server_name().map(Box::from);
     Ok(TlsFacts { version, server_name, protocol, client, resumed: connection.resumed() })
