@@ -5,9 +5,9 @@
 //! another worker: nothing has to be stopped for it. Parking knows no protocol and no other worker: the machine says which state
 //! follows, and the hub takes the connection.
 
-use std::collections::BTreeSet;
+mod entries;
+
 use std::io;
-use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,26 +15,21 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use slab::Slab;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use crate::config::Timeouts;
-use crate::connections::connection::{IdleConnection, Unpacked};
+use crate::connections::connection::IdleConnection;
 use crate::connections::context::Dispatch;
 use crate::connections::drain_state::{DrainState, age_end};
 use crate::connections::machine::{ClientEvent, Event, Owner, State, Surroundings, WorkerEvent, parked_until};
 use crate::graceful::Phase;
+use entries::{Entries, Parked};
 
 /// Number of connections that are woken before other tasks have their turn.
 const BATCH: usize = 256;
-/// The heap is trimmed after so many connections were parked or taken out, once none was for [`QUIET`].
-const MANY: usize = 1000;
-const QUIET: Duration = Duration::from_millis(500);
-/// Number of connections that are packed at once.
-const PACKED: usize = 1024;
-/// Number of such batches whose old places are freed at once.
+/// Number of batches of packed connections whose old places are freed at once.
 const BATCHES: usize = 16;
 
 /// The parked connections of a worker.
@@ -56,55 +51,6 @@ impl AsRawFd for Watch {
     fn as_raw_fd(&self) -> RawFd {
         self.0.0.as_raw_fd()
     }
-}
-
-#[derive(Debug, Default)]
-struct Entries {
-    all: Slab<Parked>,
-    deadlines: BTreeSet<(Instant, usize)>,
-    /// The moment from which `timeouts.idle_grace` counts: the worker drains, and nobody takes.
-    grace_from: Option<Instant>,
-    /// Number of connections that were parked or taken out since the heap was trimmed, and the moment of the last.
-    changes: Option<(usize, Instant)>,
-}
-
-impl Entries {
-    /// Takes out the connections whose deadlines are next, as long as `wanted` holds for the number of those before and the deadline.
-    fn pop_while(&mut self, wanted: impl Fn(usize, Instant) -> bool) -> Vec<IdleConnection> {
-        let mut taken = Vec::new();
-        while let Some((deadline, key)) = self.deadlines.first().copied()
-            && wanted(taken.len(), deadline)
-        {
-            self.deadlines.pop_first();
-            taken.extend(self.all.try_remove(key).map(|parked| parked.connection));
-        }
-        taken
-    }
-
-    /// Counts connections that were parked or taken out.
-    fn count_changes(&mut self, count: usize, now: Instant) {
-        if count > 0 {
-            let before = self.changes.map_or(0, |(before, _)| before);
-            self.changes = Some((before + count, now));
-        }
-    }
-
-    /// The moment at which the heap is to be trimmed.
-    fn quiet(&self) -> Option<Instant> {
-        let (count, last) = self.changes?;
-        (count >= many(self.all.len())).then_some(last + QUIET)
-    }
-}
-
-/// Number of changes after which the heap is trimmed. All parked connections are packed then: each change pays for eight at most.
-fn many(parked: usize) -> usize {
-    MANY.max(parked / 8)
-}
-
-#[derive(Debug)]
-struct Parked {
-    connection: IdleConnection,
-    deadline: Instant,
 }
 
 impl ParkedConnections {
@@ -239,35 +185,19 @@ impl ParkedConnections {
     /// are freed behind many batches, or the allocator would give them out again: it keeps a few of each size for this thread.
     fn trim(&self) {
         let (mut old, mut first) = (Vec::with_capacity(BATCHES), 0);
-        while let Some((batch, next)) = self.pack(first) {
+        loop {
+            // The lock is held for one batch.
+            let packed = self.entries().pack(first);
+            let Some((batch, next)) = packed else { break };
             first = next;
             old.push(batch);
             if old.len() == BATCHES {
                 old.clear();
             }
         }
-        let deadlines = self.pack_deadlines();
+        let deadlines = self.entries().pack_deadlines();
         drop((old, deadlines));
         crate::heap::trim();
-    }
-
-    /// Packs the connections from this key on. Returns their old places, and the key behind the last. `None`: there are no more.
-    fn pack(&self, first: usize) -> Option<(Vec<Unpacked>, usize)> {
-        let mut entries = self.entries();
-        let keys = first..entries.all.capacity().min(first + PACKED);
-        if keys.is_empty() {
-            return None;
-        }
-        let (mut old, next) = (Vec::with_capacity(keys.len()), keys.end);
-        old.extend(keys.filter_map(|key| Some(entries.all.get_mut(key)?.connection.pack())));
-        Some((old, next))
-    }
-
-    /// Moves the deadlines to other places in the heap. Returns the old ones.
-    fn pack_deadlines(&self) -> BTreeSet<(Instant, usize)> {
-        let mut entries = self.entries();
-        let packed = entries.deadlines.clone();
-        mem::replace(&mut entries.deadlines, packed)
     }
 
     /// Sets the deadlines for a drain. Without takers the clients have a time of grace for one more request, in whose answer they are told.
@@ -415,9 +345,9 @@ mod tests {
             clients.push(client);
         }
         drop(parked.take(7, now));
-        let (old, next) = parked.pack(0).unwrap();
+        let (old, next) = parked.entries().pack(0).unwrap();
         assert_eq!(old.len(), 19);
-        assert!(parked.pack(next).is_none());
+        assert!(parked.entries().pack(next).is_none());
         drop(old);
         parked.trim();
         let names = parked.longest_idle(usize::MAX).into_iter().map(|connection| {
@@ -428,22 +358,6 @@ mod tests {
         let expected: Vec<String> =
             (0..20).rev().filter(|number| *number != 7).map(|number| number.to_string()).collect();
         assert_eq!(names.collect::<Vec<String>>(), expected);
-    }
-
-    #[test]
-    fn the_heap_is_trimmed_at_rest_after_many_changes() {
-        let (mut entries, now) = (Entries::default(), Instant::now());
-        entries.count_changes(MANY - 1, now);
-        assert_eq!(entries.quiet(), None);
-        entries.count_changes(1, now);
-        assert_eq!(entries.quiet(), Some(now + QUIET));
-        // Another change puts it off.
-        let later = now + QUIET / 2;
-        entries.count_changes(1, later);
-        assert_eq!(entries.quiet(), Some(later + QUIET));
-        entries.count_changes(0, now + QUIET);
-        assert_eq!(entries.quiet(), Some(later + QUIET));
-        assert_eq!([0, 8 * MANY, 80 * MANY].map(many), [MANY, MANY, 10 * MANY]);
     }
 
     #[tokio::test]
@@ -461,11 +375,5 @@ mod tests {
         let late = now + timeouts.idle;
         assert_eq!(parked.late(late).0.len(), 1);
         assert_eq!(parked.entries().changes, Some((6, late)));
-    }
-
-    #[test]
-    fn a_parked_connection_is_small() {
-        // Beside the socket itself, this is what an idle connection costs.
-        assert!(size_of::<Parked>() <= 216, "{}", size_of::<Parked>());
     }
 }
