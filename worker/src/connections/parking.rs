@@ -59,7 +59,8 @@ impl ParkedConnections {
         let watch = Watch(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
         // SAFETY: `Watch` owns its descriptor and never exchanges it, and the AsyncFd deregisters it before it drops it.
         let epoll = unsafe { AsyncFd::register_with_interest(watch, Interest::READABLE) }?;
-        Ok(Self { epoll, entries: Mutex::default(), closes: AtomicUsize::new(0), changed: Notify::new() })
+        let entries = Mutex::new(Entries::new(Instant::now()));
+        Ok(Self { epoll, entries, closes: AtomicUsize::new(0), changed: Notify::new() })
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -69,7 +70,7 @@ impl ParkedConnections {
     /// Parks a connection. Gives it back if that cannot be done.
     pub(crate) fn park(&self, connection: IdleConnection, timeouts: &Timeouts, now: Instant) -> Option<IdleConnection> {
         let mut entries = self.entries();
-        let deadline = deadline(&connection, timeouts, entries.grace_from);
+        let deadline = entries.deadline(deadline(&connection, timeouts, entries.grace_from));
         let was_many = entries.quiet().is_some();
         let entry = entries.all.vacant_entry();
         let key = entry.key();
@@ -174,7 +175,7 @@ impl ParkedConnections {
         let mut entries = self.entries();
         let late = entries.pop_while(|_, deadline| deadline <= now);
         entries.count_changes(late.len(), now);
-        let next = entries.deadlines.first().map(|(deadline, _)| *deadline);
+        let next = entries.first_deadline();
         drop(entries);
         late.iter().for_each(|connection| self.forget(connection));
         (late, next)
@@ -210,12 +211,7 @@ impl ParkedConnections {
         }
         entries.grace_from = Some(began);
         let timeouts = drain.bounds_now().timeouts;
-        let Entries { all, deadlines, .. } = &mut *entries;
-        deadlines.clear();
-        for (key, parked) in all.iter_mut() {
-            parked.deadline = deadline(&parked.connection, &timeouts, Some(began));
-            deadlines.insert((parked.deadline, key));
-        }
+        entries.set_deadlines(|connection| deadline(connection, &timeouts, Some(began)));
         drop(entries);
         self.changed.notify_one();
     }

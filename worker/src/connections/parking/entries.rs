@@ -14,10 +14,12 @@ const QUIET: Duration = Duration::from_millis(500);
 /// Number of connections that are packed at once.
 const PACKED: usize = 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Entries {
+    /// The moment from which deadlines count.
+    began: Instant,
     pub(super) all: Slab<Parked>,
-    pub(super) deadlines: BTreeSet<(Instant, usize)>,
+    pub(super) deadlines: BTreeSet<(Deadline, usize)>,
     /// The moment from which `timeouts.idle_grace` counts: the worker drains, and nobody takes.
     pub(super) grace_from: Option<Instant>,
     /// Number of connections that were parked or taken out since the heap was trimmed, and the moment of the last.
@@ -27,15 +29,54 @@ pub(super) struct Entries {
 #[derive(Debug)]
 pub(super) struct Parked {
     pub(super) connection: IdleConnection,
-    pub(super) deadline: Instant,
+    pub(super) deadline: Deadline,
+}
+
+/// A deadline in half the memory of an [`Instant`]: nanoseconds since the moment from which deadlines count. An earlier one has come, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Deadline(u64);
+
+impl Deadline {
+    fn of(at: Instant, began: Instant) -> Self {
+        let since = at.saturating_duration_since(began);
+        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn at(self, began: Instant) -> Instant {
+        began + Duration::from_nanos(self.0)
+    }
 }
 
 impl Entries {
+    /// An empty table, whose deadlines count from now on.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { began: now, all: Slab::new(), deadlines: BTreeSet::new(), grace_from: None, changes: None }
+    }
+
+    /// A deadline for the table.
+    pub(super) fn deadline(&self, at: Instant) -> Deadline {
+        Deadline::of(at, self.began)
+    }
+
+    /// The first deadline.
+    pub(super) fn first_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| deadline.at(self.began))
+    }
+
+    /// Gives each connection another deadline.
+    pub(super) fn set_deadlines(&mut self, of: impl Fn(&IdleConnection) -> Instant) {
+        self.deadlines.clear();
+        for (key, parked) in &mut self.all {
+            parked.deadline = Deadline::of(of(&parked.connection), self.began);
+            self.deadlines.insert((parked.deadline, key));
+        }
+    }
+
     /// Takes out the connections whose deadlines are next, as long as `wanted` holds for the number of those before and the deadline.
     pub(super) fn pop_while(&mut self, wanted: impl Fn(usize, Instant) -> bool) -> Vec<IdleConnection> {
         let mut taken = Vec::new();
         while let Some((deadline, key)) = self.deadlines.first().copied()
-            && wanted(taken.len(), deadline)
+            && wanted(taken.len(), deadline.at(self.began))
         {
             self.deadlines.pop_first();
             taken.extend(self.all.try_remove(key).map(|parked| parked.connection));
@@ -69,7 +110,7 @@ impl Entries {
     }
 
     /// Moves the deadlines to other places in the heap. Returns the old ones.
-    pub(super) fn pack_deadlines(&mut self) -> BTreeSet<(Instant, usize)> {
+    pub(super) fn pack_deadlines(&mut self) -> BTreeSet<(Deadline, usize)> {
         let packed = self.deadlines.clone();
         mem::replace(&mut self.deadlines, packed)
     }
@@ -86,7 +127,8 @@ mod tests {
 
     #[test]
     fn the_heap_is_trimmed_at_rest_after_many_changes() {
-        let (mut entries, now) = (Entries::default(), Instant::now());
+        let now = Instant::now();
+        let mut entries = Entries::new(now);
         entries.count_changes(MANY - 1, now);
         assert_eq!(entries.quiet(), None);
         entries.count_changes(1, now);
@@ -98,6 +140,17 @@ mod tests {
         entries.count_changes(0, now + QUIET);
         assert_eq!(entries.quiet(), Some(later + QUIET));
         assert_eq!([0, 8 * MANY, 80 * MANY].map(many), [MANY, MANY, 10 * MANY]);
+    }
+
+    #[test]
+    fn deadlines_are_kept_to_the_nanosecond() {
+        let began = Instant::now();
+        let [soon, later] = [1, 2].map(|nanos| began + Duration::from_nanos(nanos));
+        assert!(Deadline::of(soon, began) < Deadline::of(later, began));
+        assert_eq!(Deadline::of(soon, began).at(began), soon);
+        // One that has passed before is the first of all, and has come.
+        let passed = began.checked_sub(Duration::from_secs(1)).unwrap();
+        assert_eq!(Deadline::of(passed, began).at(began), began);
     }
 
     #[test]
