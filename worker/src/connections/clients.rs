@@ -1,7 +1,7 @@
 //! Connections of each client: an address of IPv4, or a /64 of IPv6, which is what one household or one server has.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
@@ -12,14 +12,29 @@ pub(crate) struct Clients {
     most: u32,
     /// Their connections are those of many clients.
     proxies: Vec<IpNet>,
-    counts: Mutex<HashMap<IpAddr, u32>>,
+    counts: Mutex<HashMap<Client, u32>>,
 }
 
-/// A connection of a client, for as long as it is open.
+/// A connection of a client, for as long as it is open. Each parked connection has one: so it is small, and takes no allocation.
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
     clients: Arc<Clients>,
-    client: IpAddr,
+    client: Client,
+}
+
+/// A client: the first half of an address of IPv6, or the whole of one of IPv4. No two clients are one: the halves that are as small as
+/// an address of IPv4 are those of ::/32, which is reserved. Of these ::1 alone is used, and it is 0, which is no client of IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Client(u64);
+
+impl Client {
+    /// The client to which an address belongs.
+    fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64,
+            IpAddr::V4(v4) => v4.to_bits().into(),
+        })
+    }
 }
 
 impl Clients {
@@ -28,7 +43,7 @@ impl Clients {
         Arc::new(Self { most, proxies, counts: Mutex::default() })
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
+    fn counts(&self) -> MutexGuard<'_, HashMap<Client, u32>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -43,7 +58,7 @@ impl Clients {
     }
 
     fn count(self: &Arc<Self>, address: IpAddr, most: u32) -> Option<ClientConnection> {
-        let client = client(address);
+        let client = Client::of(address);
         let is_proxy = self.proxies.iter().any(|proxies| proxies.contains(&address.to_canonical()));
         let most = if is_proxy { u32::MAX } else { most };
         let mut counts = self.counts();
@@ -68,17 +83,23 @@ impl Drop for ClientConnection {
     }
 }
 
-/// The client to which an address belongs.
-fn client(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+
+    #[test]
+    fn clients_of_both_versions_are_told_apart() {
+        let addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1", "::1", "127.0.0.1"];
+        let clients: HashSet<Client> = addresses.iter().map(|text| Client::of(text.parse().unwrap())).collect();
+        assert_eq!(clients.len(), addresses.len());
+    }
+
+    #[test]
+    fn a_connection_of_a_client_is_small() {
+        assert!(size_of::<Option<ClientConnection>>() <= 16, "{}", size_of::<Option<ClientConnection>>());
+    }
 
     #[test]
     fn a_client_has_so_many_connections_and_no_more() {

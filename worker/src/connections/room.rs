@@ -55,7 +55,7 @@ impl Drop for HeldSlot {
 pub(crate) struct Place {
     open: OpenConnection,
     slot: Option<HeldSlot>,
-    client: Option<Box<ClientConnection>>,
+    client: Option<ClientConnection>,
 }
 
 impl Place {
@@ -131,7 +131,7 @@ impl Room {
     /// Gives the place of a connection that was accepted from this address. `None` if this client has as many as it may have.
     pub(crate) fn place(&self, slot: Slot, peer: Option<IpAddr>) -> Option<Place> {
         let client = match (&self.clients, peer) {
-            (Some(clients), Some(peer)) => Some(Box::new(clients.admit(peer)?)),
+            (Some(clients), Some(peer)) => Some(clients.admit(peer)?),
             (None, _) | (_, None) => None,
         };
         Some(Place { open: self.life.open(), slot: slot.0, client })
@@ -153,14 +153,14 @@ impl Room {
     /// Counts a connection whose client is known only now, by the header of a proxy. False if this client has as many as it may have.
     pub(crate) fn admit(&self, place: &mut Place, client: IpAddr) -> bool {
         let Some(clients) = &self.clients else { return true };
-        place.client = clients.admit(client).map(Box::new);
+        place.client = clients.admit(client);
         place.client.is_some()
     }
 
     /// Counts a connection that another worker had as its client's.
     pub(crate) fn count(&self, place: &mut Place, peer: Option<IpAddr>) {
         if let (Some(clients), Some(peer)) = (&self.clients, peer) {
-            place.client = clients.take_over(peer).map(Box::new);
+            place.client = clients.take_over(peer);
         }
     }
 
