@@ -184,20 +184,28 @@ impl ParkedConnections {
     /// Trims the heap. What is kept of a connection was allocated between the buffers of its handshake, and holds a page that is
     /// free otherwise; so do the nodes of the deadlines. So these are moved first: this thread's allocations stand together. The old places
     /// are freed behind many batches, or the allocator would give them out again: it keeps a few of each size for this thread.
+    ///
+    /// One batch is freed between two trims. A trim joins what is free with the end of a thread's heap, and leaves that end alone: glibc
+    /// gives it back in the next `free` there.
     fn trim(&self) {
-        let (mut old, mut first) = (Vec::with_capacity(BATCHES), 0);
+        let (mut old, mut first) = (Vec::new(), 0);
         loop {
             // The lock is held for one batch.
             let packed = self.entries().pack(first);
             let Some((batch, next)) = packed else { break };
             first = next;
-            old.push(batch);
-            if old.len() == BATCHES {
-                old.clear();
+            if !batch.is_empty() {
+                old.push(batch);
+            }
+            if old.len() > BATCHES {
+                old.truncate(1);
             }
         }
+        let rest = old.pop();
         let deadlines = self.entries().pack_deadlines();
         drop((old, deadlines));
+        crate::heap::trim();
+        drop(rest);
         crate::heap::trim();
     }
 
