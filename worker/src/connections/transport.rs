@@ -81,7 +81,7 @@ impl Stream {
             Self::Tcp(stream) => (RawStream::Tcp(stream.into_std()?), None),
             Self::Unix(stream) => (RawStream::Unix(stream.into_std()?), None),
             Self::Tls(stream) => {
-                let not_now = |stream| NotRaw::NotNow(Self::Tls(Box::new(stream)));
+                let not_now = |stream| NotRaw::NotNow(Self::Tls(stream));
                 let (socket, keys) = stream.into_keys().map_err(not_now)?;
                 (RawStream::Tcp(socket.into_std()?), Some(keys))
             }

@@ -62,15 +62,15 @@ impl TlsStream {
 
     /// Takes the stream apart: s2n has no keys afterwards. Gives the stream back as it was if that cannot be done now: half a record is
     /// read, or bytes are still to be sent, or the client has closed its side.
-    pub(crate) fn into_keys(self) -> Result<(TcpStream, Keys), Self> {
+    pub(crate) fn into_keys(self) -> Result<(TcpStream, Keys), Box<Self>> {
         let connection: &Connection = self.inner.as_ref();
         // What s2n has read ahead of a record, `serialize` would lose without a word.
         let is_at_rest = self.unsent.is_empty() && connection.peek_len() == 0 && connection.peek_buffered_len() == 0;
         if !is_at_rest {
-            return Err(self);
+            return Err(Box::new(self));
         }
-        let Ok(length) = connection.serialization_length() else { return Err(self) };
-        let Ok(keys) = Keys::written(length, |bytes| connection.serialize(bytes)) else { return Err(self) };
+        let Ok(length) = connection.serialization_length() else { return Err(Box::new(self)) };
+        let Ok(keys) = Keys::written(length, |bytes| connection.serialize(bytes)) else { return Err(Box::new(self)) };
         let (_, socket) = self.inner.into_parts();
         Ok((socket, keys))
     }

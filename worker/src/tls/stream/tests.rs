@@ -102,7 +102,7 @@ async fn a_write_that_was_blocked_is_finished_before_anothers_begins() {
         let ((), got) = tokio::join!(writing, reading);
         assert!(got == sent, "bytes are lost, or come twice");
         assert!(server.unsent.is_empty());
-        let mut server = moved(server, &context);
+        let mut server = moved(*server, &context);
         ask_and_answer(&mut server, &mut client).await;
     }
 }
@@ -127,7 +127,7 @@ async fn half_a_record_is_waited_for() {
         wire.write_all(&record[10..length]).await.unwrap();
         server.read_exact(&mut bytes).await.unwrap();
         assert_eq!(&bytes, b"whole");
-        drop(moved(server, &context));
+        drop(moved(*server, &context));
     }
 }
 
