@@ -16,6 +16,14 @@ const FROM_12: &str = "20251014";
 const ONLY_13: &str = "CloudFront-TLS-1-3-2025";
 /// Longest time, in seconds, for which s2n does not answer a forged record. No cipher of the policies needs it: all are AEAD.
 const BLINDING_MAX: u32 = 1;
+/// Longest payload of a record (RFC 8446, section 5.1). s2n's own choice of 8,087 bytes makes twice as many records of a long answer.
+const RECORD: u16 = 16_384;
+/// Bytes that TLS 1.2 may add to a record: its head, and what encryption takes. s2n reckons with so many.
+const RECORD_EXTRA: u32 = 5 + 1024;
+/// Size of s2n's buffer for sending: [`WRITE`] leaves with one call of `send`.
+const SEND_BUFFER: u32 = 2 * (RECORD as u32 + RECORD_EXTRA);
+/// Most bytes that one write of a stream takes: two of the longest records.
+pub(super) const WRITE: usize = 2 * RECORD as usize;
 
 /// Settings of TLS of one listener. Listeners with the same ones share one s2n configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +89,8 @@ fn base(policy: &str) -> Result<Builder, Error> {
         .with_system_certs(false)?
         .set_security_policy(&Policy::from_version(policy)?)?
         .set_serialization_version(SerializationVersion::V1)?
+        .set_max_fragment_length(RECORD)?
+        .set_send_buffer_size(SEND_BUFFER)?
         .set_max_blinding_delay(BLINDING_MAX)?;
     Ok(builder)
 }

@@ -24,9 +24,7 @@ use super::context::TlsContext;
 use super::facts::TlsFacts;
 use super::handshake::{HandshakeError, settled};
 use super::keys::Keys;
-
-/// Bytes that one write takes at most: the longest record of TLS.
-const CHUNK: usize = 16 * 1024;
+use super::profile::WRITE;
 
 /// A connection over TLS. TLS is spoken over TCP alone.
 pub(crate) struct TlsStream {
@@ -136,7 +134,7 @@ impl AsyncWrite for TlsStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_unsent(cx))?;
-        let chunk = &bytes[..bytes.len().min(CHUNK)];
+        let chunk = &bytes[..bytes.len().min(WRITE)];
         if chunk.is_empty() {
             return Poll::Ready(Ok(0));
         }

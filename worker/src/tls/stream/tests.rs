@@ -80,6 +80,45 @@ async fn the_sending_key_is_another_one_after_a_move() {
     }
 }
 
+/// Lengths of the records that wait for the client, once they have so many bytes together.
+async fn waiting_records(client: &Client, bytes: usize) -> Vec<usize> {
+    let mut buffer = vec![0; 64 << 10];
+    while client.get_ref().peek(&mut buffer).await.unwrap() < bytes {}
+    let (mut at, mut lengths) = (0, Vec::new());
+    while at < bytes {
+        let length = usize::from(u16::from_be_bytes([buffer[at + 3], buffer[at + 4]]));
+        lengths.push(length);
+        at += 5 + length;
+    }
+    assert_eq!(at, bytes);
+    lengths
+}
+
+#[tokio::test]
+async fn an_answer_leaves_in_as_few_records_as_it_needs() {
+    // A record has its number and a tag, with TLS 1.3 its kind and a tag.
+    for (policy, extra) in CLIENTS.into_iter().zip([8 + 16_usize, 1 + 16]) {
+        let (mut server, mut client, context) = served(policy).await;
+        for _ in 0..2 {
+            // Tickets, or the change of the key, are behind it.
+            ask_and_answer(&mut server, &mut client).await;
+            for payloads in [&[1300_usize][..], &[16_384, 4000], &[16_384, 16_384]] {
+                let length: usize = payloads.iter().sum();
+                let taken = server.write(&vec![7; length]).await.unwrap();
+                assert_eq!(taken, length, "one write takes it all");
+                server.flush().await.unwrap();
+                let records: Vec<usize> = payloads.iter().map(|payload| payload + extra).collect();
+                let bytes: usize = records.iter().map(|record| 5 + record).sum();
+                assert_eq!(waiting_records(&client, bytes).await, records, "{policy}");
+                let mut got = vec![0; length];
+                client.read_exact(&mut got).await.unwrap();
+                assert!(got.iter().all(|byte| *byte == 7));
+            }
+            server = moved(server, &context);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_write_that_was_blocked_is_finished_before_anothers_begins() {
     for policy in CLIENTS {
