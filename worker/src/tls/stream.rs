@@ -146,10 +146,9 @@ impl AsyncWrite for TlsStream {
         Poll::Ready(Ok(chunk.len()))
     }
 
+    /// Sends the rest of the last chunk. Then s2n holds nothing: its write of a chunk ends when the socket has it whole.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.poll_unsent(cx))?;
-        Pin::new(&mut this.inner).poll_flush(cx)
+        self.get_mut().poll_unsent(cx)
     }
 
     /// Sends the rest, then the alert that tells the client of the end (`close_notify`). A client that has broken the protocol is not told of
