@@ -33,6 +33,8 @@ pub(crate) struct TlsStream {
     unsent: Vec<u8>,
     /// True once a record was read that breaks the protocol: the end is then no orderly one.
     is_broken: bool,
+    /// True once a read has ended with the client's end or an error: s2n says so again, whatever the socket has.
+    is_read_over: bool,
 }
 
 impl TlsStream {
@@ -79,7 +81,17 @@ impl TlsStream {
     }
 
     fn of(inner: s2n_tls_tokio::TlsStream<TcpStream>) -> Self {
-        Self { inner, unsent: Vec::new(), is_broken: false }
+        Self { inner, unsent: Vec::new(), is_broken: false, is_read_over: false }
+    }
+
+    /// Pending while a read would find nothing: s2n holds no bytes, and the socket has none. Most reads are such, behind the one that found
+    /// a request, and s2n takes long to say so.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let connection: &Connection = self.inner.as_ref();
+        if self.is_read_over || connection.peek_len() > 0 || connection.peek_buffered_len() > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.socket().poll_read_ready(cx)
     }
 
     /// Sends the rest of an earlier chunk.
@@ -123,9 +135,12 @@ impl fmt::Debug for TlsStream {
 impl AsyncRead for TlsStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let step = ready!(Pin::new(&mut this.inner).poll_read(cx, buffer));
-        this.is_broken |= step.is_err();
-        Poll::Ready(step)
+        ready!(this.poll_readable(cx))?;
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut this.inner).poll_read(cx, buffer));
+        this.is_broken |= read.is_err();
+        this.is_read_over = read.is_err() || buffer.filled().len() == before;
+        Poll::Ready(read)
     }
 }
 

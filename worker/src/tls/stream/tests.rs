@@ -171,6 +171,48 @@ async fn half_a_record_is_waited_for() {
 }
 
 #[tokio::test]
+async fn what_s2n_has_read_ahead_is_read_though_the_socket_is_empty() {
+    for policy in CLIENTS {
+        let (mut server, client, _) = served(policy).await;
+        let (connection, mut wire) = client.into_parts();
+        let (own, mut raw) = tokio::io::duplex(1024);
+        let mut client = s2n_tls_tokio::TlsStream::from_parts(connection, own);
+        for bytes in [b"one", b"two", b"six"] {
+            client.write_all(bytes).await.unwrap();
+        }
+        let mut records = [0; 500];
+        let length = raw.read(&mut records).await.unwrap();
+        wire.write_all(&records[..length]).await.unwrap();
+        // The first read takes all three records from the socket.
+        let mut buffer = [0; 3];
+        server.read_exact(&mut buffer).await.unwrap();
+        assert!(server.socket().try_read(&mut [0]).is_err(), "the socket is empty");
+        // A record is read in parts, too.
+        for byte in *b"two" {
+            let mut part = [0; 1];
+            assert_eq!(server.read(&mut part).await.unwrap(), 1);
+            assert_eq!(part, [byte]);
+        }
+        server.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"six");
+    }
+}
+
+#[tokio::test]
+async fn the_end_is_read_again_and_again() {
+    for policy in CLIENTS {
+        let (mut server, mut client, _) = served(policy).await;
+        client.write_all(b"last").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(server.read(&mut buffer).await.unwrap(), 4);
+        for _ in 0..3 {
+            assert_eq!(server.read(&mut buffer).await.unwrap(), 0);
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_end_is_told_behind_all_that_was_written() {
     for policy in CLIENTS {
         let (mut server, mut client, _) = served(policy).await;
