@@ -2,24 +2,67 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::connections::http2::frame::{Head, Kind, PAYLOAD_MAX, STREAM_CLOSED, flag, payload, window_update, word};
+use crate::connections::http2::frame::{
+    HEAD, Head, Kind, PAYLOAD_MAX, STREAM_CLOSED, flag, payload, window_update, word,
+};
 use crate::connections::http2::hpack::{self, after_size_updates, size_update};
 use crate::connections::http2::inbound::Reading;
 use crate::connections::http2::tap::Tap;
 
 impl Tap {
-    /// Reads what hyper has written, frame by frame.
-    pub(super) fn read_outbound(&mut self) {
-        while let Some(head) = Head::read(&self.outbound) {
-            if self.outbound.len() < head.total() {
-                return;
-            }
-            let frame = self.outbound.split_to(head.total());
-            self.frame_out(head, frame);
+    /// Reads what hyper writes, frame by frame. DATA that may go at once are not gathered: their bytes go on as they come.
+    pub(super) fn read_outbound(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = if self.passing > 0 { self.pass_on(bytes) } else { self.next_outbound(bytes) };
         }
     }
 
-    fn frame_out(&mut self, head: Head, frame: BytesMut) {
+    /// Sends bytes of the frame that is passing. Returns the bytes behind it.
+    fn pass_on<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let (frame, behind) = bytes.split_at(self.passing.min(bytes.len()));
+        self.for_wire.extend_from_slice(frame);
+        self.passing -= frame.len();
+        behind
+    }
+
+    /// Reads the next frame, or gathers its beginning. Returns the bytes behind it.
+    fn next_outbound<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.outbound.is_empty()
+            && let Some(head) = Head::read(bytes)
+        {
+            if self.passes(&head) {
+                self.passing = head.total();
+                self.for_wire.reserve(self.passing);
+                return bytes;
+            }
+            if let Some((frame, behind)) = bytes.split_at_checked(head.total()) {
+                self.frame_out(head, frame);
+                return behind;
+            }
+        }
+        let wanted = Head::read(&self.outbound).map_or(HEAD, |head| head.total());
+        let missing = wanted.saturating_sub(self.outbound.len());
+        let (part, behind) = bytes.split_at(missing.min(bytes.len()));
+        self.outbound.extend_from_slice(part);
+        if let Some(head) = Head::read(&self.outbound)
+            && self.outbound.len() >= head.total()
+        {
+            let frame = std::mem::take(&mut self.outbound);
+            self.frame_out(head, &frame);
+        }
+        behind
+    }
+
+    /// True for DATA that may go at once. They count as sent.
+    fn passes(&mut self, head: &Head) -> bool {
+        let passes = head.kind == Kind::Data && head.stream > self.side.floor() && self.windows.passes(head.length);
+        if passes && head.has(flag::END_STREAM) {
+            self.ledger.we_ended(head.stream);
+        }
+        passes
+    }
+
+    fn frame_out(&mut self, head: Head, frame: &[u8]) {
         if head.stream != 0 && head.stream <= self.side.floor() {
             // The answer to the made-up request.
             return;
@@ -30,11 +73,11 @@ impl Tap {
                 if head.has(flag::ACK) {
                     self.ledger.we_answered_ping();
                 }
-                self.for_wire.unsplit(frame);
+                self.for_wire.extend_from_slice(frame);
             }
-            Kind::GoAway => self.goaway_out(&frame),
+            Kind::GoAway => self.goaway_out(frame),
             Kind::WindowUpdate if head.stream == 0 => {
-                let increment = self.windows.we_granted(word(payload(&frame)).unwrap_or(0));
+                let increment = self.windows.we_granted(word(payload(frame)).unwrap_or(0));
                 if increment > 0 {
                     window_update(increment, &mut self.for_wire);
                 }
@@ -53,13 +96,13 @@ impl Tap {
             Kind::PushPromise => {
                 // hyper pushes nothing.
                 self.ledger.is_leaving = true;
-                self.for_wire.unsplit(frame);
+                self.for_wire.extend_from_slice(frame);
             }
-            Kind::Priority | Kind::WindowUpdate | Kind::Other(_) => self.for_wire.unsplit(frame),
+            Kind::Priority | Kind::WindowUpdate | Kind::Other(_) => self.for_wire.extend_from_slice(frame),
         }
     }
 
-    fn settings_out(&mut self, head: &Head, frame: BytesMut) {
+    fn settings_out(&mut self, head: &Head, frame: &[u8]) {
         match self.side.waits() {
             Some(waits) if !head.has(flag::ACK) && waits.settings => {
                 // The client has these settings, and has acknowledged them.
@@ -74,7 +117,7 @@ impl Tap {
             Some(_) | None if head.has(flag::ACK) => self.ledger.we_acknowledged(),
             Some(_) | None => self.ledger.we_set(),
         }
-        self.for_wire.unsplit(frame);
+        self.for_wire.extend_from_slice(frame);
     }
 
     /// hyper says which of its streams was the last. Those before this hyper were answered, too.
@@ -92,7 +135,7 @@ impl Tap {
     }
 
     /// Sends a header block when it is whole: nothing may come between its frames.
-    fn block_out(&mut self, head: &Head, frame: BytesMut) {
+    fn block_out(&mut self, head: &Head, frame: &[u8]) {
         if head.kind == Kind::Headers {
             if head.has(flag::END_STREAM) {
                 self.ledger.we_ended(head.stream);
@@ -100,16 +143,16 @@ impl Tap {
             match self.side.waits() {
                 Some(waits) if waits.block => {
                     waits.block = false;
-                    restart(head, payload(&frame), &mut self.blocks.leaving);
+                    restart(head, payload(frame), &mut self.blocks.leaving);
                 }
-                Some(_) | None => self.blocks.leaving.unsplit(frame),
+                Some(_) | None => self.blocks.leaving.extend_from_slice(frame),
             }
         } else {
-            self.blocks.leaving.unsplit(frame);
+            self.blocks.leaving.extend_from_slice(frame);
         }
         if head.has(flag::END_HEADERS) {
-            let block = self.blocks.leaving.split();
-            self.windows.pass(Kind::Headers, head.stream, block, &mut self.for_wire);
+            self.windows.pass(Kind::Headers, head.stream, &self.blocks.leaving, &mut self.for_wire);
+            self.blocks.leaving.clear();
         }
     }
 }

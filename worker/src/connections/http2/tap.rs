@@ -33,6 +33,8 @@ pub(crate) struct Tap {
     pub(super) inbound: BytesMut,
     /// From hyper: the beginning of a frame.
     pub(super) outbound: BytesMut,
+    /// Bytes that are to come of a frame of hyper whose beginning is in `for_wire`. Nothing else goes there meanwhile.
+    pub(super) passing: usize,
     pub(super) for_hyper: BytesMut,
     pub(super) for_wire: BytesMut,
 }
@@ -101,6 +103,7 @@ impl Tap {
             blocks,
             inbound: BytesMut::new(),
             outbound: BytesMut::new(),
+            passing: 0,
             for_hyper: BytesMut::new(),
             for_wire: BytesMut::new(),
         }
@@ -148,8 +151,7 @@ impl Tap {
     /// Takes bytes of hyper.
     #[expect(clippy::wrong_self_convention, reason = "it says where bytes come from, and converts nothing")]
     pub(crate) fn from_hyper(&mut self, bytes: &[u8]) {
-        self.outbound.extend_from_slice(bytes);
-        self.read_outbound();
+        self.read_outbound(bytes);
         // hyper may expect more than before.
         self.read_inbound();
         self.settle();
@@ -182,7 +184,7 @@ impl Tap {
     /// flushed what it has written.
     pub(crate) fn is_quiet(&self) -> bool {
         let has_begun = self.ledger.has_begun() && self.side.is_primed();
-        let no_frame_waits = !self.blocks.are_under_way() && !self.windows.hold();
+        let no_frame_waits = self.is_between_frames() && !self.windows.hold();
         let no_byte_waits = self.for_hyper.is_empty() && self.outbound.is_empty() && self.for_wire.is_empty();
         self.may_move()
             && has_begun
@@ -246,10 +248,15 @@ impl Tap {
         self.side.has_hyper_settings() && self.windows.are_open()
     }
 
+    /// True if no frame of hyper is passing, and no header block is under way.
+    fn is_between_frames(&self) -> bool {
+        self.passing == 0 && !self.blocks.are_under_way()
+    }
+
     /// Sends a PING behind our resets, once nothing of hyper's waits: when no stream is open, and while the gate is closed at once. Its answer
     /// is then often before the next request.
     fn settle(&mut self) {
-        let is_all_out = !self.windows.hold() && !self.blocks.are_under_way();
+        let is_all_out = self.is_between_frames() && !self.windows.hold();
         if is_all_out && self.ledger.needs_barrier(!self.gate.is_open()) {
             Head::new(Kind::Ping, 0, 0).write(BARRIER, &mut self.for_wire);
             self.ledger.barrier_sent();

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::BytesMut;
 
-use crate::connections::http2::frame::{HEAD, Head, Kind, flag, payload};
+use crate::connections::http2::frame::{Head, Kind, flag, payload};
 
 /// Both windows of a new connection.
 pub(super) const INITIAL: i64 = 65_535;
@@ -135,23 +135,32 @@ impl Windows {
         u32::try_from(room - known).unwrap_or(0)
     }
 
+    /// True if DATA with a payload of this length may go at once: the window has room, and none wait. They count as sent.
+    pub(super) fn passes(&mut self, length: usize) -> bool {
+        let length = signed(length);
+        let passes = !self.hold() && length <= self.send;
+        if passes {
+            self.send -= length;
+        }
+        passes
+    }
+
     /// Sends DATA, a whole header block or RST_STREAM of hyper, or holds them. The order within a stream stays, and that of header blocks
     /// among themselves: the client's HPACK table follows it.
-    pub(super) fn pass(&mut self, kind: Kind, stream: u32, frames: BytesMut, wire: &mut BytesMut) {
-        let length = payload(&frames).len();
+    pub(super) fn pass(&mut self, kind: Kind, stream: u32, frames: &[u8], wire: &mut BytesMut) {
+        let length = payload(frames).len();
         if kind == Kind::Data && length > 0 {
             self.pass_data(frames, length, wire);
         } else if let Some(number) = self.held.number_before(stream, kind == Kind::Headers) {
-            self.held.push_behind(number, kind, stream, frames);
+            self.held.push_behind(number, kind, stream, frames.into());
         } else {
-            wire.unsplit(frames);
+            wire.extend_from_slice(frames);
         }
     }
 
-    fn pass_data(&mut self, frame: BytesMut, length: usize, wire: &mut BytesMut) {
-        if !self.hold() && signed(length) <= self.send {
-            self.send -= signed(length);
-            return wire.unsplit(frame);
+    fn pass_data(&mut self, frame: &[u8], length: usize, wire: &mut BytesMut) {
+        if self.passes(length) {
+            return wire.extend_from_slice(frame);
         }
         self.held.push(frame);
         self.release(wire);
@@ -196,11 +205,11 @@ impl Held {
         (number >= first).then_some(number)
     }
 
-    fn push(&mut self, mut frame: BytesMut) {
-        let Some(head) = Head::read(&frame) else { return };
+    fn push(&mut self, frame: &[u8]) {
+        let Some(head) = Head::read(frame) else { return };
         self.last += 1;
         self.streams.insert(head.stream, self.last);
-        self.data.push_back(HeldData { number: self.last, head, payload: frame.split_off(HEAD) });
+        self.data.push_back(HeldData { number: self.last, head, payload: payload(frame).into() });
     }
 
     fn push_behind(&mut self, number: u64, kind: Kind, stream: u32, frames: BytesMut) {

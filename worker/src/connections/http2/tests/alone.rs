@@ -195,6 +195,54 @@ fn no_flood_grows_what_waits_at_the_gate() {
 }
 
 #[test]
+fn a_body_goes_on_as_hyper_writes_it_and_nothing_comes_between() {
+    let mut tap = begun();
+    for stream in [1, 3] {
+        tap.from_wire(&frame(Kind::Headers, flag::END_HEADERS, stream, POST));
+    }
+    tap.from_hyper(&frame(Kind::Headers, flag::END_HEADERS, 1, b"\x88"));
+    // Of a stream that the client uploads to: a PING is to follow.
+    tap.from_hyper(&frame(Kind::Reset, 0, 3, &[0; 4]));
+    drain(&mut tap);
+    let data = frame(Kind::Data, flag::END_STREAM, 1, &[7; 1000]);
+    for part in [&data[..9], &data[9..500], &data[500..999]] {
+        tap.from_hyper(part);
+        assert_eq!(drain(&mut tap).1, part);
+        // Here the PING would be sent.
+        tap.close_gate();
+        tap.from_wire(&frame(Kind::WindowUpdate, 0, 0, &1_u32.to_be_bytes()));
+        assert!(drain(&mut tap).1.is_empty() && !tap.is_quiet());
+    }
+    tap.from_hyper(&data[999..]);
+    assert_eq!(drain(&mut tap).1, [&data[999..], &frame(Kind::Ping, 0, 0, b"gin rest")].concat());
+}
+
+#[test]
+fn frames_are_found_however_hyper_cuts_them() {
+    let mut tap = begun();
+    tap.from_wire(&[frame(Kind::Headers, WHOLE, 1, GET_10), frame(Kind::Headers, WHOLE, 3, GET_10)].concat());
+    drain(&mut tap);
+    let answers = [
+        frame(Kind::Headers, 0, 1, b"\x88"),
+        frame(Kind::Continuation, flag::END_HEADERS, 1, b""),
+        frame(Kind::Data, 0, 1, b""),
+        frame(Kind::Data, flag::END_STREAM, 1, &[1; 20]),
+        frame(Kind::Headers, flag::END_HEADERS, 3, b"\x88"),
+        frame(Kind::Data, flag::END_STREAM, 3, &[3; 30]),
+    ];
+    let answers = answers.concat();
+    for size in 1..=answers.len() {
+        let mut sent = Vec::new();
+        for part in answers.chunks(size) {
+            tap.from_hyper(part);
+            sent.extend(drain(&mut tap).1);
+        }
+        assert_eq!(sent, answers, "in parts of {size}");
+        assert!(tap.is_quiet());
+    }
+}
+
+#[test]
 fn a_tap_is_quiet_once_the_client_has_reset_the_stream_whose_data_wait() {
     let mut tap = Tap::resume(Http2State { send_window: 3, ..state() }).unwrap();
     tap.from_hyper(&[frame(Kind::Settings, 0, 0, b""), frame(Kind::Settings, flag::ACK, 0, b"")].concat());
