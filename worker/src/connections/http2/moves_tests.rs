@@ -8,6 +8,7 @@ mod goodbyes;
 mod handover;
 mod raw;
 mod resets;
+mod sends;
 mod tables;
 mod windows;
 

@@ -1,7 +1,8 @@
 //! The I/O of hyper for a connection of HTTP/2: the client's bytes go through a tap on their way.
 //!
 //! hyper has one half of it, and the protocol the other: it asks whether the connection rests, closes and opens the gate, and takes the
-//! connection out. Both are in one task. Bytes that the tap makes by itself go out with hyper's next flush, or by [`TappedIo::poll_out`].
+//! connection out. Both are in one task. What waits for the client goes out at the end of hyper's turn ([`TappedIo::poll_out`]): h2 flushes
+//! behind each frame of a body, and answers that are ready together leave together, in one call of the system.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connections::http2::hpack;
@@ -22,6 +23,10 @@ const CHUNK: usize = 16 << 10;
 const CHUNK_GATED: usize = 8 << 10;
 /// Bytes that may wait for the client before hyper has to wait, too.
 const OUT_MAX: usize = 64 << 10;
+/// Bytes of which no more are gathered for the client: as many as one write of TLS takes go out at the next flush.
+const GATHERED: usize = 32 << 10;
+/// Most bytes that a buffer may have held that is kept.
+const KEPT: usize = 16 << 10;
 /// Largest header table of a connection that is parked, in the bytes that it travels in. A full one has fewer, even with a browser's cookies:
 /// each entry counts 32 bytes beside its text. Only Huffman codes that are longer than their text take more.
 const PARKED_TABLE_MAX: usize = hpack::SIZE;
@@ -37,8 +42,12 @@ struct Tapped {
     /// `None` once the connection was taken out.
     io: Option<Io>,
     tap: Tap,
-    /// True if hyper has flushed all that it has written.
+    /// True if hyper has flushed all that it has written. It may still wait here.
     is_flushed: bool,
+    /// True if the stream holds nothing of what it was given.
+    is_out: bool,
+    /// True if so much has waited for the client that its buffer is not kept.
+    has_gathered: bool,
     /// True if hyper wants to read, and must not yet.
     is_blocked: bool,
     /// Woken when there is something to read.
@@ -47,7 +56,15 @@ struct Tapped {
 
 impl TappedIo {
     pub(crate) fn new(io: Io, tap: Tap) -> Self {
-        let tapped = Tapped { io: Some(io), tap, is_flushed: false, is_blocked: false, reader: None };
+        let tapped = Tapped {
+            io: Some(io),
+            tap,
+            is_flushed: false,
+            is_out: true,
+            has_gathered: false,
+            is_blocked: false,
+            reader: None,
+        };
         Self(Arc::new(Mutex::new(tapped)))
     }
 
@@ -55,7 +72,7 @@ impl TappedIo {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends what waits for the client.
+    /// Sends what waits for the client. To be called behind each poll of hyper, whose own flush sends nothing of a little.
     pub(crate) fn poll_out(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.tapped().poll_flush(cx)
     }
@@ -63,7 +80,7 @@ impl TappedIo {
     /// True if the connection can be taken out now.
     pub(crate) fn is_quiet(&self) -> bool {
         let tapped = self.tapped();
-        tapped.is_flushed && tapped.tap.is_quiet()
+        tapped.is_flushed && tapped.is_out && tapped.tap.is_quiet()
     }
 
     /// False if the connection will have no quiet moment any more.
@@ -110,25 +127,36 @@ impl TappedIo {
 }
 
 impl Tapped {
-    fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Gives the stream what waits for the client, until so much is left at most.
+    fn poll_out(&mut self, cx: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
         let Some(io) = &mut self.io else { return Poll::Ready(Ok(())) };
         let waiting = self.tap.for_wire();
-        while !waiting.is_empty() {
+        self.has_gathered |= waiting.len() > KEPT;
+        while waiting.len() > left {
+            self.is_out = false;
             let count = ready!(Pin::new(&mut *io).poll_write(cx, waiting))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             waiting.advance(count);
         }
+        if waiting.is_empty() && std::mem::take(&mut self.has_gathered) {
+            *waiting = BytesMut::new();
+        }
         Poll::Ready(Ok(()))
     }
 
     /// Sends what waits for the client, and what the stream holds of it.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_out(cx))?;
-        let flushed = self.io.as_mut().map_or(Poll::Ready(Ok(())), |io| Pin::new(io).poll_flush(cx));
+        ready!(self.poll_out(cx, 0))?;
+        if !self.is_out
+            && let Some(io) = &mut self.io
+        {
+            ready!(Pin::new(io).poll_flush(cx))?;
+            self.is_out = true;
+        }
         self.note_held();
-        flushed
+        Poll::Ready(Ok(()))
     }
 
     /// Reads from the client into the tap. Returns the number of bytes: 0 if the client has closed its side.
@@ -207,13 +235,12 @@ impl AsyncRead for TappedIo {
 }
 
 impl AsyncWrite for TappedIo {
-    /// Takes all bytes. They go out at the flush, with which hyper ends each of its turns: the head of a response and its beginning are
-    /// one write.
+    /// Takes all bytes. They go out at the end of hyper's turn: the head of a response and its beginning are one write.
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut tapped = self.tapped();
         tapped.is_flushed = false;
         if tapped.tap.for_wire().len() > OUT_MAX {
-            ready!(tapped.poll_out(cx))?;
+            ready!(tapped.poll_out(cx, GATHERED))?;
         }
         tapped.tap.from_hyper(bytes);
         tapped.note_held();
@@ -221,9 +248,10 @@ impl AsyncWrite for TappedIo {
         Poll::Ready(Ok(bytes.len()))
     }
 
+    /// Sends what has become much. The rest is packed with what comes behind it in this turn.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut tapped = self.tapped();
-        ready!(tapped.poll_flush(cx))?;
+        ready!(tapped.poll_out(cx, GATHERED))?;
         tapped.is_flushed = true;
         Poll::Ready(Ok(()))
     }

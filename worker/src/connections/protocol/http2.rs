@@ -77,10 +77,15 @@ pub(super) async fn serve(
         // All that hyper can do now is done when it is pending.
         let step = poll_fn(|cx| {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                // The last words of a connection that ends with an error: it does not close in an orderly way.
+                let _ = tapped.poll_out(cx);
                 return Poll::Ready(Err(ended));
             }
-            // An error is hyper's to see, at its next read or write.
-            let _ = tapped.poll_out(cx);
+            // hyper may not write again, and would not see the error.
+            if let Poll::Ready(Err(error)) = tapped.poll_out(cx) {
+                tracing::debug!("connection: {error}");
+                return Poll::Ready(Err(Ok(())));
+            }
             activity.set_quiet(tapped.is_quiet());
             let leaves = !is_told && check.leaves(|| activity.requests() > before);
             let idle = if leaves { activity.idle() } else { None };
