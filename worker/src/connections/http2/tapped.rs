@@ -235,17 +235,32 @@ impl AsyncRead for TappedIo {
 }
 
 impl AsyncWrite for TappedIo {
-    /// Takes all bytes. They go out at the end of hyper's turn: the head of a response and its beginning are one write.
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
+    }
+
+    /// Takes all bytes. They go out at the end of hyper's turn: the head of a response and its beginning are one write.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let mut tapped = self.tapped();
         tapped.is_flushed = false;
         if tapped.tap.for_wire().len() > OUT_MAX {
             ready!(tapped.poll_out(cx, GATHERED))?;
         }
-        tapped.tap.from_hyper(bytes);
+        for part in parts {
+            tapped.tap.from_hyper(part);
+        }
         tapped.note_held();
         tapped.wake_reader();
-        Poll::Ready(Ok(bytes.len()))
+        Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()))
+    }
+
+    /// True: the head of a frame and its payload come in one call, and h2 copies nothing of the payload.
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     /// Sends what has become much. The rest is packed with what comes behind it in this turn.
