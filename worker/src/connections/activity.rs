@@ -122,6 +122,14 @@ pub(crate) enum Due {
 }
 
 impl State {
+    /// Number of requests that are being answered.
+    fn under_way(&self) -> u32 {
+        match self.doing {
+            Doing::Busy(count) => count,
+            Doing::Fresh | Doing::Idle | Doing::Head => 0,
+        }
+    }
+
     /// Time after which the connection is parked, if it is idle.
     fn parks_after(&self, timeouts: &Timeouts) -> Duration {
         let is_dear = self.is_tls || self.frames != Frames::None;
@@ -171,15 +179,19 @@ impl Activity {
 
     /// Number of requests that are being answered.
     pub(crate) fn under_way(&self) -> usize {
-        match self.state().doing {
-            Doing::Busy(count) => count as usize,
-            Doing::Fresh | Doing::Idle | Doing::Head => 0,
-        }
+        self.state().under_way() as usize
     }
 
     /// Number of requests served.
     pub(crate) fn requests(&self) -> u64 {
         self.state().requests
+    }
+
+    /// Number of requests of which the answer has ended, and of those that are being answered.
+    pub(crate) fn answered(&self) -> (u64, u32) {
+        let state = *self.state();
+        let under_way = state.under_way();
+        (state.requests.saturating_sub(u64::from(under_way)), under_way)
     }
 
     /// Records that a request was answered with 101: the protocol changes.
@@ -271,10 +283,7 @@ impl Activity {
     /// Records that a request is being answered. Returns its number.
     pub(crate) fn begin(&self) -> u64 {
         let mut state = self.state();
-        let before = match state.doing {
-            Doing::Busy(count) => count,
-            Doing::Fresh | Doing::Idle | Doing::Head => 0,
-        };
+        let before = state.under_way();
         // `since` has no meaning while it is busy.
         state.doing = Doing::Busy(before + 1);
         state.requests = state.requests.saturating_add(1);

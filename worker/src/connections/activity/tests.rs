@@ -20,6 +20,19 @@ fn a_connection_is_idle_only_between_requests() {
 }
 
 #[test]
+fn an_answer_counts_once_it_has_ended() {
+    let activity = Activity::resume(&Progress { requests: 7, ..Progress::fresh() });
+    assert_eq!(activity.answered(), (7, 0));
+    activity.begin();
+    activity.begin();
+    assert_eq!(activity.answered(), (7, 2));
+    activity.end();
+    assert_eq!(activity.answered(), (8, 1));
+    activity.end();
+    assert_eq!(activity.answered(), (9, 0));
+}
+
+#[test]
 fn what_was_not_read_of_a_request_is_not_taken_for_the_next_one() {
     let (activity, bounds) = (Activity::resume(&Progress::fresh()), Bounds::default());
     let first = activity.begin();

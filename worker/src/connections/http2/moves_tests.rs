@@ -74,7 +74,7 @@ impl Worker {
 
     fn with(moves: bool, config: &Config) -> Self {
         let release = Arc::new(Notify::new());
-        let waits = Arc::clone(&release);
+        let (waits, releases) = (Arc::clone(&release), Arc::clone(&release));
         let wait = move || {
             let waits = Arc::clone(&waits);
             async move {
@@ -89,6 +89,7 @@ impl Worker {
             .route("/head", get(async || ([("x-large", "h".repeat(40_000))], "")))
             .route("/same", get(same))
             .route("/slow", get(slow))
+            .route("/release", get(move || std::future::ready(sends::Releasing::answer(&releases))))
             .route("/wait", get(wait));
         let life = Life::default();
         life.reach(Phase::Serving);

@@ -1,11 +1,11 @@
 //! The I/O of hyper for a connection of HTTP/2: the client's bytes go through a tap on their way.
 //!
 //! hyper has one half of it, and the protocol the other: it asks whether the connection rests, closes and opens the gate, and takes the
-//! connection out. Both are in one task. What waits for the client goes out at the end of hyper's turn ([`TappedIo::poll_out`]): h2 flushes
-//! behind each frame of a body, and answers that are ready together leave together, in one call of the system.
+//! connection out. Both are in one task. What waits for the client goes out at the end of hyper's turn ([`TappedIo::poll_turn`]): h2
+//! flushes behind each frame of a body, and answers that are ready together leave together, in one call of the system.
 
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -48,6 +48,10 @@ struct Tapped {
     is_out: bool,
     /// True if so much has waited for the client that its buffer is not kept.
     has_gathered: bool,
+    /// Number of requests of which the answer had ended at the last turn.
+    answered: u64,
+    /// True if the last turn has sent nothing, so that other answers could end.
+    has_waited: bool,
     /// True if hyper wants to read, and must not yet.
     is_blocked: bool,
     /// Woken when there is something to read.
@@ -56,12 +60,15 @@ struct Tapped {
 
 impl TappedIo {
     pub(crate) fn new(io: Io, tap: Tap) -> Self {
+        let (answered, _) = io.activity().answered();
         let tapped = Tapped {
             io: Some(io),
             tap,
             is_flushed: false,
             is_out: true,
             has_gathered: false,
+            answered,
+            has_waited: false,
             is_blocked: false,
             reader: None,
         };
@@ -72,7 +79,19 @@ impl TappedIo {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends what waits for the client. To be called behind each poll of hyper, whose own flush sends nothing of a little.
+    /// Ends a turn of hyper: sends what waits for the client, which hyper's own flush does not. If an answer has ended and requests are under
+    /// way, those have one turn of the runtime before that: a stream wakes the connection with its answer, and tokio would run the connection
+    /// before the next stream.
+    pub(crate) fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut tapped = self.tapped();
+        if tapped.waits_for_others() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        tapped.poll_flush(cx)
+    }
+
+    /// Sends what waits for the client.
     pub(crate) fn poll_out(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.tapped().poll_flush(cx)
     }
@@ -127,6 +146,16 @@ impl TappedIo {
 }
 
 impl Tapped {
+    /// True if this turn sends nothing: an answer has ended in it, and others may until the next. No two turns in a row.
+    fn waits_for_others(&mut self) -> bool {
+        let Some(io) = &self.io else { return false };
+        let (answered, under_way) = io.activity().answered();
+        let has_answered = mem::replace(&mut self.answered, answered) != answered;
+        let has_some = !self.tap.for_wire().is_empty();
+        self.has_waited = has_answered && under_way > 0 && has_some && !self.has_waited;
+        self.has_waited
+    }
+
     /// Gives the stream what waits for the client, until so much is left at most.
     fn poll_out(&mut self, cx: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
         let Some(io) = &mut self.io else { return Poll::Ready(Ok(())) };
@@ -140,7 +169,7 @@ impl Tapped {
             }
             waiting.advance(count);
         }
-        if waiting.is_empty() && std::mem::take(&mut self.has_gathered) {
+        if waiting.is_empty() && mem::take(&mut self.has_gathered) {
             *waiting = BytesMut::new();
         }
         Poll::Ready(Ok(()))

@@ -82,7 +82,7 @@ pub(super) async fn serve(
                 return Poll::Ready(Err(ended));
             }
             // hyper may not write again, and would not see the error.
-            if let Poll::Ready(Err(error)) = tapped.poll_out(cx) {
+            if let Poll::Ready(Err(error)) = tapped.poll_turn(cx) {
                 tracing::debug!("connection: {error}");
                 return Poll::Ready(Err(Ok(())));
             }

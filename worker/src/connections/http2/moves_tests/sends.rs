@@ -1,13 +1,49 @@
 //! Calls of the system that answers take: over a socket of packets each write of the worker is one.
 
+use std::convert::Infallible;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use axum::body::Body;
+use http_body::Frame;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
 use super::raw::{WHOLE, frame};
 use super::*;
 use crate::connections::http2::frame::{Head, Kind, PREFACE, flag};
+
+/// A body that ends a request of `/wait` once its own answer has ended.
+pub(super) struct Releasing {
+    text: Option<Bytes>,
+    release: Arc<Notify>,
+}
+
+impl Releasing {
+    pub(super) fn answer(release: &Arc<Notify>) -> Body {
+        Body::new(Self { text: Some(Bytes::from_static(b"released")), release: Arc::clone(release) })
+    }
+}
+
+impl http_body::Body for Releasing {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.text.take().map(|text| Ok(Frame::data(text))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.text.is_none()
+    }
+}
+
+impl Drop for Releasing {
+    fn drop(&mut self) {
+        self.release.notify_one();
+    }
+}
 
 /// A client that sees the worker's writes.
 struct Packets(OwnedFd);
@@ -86,6 +122,25 @@ async fn answers_that_are_ready_together_leave_in_one_write() {
     client.ask(1, &["/size/2000"; 8]);
     let writes = client.answers(&[1, 3, 5, 7, 9, 11, 13, 15]).await;
     assert_eq!(writes.len(), 1, "{:?}", writes.iter().map(Vec::len).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_one_that_is_about_to_be_ready() {
+    let worker = Worker::start(false);
+    let client = Packets::connect(&worker).await;
+    // The connection hears of the second answer first, and before the first request goes on.
+    client.ask(1, &["/wait", "/release"]);
+    assert_eq!(client.answers(&[1, 3]).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_no_request_that_takes_longer() {
+    let worker = Worker::start(false);
+    let client = Packets::connect(&worker).await;
+    client.ask(1, &["/wait", "/size/10"]);
+    client.answers(&[3]).await;
+    worker.release.notify_one();
+    client.answers(&[1]).await;
 }
 
 #[tokio::test]
