@@ -64,12 +64,7 @@ pub(crate) async fn serve(connection: ActiveConnection, context: &Arc<Context>) 
         };
     }
     let mut timer = Timer::new(&context.drain, &activity, State::Accepted(info.hold), info.opened);
-    let sniffed = tokio::select! {
-        biased;
-        sniffed = sniff(&mut io, &mut timer) => sniffed,
-        () = context.drain.life.reached(Phase::Cut) => return Left::Closed,
-    };
-    match sniffed.settled_by(info.tls.as_deref()) {
+    match sniff(&mut io, &mut timer).await.settled_by(info.tls.as_deref()) {
         Sniffed::Http1 => {
             activity.ending.speaks(Spoken::Http1);
             http1::serve(io, context, timer, info).await

@@ -67,20 +67,21 @@ pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, 
                 }
             },
             due = timer.next(), if !is_closing => match due {
-                Due::Wait(_) => {}
-                Due::Park => if let Some(progress) = activity.idle() {
+                Some(Due::Wait(_)) => {}
+                Some(Due::Park) => if let Some(progress) = activity.idle() {
                     break progress;
                 },
-                Due::CloseIdle => if timer.closes(probe.has_bytes()) {
+                Some(Due::CloseIdle) => if timer.closes(probe.has_bytes()) {
                     is_closing = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 },
-                Due::Abort(why) => {
+                Some(Due::Abort(why)) => {
                     tracing::debug!("connection dropped: {why}");
                     return Left::Closed;
                 }
+                None => return Left::Closed,
             },
-            () = context.drain.life.reached(Phase::Cut) => return Left::Closed,
+            () = context.drain.life.reached(Phase::Cut), if is_closing => return Left::Closed,
         }
     };
     let Some(parts) = connection.into_parts() else { return Left::Closed };

@@ -31,7 +31,6 @@ use crate::connections::protocol::left::{Left, join, report};
 use crate::connections::protocol::timer::{SECOND_LOOK, Timer};
 use crate::connections::streams::{Streams, Verdict};
 use crate::connections::transport::Probe;
-use crate::graceful::Phase;
 use rest::{Rest, Step};
 
 /// Bytes of a body that a client may send before they are read.
@@ -100,8 +99,10 @@ pub(super) async fn serve(
                     Turn::End
                 }
             },
-            due = stay.timer.next() => stay.next(due),
-            () = context.drain.life.reached(Phase::Cut) => Turn::End,
+            due = stay.timer.next() => match due {
+                Some(due) => stay.next(due),
+                None => Turn::End,
+            },
         };
     };
     let Some((io, state, unread)) = tapped.leave() else { return Left::Closed };

@@ -35,7 +35,7 @@ use crate::connections::progress::Progress;
 use crate::connections::protocol::timer::{SECOND_LOOK, Timer};
 use crate::connections::proxy::is_among;
 use crate::connections::transport::Stream;
-use crate::graceful::{Handshake, Life, Phase, ProxyRefusal};
+use crate::graceful::{Handshake, Life, ProxyRefusal};
 use crate::tls::TlsStream;
 
 /// First byte of a handshake: the kind of its first record.
@@ -196,7 +196,7 @@ impl Unfinished {
 
 /// Waits for the first bytes, and reads none of them.
 async fn first_bytes(socket: &TcpStream, timer: &mut Timer<'_>) -> First {
-    let (mut byte, drain) = ([0; 1], timer.drain);
+    let mut byte = [0; 1];
     loop {
         let leaves = timer.pause_check().leaves(|| false);
         tokio::select! {
@@ -207,15 +207,14 @@ async fn first_bytes(socket: &TcpStream, timer: &mut Timer<'_>) -> First {
             },
             () = std::future::ready(()), if leaves => return First::Paused,
             due = timer.next() => match due {
-                Due::Wait(_) => {}
-                Due::Park => return First::Paused,
+                Some(Due::Wait(_)) => {}
+                Some(Due::Park) => return First::Paused,
                 // Bytes that have come in this very moment are seen by the next look.
-                Due::CloseIdle => if timer.closes(false) {
+                Some(Due::CloseIdle) => if timer.closes(false) {
                     return First::Nothing;
                 },
-                Due::Abort(_) => return First::Nothing,
+                Some(Due::Abort(_)) | None => return First::Nothing,
             },
-            () = drain.life.reached(Phase::Cut) => return First::Nothing,
         }
     }
 }
@@ -225,18 +224,18 @@ async fn within<T, E: Display>(
     part: impl Future<Output = Result<T, E>>,
     timer: &mut Timer<'_>,
 ) -> Result<T, Unfinished> {
-    let (mut part, drain) = (std::pin::pin!(part), timer.drain);
+    let mut part = std::pin::pin!(part);
     loop {
         tokio::select! {
             biased;
             done = &mut part => return done.map_err(|error| Unfinished::Failed(error.to_string())),
             due = timer.next() => match due {
-                Due::Wait(_) => {}
-                Due::Abort(_) => return Err(Unfinished::Late),
+                Some(Due::Wait(_)) => {}
+                Some(Due::Abort(_)) => return Err(Unfinished::Late),
                 // A connection whose beginning has begun is not idle.
-                Due::Park | Due::CloseIdle => timer.look(SECOND_LOOK),
+                Some(Due::Park | Due::CloseIdle) => timer.look(SECOND_LOOK),
+                None => return Err(Unfinished::Cut),
             },
-            () = drain.life.reached(Phase::Cut) => return Err(Unfinished::Cut),
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) enum Sniffed {
     Http2,
     /// Too few bytes have come to know, and the connection leaves.
     Paused,
-    /// Nothing came in time, or the client has left.
+    /// Nothing came in time, the client has left, or the worker ends.
     Nothing,
 }
 
@@ -52,12 +52,12 @@ pub(super) async fn sniff(io: &mut Io, timer: &mut Timer<'_>) -> Sniffed {
             },
             () = std::future::ready(()), if leaves => break Sniffed::Paused,
             due = timer.next() => match due {
-                Due::Wait(_) => {}
-                Due::Park => break Sniffed::Paused,
-                Due::CloseIdle => if timer.closes(io.probe().has_bytes()) {
+                Some(Due::Wait(_)) => {}
+                Some(Due::Park) => break Sniffed::Paused,
+                Some(Due::CloseIdle) => if timer.closes(io.probe().has_bytes()) {
                     break Sniffed::Nothing;
                 },
-                Due::Abort(_) => break Sniffed::Nothing,
+                Some(Due::Abort(_)) | None => break Sniffed::Nothing,
             },
         }
     };

@@ -56,10 +56,18 @@ impl<'a> Timer<'a> {
         }
     }
 
-    /// Waits until something is due, or the worker begins to drain.
-    pub(super) async fn next(&mut self) -> Due {
+    /// Waits until something is due, or the worker begins to drain. `None`: the worker ends, and drops the connection.
+    ///
+    /// Each poll of a connection comes here, and to look at a phase costs a lock that all connections share: one phase is waited for at a
+    /// time.
+    pub(super) async fn next(&mut self) -> Option<Due> {
+        let phase = if self.is_draining() { Phase::Cut } else { Phase::Draining };
         tokio::select! {
-            () = self.drain.life.draining(), if self.draining.is_none() => {
+            biased;
+            () = self.drain.life.reached(phase) => {
+                if self.drain.life.phase() == Phase::Cut {
+                    return None;
+                }
                 self.draining = Some(Instant::now());
                 self.drain.note_served(self.activity);
             }
@@ -72,11 +80,11 @@ impl<'a> Timer<'a> {
             Due::Wait(until) => self.sleep.as_mut().reset(hold(self.state).next_look(until, now).into()),
             Due::Abort(_) if !was_late => {
                 self.look(LATE_LOOK);
-                return Due::Wait(now + LATE_LOOK);
+                return Some(Due::Wait(now + LATE_LOOK));
             }
             Due::Abort(_) | Due::Park | Due::CloseIdle => {}
         }
-        due
+        Some(due)
     }
 
     /// Looks again after this time.

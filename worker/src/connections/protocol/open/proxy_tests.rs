@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::connections::context::Entrances;
 use crate::connections::hub::Hub;
 use crate::connections::listener_facts::ListenerFacts;
+use crate::graceful::Phase;
 use crate::websocket::KnownSessions;
 
 const LINE: &[u8] = b"PROXY TCP4 192.0.2.1 10.0.0.1 49152 80\r\n";

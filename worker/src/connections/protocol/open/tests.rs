@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::connections::context::Entrances;
 use crate::connections::hub::Hub;
 use crate::connections::listener_facts::ListenerFacts;
-use crate::graceful::Life;
+use crate::graceful::{Life, Phase};
 use crate::tls::TlsContext;
 use crate::tls::test_pair::{CLIENTS, Client, client, listener, material, pair, settings};
 use crate::websocket::KnownSessions;
