@@ -66,7 +66,8 @@ pub(super) async fn serve(io: Io, context: &Arc<Context>, mut timer: Timer<'_>, 
                     return if activity.is_upgraded() { Left::Upgraded } else { Left::Closed };
                 }
             },
-            due = timer.next(), if !is_closing => match due {
+            due = timer.next_duty(), if !is_closing => match due {
+                // The worker begins to drain.
                 Some(Due::Wait(_)) => {}
                 Some(Due::Park) => if let Some(progress) = activity.idle() {
                     break progress;

@@ -87,6 +87,17 @@ impl<'a> Timer<'a> {
         Some(due)
     }
 
+    /// The same without looks at which nothing is due. A drain is told at once.
+    pub(super) async fn next_duty(&mut self) -> Option<Due> {
+        loop {
+            let was_draining = self.is_draining();
+            let due = self.next().await;
+            if !matches!(due, Some(Due::Wait(_))) || self.is_draining() != was_draining {
+                return due;
+            }
+        }
+    }
+
     /// Looks again after this time.
     pub(super) fn look(&mut self, after: Duration) {
         self.sleep.as_mut().reset((Instant::now() + after).into());
