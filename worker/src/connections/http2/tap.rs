@@ -138,6 +138,10 @@ impl Tap {
     /// Takes bytes of the client.
     #[expect(clippy::wrong_self_convention, reason = "it says where bytes come from, and converts nothing")]
     pub(crate) fn from_wire(&mut self, bytes: &[u8]) {
+        if self.for_hyper.is_empty() {
+            // Frames that hyper has read lie in the buffer of `inbound`, which is used again once nothing else holds it.
+            self.for_hyper = BytesMut::new();
+        }
         self.inbound.extend_from_slice(bytes);
         self.read_inbound();
         self.settle();
