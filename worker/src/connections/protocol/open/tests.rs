@@ -100,6 +100,22 @@ async fn a_connection_is_parked_before_its_handshake_and_between_requests() {
 }
 
 #[tokio::test]
+async fn head_and_body_of_an_answer_are_one_record() {
+    for policy in CLIENTS {
+        let worker = worker(&Config::default());
+        let mut client = shaken(accepted(&worker).await, policy).await;
+        for _ in 0..2 {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+            // A read gives one record.
+            let mut record = [0; 4096];
+            let length = client.read(&mut record).await.unwrap();
+            let record = String::from_utf8_lossy(&record[..length]);
+            assert!(record.starts_with("HTTP/1.1 200") && record.ends_with("served"), "{policy}: {record}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_handshake_that_does_not_go_on_ends_after_a_while() {
     let mut config = Config::default();
     config.timeouts.read = Duration::from_millis(20);
