@@ -123,6 +123,11 @@ impl Key {
         self
     }
 
+    /// The same key in another table, where it is unset by default.
+    pub(super) const fn unset_in_table(self, example: &'static str, doc: &'static str) -> Self {
+        unset(self.name, self.kind, example, doc)
+    }
+
     pub(super) const fn secret(mut self) -> Self {
         self.secret = true;
         self

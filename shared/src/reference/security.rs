@@ -1,7 +1,7 @@
 //! Keys of security: headers, TLS, requests of other origins.
 
 use super::key::{Applies, Key, Kind, key, unset};
-use super::tls::{CERTIFICATES, CLIENT_AUTH};
+use super::tls::{self, CERTIFICATES};
 
 /// `[security]`
 pub const SECURITY: &[Key] = &[
@@ -25,43 +25,18 @@ pub const SECURITY: &[Key] = &[
         "false",
         "Whether every TCP listener without a tls of its own speaks TLS. Needs the feature tls of gin-worker.",
     ),
-    unset(
-        "cert_file",
-        Kind::Path,
-        "\"/etc/ssl/shop.pem\"",
-        "The certificate, and the chain behind it, in PEM. It is for clients that name no host, too. Changed contents count within a second, without a restart.",
-    ),
-    unset(
-        "key_file",
-        Kind::Path,
-        "\"/etc/ssl/shop.key\"",
-        "The key of cert_file, in PEM and without a password; both or none. The supervisor reads it: workers need not be able to.",
-    ),
+    tls::CERT_FILE,
+    tls::KEY_FILE,
     unset(
         "certificates",
         Kind::Tables(CERTIFICATES),
         "[{ cert_file = \"/etc/ssl/api.pem\", key_file = \"/etc/ssl/api.key\" }]",
         "Further certificates. Each is for the hosts that it names, also as *.example.org.",
     ),
-    key("tls_versions", Kind::Words, "[\"1.2\", \"1.3\"]", "Versions of TLS: [\"1.2\", \"1.3\"] or [\"1.3\"]."),
-    key(
-        "alpn",
-        Kind::Words,
-        "[\"h2\", \"http/1.1\"]",
-        "Protocols that are offered over TLS, the best first: both, or one of them.",
-    ),
-    unset(
-        "client_ca_file",
-        Kind::Path,
-        "\"/etc/ssl/clients-ca.pem\"",
-        "Authorities that sign client certificates, in PEM. It needs client_auth. Changed contents count within a second.",
-    ),
-    key(
-        "client_auth",
-        Kind::Choice(CLIENT_AUTH),
-        "\"none\"",
-        "Whether clients are asked for a certificate, and refused without one. optional and required need client_ca_file.",
-    ),
+    tls::TLS_VERSIONS,
+    tls::ALPN,
+    tls::CLIENT_CA_FILE,
+    tls::CLIENT_AUTH,
     key(
         "session_tickets",
         Kind::Boolean,
