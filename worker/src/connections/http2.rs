@@ -40,6 +40,8 @@ mod ledger;
 mod moves_tests;
 mod outbound;
 mod prime;
+#[cfg(test)]
+mod raw_client;
 pub(crate) mod settings;
 pub(crate) mod state;
 mod tap;
