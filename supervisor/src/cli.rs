@@ -124,13 +124,14 @@ mod tests {
         assert_eq!(both.0, Some(vec![path("src"), "/b.py".into()]));
     }
 
-    /// gin-supervisor(8) is made of this very command line; `GIN_BLESS=1` writes it anew.
+    /// gin-supervisor(8), which gin-ctl prints, is made of this very command line; `GIN_BLESS=1` writes it anew. A second such run, with
+    /// a gin-ctl that has the new page, writes the file in `systemd/man/`.
     #[test]
     fn the_man_page_is_of_this_command_line() {
         let mut page = Vec::new();
         clap_mangen::Man::new(Cli::command()).section("8").manual("System administration").render(&mut page).unwrap();
         let page = format!("{}{}", String::from_utf8(page).unwrap(), include_str!("cli/more.8"));
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd/man/gin-supervisor.8");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/ctl/src/commands/gin-supervisor.8");
         if std::env::var_os("GIN_BLESS").is_some() {
             std::fs::write(file, &page).unwrap();
         }

@@ -131,7 +131,7 @@ fn text(text: &str) -> Result<u8, Failure> {
 fn man(page: Page) -> Result<u8, Failure> {
     match page {
         Page::Ctl => text(&man::page().map_err(|error| Failure::new(exit::FAILED, error.to_string()))?),
-        Page::Supervisor => text(include_str!("../../../systemd/man/gin-supervisor.8")),
+        Page::Supervisor => text(include_str!("commands/gin-supervisor.8")),
         Page::Toml => text(&reference::man()),
     }
 }
