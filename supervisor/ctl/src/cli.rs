@@ -54,7 +54,7 @@ impl Color {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// How an instance is; exit code 1 if it is degraded
+    /// Show the state of an instance; exit code 1 if it is degraded
     Status {
         /// Again every second
         #[arg(short, long)]
@@ -147,7 +147,7 @@ pub enum Command {
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
-    /// How much is logged; with a level: how much is logged from now on, by the supervisor, and by the workers of ours that run now
+    /// Show the level of the log; with a level: set it from now on, for the supervisor and for the workers of ours that run now
     LogLevel {
         /// The level
         #[arg(value_enum)]
@@ -190,7 +190,7 @@ pub enum Command {
         #[arg(value_enum, default_value = "gin-ctl")]
         page: Page,
     },
-    /// What happens, as it happens, until Ctrl-C
+    /// Show events as they happen, until Ctrl-C
     Events {
         /// Go on until Ctrl-C (it always does)
         #[arg(short, long)]
