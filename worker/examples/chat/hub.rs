@@ -18,7 +18,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,50 +27,18 @@ use std::time::{Duration, Instant};
 use gin_worker::serde_json;
 use gin_worker::websocket::{Message, Received, Socket};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
-use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::AbortHandle;
 
+pub use crate::room_file::Said;
+use crate::room_file::{Content, Line, give_back, is_gone, is_whole, lines_after, takes_holes};
+
 /// Messages that wait for a member at most: the documents' number.
 const WAITING: usize = 256;
 /// A member has not taken a message for so long: messages that wait are its fault, and not a busy worker's.
 const SLOW: Duration = Duration::from_millis(250);
-/// Characters of a message.
-const LONG: usize = 2000;
-/// Bytes of the file that are kept.
-const KEPT: u64 = 8 << 20;
-/// Bytes that are given back at once.
-const STEP: u64 = 1 << 20;
-/// Bytes that are read at once. No line is so long.
-const CHUNK: usize = 64 << 10;
-
-/// A message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
-    /// `None`: by a program.
-    pub user_id: Option<String>,
-    pub message: String,
-}
-
-impl Said {
-    /// Makes a message. Text that is too long is cut off.
-    pub fn new(user_id: Option<String>, message: &str) -> Self {
-        Self { user_id, message: message.chars().take(LONG).collect() }
-    }
-}
-
-/// The contents of a line. A version that does not know one passes over it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Content {
-    Said(Said),
-    /// The members of this account have no right to be here any more.
-    Away {
-        away: String,
-    },
-}
 
 /// A member of the room: all that the next worker has to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -112,14 +80,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.reader.abort();
     }
-}
-
-/// A line of the file.
-struct Line {
-    /// Place behind it.
-    end: u64,
-    content: Content,
-    json: String,
 }
 
 impl Hub {
@@ -361,68 +321,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-/// Whole lines from this place on, a chunk at most, and the place behind them.
-fn lines_after(file: &File, place: u64) -> io::Result<(Vec<Arc<Line>>, u64)> {
-    let mut bytes = vec![0; CHUNK];
-    let length = file.read_at(&mut bytes, place)?;
-    let whole = match bytes[..length].iter().rposition(|byte| *byte == b'\n') {
-        Some(at) => at + 1,
-        None if length == CHUNK => CHUNK,
-        None => 0,
-    };
-    let (mut end, mut lines) = (place, Vec::new());
-    for piece in bytes[..whole].split_inclusive(|byte| *byte == b'\n') {
-        end += piece.len() as u64;
-        if let Ok(content) = serde_json::from_slice(piece) {
-            let json = String::from_utf8_lossy(piece.trim_ascii_end()).into_owned();
-            lines.push(Arc::new(Line { end, content, json }));
-        }
-    }
-    Ok((lines, end))
-}
-
-/// True if the file ends with a whole line.
-fn is_whole(file: &File, end: u64) -> io::Result<bool> {
-    let Some(last) = end.checked_sub(1) else { return Ok(true) };
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, last)?;
-    Ok(byte == *b"\n")
-}
-
-/// True if a place is not in the file any more, or will not be in a moment.
-fn is_gone(file: &File, place: u64) -> io::Result<bool> {
-    let length = file.metadata()?.len();
-    Ok(place > length || length - place > KEPT - STEP)
-}
-
-/// Gives the file system back what is not kept any more.
-fn give_back(file: &File, before: u64, after: u64) -> io::Result<()> {
-    let given = |end: u64| end.saturating_sub(KEPT) / STEP * STEP;
-    if given(after) > given(before) {
-        punch(file, 0, given(after))?;
-    }
-    Ok(())
-}
-
-/// Refuses a file whose beginning cannot be given back, by a hole behind its end. Nobody else may write meanwhile.
-fn takes_holes(file: &File, end: u64) -> io::Result<()> {
-    punch(file, end, STEP).map_err(|error| {
-        io::Error::other(format!(
-            "its file system takes no holes, so it would grow for ever ({error}); put it on ext4, XFS, Btrfs or tmpfs"
-        ))
-    })
-}
-
-/// Makes a hole in a file, which stays as long as it is.
-fn punch(file: &File, place: u64, length: u64) -> io::Result<()> {
-    Ok(fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, place, length)?)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+    use crate::room_file::{KEPT, LONG};
 
     fn said(message: &str) -> Said {
         Said::new(Some("ann".to_owned()), message)

@@ -16,6 +16,7 @@
 //! workers hear the same. `tests/chat.rs` restarts the program under people in browsers, and with `UnderLoad` under programs.
 
 mod hub;
+mod room_file;
 #[cfg(test)]
 mod tests;
 #[path = "../texts.rs"]

@@ -36,6 +36,8 @@ mod hub;
 mod migrations;
 #[path = "../../upload/src/page.rs"]
 mod page;
+#[path = "../../chat/room_file.rs"]
+mod room_file;
 #[path = "../../auth/src/routes.rs"]
 #[allow(dead_code, reason = "`people` has some of them with a session")]
 mod routes;
