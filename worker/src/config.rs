@@ -20,6 +20,7 @@
 mod app_path;
 mod app_read;
 mod builder;
+mod cors;
 mod data;
 mod flags;
 mod left_out;
@@ -27,6 +28,7 @@ mod levels;
 mod limits;
 mod mounts;
 mod observability;
+mod rate_limit;
 mod ready_timeout;
 mod sections;
 mod show;
@@ -41,6 +43,7 @@ use gin_shared::config::listen::{self, ListenSettings};
 use serde::de::DeserializeOwned;
 
 pub use builder::Builder;
+pub use cors::{Cors, Origin};
 pub use data::{
     Algorithm, Auth, AuthKey, Cache, CacheLevels, Database, Driver, Redis, RedisTls, Revocation, SessionStore,
     Sessions, Store, Tls, Uploads,
@@ -50,7 +53,8 @@ pub(crate) use levels::Levels;
 pub use limits::{Limits, Timeouts, WebSocket};
 pub use mounts::{MountOptions, StaticMount};
 pub use observability::{Format, Level, Logging, Metrics, Monitoring, Output};
-pub use sections::{Cors, Features, Mode, Origin, RateLimit, RateLimitStore, Security, Server, Static, WithoutAddress};
+pub use rate_limit::{RateLimit, RateLimitStore, WithoutAddress};
+pub use sections::{Features, Mode, Security, Server, Static};
 pub(crate) use show::difference;
 #[cfg(test)]
 pub(crate) use show::samples;

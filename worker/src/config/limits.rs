@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gin_shared::config::Section;
 
-use super::sections::Origin;
+use super::cors::Origin;
 
 /// `[timeouts]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
