@@ -9,6 +9,7 @@
 //! | `sqlite`, `sql` | a file of SQLite in the state directory; a table there or in the service's database, and what all its rows share |
 //! | `in_redis` | what all rows in Redis share |
 //! | `marks` | numbers beside that file, by which workers hear of each other's writes |
+//! | `mixed` | the hash of keys that are mixed already |
 //! | `figures` | counts of what becomes of the rows |
 //! | `asking` | a question to the place, and whether it answers |
 
@@ -27,6 +28,8 @@ pub(crate) mod id;
 pub(crate) mod in_redis;
 #[cfg(feature = "sessions")]
 pub(crate) mod marks;
+#[cfg(feature = "sessions")]
+pub(crate) mod mixed;
 #[cfg(feature = "sessions")]
 pub(crate) mod place;
 pub(crate) mod secret;

@@ -2,13 +2,14 @@
 //! the mark of a login tells of that ([`crate::kept::marks`]). A token is verified again after a minute.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use super::logins::Millis;
 use super::user::User;
+use crate::kept::mixed::AsItIs;
 
 /// Longest time for which a token is kept.
 pub(super) const AGE_MAX: Millis = 60_000;
@@ -19,6 +20,7 @@ const SHARD_MAX: usize = 1024;
 /// Tokens by the end of their signatures.
 pub(super) struct Verified(Vec<Mutex<Shard>>);
 
+/// Keys are mixed already. Only signatures that were good are kept, and nobody else can choose them.
 type Shard = HashMap<u64, Entry, BuildHasherDefault<AsItIs>>;
 
 struct Entry {
@@ -29,24 +31,6 @@ struct Entry {
     /// The login's number when it was looked at. `None`: nobody asks for the login.
     mark: Option<u64>,
     until: Millis,
-}
-
-/// Keys are mixed already. Only signatures that were good are kept, and nobody else can choose them.
-#[derive(Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 impl Entry {

@@ -3,7 +3,7 @@
 //! write, for as long as it is kept: [`AGE_MAX`].
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,7 @@ use super::record::{Millis, Record};
 use crate::BoxError;
 use crate::kept::id::Id;
 use crate::kept::marks::Marks;
+use crate::kept::mixed::AsItIs;
 
 const FILE: &str = "sessions.marks";
 /// A session is read again after this time.
@@ -27,6 +28,7 @@ pub(super) struct Cache {
     shards: Vec<Mutex<Shard>>,
 }
 
+/// Ids are random: a hash would make them no better. Only those whose signature was good are kept.
 type Shard = HashMap<Id, Entry, BuildHasherDefault<AsItIs>>;
 
 struct Entry {
@@ -44,24 +46,6 @@ pub(super) enum Found {
     Missing {
         mark: Option<u64>,
     },
-}
-
-/// Ids are random: a hash would make them no better. Only those whose signature was good are kept.
-#[derive(Default)]
-pub(super) struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 impl Cache {
