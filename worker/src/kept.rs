@@ -8,6 +8,7 @@
 //! | `place` | the place that a key of the configuration names: the state directory, the database, Redis |
 //! | `sqlite`, `sql` | a file of SQLite in the state directory; a table there or in the service's database, and what all its rows share |
 //! | `in_redis` | what all rows in Redis share |
+//! | `rows` | rows in one of these places |
 //! | `marks` | numbers beside that file, by which workers hear of each other's writes |
 //! | `mixed` | the hash of keys that are mixed already |
 //! | `figures` | counts of what becomes of the rows |
@@ -32,6 +33,8 @@ pub(crate) mod marks;
 pub(crate) mod mixed;
 #[cfg(feature = "sessions")]
 pub(crate) mod place;
+#[cfg(feature = "sessions")]
+pub(crate) mod rows;
 pub(crate) mod secret;
 #[cfg(feature = "sessions")]
 pub(crate) mod sql;

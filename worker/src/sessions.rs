@@ -266,7 +266,7 @@ impl Sessions {
 
     async fn end(&self, ids: &[Id]) -> Result<()> {
         let opened = self.opened()?;
-        let ended = self.write(ids, opened.store.delete(ids)).await?;
+        let ended = self.write(ids, opened.store.rows().delete(ids)).await?;
         self.0.figures.add(Event::Ended, ended);
         Ok(())
     }
@@ -280,7 +280,7 @@ impl Sessions {
         let key = opened.signer.user_key(user);
         for _ in 0..ROUNDS_MAX {
             // One that changes its id meanwhile is found in the next round.
-            let ids = self.ask(opened.store.of_user(&key, 0)).await?;
+            let ids = self.ask(opened.store.rows().of_user(&key, 0)).await?;
             if ids.is_empty() {
                 return Ok(());
             }
@@ -297,7 +297,7 @@ impl Sessions {
         }
         let opened = self.opened()?;
         let key = opened.signer.user_key(user);
-        let ids = self.ask(opened.store.of_user(&key, now)).await?;
+        let ids = self.ask(opened.store.rows().of_user(&key, now)).await?;
         match ids.get(most..) {
             Some(beyond) if !beyond.is_empty() => self.end(beyond).await,
             _ => Ok(()),
@@ -307,9 +307,9 @@ impl Sessions {
     /// Removes sessions that have expired.
     async fn sweep(&self) -> Result<()> {
         let opened = self.opened()?;
-        let expired = self.ask(opened.store.sweep(now())).await?;
+        let expired = self.ask(opened.store.rows().sweep(now())).await?;
         self.0.figures.add(Event::Expired, expired);
-        let alive = self.ask(opened.store.count()).await?;
+        let alive = self.ask(opened.store.rows().count()).await?;
         self.0.figures.set_alive(alive);
         Ok(())
     }

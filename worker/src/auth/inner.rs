@@ -192,7 +192,7 @@ impl Inner {
         self.ask(opened.store.create(id, &row)).await?;
         self.figures.count(Event::Login);
         if self.rules.per_user > 0 {
-            let newest = self.ask(opened.store.of_user(&user_key, now)).await?;
+            let newest = self.ask(opened.store.rows().of_user(&user_key, now)).await?;
             self.end(logins::beyond(&newest, self.rules.per_user)).await?;
         }
         Ok(tokens)
@@ -315,7 +315,7 @@ impl Inner {
         if let Some(marks) = marks {
             marks.begin(ids).map_err(|error| Error::away(NOUN).caused_by(error))?;
         }
-        let ended = self.ask(store.delete(ids)).await?;
+        let ended = self.ask(store.rows().delete(ids)).await?;
         if let Some(marks) = marks {
             marks.end(ids);
         }
@@ -325,16 +325,16 @@ impl Inner {
 
     pub(super) async fn end_all(&self, user: &str) -> Result<()> {
         let opened = self.opened()?;
-        let ids = self.ask(opened.store.of_user(&opened.secret.user_key(user), 0)).await?;
+        let ids = self.ask(opened.store.rows().of_user(&opened.secret.user_key(user), 0)).await?;
         self.end(&ids).await
     }
 
     /// Removes logins that have expired.
     pub(super) async fn sweep(&self, now: Millis) -> Result<()> {
         let opened = self.opened()?;
-        let expired = self.ask(opened.store.sweep(now)).await?;
+        let expired = self.ask(opened.store.rows().sweep(now)).await?;
         self.figures.add(Event::Expired, expired);
-        let alive = self.ask(opened.store.count()).await?;
+        let alive = self.ask(opened.store.rows().count()).await?;
         self.figures.set_alive(alive);
         Ok(())
     }

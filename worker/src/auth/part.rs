@@ -67,7 +67,7 @@ impl AuthPart {
     fn tell_of_secret(&self) {
         let settings = &self.inner().settings;
         let is_configured = settings.secret.is_some() || settings.secret_file.is_some();
-        if !is_configured && self.inner().opened().is_ok_and(|opened| opened.store.is_shared()) {
+        if !is_configured && self.inner().opened().is_ok_and(|opened| opened.store.rows().is_shared()) {
             tracing::warn!(
                 "auth.secret is not set: this host makes its own, so a client whose next request goes to another host is logged out; \
                  set auth.secret_file on all hosts"
@@ -133,7 +133,7 @@ impl Part for AuthPart {
         Box::pin(async {
             if let Ok(opened) = self.inner().opened() {
                 // Its outcome is noted.
-                let _ = self.inner().ask(opened.store.ping()).await;
+                let _ = self.inner().ask(opened.store.rows().ping()).await;
             }
         })
     }
@@ -145,7 +145,7 @@ impl Part for AuthPart {
                 sweeper.abort();
             }
             if let Ok(opened) = self.inner().opened() {
-                opened.store.close().await;
+                opened.store.rows().close().await;
             }
         })
     }

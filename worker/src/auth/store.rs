@@ -12,6 +12,7 @@ use crate::BoxError;
 use crate::kept::id::Id;
 use crate::kept::marks::Marks;
 use crate::kept::place::Place;
+use crate::kept::rows::Rows;
 use crate::kept::sql::Sql;
 use crate::kept::sqlite;
 
@@ -77,37 +78,12 @@ impl Store {
         of!(self, store => store.turn(id, version, turned, expires).await)
     }
 
-    /// Removes logins. Returns how many of them there were.
-    pub(super) async fn delete(&self, ids: &[Id]) -> Result<u64, BoxError> {
-        of!(self, store => store.delete(ids).await)
-    }
-
-    /// The logins of the user with this key that live longer than until then, the newest first.
-    pub(super) async fn of_user(&self, user_key: &str, then: Millis) -> Result<Vec<Id>, BoxError> {
-        of!(self, store => store.of_user(user_key, then).await)
-    }
-
-    /// Removes what has expired. Returns how many logins that were.
-    pub(super) async fn sweep(&self, now: Millis) -> Result<u64, BoxError> {
-        of!(self, store => store.sweep(now).await)
-    }
-
-    /// The number of all logins, if the place can tell.
-    pub(super) async fn count(&self) -> Result<Option<u64>, BoxError> {
-        of!(self, store => store.count().await)
-    }
-
-    /// True if other hosts may have the same logins.
-    pub(super) fn is_shared(&self) -> bool {
-        of!(self, store => store.is_shared())
-    }
-
-    /// Asks the place for a sign of life.
-    pub(super) async fn ping(&self) -> Result<(), BoxError> {
-        of!(self, store => store.ping().await)
-    }
-
-    pub(super) async fn close(&self) {
-        of!(self, store => store.close().await);
+    /// The logins as rows, for what is asked of all rows alike.
+    pub(super) fn rows(&self) -> Rows<'_> {
+        match self {
+            Self::Sql(rows) => Rows::Sql(rows),
+            #[cfg(feature = "redis")]
+            Self::Redis(rows) => Rows::Redis(rows),
+        }
     }
 }

@@ -57,7 +57,7 @@ impl SessionsPart {
     /// Hosts that share sessions must share the secret.
     fn tell_of_secret(&self) {
         let is_configured = self.settings.secret.is_some() || self.settings.secret_file.is_some();
-        if !is_configured && self.sessions.opened().is_ok_and(|opened| opened.store.is_shared()) {
+        if !is_configured && self.sessions.opened().is_ok_and(|opened| opened.store.rows().is_shared()) {
             tracing::warn!(
                 "sessions.secret is not set: this host makes its own, so a client whose next request goes to another host is logged out; \
                  set sessions.secret_file on all hosts"
@@ -138,7 +138,7 @@ impl Part for SessionsPart {
         Box::pin(async {
             if let Ok(opened) = self.sessions.opened() {
                 // Its outcome is noted.
-                let _ = self.sessions.ask(opened.store.ping()).await;
+                let _ = self.sessions.ask(opened.store.rows().ping()).await;
             }
         })
     }
@@ -150,7 +150,7 @@ impl Part for SessionsPart {
                 sweeper.abort();
             }
             if let Ok(opened) = self.sessions.opened() {
-                opened.store.close().await;
+                opened.store.rows().close().await;
             }
         })
     }
