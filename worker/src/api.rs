@@ -46,6 +46,7 @@
 
 mod answer;
 mod argument;
+mod arity;
 mod function;
 mod probe;
 mod schema;

@@ -9,6 +9,7 @@ use axum::http::{Extensions, HeaderMap, Method, Uri, Version};
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::arity::for_each_arity;
 use super::schema::{Describe, Schema};
 
 /// An argument of a handler that tells what it reads of a request.
@@ -124,23 +125,7 @@ macro_rules! arguments {
     };
 }
 
-arguments!();
-arguments!(A1);
-arguments!(A1 A2);
-arguments!(A1 A2 A3);
-arguments!(A1 A2 A3 A4);
-arguments!(A1 A2 A3 A4 A5);
-arguments!(A1 A2 A3 A4 A5 A6);
-arguments!(A1 A2 A3 A4 A5 A6 A7);
-arguments!(A1 A2 A3 A4 A5 A6 A7 A8);
-arguments!(A1 A2 A3 A4 A5 A6 A7 A8 A9);
-arguments!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10);
-arguments!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11);
-arguments!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12);
-arguments!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13);
-arguments!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14);
-arguments!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14 A15);
-arguments!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14 A15 A16);
+for_each_arity!(arguments);
 
 impl<T> Argument for State<T> {}
 impl<T> Argument for Extension<T> {}

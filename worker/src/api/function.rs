@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::answer::{Answer, Output};
 use super::argument::{Arguments, Input};
+use super::arity::for_each_arity;
 
 /// What a route reads and answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,20 +48,4 @@ macro_rules! functions {
     };
 }
 
-functions!();
-functions!(A1);
-functions!(A1 A2);
-functions!(A1 A2 A3);
-functions!(A1 A2 A3 A4);
-functions!(A1 A2 A3 A4 A5);
-functions!(A1 A2 A3 A4 A5 A6);
-functions!(A1 A2 A3 A4 A5 A6 A7);
-functions!(A1 A2 A3 A4 A5 A6 A7 A8);
-functions!(A1 A2 A3 A4 A5 A6 A7 A8 A9);
-functions!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10);
-functions!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11);
-functions!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12);
-functions!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13);
-functions!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14);
-functions!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14 A15);
-functions!(A1 A2 A3 A4 A5 A6 A7 A8 A9 A10 A11 A12 A13 A14 A15 A16);
+for_each_arity!(functions);
