@@ -1,10 +1,9 @@
 //! Clients with sessions: each has a cookie, and counts its visits for itself.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use harness::{Address, Client, Failure, Response};
+use harness::{Address, Client, Failure, Response, rounds};
 
 /// A client, and what it knows.
 #[derive(Debug, Clone)]
@@ -116,23 +115,5 @@ const THREADS: usize = 8;
 
 /// Each client visits once, while `meanwhile` happens. They go round until it is over.
 pub fn visit_during(address: &Address, all: &mut [Visitor], may_break: bool, meanwhile: impl FnOnce()) {
-    let over = AtomicBool::new(false);
-    let size = all.len().div_ceil(THREADS);
-    thread::scope(|scope| {
-        for part in all.chunks_mut(size) {
-            let over = &over;
-            scope.spawn(move || {
-                loop {
-                    // Each round is whole, so that each client has asked after all that has happened.
-                    let is_last = over.load(Ordering::Acquire);
-                    part.iter_mut().for_each(|visitor| visitor.visit(address, may_break && !is_last));
-                    if is_last {
-                        break;
-                    }
-                }
-            });
-        }
-        meanwhile();
-        over.store(true, Ordering::Release);
-    });
+    rounds(all, THREADS, |visitor, is_last| visitor.visit(address, may_break && !is_last), meanwhile);
 }

@@ -1,10 +1,9 @@
 //! Logins by tokens, through restarts, rollbacks and kills, on three stores.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use gin_worker::testing::{Request, UnderLoad};
-use harness::{Address, Service, ServiceKind, Supervisor, binary, on_change, times};
+use harness::{Address, Service, ServiceKind, Supervisor, binary, on_change, rounds, times};
 use serde_json::{Value, json};
 
 use crate::programs::site::{ask, site};
@@ -80,24 +79,7 @@ impl LoggedIn {
 
 /// All clients go round while `meanwhile` happens, and once more when it is over.
 fn during(address: &Address, all: &mut [LoggedIn], may_break: bool, meanwhile: impl FnOnce()) {
-    let over = AtomicBool::new(false);
-    let size = all.len().div_ceil(THREADS);
-    thread::scope(|scope| {
-        for part in all.chunks_mut(size) {
-            let over = &over;
-            scope.spawn(move || {
-                loop {
-                    let is_last = over.load(Ordering::Acquire);
-                    part.iter_mut().for_each(|client| client.go_round(address, may_break && !is_last));
-                    if is_last {
-                        break;
-                    }
-                }
-            });
-        }
-        meanwhile();
-        over.store(true, Ordering::Release);
-    });
+    rounds(all, THREADS, |client, is_last| client.go_round(address, may_break && !is_last), meanwhile);
 }
 
 fn nobody_is_logged_out(mut gin: Supervisor) {
