@@ -133,8 +133,8 @@ impl IntoResponse for Refused {
     }
 }
 
-macro_rules! of_body {
-    ($($(#[$doc:meta])* $bind:ident $should:ident $read:ident;)*) => {$(
+macro_rules! extractors {
+    ($(#[$doc:meta])* $bind:ident $should:ident) => {
         $(#[$doc])*
         ///
         /// What is wrong is answered with 400 and text: see [`Refused`].
@@ -146,6 +146,12 @@ macro_rules! of_body {
         /// The handler gets a `Result`, and answers what is wrong; `?` answers 400 with the fields that failed, as JSON.
         #[derive(Debug)]
         pub struct $should<T>(pub Result<T>);
+    };
+}
+
+macro_rules! of_body {
+    ($($(#[$doc:meta])* $bind:ident $should:ident $read:ident;)*) => {$(
+        extractors! { $(#[$doc])* $bind $should }
 
         impl<T: Bindable, S: Send + Sync> FromRequest<S> for $bind<T> {
             type Rejection = Refused;
@@ -167,17 +173,7 @@ macro_rules! of_body {
 
 macro_rules! of_head {
     ($($(#[$doc:meta])* $bind:ident $should:ident $read:ident;)*) => {$(
-        $(#[$doc])*
-        ///
-        /// What is wrong is answered with 400 and text: see [`Refused`].
-        #[derive(Debug, Clone, Copy)]
-        pub struct $bind<T>(pub T);
-
-        $(#[$doc])*
-        ///
-        /// The handler gets a `Result`, and answers what is wrong; `?` answers 400 with the fields that failed, as JSON.
-        #[derive(Debug)]
-        pub struct $should<T>(pub Result<T>);
+        extractors! { $(#[$doc])* $bind $should }
 
         impl<T: Bindable, S: Send + Sync> FromRequestParts<S> for $bind<T> {
             type Rejection = Refused;
