@@ -7,6 +7,7 @@
 //! | start | each is opened, again and again until `supervisor.ready_timeout` is nearly over, and prepared; then READY | `opening` |
 //! | request | its handler takes a part by an extractor, [`Parts::handle`] | here |
 //! | away | `/readyz` names it; it is looked at until it is back; handlers answer 503 ([`Error::away`]) | `watching` |
+//! | once a minute | what has expired is removed, of a part that has such things | `sweeper` |
 //! | reload | each goes by the new settings; if one cannot, the old configuration stays in force | [`Parts::reconfigure`] |
 //! | end | each is closed by a hook of its name, behind the application's own hooks | [`Parts::hooks`] |
 
@@ -17,6 +18,7 @@
 
 mod opening;
 mod state_directory;
+mod sweeper;
 #[cfg(test)]
 mod tests;
 mod watching;
@@ -33,6 +35,7 @@ use crate::graceful::Hook;
 use crate::{Config, Error, StartError};
 pub(crate) use opening::Pace;
 pub(crate) use state_directory::state_directory;
+pub(crate) use sweeper::Sweeper;
 pub(crate) use watching::{LOOK, Watching};
 
 /// Time that the end of a part may take.

@@ -1,13 +1,12 @@
 //! Logins as a part of a server: its life, and the task that removes what has expired.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use gin_shared::config::Problem;
 use serde_json::Value;
-use tokio::task::JoinHandle;
 
 use super::attempts::Limits;
 use super::inner::Inner;
@@ -16,16 +15,13 @@ use super::{Auth, NOUN, now};
 use crate::config::{self, RateLimit};
 use crate::kept::id::Id;
 use crate::kept::place::Place;
-use crate::parts::{Health, Part, Registered};
+use crate::parts::{Health, Part, Registered, Sweeper};
 use crate::{Config, Error, ResultExt};
-
-/// Time between two looks for what has expired.
-const SWEEP: Duration = Duration::from_secs(60);
 
 /// The logins of a server.
 pub(crate) struct AuthPart {
     auth: Auth,
-    sweeper: Mutex<Option<JoinHandle<()>>>,
+    sweeper: Sweeper,
 }
 
 impl AuthPart {
@@ -43,7 +39,7 @@ impl AuthPart {
     }
 
     pub(super) fn at(config: &Config, directory: Option<PathBuf>, place: Place) -> Self {
-        Self { auth: Auth::new(config, directory, place), sweeper: Mutex::default() }
+        Self { auth: Auth::new(config, directory, place), sweeper: Sweeper::default() }
     }
 
     /// Gives handlers what they take.
@@ -85,15 +81,10 @@ fn limits(auth: &config::Auth) -> Limits {
     Limits { account: limit(auth.attempts_account), address: limit(auth.attempts_address) }
 }
 
-/// Removes what has expired, once a minute. Workers that start together do it at different times.
+/// Removes what has expired.
 async fn sweep(auth: Auth) {
-    let first = Id::random().map_or(0, |id| id.low() % 60_000);
-    tokio::time::sleep(Duration::from_millis(first)).await;
-    loop {
-        if let Err(error) = auth.inner.sweep(now()).await {
-            tracing::debug!("expired logins are not removed: {error}");
-        }
-        tokio::time::sleep(SWEEP).await;
+    if let Err(error) = auth.inner.sweep(now()).await {
+        tracing::debug!("expired logins are not removed: {error}");
     }
 }
 
@@ -113,11 +104,10 @@ impl Part for AuthPart {
     fn prepare(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
             self.tell_of_secret();
-            let task = tokio::spawn(sweep(self.auth.clone()));
-            let before = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).replace(task);
-            if let Some(before) = before {
-                before.abort();
-            }
+            let auth = self.auth.clone();
+            // Workers that start together do it at different times.
+            let first = Duration::from_millis(Id::random().map_or(0, |id| id.low() % 60_000));
+            self.sweeper.begin(first, move || sweep(auth.clone()));
             Ok(())
         })
     }
@@ -140,10 +130,7 @@ impl Part for AuthPart {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            let sweeper = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(sweeper) = sweeper {
-                sweeper.abort();
-            }
+            self.sweeper.end();
             if let Ok(opened) = self.inner().opened() {
                 opened.store.rows().close().await;
             }
@@ -156,14 +143,5 @@ impl Part for AuthPart {
 
     fn reconfigure(&self, config: &Config) -> Result<(), String> {
         self.inner().reconfigure(&config.auth)
-    }
-}
-
-/// A server that was never closed, as in a test, leaves no task behind.
-impl Drop for AuthPart {
-    fn drop(&mut self) {
-        if let Some(sweeper) = self.sweeper.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            sweeper.abort();
-        }
     }
 }

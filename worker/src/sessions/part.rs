@@ -2,13 +2,11 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use gin_shared::config::Problem;
 use serde_json::Value;
-use tokio::task::JoinHandle;
 
 use super::layer::SessionsLayer;
 use super::record::Lifetime;
@@ -16,17 +14,14 @@ use super::{NOUN, Rules, Sessions};
 use crate::config::{Config, Mode};
 use crate::kept::id::Id;
 use crate::kept::place::Place;
-use crate::parts::{Health, Part, Registered};
+use crate::parts::{Health, Part, Registered, Sweeper};
 use crate::{Error, Result, ResultExt, config};
-
-/// Time between two looks for what has expired.
-const SWEEP: Duration = Duration::from_secs(60);
 
 /// The sessions of a server.
 pub(crate) struct SessionsPart {
     sessions: Sessions,
     settings: config::Sessions,
-    sweeper: Mutex<Option<JoinHandle<()>>>,
+    sweeper: Sweeper,
 }
 
 impl SessionsPart {
@@ -41,7 +36,7 @@ impl SessionsPart {
     pub(super) fn at(config: &Config, directory: Option<PathBuf>, place: Place) -> Self {
         let settings = config.sessions.clone();
         let sessions = Sessions::new(rules(config), directory, place);
-        Self { sessions, settings, sweeper: Mutex::default() }
+        Self { sessions, settings, sweeper: Sweeper::default() }
     }
 
     /// The layer that gives requests their sessions. It stands around the application's own middleware.
@@ -89,15 +84,10 @@ fn is_secure_by_name(cookie: &str) -> bool {
     begins("__Host-") || begins("__Secure-")
 }
 
-/// Removes what has expired, once a minute. Workers that start together do it at different times.
+/// Removes what has expired.
 async fn sweep(sessions: Sessions) {
-    let first = Id::random().map_or(0, |id| id.low() % 60_000);
-    tokio::time::sleep(Duration::from_millis(first)).await;
-    loop {
-        if let Err(error) = sessions.sweep().await {
-            tracing::debug!("expired sessions are not removed: {error}");
-        }
-        tokio::time::sleep(SWEEP).await;
+    if let Err(error) = sessions.sweep().await {
+        tracing::debug!("expired sessions are not removed: {error}");
     }
 }
 
@@ -117,11 +107,10 @@ impl Part for SessionsPart {
     fn prepare(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
             self.tell_of_secret();
-            let task = tokio::spawn(sweep(self.sessions.clone()));
-            let before = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).replace(task);
-            if let Some(before) = before {
-                before.abort();
-            }
+            let sessions = self.sessions.clone();
+            // Workers that start together do it at different times.
+            let first = Duration::from_millis(Id::random().map_or(0, |id| id.low() % 60_000));
+            self.sweeper.begin(first, move || sweep(sessions.clone()));
             Ok(())
         })
     }
@@ -145,10 +134,7 @@ impl Part for SessionsPart {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            let sweeper = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(sweeper) = sweeper {
-                sweeper.abort();
-            }
+            self.sweeper.end();
             if let Ok(opened) = self.sessions.opened() {
                 opened.store.rows().close().await;
             }
@@ -157,14 +143,5 @@ impl Part for SessionsPart {
 
     fn details(&self) -> Value {
         self.sessions.0.figures.told()
-    }
-}
-
-/// A server that was never closed, as in a test, leaves no task behind.
-impl Drop for SessionsPart {
-    fn drop(&mut self) {
-        if let Some(sweeper) = self.sweeper.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            sweeper.abort();
-        }
     }
 }

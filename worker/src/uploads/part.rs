@@ -1,25 +1,21 @@
 //! Uploads as a part of a server: its life, and the task that removes what killed workers have left.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use gin_shared::config::Problem;
 use serde_json::{Value, json};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::directory::Directory;
 use super::{Uploads, tus, types, writing};
-use crate::parts::{Health, Part, Registered, state_directory};
+use crate::parts::{Health, Part, Registered, Sweeper, state_directory};
 use crate::{Config, Error, Result};
-
-/// Time between two sweeps.
-const SWEEP: Duration = Duration::from_secs(60);
 
 /// The uploads of a server.
 pub(crate) struct UploadsPart {
     uploads: Uploads,
-    sweeper: Mutex<Option<JoinHandle<()>>>,
+    sweeper: Sweeper,
 }
 
 impl UploadsPart {
@@ -33,7 +29,7 @@ impl UploadsPart {
                 place: "uploads.allow".to_owned(),
                 text: format!("nobody can tell by its contents whether a file is a \"{ending}\"; take it out"),
             }),
-            None => Ok(Self { uploads: Uploads::new(config.uploads.clone()), sweeper: Mutex::default() }),
+            None => Ok(Self { uploads: Uploads::new(config.uploads.clone()), sweeper: Sweeper::default() }),
         }
     }
 
@@ -59,19 +55,16 @@ impl UploadsPart {
     }
 }
 
-/// Removes what nobody goes on with, at the start and once a minute.
+/// Removes what nobody goes on with.
 async fn sweep(uploads: Uploads) {
-    loop {
-        if let Ok(directory) = uploads.directory() {
-            let (quota, abandoned) = (uploads.settings().quota, uploads.settings().abandoned);
-            // Its panic would be in the log.
-            let _ = spawn_blocking(move || sweep_once(&directory, quota, abandoned)).await;
-        }
-        tokio::time::sleep(SWEEP).await;
+    if let Ok(directory) = uploads.directory() {
+        let (quota, abandoned) = (uploads.settings().quota, uploads.settings().abandoned);
+        // Its panic would be in the log.
+        let _ = spawn_blocking(move || sweep_in(&directory, quota, abandoned)).await;
     }
 }
 
-fn sweep_once(directory: &Directory, quota: u64, abandoned: Duration) {
+fn sweep_in(directory: &Directory, quota: u64, abandoned: Duration) {
     if let Err(error) = writing::sweep(directory) {
         tracing::warn!("uploads that ended early are not removed from {}: {error}", directory.path().display());
     }
@@ -93,11 +86,8 @@ impl Part for UploadsPart {
 
     fn prepare(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
-            let task = tokio::spawn(sweep(self.uploads.clone()));
-            let before = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).replace(task);
-            if let Some(before) = before {
-                before.abort();
-            }
+            let uploads = self.uploads.clone();
+            self.sweeper.begin(Duration::ZERO, move || sweep(uploads.clone()));
             Ok(())
         })
     }
@@ -116,10 +106,7 @@ impl Part for UploadsPart {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            let sweeper = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(sweeper) = sweeper {
-                sweeper.abort();
-            }
+            self.sweeper.end();
         })
     }
 
@@ -127,14 +114,5 @@ impl Part for UploadsPart {
         let directory = self.uploads.directory().ok().map(|directory| directory.path().display().to_string());
         let (stored, refused) = self.uploads.counted();
         json!({ "directory": directory, "stored": stored, "refused": refused })
-    }
-}
-
-/// A server that was never closed, as in a test, leaves no task behind.
-impl Drop for UploadsPart {
-    fn drop(&mut self) {
-        if let Some(sweeper) = self.sweeper.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            sweeper.abort();
-        }
     }
 }
