@@ -12,7 +12,7 @@ use crate::BoxError;
 use crate::kept::id::Id;
 use crate::kept::marks::Marks;
 use crate::kept::place::Place;
-use crate::kept::rows::Rows;
+use crate::kept::rows::{Rows, whichever};
 use crate::kept::sql::Sql;
 use crate::kept::sqlite;
 
@@ -27,17 +27,6 @@ pub(super) enum Store {
     Sql(InSql),
     #[cfg(feature = "redis")]
     Redis(InRedis),
-}
-
-/// Asks the store, whichever it is.
-macro_rules! of {
-    ($store:ident, $inner:ident => $answer:expr) => {
-        match $store {
-            Self::Sql($inner) => $answer,
-            #[cfg(feature = "redis")]
-            Self::Redis($inner) => $answer,
-        }
-    };
 }
 
 impl Store {
@@ -66,16 +55,16 @@ impl Store {
     }
 
     pub(super) async fn load(&self, id: Id) -> Result<Option<Row>, BoxError> {
-        of!(self, store => store.load(id).await)
+        whichever!(self, store => store.load(id).await)
     }
 
     pub(super) async fn create(&self, id: Id, row: &Row) -> Result<(), BoxError> {
-        of!(self, store => store.create(id, row).await)
+        whichever!(self, store => store.create(id, row).await)
     }
 
     /// Has the next refresh token take the place of this one, in one step. False: the login has another number, or there is none.
     pub(super) async fn turn(&self, id: Id, version: i64, turned: Millis, expires: Millis) -> Result<bool, BoxError> {
-        of!(self, store => store.turn(id, version, turned, expires).await)
+        whichever!(self, store => store.turn(id, version, turned, expires).await)
     }
 
     /// The logins as rows, for what is asked of all rows alike.

@@ -11,7 +11,7 @@ use super::sqlite;
 use crate::BoxError;
 use crate::kept::id::Id;
 use crate::kept::place::Place;
-use crate::kept::rows::Rows;
+use crate::kept::rows::{Rows, whichever};
 use crate::kept::sql::Sql;
 
 /// A place that was opened.
@@ -19,17 +19,6 @@ pub(super) enum Store {
     Sql(InSql),
     #[cfg(feature = "redis")]
     Redis(InRedis),
-}
-
-/// Asks the store, whichever it is.
-macro_rules! of {
-    ($store:ident, $inner:ident => $answer:expr) => {
-        match $store {
-            Self::Sql($inner) => $answer,
-            #[cfg(feature = "redis")]
-            Self::Redis($inner) => $answer,
-        }
-    };
 }
 
 impl Store {
@@ -57,21 +46,21 @@ impl Store {
     }
 
     pub(super) async fn load(&self, id: Id) -> Result<Option<Row>, BoxError> {
-        of!(self, store => store.load(id).await)
+        whichever!(self, store => store.load(id).await)
     }
 
     pub(super) async fn create(&self, id: Id, row: &Row) -> Result<(), BoxError> {
-        of!(self, store => store.create(id, row).await)
+        whichever!(self, store => store.create(id, row).await)
     }
 
     /// Replaces the session of this id and the row's version, in one step. `new`: its id from now on. False: there is none.
     pub(super) async fn update(&self, id: Id, new: Id, row: &Row) -> Result<bool, BoxError> {
-        of!(self, store => store.update(id, new, row).await)
+        whichever!(self, store => store.update(id, new, row).await)
     }
 
     /// Lets a session live until then, and no shorter than it would have.
     pub(super) async fn touch(&self, id: Id, expires: Millis) -> Result<(), BoxError> {
-        of!(self, store => store.touch(id, expires).await)
+        whichever!(self, store => store.touch(id, expires).await)
     }
 
     /// The sessions as rows, for what is asked of all rows alike.
