@@ -9,6 +9,7 @@ use axum::{Extension, Json};
 use super::*;
 use crate::config::{self, Revocation};
 use crate::database::DatabasePart;
+use crate::kept::private_files::private_files;
 use crate::parts::{Health, Part, Registered};
 use crate::sessions::SessionsPart;
 use crate::testing::{TestResponse, TestServer};
@@ -444,17 +445,9 @@ async fn services_that_share_a_store_and_keys_share_no_users() {
 
 #[tokio::test]
 async fn files_are_for_their_owner_alone() {
-    use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let part = part(directory.path(), &config()).await;
     logged_in(&part, "ann").await;
-    let mut names = Vec::new();
-    for file in std::fs::read_dir(directory.path()).unwrap() {
-        let file = file.unwrap();
-        let name = file.file_name().into_string().unwrap();
-        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{name}");
-        names.push(name);
-    }
-    names.sort();
+    let names = private_files(directory.path());
     assert_eq!(names, ["auth.db", "auth.db-shm", "auth.db-wal", "auth.key", "auth.marks"]);
 }

@@ -1,6 +1,7 @@
 //! The store of sessions: away, damaged, and the files of it.
 
 use super::*;
+use crate::kept::private_files::private_files;
 
 #[tokio::test]
 async fn a_store_that_is_away_is_told_and_comes_back() {
@@ -72,18 +73,9 @@ async fn a_secret_that_is_configured_counts() {
 
 #[tokio::test]
 async fn files_are_for_their_owner_alone() {
-    use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let part = part(directory.path(), &config()).await;
     logged_in(&part, "ann").await;
-    let mut names = Vec::new();
-    for file in std::fs::read_dir(directory.path()).unwrap() {
-        let file = file.unwrap();
-        let mode = file.metadata().unwrap().permissions().mode() & 0o777;
-        let name = file.file_name().into_string().unwrap();
-        assert_eq!(mode, 0o600, "{name}");
-        names.push(name);
-    }
-    names.sort();
+    let names = private_files(directory.path());
     assert_eq!(names, ["sessions.db", "sessions.db-shm", "sessions.db-wal", "sessions.key", "sessions.marks"]);
 }
