@@ -183,6 +183,7 @@ mod tests {
             peer: None,
             pending: None,
             needs_certificate: false,
+            handshake_follows: None,
             tls: None,
         };
         let give = FromGiver::Give { batch: 1, connections: vec![carried] };

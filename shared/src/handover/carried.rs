@@ -35,6 +35,9 @@ pub struct Carried {
     /// True before the handshake of a listener that serves no client without a certificate. A taker that has no listener of this name
     /// closes the connection. An older build passes it over.
     pub needs_certificate: bool,
+    /// Before the PROXY header: true if the TLS handshake follows it. `None`: an earlier build does not tell it, and a taker that has no
+    /// listener of this name closes the connection.
+    pub handshake_follows: Option<bool>,
     /// Results of the TLS handshake, and the length of the keys.
     pub tls: Option<CarriedTls>,
 }
@@ -162,6 +165,8 @@ struct OnTheWire {
     #[serde(default, skip_serializing_if = "super::is_false")]
     needs_certificate: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    handshake_follows: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<CarriedTls>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     http2: Option<CarriedHttp2>,
@@ -197,16 +202,28 @@ impl From<OnTheWire> for Carried {
             (None, Some(CarriedHttp2 { length })) => Protocol::Http2 { length },
             (None, None) => Protocol::Http1 { doing },
         };
-        let (peer, pending, needs_certificate, tls) = (wire.peer, wire.pending, wire.needs_certificate, wire.tls);
-        Self { version, listener, protocol, since_ms, age_ms, requests, ahead, peer, pending, needs_certificate, tls }
+        let (peer, pending, tls) = (wire.peer, wire.pending, wire.tls);
+        Self {
+            version,
+            listener,
+            protocol,
+            since_ms,
+            age_ms,
+            requests,
+            ahead,
+            peer,
+            pending,
+            needs_certificate: wire.needs_certificate,
+            handshake_follows: wire.handshake_follows,
+            tls,
+        }
     }
 }
 
 impl From<Carried> for OnTheWire {
     fn from(carried: Carried) -> Self {
-        let Carried {
-            version, listener, since_ms, age_ms, requests, ahead, peer, pending, needs_certificate, tls, ..
-        } = carried;
+        let Carried { version, listener, since_ms, age_ms, requests, ahead, peer, .. } = carried;
+        let (pending, needs_certificate, tls) = (carried.pending, carried.needs_certificate, carried.tls);
         let (doing, websocket, http2) = match carried.protocol {
             Protocol::Http1 { doing } => (doing, None, None),
             Protocol::WebSocket { name, length } => (Doing::Idle, Some(Session { name, length }), None),
@@ -224,6 +241,7 @@ impl From<Carried> for OnTheWire {
             peer,
             pending,
             needs_certificate,
+            handshake_follows: carried.handshake_follows,
             tls,
             http2,
         }
@@ -247,6 +265,7 @@ mod tests {
             peer: None,
             pending: None,
             needs_certificate: false,
+            handshake_follows: None,
             tls: None,
         }
     }
@@ -302,6 +321,10 @@ mod tests {
                 Abilities { tls: true, ..none },
             ),
             (Carried { pending: Some(Pending::Proxy), ..http() }, Abilities { proxied: true, ..none }),
+            (
+                Carried { pending: Some(Pending::Proxy), handshake_follows: Some(true), ..http() },
+                Abilities { proxied: true, ..none },
+            ),
             (Carried { peer: Some(([192, 0, 2, 1], 9).into()), ..http() }, Abilities { proxied: true, ..none }),
             (
                 Carried { protocol: Protocol::Http2 { length: 90 }, ..over_tls },

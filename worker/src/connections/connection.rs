@@ -15,7 +15,7 @@ use bytes::Bytes;
 use gin_shared::handover::Doing;
 
 use crate::connections::http2::state::Http2State;
-pub(crate) use crate::connections::listener_facts::{ListenerFacts, Opening};
+pub(crate) use crate::connections::listener_facts::{ListenerFacts, Opening, Protection};
 use crate::connections::machine::{HandoverHold, Idle};
 use crate::connections::progress::Progress;
 use crate::connections::room::Place;

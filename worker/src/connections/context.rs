@@ -11,7 +11,7 @@ use axum::Router;
 
 use crate::config;
 use crate::connections::connection::{
-    ActiveConnection, ConnectionInfo, IdleConnection, ListenerFacts, WebSocketSession,
+    ActiveConnection, ConnectionInfo, IdleConnection, ListenerFacts, Protection, WebSocketSession,
 };
 use crate::connections::drain_state::DrainState;
 use crate::connections::machine::State;
@@ -26,7 +26,7 @@ pub(crate) trait Dispatch: Send + Sync + 'static {
     /// The state of the drain.
     fn drain(&self) -> &DrainState;
     /// The facts about the listener of this name: see [`Context::facts`].
-    fn facts(&self, name: &str, needs_certificate: bool) -> Option<Arc<ListenerFacts>>;
+    fn facts(&self, name: &str, protection: Protection) -> Option<Arc<ListenerFacts>>;
     /// Counts a connection as one of this client's. False if the client has as many as it may have.
     fn admit(&self, place: &mut Place, client: IpAddr) -> bool;
     /// Gives a connection to the owner of this state.
@@ -78,10 +78,10 @@ impl Context {
     }
 
     /// The facts about the listener of this name, for a connection that another worker has accepted. A listener that this worker does
-    /// not have has its name, and the TLS of another one, for a client whose handshake is still to come. `needs_certificate`: that client
-    /// was to show a certificate, and nobody here knows whose: `None`, and it is not served.
-    pub(crate) fn facts(&self, name: &str, needs_certificate: bool) -> Option<Arc<ListenerFacts>> {
-        facts_of(&self.listeners, name, needs_certificate)
+    /// not have has its name, and the TLS of another one, for a client whose handshake is still to come. `None`: the connection is not
+    /// served, because it would go on with less protection than its client expects.
+    pub(crate) fn facts(&self, name: &str, protection: Protection) -> Option<Arc<ListenerFacts>> {
+        facts_of(&self.listeners, name, protection)
     }
 
     /// Counts a connection whose client is known only now. False if the client has as many as it may have.
@@ -105,12 +105,17 @@ impl Context {
     }
 }
 
-fn facts_of(listeners: &[Arc<ListenerFacts>], name: &str, needs_certificate: bool) -> Option<Arc<ListenerFacts>> {
+fn facts_of(listeners: &[Arc<ListenerFacts>], name: &str, protection: Protection) -> Option<Arc<ListenerFacts>> {
     if let Some(own) = listeners.iter().find(|facts| &*facts.name == name) {
         return Some(Arc::clone(own));
     }
-    let tls = strictest(listeners);
-    (!needs_certificate).then(|| Arc::new(ListenerFacts { tls, ..ListenerFacts::named(name) }))
+    let tls = match protection {
+        Protection::Settled => None,
+        Protection::Handshake => Some(strictest(listeners)?),
+        // Nobody here knows whose certificate, or whether the client waits for a handshake.
+        Protection::Certificate | Protection::Untold => return None,
+    };
+    Some(Arc::new(ListenerFacts { tls, ..ListenerFacts::named(name) }))
 }
 
 /// The TLS for clients of a listener that this worker does not have. A worker of an earlier build does not tell that it has required a
@@ -226,12 +231,31 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_were_to_show_a_certificate_are_served_by_a_listener_of_their_name_alone() {
-        let open = listener(settings(&["server"]));
-        let facts = |name, needs_certificate| facts_of(std::slice::from_ref(&open), name, needs_certificate);
-        assert!(facts("admin", true).is_none());
-        assert!(facts("admin", false).is_some_and(|facts| facts.tls == open.tls && &*facts.name == "admin"));
-        // The operator has said of this very listener that it asks for none any more.
-        assert!(facts("https", true).is_some_and(|facts| Arc::ptr_eq(&facts, &open)));
+    fn no_client_goes_on_with_less_protection_where_its_listener_is_gone() {
+        let (cleartext, open) = (Arc::new(ListenerFacts::named("http")), listener(settings(&["server"])));
+        let all = [Arc::clone(&cleartext), Arc::clone(&open)];
+        let tls = |listeners: &[Arc<ListenerFacts>], protection| {
+            facts_of(listeners, "admin", protection).map(|facts| facts.tls.clone())
+        };
+        for (protection, beside_tls, alone) in [
+            (Protection::Settled, Some(None), Some(None)),
+            (Protection::Handshake, Some(open.tls.clone()), None),
+            (Protection::Certificate, None, None),
+            (Protection::Untold, None, None),
+        ] {
+            assert_eq!(tls(&all, protection), beside_tls, "{protection:?}");
+            assert_eq!(tls(&all[..1], protection), alone, "{protection:?}");
+        }
+    }
+
+    #[test]
+    fn the_listener_of_that_name_counts_whatever_it_was_before() {
+        let all = [Arc::new(ListenerFacts::named("http")), listener(settings(&["server"]))];
+        for protection in [Protection::Settled, Protection::Handshake, Protection::Certificate, Protection::Untold] {
+            for own in &all {
+                // The operator has said of this very listener that it asks for none any more.
+                assert!(facts_of(&all, &own.name, protection).is_some_and(|facts| Arc::ptr_eq(&facts, own)));
+            }
+        }
     }
 }

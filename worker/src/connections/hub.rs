@@ -20,7 +20,9 @@ use crate::config::Config;
 use crate::connections::activity::Activity;
 use crate::connections::bounds::Bounds;
 use crate::connections::clients::Clients;
-use crate::connections::connection::{ActiveConnection, IdleConnection, ListenerFacts, NotIdle, WebSocketSession};
+use crate::connections::connection::{
+    ActiveConnection, IdleConnection, ListenerFacts, NotIdle, Protection, WebSocketSession,
+};
 use crate::connections::context::{Context, Dispatch, Entrances};
 use crate::connections::drain_state::DrainState;
 use crate::connections::handover::recipient::own_process;
@@ -298,8 +300,8 @@ impl Dispatch for Hub {
         &self.context.drain
     }
 
-    fn facts(&self, name: &str, needs_certificate: bool) -> Option<Arc<ListenerFacts>> {
-        self.context.facts(name, needs_certificate)
+    fn facts(&self, name: &str, protection: Protection) -> Option<Arc<ListenerFacts>> {
+        self.context.facts(name, protection)
     }
 
     fn admit(&self, place: &mut Place, client: IpAddr) -> bool {

@@ -29,6 +29,19 @@ pub(crate) enum Opening {
     Done,
 }
 
+/// Protection that the beginning of a connection has still to bring, as the worker tells that has accepted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protection {
+    /// None: the connection is cleartext, or its handshake is made.
+    Settled,
+    /// A handshake.
+    Handshake,
+    /// A handshake in which the client shows a certificate.
+    Certificate,
+    /// That worker is of an earlier build, which does not tell whether a handshake follows the PROXY header.
+    Untold,
+}
+
 impl ListenerFacts {
     /// A listener of this name that speaks cleartext.
     pub(crate) fn named(name: impl Into<Box<str>>) -> Self {

@@ -88,6 +88,7 @@ fn carried(ahead: usize) -> Carried {
         peer: None,
         pending: None,
         needs_certificate: false,
+        handshake_follows: None,
         tls: None,
     }
 }

@@ -13,7 +13,7 @@ use gin_shared::handover::{
 };
 
 use crate::connections::connection::{
-    ConnectionInfo, IdleConnection, Kept, KeptParts, ListenerFacts, Opening, WebSocketSession,
+    ConnectionInfo, IdleConnection, Kept, KeptParts, ListenerFacts, Opening, Protection, WebSocketSession,
 };
 use crate::connections::handover::ABILITIES;
 use crate::connections::http2::state::Http2State;
@@ -89,6 +89,7 @@ fn describe(connection: &IdleConnection, now: Instant) -> Carried {
         peer: told_peer(connection),
         pending,
         needs_certificate: pending.is_some() && info.listener.requires_certificate(),
+        handshake_follows: (pending == Some(Pending::Proxy)).then(|| info.listener.tls.is_some()),
         tls,
     }
 }
@@ -173,9 +174,16 @@ impl Received {
         &self.description.listener
     }
 
-    /// True if its client is served with a certificate alone, which it has still to show.
-    pub(crate) fn needs_certificate(&self) -> bool {
-        self.description.needs_certificate
+    /// The protection that it has still to get.
+    pub(crate) fn protection(&self) -> Protection {
+        let Carried { pending, needs_certificate, handshake_follows, .. } = self.description;
+        match (pending, handshake_follows) {
+            (None, _) => Protection::Settled,
+            (Some(_), _) if needs_certificate => Protection::Certificate,
+            (Some(Pending::Handshake), _) | (Some(Pending::Proxy), Some(true)) => Protection::Handshake,
+            (Some(Pending::Proxy), Some(false)) => Protection::Settled,
+            (Some(Pending::Proxy), None) => Protection::Untold,
+        }
     }
 
     /// True if it has keys.

@@ -166,11 +166,16 @@ impl<H: Dispatch> Taking<H> {
         Ok(true)
     }
 
-    /// Gives a connection to the hub. One that would be served without the certificate that its client was to show is closed.
+    /// Gives a connection to the hub. One that would be served with less protection than its client expects is closed.
     fn dispatch(&self, next: State, received: Received, mut place: Place) {
-        let Some(listener) = self.hub.facts(received.listener(), received.needs_certificate()) else {
+        let protection = received.protection();
+        let Some(listener) = self.hub.facts(received.listener(), protection) else {
             let listener = received.listener();
-            tracing::debug!(listener, "connection closed: its listener required a certificate, and is gone");
+            tracing::debug!(
+                listener,
+                ?protection,
+                "connection closed: its listener is gone, and none here protects it as well"
+            );
             place.own();
             place.tell_end();
             return;

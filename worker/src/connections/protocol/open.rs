@@ -89,7 +89,8 @@ async fn header(mut connection: ActiveConnection, context: &Arc<Context>) -> Ope
     let life = &context.drain.life;
     // A client that has left already has no address any more.
     let Some(peer) = connection.info.peer else { return Opened::Nothing };
-    // Where this worker has no such listener, the worker that has accepted the connection has looked at its address.
+    // Where this worker has no such listener, the worker that has accepted the connection has looked at its address, and has told
+    // whether a handshake follows.
     if connection.info.listener.proxy.as_ref().is_some_and(|networks| !is_among(peer.ip(), networks)) {
         return refused(
             life,

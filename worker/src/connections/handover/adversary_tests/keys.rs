@@ -9,10 +9,11 @@ use gin_shared::handover::{CarriedTls, Pending};
 
 use super::*;
 use crate::connections::connection::{ConnectionInfo, IdleConnection, Kept, KeptParts, Opening};
+use crate::connections::context::Entrances;
 use crate::connections::machine::HandoverHold;
 use crate::connections::progress::Progress;
 use crate::connections::transport::RawStream;
-use crate::tls::{Keys, TlsFacts};
+use crate::tls::{Keys, TlsContext, TlsFacts, test_pair};
 
 const WORD: &str = "tls-s2n-1";
 const KEYS: [u8; 126] = [7; 126];
@@ -272,19 +273,68 @@ async fn a_taker_refuses_keys_that_are_none() {
     }
 }
 
+/// A worker that has no listener of the name `http`, but one that speaks TLS.
+fn worker_with_tls() -> Arc<Hub> {
+    let listeners = vec![test_pair::listener(test_pair::settings(&["server"]))];
+    let material = test_pair::material(1, vec![test_pair::pair("server", "server")]);
+    let tls = TlsContext::make(&listeners, &material).unwrap();
+    let router = Router::new().route("/", get(async || "served"));
+    let life = Life::default();
+    life.reach(Phase::Serving);
+    let entrances = Entrances::new(listeners, Some(Arc::new(tls)));
+    let sessions = Arc::new(KnownSessions::default());
+    Hub::start_behind(entrances, &crate::Config::default(), life, router, sessions, ROOM).unwrap()
+}
+
+/// Has a worker take this connection, of which nothing has come, from a giver that is dead. Returns its client.
+async fn taken_by(hub: &Arc<Hub>, bare: Carried) -> TcpStream {
+    let (own_end, taker) = pair();
+    let (client, accepted) = connection().await;
+    greet(&own_end, &dead(), false);
+    say(&own_end, &give_keyed(bare, b""), &[accepted.as_fd()]);
+    drop((own_end, accepted));
+    taker::take(taker, Arc::clone(hub), hub.room().clone()).await;
+    assert_eq!(hub.life().taken_over(), 1);
+    client
+}
+
 #[tokio::test]
-async fn a_client_that_was_to_show_a_certificate_does_not_come_in_where_its_listener_is_gone() {
-    for (needs_certificate, kept) in [(false, 1), (true, 0)] {
-        let ((own_end, taker), hub) = (pair(), worker());
-        let (mut client, accepted) = connection().await;
-        let bare = Carried { pending: Some(Pending::Handshake), needs_certificate, ..carried(0) };
-        greet(&own_end, &dead(), false);
-        say(&own_end, &give_keyed(bare, b""), &[accepted.as_fd()]);
-        drop((own_end, accepted));
-        taker::take(taker, Arc::clone(&hub), hub.room().clone()).await;
-        assert_eq!((hub.life().taken_over(), hub.life().connections()), (1, kept), "{needs_certificate}");
-        if kept == 0 {
-            assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "it is closed");
+async fn a_client_does_not_come_in_with_less_protection_where_its_listener_is_gone() {
+    let bare = |pending| Carried { pending: Some(pending), ..carried(0) };
+    let behind_proxy = |handshake_follows| Carried { handshake_follows, ..bare(Pending::Proxy) };
+    let with_certificate = |bare| Carried { needs_certificate: true, ..bare };
+    // Is it kept by a worker with another listener that speaks TLS, and by one without?
+    for (connection, beside_tls, without) in [
+        (bare(Pending::Handshake), true, false),
+        (with_certificate(bare(Pending::Handshake)), false, false),
+        (behind_proxy(Some(true)), true, false),
+        (with_certificate(behind_proxy(Some(true))), false, false),
+        (behind_proxy(Some(false)), true, true),
+        // An earlier build does not tell what follows the header.
+        (behind_proxy(None), false, false),
+    ] {
+        for (hub, is_kept) in [(worker_with_tls(), beside_tls), (worker(), without)] {
+            let mut client = taken_by(&hub, connection.clone()).await;
+            assert_eq!(hub.life().connections(), usize::from(is_kept), "{connection:?}");
+            if !is_kept {
+                assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "it is closed");
+            }
         }
+    }
+}
+
+#[tokio::test]
+async fn cleartext_is_served_behind_the_header_of_a_listener_without_tls_alone() {
+    for (handshake_follows, is_served) in [(false, true), (true, false)] {
+        let bare = Carried { pending: Some(Pending::Proxy), ..carried(0) };
+        let bare = Carried { handshake_follows: Some(handshake_follows), ..bare };
+        let hub = worker_with_tls();
+        let mut client = taken_by(&hub, bare).await;
+        let request = b"PROXY UNKNOWN\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        // It may be closed with bytes of the client's in it.
+        let _ = client.read_to_end(&mut answer).await;
+        assert_eq!(answer.ends_with(b"served"), is_served, "{}", String::from_utf8_lossy(&answer));
     }
 }
