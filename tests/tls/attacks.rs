@@ -115,7 +115,7 @@ fn what_is_no_tls_ends_its_connection_alone() {
     let cleartext = |bytes: &[u8]| {
         let mut client = Client::connect(&gin.https_socket().to_string().as_str().into()).unwrap();
         client.send(bytes).unwrap();
-        // An alert or nothing, and the end: at once, or when no whole handshake has come in time.
+        // A refusal, an alert or nothing, and the end: at once, or when no whole handshake has come in time.
         let _ = client.until_closed();
     };
     cleartext(GET);

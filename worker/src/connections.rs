@@ -9,7 +9,7 @@
 //! ```text
 //! accept
 //! hub
-//! protocol (http1, http2 -> answer -> request -> timer; answer -> response -> events; open, sniff -> timer; left)   parking
+//! protocol (http1, http2 -> answer -> request -> timer; answer -> response -> events; open -> goodbye, timer; sniff -> timer; left)   parking
 //! handover::giver, handover::taker
 //! context
 //! drain_state

@@ -10,6 +10,7 @@
 
 mod answer;
 mod events;
+mod goodbye;
 mod http1;
 mod http2;
 mod left;
@@ -23,14 +24,13 @@ mod well_formed;
 
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt;
-
 use crate::connections::activity::Activity;
 use crate::connections::connection::{ActiveConnection, Opening};
 use crate::connections::context::Context;
 use crate::connections::io::Io;
 use crate::connections::machine::State;
 use crate::graceful::{Phase, Spoken};
+pub(crate) use goodbye::{close, say_goodbye};
 pub(crate) use left::Left;
 use open::{Opened, open};
 pub(crate) use request::Verdict as BodyVerdict;
@@ -85,15 +85,4 @@ pub(crate) async fn serve(connection: ActiveConnection, context: &Arc<Context>) 
             Left::Closed
         }
     }
-}
-
-/// Writes the last bytes to a client that may take nothing.
-pub(crate) async fn say_goodbye(io: &mut Io, bytes: &[u8], context: &Context) {
-    let late = tokio::time::timeout(context.drain.bounds.timeouts.write, io.write_all(bytes));
-    tokio::select! { _ = late => {}, () = context.drain.life.reached(Phase::Cut) => {} }
-}
-
-/// Closes a connection in an orderly way.
-pub(crate) async fn close(mut io: Io, context: &Context) {
-    tokio::select! { _ = io.shutdown() => {}, () = context.drain.life.reached(Phase::Cut) => {} }
 }

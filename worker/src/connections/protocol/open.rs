@@ -11,8 +11,9 @@
 //!
 //! A header from an address that may send none, one that is wrong, and a handshake that fails end the connection. They are counted, and
 //! stand in the log at DEBUG: whoever connects can cause them. Cleartext fails by its first byte: s2n would take the next ones for the
-//! length of a record, and wait for that.
+//! length of a record, and wait for that. If it is a request of HTTP/1.1, its client is told what to do (`cleartext`).
 
+mod cleartext;
 mod proxy_header;
 #[cfg(test)]
 mod proxy_tests;
@@ -25,13 +26,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::net::TcpStream;
 
 use crate::connections::activity::{Activity, Due};
 use crate::connections::connection::{ActiveConnection, ConnectionInfo, Opening};
 use crate::connections::context::Context;
+use crate::connections::io::Io;
 use crate::connections::machine::State;
 use crate::connections::progress::Progress;
+use crate::connections::protocol::goodbye::{close, say_goodbye};
 use crate::connections::protocol::timer::{SECOND_LOOK, Timer};
 use crate::connections::proxy::is_among;
 use crate::connections::transport::Stream;
@@ -146,8 +150,10 @@ async fn handshake(connection: ActiveConnection, context: &Arc<Context>) -> Open
     match first_bytes(socket, &mut timer).await {
         First::Bytes(HANDSHAKE) => activity.read(),
         First::Bytes(_) => {
+            activity.read();
             tracing::debug!(peer = ?connection.info.peer, "connection closed: handshake: the client does not speak TLS");
             life.count_handshake(Handshake::Failed, Duration::ZERO);
+            refuse_cleartext(connection, timer, context).await;
             return Opened::Nothing;
         }
         First::Paused => return paused(connection),
@@ -171,6 +177,16 @@ async fn handshake(connection: ActiveConnection, context: &Arc<Context>) -> Open
     let info = ConnectionInfo { tls: Some(Arc::new(facts)), stage: Opening::Done, ..info };
     let stream = Stream::Tls(Box::new(stream));
     Opened::Ready(ActiveConnection { stream, place, info, progress: Progress::fresh(), ahead, http2 })
+}
+
+/// Answers a client that speaks HTTP where it has to speak TLS, and closes the connection. Any other is closed at once.
+async fn refuse_cleartext(connection: ActiveConnection, mut timer: Timer<'_>, context: &Context) {
+    let ActiveConnection { stream: Stream::Tcp(mut socket), place, .. } = connection else { return };
+    let Ok(Some(answer)) = within(cleartext::answer(&mut socket), &mut timer).await else { return };
+    let activity = Arc::clone(timer.activity);
+    let mut io = Io::new(Stream::Tcp(socket), place, Bytes::new(), activity, &context.drain.bounds);
+    say_goodbye(&mut io, answer.as_bytes(), context).await;
+    close(io, context).await;
 }
 
 /// Closes a connection without the header that it had to begin with.

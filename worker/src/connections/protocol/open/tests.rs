@@ -129,11 +129,42 @@ async fn a_handshake_that_does_not_go_on_ends_after_a_while() {
 }
 
 #[tokio::test]
-async fn a_client_that_speaks_cleartext_is_closed_at_once() {
+async fn a_client_that_asks_in_cleartext_is_told_to_speak_tls() {
     let mut config = Config::default();
     config.timeouts.read = Duration::from_secs(3600);
     let worker = worker(&config);
-    for said in ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+    // What is not read of a request does not destroy its answer.
+    let long = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000));
+    for said in ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "OPTIONS ", long.as_str()] {
+        let mut socket = accepted(&worker).await;
+        socket.write_all(said.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("connection: close\r\n"), "{answer}");
+        assert!(answer.contains("use https://"), "{answer}");
+    }
+    // Byte by byte.
+    let mut socket = accepted(&worker).await;
+    socket.set_nodelay(true).unwrap();
+    for byte in b"GET " {
+        socket.write_all(&[*byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    drop(socket);
+    // The worker does not go on with these clients.
+    worker.0.begin_drain();
+    worker.0.life().all_closed().await;
+}
+
+#[tokio::test]
+async fn a_client_that_speaks_anything_else_is_closed_at_once() {
+    let mut config = Config::default();
+    config.timeouts.read = Duration::from_secs(3600);
+    let worker = worker(&config);
+    for said in ["SSH-2.0-OpenSSH\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let mut socket = accepted(&worker).await;
         socket.write_all(said.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
