@@ -30,6 +30,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use gin_shared::tls::contents::ContentError;
 use gin_shared::tls::material::{Material, VERSION};
 
 use crate::os::core_filter;
@@ -260,7 +261,8 @@ impl Certificates {
                 _ if !self.wanted.names(&source) => {}
                 Ok(content) => good.push(content),
                 // It was told when it ended, and is told each day.
-                Err(CertificateError::Ended { ends, .. }) if self.ends_of(&source) == Some(ends) => {}
+                Err(CertificateError::Contents(ContentError::Ended { ends, .. }))
+                    if self.ends_of(&source) == Some(ends) => {}
                 Err(error) => {
                     self.look_at = [self.look_at, error.again(now)].into_iter().flatten().min();
                     self.note_bad(source, error.to_string(), now);

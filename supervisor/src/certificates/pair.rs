@@ -5,9 +5,9 @@ use std::time::SystemTime;
 
 use gin_shared::config::listen::PairFiles;
 use gin_shared::tls::certificate::Facts;
+use gin_shared::tls::contents;
 use gin_shared::tls::material::{Pair, Secret};
-use gin_shared::tls::pem::{self, Block};
-use gin_shared::tls::private_key::{may_belong, public_half};
+use gin_shared::tls::pem;
 
 use super::error::CertificateError;
 use super::file::read_together;
@@ -43,18 +43,7 @@ impl ReadPair {
     }
 
     fn of_text(files: &PairFiles, cert: &[u8], key: &[u8]) -> Result<Self, CertificateError> {
-        let facts = facts(files, cert)?;
-        if !facts.has_usable_key {
-            return Err(CertificateError::KindOfKey(files.cert.clone()));
-        }
-        let failed = |error| CertificateError::Pem { file: files.key.clone(), error };
-        let keys = pem::blocks(key).map_err(failed)?;
-        let found = keys.iter().find(|block| block.is_private_key());
-        let found = found.ok_or_else(|| CertificateError::NoKey(files.key.clone()))?;
-        let half = public_half(found.contents.bytes(), &found.label);
-        if !may_belong(half.as_deref(), &facts.public_key) {
-            return Err(CertificateError::Mismatch { cert: files.cert.clone(), key: files.key.clone() });
-        }
+        let facts = contents::pair(files, cert, key)?;
         let (chain, key) = (of_blocks(cert, |label| label == pem::CERTIFICATE.as_bytes()), of_blocks(key, is_key));
         let pair = Pair { files: files.clone(), chain, key: Secret::new(key.into_bytes()) };
         Ok(Self { pair, facts })
@@ -65,28 +54,8 @@ impl ReadPair {
     /// # Errors
     /// If it has ended, or does not count yet.
     pub fn check_time(&self, now: SystemTime) -> Result<(), CertificateError> {
-        let Facts { starts, ends, .. } = self.facts;
-        let file = || self.pair.files.cert.clone();
-        if ends <= now {
-            return Err(CertificateError::Ended { file: file(), ends });
-        }
-        if starts > now {
-            return Err(CertificateError::NotYet { file: file(), starts });
-        }
-        Ok(())
+        Ok(contents::check_time(&self.pair.files.cert, &self.facts, now)?)
     }
-}
-
-/// Facts of the first certificate. The others are read, too: half a chain is worse than none.
-fn facts(files: &PairFiles, cert: &[u8]) -> Result<Facts, CertificateError> {
-    let failed = |error| CertificateError::Pem { file: files.cert.clone(), error };
-    let blocks = pem::blocks(cert).map_err(failed)?;
-    let failed = |error| CertificateError::Certificate { file: files.cert.clone(), error };
-    let facts = |block: &Block| Facts::of_der(block.contents.bytes()).map_err(failed);
-    let mut chain = blocks.iter().filter(|block| block.is_certificate()).map(facts);
-    let first = chain.next().ok_or_else(|| CertificateError::NoCertificate(files.cert.clone()))??;
-    chain.try_for_each(|other| other.map(drop))?;
-    Ok(first)
 }
 
 fn is_key(label: &[u8]) -> bool {
@@ -115,6 +84,8 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::{Path, PathBuf};
     use std::time::Duration;
+
+    use gin_shared::tls::contents::ContentError;
 
     use super::*;
 
@@ -145,7 +116,7 @@ mod tests {
     fn a_key_of_another_certificate_is_told_with_both_files() {
         for key in ["mismatch.key", "rsa.key"] {
             let error = read("server.pem", key).unwrap_err();
-            assert!(matches!(error, CertificateError::Mismatch { .. }), "{error}");
+            assert!(matches!(error, CertificateError::Contents(ContentError::Mismatch { .. })), "{error}");
             let text = error.to_string();
             assert!(text.contains("server.pem: the key in") && text.contains(&format!("{key} is another")), "{text}");
         }
@@ -163,9 +134,12 @@ mod tests {
         assert!(error.to_string().contains("expired.pem: the certificate has ended on 2021-01-01"), "{error}");
         let pair = read("server.pem", "server.key").unwrap();
         let error = pair.check_time(pair.facts.starts - DAY).unwrap_err();
-        assert!(matches!(error, CertificateError::NotYet { .. }), "{error}");
+        assert!(matches!(error, CertificateError::Contents(ContentError::NotYet { .. })), "{error}");
         assert!(pair.check_time(pair.facts.ends - DAY).is_ok());
-        assert!(matches!(pair.check_time(pair.facts.ends), Err(CertificateError::Ended { .. })));
+        assert!(matches!(
+            pair.check_time(pair.facts.ends),
+            Err(CertificateError::Contents(ContentError::Ended { .. }))
+        ));
     }
 
     #[test]
@@ -179,16 +153,22 @@ mod tests {
             std::fs::write(&own.key, key).unwrap();
             ReadPair::read(&own, SystemTime::now()).unwrap_err()
         };
-        assert!(matches!(error(b"", &key), CertificateError::NoCertificate(_)));
-        assert!(matches!(error(&cert, b""), CertificateError::NoKey(_)));
-        assert!(matches!(error(&key, &key), CertificateError::NoCertificate(_)));
-        assert!(matches!(error(&cert, &cert), CertificateError::NoKey(_)));
+        assert!(matches!(error(b"", &key), CertificateError::Contents(ContentError::NoCertificate(_))));
+        assert!(matches!(error(&cert, b""), CertificateError::Contents(ContentError::NoKey(_))));
+        assert!(matches!(error(&key, &key), CertificateError::Contents(ContentError::NoCertificate(_))));
+        assert!(matches!(error(&cert, &cert), CertificateError::Contents(ContentError::NoKey(_))));
         for length in [30, cert.len() / 2, cert.len() - 10] {
             let error = error(&cert[..length], &key);
-            assert!(matches!(&error, CertificateError::Pem { file, .. } if *file == own.cert), "{length}: {error}");
+            assert!(
+                matches!(&error, CertificateError::Contents(ContentError::Pem { file, .. }) if *file == own.cert),
+                "{length}: {error}"
+            );
         }
         let half = error(&cert, &key[..key.len() / 2]);
-        assert!(matches!(&half, CertificateError::Pem { file, .. } if *file == own.key), "{half}");
+        assert!(
+            matches!(&half, CertificateError::Contents(ContentError::Pem { file, .. }) if *file == own.key),
+            "{half}"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use gin_shared::config::listen::PairFiles;
 use gin_shared::tls::certificate::Facts;
+use gin_shared::tls::contents;
 use gin_shared::tls::material::{Authority, Secret};
 use gin_shared::tls::pem;
 use serde::{Deserialize, Serialize};
@@ -13,9 +14,6 @@ use serde::{Deserialize, Serialize};
 use super::error::CertificateError;
 use super::file::read_together;
 use super::pair::{ReadPair, of_blocks};
-
-/// Lengths of a secret for session tickets, in bytes.
-const SECRET_LENGTH: std::ops::RangeInclusive<usize> = 32..=1024;
 
 /// The files that a generation's listeners need for TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,33 +162,22 @@ pub fn read_all(wanted: &Wanted, now: SystemTime) -> Vec<Reading> {
 }
 
 fn read_authority(file: &Path) -> Result<Authority, CertificateError> {
-    let [contents] = read_together([file])?;
-    let failed = |error| CertificateError::Pem { file: file.to_owned(), error };
-    let blocks = pem::blocks(contents.bytes()).map_err(failed)?;
-    let failed = |error| CertificateError::Certificate { file: file.to_owned(), error };
-    let mut count = 0;
-    for block in blocks.iter().filter(|block| block.is_certificate()) {
-        Facts::of_der(block.contents.bytes()).map_err(failed)?;
-        count += 1;
-    }
-    if count == 0 {
-        return Err(CertificateError::NoCertificate(file.to_owned()));
-    }
-    let pem = of_blocks(contents.bytes(), |label| label == pem::CERTIFICATE.as_bytes());
+    let [read] = read_together([file])?;
+    contents::authorities(file, read.bytes())?;
+    let pem = of_blocks(read.bytes(), |label| label == pem::CERTIFICATE.as_bytes());
     Ok(Authority { file: file.to_owned(), pem })
 }
 
 fn read_secret(file: &Path) -> Result<Secret, CertificateError> {
-    let [contents] = read_together([file])?;
-    let (length, least, most) = (contents.bytes().len(), *SECRET_LENGTH.start(), *SECRET_LENGTH.end());
-    if !SECRET_LENGTH.contains(&length) {
-        return Err(CertificateError::SecretLength { file: file.to_owned(), length, least, most });
-    }
-    Ok(contents)
+    let [secret] = read_together([file])?;
+    contents::ticket_secret(file, secret.bytes().len())?;
+    Ok(secret)
 }
 
 #[cfg(test)]
 mod tests {
+    use gin_shared::tls::contents::ContentError;
+
     use super::*;
 
     fn fixture(name: &str) -> PathBuf {
@@ -202,7 +189,7 @@ mod tests {
         let read = |name| Source::Authority(fixture(name)).read(SystemTime::now());
         let Content::Authority(authority) = read("ca.pem").unwrap() else { panic!("no authority") };
         assert!(authority.pem.starts_with("-----BEGIN CERTIFICATE-----"));
-        assert!(matches!(read("ca.key"), Err(CertificateError::NoCertificate(_))));
+        assert!(matches!(read("ca.key"), Err(CertificateError::Contents(ContentError::NoCertificate(_)))));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use gin_shared::generation::WorkerId;
 use gin_shared::status::CertificateStatus;
 use gin_shared::tls::certificate::Facts;
+use gin_shared::tls::contents::day;
 
-use super::error::day;
 use super::expiry::{Expiry, next_telling};
 use super::source::{Content, Source};
 use super::{Bad, Certificates, Kept};
