@@ -86,6 +86,28 @@ fn the_file_that_was_read_is_named_and_found_without_a_flag() {
 }
 
 #[test]
+fn certificates_that_cannot_be_used_fail_the_check() {
+    let file = |name: &str| format!("{}/fixtures/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let https = |cert: &str, key: &str| {
+        let (cert, key) = (file(cert), file(key));
+        check(&format!("[security]\nenable_https = true\ncert_file = {cert:?}\nkey_file = {key:?}\n"), &[])
+    };
+    let (code, said) = https("server.pem", "server.key");
+    assert!(code == 0 && said.ends_with("server.toml: the configuration is fine\n"), "{code} {said}");
+    for (cert, key, line, told) in [
+        ("expired.pem", "expired.key", 3, "the certificate has ended on 2021-01-01; replace the file"),
+        ("server.pem", "rsa.key", 3, "rsa.key is another certificate's"),
+        ("server.pem", "none.key", 4, "none.key: No such file or directory"),
+    ] {
+        let (code, said) = https(cert, key);
+        assert!(
+            code == 2 && said.contains(&format!("server.toml:{line}: security.")) && said.contains(told),
+            "{code} {said}"
+        );
+    }
+}
+
+#[test]
 fn what_would_make_the_start_fail_fails_the_check() {
     let text = "server:\n  mode: release\nstatic:\n  dir: ./static\n";
     let (code, said) = check_in(&[("config.yaml", text)], &[]);

@@ -20,6 +20,7 @@
 mod app_path;
 mod app_read;
 mod builder;
+mod certificate_check;
 mod cors;
 mod data;
 mod flags;
@@ -210,9 +211,10 @@ impl<A: DeserializeOwned + Default> Config<A> {
     /// Reads the file that `--config FILE` names, else `GIN_CONFIG` (a supervisor sets it to the snapshot of this generation), else
     /// `CONFIG_FILE`, else the first of `config.yaml`, `config.yml`, `config.toml` and `config.json` in the current directory, if there is
     /// one. The environment counts over it (`GIN_SECTION_KEY`, else `SECTION_KEY`), and over both the flags `--host`, `--port`, `--mode`
-    /// and `--log-level`. `--config-check` says what is wrong, or what a start would not find ([`Self::check`]), and ends the process,
-    /// with 0 or 2; `--help` lists these flags, and ends it. Any other flag is an error: an application with flags of its own reads its
-    /// command line itself, and calls [`Self::load_with`]. What is no flag, and what follows `--`, is the application's.
+    /// and `--log-level`. `--config-check` says what is wrong, or what a start would not find ([`Self::check`],
+    /// [`Self::check_certificates`]), and ends the process, with 0 or 2; `--help` lists these flags, and ends it. Any other flag is an
+    /// error: an application with flags of its own reads its command line itself, and calls [`Self::load_with`]. What is no flag, and what
+    /// follows `--`, is the application's.
     ///
     /// # Errors
     /// [`Invalid`]: everything that is wrong.

@@ -100,7 +100,7 @@ impl ContentError {
 /// # Errors
 /// If a file holds something else, or the two do not belong together.
 pub fn pair(files: &PairFiles, cert: &[u8], key: &[u8]) -> Result<Facts, ContentError> {
-    let facts = certificate(files, cert)?;
+    let facts = certificate(&files.cert, cert)?;
     if !facts.has_usable_key {
         return Err(ContentError::KindOfKey(files.cert.clone()));
     }
@@ -115,15 +115,17 @@ pub fn pair(files: &PairFiles, cert: &[u8], key: &[u8]) -> Result<Facts, Content
     Ok(facts)
 }
 
-/// Facts of the first certificate. The others are read, too: half a chain is worse than none.
-fn certificate(files: &PairFiles, cert: &[u8]) -> Result<Facts, ContentError> {
-    let failed = |error| ContentError::Pem { file: files.cert.clone(), error };
-    let blocks = pem::blocks(cert).map_err(failed)?;
-    let failed = |error| ContentError::Certificate { file: files.cert.clone(), error };
+/// Facts of the first certificate of a chain. The others are read, too: half a chain is worse than none.
+///
+/// # Errors
+/// If `file` has no certificate, or one that cannot be read.
+pub fn certificate(file: &Path, chain: &[u8]) -> Result<Facts, ContentError> {
+    let blocks = pem::blocks(chain).map_err(|error| ContentError::Pem { file: file.to_owned(), error })?;
+    let failed = |error| ContentError::Certificate { file: file.to_owned(), error };
     let facts = |block: &Block| Facts::of_der(block.contents.bytes()).map_err(failed);
-    let mut chain = blocks.iter().filter(|block| block.is_certificate()).map(facts);
-    let first = chain.next().ok_or_else(|| ContentError::NoCertificate(files.cert.clone()))??;
-    chain.try_for_each(|other| other.map(drop))?;
+    let mut all = blocks.iter().filter(|block| block.is_certificate()).map(facts);
+    let first = all.next().ok_or_else(|| ContentError::NoCertificate(file.to_owned()))??;
+    all.try_for_each(|other| other.map(drop))?;
     Ok(first)
 }
 
@@ -147,14 +149,7 @@ pub fn check_time(file: &Path, facts: &Facts, now: SystemTime) -> Result<(), Con
 /// # Errors
 /// If it has none, or one cannot be read.
 pub fn authorities(file: &Path, contents: &[u8]) -> Result<(), ContentError> {
-    let blocks = pem::blocks(contents).map_err(|error| ContentError::Pem { file: file.to_owned(), error })?;
-    let mut count = 0;
-    for block in blocks.iter().filter(|block| block.is_certificate()) {
-        Facts::of_der(block.contents.bytes())
-            .map_err(|error| ContentError::Certificate { file: file.to_owned(), error })?;
-        count += 1;
-    }
-    if count == 0 { Err(ContentError::NoCertificate(file.to_owned())) } else { Ok(()) }
+    certificate(file, contents).map(drop)
 }
 
 /// Checks the length of a secret for session tickets.

@@ -88,9 +88,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Makes all that a start makes of valid settings, but for sockets: two routes may exclude one another.
+/// Looks at the certificates, and makes all that a start makes of valid settings, but for sockets: two routes may exclude one another.
 fn check(config: &Config) -> ExitCode {
-    for warning in &config.warnings {
+    let unread = match config.check_certificates() {
+        Ok(warnings) => warnings,
+        Err(invalid) => {
+            eprint!("{}", report::report(&invalid));
+            return ExitCode::from(USAGE);
+        }
+    };
+    for warning in config.warnings.iter().chain(&unread) {
         eprintln!("warning: {warning}");
     }
     if let Err(error) = server(config).into_router() {

@@ -133,9 +133,14 @@ fn problem(flag: &str) -> Problem {
 
 /// Says how it is; gives the exit code.
 pub(super) fn checked<A>(loaded: Result<Config<A>, Invalid>) -> i32 {
-    match loaded.and_then(|config| config.check().map(|()| config)) {
-        Ok(config) => {
-            for warning in &config.warnings {
+    let checked = loaded.and_then(|config| {
+        config.check()?;
+        let unread = config.check_certificates()?;
+        Ok((config, unread))
+    });
+    match checked {
+        Ok((config, unread)) => {
+            for warning in config.warnings.iter().chain(&unread) {
                 eprintln!("warning: {warning}");
             }
             println!("{}", config.fine());

@@ -99,7 +99,7 @@ impl<A> Config<A> {
         entry(keys, key).map(|entry| &entry.place)
     }
 
-    fn file_name(&self) -> String {
+    pub(super) fn file_name(&self) -> String {
         self.file().map_or_else(|| "default".to_owned(), |file| file.display().to_string())
     }
 
