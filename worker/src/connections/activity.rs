@@ -4,6 +4,7 @@
 //! way through the protocol ([`Activity::idle`]), so that the connection can be taken out. Not here: whether it should be
 //! taken out, which the machine decides.
 
+mod close_frame;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use gin_shared::handover;
 
+use close_frame::CloseFrame;
 use crate::config::Timeouts;
 use crate::connections::bounds::Bounds;
 use crate::connections::pace::Pace;
@@ -32,19 +34,6 @@ pub(crate) struct Activity {
     /// True if a request was answered with 101.
     is_upgraded: AtomicBool,
     pub(crate) ending: KnownEnding,
-}
-
-/// Time of the close frame, for the I/O to fetch once the application speaks WebSocket.
-#[derive(Default)]
-struct CloseFrame {
-    is_set: AtomicBool,
-    at: Mutex<Option<CloseTime>>,
-}
-
-impl std::fmt::Debug for CloseFrame {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CloseFrame").finish_non_exhaustive()
-    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -207,17 +196,12 @@ impl Activity {
     /// Records that the application speaks WebSocket from here on, with the time of a close frame.
     pub(crate) fn speak_websocket(&self, at: CloseTime) {
         self.ending.speaks(Spoken::WebSocket);
-        *self.close_frame.at.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
-        self.close_frame.is_set.store(true, Ordering::Release);
+        self.close_frame.set(at);
     }
 
     /// Takes the time of the close frame: given once.
     pub(crate) fn take_close_time(&self) -> Option<CloseTime> {
-        if !self.close_frame.is_set.load(Ordering::Acquire) {
-            return None;
-        }
-        self.close_frame.is_set.store(false, Ordering::Relaxed);
-        self.close_frame.at.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.close_frame.take()
     }
 
     /// Records that bytes have come.
