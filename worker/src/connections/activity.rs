@@ -5,6 +5,7 @@
 //! taken out, which the machine decides.
 
 mod close_frame;
+mod due;
 #[cfg(test)]
 mod tests;
 
@@ -15,14 +16,16 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use gin_shared::handover;
+use tokio::sync::Notify;
 
-use close_frame::CloseFrame;
 use crate::config::Timeouts;
 use crate::connections::bounds::Bounds;
 use crate::connections::pace::Pace;
 use crate::connections::progress::Progress;
 use crate::connections::websocket_closer::CloseTime;
 use crate::graceful::{KnownEnding, Spoken};
+use close_frame::CloseFrame;
+pub(crate) use due::Due;
 
 /// Activity of one connection.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub(crate) struct Activity {
     has_unread: AtomicBool,
     /// True if a request was answered with 101.
     is_upgraded: AtomicBool,
+    /// Told when the connection is at rest, if somebody awaits that.
+    rest: Notify,
     pub(crate) ending: KnownEnding,
 }
 
@@ -49,6 +54,8 @@ struct State {
     requests: u64,
     /// Reason to keep the connection in hyper though no request is being answered.
     bound: Bound,
+    /// True if the connection was busy when its timer looked: see [`Activity::awaits_rest`].
+    is_awaited: bool,
 }
 
 /// Frames of HTTP/2: they come between requests, too, so bytes are no sign of a request.
@@ -97,19 +104,6 @@ pub(crate) fn parks_after(timeouts: &Timeouts) -> Duration {
     timeouts.park_after.saturating_mul(DEAR)
 }
 
-/// Duty of a connection's timer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Due {
-    /// Nothing before this moment.
-    Wait(Instant),
-    /// Nothing is on its way: close the connection in an orderly way.
-    CloseIdle,
-    /// The connection has been idle for a while: park it.
-    Park,
-    /// The client does not keep its side, for this reason: drop the connection.
-    Abort(&'static str),
-}
-
 impl State {
     /// Number of requests that are being answered.
     fn under_way(&self) -> u32 {
@@ -124,6 +118,11 @@ impl State {
         let is_dear = self.is_tls || self.frames != Frames::None;
         if is_dear { parks_after(timeouts) } else { timeouts.park_after }
     }
+
+    /// True while a request is being answered, or its last bytes wait for the client.
+    fn is_busy(&self) -> bool {
+        matches!(self.doing, Doing::Busy(_)) || self.writing.waits_since().is_some()
+    }
 }
 
 impl Activity {
@@ -137,12 +136,13 @@ impl Activity {
         let (since, requests) = (progress.since, progress.requests);
         let bound = Bound::Free;
         let (writing, frames, is_tls) = (Pace::default(), Frames::None, false);
-        let state = State { doing, since, writing, frames, is_tls, requests, bound };
+        let state = State { doing, since, writing, frames, is_tls, requests, bound, is_awaited: false };
         Self {
             state: Mutex::new(state),
             close_frame: CloseFrame::default(),
             has_unread: AtomicBool::new(false),
             is_upgraded: AtomicBool::new(false),
+            rest: Notify::new(),
             ending: KnownEnding::default(),
         }
     }
@@ -241,11 +241,33 @@ impl Activity {
             Poll::Pending => state.writing.wait(Instant::now()),
             Poll::Ready(count) => state.writing.moved(*count.as_ref().unwrap_or(&0), Instant::now),
         }
+        self.tell_rest(&mut state);
     }
 
     /// Records that all bytes are out which the stream had accepted and held back.
     pub(crate) fn flushed(&self) {
-        self.state().writing.rest(Instant::now());
+        let mut state = self.state();
+        state.writing.rest(Instant::now());
+        self.tell_rest(&mut state);
+    }
+
+    /// True if the connection is busy: then [`Self::rested`] ends when it is at rest.
+    pub(crate) fn awaits_rest(&self) -> bool {
+        let mut state = self.state();
+        state.is_awaited = state.is_busy();
+        state.is_awaited
+    }
+
+    /// Waits until a connection is at rest that was busy. Told once.
+    pub(crate) async fn rested(&self) {
+        self.rest.notified().await;
+    }
+
+    fn tell_rest(&self, state: &mut State) {
+        if state.is_awaited && !state.is_busy() {
+            state.is_awaited = false;
+            self.rest.notify_one();
+        }
     }
 
     /// Records whether frames of HTTP/2 may be on their way through the protocol.
@@ -338,6 +360,7 @@ impl Activity {
             Doing::Busy(_) | Doing::Fresh | Doing::Idle | Doing::Head => Doing::Idle,
         };
         (state.doing, state.since) = (doing, Instant::now());
+        self.tell_rest(&mut state);
     }
 
     /// The timer's duty now. `draining` is the moment at which the drain began.

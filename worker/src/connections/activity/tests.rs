@@ -1,3 +1,5 @@
+use futures_util::FutureExt;
+
 use super::*;
 
 #[test]
@@ -124,4 +126,26 @@ fn connections_that_are_dear_to_wake_are_parked_later_and_closed_at_their_time()
     assert_eq!(http2.idle(), None);
     http2.set_quiet(true);
     assert_eq!(http2.idle(), Some(Progress { doing: handover::Doing::Idle, since: now, requests: 1 }));
+}
+
+#[test]
+fn the_rest_of_a_busy_connection_is_told_once_and_behind_its_last_bytes() {
+    let activity = Activity::resume(&Progress::fresh());
+    let is_told = || activity.rested().now_or_never().is_some();
+    assert!(!activity.awaits_rest());
+    activity.begin();
+    activity.end();
+    assert!(!is_told(), "nobody has asked");
+    activity.begin();
+    assert!(activity.awaits_rest() && !is_told());
+    activity.wrote(&Poll::Pending);
+    activity.end();
+    assert!(!is_told(), "its last bytes are not written");
+    activity.wrote(&Poll::Ready(Ok(1)));
+    assert!(is_told() && !is_told());
+    // Bytes that the stream holds back, behind an answer that has ended.
+    activity.wrote(&Poll::Pending);
+    assert!(activity.awaits_rest());
+    activity.flushed();
+    assert!(is_told() && !activity.awaits_rest());
 }

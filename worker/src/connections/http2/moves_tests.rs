@@ -37,7 +37,7 @@ const BOTH: [bool; 2] = [false, true];
 fn config(moves: bool) -> Config {
     let mut config = Config::default();
     config.timeouts.park_after = if moves { Duration::from_millis(1) } else { Duration::from_secs(3600) };
-    // The timer of a busy connection looks again after this time: then the connection is parked, if it is idle.
+    // A client that takes nothing is found soon.
     config.timeouts.write = Duration::from_millis(500);
     config
 }

@@ -1,4 +1,5 @@
-//! The one timer of a connection while a protocol serves it: coarse, and re-armed only when it fires.
+//! The one timer of a connection while a protocol serves it: coarse, and re-armed only when it fires, or when a connection comes to rest
+//! that was busy at the last look.
 //!
 //! hyper's own timeouts are not used: they cannot tell an idle connection from a slow request head. [`Activity`] can, and says what is
 //! due; the machine says what follows.
@@ -32,6 +33,8 @@ pub(super) struct Timer<'a> {
     sleep: Pin<Box<Sleep>>,
     /// True if the client was found late, and is looked at once more.
     found_late: bool,
+    /// True if the connection was found busy: the next look may be long after its rest.
+    found_busy: bool,
 }
 
 impl<'a> Timer<'a> {
@@ -53,6 +56,7 @@ impl<'a> Timer<'a> {
             draining,
             sleep: Box::pin(tokio::time::sleep_until(first.into())),
             found_late: false,
+            found_busy: false,
         }
     }
 
@@ -71,9 +75,12 @@ impl<'a> Timer<'a> {
                 self.draining = Some(Instant::now());
                 self.drain.note_served(self.activity);
             }
+            () = self.activity.rested(), if self.found_busy => {}
             () = self.sleep.as_mut() => {}
         }
         let now = Instant::now();
+        // First: a rest that comes in between is told.
+        self.found_busy = self.activity.awaits_rest();
         let due = self.activity.due(now, &self.drain.bounds_now(), self.draining);
         let was_late = std::mem::replace(&mut self.found_late, matches!(due, Due::Abort(_)));
         match due {
@@ -162,5 +169,32 @@ fn hold(state: State) -> HandoverHold {
     match state.owner() {
         Owner::Protocol(hold) => hold,
         Owner::Hub | Owner::Parking | Owner::Giver | Owner::Taker | Owner::Closer | Owner::Nobody => HandoverHold::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gin_shared::handover::Doing;
+
+    use super::*;
+    use crate::connections::bounds::Bounds;
+    use crate::connections::progress::Progress;
+    use crate::graceful::Life;
+
+    #[tokio::test]
+    async fn a_connection_that_was_busy_is_parked_soon_after_its_request() {
+        let mut bounds = Bounds::default();
+        bounds.timeouts.park_after = Duration::from_millis(1);
+        bounds.timeouts.write = Duration::from_secs(3600);
+        let (drain, now) = (DrainState::new(Life::default(), bounds), Instant::now());
+        let activity = Arc::new(Activity::resume(&Progress { doing: Doing::Idle, since: now, requests: 0 }));
+        let mut timer = Timer::new(&drain, &activity, State::Active(HandoverHold::None), now);
+        activity.begin();
+        // A look at a busy connection, and the next one would be in an hour.
+        let Due::Wait(at) = timer.next().await else { panic!("it is busy") };
+        assert!(at > now + Duration::from_secs(3000));
+        activity.end();
+        while timer.next().await != Due::Park {}
+        assert!(activity.idle().is_some());
     }
 }
