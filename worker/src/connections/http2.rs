@@ -22,6 +22,7 @@
 //! | late frames of old streams | dropped; DATA and HEADERS end the connection | [`inbound`] |
 //! | a busy connection has no quiet moment | requests wait at the gate, for a while | [`gate`] |
 //! | what ends an open stream lies behind a request that waits | it passes, where order allows it | [`gate`] |
+//! | the client closes its side behind a request that waits | hyper hears of it behind the answer | [`tapped`] |
 //! | frames that are too large, or wrong | hyper sees them and refuses; the connection moves no more | [`inbound`] |
 //!
 //! Not followed, because hyper does not do it: server push, extended CONNECT, an upgrade from HTTP/1.1. A request of CONNECT is answered

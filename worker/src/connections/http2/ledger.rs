@@ -84,6 +84,11 @@ impl Ledger {
             && (self.acks_awaited, self.acks_owed, self.pongs_owed) == (0, 0, 0)
     }
 
+    /// True if a request has come whole, and its answer is not out.
+    pub(super) fn owes_answers(&self) -> bool {
+        self.open.values().any(|ended| ended.client && !ended.own)
+    }
+
     /// HEADERS of the client: a request, or trailers.
     pub(super) fn client_began(&mut self, stream: u32) {
         if stream.is_multiple_of(2) {

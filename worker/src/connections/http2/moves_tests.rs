@@ -5,6 +5,7 @@
 
 mod frames;
 mod goodbyes;
+mod half_closed;
 mod handover;
 mod raw;
 mod resets;

@@ -47,6 +47,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
         self.send(&frame(kind, flags, stream, payload)).await;
     }
 
+    /// Closes the client's side.
+    pub(super) async fn closes_its_side(&mut self) {
+        self.wire.shutdown().await.unwrap();
+    }
+
     /// The next frame, once those are answered that need it. `None`: the server has closed.
     pub(super) async fn next(&mut self) -> Option<(Head, Bytes)> {
         loop {
@@ -107,6 +112,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawClient<S> {
             }
         }
         lengths
+    }
+
+    /// Stream of the next answer that is whole. The client takes it, and says nothing more.
+    pub(super) async fn first_whole(&mut self) -> u32 {
+        loop {
+            let (head, _) = self.next().await.expect("the server has closed");
+            if head.stream > 0 && head.has(flag::END_STREAM) {
+                return head.stream;
+            }
+        }
     }
 
     /// Sends a whole request, and returns the bytes of its answer.

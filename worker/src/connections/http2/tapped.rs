@@ -3,6 +3,9 @@
 //! hyper has one half of it, and the protocol the other: it asks whether the connection rests, closes and opens the gate, and takes the
 //! connection out. Both are in one task. What waits for the client goes out at the end of hyper's turn ([`TappedIo::poll_turn`]): h2
 //! flushes behind each frame of a body, and answers that are ready together leave together, in one call of the system.
+//!
+//! hyper drops all streams when the client closes its side. Requests that wait at the gate would go unanswered because we have held them
+//! back: then the gate opens, and hyper hears of the end once they are answered.
 
 use std::io;
 use std::mem::{self, MaybeUninit};
@@ -54,6 +57,8 @@ struct Tapped {
     has_waited: bool,
     /// True if hyper wants to read, and must not yet.
     is_blocked: bool,
+    /// True if the client has closed its side while requests waited at the gate.
+    holds_end: bool,
     /// Woken when there is something to read.
     reader: Option<Waker>,
 }
@@ -70,6 +75,7 @@ impl TappedIo {
             answered,
             has_waited: false,
             is_blocked: false,
+            holds_end: false,
             reader: None,
         };
         Self(Arc::new(Mutex::new(tapped)))
@@ -217,7 +223,19 @@ impl Tapped {
                 self.is_blocked = true;
                 return Poll::Pending;
             }
-            if ready!(self.poll_in(cx))? == 0 {
+            if !self.holds_end {
+                if ready!(self.poll_in(cx))? > 0 {
+                    continue;
+                }
+                if !self.tap.gate.is_holding() {
+                    return Poll::Ready(Ok(()));
+                }
+                self.holds_end = true;
+                self.tap.open_gate();
+            } else if self.tap.ledger.owes_answers() {
+                self.is_blocked = true;
+                return Poll::Pending;
+            } else {
                 return Poll::Ready(Ok(()));
             }
         }
