@@ -227,6 +227,22 @@ async fn the_end_is_told_behind_all_that_was_written() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_what_it_must_not_sees_no_orderly_end() {
+    for policy in CLIENTS {
+        let (mut server, mut client, _) = served(policy).await;
+        ask_and_answer(&mut server, &mut client).await;
+        let (_, mut wire) = client.into_parts();
+        // A record that no key has made.
+        wire.write_all(&[&[23, 3, 3, 0, 64][..], &[0x5a; 64]].concat()).await.unwrap();
+        server.read(&mut [0; 8]).await.unwrap_err();
+        server.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        wire.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty(), "{policy}: {rest:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_whose_client_has_closed_is_not_taken_apart() {
     for policy in CLIENTS {
         let (mut server, mut client, _) = served(policy).await;
