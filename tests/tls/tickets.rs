@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use harness::{Client, Https, Supervisor, VERSIONS, supervisor};
+use harness::{Address, Client, Https, Supervisor, VERSIONS, supervisor};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustls::NamedGroup;
@@ -177,6 +177,32 @@ fn who_needs_a_certificate_shows_it_each_time() {
             let told = Client::connect(&https.clone().into()).unwrap().get("/tls").unwrap().json();
             assert_eq!(told["client"], "client7.test");
         }
+    }
+    gin.stop();
+}
+
+#[test]
+fn the_ticket_of_another_listener_spares_nobody_a_certificate() {
+    let ca = harness::tls_file("ca.pem");
+    let asking = |auth: &str| {
+        let tls = format!("{{ client_ca_file = {ca:?}, client_auth = {auth:?} }}");
+        format!("[[supervisor.listen]]\nname = {auth:?}\naddress = \"127.0.0.1:0\"\ntls = {tls}\n")
+    };
+    let gin = with_https().section(&(asking("required") + &asking("optional"))).start();
+    let [required, optional] = ["required", "optional"].map(|name| match gin.listener(name) {
+        Address::Tcp(address) => address,
+        other => panic!("{other:?}"),
+    });
+    for https in resuming_at(&gin) {
+        // A client without a certificate, whose ticket the worker takes.
+        assert!(!resumes(&https) && resumes(&https));
+        let at_required = connect(&https.clone().moved_to(required)).and_then(|mut client| client.get("/tls"));
+        assert!(at_required.is_err(), "it is served without a certificate");
+        // TLS 1.3 uses a ticket once.
+        assert!(resumes(&https) || resumes(&https));
+        let mut client = connect(&https.moved_to(optional)).unwrap();
+        let told = client.get("/tls").unwrap().json();
+        assert!(told["resumed"] == false && told["client"].is_null(), "{told}");
     }
     gin.stop();
 }
