@@ -192,7 +192,12 @@ impl Config {
             cors: new.cors,
             rate_limit: RateLimit { store: self.rate_limit.store, clients: self.rate_limit.clients, ..new.rate_limit },
             logging: Logging { level: new.logging.level, targets: new.logging.targets, ..self.logging },
-            security: Security { headers: new.security.headers, hsts: new.security.hsts, ..self.security },
+            security: Security {
+                headers: new.security.headers,
+                hsts: new.security.hsts,
+                hsts_subdomains: new.security.hsts_subdomains,
+                ..self.security
+            },
             auth: Auth { keys: new.auth.keys, ..self.auth },
             origin: new.origin,
             ..self

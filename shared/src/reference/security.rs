@@ -20,6 +20,13 @@ pub const SECURITY: &[Key] = &[
     )
     .at(Applies::Live),
     key(
+        "hsts_subdomains",
+        Kind::Boolean,
+        "true",
+        "Whether subdomains count, too (includeSubDomains): false as long as one of them has no TLS.",
+    )
+    .at(Applies::Live),
+    key(
         "enable_https",
         Kind::Boolean,
         "false",

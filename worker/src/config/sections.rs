@@ -226,6 +226,8 @@ pub struct Security {
     pub headers: bool,
     /// How long a browser that has come over TLS keeps to it: 365 days. Zero sets no header.
     pub hsts: Duration,
+    /// True if that counts for the host's subdomains, too.
+    pub hsts_subdomains: bool,
     /// True if a core of a worker that speaks TLS has its memory.
     pub core_dumps: bool,
     /// A file of which the keys of session tickets are made.
@@ -245,6 +247,7 @@ impl Default for Security {
         Self {
             headers: true,
             hsts: Duration::from_secs(365 * 24 * 60 * 60),
+            hsts_subdomains: true,
             core_dumps: false,
             ticket_secret_file: None,
             enable_csrf: false,
@@ -258,11 +261,12 @@ impl Default for Security {
 /// Without the secret, which stands in no log.
 impl fmt::Debug for Security {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { headers, hsts, core_dumps, ticket_secret_file, enable_csrf, csrf_origins, .. } = self;
+        let Self { headers, hsts, hsts_subdomains, core_dumps, ticket_secret_file, enable_csrf, csrf_origins, .. } =
+            self;
         let mut shown = f.debug_struct("Security");
-        shown.field("headers", headers).field("hsts", hsts).field("core_dumps", core_dumps);
-        shown.field("ticket_secret_file", ticket_secret_file).field("enable_csrf", enable_csrf);
-        shown.field("csrf_origins", csrf_origins).finish_non_exhaustive()
+        shown.field("headers", headers).field("hsts", hsts).field("hsts_subdomains", hsts_subdomains);
+        shown.field("core_dumps", core_dumps).field("ticket_secret_file", ticket_secret_file);
+        shown.field("enable_csrf", enable_csrf).field("csrf_origins", csrf_origins).finish_non_exhaustive()
     }
 }
 
@@ -272,6 +276,7 @@ impl Security {
         Self {
             headers: section.boolean("headers").unwrap_or(base.headers),
             hsts: section.duration("hsts").unwrap_or(base.hsts),
+            hsts_subdomains: section.boolean("hsts_subdomains").unwrap_or(base.hsts_subdomains),
             core_dumps: section.boolean("core_dumps").unwrap_or(base.core_dumps),
             ticket_secret_file: section.path("ticket_secret_file"),
             enable_csrf: section.boolean("enable_csrf").unwrap_or(base.enable_csrf),

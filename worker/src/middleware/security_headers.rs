@@ -24,30 +24,44 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
 
 /// Sets `X-Frame-Options`, `X-Content-Type-Options`, `X-XSS-Protection`, `Referrer-Policy`, and over TLS
-/// `Strict-Transport-Security` as `security.hsts` says: over our own, and where a proxy of `server.trusted_proxies` says that the client
-/// speaks it (`X-Forwarded-Proto`). A header that the handler has set stays.
+/// `Strict-Transport-Security` as `security.hsts` and `hsts_subdomains` say: over our own, and where a proxy of `server.trusted_proxies`
+/// says that the client speaks it (`X-Forwarded-Proto`). A header that the handler has set stays.
 pub async fn security_headers(request: Request, next: Next) -> Response {
     let hsts = client_ip::speaks_tls(request.extensions(), request.headers()).then(|| {
         let snapshot = request.extensions().get::<Snapshot>();
-        snapshot.map_or_else(|| Security::default().hsts, |snapshot| snapshot.0.config.security.hsts)
+        snapshot.map_or_else(|| Hsts::of(&Security::default()), |snapshot| Hsts::of(&snapshot.0.config.security))
     });
     let mut response = next.run(request).await;
     set(response.headers_mut(), hsts);
     response
 }
 
-/// The header for a client that speaks TLS; none for zero.
-fn strict(max_age: Duration) -> Option<HeaderValue> {
-    match max_age.as_secs() {
-        0 => None,
-        31_536_000 => Some(HSTS),
-        seconds => HeaderValue::try_from(format!("max-age={seconds}; includeSubDomains")).ok(),
+/// `Strict-Transport-Security` as the configuration has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hsts {
+    max_age: Duration,
+    with_subdomains: bool,
+}
+
+impl Hsts {
+    pub(super) fn of(security: &Security) -> Self {
+        Self { max_age: security.hsts, with_subdomains: security.hsts_subdomains }
+    }
+
+    /// The value for a client that speaks TLS; none for an age of zero.
+    fn value(self) -> Option<HeaderValue> {
+        match (self.max_age.as_secs(), self.with_subdomains) {
+            (0, _) => None,
+            (31_536_000, true) => Some(HSTS),
+            (seconds, true) => HeaderValue::try_from(format!("max-age={seconds}; includeSubDomains")).ok(),
+            (seconds, false) => HeaderValue::try_from(format!("max-age={seconds}")).ok(),
+        }
     }
 }
 
 /// Sets the headers. `hsts` is for a client that speaks TLS.
-pub(super) fn set(headers: &mut HeaderMap, hsts: Option<Duration>) {
-    let strict = hsts.and_then(strict);
+pub(super) fn set(headers: &mut HeaderMap, hsts: Option<Hsts>) {
+    let strict = hsts.and_then(Hsts::value);
     /// With room for what an answer has beside them.
     static TEMPLATE: LazyLock<HeaderMap> = LazyLock::new(|| {
         let mut headers = HeaderMap::with_capacity(12);
@@ -84,7 +98,7 @@ pub(super) fn set(headers: &mut HeaderMap, hsts: Option<Duration>) {
 mod tests {
     use super::*;
 
-    fn told(hsts: Option<Duration>, own: &[(HeaderName, &'static str)]) -> Option<String> {
+    fn told(hsts: Option<Hsts>, own: &[(HeaderName, &'static str)]) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.extend(own.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))));
         set(&mut headers, hsts);
@@ -97,15 +111,17 @@ mod tests {
         let many = [header::VARY, header::ETAG, header::AGE, header::ALLOW, header::SERVER].map(|name| (name, "x"));
         for own in [&many[..], &[]] {
             assert_eq!(told(None, own), None);
-            assert_eq!(told(Some(Duration::ZERO), own), None);
-            assert_eq!(
-                told(Some(Security::default().hsts), own).as_deref(),
-                Some("max-age=31536000; includeSubDomains")
-            );
             let week = Duration::from_secs(7 * 86_400);
-            assert_eq!(told(Some(week), own).as_deref(), Some("max-age=604800; includeSubDomains"));
+            for (security, wanted) in [
+                (Security::default(), Some("max-age=31536000; includeSubDomains")),
+                (Security { hsts: week, ..Security::default() }, Some("max-age=604800; includeSubDomains")),
+                (Security { hsts_subdomains: false, ..Security::default() }, Some("max-age=31536000")),
+                (Security { hsts: Duration::ZERO, ..Security::default() }, None),
+            ] {
+                assert_eq!(told(Some(Hsts::of(&security)), own).as_deref(), wanted);
+            }
         }
         let own = [(header::STRICT_TRANSPORT_SECURITY, "max-age=1")];
-        assert_eq!(told(Some(Security::default().hsts), &own).as_deref(), Some("max-age=1"));
+        assert_eq!(told(Some(Hsts::of(&Security::default())), &own).as_deref(), Some("max-age=1"));
     }
 }

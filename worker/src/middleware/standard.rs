@@ -19,6 +19,7 @@ use super::cors::{self, Added, Verdict};
 use super::metrics::{Counted, Metrics};
 use super::rate_limit::{self, Client, Standing};
 use super::refusal::{self, OnError};
+use super::security_headers::Hsts;
 use super::{client_ip, memory_pressure, recover, security_headers, timeout};
 use crate::connections::BodyVerdict;
 use crate::current_request;
@@ -99,7 +100,7 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         let is_tls = is_own_tls
             || !settings.server.trusted_proxies.is_empty()
                 && client_ip::proxy_speaks_tls(request.extensions(), request.headers());
-        let hsts = is_tls.then_some(settings.security.hsts);
+        let hsts = is_tls.then(|| Hsts::of(&settings.security));
         let (verdict, standing) = judge(&live.buckets, settings, &request);
         let refusal = standing.as_ref().and_then(Standing::refusal);
         let (added, ready) = match verdict {
@@ -155,7 +156,7 @@ struct Last {
     line: Option<Box<Line>>,
     counted: Option<Counted>,
     /// Over TLS.
-    hsts: Option<Duration>,
+    hsts: Option<Hsts>,
     standing: Option<Standing>,
     added: Added,
 }
