@@ -33,7 +33,8 @@ pub(crate) mod marks;
 pub(crate) mod mixed;
 #[cfg(feature = "sessions")]
 pub(crate) mod place;
-#[cfg(all(feature = "sessions", test))]
+#[cfg(test)]
+#[cfg(feature = "sessions")]
 pub(crate) mod private_files;
 #[cfg(feature = "sessions")]
 pub(crate) mod rows;

@@ -228,7 +228,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let key = dir.path().join("own.key");
         fs::copy(fixture("server.key"), &key).unwrap();
-        fs::set_permissions(&key, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o000)).unwrap();
         if fs::read(&key).is_ok() {
             // Root may read everything.
             return;

@@ -29,7 +29,7 @@ use crate::connections::connection::{ActiveConnection, Opening};
 use crate::connections::context::Context;
 use crate::connections::io::Io;
 use crate::connections::machine::State;
-use crate::graceful::{Phase, Spoken};
+use crate::graceful::Spoken;
 pub(crate) use goodbye::{close, say_goodbye};
 pub(crate) use left::Left;
 use open::{Opened, open};
