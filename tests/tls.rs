@@ -11,8 +11,8 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use harness::{
-    Address, Builder, Client, Failure, Https, Load, PATIENCE, Secure, Supervisor, VERSIONS, WebSocket, certificate,
-    eventually, supervisor, times, tls_file,
+    Address, Builder, Client, Failure, Https, Load, PATIENCE, Secure, Supervisor, Talk, VERSIONS, certificate,
+    supervisor, times, tls_file,
 };
 use serde_json::Value;
 
@@ -46,42 +46,23 @@ fn settled(client: &mut Client) -> Value {
     told
 }
 
-/// A WebSocket, and the number of its messages.
-struct Talk(WebSocket, u64);
-
-impl Talk {
-    fn open(address: &Address) -> Self {
-        Self(WebSocket::open(address, "/count"), 0)
-    }
-
-    /// Says something, and hears the PID of the worker that has it.
-    fn say(&mut self) -> String {
-        self.1 += 1;
-        self.0.send(0x82, b"abc");
-        let text = self.0.text();
-        text.strip_prefix(&format!("{} 3 ", self.1)).unwrap_or_else(|| panic!("a message is lost: {text:?}")).to_owned()
-    }
-}
-
 #[test]
 fn restarts_close_no_connection_over_tls_and_no_websocket() {
     let gin = with_https().workers(2).start();
     let addresses = addresses(&gin);
     let load = Load::new().mixed(&addresses[0], 16, 16).mixed(&addresses[1], 16, 16);
-    let mut talks: Vec<Talk> = (0..64).map(|number| Talk::open(&addresses[number % 2])).collect();
+    let mut talks: Vec<Talk> = (0..64).map(|number| Talk::open(&addresses[number % 2]).unwrap()).collect();
     for _ in 0..times(10, 100) {
         load.flows(200);
         gin.restart();
         for talk in &mut talks {
-            talk.say();
+            asks(talk);
         }
     }
     load.flows(200);
     assert_kept(load, &gin);
-    let workers: Vec<String> = gin.workers().iter().map(ToString::to_string).collect();
     for talk in &mut talks {
-        // The WebSocket may be on its way. Its worker shows in the next message alone.
-        eventually("a worker of the current generation has the WebSocket", || talk.say(), |pid| workers.contains(pid));
+        until_new(&gin, talk);
     }
     drop(talks);
     gin.ctl(&["restart", "--wait-drained"]).assert(0, &["step=drained"]);

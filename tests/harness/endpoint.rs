@@ -1,10 +1,10 @@
-//! Servers as clients of either version of HTTP know them, and connections of either.
+//! Servers as clients of each protocol know them, and connections of each.
 
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
-use crate::{Address, Client, Failure, Http2, Response, WINDOW};
+use crate::{Address, Client, Failure, Http2, Response, Talk, WINDOW};
 
 /// A client with one connection.
 pub trait Asker {
@@ -28,13 +28,22 @@ impl Asker for Http2 {
     }
 }
 
-/// A server, and the version of HTTP that its clients speak.
+impl Asker for Talk {
+    /// Says something. There is no path.
+    fn fetch(&mut self, _: &str) -> Result<Response, Failure> {
+        self.say()
+    }
+}
+
+/// A server, and the protocol that its clients speak.
 #[derive(Debug, Clone)]
 pub enum Endpoint {
     /// HTTP/1.1.
     Http1(Address),
     /// HTTP/2. All clients share the runtime: each would need descriptors for its own.
     Http2(Address, Arc<Runtime>),
+    /// WebSockets.
+    WebSocket(Address),
 }
 
 impl Endpoint {
@@ -51,13 +60,15 @@ impl From<Address> for Endpoint {
     }
 }
 
-/// A connection of either version.
+/// A connection of any of these protocols.
 #[derive(Debug)]
 pub enum Connection {
     /// HTTP/1.1.
     Http1(Client),
     /// HTTP/2.
     Http2(Http2),
+    /// A WebSocket.
+    WebSocket(Talk),
 }
 
 impl Connection {
@@ -69,6 +80,7 @@ impl Connection {
         match endpoint {
             Endpoint::Http1(address) => Client::connect(address).map(Self::Http1),
             Endpoint::Http2(address, runtime) => Http2::open(address, WINDOW, runtime).map(Self::Http2),
+            Endpoint::WebSocket(address) => Talk::open(address).map(Self::WebSocket),
         }
     }
 }
@@ -78,6 +90,7 @@ impl Asker for Connection {
         match self {
             Self::Http1(client) => client.fetch(path),
             Self::Http2(client) => client.fetch(path),
+            Self::WebSocket(talk) => talk.fetch(path),
         }
     }
 }

@@ -51,7 +51,7 @@ pub enum Failure {
     Truncated,
     /// Nothing for too long.
     TimedOut,
-    /// GOAWAY without an error: the request was not processed.
+    /// GOAWAY without an error, or close code 1001: the request was not processed.
     GoingAway,
     /// Not the status that was expected.
     Status(u16),

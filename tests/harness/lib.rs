@@ -57,4 +57,4 @@ pub use supervisor::Supervisor;
 pub use terminal::Terminal;
 pub use tunnel::Tunnel;
 pub use waiting::{PATIENCE, eventually, on_change};
-pub use websocket::WebSocket;
+pub use websocket::{Talk, WebSocket};

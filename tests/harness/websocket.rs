@@ -1,6 +1,8 @@
 //! A client's WebSocket, frame by frame.
 
-use crate::{Address, Client, Response};
+use std::collections::HashMap;
+
+use crate::{Address, Client, Failure, Response};
 
 /// A WebSocket that is open.
 #[derive(Debug)]
@@ -75,9 +77,20 @@ impl WebSocket {
     /// # Panics
     /// If none comes, or a long one.
     pub fn receive(&mut self) -> (u8, Vec<u8>) {
-        let head = self.0.exactly(2).unwrap();
+        self.try_receive().unwrap()
+    }
+
+    /// The same, of a server that may be gone.
+    ///
+    /// # Errors
+    /// The harm to the client.
+    ///
+    /// # Panics
+    /// If a long frame comes.
+    pub fn try_receive(&mut self) -> Result<(u8, Vec<u8>), Failure> {
+        let head = self.0.exactly(2)?;
         assert!(head[1] < 126, "a short one");
-        (head[0], self.0.exactly(head[1].into()).unwrap())
+        Ok((head[0], self.0.exactly(head[1].into())?))
     }
 
     /// The text of the server's next frame.
@@ -98,5 +111,57 @@ impl WebSocket {
         let (first, payload) = self.receive();
         assert_eq!(first, 0x88, "{payload:?}");
         u16::from_be_bytes([payload[0], payload[1]])
+    }
+}
+
+/// A WebSocket whose server numbers what it hears, and names the worker that has heard it: `/count` of the fixture.
+#[derive(Debug)]
+pub struct Talk {
+    socket: WebSocket,
+    said: u64,
+}
+
+impl Talk {
+    /// Opens one.
+    ///
+    /// # Errors
+    /// The harm to the client.
+    ///
+    /// # Panics
+    /// If the server does not answer with 101.
+    pub fn open(address: &Address) -> Result<Self, Failure> {
+        let opened = WebSocket::ask_on(Client::connect(address)?, "/count", "");
+        Ok(Self { socket: opened.unwrap_or_else(|answer| panic!("{answer:?}")), said: 0 })
+    }
+
+    /// Says something, and takes the answer to it: a response with the PID of the worker.
+    ///
+    /// # Errors
+    /// The harm to the client.
+    ///
+    /// # Panics
+    /// If a long frame comes.
+    pub fn say(&mut self) -> Result<Response, Failure> {
+        self.said += 1;
+        // If the server is gone, its last words are there still.
+        let _ = self.socket.0.send(&WebSocket::frame(0x82, b"abc"));
+        loop {
+            let (first, payload) = self.socket.try_receive()?;
+            match first {
+                0x81 => return self.answer(&String::from_utf8_lossy(&payload)),
+                // A ping.
+                0x89 => self.socket.0.send(&WebSocket::frame(0x8a, &payload))?,
+                0x88 if payload.starts_with(&1001_u16.to_be_bytes()) => return Err(Failure::GoingAway),
+                _ => return Err(Failure::Other(format!("an unexpected frame: {first:#x} {payload:?}"))),
+            }
+        }
+    }
+
+    /// The response to the last message, if the worker has heard all before it.
+    fn answer(&self, text: &str) -> Result<Response, Failure> {
+        let Some(pid) = text.strip_prefix(&format!("{} 3 ", self.said)) else {
+            return Err(Failure::Other(format!("a message is lost: {text:?} is the answer to {}", self.said)));
+        };
+        Ok(Response { status: 200, headers: HashMap::new(), body: format!("{{\"pid\":{pid}}}").into() })
     }
 }
