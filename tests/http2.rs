@@ -12,16 +12,10 @@ use harness::{
 use http::Request;
 
 use crate::handover::{asks, assert_kept, is_new, nothing_closes, until_new};
-use crate::tls::{addresses, with_https};
+use crate::tls::{everywhere, with_https};
 
 /// Bytes of a body: more than a window.
 const LARGE: usize = 300_000;
-
-/// The places where HTTP/2 is spoken: in cleartext, and over either version of TLS.
-fn all(gin: &Supervisor) -> [Address; 3] {
-    let [older, newer] = addresses(gin);
-    [gin.tcp(), older, newer]
-}
 
 fn connect(address: &Address) -> Http2 {
     Http2::open(address, WINDOW, &Http2::thread()).unwrap()
@@ -34,7 +28,7 @@ fn get(path: &str) -> Request<Bytes> {
 #[test]
 fn restarts_close_no_connection_over_tls_or_of_http2() {
     let gin = with_https().workers(2).start();
-    let [cleartext, older, newer] = all(&gin);
+    let [cleartext, older, newer] = everywhere(&gin);
     let http1 = Load::new().mixed(&older, 24, 8).mixed(&newer, 24, 8);
     let load = http1.streams(&cleartext, 48, 16).streams(&older, 24, 8).streams(&newer, 24, 8);
     for _ in 0..times(10, 100) {
@@ -53,7 +47,7 @@ fn restarts_close_no_connection_over_tls_or_of_http2() {
 #[test]
 fn replacement_rollback_upgrade_in_place_and_adoption_close_nothing_of_http2_either() {
     let gin = with_https().workers(2).start();
-    let [cleartext, older, newer] = all(&gin);
+    let [cleartext, older, newer] = everywhere(&gin);
     let load = Load::new().streams(&cleartext, 6, 2).streams(&older, 3, 1).streams(&newer, 3, 1);
     nothing_closes(gin, load);
 }
@@ -61,7 +55,7 @@ fn replacement_rollback_upgrade_in_place_and_adoption_close_nothing_of_http2_eit
 #[test]
 fn connections_that_rest_are_kept_over_an_upgrade_in_place_and_a_death() {
     let mut gin = with_https().start();
-    let mut clients = all(&gin).map(|address| connect(&address));
+    let mut clients = everywhere(&gin).map(|address| connect(&address));
     let old = clients.each_mut().map(asks);
     gin.ctl(&["upgrade-supervisor"]).assert(0, &["went on"]);
     assert_eq!(clients.each_mut().map(asks), old);
@@ -79,7 +73,7 @@ fn connections_that_rest_are_kept_over_an_upgrade_in_place_and_a_death() {
 fn connections_that_are_parked_go_over_and_wake_up_when_they_are_asked() {
     let sections = "[monitoring.prometheus]\nnamespace = \"shop\"\n[timeouts]\npark_after = \"1ms\"";
     let gin = supervisor().ours("one", "counted").https().set("soak = \"0s\"").section(sections).start();
-    let (count, runtime, addresses) = (times(60, 600), Http2::thread(), all(&gin));
+    let (count, runtime, addresses) = (times(60, 600), Http2::thread(), everywhere(&gin));
     let open = |number: usize| Http2::open(&addresses[number % addresses.len()], WINDOW, &runtime).unwrap();
     let mut clients: Vec<Http2> = (0..count).map(open).collect();
     let parked = || {
@@ -104,7 +98,7 @@ fn connections_that_are_parked_go_over_and_wake_up_when_they_are_asked() {
 fn bodies_under_way_end_where_they_began_and_their_connection_goes_on() {
     for number in 0..3 {
         let gin = with_https().start();
-        let mut client = connect(&all(&gin)[number]);
+        let mut client = connect(&everywhere(&gin)[number]);
         let old = asks(&mut client);
         let hold = gin.hold();
         // The handler reads nothing before it is let go: a window of each is under way.
@@ -142,7 +136,7 @@ fn bodies_that_begin_while_their_connection_moves_are_whole() {
     let gin = with_https().start();
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        for client in all(&gin).map(|address| connect(&address)) {
+        for client in everywhere(&gin).map(|address| connect(&address)) {
             let (gin, over) = (&gin, &over);
             scope.spawn(move || sends_and_takes_bodies(gin, client, over));
         }
@@ -176,7 +170,7 @@ fn a_connection_that_always_has_requests_under_way_is_brought_to_its_rest() {
     // Its client would be told of the end much later than this test waits.
     let gin = with_https().set("drain_timeout = \"15m\"").section("[timeouts]\nshutdown = \"10m\"").start();
     let slow = |client: &mut Http2| client.get("/slow?ms=40");
-    for address in all(&gin) {
+    for address in everywhere(&gin) {
         let mut client = connect(&address);
         let mut under_way: VecDeque<_> = (0..4).map(|_| slow(&mut client)).collect();
         let old = asks(&mut client);
@@ -204,7 +198,7 @@ fn a_connection_that_always_has_requests_under_way_is_brought_to_its_rest() {
 fn clients_of_long_streams_hear_goaway_late_one_after_the_other_and_their_streams_end() {
     const SHUTDOWN: Duration = Duration::from_secs(20);
     let gin = with_https().section(&format!("[timeouts]\nshutdown = \"{}s\"", SHUTDOWN.as_secs())).start();
-    let (hold, addresses) = (gin.hold(), all(&gin));
+    let (hold, addresses) = (gin.hold(), everywhere(&gin));
     let mut clients = Vec::new();
     for number in 0..24 {
         let mut client = connect(&addresses[number % addresses.len()]);

@@ -35,6 +35,12 @@ pub fn addresses(gin: &Supervisor) -> [Address; 2] {
     clients(gin).map(Address::from)
 }
 
+/// The places where HTTP is spoken: in cleartext, and over either version of TLS.
+pub fn everywhere(gin: &Supervisor) -> [Address; 3] {
+    let [older, newer] = addresses(gin);
+    [gin.tcp(), older, newer]
+}
+
 fn connect(https: &Https) -> Result<Client, Failure> {
     Client::connect(&https.clone().into())
 }

@@ -1,5 +1,5 @@
-//! Givers, takers and masters that die, hang or have no room while connections over TLS, or of HTTP/2, are handed over. The numbers are those
-//! of cleartext HTTP/1.1: what is known to be the giver's goes on there, and what may be another worker's is closed.
+//! Givers, takers and masters that die, hang or have no room while connections over TLS, of HTTP/2, or of WebSockets are handed over. The
+//! numbers are those of cleartext HTTP/1.1: what is known to be the giver's goes on there, and what may be another worker's is closed.
 
 use harness::{
     Asker, Client, Connection, Endpoint, Failure, Response, Supervisor, binary, eventually, fixture, on_change, times,
@@ -7,7 +7,7 @@ use harness::{
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{addresses, with_https};
+use super::{addresses, everywhere, with_https};
 use crate::handover::{asks, until_new};
 use crate::takers::{assert_lost_but_for_what_is_taken, idle_at, lost, lost_at};
 
@@ -18,13 +18,16 @@ enum Kind {
     Http1,
     /// HTTP/2 in cleartext, and over either version of TLS.
     Http2,
+    /// WebSockets in cleartext, and over either version of TLS.
+    WebSocket,
 }
 
 impl Kind {
     fn endpoints(self, gin: &Supervisor) -> Vec<Endpoint> {
         match self {
             Self::Http1 => addresses(gin).map(Endpoint::from).into(),
-            Self::Http2 => [gin.tcp()].into_iter().chain(addresses(gin)).map(Endpoint::http2).collect(),
+            Self::Http2 => everywhere(gin).map(Endpoint::http2).into(),
+            Self::WebSocket => everywhere(gin).map(Endpoint::WebSocket).into(),
         }
     }
 
@@ -36,7 +39,9 @@ impl Kind {
 
 /// Each of these with each kind of connections.
 fn with_each_kind<T: Copy>(cases: &[T]) -> impl Iterator<Item = (Kind, T)> {
-    [Kind::Http1, Kind::Http2].into_iter().flat_map(move |kind| cases.iter().map(move |case| (kind, *case)))
+    [Kind::Http1, Kind::Http2, Kind::WebSocket]
+        .into_iter()
+        .flat_map(move |kind| cases.iter().map(move |case| (kind, *case)))
 }
 
 fn with_faulty_workers() -> Supervisor {
@@ -200,6 +205,19 @@ fn a_taker_that_may_open_no_more_files_takes_what_it_can() {
 }
 
 #[test]
+fn a_taker_at_its_limit_of_connections_says_so() {
+    for (kind, most) in with_each_kind(&["connections = 50"]) {
+        let gin = with_https().section("[limits]\nconnections = 300").start();
+        let mut clients = kind.idle(&gin, 200);
+        gin.configure(|text| text.replace("connections = 300", most));
+        gin.restart();
+        assert_eq!(lost(&mut clients), 0, "{kind:?}: those that found no room are told: {}", gin.log());
+        drop(clients);
+        gin.stop();
+    }
+}
+
+#[test]
 fn a_worker_that_has_no_descriptor_left_hands_its_connections_over() {
     let gin = with_https().set("limits = { nofile = 400 }").start();
     for address in addresses(&gin) {
@@ -218,6 +236,7 @@ fn where_nobody_takes_them_over_their_clients_hear_that_they_close() {
     let gin = with_https().set("channel = true").start();
     let mut clients = addresses(&gin).map(|address| Client::connect(&address).unwrap());
     let mut http2 = Kind::Http2.idle(&gin, 12);
+    let mut sockets = Kind::WebSocket.idle(&gin, 12);
     clients.iter_mut().for_each(|client| assert!(asks(client) > 0));
     let (ours, earlier) = (binary("fixture-worker"), fixture("earlier.py"));
     let commands = [format!("command = [{ours:?}]"), format!("command = [\"/usr/bin/python3\", {earlier:?}]")];
@@ -233,6 +252,11 @@ fn where_nobody_takes_them_over_their_clients_hear_that_they_close() {
         eventually("a client of HTTP/2 is told", || client.fetch("/").err(), Option::is_some);
         assert_eq!(client.fetch("/").unwrap_err(), Failure::GoingAway);
     }
-    drop((clients, http2));
+    for socket in &mut sockets {
+        // The close frame comes when it comes.
+        let told = eventually("a WebSocket is told", || socket.fetch("/").err(), Option::is_some);
+        assert_eq!(told, Some(Failure::GoingAway));
+    }
+    drop((clients, http2, sockets));
     gin.stop();
 }
