@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use harness::{Client, Supervisor, supervisor, write_program};
+use harness::{Client, Supervisor, eventually, supervisor, write_program};
 use rustls::KeyLog;
 
 use super::{clients, connect, with_https};
@@ -79,28 +79,32 @@ fn spellings(secret: &[u8]) -> [Vec<u8>; 4] {
     [secret.to_vec(), hexadecimal.to_uppercase().into(), hexadecimal.into(), numbers.join(", ").into()]
 }
 
+/// Clients of each version that have asked, and their secrets with their labels.
+fn with_secrets(gin: &Supervisor) -> (Vec<Client>, Vec<(String, Vec<u8>)>) {
+    let secrets = Arc::new(Secrets::default());
+    let connected = clients(gin).into_iter().map(|https| {
+        let log = Arc::clone(&secrets);
+        connect(&https.configured(|config| config.key_log = log)).unwrap()
+    });
+    let mut connected: Vec<Client> = connected.collect();
+    connected.iter_mut().for_each(|client| assert!(asks(client) > 0));
+    let secrets = secrets.0.lock().unwrap().clone();
+    assert_eq!(secrets.len(), 3, "one of TLS 1.2, and two of TLS 1.3");
+    (connected, secrets)
+}
+
 #[test]
 fn secrets_of_connections_are_in_no_file_and_not_in_the_master() {
     // With the library's own log, which tells everything.
     let gin = supervisor().ours("one", "logs").https().set("soak = \"0s\"").start();
     gin.ctl(&["log-level", "trace"]).assert(0, &[]);
-    let secrets = Arc::new(Secrets::default());
-    let mut kept: Vec<Client> = clients(&gin)
-        .into_iter()
-        .map(|https| {
-            let log = Arc::clone(&secrets);
-            connect(&https.configured(|config| config.key_log = log)).unwrap()
-        })
-        .collect();
-    kept.iter_mut().for_each(|client| assert!(asks(client) > 0));
+    let (mut kept, secrets) = with_secrets(&gin);
     for _ in 0..3 {
         gin.restart();
         for client in &mut kept {
             until_new(&gin, client);
         }
     }
-    let secrets = secrets.0.lock().unwrap().clone();
-    assert_eq!(secrets.len(), 3, "one of TLS 1.2, and two of TLS 1.3");
     let (files, master) = (files_of(gin.dir()), memory_of(gin.pid().as_raw()));
     let worker = memory_of(gin.workers()[0]);
     for (label, secret) in &secrets {
@@ -112,6 +116,35 @@ fn secrets_of_connections_are_in_no_file_and_not_in_the_master() {
         assert!(!OF_CLIENT.contains(&label.as_str()) || has(&worker, secret), "{label} is not in the worker's memory");
     }
     drop(kept);
+    gin.stop();
+}
+
+#[test]
+fn a_worker_that_has_handed_connections_over_has_none_of_their_secrets_left() {
+    let gin = with_https().start();
+    let (giver, hold) = (gin.workers()[0], gin.hold());
+    // The giver lives until this is answered.
+    let mut busy = Client::asking(&gin.tcp(), &hold.request()).unwrap();
+    let request = hold.arrived();
+    let (mut kept, secrets) = with_secrets(&gin);
+    let found_in = |worker: i32| -> Vec<&str> {
+        let memory = memory_of(worker);
+        secrets.iter().filter(|(_, secret)| has(&memory, secret)).map(|(label, _)| label.as_str()).collect()
+    };
+    assert_eq!(found_in(giver).len(), secrets.len(), "the search finds them where they are");
+    gin.restart();
+    for client in &mut kept {
+        until_new(&gin, client);
+    }
+    // A packet is wiped when it is sent, which nothing tells.
+    eventually("the giver has wiped them", || found_in(giver), Vec::is_empty);
+    let taker = gin.workers()[0];
+    let is_retired = |found: &Vec<&str>| !found.contains(&OF_SERVER);
+    let found = eventually("the taker has wiped the key that has travelled", || found_in(taker), is_retired);
+    assert_eq!(found.len(), OF_CLIENT.len(), "{found:?}");
+    request.release();
+    assert_eq!(busy.response().unwrap().body, b"held\n");
+    drop((kept, busy));
     gin.stop();
 }
 
