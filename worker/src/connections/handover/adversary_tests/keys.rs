@@ -273,6 +273,28 @@ async fn a_taker_refuses_keys_that_are_none() {
     }
 }
 
+#[tokio::test]
+async fn of_a_batch_a_taker_has_those_alone_whose_descriptors_came() {
+    let ((giver, taker), hub) = (pair(), worker());
+    let (_client, accepted) = connection().await;
+    let taking = tokio::spawn(taker::take(taker, Arc::clone(&hub), hub.room().clone()));
+    greet(&giver, &own(), false);
+    // The kernel leaves descriptors out for a process that may open no more files.
+    let connections = vec![carried_keyed(KEYS.len()); 3];
+    say(&giver, &encode(&FromGiver::Give { batch: 0, connections }, &KEYS.repeat(3)), &[accepted.as_fd()]);
+    let giver = link::Link::new(giver).unwrap();
+    let mut buffer = vec![0; PACKET_MAX];
+    let count = loop {
+        let (length, _) = giver.receive(&mut buffer).await.unwrap();
+        if let FromTaker::Took { count, .. } = decode(&buffer[..length]).unwrap().0 {
+            break count;
+        }
+    };
+    assert_eq!((count, hub.life().taken_over()), (1, 1));
+    drop(giver);
+    taking.await.unwrap();
+}
+
 /// A worker that has no listener of the name `http`, but one that speaks TLS.
 fn worker_with_tls() -> Arc<Hub> {
     let listeners = vec![test_pair::listener(test_pair::settings(&["server"]))];
