@@ -1,33 +1,44 @@
-//! Load is shared: a burst lands on all workers, and connections move to workers that have fewer. No client notices.
+//! Load is shared: a burst lands on all workers, and connections of each kind move to workers that have fewer. No client notices. WebSockets
+//! stay where they are.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use harness::{Client, Load, Supervisor, eventually, supervisor};
+use harness::{Asker, Connection, Endpoint, Load, Supervisor, eventually, supervisor};
 
-use crate::handover::asks;
+use crate::handover::{asks, assert_kept};
 
 fn shop(workers: usize, settings: &str) -> Supervisor {
     let settings = format!("soak = \"0s\"\n{settings}");
     let limits = "[limits]\nconnections_per_client = 100000";
-    supervisor().workers(workers).ours("one", "ok").set(&settings).section(limits).start()
+    supervisor().workers(workers).ours("one", "ok").https().set(&settings).section(limits).start()
 }
 
-fn connected(gin: &Supervisor, count: usize) -> Vec<Client> {
-    let address = gin.tcp();
-    (0..count).map(|_| Client::connect(&address).unwrap()).collect()
+/// Kinds of connections that are shared: HTTP/1.1 and HTTP/2, each in cleartext and over TLS.
+const KINDS: usize = 4;
+
+/// The place for clients of each kind.
+fn endpoints(gin: &Supervisor) -> [Endpoint; KINDS] {
+    [gin.tcp().into(), gin.https().into(), Endpoint::http2(gin.tcp()), Endpoint::http2(gin.https())]
+}
+
+/// So many clients of this kind.
+fn connected(gin: &Supervisor, kind: usize, count: usize) -> Vec<Connection> {
+    let endpoint = &endpoints(gin)[kind];
+    (0..count).map(|_| Connection::open(endpoint).unwrap()).collect()
 }
 
 /// Numbers of connections of all workers. The worker of a connection shows in its next answer alone.
-fn shares(gin: &Supervisor, clients: &mut [Client]) -> Vec<usize> {
+fn shares(gin: &Supervisor, clients: &mut [impl Asker]) -> Vec<usize> {
     let none = |worker: i32| (u64::try_from(worker).unwrap(), 0);
     let mut shares: BTreeMap<u64, usize> = gin.workers().into_iter().map(none).collect();
     clients.iter_mut().for_each(|client| *shares.entry(asks(client)).or_default() += 1);
     shares.into_values().collect()
 }
 
-/// Waits until the fullest of so many workers has at most a quarter more than the emptiest.
-fn until_even(gin: &Supervisor, clients: &mut [Client], workers: usize) {
+/// Waits until the fullest of so many workers has at most a quarter more than the emptiest. Each client is answered on the connection that
+/// it has opened.
+fn until_even(gin: &Supervisor, clients: &mut [impl Asker], workers: usize) {
     let began = Instant::now();
     let is_even = |shares: &Vec<usize>| {
         let (fullest, emptiest) = (shares.iter().max().unwrap(), shares.iter().min().unwrap());
@@ -35,55 +46,56 @@ fn until_even(gin: &Supervisor, clients: &mut [Client], workers: usize) {
     };
     let even = eventually("the load is shared", || shares(gin, clients), is_even);
     println!("{even:?} after {:?}", began.elapsed());
-    assert!(clients.iter().all(|client| !client.is_closed()));
 }
 
 #[test]
 fn a_burst_is_shared_by_all_workers() {
-    let gin = shop(4, "");
-    let mut clients = connected(&gin, 400);
-    until_even(&gin, &mut clients, 4);
-    drop(clients);
-    gin.stop();
+    for kind in 0..KINDS {
+        let gin = shop(4, "");
+        let mut clients = connected(&gin, kind, 400);
+        until_even(&gin, &mut clients, 4);
+        drop(clients);
+        gin.stop();
+    }
 }
 
 #[test]
 fn connections_move_to_new_workers_under_load() {
-    let gin = shop(1, "");
-    let mut clients = connected(&gin, 600);
-    assert_eq!(shares(&gin, &mut clients), [600]);
-    let load = Load::new().keep_alive(&gin.tcp(), 8);
-    load.flows(50);
-    gin.ctl(&["scale", "4"]).assert(0, &["4 workers serve"]);
-    until_even(&gin, &mut clients, 4);
-    load.flows(50);
-    let all = load.clients();
-    let report = load.finish();
-    report.assert_unhurt();
-    let kept = (report.closed_idle, report.closed_with_notice, report.connects) == (0, 0, all);
-    assert!(kept, "{report:?} {}", gin.log());
-    drop(clients);
-    gin.stop();
+    for kind in 0..KINDS {
+        let gin = shop(1, "");
+        let mut clients = connected(&gin, kind, 600);
+        assert_eq!(shares(&gin, &mut clients), [600]);
+        let load = Load::new().keep_alive(&gin.tcp(), 8);
+        load.flows(50);
+        gin.ctl(&["scale", "4"]).assert(0, &["4 workers serve"]);
+        until_even(&gin, &mut clients, 4);
+        load.flows(50);
+        assert_kept(load, &gin);
+        drop(clients);
+        gin.stop();
+    }
 }
 
 #[test]
 fn shares_are_even_after_a_restart() {
-    let gin = shop(4, "");
-    let mut clients = connected(&gin, 400);
-    until_even(&gin, &mut clients, 4);
-    for _ in 0..2 {
-        gin.restart();
+    for kind in 0..KINDS {
+        let gin = shop(4, "");
+        let mut clients = connected(&gin, kind, 400);
         until_even(&gin, &mut clients, 4);
+        for _ in 0..2 {
+            gin.restart();
+            until_even(&gin, &mut clients, 4);
+        }
+        gin.assert_sound();
+        drop(clients);
+        gin.stop();
     }
-    gin.assert_sound();
-    drop(clients);
-    gin.stop();
 }
 
 #[test]
 fn a_master_that_has_adopted_workers_shares_their_load() {
     let mut gin = shop(1, "");
-    let mut clients = connected(&gin, 200);
+    let mut clients = connected(&gin, 0, 200);
     assert_eq!(shares(&gin, &mut clients), [200]);
     gin.die_and_adopt();
     gin.ctl(&["scale", "2"]).assert(0, &["2 workers serve"]);
@@ -95,7 +107,7 @@ fn a_master_that_has_adopted_workers_shares_their_load() {
 #[test]
 fn nothing_moves_without_balance_until_a_reload_switches_it_on() {
     let gin = shop(1, "balance = false");
-    let mut clients = connected(&gin, 200);
+    let mut clients = connected(&gin, 0, 200);
     assert_eq!(shares(&gin, &mut clients), [200]);
     gin.ctl(&["scale", "2"]).assert(0, &["2 workers serve"]);
     let mut unmoved = shares(&gin, &mut clients);
