@@ -1,18 +1,21 @@
 //! Who takes connections over may die, hang, lie full, or be replaced: nobody loses more than was in hand.
 
 use harness::{
-    Asker, Client, Connection, Endpoint, Failure, Response, Supervisor, binary, eventually, fixture, get, supervisor,
-    times,
+    Address, Asker, Client, Connection, Endpoint, Failure, Response, Supervisor, binary, eventually, fixture, get,
+    supervisor, times,
 };
 
 use crate::handover::asks;
 
 /// Idle connections, some of them fresh.
 fn idle(gin: &Supervisor, count: usize) -> Vec<Client> {
-    let address = gin.tcp();
-    let clients = half_of_them_ask((0..count).map(|_| Client::connect(&address).unwrap()));
+    idle_clients(&gin.tcp(), count)
+}
+
+fn idle_clients(address: &Address, count: usize) -> Vec<Client> {
+    let clients = half_of_them_ask((0..count).map(|_| Client::connect(address).unwrap()));
     // Who is answered on a connection made later knows that all before it were accepted.
-    get(&address, "/").unwrap();
+    get(address, "/").unwrap();
     clients
 }
 
@@ -45,7 +48,13 @@ pub fn lost(clients: &mut [impl Asker]) -> usize {
 #[test]
 fn what_a_lost_taker_did_not_have_is_served_by_the_giver() {
     let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
-    let open = |request: &str| Client::asking(&gin.tcp(), request).unwrap();
+    let address = gin.tcp();
+    what_a_lost_taker_did_not_have_is_served(gin, &address);
+}
+
+/// A taker is lost while requests of all kinds are under way at the giver.
+pub fn what_a_lost_taker_did_not_have_is_served(gin: Supervisor, address: &Address) {
+    let open = |request: &str| Client::asking(address, request).unwrap();
     let mut expects = open("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     assert_eq!(expects.head().unwrap().status, 100);
     let mut upload = open("POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n");
@@ -213,9 +222,15 @@ fn a_worker_of_the_first_version_drains_as_it_always_did() {
 #[test]
 fn when_the_taker_of_a_slot_is_lost_the_others_take() {
     let gin = supervisor().workers(2).ours("one", "ok").set("soak = \"0s\"").start();
+    let address = gin.tcp();
+    when_a_taker_is_lost_the_others_take(gin, &address);
+}
+
+/// Of two workers, the taker in one slot dies, and nobody follows it.
+pub fn when_a_taker_is_lost_the_others_take(gin: Supervisor, address: &Address) {
     // Longer than a giver hopes for a taker.
     let ask = |client: &mut Client| client.send(b"GET /slow?ms=2000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut clients = idle(&gin, 20);
+    let mut clients = idle_clients(address, 20);
     clients.iter_mut().for_each(ask);
     let mut events = gin.events();
     gin.restart();
@@ -240,11 +255,17 @@ fn when_the_taker_of_a_slot_is_lost_the_others_take() {
 #[test]
 fn when_the_taker_of_a_slot_hangs_the_others_take() {
     let gin = supervisor().workers(2).ours("one", "ok").set("soak = \"0s\"").start();
+    let address = gin.tcp();
+    when_a_taker_hangs_the_others_take(gin, &address);
+}
+
+/// Of two workers, the taker in one slot hangs.
+pub fn when_a_taker_hangs_the_others_take(gin: Supervisor, address: &Address) {
     let giver = u64::try_from(gin.workers()[0]).unwrap();
     let hold = gin.hold();
     let (mut clients, mut requests) = (Vec::new(), Vec::new());
     while clients.len() < 4 {
-        let mut client = Client::connect(&gin.tcp()).unwrap();
+        let mut client = Client::connect(address).unwrap();
         if asks(&mut client) == giver {
             client.send(hold.request().as_bytes()).unwrap();
             requests.push(hold.arrived());

@@ -2,14 +2,18 @@
 //! numbers are those of cleartext HTTP/1.1: what is known to be the giver's goes on there, and what may be another worker's is closed.
 
 use harness::{
-    Asker, Client, Connection, Endpoint, Failure, Response, Supervisor, binary, eventually, fixture, on_change, times,
+    Asker, Client, Connection, Endpoint, Failure, Response, Supervisor, VERSIONS, binary, eventually, fixture,
+    on_change, times,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{addresses, everywhere, with_https};
 use crate::handover::{asks, until_new};
-use crate::takers::{assert_lost_but_for_what_is_taken, idle_at, lost, lost_at};
+use crate::takers::{
+    assert_lost_but_for_what_is_taken, idle_at, lost, lost_at, what_a_lost_taker_did_not_have_is_served,
+    when_a_taker_hangs_the_others_take, when_a_taker_is_lost_the_others_take,
+};
 
 /// A kind of connections. Most tests here are done with each.
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +142,26 @@ fn a_giver_that_dies_when_it_has_taken_connections_back_leaves_them_to_nobody() 
         assert_eq!(lost(&mut clients), 100, "{kind:?}: {}", gin.log());
         drop(clients);
         gin.stop();
+    }
+}
+
+#[test]
+fn what_a_lost_taker_did_not_have_is_served_by_the_giver() {
+    for number in 0..VERSIONS.len() {
+        let gin = with_https().start();
+        let address = addresses(&gin)[number].clone();
+        what_a_lost_taker_did_not_have_is_served(gin, &address);
+    }
+}
+
+#[test]
+fn when_the_taker_of_a_slot_is_lost_or_hangs_the_others_take() {
+    for others_take in [when_a_taker_is_lost_the_others_take, when_a_taker_hangs_the_others_take] {
+        for number in 0..VERSIONS.len() {
+            let gin = with_https().workers(2).start();
+            let address = addresses(&gin)[number].clone();
+            others_take(gin, &address);
+        }
     }
 }
 
