@@ -11,8 +11,8 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use harness::{
-    Address, Builder, Client, Failure, Https, Load, PATIENCE, Secure, Supervisor, Talk, VERSIONS, certificate,
-    supervisor, times, tls_file,
+    Address, Asker, Builder, Client, Connection, Endpoint, Failure, Https, Load, PATIENCE, Secure, Supervisor, Talk,
+    VERSIONS, certificate, supervisor, times, tls_file,
 };
 use serde_json::Value;
 
@@ -45,9 +45,15 @@ fn connect(https: &Https) -> Result<Client, Failure> {
     Client::connect(&https.clone().into())
 }
 
+/// A client of HTTP/1.1, and one of HTTP/2.
+fn of_each_version(https: &Https) -> [Connection; 2] {
+    let address = Address::from(https.clone());
+    [Endpoint::from(address.clone()), Endpoint::http2(address)].map(|endpoint| Connection::open(&endpoint).unwrap())
+}
+
 /// What the worker knows of the handshake, without its own PID.
-fn settled(client: &mut Client) -> Value {
-    let mut told = client.get("/tls").unwrap().json();
+fn settled(client: &mut impl Asker) -> Value {
+    let mut told = client.fetch("/tls").unwrap().json();
     told.as_object_mut().unwrap().remove("pid");
     told
 }
@@ -140,16 +146,17 @@ fn a_handshake_that_has_begun_is_ended_over_a_restart() {
 fn what_a_handshake_has_settled_goes_with_its_connection() {
     let gin = with_https().start();
     for (https, version) in clients(&gin).iter().zip(["1.2", "1.3"]) {
-        let mut client = connect(https).unwrap();
-        let told = settled(&mut client);
-        for (key, value) in [("version", version), ("server_name", "localhost"), ("protocol", "http/1.1")] {
-            assert_eq!(told[key], value, "{told}");
-        }
-        assert!(told["resumed"] == false && told["client"].is_null(), "{told}");
-        for _ in 0..2 {
-            gin.restart();
-            until_new(&gin, &mut client);
-            assert_eq!(settled(&mut client), told);
+        for (mut client, protocol) in of_each_version(https).into_iter().zip(["http/1.1", "h2"]) {
+            let told = settled(&mut client);
+            for (key, value) in [("version", version), ("server_name", "localhost"), ("protocol", protocol)] {
+                assert_eq!(told[key], value, "{told}");
+            }
+            assert!(told["resumed"] == false && told["client"].is_null(), "{told}");
+            for _ in 0..2 {
+                gin.restart();
+                until_new(&gin, &mut client);
+                assert_eq!(settled(&mut client), told);
+            }
         }
     }
     // Cleartext has none of it.

@@ -3,7 +3,7 @@
 use harness::{Builder, Client, Https, Supervisor, VERSIONS, supervisor, tls_file};
 use serde_json::Value;
 
-use super::{connect, settled};
+use super::{connect, of_each_version, settled};
 use crate::handover::until_new;
 
 /// A supervisor whose listener asks for certificates of this authority.
@@ -26,8 +26,7 @@ fn is_served(https: &Https) -> bool {
 #[test]
 fn the_name_in_a_certificate_goes_with_the_connection() {
     let gin = asking("ok", "required", "ca.pem").start();
-    for https in known(&gin) {
-        let mut client = connect(&https).unwrap();
+    for mut client in known(&gin).iter().flat_map(of_each_version) {
         let told = settled(&mut client);
         assert_eq!(told["client"], "client7.test", "{told}");
         for _ in 0..2 {
