@@ -203,6 +203,24 @@ async fn keys_that_a_lost_taker_cannot_have_go_to_the_next() {
 }
 
 #[tokio::test]
+async fn keys_whose_taker_is_gone_before_they_are_sent_go_to_the_next() {
+    let (giver, taker) = pair();
+    say(&taker, &hello_of(&[WORD]), &[]);
+    let (hub, _client) = drains(giver).await;
+    // On one thread: the giver has offered nothing yet.
+    drop(taker);
+    let (giver, next) = pair();
+    say(&next, &hello_of(&[WORD]), &[]);
+    hub.hand_over(vec![giver]);
+    let next = link::Link::new(next).unwrap();
+    let offer = offered(&next).await;
+    assert_eq!(offer.tail, KEYS);
+    next.send_all(&took(offer.batch, 1)).await.unwrap();
+    hub.life().all_closed().await;
+    assert_eq!(hub.life().fates().handed_over, 1);
+}
+
+#[tokio::test]
 async fn keys_outlive_a_send_that_fails() {
     let (giver, taker) = pair();
     let full = giver.try_clone().unwrap();
@@ -253,7 +271,8 @@ async fn a_taker_refuses_keys_that_are_none() {
     let whole = || carried_keyed(KEYS.len());
     let version = CarriedTls { version: "2.0".to_owned(), ..carried_tls(KEYS.len()) };
     let http2 = Carried { protocol: Protocol::Http2 { length: 3 }, ..carried(0) };
-    let lies: [(&str, Carried, &[u8], BorrowedFd<'_>); 8] = [
+    let socket = |length| Carried { protocol: Protocol::WebSocket { name: "chat".to_owned(), length }, ..whole() };
+    let lies: [(&str, Carried, &[u8], BorrowedFd<'_>); 10] = [
         ("none", carried_keyed(0), b"", tcp),
         ("too long", carried_keyed(Keys::MAX + 1), &[0; Keys::MAX + 1], tcp),
         ("keys that have not come", whole(), &KEYS[1..], tcp),
@@ -262,6 +281,8 @@ async fn a_taker_refuses_keys_that_are_none() {
         ("over a Unix socket", whole(), &KEYS, unix),
         ("more than can be", Carried { ahead: usize::MAX, ..whole() }, &KEYS, tcp),
         ("a state that is none", http2, b"\x09xx", tcp),
+        ("a session that has not come", socket(KEYS.len() + 1), &KEYS, tcp),
+        ("a session, and the keys behind it not whole", socket(1), &KEYS, tcp),
     ];
     for (what, connection, tail, fd) in lies {
         let (taker, hub) = (pair(), worker());
