@@ -132,6 +132,27 @@ fn bodies_under_way_end_where_they_began_and_their_connection_goes_on() {
 }
 
 #[test]
+fn an_answer_that_the_sockets_do_not_take_at_once_is_whole_and_its_connection_goes_on() {
+    // The windows are no hindrance: the buffers of both sockets are full.
+    const ALL: usize = 16 << 20;
+    for number in 0..3 {
+        let gin = with_https().start();
+        let address = &everywhere(&gin)[number];
+        let mut client = Http2::open(address, ALL.try_into().unwrap(), &Http2::thread()).unwrap();
+        let download = client.get("/download?mb=16");
+        let download = client.head(download).unwrap();
+        // Nobody reads meanwhile.
+        gin.restart();
+        gin.restart();
+        let answer = client.rest_of(download).unwrap_or_else(|failure| panic!("{failure:?}: {}", gin.log()));
+        assert!(answer.body.len() == ALL && answer.body.iter().all(|byte| *byte == b'x'));
+        until_new(&gin, &mut client);
+        drop(client);
+        gin.stop();
+    }
+}
+
+#[test]
 fn bodies_that_begin_while_their_connection_moves_are_whole() {
     let gin = with_https().start();
     let over = AtomicBool::new(false);
