@@ -2,6 +2,7 @@
 //!
 //! The other side is written by hand, packet by packet; what is tested is a whole hub.
 
+mod ages;
 #[cfg(feature = "tls")]
 mod keys;
 mod relief;
@@ -37,10 +38,14 @@ use crate::websocket::KnownSessions;
 const ROOM: usize = 8;
 
 fn worker() -> Arc<Hub> {
+    worker_with(&crate::Config::default())
+}
+
+fn worker_with(config: &crate::Config) -> Arc<Hub> {
     let router = Router::new().route("/", get(async || "served"));
     let life = Life::default();
     life.reach(Phase::Serving);
-    Hub::start(&crate::Config::default(), life, router, Arc::new(KnownSessions::default()), ROOM).unwrap()
+    Hub::start(config, life, router, Arc::new(KnownSessions::default()), ROOM).unwrap()
 }
 
 fn pair() -> (OwnedFd, OwnedFd) {
