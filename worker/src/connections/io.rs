@@ -4,7 +4,7 @@
 //! time, and closes in an orderly way: so that what is still on its way from the client is not answered by a reset. It knows no
 //! protocol's requests, and no transport by name.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -174,6 +174,11 @@ impl Io {
         AsyncWriteExt::shutdown(self).await
     }
 
+    /// Sends what the stream still holds, and closes our side. Nothing more of the client is awaited.
+    pub(crate) async fn end(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_end(cx)).await
+    }
+
     /// A look at the socket, for as long as the connection lives.
     pub(crate) fn probe(&self) -> Probe {
         self.stream.probe()
@@ -195,6 +200,8 @@ impl AsyncRead for Io {
         }
         this.poll_closer(cx, Half::Reader);
         if this.closer.as_mut().is_some_and(|closer| closer.is_over(cx)) {
+            // Who is told so drops the connection: over TLS, the client would not hear of its end.
+            let _ = this.poll_end(cx);
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
@@ -219,6 +226,10 @@ impl AsyncWrite for Io {
         let this = self.get_mut();
         this.poll_closer(cx, Half::Writer);
         if let Some(late) = this.closer.as_ref().and_then(|closer| closer.late_write()) {
+            if late.is_err() {
+                // As when it reads.
+                let _ = this.poll_end(cx);
+            }
             return Poll::Ready(late.map(|()| parts.iter().map(|part| part.len()).sum()));
         }
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, parts);

@@ -63,6 +63,11 @@ impl<T> Frames<T> {
         self.left == 0 && !self.in_message
     }
 
+    /// The connection.
+    pub(crate) fn io(&mut self) -> &mut T {
+        &mut self.io
+    }
+
     /// Takes it apart: the connection, and the bytes that were not passed on.
     pub(crate) fn into_parts(self) -> (T, Bytes) {
         (self.io, self.ahead.freeze())

@@ -136,7 +136,7 @@ impl Socket {
                 // tungstenite answers a ping, and a close, by itself.
                 Next::Frame(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_))) => {}
                 Next::Frame(Ok(Frame::Close(_))) | Next::End => {
-                    let _ = tokio::time::timeout(FLUSH, self.stream.flush()).await;
+                    let _ = tokio::time::timeout(FLUSH, self.close_side()).await;
                     self.is_closed = true;
                 }
                 Next::Frame(Err(error)) => self.fail(&error).await,
@@ -271,10 +271,17 @@ impl Socket {
             let close = async {
                 if self.stream.close(Some(frame)).await.is_ok() {
                     while let Some(Ok(_)) = self.stream.next().await {}
+                    self.close_side().await;
                 }
             };
             let _ = tokio::time::timeout(FLUSH, close).await;
         }
+    }
+
+    /// Closes our side, behind the close frames of both: over TLS the client is told that nothing more comes.
+    async fn close_side(&mut self) {
+        let _ = self.stream.flush().await;
+        let _ = self.stream.get_mut().io().end().await;
     }
 
     /// Gives the connection to another worker, which goes on with `session`. If none takes it after all, this one does.
