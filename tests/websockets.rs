@@ -4,14 +4,23 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use harness::{Address, Client, WebSocket, eventually, supervisor, times};
+use harness::{Address, Client, Supervisor, WebSocket, eventually, supervisor, times};
 
 #[test]
 fn a_websocket_goes_over_between_two_messages_and_not_within_one() {
-    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[timeouts]\nidle_grace = \"200ms\"").start();
-    let mut idle = WebSocket::open(&gin.tcp(), "/count");
-    let mut slow = WebSocket::open(&gin.tcp(), "/count");
-    let mut parts = WebSocket::open(&gin.tcp(), "/count");
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section(SHORT_GRACE).start();
+    let address = gin.tcp();
+    goes_over_between_two_messages(gin, &address);
+}
+
+/// A section with which a stop waits for no client.
+pub const SHORT_GRACE: &str = "[timeouts]\nidle_grace = \"200ms\"";
+
+/// WebSockets stay while a message is under way, and then go to the next worker. A stop closes them with a code.
+pub fn goes_over_between_two_messages(gin: Supervisor, address: &Address) {
+    let mut idle = WebSocket::open(address, "/count");
+    let mut slow = WebSocket::open(address, "/count");
+    let mut parts = WebSocket::open(address, "/count");
     let message = [WebSocket::frame(0x81, &[b'x'; 300]), WebSocket::frame(0x89, b"ping")].concat();
     let mut said = 0;
     for round in 1..=times(4, 20) {
@@ -51,10 +60,16 @@ fn a_websocket_goes_over_between_two_messages_and_not_within_one() {
 #[test]
 fn a_session_goes_on_in_the_route_of_its_name_with_the_applications_state() {
     let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
+    let address = gin.tcp();
+    goes_on_by_its_name(gin, &address);
+}
+
+/// Sessions of two clients go on at the next worker, each in its own route.
+pub fn goes_on_by_its_name(gin: Supervisor, address: &Address) {
     let names = ["ann", "bob"];
-    let sockets = names.map(|name| WebSocket::open(&gin.tcp(), &format!("/named?by={name}")));
+    let sockets = names.map(|name| WebSocket::open(address, &format!("/named?by={name}")));
     for (path, status) in [("/named?by=nobody", 403), ("/named", 400)] {
-        assert_eq!(WebSocket::ask(&gin.tcp(), path, "").map(drop).unwrap_err().status, status, "{path}");
+        assert_eq!(WebSocket::ask(address, path, "").map(drop).unwrap_err().status, status, "{path}");
     }
     gin.restart();
     let new = gin.workers()[0].to_string();
@@ -73,9 +88,17 @@ fn a_session_goes_on_in_the_route_of_its_name_with_the_applications_state() {
 
 #[test]
 fn a_websocket_that_nobody_registered_hears_1001_between_two_frames() {
-    // It hears of the end when three quarters of the drain are over.
-    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section("[timeouts]\nshutdown = \"8s\"").start();
-    let mut sockets: Vec<WebSocket> = (0..20).map(|_| WebSocket::open(&gin.tcp(), "/raw")).collect();
+    let gin = supervisor().ours("one", "ok").set("soak = \"0s\"").section(SHORT_DRAIN).start();
+    let address = gin.tcp();
+    nobody_has_registered_it(gin, &address);
+}
+
+/// A section with a short drain: when three quarters of it are over, a WebSocket that stays hears of the end.
+pub const SHORT_DRAIN: &str = "[timeouts]\nshutdown = \"8s\"";
+
+/// WebSockets that are none of ours hear of the end between two frames.
+pub fn nobody_has_registered_it(gin: Supervisor, address: &Address) {
+    let mut sockets: Vec<WebSocket> = (0..20).map(|_| WebSocket::open(address, "/raw")).collect();
     gin.restart();
     for socket in &mut sockets {
         let last = loop {
@@ -86,6 +109,7 @@ fn a_websocket_that_nobody_registered_hears_1001_between_two_frames() {
             assert_eq!(frame.1, b"hi");
         };
         assert_eq!(last, (0x88, 1001_u16.to_be_bytes().to_vec()));
+        assert_eq!(socket.0.until_closed().unwrap(), b"");
     }
     drop(sockets);
     gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);

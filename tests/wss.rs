@@ -1,9 +1,13 @@
-//! The chat over TLS: WebSockets of people and of programs go to the next worker with their keys.
+//! WebSockets over TLS, those of the chat among them: they go to the next worker with their keys.
 
-use harness::{Https, VERSIONS, WebSocket, times};
+use harness::{Address, Https, Supervisor, VERSIONS, WebSocket, times};
 use serde_json::Value;
 
 use crate::chat::{chat, people_talk};
+use crate::tls::{addresses, with_https};
+use crate::websockets::{
+    SHORT_DRAIN, SHORT_GRACE, goes_on_by_its_name, goes_over_between_two_messages, nobody_has_registered_it,
+};
 
 #[test]
 fn people_in_browsers_stay_connected_over_tls() {
@@ -35,6 +39,42 @@ fn a_room_over_tls_hears_everything_once_and_in_order_over_restarts() {
     }
     drop(members);
     gin.stop();
+}
+
+/// Does this over each version of TLS.
+fn over_each_version(section: &str, check: fn(Supervisor, &Address)) {
+    for number in 0..VERSIONS.len() {
+        let gin = with_https().section(section).start();
+        let address = addresses(&gin)[number].clone();
+        check(gin, &address);
+    }
+}
+
+#[test]
+fn a_websocket_over_tls_goes_over_between_two_messages_and_not_within_one() {
+    over_each_version(SHORT_GRACE, goes_over_between_two_messages);
+}
+
+#[test]
+fn a_session_over_tls_goes_on_in_the_route_of_its_name() {
+    over_each_version("", goes_on_by_its_name);
+}
+
+#[test]
+fn a_websocket_over_tls_that_nobody_registered_hears_1001_between_two_frames() {
+    over_each_version(SHORT_DRAIN, nobody_has_registered_it);
+}
+
+#[test]
+fn a_client_that_closes_its_websocket_hears_the_end_of_tls() {
+    over_each_version("", |gin, address| {
+        let mut socket = WebSocket::open(address, "/count");
+        socket.send(0x88, &1000_u16.to_be_bytes());
+        assert_eq!(socket.close_code(), 1000);
+        // Without close_notify it is an error.
+        assert_eq!(socket.0.until_closed().unwrap(), b"");
+        gin.stop();
+    });
 }
 
 /// The next message that somebody has said.
