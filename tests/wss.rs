@@ -66,6 +66,24 @@ fn a_websocket_over_tls_that_nobody_registered_hears_1001_between_two_frames() {
 }
 
 #[test]
+fn answers_that_nobody_reads_for_a_while_come_once_and_in_order_over_restarts() {
+    const MESSAGES: usize = 30_000;
+    over_each_version("", |gin, address| {
+        let mut socket = WebSocket::open(address, "/swift");
+        // More than a worker may take in a second: the WebSocket moves with messages that wait, and with answers that do.
+        socket.0.send(&WebSocket::frame(0x82, b"abc").repeat(MESSAGES)).unwrap();
+        gin.restart();
+        gin.restart();
+        for number in 1..=MESSAGES {
+            let text = socket.text();
+            assert!(text.starts_with(&format!("{number} 3 ")), "{number}: {text:?}: {}", gin.log());
+        }
+        drop(socket);
+        gin.stop();
+    });
+}
+
+#[test]
 fn a_client_that_closes_its_websocket_hears_the_end_of_tls() {
     over_each_version("", |gin, address| {
         let mut socket = WebSocket::open(address, "/count");
