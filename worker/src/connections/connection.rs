@@ -9,7 +9,7 @@ use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gin_shared::handover::Doing;
@@ -184,6 +184,11 @@ impl ActiveConnection {
             }
             Err(NotRaw::Failed(error)) => Err(NotIdle::Lost(error)),
         }
+    }
+
+    /// True if a head has begun, and its end has not come within this time.
+    pub(crate) fn is_late(&self, read: Duration, now: Instant) -> bool {
+        self.progress.doing == Doing::Head && now.saturating_duration_since(self.progress.since) >= read
     }
 
     /// The connection with a hold, in the middle of a head: half a record is the beginning of one. Over HTTP/2 there are frames between

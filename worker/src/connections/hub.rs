@@ -212,8 +212,15 @@ impl Hub {
         match protocol::serve(connection, &self.context).await {
             Left::Paused(connection) => match connection.into_idle(None) {
                 Ok(connection) => self.arrived(connection),
-                // It is tried again when the hold is over, or more has come.
-                Err(NotIdle::Stays(connection, _)) => self.serve(*connection),
+                // It is tried again when the hold is over, or more has come. No timer of a protocol rings within a hold, so a late head is
+                // noticed here.
+                Err(NotIdle::Stays(connection, _)) => {
+                    if connection.is_late(self.context.drain.bounds_now().timeouts.read, Instant::now()) {
+                        tracing::debug!("connection dropped: no complete request head came in time");
+                    } else {
+                        self.serve(*connection);
+                    }
+                }
                 Err(NotIdle::Lost(error)) => {
                     tracing::warn!("cannot take a connection out of the runtime: {error}; the connection is closed");
                 }

@@ -5,6 +5,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderName};
 use axum::routing::get;
 use ipnet::IpNet;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use s2n_tls::config::Builder;
 use s2n_tls_tokio::TlsConnector;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -126,6 +127,32 @@ async fn a_handshake_that_does_not_go_on_ends_after_a_while() {
     assert!(ended.map_or(true, |count| count == 0));
     worker.0.begin_drain();
     worker.0.life().all_closed().await;
+}
+
+#[tokio::test]
+async fn half_a_record_that_does_not_go_on_holds_up_no_drain() {
+    let mut config = Config::default();
+    config.timeouts.read = Duration::from_millis(300);
+    for policy in CLIENTS {
+        let [old, next] = [worker(&config), worker(&config)];
+        let mut client = shaken(accepted(&old).await, policy).await;
+        asks(&mut client).await;
+        client.get_ref().writable().await.unwrap();
+        // The head of a record of 64 bytes, and the first one.
+        assert_eq!(client.get_ref().try_write(&[23, 3, 3, 0, 64, 0x5a]).unwrap(), 6);
+        // Nothing says when s2n has read it.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let (giver, taker) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        next.0.take_over(taker);
+        old.0.hand_over(vec![giver]);
+        old.0.begin_drain();
+        tokio::time::timeout(Duration::from_secs(60), old.0.life().all_closed()).await.expect("the drain hangs");
+        assert_eq!(next.0.life().taken_over(), 0, "it could not be taken apart");
+        assert!(client.read(&mut [0; 1]).await.map_or(true, |count| count == 0), "{policy}");
+    }
 }
 
 #[tokio::test]
