@@ -4,7 +4,7 @@
 //! |---|---|
 //! | takes | for [`PAUSE`] |
 //! | gives | until it says how many others have taken, for [`RESULT`] at most |
-//! | could give none | for twice the pause before, from [`PAUSE`] to [`LONGEST`]; its connections may be of a kind that stays. A load that differs much from what it was then ends that |
+//! | could give none | for twice the pause before, from [`PAUSE`] to [`LONGEST`]; its connections may be of a kind that stays. A load that differs much from what it was then ends that, and so does another number of workers |
 
 use std::time::Duration;
 
@@ -48,6 +48,13 @@ impl Pause {
         }
     }
 
+    /// Notes that other workers serve than before: they may take what those did not.
+    pub fn has_others(&mut self) {
+        if self.fruitless.is_some() {
+            *self = Self::default();
+        }
+    }
+
     /// Notes how many of its connections others have taken. It has so many left.
     pub fn has_given(&mut self, now: Moment, given: u32, connections: u32) {
         if given > 0 {
@@ -81,6 +88,17 @@ mod tests {
         assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
         left_alone.has(400);
         assert_eq!(left_alone, Pause::default());
+    }
+
+    #[test]
+    fn a_worker_that_could_give_none_is_asked_again_when_others_serve() {
+        let mut left_alone = Pause::default();
+        left_alone.has_given(NOW, 0, 300);
+        left_alone.has_others();
+        assert_eq!(left_alone, Pause::default());
+        left_alone.takes(NOW);
+        left_alone.has_others();
+        assert_eq!(left_alone.busy_until(), Some(NOW + PAUSE), "it takes still");
     }
 
     #[test]

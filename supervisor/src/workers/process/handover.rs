@@ -201,6 +201,7 @@ impl Process {
             if workers <= 1 || before.is_some_and(|before| before <= 1) {
                 self.room.load.set(None);
             }
+            self.change_pause(Pause::has_others);
         }
     }
 
