@@ -4,14 +4,18 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use harness::{Asker, Connection, Endpoint, Load, Supervisor, eventually, supervisor};
+use harness::{Asker, Builder, Connection, Endpoint, Load, Supervisor, eventually, supervisor};
 
 use crate::handover::{asks, assert_kept};
+use crate::takers::lost;
 
 fn shop(workers: usize, settings: &str) -> Supervisor {
-    let settings = format!("soak = \"0s\"\n{settings}");
+    builder(workers).set(settings).start()
+}
+
+fn builder(workers: usize) -> Builder {
     let limits = "[limits]\nconnections_per_client = 100000";
-    supervisor().workers(workers).ours("one", "ok").https().set(&settings).section(limits).start()
+    supervisor().workers(workers).ours("one", "ok").https().set("soak = \"0s\"").section(limits)
 }
 
 /// Kinds of connections that are shared: HTTP/1.1 and HTTP/2, each in cleartext and over TLS.
@@ -89,6 +93,32 @@ fn shares_are_even_after_a_restart() {
         gin.assert_sound();
         drop(clients);
         gin.stop();
+    }
+}
+
+#[test]
+fn a_taker_that_dies_in_a_share_takes_along_no_more_than_it_had_in_hand_and_another_takes() {
+    for (step, most) in [("take.received", 0), ("take.taken", 64)] {
+        for kind in 0..KINDS {
+            let gin = builder(1).faulty_workers().start();
+            let mut clients = connected(&gin, kind, 200);
+            assert_eq!(shares(&gin, &mut clients), [200]);
+            gin.order_workers(&format!("{step} kill 0 once"));
+            // Its new worker may be the one that dies.
+            let _ = gin.ctl(&["scale", "2"]);
+            // Connections leave as they pause.
+            let asked = || {
+                lost(&mut clients);
+                std::fs::read_to_string(gin.dir().join("worker-faults.done")).unwrap_or_default()
+            };
+            eventually("the taker dies", asked, |done| done.contains(step));
+            let lost = lost(&mut clients);
+            assert!(lost <= most, "{step}, kind {kind}: {lost}: {}", gin.log());
+            clients.retain_mut(|client| client.fetch("/").is_ok());
+            until_even(&gin, &mut clients, 2);
+            drop(clients);
+            gin.stop();
+        }
     }
 }
 
