@@ -1,5 +1,5 @@
-//! Load is shared: a burst lands on all workers, and connections of each kind move to workers that have fewer. No client notices. WebSockets
-//! stay where they are.
+//! Load is shared: a burst lands on all workers, and connections of each kind move to workers that have fewer. No client notices.
+//! WebSockets stay where they are.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
