@@ -174,7 +174,7 @@ async fn of_two_records_that_come_together_the_second_one_is_read_before_the_str
         let mut server = server.into_keys().unwrap_err();
         server.read_exact(&mut bytes).await.unwrap();
         assert_eq!(&bytes, b"two");
-        drop(moved(server, &context));
+        drop(moved(*server, &context));
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::*;
 use crate::connections::http2::settings::ClientSettings;
 use crate::connections::http2::{Http2State, OwnSettings};
@@ -45,7 +43,7 @@ async fn a_client_of_http2_hears_at_once_that_its_connection_is_old() {
     let client = ClientSettings::default();
     let own = OwnSettings { max_streams: 100, window: 65_535, connection_window: 65_535, head_list: 65_536 };
     let (send_window, receive_window) = (65_535, 65_535);
-    let state = Http2State { client, own, last_id: 1, send_window, receive_window, resets: 0, table: Bytes::new() };
+    let state = Http2State { client, own, last_id: 1, send_window, receive_window, resets: 0, table: Box::default() };
     let mut bytes = Vec::new();
     state.write(&mut bytes);
     let rests = Carried { version: VERSION, protocol: Protocol::Http2 { length: bytes.len() }, ..carried(0) };
