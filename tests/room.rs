@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use harness::{Client, Failure, Supervisor, eventually, supervisor, times};
+use harness::{Client, Failure, Process, Supervisor, eventually, supervisor, times};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -138,7 +138,7 @@ fn a_request_that_comes_as_room_is_made_is_answered() {
     let gin = limited(1, 20);
     let mut idle = idle(&gin, 19);
     let worker = Pid::from_raw(gin.workers()[0]);
-    kill(worker, Signal::SIGSTOP).unwrap();
+    Process(worker.as_raw().cast_unsigned()).stop();
     // The worker sees all of this at once.
     let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut new: Vec<Client> = (0..2).map(|_| Client::connect(&gin.tcp()).unwrap()).collect();

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout};
 
 use gin_shared::generation::Generation;
 use gin_shared::process::Pidfd;
-use harness::{Address, Client, Ctl, Load, PATIENCE, Supervisor, supervisor, times};
+use harness::{Address, Client, Ctl, Load, PATIENCE, Process, Supervisor, supervisor, times};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -243,7 +243,7 @@ fn a_master_that_hangs_for_a_while_and_a_worker_that_is_stopped_lose_nothing() {
     load.finish().assert_unhurt();
     // A worker that is stopped takes the order to end, too.
     let victim = gin.workers()[0];
-    kill(Pid::from_raw(victim), Signal::SIGSTOP).unwrap();
+    Process(victim.cast_unsigned()).stop();
     gin.ctl(&["restart", "--wait-drained"]).assert(0, &[]);
     assert!(!gin.workers().contains(&victim));
     gin.stop();

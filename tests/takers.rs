@@ -275,7 +275,7 @@ pub fn when_a_taker_hangs_the_others_take(gin: Supervisor, address: &Address) {
     gin.restart();
     let takers = gin.workers();
     let hangs = nix::unistd::Pid::from_raw(takers[0]);
-    nix::sys::signal::kill(hangs, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    harness::Process(takers[0].cast_unsigned()).stop();
     let answered = |client: &mut Client| {
         let answer = client.response().unwrap();
         assert!(answer.body == b"held\n" && !answer.closes(), "{answer:?} {}", gin.log());
@@ -304,8 +304,7 @@ pub fn when_a_taker_hangs_the_others_take(gin: Supervisor, address: &Address) {
 fn a_successor_knows_who_hands_over_before_it_says_so() {
     let mut gin = supervisor().ours("one", "ok").set("soak = \"0s\"").start();
     let mut clients = idle(&gin, 20);
-    let worker = nix::unistd::Pid::from_raw(gin.workers()[0]);
-    nix::sys::signal::kill(worker, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    harness::Process(gin.workers()[0].cast_unsigned()).stop();
     gin.die_and_adopt();
     // It wakes the worker when it tells it to drain.
     gin.ctl(&["restart", "--wait-drained"]).assert(0, &["handed_over=20 ", " closed=0 cut=0"]);
