@@ -107,10 +107,7 @@ pub(crate) fn parks_after(timeouts: &Timeouts) -> Duration {
 impl State {
     /// Number of requests that are being answered.
     fn under_way(&self) -> u32 {
-        match self.doing {
-            Doing::Busy(count) => count,
-            Doing::Fresh | Doing::Idle | Doing::Head => 0,
-        }
+        if let Doing::Busy(count) = self.doing { count } else { 0 }
     }
 
     /// Time after which the connection is parked, if it is idle.

@@ -9,30 +9,39 @@ use crate::connections::http2::hpack::{self, after_size_updates, size_update};
 use crate::connections::http2::inbound::Reading;
 use crate::connections::http2::tap::Tap;
 
+/// The frame of hyper that is under way.
+#[derive(Default)]
+pub(super) struct Outbound {
+    /// Its beginning, if it is to be read whole.
+    pub(super) gathered: BytesMut,
+    /// Bytes that are to come of it, if its beginning is with those for the client. Nothing else goes there meanwhile.
+    pub(super) passing: usize,
+}
+
 impl Tap {
     /// Reads what hyper writes, frame by frame. DATA that may go at once are not gathered: their bytes go on as they come.
     pub(super) fn read_outbound(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            bytes = if self.passing > 0 { self.pass_on(bytes) } else { self.next_outbound(bytes) };
+            bytes = if self.outbound.passing > 0 { self.pass_on(bytes) } else { self.next_outbound(bytes) };
         }
     }
 
     /// Sends bytes of the frame that is passing. Returns the bytes behind it.
     fn pass_on<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let (frame, behind) = bytes.split_at(self.passing.min(bytes.len()));
+        let (frame, behind) = bytes.split_at(self.outbound.passing.min(bytes.len()));
         self.for_wire.extend_from_slice(frame);
-        self.passing -= frame.len();
+        self.outbound.passing -= frame.len();
         behind
     }
 
     /// Reads the next frame, or gathers its beginning. Returns the bytes behind it.
     fn next_outbound<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        if self.outbound.is_empty()
+        if self.outbound.gathered.is_empty()
             && let Some(head) = Head::read(bytes)
         {
             if self.passes(&head) {
-                self.passing = head.total();
-                self.for_wire.reserve(self.passing);
+                self.outbound.passing = head.total();
+                self.for_wire.reserve(self.outbound.passing);
                 return bytes;
             }
             if let Some((frame, behind)) = bytes.split_at_checked(head.total()) {
@@ -40,14 +49,14 @@ impl Tap {
                 return behind;
             }
         }
-        let wanted = Head::read(&self.outbound).map_or(HEAD, |head| head.total());
-        let missing = wanted.saturating_sub(self.outbound.len());
+        let wanted = Head::read(&self.outbound.gathered).map_or(HEAD, |head| head.total());
+        let missing = wanted.saturating_sub(self.outbound.gathered.len());
         let (part, behind) = bytes.split_at(missing.min(bytes.len()));
-        self.outbound.extend_from_slice(part);
-        if let Some(head) = Head::read(&self.outbound)
-            && self.outbound.len() >= head.total()
+        self.outbound.gathered.extend_from_slice(part);
+        if let Some(head) = Head::read(&self.outbound.gathered)
+            && self.outbound.gathered.len() >= head.total()
         {
-            let frame = std::mem::take(&mut self.outbound);
+            let frame = std::mem::take(&mut self.outbound.gathered);
             self.frame_out(head, &frame);
         }
         behind

@@ -10,6 +10,7 @@ use crate::connections::http2::gate::Gate;
 use crate::connections::http2::hpack::Table;
 use crate::connections::http2::inbound::Reading;
 use crate::connections::http2::ledger::{BARRIER, Ledger};
+use crate::connections::http2::outbound::Outbound;
 use crate::connections::http2::prime;
 use crate::connections::http2::settings::{ClientSettings, OwnSettings};
 use crate::connections::http2::state::{BadState, Http2State, TABLE_MAX};
@@ -31,10 +32,7 @@ pub(crate) struct Tap {
     pub(super) blocks: Blocks,
     /// From the client: what hyper does not expect yet, or is no whole frame.
     pub(super) inbound: BytesMut,
-    /// From hyper: the beginning of a frame.
-    pub(super) outbound: BytesMut,
-    /// Bytes that are to come of a frame of hyper whose beginning is in `for_wire`. Nothing else goes there meanwhile.
-    pub(super) passing: usize,
+    pub(super) outbound: Outbound,
     pub(super) for_hyper: BytesMut,
     pub(super) for_wire: BytesMut,
 }
@@ -102,8 +100,7 @@ impl Tap {
             gate: Gate::default(),
             blocks,
             inbound: BytesMut::new(),
-            outbound: BytesMut::new(),
-            passing: 0,
+            outbound: Outbound::default(),
             for_hyper: BytesMut::new(),
             for_wire: BytesMut::new(),
         }
@@ -189,7 +186,7 @@ impl Tap {
     pub(crate) fn is_quiet(&self) -> bool {
         let has_begun = self.ledger.has_begun() && self.side.is_primed();
         let no_frame_waits = self.is_between_frames() && !self.windows.hold();
-        let no_byte_waits = self.for_hyper.is_empty() && self.outbound.is_empty() && self.for_wire.is_empty();
+        let no_byte_waits = self.for_hyper.is_empty() && self.outbound.gathered.is_empty() && self.for_wire.is_empty();
         self.may_move()
             && has_begun
             && self.is_open_to_client()
@@ -254,7 +251,7 @@ impl Tap {
 
     /// True if no frame of hyper is passing, and no header block is under way.
     fn is_between_frames(&self) -> bool {
-        self.passing == 0 && !self.blocks.are_under_way()
+        self.outbound.passing == 0 && !self.blocks.are_under_way()
     }
 
     /// Sends a PING behind our resets, once nothing of hyper's waits: when no stream is open, and while the gate is closed at once. Its answer
