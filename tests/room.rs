@@ -44,14 +44,17 @@ fn idle_connections_of_a_full_worker_go_to_one_with_room() {
     // One less than fill it: alone it would close some.
     let mut idle = idle(&gin, 19);
     gin.ctl(&["scale", "2"]).assert(0, &[]);
-    let mut new = Vec::new();
-    let look = || {
-        // The kernel chooses who accepts: of some at once the first worker gets one, sooner or later.
-        new = (0..6).map(|_| Client::connect(&gin.tcp()).unwrap()).collect();
-        assert!(new.iter_mut().all(|client| asks(client) > 0));
-        counter(&gin, 0, "handed_over_for_room")
-    };
-    eventually("the first worker was full, and has handed some over", look, |count| *count > 0);
+    gin.ctl(&["log-level", "debug"]).assert(0, &[]);
+    // The kernel chooses who accepts, of those that run: one fills the first worker, one waits.
+    let other = Pid::from_raw(gin.workers()[1]);
+    Process(other.as_raw().cast_unsigned()).stop();
+    let mut new: Vec<Client> = (0..2).map(|_| Client::connect(&gin.tcp()).unwrap()).collect();
+    gin.until_log("the worker has no room for connections");
+    kill(other, Signal::SIGCONT).unwrap();
+    let handed_over = || counter(&gin, 0, "handed_over_for_room");
+    eventually("the first worker was full, and has handed some over", handed_over, |count| *count > 0);
+    new.extend((0..4).map(|_| Client::connect(&gin.tcp()).unwrap()));
+    assert!(new.iter_mut().all(|client| asks(client) > 0));
     let (mut by_other, mut closed) = (0, 0);
     for client in &mut idle {
         match client.get("/") {
