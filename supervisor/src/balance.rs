@@ -1,6 +1,6 @@
 //! Shares of the load: which worker gives how many of its connections to which others.
 //!
-//! A decision without I/O or clock. It is made anew with each report of a worker. Workers whose loads differ by little are left alone, and
+//! A decision without I/O or clock. It is made anew with each report of a worker, and when a pause ends. Workers whose loads differ by little are left alone, and
 //! so is one that gives or takes: its load is about to change, and a report says how. For how long: `pause`.
 
 mod pause;
@@ -66,6 +66,13 @@ pub fn moves(now: Moment, loads: &[Load]) -> Vec<Move> {
     let mut takers = apart(free.iter().filter(|load| load.has_room), |load| mean.saturating_sub(load.connections));
     let givers = apart(free.iter(), |load| load.connections.saturating_sub(mean).min(MOVE_MAX));
     givers.into_iter().filter_map(|giver| give(giver, &mut takers)).collect()
+}
+
+/// The moment at which to decide again though no worker reports: the end of the next pause, if loads are uneven in it.
+#[must_use]
+pub fn next(now: Moment, loads: &[Load]) -> Option<Moment> {
+    let pauses = loads.iter().filter_map(|load| load.busy_until).filter(|until| *until > now);
+    is_uneven(&loads.iter().collect::<Vec<_>>()).then(|| pauses.min()).flatten()
 }
 
 fn is_uneven(loads: &[&Load]) -> bool {
@@ -141,6 +148,20 @@ mod tests {
 
     fn of(loads: &mut [Load], worker: WorkerId) -> &mut u32 {
         &mut loads.iter_mut().find(|load| load.worker == worker).unwrap().connections
+    }
+
+    #[test]
+    fn an_uneven_load_is_looked_at_again_when_the_next_pause_ends() {
+        let mut uneven = loads(&[100, 20, 60]);
+        assert_eq!(next(NOW, &uneven), None, "nobody is left alone");
+        uneven[0].busy_until = Some(NOW + Duration::from_secs(3));
+        uneven[1].busy_until = Some(NOW + PAUSE);
+        uneven[2].busy_until = Some(NOW);
+        assert_eq!(next(NOW, &uneven), Some(NOW + PAUSE));
+        assert_eq!(next(NOW + PAUSE, &uneven), Some(NOW + Duration::from_secs(3)));
+        uneven[0].connections = 25;
+        uneven[2].connections = 25;
+        assert_eq!(next(NOW, &uneven), None, "it is even");
     }
 
     /// Carries the moves out. Returns false if there are none.

@@ -125,11 +125,19 @@ pub struct Driver {
     handle: Handle,
     /// Events that wait for their turn.
     pending: VecDeque<Event>,
-    /// The moment when the workers are weighed next, if there is a limit.
-    next_weighing: Option<Moment>,
+    looks: Looks,
     /// The program that is to take over in place.
     successor: Successor,
     watches: Watches,
+}
+
+/// Moments at which the driver looks at workers though nobody tells it to.
+#[derive(Debug, Default)]
+struct Looks {
+    /// They are weighed, if there is a limit.
+    weighing: Option<Moment>,
+    /// They share their load, if one was left alone that is apart from the others.
+    balance: Option<Moment>,
 }
 
 impl Driver {
@@ -152,7 +160,7 @@ impl Driver {
             incoming: Incoming { signals: Signals::new()?, inbox },
             handle,
             pending: VecDeque::new(),
-            next_weighing: None,
+            looks: Looks::default(),
             successor: Successor::default(),
             watches: Watches::default(),
         })
@@ -292,21 +300,25 @@ impl Driver {
                 self.weigh();
                 Ok(None)
             }
+            () = sleep_until(self.looks.balance) => {
+                self.balance();
+                Ok(None)
+            }
         }
     }
 
     /// The moment of the next weighing; `None` without a limit.
     fn next_weighing(&mut self) -> Option<Moment> {
         if self.generations.memory_limit(&self.machine).is_none() {
-            self.next_weighing = None;
-        } else if self.next_weighing.is_none() {
-            self.next_weighing = Some(time::now() + WEIGHING);
+            self.looks.weighing = None;
+        } else if self.looks.weighing.is_none() {
+            self.looks.weighing = Some(time::now() + WEIGHING);
         }
-        self.next_weighing
+        self.looks.weighing
     }
 
     fn weigh(&mut self) {
-        self.next_weighing = None;
+        self.looks.weighing = None;
         let limit = self.generations.memory_limit(&self.machine);
         if let (Some(current), Some(limit)) = (self.machine.current(), limit) {
             self.pending.extend(self.workers.weigh(current, limit));

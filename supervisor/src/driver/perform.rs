@@ -53,10 +53,9 @@ impl Driver {
     }
 
     /// Has workers share their load, if they are to.
-    fn balance(&self) {
-        if self.generations.live().balance {
-            self.workers.balance(&self.machine);
-        }
+    pub(super) fn balance(&mut self) {
+        let shares = self.generations.live().balance;
+        self.looks.balance = if shares { self.workers.balance(&self.machine) } else { None };
     }
 
     fn perform_on_generation(&mut self, now: Moment, generation: Generation, action: GenerationAction) {

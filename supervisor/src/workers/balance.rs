@@ -2,24 +2,31 @@
 
 use super::Workers;
 use super::process::Process;
-use crate::balance::{Load, Move, moves};
+use crate::balance::{self, Load, Move, moves};
 use crate::machine::Machine;
 use crate::machine::generation::Run;
+use crate::moment::Moment;
 use crate::os::time;
 
 impl Workers {
     /// Has workers of the current generation that have many connections give some to those that have few. Other generations are about to
-    /// leave, or to become the current one.
-    pub fn balance(&self, machine: &Machine) {
-        let workers = machine.current().into_iter().flat_map(Run::workers).filter(|worker| worker.is_serving());
-        let loads: Vec<Load> = workers.filter_map(|worker| self.get(worker.id)?.load()).collect();
-        for Move { from, to, count } in moves(time::now(), &loads) {
+    /// leave, or to become the current one. Returns the moment at which to call this again, if nobody reports before.
+    pub fn balance(&self, machine: &Machine) -> Option<Moment> {
+        for Move { from, to, count } in moves(time::now(), &self.loads(machine)) {
             let Some(giver) = self.processes.get(&from) else { continue };
             // Each move's sockets are closed when it is sent.
             self.spare.reserve.borrow_mut().lend();
             giver.share(count, &self.processes_of(&to));
             self.spare.reserve.borrow_mut().fill();
         }
+        // The moves have begun pauses.
+        balance::next(time::now(), &self.loads(machine))
+    }
+
+    /// Loads of the workers that share.
+    fn loads(&self, machine: &Machine) -> Vec<Load> {
+        let workers = machine.current().into_iter().flat_map(Run::workers).filter(|worker| worker.is_serving());
+        workers.filter_map(|worker| self.get(worker.id)?.load()).collect()
     }
 
     /// Tells the workers that serve how many there are, if that has changed. `shares`: false if they are not to share their load, as if each
