@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use harness::{Asker, Builder, Connection, Endpoint, Load, Supervisor, eventually, supervisor};
+use harness::{Asker, Builder, Connection, Endpoint, Load, Process, Supervisor, eventually, supervisor};
 
 use crate::handover::{asks, assert_kept};
 use crate::takers::lost;
@@ -75,6 +75,21 @@ fn connections_move_to_new_workers_under_load() {
         until_even(&gin, &mut clients, 4);
         load.flows(50);
         assert_kept(load, &gin);
+        drop(clients);
+        gin.stop();
+    }
+}
+
+#[test]
+fn connections_that_rest_and_are_not_parked_move_without_a_request() {
+    for kind in 0..KINDS {
+        let gin = builder(1).section("[timeouts]\npark_after = \"1h\"").start();
+        let mut clients = connected(&gin, kind, 200);
+        assert_eq!(shares(&gin, &mut clients), [200]);
+        gin.ctl(&["scale", "2"]).assert(0, &["2 workers serve"]);
+        let sockets = || gin.workers().into_iter().map(|pid| Process(pid.cast_unsigned()).descriptors().0).collect();
+        eventually("both have half of them", sockets, |sockets: &Vec<usize>| sockets.iter().all(|count| *count > 80));
+        until_even(&gin, &mut clients, 2);
         drop(clients);
         gin.stop();
     }

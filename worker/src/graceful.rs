@@ -269,6 +269,12 @@ impl Life {
         let _ = self.0.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
 
+    /// Wakes all who wait for a phase, though none is reached. Among them are connections that rest in their protocol: each looks again
+    /// whether it is to leave.
+    pub(crate) fn stir(&self) {
+        self.0.phase.send_modify(|_| {});
+    }
+
     /// Waits until no connection is open, and none can be taken over any more.
     pub(crate) async fn all_closed(&self) {
         let mut connections = self.0.connections.subscribe();

@@ -16,7 +16,7 @@ pub(crate) const GATHER: Duration = Duration::from_millis(100);
 /// Time after which a large difference is told again: longer than the master's pause.
 const AGAIN: Duration = Duration::from_millis(300);
 /// Time without a change after which a small difference is told.
-const QUIET: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_millis(300);
 /// Small differences: so many connections, or this part of those that were told.
 const SLACK: u32 = 8;
 const SLACK_PART: u32 = 8;

@@ -14,7 +14,8 @@ use crate::graceful::Phase;
 
 impl Hub {
     /// Gives so many connections to the workers at the other ends of these sockets, and serves on: the longest idle ones go first, then those
-    /// that pause. `lent` is dropped when that is over. While the last such order is carried out, this one is passed over.
+    /// that rest in their protocols, and those that pause. `lent` is dropped when that is over. While the last such order is carried out, this
+    /// one is passed over.
     pub(crate) fn share(self: &Arc<Self>, count: u32, sockets: Vec<OwnedFd>, lent: impl Send + 'static) {
         let (now, drain) = (Instant::now(), &self.context.drain);
         let next = State::Parked.after(now, Event::Worker(WorkerEvent::Uneven), drain.surroundings());
@@ -23,6 +24,10 @@ impl Hub {
         }
         let longest_idle = |count| self.parked.longest_idle(count);
         let Some((parked, end)) = drain.sharing().begin(now, count, longest_idle) else { return };
+        if drain.sharing().until().is_some() {
+            // Those over TLS, and of HTTP/2, rest in their protocols for a while before they are parked.
+            drain.life.stir();
+        }
         let hub = Arc::clone(self);
         tokio::spawn(async move {
             let given = giver::share(Arc::clone(&hub) as Arc<dyn Dispatch>, sockets, parked, end).await;
