@@ -16,6 +16,7 @@ mod boot;
 mod certificate_reader;
 mod certificates;
 mod hooks;
+mod looks;
 mod migrate;
 mod perform;
 mod queues;
@@ -30,7 +31,6 @@ mod watch;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
 
 use gin_shared::channel::FromMaster;
 use gin_shared::exit;
@@ -59,11 +59,9 @@ use crate::state::Paths;
 use crate::store::{self, Store};
 use crate::view::View;
 use crate::workers::Workers;
+use looks::Looks;
 use reexec::Successor;
 use watch::Watches;
-
-/// Interval between two looks at the workers' memory, if there is a limit.
-const WEIGHING: Duration = Duration::from_secs(2);
 
 /// The parts that a start has gathered.
 #[derive(Debug)]
@@ -129,15 +127,6 @@ pub struct Driver {
     /// The program that is to take over in place.
     successor: Successor,
     watches: Watches,
-}
-
-/// Moments at which the driver looks at workers though nobody tells it to.
-#[derive(Debug, Default)]
-struct Looks {
-    /// They are weighed, if there is a limit.
-    weighing: Option<Moment>,
-    /// They share their load, if one was left alone that is apart from the others.
-    balance: Option<Moment>,
 }
 
 impl Driver {
@@ -304,24 +293,6 @@ impl Driver {
                 self.balance();
                 Ok(None)
             }
-        }
-    }
-
-    /// The moment of the next weighing; `None` without a limit.
-    fn next_weighing(&mut self) -> Option<Moment> {
-        if self.generations.memory_limit(&self.machine).is_none() {
-            self.looks.weighing = None;
-        } else if self.looks.weighing.is_none() {
-            self.looks.weighing = Some(time::now() + WEIGHING);
-        }
-        self.looks.weighing
-    }
-
-    fn weigh(&mut self) {
-        self.looks.weighing = None;
-        let limit = self.generations.memory_limit(&self.machine);
-        if let (Some(current), Some(limit)) = (self.machine.current(), limit) {
-            self.pending.extend(self.workers.weigh(current, limit));
         }
     }
 
