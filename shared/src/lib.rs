@@ -21,6 +21,10 @@
 //! | what a master leaves for its successor | [`state`] |
 //! | to open, signal or look at a process | [`process`] |
 //! | to make a line of a log printable, and bounded | [`log_line`] |
+//! | to name traces and spans | [`trace_context`] |
+//! | to read the address of a receiver of spans | [`trace_endpoint`] |
+//! | to write or read protocol buffers | [`protobuf`] |
+//! | profiles, and pictures of them | `pprof`, `flame`, with the feature `profiles` |
 //! | exit codes | [`exit`] |
 //! | to keep descriptors for what must not fail | [`mod@reserve`] |
 //! | to read a certificate, or to give one to a worker | [`tls`] |
@@ -40,6 +44,8 @@ pub mod descriptors;
 pub mod directory;
 pub mod exit;
 pub mod fault;
+#[cfg(feature = "profiles")]
+pub mod flame;
 pub mod generation;
 pub mod handover;
 pub mod inherit;
@@ -51,7 +57,10 @@ pub mod metrics;
 pub mod migration;
 pub mod notify;
 pub mod plain_text;
+#[cfg(feature = "profiles")]
+pub mod pprof;
 pub mod process;
+pub mod protobuf;
 pub mod reference;
 pub mod reserve;
 pub mod runtime_dir;
@@ -59,4 +68,6 @@ pub mod sections;
 pub mod state;
 pub mod status;
 pub mod tls;
+pub mod trace_context;
+pub mod trace_endpoint;
 pub mod unix_socket;
