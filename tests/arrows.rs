@@ -22,8 +22,9 @@ use crate::docs::{root, rust_files};
 const PAGE: &str = "ARCHITECTURE.md";
 
 /// Directory of each crate, and the name by which its library is imported.
-const CRATES: [(&str, &str); 6] = [
+const CRATES: [(&str, &str); 7] = [
     ("shared", "gin_shared"),
+    ("shared/otlp", "gin_otlp"),
     ("supervisor", "gin_supervisor"),
     ("supervisor/ctl", "gin_ctl"),
     ("worker", "gin_worker"),
@@ -56,6 +57,11 @@ fn follows(dir: &str) {
 #[test]
 fn shared_imports_in_the_order_that_is_drawn() {
     follows("shared");
+}
+
+#[test]
+fn gin_otlp_imports_in_the_order_that_is_drawn() {
+    follows("shared/otlp");
 }
 
 #[test]

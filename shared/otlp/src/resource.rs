@@ -1,0 +1,14 @@
+//! Attributes of the process whose spans are sent.
+
+/// Attributes of a resource, by their keys.
+#[derive(Debug, Clone, Default)]
+pub struct Resource(Vec<(String, String)>);
+
+impl Resource {
+    /// Sets an attribute. A later one of the same key counts.
+    pub fn set(&mut self, key: impl Into<String>, value: impl Into<String>) {
+        let key = key.into();
+        self.0.retain(|(other, _)| *other != key);
+        self.0.push((key, value.into()));
+    }
+}

@@ -1,0 +1,3 @@
+//! Asks a router in its own process, for `tests/bench/instructions`.
+
+fn main() {}
