@@ -65,6 +65,9 @@ pub enum FromMaster {
         /// True if a person at a terminal waits for the end (Ctrl-C): what is idle is closed at once. An older worker passes it over.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         at_terminal: bool,
+        /// The span that the drain belongs to, as the header `traceparent` has it. An older worker passes it over.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        traceparent: Option<String>,
     },
     /// Another worker hands its connections over, by the socket that comes along.
     Take,
@@ -302,9 +305,18 @@ mod tests {
 
     #[test]
     fn a_message_reads_back() {
-        let message = FromMaster::Drain { reason: DrainReason::Upgrade, at_terminal: false };
+        let message = FromMaster::Drain { reason: DrainReason::Upgrade, at_terminal: false, traceparent: None };
         assert_eq!(encode(&message), br#"{"type":"drain","reason":"upgrade"}"#);
         assert_eq!(decode::<FromMaster>(&encode(&message)).unwrap(), message);
+    }
+
+    #[test]
+    fn a_drain_tells_the_span_that_it_belongs_to_if_there_is_one() {
+        let traceparent = Some("00-4b-00f0-01".to_owned());
+        let message = FromMaster::Drain { reason: DrainReason::Stop, at_terminal: true, traceparent };
+        let told = br#"{"type":"drain","reason":"stop","at_terminal":true,"traceparent":"00-4b-00f0-01"}"#;
+        assert_eq!(encode(&message), told);
+        assert_eq!(decode::<FromMaster>(told).unwrap(), message);
     }
 
     #[test]

@@ -58,6 +58,9 @@ pub const GIN_TLS_FD: &str = "GIN_TLS_FD";
 /// The order to migrate the database instead of to serve; see `migration`.
 pub const GIN_MIGRATE: &str = "GIN_MIGRATE";
 
+/// The span that the worker's start belongs to, as the header `traceparent` has it: a convention of OpenTelemetry.
+pub const TRACEPARENT: &str = "TRACEPARENT";
+
 /// What was meant for the master, or is set anew: a worker never sees the master's values.
 pub const STRIPPED: &[&str] = &[
     LISTEN_FDS,
@@ -84,6 +87,7 @@ pub const STRIPPED: &[&str] = &[
     GIN_METRICS_FD,
     GIN_TLS_FD,
     GIN_MIGRATE,
+    TRACEPARENT,
 ];
 
 /// A listener as it was passed.

@@ -16,6 +16,7 @@ use gin_shared::descriptors::{self, Waiting};
 use gin_shared::fault;
 use gin_shared::inherit::set_nonblocking;
 use gin_shared::reserve::Reserve;
+use gin_shared::trace_context::TraceContext;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{MsgFlags, SockFlag, accept4, getsockopt, send};
@@ -39,6 +40,8 @@ pub(super) struct Why {
     pub(super) reason: DrainReason,
     /// True if a person at a terminal waits for the end.
     pub(super) at_terminal: bool,
+    /// The span that the drain belongs to.
+    pub(super) trace: Option<TraceContext>,
 }
 
 /// Order of the master.
@@ -146,10 +149,11 @@ impl Channel {
                         continue;
                     }
                     Ok(FromMaster::Go) => Order::Go,
-                    Ok(FromMaster::Drain { reason, at_terminal }) => {
+                    Ok(FromMaster::Drain { reason, at_terminal, traceparent }) => {
                         drains = true;
                         self.0.lock().unwrap_or_else(PoisonError::into_inner).lacks_takers &= fds.is_empty();
-                        Order::Drain(Why { reason, at_terminal }, fds)
+                        let trace = traceparent.and_then(|text| TraceContext::parse(text.as_bytes()));
+                        Order::Drain(Why { reason, at_terminal, trace }, fds)
                     }
                     Ok(FromMaster::Relieve) => Order::Relieve(fds, lend(&mut lent)),
                     Ok(FromMaster::Share { count }) => Order::Share(count, fds, lend(&mut lent)),

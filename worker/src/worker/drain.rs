@@ -40,10 +40,11 @@ impl Drain<'_> {
     ) {
         let (mut timeouts, life) = (self.config.timeouts, self.hub.life());
         let signals = u32::from(matches!(request, DrainRequest::BySignal(_)));
-        let (Why { reason, at_terminal }, takers) = match request {
+        let (Why { reason, at_terminal, trace: _ }, takers) = match request {
             DrainRequest::ByMaster(why, takers) => (why, takers),
             DrainRequest::BySignal(signal) => {
-                (Why { reason: DrainReason::Stop, at_terminal: signal == StopSignal::CtrlC }, Vec::new())
+                let at_terminal = signal == StopSignal::CtrlC;
+                (Why { reason: DrainReason::Stop, at_terminal, trace: None }, Vec::new())
             }
         };
         life.set_reason(reason);

@@ -121,7 +121,7 @@ impl Process {
             return;
         }
         self.withdraw_offer();
-        let sent = self.send_drain(&FromMaster::Drain { reason, at_terminal }, takers);
+        let sent = self.send_drain(&FromMaster::Drain { reason, at_terminal, traceparent: None }, takers);
         if sent && self.version.get().is_some() {
             // A stopped process hears it, too.
             self.check(self.child.signal(Signal::SIGCONT));
@@ -141,7 +141,8 @@ impl Process {
     /// Gives a draining worker other takers.
     pub fn redirect(&self, takers: &[Rc<Self>]) {
         if !takers.is_empty() {
-            self.send_drain(&FromMaster::Drain { reason: DrainReason::Upgrade, at_terminal: false }, takers);
+            let message = FromMaster::Drain { reason: DrainReason::Upgrade, at_terminal: false, traceparent: None };
+            self.send_drain(&message, takers);
         }
     }
 
