@@ -29,6 +29,7 @@ mod levels;
 mod limits;
 mod mounts;
 mod observability;
+mod profiling;
 mod rate_limit;
 mod ready_timeout;
 mod sections;
@@ -37,12 +38,14 @@ mod source;
 mod start_check;
 #[cfg(test)]
 mod tests;
+mod tracing;
 
 use std::path::{Path, PathBuf};
 
 use gin_shared::config::listen::{self, ListenSettings};
 use serde::de::DeserializeOwned;
 
+pub use self::tracing::{TraceParents, Tracing};
 pub use builder::Builder;
 pub use cors::{Cors, Origin};
 pub use data::{
@@ -54,6 +57,7 @@ pub(crate) use levels::Levels;
 pub use limits::{Limits, Timeouts, WebSocket};
 pub use mounts::{MountOptions, StaticMount};
 pub use observability::{Format, Level, Logging, Metrics, Monitoring, Output};
+pub use profiling::Profiling;
 pub use rate_limit::{RateLimit, RateLimitStore, WithoutAddress};
 pub use sections::{Features, Mode, Security, Server, Static};
 pub(crate) use show::difference;
@@ -92,6 +96,10 @@ pub struct Config<A = ()> {
     pub logging: Logging,
     /// `[monitoring]`
     pub monitoring: Monitoring,
+    /// `[monitoring.jaeger]`
+    pub tracing: Tracing,
+    /// `[monitoring.pprof]`
+    pub profiling: Profiling,
     /// `[security]`
     pub security: Security,
     /// `[database]`
@@ -157,6 +165,8 @@ impl<A> Config<A> {
             metrics: self.metrics,
             logging: self.logging,
             monitoring: self.monitoring,
+            tracing: self.tracing,
+            profiling: self.profiling,
             security: self.security,
             database: self.database,
             redis: self.redis,
@@ -280,6 +290,8 @@ impl<A: DeserializeOwned + Default> Config<A> {
             metrics: sections.read("metrics", Metrics::read),
             logging: sections.read("logging", Logging::read),
             monitoring: sections.read("monitoring", Monitoring::read),
+            tracing: Tracing::default(),
+            profiling: Profiling::default(),
             security,
             database: sections.read("database", Database::read),
             redis: sections.read("redis", Redis::read),
