@@ -216,6 +216,8 @@ mod current_request;
 pub mod data {}
 #[cfg(feature = "database")]
 pub mod database;
+#[cfg(feature = "profile")]
+mod debug;
 mod error;
 #[cfg(feature = "static-files")]
 pub mod files;
@@ -236,8 +238,11 @@ pub mod middleware;
 #[doc = include_str!("database/migrations.md")]
 pub mod migrations {}
 mod mount;
+mod observed;
 mod parts;
 mod pressure;
+#[cfg(feature = "profile")]
+pub mod profile;
 #[cfg(feature = "redis")]
 mod redis;
 mod request_id;
@@ -255,6 +260,8 @@ mod system;
 pub mod testing;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "otel")]
+pub mod traces;
 #[cfg(feature = "uploads")]
 pub mod uploads;
 #[cfg(feature = "websocket")]
@@ -292,6 +299,8 @@ use without::logging;
 use without::metrics;
 #[cfg(not(feature = "tls"))]
 use without::tls;
+#[cfg(not(feature = "otel"))]
+use without::traces;
 #[cfg(not(feature = "websocket"))]
 use without::websocket;
 

@@ -8,8 +8,11 @@ pub(crate) mod assets;
 pub(crate) mod logging;
 #[cfg(not(feature = "metrics"))]
 pub(crate) mod metrics;
+#[cfg(not(feature = "profile"))]
+pub(crate) mod requests;
 #[cfg(not(feature = "tls"))]
 pub(crate) mod tls;
+pub(crate) mod traces;
 #[cfg(not(feature = "websocket"))]
 pub(crate) mod websocket;
 

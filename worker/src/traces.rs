@@ -1,0 +1,5 @@
+//! Traces of requests.
+
+pub use gin_shared::trace_context::{SpanId, TraceContext, TraceId};
+
+pub(crate) use crate::without::traces::*;
