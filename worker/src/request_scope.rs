@@ -12,6 +12,7 @@ use axum::extract::{MatchedPath, Request};
 use tracing::Span;
 
 use crate::current_request::{self, Current};
+use crate::observed::Observer;
 use crate::request_id::Name;
 use crate::route_name;
 
@@ -35,7 +36,7 @@ pub(crate) struct Scope {
 
 impl Scope {
     /// The scope of a request of this name.
-    pub(crate) fn of(request: &Request, name: Name) -> Self {
+    pub(crate) fn of<O: Observer>(request: &Request, name: Name, _: O::Told) -> Self {
         let span = (!WRITES_NAMES.load(Ordering::Relaxed)).then(|| {
             // Nothing of this is evaluated where nobody wants the span.
             tracing::info_span!(
@@ -98,12 +99,13 @@ mod tests {
 
     use super::*;
     use crate::RequestId;
+    use crate::observed::Unobserved;
 
     fn scope(text: &'static str) -> Scope {
         let mut request = Request::default();
         request.headers_mut().insert(RequestId::HEADER, text.parse().unwrap());
         let name = Name::of(&request);
-        Scope::of(&request, name)
+        Scope::of::<Unobserved>(&request, name, ())
     }
 
     fn name() -> Option<String> {

@@ -254,6 +254,7 @@ mod tests {
 
     use super::*;
     use crate::logging::captured::Lines;
+    use crate::observed::Unobserved;
     use crate::request_id::Name;
     use crate::request_scope::Scope;
 
@@ -271,7 +272,7 @@ mod tests {
     #[test]
     fn a_line_of_a_handler_names_its_request_once() {
         let request = Request::get("/").header("x-request-id", "mine-1").body(Body::empty()).unwrap();
-        let mut scope = Scope::of(&request, Name::of(&request)).without_span();
+        let mut scope = Scope::of::<Unobserved>(&request, Name::of(&request), ()).without_span();
         let all = logged(|| {
             tracing::info!("before");
             scope.run(|| {
@@ -284,7 +285,7 @@ mod tests {
         assert_eq!(names, [&Value::Null, &Value::from("mine-1"), &Value::from("its own"), &Value::Null]);
         // Whoever writes lines in another way gets a span.
         let all = logged(|| {
-            Scope::of(&request, Name::of(&request)).run(|| tracing::info!("made"));
+            Scope::of::<Unobserved>(&request, Name::of(&request), ()).run(|| tracing::info!("made"));
         });
         let span = &all[0]["spans"][0];
         let fields = ["name", "id", "method"].map(|field| span[field].as_str());

@@ -266,6 +266,7 @@ mod tests {
 
     use super::*;
     use crate::logging::captured::Lines;
+    use crate::observed::Unobserved;
     use crate::request_id::Name;
     use crate::request_scope::Scope;
 
@@ -323,7 +324,7 @@ mod tests {
             tracing::info!(name = "web", address = "127.0.0.1:80", "listening on http://127.0.0.1:80");
             tracing::warn!(lost = 5, kept = 50, note = "a \"b\"", "500 lines, of which 5 were lost");
             let request = Request::get("/").header("x-request-id", "mine-1").body(Body::empty()).unwrap();
-            Scope::of(&request, Name::of(&request))
+            Scope::of::<Unobserved>(&request, Name::of(&request), ())
                 .without_span()
                 .run(|| tracing::info_span!("order", id = 7).in_scope(|| tracing::debug!(user = 8, "made")));
         };

@@ -17,6 +17,7 @@ use crate::current_request;
 use crate::error::Cause;
 #[cfg(feature = "logging")]
 use crate::logging::{self, Direct};
+use crate::observed::{Observer, Unobserved};
 use crate::request_id::{Name, RequestId};
 use crate::request_path::AsSent;
 use crate::route_name;
@@ -31,7 +32,7 @@ pub(super) const TARGET: &str = crate::request_id::ACCESS;
 pub async fn access_log(request: Request, next: Next) -> Response {
     let line = Line::begin(&request, Instant::now());
     let response = next.run(request).await;
-    line.end(&response);
+    line.end::<Unobserved>(&response, ());
     response
 }
 
@@ -117,11 +118,11 @@ fn protocol(version: Version) -> &'static str {
 
 /// Ends it.
 pub(super) trait End {
-    fn end(self, response: &Response);
+    fn end<O: Observer>(self, response: &Response, told: O::Told);
 }
 
 impl End for Option<Box<Line>> {
-    fn end(self, response: &Response) {
+    fn end<O: Observer>(self, response: &Response, _: O::Told) {
         let Some(line) = self else { return };
         let latency = Milliseconds(line.began.elapsed());
         let user_agent = line.user_agent.as_ref().and_then(|agent| agent.to_str().ok());

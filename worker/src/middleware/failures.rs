@@ -10,59 +10,71 @@ use axum::response::Response;
 use tower::{Layer, Service};
 
 use super::refusal;
+use crate::observed::Observer;
 use crate::request_id::Name;
 use crate::request_scope::Scope;
 
 /// Puts it around a service. It allocates nothing for a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct FailuresLayer;
+pub(crate) struct FailuresLayer<O>(pub(crate) O);
 
-impl<S> Layer<S> for FailuresLayer {
-    type Service = Failures<S>;
+impl<S, O: Observer> Layer<S> for FailuresLayer<O> {
+    type Service = Failures<S, O>;
 
-    fn layer(&self, inner: S) -> Failures<S> {
-        Failures { inner }
+    fn layer(&self, inner: S) -> Failures<S, O> {
+        Failures { observer: self.0, inner }
     }
 }
 
 /// What it is put around.
 #[derive(Debug, Clone)]
-pub(crate) struct Failures<S> {
+pub(crate) struct Failures<S, O> {
+    observer: O,
     inner: S,
 }
 
-impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Request> for Failures<S> {
+impl<S, O> Service<Request> for Failures<S, O>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    O: Observer,
+{
     type Response = Response;
     type Error = Infallible;
-    type Future = Answering<S::Future>;
+    type Future = Answering<S::Future, O>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request) -> Answering<S::Future> {
-        let mut scope = Scope::of(&request, Name::of(&request));
-        let inner = scope.run(|| self.inner.call(request));
-        Answering { inner, scope }
+    fn call(&mut self, mut request: Request) -> Answering<S::Future, O> {
+        let mut watched = self.observer.begin_now(&mut request);
+        let mut scope = Scope::of::<O>(&request, Name::of(&request), O::told(&watched));
+        let inner = O::within(&mut watched, || scope.run(|| self.inner.call(request)));
+        Answering { inner, scope, watched }
     }
 }
 
 pin_project_lite::pin_project! {
     /// An answer on its way.
-    pub(crate) struct Answering<F> {
+    pub(crate) struct Answering<F, O: Observer> {
         #[pin]
         inner: F,
         scope: Scope,
+        watched: O::Watched,
     }
 }
 
-impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
+impl<F: Future<Output = Result<Response, Infallible>>, O: Observer> Future for Answering<F, O> {
     type Output = Result<Response, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let inner = this.inner;
-        this.scope.run(|| inner.poll(cx).map_ok(refusal::told))
+        let polled = O::within(this.watched, || this.scope.run(|| inner.poll(cx).map_ok(refusal::told)));
+        if let Poll::Ready(Ok(response)) = &polled {
+            O::answered(this.watched, response);
+        }
+        polled
     }
 }
 

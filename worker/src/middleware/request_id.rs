@@ -11,6 +11,7 @@ use axum::response::Response;
 use crate::api::Argument;
 use crate::current_request;
 use crate::live::Snapshot;
+use crate::observed::Unobserved;
 use crate::request_id::{Name, RequestId};
 use crate::request_scope::Scope;
 
@@ -42,7 +43,7 @@ pub async fn request_id(mut request: Request, next: Next) -> Response {
     let known = of(request.extensions()).map(|name| name.id()).or_else(current_request::id);
     let id = known.unwrap_or_else(|| RequestId::given_or_new(&request));
     request.extensions_mut().insert(id.clone());
-    let scope = Scope::of(&request, Name::Known(id.clone()));
+    let scope = Scope::of::<Unobserved>(&request, Name::Known(id.clone()), ());
     let mut response = scope.around(next.run(request)).await;
     response.headers_mut().insert(RequestId::HEADER, id.into_value());
     response

@@ -24,6 +24,7 @@ use super::{client_ip, memory_pressure, recover, security_headers, timeout};
 use crate::connections::BodyVerdict;
 use crate::current_request;
 use crate::live::{Settings, Snapshot};
+use crate::observed::Observer;
 use crate::request_id::{Name, RequestId};
 use crate::request_path;
 use crate::request_scope::Scope;
@@ -45,40 +46,48 @@ pub(crate) struct Standard {
 /// Puts it around a service. One of its own rather than a function of axum's: it is around every request there is, and this way it
 /// allocates nothing.
 #[derive(Debug, Clone)]
-pub(crate) struct StandardLayer(&'static Standard);
+pub(crate) struct StandardLayer<O> {
+    observer: O,
+    standard: &'static Standard,
+}
 
-impl StandardLayer {
+impl<O: Observer> StandardLayer<O> {
     /// It is as old as the process will be: never freed, so nobody need count who uses it.
-    pub(crate) fn new(standard: Standard) -> Self {
-        Self(Box::leak(Box::new(standard)))
+    pub(crate) fn new(observer: O, standard: Standard) -> Self {
+        Self { observer, standard: Box::leak(Box::new(standard)) }
     }
 }
 
-impl<S> Layer<S> for StandardLayer {
-    type Service = Around<S>;
+impl<S, O: Observer> Layer<S> for StandardLayer<O> {
+    type Service = Around<S, O>;
 
-    fn layer(&self, inner: S) -> Around<S> {
-        Around { standard: self.0, inner }
+    fn layer(&self, inner: S) -> Around<S, O> {
+        Around { observer: self.observer, standard: self.standard, inner }
     }
 }
 
 /// What it is put around.
 #[derive(Debug, Clone)]
-pub(crate) struct Around<S> {
+pub(crate) struct Around<S, O> {
+    observer: O,
     standard: &'static Standard,
     inner: S,
 }
 
-impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Request> for Around<S> {
+impl<S, O> Service<Request> for Around<S, O>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    O: Observer,
+{
     type Response = Response;
     type Error = Infallible;
-    type Future = Answering<S::Future>;
+    type Future = Answering<S::Future, O>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request) -> Answering<S::Future> {
+    fn call(&mut self, mut request: Request) -> Answering<S::Future, O> {
         let began = Instant::now();
         // Our own connections have done it already; another server may serve this router, too.
         let connection = request.extensions().get::<Connection>();
@@ -94,6 +103,7 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
             self.standard.metrics.map(|metrics| Counted::begin(metrics, request.method(), request.extensions(), began));
         // Who is to be believed about the client's address.
         Snapshot::put(&live, Some(name.clone()), &mut request);
+        let mut watched = self.observer.begin(&mut request, began);
         let line = Line::begin(&request, began);
         let on_error = self.standard.on_error.as_deref();
         let language = on_error.and_then(|_| refusal::language(request.headers()));
@@ -112,22 +122,29 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         let verdict = request.extensions().get::<BodyVerdict>().cloned();
         let ready = if is_too_long { Some(too_long()) } else { ready };
         let limit = settings.timeouts.request.filter(|_| ready.is_none());
-        let mut scope = Scope::of(&request, name);
+        let mut scope = Scope::of::<O>(&request, name, O::told(&watched));
         let (mut inner, mut ready) = (None, ready.map(Box::new));
         // A service may panic before it gives its future, too. The future is large: it is put where it stays.
-        if ready.is_none() && caught(&mut scope, || inner = Some(self.inner.call(request))).is_err() {
+        if ready.is_none()
+            && caught::<O, _>(&mut scope, &mut watched, || inner = Some(self.inner.call(request))).is_err()
+        {
             ready = Some(Box::new(recover::answer()));
         }
         let limit = limit.map(|limit| Box::new((limit, Box::pin(tokio::time::sleep(limit)))));
         let sets_headers = settings.security.headers;
         let last = Some(Last { verdict, on_error, language, sets_headers, line, counted, hsts, standing, added });
-        Answering { inner, ready, limit, scope, last }
+        Answering { inner, ready, limit, scope, watched, last }
     }
 }
 
 /// Runs a part of the application, which may panic. What it leaves half done behind that is its own, as with any thread.
-fn caught<T>(scope: &mut Scope, f: impl FnOnce() -> T) -> std::thread::Result<T> {
-    catch_unwind(AssertUnwindSafe(|| scope.run(f)))
+#[inline(always)]
+fn caught<O: Observer, T>(
+    scope: &mut Scope,
+    watched: &mut O::Watched,
+    f: impl FnOnce() -> T,
+) -> std::thread::Result<T> {
+    catch_unwind(AssertUnwindSafe(|| O::within(watched, || scope.run(f))))
 }
 
 /// What axum has without a word of ours.
@@ -135,12 +152,13 @@ const AXUMS_BODY_MAX: u64 = 2 << 20;
 
 pin_project_lite::pin_project! {
     /// An answer on its way.
-    pub(crate) struct Answering<F> {
+    pub(crate) struct Answering<F, O: Observer> {
         #[pin]
         inner: Option<F>,
         ready: Option<Box<Response>>,
         limit: Option<Box<(Duration, Pin<Box<Sleep>>)>>,
         scope: Scope,
+        watched: O::Watched,
         last: Option<Last>,
     }
 }
@@ -161,14 +179,14 @@ struct Last {
     added: Added,
 }
 
-impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
+impl<F: Future<Output = Result<Response, Infallible>>, O: Observer> Future for Answering<F, O> {
     type Output = Result<Response, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let response = match (this.ready.take(), this.inner.as_mut().as_pin_mut()) {
             (Some(ready), _) => *ready,
-            (None, Some(inner)) => match caught(this.scope, || inner.poll(cx)) {
+            (None, Some(inner)) => match caught::<O, _>(this.scope, this.watched, || inner.poll(cx)) {
                 Ok(Poll::Ready(Ok(response))) => response,
                 Ok(Poll::Pending) => {
                     let Some(limit) = this.limit else { return Poll::Pending };
@@ -183,7 +201,12 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
         };
         this.inner.set(None);
         match this.last.take() {
-            Some(last) => Poll::Ready(Ok(this.scope.run(|| last.finish(response)))),
+            Some(last) => {
+                let told = O::told(this.watched);
+                let response = O::within(this.watched, || this.scope.run(|| last.finish::<O>(response, told)));
+                O::answered(this.watched, &response);
+                Poll::Ready(Ok(response))
+            }
             None => Poll::Pending,
         }
     }
@@ -191,7 +214,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
 
 impl Last {
     /// Within the scope of the request.
-    fn finish(self, mut response: Response) -> Response {
+    fn finish<O: Observer>(self, mut response: Response, told: O::Told) -> Response {
         let Self { verdict, on_error, language, sets_headers, line, counted, hsts, standing, added } = self;
         if let Some(verdict) = verdict {
             response = verdict.on(response);
@@ -210,7 +233,7 @@ impl Last {
         if let Some(counted) = counted {
             counted.answered(response.status());
         }
-        line.end(&response);
+        line.end::<O>(&response, told);
         response
     }
 }
@@ -256,4 +279,28 @@ pub(crate) fn names(config: &Config, counts: bool) -> Vec<String> {
         ("timeout", config.timeouts.request.is_some()),
     ];
     all.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| (*name).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Ready;
+
+    use super::*;
+    use crate::observed::Unobserved;
+
+    /// The fields of [`Answering`] but the one of its observer.
+    #[expect(dead_code, reason = "its size is asked for")]
+    struct Unwatched<F> {
+        inner: Option<F>,
+        ready: Option<Box<Response>>,
+        limit: Option<Box<(Duration, Pin<Box<Sleep>>)>>,
+        scope: Scope,
+        last: Option<Last>,
+    }
+
+    #[test]
+    fn an_answer_that_nobody_observes_has_no_byte_for_it() {
+        type Inner = Ready<Result<Response, Infallible>>;
+        assert_eq!(size_of::<Answering<Inner, Unobserved>>(), size_of::<Unwatched<Inner>>());
+    }
 }

@@ -21,6 +21,7 @@ use crate::metrics;
 #[cfg(feature = "redis")]
 use crate::middleware::Remote;
 use crate::middleware::{FailuresLayer, Standard, StandardLayer, memory_pressure, names, refusal, tried};
+use crate::observed::{Observing, Unobserved};
 use crate::parts::Parts;
 use crate::router::{Registry, Routes};
 use crate::shared_memory::Buckets;
@@ -69,6 +70,7 @@ impl Server {
     pub(crate) fn finish(self, given: Option<Given>) -> Result<Finished, StartError> {
         let redirects_slashes = self.config.server.redirect_trailing_slash && !self.is_bare;
         let mut own = self;
+        let observing = Observing::default();
         let is_process = given.is_some();
         let Given { shared_memory, metrics } = given.unwrap_or_default();
         let registry = registry(metrics, &own.config, is_process)?;
@@ -134,7 +136,10 @@ impl Server {
             Arc::new(ArcSwap::from_pointee(Live::open(own.config, mounts, buckets, made.parts.clone())?));
         if !own.is_bare {
             let parts = Standard { settings: Arc::clone(&settings), metrics: about.metrics, on_error };
-            router = made.within(router, StandardLayer::new(parts));
+            router = match observing.0 {
+                None => made.within(router, StandardLayer::new(Unobserved, parts)),
+                Some(observed) => made.within(router, StandardLayer::new(observed, parts)),
+            };
         } else if routes.iter().len() > 0 || has_around {
             // Middleware of this library that the application has put around its routes needs the snapshot.
             let settings = Arc::clone(&settings);
@@ -144,7 +149,10 @@ impl Server {
             }));
         }
         if own.is_bare {
-            router = router.layer(FailuresLayer);
+            router = match observing.0 {
+                None => router.layer(FailuresLayer(Unobserved)),
+                Some(observed) => router.layer(FailuresLayer(observed)),
+            };
         }
         // Set once: it was made here.
         let _ = about.routes.set(Arc::clone(&routes));

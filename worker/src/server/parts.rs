@@ -25,6 +25,7 @@ use crate::database::migrate::{self, Migrations};
 #[cfg(feature = "database")]
 use crate::database::{Database, DatabasePart};
 use crate::middleware::StandardLayer;
+use crate::observed::Observer;
 #[cfg(test)]
 use crate::parts::Part;
 use crate::parts::{Parts, Registered};
@@ -181,7 +182,7 @@ impl Made {
 
     /// Puts around everything what is around everything, and the sessions if they are not there yet: two layers in one are one box less for
     /// each request.
-    pub(super) fn within(&mut self, router: Router, standard: StandardLayer) -> Router {
+    pub(super) fn within<O: Observer>(&mut self, router: Router, standard: StandardLayer<O>) -> Router {
         #[cfg(feature = "sessions")]
         if let Some(sessions) = self.sessions.take() {
             return router.layer((standard, sessions));
