@@ -315,7 +315,7 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
     /// ```
     #[must_use]
     pub fn with_state(mut self, state: S) -> Server {
-        self.done.push(Part::new(self.registry, self.pieces, self.not_allowed, &state));
+        self.done.push(Part::new(self.registry, self.pieces, self.not_allowed, &state, false));
         let around = self.around.into_iter().map(|(name, around)| (name, bound(around, state.clone()))).collect();
         Server {
             config: self.config,

@@ -36,6 +36,7 @@ use crate::graceful::{Background, Hook, Life, Phase, run_hooks};
 use crate::live::Settings;
 use crate::parts::{self, Pace, Parts};
 use crate::system::{self, About};
+use crate::traces::Exporter;
 use crate::websocket::KnownSessions;
 use crate::{Config, StartError};
 use channel::Channel;
@@ -56,6 +57,8 @@ pub(crate) struct Worker {
     pub(crate) life: Life,
     pub(crate) websockets: KnownSessions,
     pub(crate) parts: Parts,
+    /// Sends the spans of the server.
+    pub(crate) exporter: Option<Exporter>,
 }
 
 impl Worker {
@@ -78,6 +81,9 @@ impl Worker {
         let entrances::Opened { entrances, source } = entrances::open(&mut listeners, &self.config, inherited.tls)?;
         if let Some(fd) = inherited.private {
             private::serve(fd, &self.config, system::private(&self.about), &self.router)?;
+        }
+        if let Some(exporter) = self.exporter.take() {
+            tokio::spawn(exporter.run());
         }
         let (orders, mut ordered) = Orders::channel();
         let serve = |fd| Channel::serve(fd, orders, source.clone());

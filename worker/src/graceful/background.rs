@@ -37,6 +37,14 @@ impl Background {
         Self { name: name.to_owned(), timeout, task: Box::new(|life| Box::pin(task(life))) }
     }
 
+    /// Puts the task into a future that `wrap` makes of its name and the task.
+    #[allow(dead_code, reason = "no task is observed yet")]
+    pub(crate) fn map(self, wrap: impl FnOnce(&str, Task) -> Task + Send + 'static) -> Self {
+        let Self { name, timeout, task } = self;
+        let own = name.clone();
+        Self { name, timeout, task: Box::new(move |life| wrap(&own, task(life))) }
+    }
+
     pub(crate) fn start(all: Vec<Self>, life: &Life) -> Running {
         let start = |one: Self| (one.name, one.timeout, tokio::spawn((one.task)(life.clone())));
         Running(all.into_iter().map(start).collect())

@@ -69,8 +69,8 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
         any(&self.0, "", &|route, at| answers(route) && RoutePath::parse(at).is_ok_and(|at| at == wanted))
     }
 
-    /// Makes the router. Middleware, and sessions of routes, get this state.
-    pub fn build(self, state: &S) -> Built<S> {
+    /// Makes the router. Middleware, and sessions of routes, get this state. `_traces`: handlers are traced.
+    pub fn build(self, state: &S, _traces: bool) -> Built<S> {
         let (mut placed, mut groups, mut wrong) = (Vec::new(), BTreeMap::new(), Vec::new());
         place(self.0, "", &[], &[], &mut placed, &mut groups, &mut wrong);
         let created_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();

@@ -26,6 +26,7 @@ use crate::parts::Parts;
 use crate::router::{Registry, Routes};
 use crate::shared_memory::Buckets;
 use crate::system::{self, About};
+use crate::traces::Exporter;
 use crate::websocket::KnownSessions;
 use crate::worker::Worker;
 use crate::{Error, StartError};
@@ -45,6 +46,8 @@ pub(crate) struct Finished {
     pub(crate) settings: Settings,
     pub(crate) sessions: KnownSessions,
     pub(crate) parts: Parts,
+    /// Sends the spans of the server.
+    pub(crate) exporter: Option<Exporter>,
 }
 
 impl Server {
@@ -53,7 +56,7 @@ impl Server {
         let (config, life, is_bare) = (self.config.clone(), self.life.clone(), self.is_bare);
         let mut hooks = std::mem::take(&mut self.hooks);
         let background = std::mem::take(&mut self.background);
-        let Finished { router, routes, about, settings, sessions: websockets, parts } = self.finish(given)?;
+        let Finished { router, routes, about, settings, sessions: websockets, parts, exporter } = self.finish(given)?;
         // The application's own hooks may use the parts.
         hooks.extend(parts.hooks());
         if config.server.mode == Mode::Debug && !is_bare {
@@ -61,7 +64,7 @@ impl Server {
                 tracing::info!("{line}");
             }
         }
-        Ok(Worker { config, settings, router, about, hooks, background, life, websockets, parts })
+        Ok(Worker { config, settings, router, about, hooks, background, life, websockets, parts, exporter })
     }
 
     /// # Errors
@@ -80,14 +83,20 @@ impl Server {
         let wrong = mounts::excluded(&mounts);
         Mounting { registry: &mut own.registry, parts: &own.done }.add(&mounts);
         let mut parts = std::mem::take(&mut own.done);
-        parts.push(Part::new(std::mem::take(&mut own.registry), std::mem::take(&mut own.pieces), Vec::new(), &()));
+        parts.push(Part::new(
+            std::mem::take(&mut own.registry),
+            std::mem::take(&mut own.pieces),
+            Vec::new(),
+            &(),
+            false,
+        ));
         let Joined { mut router, mut routes, mut redirects, sessions } = joined(parts, wrong)?;
         if !own.is_bare {
             // A path that the application answers, in whatever way, is not replaced.
             for route in system::public(&own.config, &about) {
                 let mut registry = Registry::default();
                 registry.route(route);
-                let built = registry.build(&());
+                let built = registry.build(&(), false);
                 checked(&built.wrong)?;
                 if let Ok(with) = tried(|| router.clone().merge(built.router)) {
                     router = with;
@@ -156,7 +165,7 @@ impl Server {
         }
         // Set once: it was made here.
         let _ = about.routes.set(Arc::clone(&routes));
-        Ok(Finished { router, routes, about, settings, sessions, parts: made.parts })
+        Ok(Finished { router, routes, about, settings, sessions, parts: made.parts, exporter: None })
     }
 }
 

@@ -124,13 +124,15 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// `traces`: handlers are traced.
     pub(super) fn new<S: Clone + Send + Sync + 'static>(
         registry: Registry<S>,
         pieces: Pieces<S>,
         late: Vec<Late<S>>,
         state: &S,
+        traces: bool,
     ) -> Self {
-        let Built { mut router, routes, redirects, kinds, mut wrong } = registry.build(state);
+        let Built { mut router, routes, redirects, kinds, mut wrong } = registry.build(state, traces);
         wrong.extend(pieces.wrong);
         let mut earlier = Vec::new();
         for piece in pieces.all {
