@@ -171,6 +171,13 @@ fn encoded(mut value: u64) -> ([u8; VARINT_MAX], usize) {
     }
 }
 
+/// Goes on behind bytes that exist.
+impl From<Vec<u8>> for Writer {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
 /// Value of a field.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Field<'a> {
@@ -275,7 +282,7 @@ const CUT_OFF: Malformed = Malformed("a field is cut off");
 /// Bytes that are no protocol buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no protocol buffer: {0}")]
-pub struct Malformed(&'static str);
+pub struct Malformed(pub(crate) &'static str);
 
 #[cfg(test)]
 mod tests {

@@ -8,13 +8,19 @@
 //! | to send spans | [`exporter()`]: a [`Sink`] for those who make spans, and the [`Exporter`] that sends them |
 //! | to send them from a program without a runtime | [`Thread`] |
 //! | another way to connect | [`Connect`] |
+//!
+//! A span is bytes from the moment at which it ends. [`Sink::push`] copies them into a chunk (`waiting`). The exporter takes a chunk that
+//! is full or old enough, writes the heads of the messages before it (`batch`), and sends both (`client`, `http`, `grpc`). Each answer
+//! leads to a state (`machine`): the receiver is well, or it is away and the batch is sent again, byte for byte.
 
+mod batch;
 mod connection;
 mod exporter;
 mod resource;
 mod sink;
 mod span;
 mod thread;
+mod waiting;
 
 pub use connection::{Cleartext, Connect, Stream};
 pub use exporter::{Exporter, Settings, exporter};
