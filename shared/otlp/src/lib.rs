@@ -16,6 +16,7 @@
 mod batch;
 mod connection;
 mod exporter;
+mod machine;
 mod resource;
 mod sink;
 mod span;
