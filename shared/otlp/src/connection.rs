@@ -1,10 +1,14 @@
 //! Connections to a receiver.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 use gin_shared::trace_endpoint::Endpoint;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 /// Bytes to a receiver and from it.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -20,12 +24,62 @@ pub trait Connect: Send + Sync + 'static {
     fn connect<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, io::Result<Box<dyn Stream>>>;
 }
 
-/// Connects without TLS.
+/// Connects without TLS. The name of the host is resolved each time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cleartext;
 
 impl Connect for Cleartext {
-    fn connect<'a>(&'a self, _: &'a Endpoint) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
-        Box::pin(async { Err(io::Error::from(io::ErrorKind::Unsupported)) })
+    fn connect<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
+        Box::pin(async move {
+            if endpoint.is_tls {
+                let text = "this program has no TLS for receivers of spans; write an http:// endpoint";
+                return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+            }
+            let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+}
+
+/// The half of a connection that reads and writes. It runs beside each exchange, and between two of them.
+pub(crate) struct Driver {
+    connection: BoxFuture<'static, ()>,
+    has_ended: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(connection: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { connection: Box::pin(connection), has_ended: false }
+    }
+
+    /// Runs the connection beside an exchange. When the connection ends, what has arrived before is still read. None if the exchange
+    /// cannot go on without it.
+    pub(crate) async fn beside<T>(&mut self, exchange: impl Future<Output = T>) -> Option<T> {
+        let mut exchange = pin!(exchange);
+        poll_fn(|context| {
+            self.poll(context);
+            match exchange.as_mut().poll(context) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending if self.has_ended => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Runs the connection until it ends.
+    pub(crate) async fn until_end(&mut self) {
+        poll_fn(|context| {
+            self.poll(context);
+            if self.has_ended { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if !self.has_ended {
+            self.has_ended = self.connection.as_mut().poll(context).is_ready();
+        }
     }
 }

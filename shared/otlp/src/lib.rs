@@ -16,8 +16,11 @@
 mod batch;
 mod connection;
 mod exporter;
+mod grpc;
+mod http;
 mod machine;
 mod resource;
+mod rpc_status;
 mod sink;
 mod span;
 mod thread;
