@@ -14,6 +14,7 @@
 //! leads to a state (`machine`): the receiver is well, or it is away and the batch is sent again, byte for byte.
 
 mod batch;
+mod client;
 mod connection;
 mod exporter;
 mod grpc;
