@@ -44,6 +44,16 @@ pub const FEATURES: &[Key] = &[
         "false cuts what is under way at a stop, instead of waiting for it.",
     ),
     key("metrics", Kind::Boolean, "true", "Whether requests are counted, and /metrics tells."),
-    key("pprof", Kind::Boolean, "false", "Not in this version."),
-    key("tracing", Kind::Boolean, "false", "Not in this version."),
+    key(
+        "pprof",
+        Kind::Boolean,
+        "false",
+        "Profiles and figures under /debug/, on the private listener; with monitoring.pprof.token elsewhere, too. Needs the feature profile of gin-worker.",
+    ),
+    key(
+        "tracing",
+        Kind::Boolean,
+        "false",
+        "Whether requests are traced, as [monitoring.jaeger] says. Needs the feature otel of gin-worker.",
+    ),
 ];

@@ -195,6 +195,13 @@ pub const SUPERVISOR: &[Key] = &[
         "A TCP address where the supervisor answers GET /metrics, and nothing else: its own metrics, and the sums over all workers. Default: nowhere. Whoever reaches it may read them, without a password: keep to loopback or a private network.",
     )
     .at(Applies::Start),
+    unset(
+        "traces",
+        Kind::Text,
+        "\"http://127.0.0.1:4317\"",
+        "An OTLP receiver for the traces of restarts, without TLS. Needs a supervisor built with the feature otel.",
+    )
+    .at(Applies::Reload),
     key(
         "reload_on_change",
         Kind::Boolean,
