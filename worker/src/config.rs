@@ -39,6 +39,7 @@ mod start_check;
 #[cfg(test)]
 mod tests;
 mod tracing;
+mod within;
 
 use std::path::{Path, PathBuf};
 
