@@ -59,6 +59,9 @@ pub use limits::{Limits, Timeouts, WebSocket};
 pub use mounts::{MountOptions, StaticMount};
 pub use observability::{Format, Level, Logging, Metrics, Monitoring, Output};
 pub use profiling::Profiling;
+#[cfg(feature = "profile")]
+#[allow(unused_imports, reason = "pages of profiles compare tokens")]
+pub(crate) use profiling::Secret;
 pub use rate_limit::{RateLimit, RateLimitStore, WithoutAddress};
 pub use sections::{Features, Mode, Security, Server, Static};
 pub(crate) use show::difference;
@@ -136,6 +139,11 @@ pub(crate) fn tells_no_address(address: &str) -> String {
 }
 
 impl<A> Config<A> {
+    /// True if handlers are to have spans.
+    pub(crate) fn traces_handlers(&self) -> bool {
+        self.tracing.is_on && cfg!(feature = "otel")
+    }
+
     /// True if a Unix socket to accept on is an error, because the rate limit could tell no client over it from another.
     pub(crate) fn refuses_unix_sockets(&self) -> bool {
         let limit = &self.rate_limit;
@@ -203,6 +211,7 @@ impl Config {
             cors: new.cors,
             rate_limit: RateLimit { store: self.rate_limit.store, clients: self.rate_limit.clients, ..new.rate_limit },
             logging: Logging { level: new.logging.level, targets: new.logging.targets, ..self.logging },
+            tracing: Tracing { sample_rate: new.tracing.sample_rate, ..self.tracing },
             security: Security {
                 headers: new.security.headers,
                 hsts: new.security.hsts,
@@ -279,9 +288,10 @@ impl<A: DeserializeOwned + Default> Config<A> {
     fn of(read: Read) -> Result<Self, Invalid> {
         let mut sections = read.sections();
         let (security, listeners, listener_default) = sections.security();
+        let (features, monitoring, tracing, profiling) = sections.observability();
         let mut config = Self {
             server: sections.read("server", Server::read),
-            features: sections.read("features", Features::read),
+            features,
             timeouts: sections.read("timeouts", Timeouts::read),
             limits: sections.read("limits", Limits::read),
             websocket: sections.read("websocket", WebSocket::read),
@@ -290,9 +300,9 @@ impl<A: DeserializeOwned + Default> Config<A> {
             rate_limit: sections.read("rate_limit", RateLimit::read),
             metrics: sections.read("metrics", Metrics::read),
             logging: sections.read("logging", Logging::read),
-            monitoring: sections.read("monitoring", Monitoring::read),
-            tracing: Tracing::default(),
-            profiling: Profiling::default(),
+            monitoring,
+            tracing,
+            profiling,
             security,
             database: sections.read("database", Database::read),
             redis: sections.read("redis", Redis::read),

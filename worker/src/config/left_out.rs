@@ -1,5 +1,8 @@
 //! Settings that need a part of this library which the program was built without: see the table of features at the head of the
 //! crate. What is on by default and left out says nothing; what somebody has written down and would not get is an error.
+//!
+//! Traces and profiles are the exception: they are only watched with, and a file that another service has is to start with fewer features.
+//! There a warning names the feature.
 
 use gin_shared::config::{Entry, Problems, Value};
 use gin_shared::sections;
@@ -138,6 +141,25 @@ fn is_in_redis(value: &Value) -> bool {
     matches!(value, Value::String(text) if text == "redis" || text == "both")
 }
 
+/// Features of the two switches that are no error without it: of traces and of profiles.
+const WATCHING: [(&str, bool); 2] = [("otel", cfg!(feature = "otel")), ("profile", cfg!(feature = "profile"))];
+
+/// Warnings of switches that are on, of traces and of profiles, each with its key, if this build has not their feature.
+pub(super) fn warnings(switches: [(bool, &str); 2]) -> Vec<String> {
+    warnings_of(WATCHING, switches)
+}
+
+fn warnings_of(watching: [(&str, bool); 2], switches: [(bool, &str); 2]) -> Vec<String> {
+    let missing = watching.into_iter().zip(switches).filter(|((_, is_there), (is_on, _))| *is_on && !is_there);
+    let warning = |((feature, _), (_, key)): ((&str, bool), (bool, &str))| {
+        format!(
+            "{key}: this program was built without the feature \"{feature}\" of gin-worker, and goes without; build it with that \
+             feature, or take the key out"
+        )
+    };
+    missing.map(warning).collect()
+}
+
 /// Adds each setting that this build cannot do.
 pub(super) fn check(entries: &[Entry], problems: &Problems) {
     check_all(&NEEDS, entries, problems);
@@ -197,5 +219,19 @@ mod tests {
                         [auth]\nstore = \"sqlite\"\n[security]\nenable_csrf = false\nenable_https = false\n\
                         [[supervisor.listen]]\naddress = \":80\"\ntls = false\n";
         assert!(told(asks_not, false).is_empty());
+    }
+
+    #[test]
+    fn traces_and_profiles_that_were_left_out_are_warnings() {
+        let told = |is_there, is_on| {
+            let watching = WATCHING.map(|(feature, _)| (feature, is_there));
+            warnings_of(watching, [(is_on, "features.tracing"), (is_on, "features.pprof")])
+        };
+        let all = told(false, true);
+        assert!(all[0].starts_with("features.tracing: ") && all[0].contains("\"otel\""), "{all:?}");
+        assert!(all[1].starts_with("features.pprof: ") && all[1].contains("\"profile\""), "{all:?}");
+        for (is_there, is_on) in [(true, true), (false, false)] {
+            assert!(told(is_there, is_on).is_empty());
+        }
     }
 }

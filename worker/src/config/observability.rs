@@ -133,7 +133,7 @@ impl Logging {
     }
 }
 
-/// `[monitoring]`
+/// `[monitoring]`, without the tables of [`super::Tracing`] and [`super::Profiling`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Monitoring {
@@ -146,8 +146,6 @@ pub struct Monitoring {
     pub buckets: Vec<Duration>,
     /// True if `prometheus.enable` is written.
     pub(super) is_asked_for: bool,
-    /// Not in this version.
-    pub(super) traces: bool,
 }
 
 impl Default for Monitoring {
@@ -158,7 +156,6 @@ impl Default for Monitoring {
             namespace: "gin_server".to_owned(),
             buckets: micros.into_iter().chain([5_000_000, 10_000_000]).map(Duration::from_micros).collect(),
             is_asked_for: false,
-            traces: false,
         }
     }
 }
@@ -189,11 +186,6 @@ impl Monitoring {
                 Ok(buckets) => own.buckets = buckets,
                 Err(text) => section.problem("buckets", &text),
             }
-        }
-        if let Some(jaeger) = section.table("jaeger") {
-            own.traces = jaeger.boolean("enable").unwrap_or_default();
-            let _ = (jaeger.string("endpoint"), jaeger.string("service_name"), jaeger.fraction("sample_rate"));
-            jaeger.finish();
         }
         own
     }

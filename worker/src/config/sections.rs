@@ -98,7 +98,7 @@ fn networks(section: &Section<'_>, all: &[String]) -> Vec<IpNet> {
     all.iter().filter_map(network).collect()
 }
 
-/// `[features]`
+/// `[features]`, without the switches of [`super::Tracing`] and [`super::Profiling`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Features {
@@ -106,15 +106,11 @@ pub struct Features {
     pub graceful_shutdown: bool,
     /// Whether requests are counted.
     pub metrics: bool,
-    /// Not in this version.
-    pub(super) pprof: bool,
-    /// Not in this version.
-    pub(super) tracing: bool,
 }
 
 impl Default for Features {
     fn default() -> Self {
-        Self { graceful_shutdown: true, metrics: true, pprof: false, tracing: false }
+        Self { graceful_shutdown: true, metrics: true }
     }
 }
 
@@ -126,8 +122,6 @@ impl Features {
         Self {
             graceful_shutdown: section.boolean("graceful_shutdown").unwrap_or(base.graceful_shutdown),
             metrics: section.boolean("metrics").unwrap_or(base.metrics),
-            pprof: section.boolean("pprof").unwrap_or(base.pprof),
-            tracing: section.boolean("tracing").unwrap_or(base.tracing),
         }
     }
 }

@@ -12,7 +12,9 @@ use gin_shared::reference::{Key, SECTIONS};
 use gin_shared::sections;
 use serde::de::DeserializeOwned;
 
-use super::{Config, Security, app_read, left_out, levels, tells_no_address};
+use super::{
+    Config, Features, Monitoring, Profiling, Security, Tracing, app_read, left_out, levels, tells_no_address, tracing,
+};
 
 /// A common variable for the place of the file, which counts where `GIN_CONFIG` is not set.
 const CONFIG_FILE: &str = "CONFIG_FILE";
@@ -202,6 +204,7 @@ impl Read {
             let (place, value) = (Place::Flag(flag), value.clone());
             set(tree::section(&mut entries, section), key, Node { value, place });
         }
+        warnings.extend(tracing::replace_old_endpoint(&mut entries));
         Self { file, entries, flags, problems, warnings, app: Vec::new() }
     }
 
@@ -257,6 +260,17 @@ impl Sections<'_> {
         Section::new(name, entries, &self.problems)
     }
 
+    /// `[features]` and `[monitoring]`: switches of the one are for tables of the other.
+    pub(super) fn observability(&mut self) -> (Features, Monitoring, Tracing, Profiling) {
+        let (features, monitoring) = (self.section(sections::FEATURES), self.section("monitoring"));
+        let tracing = Tracing::read(&features, &monitoring);
+        let profiling = Profiling::read(&features, &monitoring);
+        let read = (Features::read(&features), Monitoring::read(&monitoring), tracing, profiling);
+        features.finish();
+        monitoring.finish();
+        read
+    }
+
     /// `[security]`, and what each listener of the supervisor speaks, with what any other one does.
     pub(super) fn security(&mut self) -> (Security, Vec<(String, ListenSettings)>, ListenSettings) {
         let section = self.section(sections::SECURITY);
@@ -295,18 +309,15 @@ impl Sections<'_> {
         if let Some(address) = unix_listener(&self.read.entries).filter(|_| config.refuses_unix_sockets()) {
             self.problems.add(&self.place_of_limit(), tells_no_address(address));
         }
+        let tracing =
+            if self.says(sections::FEATURES, "tracing") { "features.tracing" } else { "monitoring.jaeger.enable" };
         let mut problems = self.problems.into_vec();
         problems.extend(self.read.problems.iter().cloned());
         problems.extend(self.app.into_inner());
         if !problems.is_empty() {
             return Err(Invalid { problems, file: self.read.file.clone() });
         }
-        let not_yet = [
-            (config.features.pprof, "features.pprof"),
-            (config.features.tracing, "features.tracing"),
-            (config.monitoring.traces, "monitoring.jaeger"),
-        ];
-        Ok(not_yet.iter().filter(|(on, _)| *on).map(|(_, key)| format!("{key} is not in this version")).collect())
+        Ok(left_out::warnings([(config.tracing.is_on, tracing), (config.profiling.is_on, "features.pprof")]))
     }
 
     /// The place of `rate_limit.enable`.

@@ -33,7 +33,8 @@ impl<A> Config<A> {
         let wrong = found.into_iter().filter_map(|(section, key, text)| {
             text.map(|text| Problem { place: self.place(section, key), text: format!("{section}.{key}: {text}") })
         });
-        let problems: Vec<Problem> = wrong.chain(self.missing_of_mounts()).collect();
+        let problems: Vec<Problem> =
+            wrong.chain(self.missing_of_mounts()).chain(self.missing_of_monitoring()).collect();
         if problems.is_empty() { Ok(()) } else { Err(Invalid { problems, file: self.origin.file.clone() }) }
     }
 
@@ -93,6 +94,21 @@ impl<A> Config<A> {
         })
     }
 
+    /// Files of `[monitoring]` that are needed and cannot be used.
+    fn missing_of_monitoring(&self) -> impl Iterator<Item = Problem> {
+        let ca_file = self.tracing.ca_file.as_deref().filter(|_| self.traces_handlers());
+        let is_asked = cfg!(feature = "profile") && self.profiling.is_on;
+        let found = [
+            ("jaeger", "ca_file", ca_file.and_then(|path| certificates(path).err())),
+            ("pprof", "token_file", is_asked.then(|| self.profiling.read_token().err()).flatten()),
+        ];
+        found.into_iter().filter_map(move |(table, key, text)| {
+            let Value::Table(keys) = &self.entry("monitoring", table)?.node.value else { return None };
+            let place = entry(keys, key)?.place.of(&self.file_name());
+            Some(Problem { place, text: text? })
+        })
+    }
+
     fn place_in_mount(&self, index: usize, key: &str) -> Option<&Place> {
         let Value::Array(mounts) = &self.entry("static", "mounts")?.node.value else { return None };
         let Value::Table(keys) = &mounts.get(index)?.value else { return None };
@@ -127,6 +143,14 @@ impl<A> Config<A> {
 
 fn entry<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
     entries.iter().find(|entry| entry.key == key)
+}
+
+/// Looks whether a file of authorities can be read.
+fn certificates(path: &Path) -> Result<(), String> {
+    std::fs::read(path).map(drop).map_err(|error| {
+        let path = path.display();
+        format!("monitoring.jaeger.ca_file: cannot read {path}: {error}; the worker's user must be able to read it")
+    })
 }
 
 /// Opens a directory as its files are served from it.
@@ -204,6 +228,30 @@ mod tests {
         assert!(lines[0].contains("/app.html: there is no such file"), "{said}");
         assert!(lines[1].starts_with("shop.toml:6: static.mounts.dir: cannot serve /"), "{said}");
         assert!(lines[2].starts_with("shop.toml:10: static.mounts.fallback: cannot serve /"), "{said}");
+    }
+
+    #[cfg(all(feature = "otel", feature = "profile"))]
+    #[test]
+    fn files_of_traces_and_profiles_are_looked_for() {
+        let text = |is_on: bool| {
+            format!(
+                "[features]\npprof = {is_on}\n[monitoring.pprof]\ntoken_file = \"/none/token\"\n[monitoring.jaeger]\nenable = {is_on}\n\
+                 endpoint = \"https://collector:4317\"\nca_file = \"/none/ca.pem\"\n"
+            )
+        };
+        assert!(told(&text(false)).ends_with("is fine"));
+        if cfg!(feature = "tls") {
+            let said = told(&text(true));
+            let lines: Vec<&str> = said.lines().collect();
+            assert!(
+                lines[0].starts_with("shop.toml:8: monitoring.jaeger.ca_file: cannot read /none/ca.pem: "),
+                "{said}"
+            );
+            assert!(
+                lines[1].starts_with("shop.toml:4: monitoring.pprof.token_file: cannot read /none/token: "),
+                "{said}"
+            );
+        }
     }
 
     #[test]

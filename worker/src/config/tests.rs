@@ -1,5 +1,7 @@
 //! What is read, what is refused, and from where each thing is.
 
+mod traces;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,8 +59,10 @@ fn documented_defaults_are_those_in_force_and_examples_are_accepted() {
         ..read(&defaults).unwrap()
     };
     assert_eq!(config, Config::default());
-    // Authorities need a client that is asked, which is no default.
-    read(&examples.replacen("client_ca_file", "client_auth = \"required\"\nclient_ca_file", 1)).unwrap();
+    // Authorities need a client that is asked, or a receiver over TLS, which are no defaults.
+    let asked = examples.replacen("client_ca_file", "client_auth = \"required\"\nclient_ca_file", 1);
+    let receiver = "[monitoring.jaeger]\nenable = false\nendpoint = \"https://collector:4317\"\n";
+    read(&asked.replacen("[monitoring.jaeger]\nenable = true\n", receiver, 1)).unwrap();
 }
 
 #[test]
@@ -183,16 +187,18 @@ fn what_kubernetes_sets_for_a_service_is_no_setting() {
 #[test]
 fn secrets_are_shown_to_nobody() {
     let text = "[database]\npassword = \"hunter2\"\nurl = \"mysql://shop:hunter2@db/shop\"\n[redis]\npassword = \"hunter2\"\n\
-                [sessions]\nsecret = \"hunter2\"\n[auth]\nsecret = \"hunter2\"\n[security]\ncsrf_secret = \"hunter2\"\n[app]\napi_token = \"hunter2\"\n";
+                [sessions]\nsecret = \"hunter2\"\n[auth]\nsecret = \"hunter2\"\n[security]\ncsrf_secret = \"hunter2\"\n\
+                [monitoring]\njaeger = { headers = { authorization = \"hunter2\" } }\npprof = { token = \"hunter2 of profiles\" }\n\
+                [app]\napi_token = \"hunter2\"\n";
     let config = read(text).unwrap();
     assert_eq!(config.database.password.as_deref(), Some("hunter2"));
     let all = format!("{:?} {config:?}", show(&config));
     assert!(!all.contains("hunter2"), "{all}");
-    assert_eq!(show(&config).iter().filter(|shown| shown.value == "\"********\"").count(), 7);
+    assert_eq!(show(&config).iter().filter(|shown| shown.value == "\"********\"").count(), 9);
     // A `main` that returns the error, or unwraps it, prints it so.
     let flags = Overrides::default().text("database", "password", "--password", Some("hunter2".to_owned()));
     let invalid = with(&[], &format!("{text}[server]\nprot = 1\n"), flags.clone()).unwrap_err();
-    assert_eq!(format!("{invalid:?}"), "shop.toml:15: server.prot: unknown key; did you mean \"port\"?");
+    assert_eq!(format!("{invalid:?}"), "shop.toml:18: server.prot: unknown key; did you mean \"port\"?");
     assert_eq!(format!("{flags:?}"), "[\"database.password\"]");
 }
 
@@ -391,10 +397,12 @@ fn a_whole_configuration_of_another_service_is_taken_as_it_is() {
     assert_eq!(config.files.index_files, ["index.html", "index.htm"]);
     assert_eq!(config.server.public, ["/info", "/routes", "/metrics"]);
     assert_eq!((config.rate_limit.rate, config.rate_limit.window), (100, Duration::from_secs(60)));
-    assert_eq!(
-        config.warnings,
-        ["features.tracing is not in this version", "monitoring.jaeger is not in this version"]
-    );
+    assert_eq!((config.tracing.is_on, config.tracing.service_name.as_deref()), (true, Some("gin-web-server")));
+    let old = "monitoring.jaeger.endpoint: http://localhost:14268/api/traces is Jaeger's old Thrift endpoint; traces go to \
+               http://localhost:4317 (OTLP); write that";
+    assert_eq!(config.warnings[0], old);
+    let without = config.warnings[1..].iter().all(|warning| warning.starts_with("features.tracing: "));
+    assert!(without && config.warnings.len() == if cfg!(feature = "otel") { 1 } else { 2 }, "{:?}", config.warnings);
 }
 
 #[test]
