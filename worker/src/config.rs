@@ -29,6 +29,7 @@ mod levels;
 mod limits;
 mod mounts;
 mod observability;
+mod otel_variables;
 mod profiling;
 mod rate_limit;
 mod ready_timeout;

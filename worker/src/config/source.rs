@@ -13,7 +13,8 @@ use gin_shared::sections;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Config, Features, Monitoring, Profiling, Security, Tracing, app_read, left_out, levels, tells_no_address, tracing,
+    Config, Features, Monitoring, Profiling, Security, Tracing, app_read, left_out, levels, otel_variables,
+    tells_no_address, tracing,
 };
 
 /// A common variable for the place of the file, which counts where `GIN_CONFIG` is not set.
@@ -197,9 +198,11 @@ impl Read {
     fn over(file: Option<(PathBuf, String)>, mut entries: Vec<Entry>, flags: Overrides, lookup: Lookup<'_>) -> Self {
         let passed_over = levels::lay_rust_log(&mut entries, lookup);
         let mut keys = own();
+        let otel = otel_variables::lay(&mut entries, &keys, lookup);
         keys.push(listen::listeners_from_environment());
         let (problems, mut warnings) = environment::overlay(&mut entries, &keys, lookup);
         warnings.extend(passed_over);
+        warnings.extend(otel);
         for (section, key, flag, value) in &flags.0 {
             let (place, value) = (Place::Flag(flag), value.clone());
             set(tree::section(&mut entries, section), key, Node { value, place });

@@ -1,4 +1,4 @@
-//! Switches and receivers of traces, and the keys of profiles.
+//! Switches, receivers and variables of traces, and the keys of profiles.
 
 use std::path::PathBuf;
 
@@ -118,6 +118,69 @@ fn jaegers_old_endpoint_is_replaced_and_told() {
     assert!(config.warnings[0].contains("http://localhost:14268/api/traces is Jaeger's old"), "{:?}", config.warnings);
     // Nobody is warned of what is off.
     assert!(read(&format!("{text}false\n")).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn variables_of_opentelemetry_count_over_the_file_and_below_our_own() {
+    let file = format!(
+        "{ON}[monitoring.jaeger]\nservice_name = \"file\"\nsample_rate = 0.2\nheaders = {{ a = \"1\", b = \"2\" }}\n"
+    );
+    let otel = [
+        ("OTEL_SERVICE_NAME", "variable"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/otlp/"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "b=3,authorization=Bearer%20hunter2"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.5"),
+        ("GIN_MONITORING_JAEGER_SAMPLE_RATE", "0.7"),
+    ];
+    let config = with(&otel, &file, Overrides::default()).unwrap();
+    let tracing = &config.tracing;
+    assert_eq!(tracing.service_name.as_deref(), Some("variable"));
+    assert_eq!(tracing.endpoint, endpoint("http://collector:4318/otlp/v1/traces"));
+    assert_eq!(tracing.sample_rate, Ratio::new(0.7));
+    let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(tracing.headers, [own("a", "1"), own("b", "3"), own("authorization", "Bearer hunter2")]);
+    assert_eq!(tracing.attributes, [own("deployment.environment.name", "test")]);
+    assert_eq!(shown(&config, "monitoring.jaeger.service_name").1, "environment variable OTEL_SERVICE_NAME");
+    assert!(!format!("{:?} {config:?}", show(&config)).contains("hunter2"));
+    // Where nothing is traced they mean nothing.
+    let off = with(&otel, "", Overrides::default()).unwrap();
+    assert_eq!(off.tracing.service_name, None);
+    let of_environment = [("GIN_FEATURES_TRACING", "true"), otel[0]];
+    let config = with(&of_environment, "", Overrides::default()).unwrap();
+    assert_eq!(config.tracing.service_name.as_deref(), Some("variable"));
+}
+
+#[test]
+fn a_variable_of_opentelemetry_decides_alone_or_is_passed_over() {
+    let traced = |variables: &[(&str, &str)]| with(variables, ON, Overrides::default()).unwrap();
+    let of_traces = [
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://traces:4318/own"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4318"),
+    ];
+    assert_eq!(traced(&of_traces).tracing.endpoint, endpoint("http://traces:4318/own"));
+    let http = traced(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]).tracing.endpoint;
+    assert_eq!((http.protocol, http.port), (Protocol::Http, 4318));
+    let rate = |variables: &[(&str, &str)]| traced(variables).tracing.sample_rate;
+    let all = [("OTEL_TRACES_SAMPLER", "parentbased_always_on"), ("OTEL_TRACES_SAMPLER_ARG", "0.5")];
+    assert_eq!((rate(&all), rate(&all[1..])), (Ratio::new(1.0), Ratio::new(0.5)));
+    assert!(!traced(&[("OTEL_SDK_DISABLED", "true")]).tracing.is_on);
+    let both = format!("{ON}[monitoring.jaeger]\nenable = true\n");
+    assert!(!with(&[("OTEL_SDK_DISABLED", "TRUE")], &both, Overrides::default()).unwrap().tracing.is_on);
+    for (variable, text) in [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://shop:hunter2@collector:4317"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "test"),
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_TRACES_SAMPLER_ARG", "2"),
+    ] {
+        let config = traced(&[(variable, text)]);
+        let warning = config.warnings.iter().find(|warning| warning.contains(variable)).expect(variable);
+        assert!(warning.contains("is passed over: ") && !warning.contains("hunter2"), "{warning}");
+        assert_eq!(config.tracing, traced(&[]).tracing, "{variable}");
+    }
 }
 
 #[test]
