@@ -16,6 +16,7 @@ use super::record::{ANY, Record, Routes};
 use super::redirect::Redirects;
 use super::session::SessionKind;
 use crate::route_name;
+use crate::traces::HandlerLayer;
 
 /// What is registered so far.
 #[derive(Debug)]
@@ -69,8 +70,8 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
         any(&self.0, "", &|route, at| answers(route) && RoutePath::parse(at).is_ok_and(|at| at == wanted))
     }
 
-    /// Makes the router. Middleware, and sessions of routes, get this state. `_traces`: handlers are traced.
-    pub fn build(self, state: &S, _traces: bool) -> Built<S> {
+    /// Makes the router. Middleware, and sessions of routes, get this state. `traces`: handlers have spans, but for those of this library.
+    pub fn build(self, state: &S, traces: bool) -> Built<S> {
         let (mut placed, mut groups, mut wrong) = (Vec::new(), BTreeMap::new(), Vec::new());
         place(self.0, "", &[], &[], &mut placed, &mut groups, &mut wrong);
         let created_at = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
@@ -82,10 +83,11 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
                 wrong.push(format!("{}: {} {written} excludes {other}", route.place, name(route.method.as_ref())));
                 continue;
             }
-            // What was added first runs first: it is put around last.
             let is_any = route.method.is_none();
-            let mut answers =
-                chain.iter().rev().fold(route.answers, |answers, link| (link.apply)(answers, is_any, state));
+            let handler =
+                if traces && !route.is_own { traced(route.answers, &route.handler, is_any) } else { route.answers };
+            // What was added first runs first: it is put around last.
+            let mut answers = chain.iter().rev().fold(handler, |answers, link| (link.apply)(answers, is_any, state));
             if !route.is_own {
                 answers = catch_all::in_gins_words(&path, &written, answers, is_any);
             }
@@ -111,6 +113,13 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
         let redirects = Redirects::of(&routes);
         Built { router: paths.router(), routes, redirects, kinds, wrong }
     }
+}
+
+/// Puts the span of a handler around it. It is no middleware that `/routes` names.
+fn traced<S: Clone + Send + Sync + 'static>(answers: MethodRouter<S>, name: &str, is_any: bool) -> MethodRouter<S> {
+    let layer = HandlerLayer::new(name.into());
+    // To axum a route for every method is a fallback.
+    if is_any { answers.layer(layer) } else { answers.route_layer(layer) }
 }
 
 /// Each parameter's name, and how Gin writes it.
@@ -210,5 +219,28 @@ impl<S: Clone + Send + Sync + 'static> Paths<S> {
     fn router(mut self) -> Router<S> {
         let all = self.order.iter().filter_map(|path| Some((path, self.answers.remove(path)?)));
         all.fold(Router::new(), |router, (path, answers)| router.route(path, answers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::Request;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_traced_handler_answers_and_its_span_is_no_middleware() {
+        let mut registry = Registry::<()>::default();
+        registry.route(Route::get("/one", async || "one"));
+        registry.route(Route::any("/any", async || "any"));
+        let built = registry.build(&(), true);
+        assert_eq!(built.wrong, [""; 0]);
+        for path in ["/one", "/any"] {
+            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            assert_eq!(built.router.clone().oneshot(request).await.unwrap().status(), 200, "{path}");
+        }
+        assert!(built.routes.iter().all(|record| record.middleware.is_empty()));
     }
 }
