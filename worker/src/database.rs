@@ -105,6 +105,7 @@ pub(crate) mod migrate;
 mod operation;
 mod part;
 mod pool;
+mod spans;
 mod state;
 mod statement;
 mod target;

@@ -12,6 +12,7 @@ use sea_orm::{DbErr, RuntimeErr};
 use tokio::runtime::Handle;
 
 use super::figures::Figures;
+use super::spans::{self, Fault};
 use super::statement::without_values;
 use super::target::{STATEMENT, Target};
 use super::trouble::Trouble;
@@ -177,11 +178,12 @@ impl State {
         }
     }
 
-    /// A query has ended: it is counted, and logged if it was slow.
+    /// A query has ended: it is counted, traced if its request is, and logged if it was slow.
     pub(super) fn queried(self: &Arc<Self>, elapsed: Duration, is_failed: bool, sql: &str) {
         if is_failed {
             self.look_soon(FAILURE_PAUSE);
         }
+        spans::query(&self.target, elapsed, sql, is_failed.then_some(Fault::Failed));
         let slow = self.limits.slow.filter(|slow| elapsed >= *slow);
         if let Some(figures) = self.figures() {
             figures.queried(elapsed, slow.is_some(), is_failed);

@@ -1,4 +1,4 @@
-//! The text of a statement, for the log.
+//! The text of a statement, for the log and for traces.
 
 use sea_orm::DbBackend;
 
@@ -20,6 +20,52 @@ pub(super) fn without_values(sql: &str, backend: DbBackend) -> String {
         rest = &rest[length..];
     }
     line
+}
+
+/// The operation of a statement without values, and the first table that it names: `SELECT` and `users`. A statement that begins with no
+/// word has neither; one that is none of the usual four has no table.
+pub(super) fn summary(sql: &str) -> (&str, Option<&str>) {
+    let sql = sql.trim_start();
+    let operation = &sql[..span(sql, |c| c.is_ascii_alphabetic())];
+    let before = match operation.to_ascii_uppercase().as_str() {
+        "SELECT" | "DELETE" => "FROM",
+        "INSERT" | "REPLACE" => "INTO",
+        "UPDATE" => "UPDATE",
+        _ => return (operation, None),
+    };
+    (operation, behind(sql, before).and_then(table))
+}
+
+/// The text behind a keyword that stands outside of all brackets.
+fn behind<'a>(sql: &'a str, keyword: &str) -> Option<&'a str> {
+    let (mut rest, mut depth) = (sql, 0_usize);
+    while let Some(first) = rest.chars().next() {
+        let (part, length) = token(rest, first, DbBackend::Sqlite);
+        rest = &rest[length..];
+        match part {
+            "(" => depth += 1,
+            ")" => depth = depth.saturating_sub(1),
+            word if depth == 0 && word.eq_ignore_ascii_case(keyword) => return Some(rest.trim_start()),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The table's name at the beginning of the text, without the schema before it and the quotes around it.
+fn table(text: &str) -> Option<&str> {
+    let mut rest = text;
+    loop {
+        let (part, length) = token(rest, rest.chars().next()?, DbBackend::Sqlite);
+        match rest[length..].strip_prefix('.') {
+            Some(behind) => rest = behind,
+            None => {
+                let name = part.trim_matches(['"', '`']);
+                let is_name = !name.is_empty() && (name.len() < part.len() || name.chars().all(is_word));
+                return Some(name).filter(|name| is_name && !name.starts_with('?'));
+            }
+        }
+    }
 }
 
 /// Text to show for the first token, and the token's length.
@@ -108,6 +154,33 @@ mod tests {
         let of = |sql| without_values(sql, DbBackend::MySql);
         assert_eq!(of(r#"`a "1"` = 'it\'s secret' AND b = "secret""#), "`a \"1\"` = ? AND b = ?");
         assert_eq!(without_values("id = ?1 OR é = '…'", DbBackend::Sqlite), "id = ?1 OR é = ?");
+    }
+
+    #[test]
+    fn a_statement_has_an_operation_and_a_table() {
+        for (sql, operation, table) in [
+            (r#"SELECT "users"."id" FROM "users" WHERE "id" = $1"#, "SELECT", Some("users")),
+            ("select `a b`.* from `shop`.`a b`, c", "select", Some("a b")),
+            ("SELECT EXTRACT(YEAR FROM day) FROM public.days", "SELECT", Some("days")),
+            (r#"SELECT (SELECT COUNT(*) FROM "x"), "FROM" FROM "users""#, "SELECT", Some("users")),
+            ("SELECT COUNT(*) FROM (SELECT id FROM users) AS sub", "SELECT", None),
+            ("SELECT ?", "SELECT", None),
+            (r#"INSERT INTO "users" ("name") VALUES (?)"#, "INSERT", Some("users")),
+            ("INSERT IGNORE INTO users VALUES (?)", "INSERT", Some("users")),
+            ("REPLACE INTO users VALUES (?)", "REPLACE", Some("users")),
+            (r#"UPDATE "users" SET "name" = $1"#, "UPDATE", Some("users")),
+            ("  DELETE FROM users", "DELETE", Some("users")),
+            ("DELETE FROM", "DELETE", None),
+            ("SELECT * FROM ?", "SELECT", None),
+            ("WITH a AS (SELECT ? FROM b) SELECT * FROM a", "WITH", None),
+            ("CREATE TABLE counts (id INTEGER)", "CREATE", None),
+            ("BEGIN", "BEGIN", None),
+            ("%% nonsense", "", None),
+            ("\"users\"", "", None),
+            ("", "", None),
+        ] {
+            assert_eq!(summary(sql), (operation, table), "{sql}");
+        }
     }
 
     #[test]
