@@ -24,6 +24,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::config;
+use crate::observed::{Doing, doing};
+use crate::traces::{self, Attributes, Call, SpanKind};
 use circuit::Circuit;
 pub(crate) use circuit::RETRY;
 use connections::{Connections, Question};
@@ -37,6 +39,16 @@ pub(crate) enum Failure {
     /// The server has answered with an error, or with something else than was asked for.
     #[error("Redis has refused: {0}")]
     Refused(RedisError),
+}
+
+impl Failure {
+    /// The attribute `error.type` of a span.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Away { .. } => "unavailable",
+            Self::Refused(_) => "_OTHER",
+        }
+    }
 }
 
 /// Something that must be done when a server was away, before anybody asks it again.
@@ -186,7 +198,19 @@ impl Redis {
         })
     }
 
+    /// Asks, in a span of its own where the request is traced.
     async fn ask<T: FromRedisValue>(&self, question: Question<'_>) -> Result<T, Failure> {
+        let _doing = doing(Doing::Redis);
+        let mut call = Call::begin(SpanKind::Client, || question.name());
+        call.set(|attributes| self.0.describe(question, attributes));
+        let answer = call.around(self.answer(question)).await;
+        if let Err(failure) = &answer {
+            call.fail(failure.kind(), || failure.to_string());
+        }
+        answer
+    }
+
+    async fn answer<T: FromRedisValue>(&self, question: Question<'_>) -> Result<T, Failure> {
         let mut circuit = self.0.circuit.subscribe();
         if let Some(away) = self.away() {
             return Err(away);
@@ -239,6 +263,18 @@ async fn look_until_it_is_back(server: Weak<Inner>) {
 }
 
 impl Inner {
+    /// Attributes of a question's span.
+    fn describe(&self, question: Question<'_>, attributes: &mut Attributes) {
+        use traces::Value::{Integer, Text};
+        attributes.set("db.system.name", Text("redis")).set("db.operation.name", Text(&question.name()));
+        let is_socket = self.address.starts_with('/');
+        let server = self.address.rsplit_once(':').filter(|_| !is_socket);
+        attributes.set("server.address", Text(server.map_or(&*self.address, |(host, _)| host)));
+        if let Some(port) = server.and_then(|(_, port)| port.parse().ok()) {
+            attributes.set("server.port", Integer(port));
+        }
+    }
+
     /// Looks whether the server is back. Returns true when there is nothing more to look for.
     async fn look(&self) -> bool {
         if !self.circuit.send_if_modified(|circuit| circuit.begin_look(Instant::now())) {

@@ -1,6 +1,7 @@
 //! Connections to Redis. Each carries many questions at once, in one stream: nobody waits until a connection is free, and a use costs no
 //! round trip of its own, as the check of a pool would.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use ::redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
 use ::redis::io::tcp::TcpSettings;
 use ::redis::io::tcp::socket2::TcpKeepalive;
 use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
+    Arg, AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
     RedisConnectionInfo, RedisError, RedisResult, ScriptInvocation,
 };
 
@@ -31,6 +32,18 @@ pub(super) enum Question<'a> {
 }
 
 impl Question<'_> {
+    /// Its name in traces: the command alone, for arguments may be anybody's data.
+    pub(super) fn name(self) -> Cow<'static, str> {
+        match self {
+            Self::One(command) => match command.args_iter().next() {
+                Some(Arg::Simple(word)) => String::from_utf8_lossy(word).to_ascii_uppercase().into(),
+                Some(_) | None => "COMMAND".into(),
+            },
+            Self::All(_) => "PIPELINE".into(),
+            Self::Script(_) => "EVALSHA".into(),
+        }
+    }
+
     async fn put<T: FromRedisValue>(self, connection: &mut MultiplexedConnection) -> RedisResult<T> {
         match self {
             Self::One(command) => command.query_async(connection).await,
@@ -273,6 +286,18 @@ mod tests {
             let small = config::Redis { pool_size, min_idle_conns: 9, ..config::Redis::default() };
             assert_eq!(Connections::new(&small, None).unwrap().used().len(), 1);
         }
+    }
+
+    #[test]
+    fn a_question_is_named_by_its_command_alone() {
+        let mut command = ::redis::cmd("hget");
+        command.arg("session:hunter2");
+        let pipeline = Pipeline::new();
+        let script = ::redis::Script::new("return 1");
+        assert_eq!(Question::One(&command).name(), "HGET");
+        assert_eq!(Question::All(&pipeline).name(), "PIPELINE");
+        assert_eq!(Question::Script(&script.prepare_invoke()).name(), "EVALSHA");
+        assert_eq!(Question::One(&Cmd::new()).name(), "COMMAND");
     }
 
     #[test]
