@@ -91,6 +91,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -103,9 +104,11 @@ use serde_json::{Map, Value, json};
 use crate::Error;
 use crate::api::Argument;
 use crate::config;
+use crate::observed::{Doing, doing};
 use crate::parts::Parts;
 #[cfg(feature = "redis")]
 use crate::redis::Redis;
+use crate::traces::{self, Call, SpanKind};
 use figures::Outcome;
 use named::Named;
 pub(crate) use part::CachePart;
@@ -302,7 +305,13 @@ where
 
     /// The value of a key, if it is kept.
     pub async fn get(&self, key: &K) -> Option<V> {
-        let place = self.place(key);
+        let (mut call, _doing) = (self.call("get"), doing(Doing::Cache));
+        let found = call.around(self.find(self.place(key))).await;
+        tell(&mut call, found.is_some());
+        found
+    }
+
+    async fn find(&self, place: Place) -> Option<V> {
         if let Some(value) = self.in_process(&place).await {
             return Some(value);
         }
@@ -319,8 +328,13 @@ where
 
     /// Keeps a value, in place of what is there.
     pub async fn insert(&self, key: &K, value: V) {
+        let (mut call, _doing) = (self.call("insert"), doing(Doing::Cache));
+        call.around(self.keep(self.place(key), value)).await;
+    }
+
+    async fn keep(&self, place: Place, value: V) {
         let process = &self.cache.0.process;
-        let place = process.forget(self.place(key)).await;
+        let place = process.forget(place).await;
         #[cfg(feature = "redis")]
         if let Some(shared) = &self.cache.0.shared {
             let is_kept = shared.insert(&self.named, place.text(), self.ttl, &value).await;
@@ -338,8 +352,13 @@ where
     /// Removes the value of a key: call it when the source has changed. Whoever asks from then on is answered by the source, or by
     /// somebody who has asked it since.
     pub async fn remove(&self, key: &K) {
+        let (mut call, _doing) = (self.call("remove"), doing(Doing::Cache));
+        call.around(self.forget(self.place(key))).await;
+    }
+
+    async fn forget(&self, place: Place) {
         let process = &self.cache.0.process;
-        let place = process.forget(self.place(key)).await;
+        let place = process.forget(place).await;
         #[cfg(feature = "redis")]
         if let Some(shared) = &self.cache.0.shared {
             shared.remove(place.text()).await;
@@ -380,16 +399,35 @@ where
         A: Future<Output = Result<V, E>>,
         E: Clone + Send + Sync + 'static,
     {
+        let (mut call, _doing) = (self.call("load"), doing(Doing::Cache));
         let place = self.place(key);
         if let Some(value) = self.in_process(&place).await {
+            tell(&mut call, true);
             return Ok(value);
         }
+        let is_asked = AtomicBool::new(false);
         // Boxed: a source is large, and would stand once more in each future around it, also in that of a hit.
         let asked = Box::pin(async {
-            let load = async { self.load(&place, source()).await.map(|(value, ttl)| Kept::new(value, ttl)) };
+            let source = async {
+                is_asked.store(true, Ordering::Relaxed);
+                source().await
+            };
+            let load = async { self.load(&place, source).await.map(|(value, ttl)| Kept::new(value, ttl)) };
             self.cache.0.process.get_or_load(&place, load).await
         });
-        Ok(asked.await?.value())
+        let found = call.around(asked).await;
+        tell(&mut call, !is_asked.load(Ordering::Relaxed));
+        Ok(found?.value())
+    }
+
+    /// Begins the span of a call, if its request is traced. The key is not in it: it may be anybody's data.
+    fn call(&self, what: &'static str) -> Call {
+        let name = self.named.name;
+        let mut call = Call::begin(SpanKind::Internal, || format!("cache {what} {name}").into());
+        call.set(|attributes| {
+            attributes.set("gin.cache.name", traces::Value::Text(name));
+        });
+        call
     }
 
     fn place(&self, key: &K) -> Place {
@@ -419,6 +457,14 @@ where
         let _ = place;
         Ok((source.await?, self.ttl))
     }
+}
+
+/// Says in the span of a call whether the cache had the value: a source that was asked by others counts, too.
+fn tell(call: &mut Call, is_hit: bool) {
+    let result = if is_hit { "hit" } else { "miss" };
+    call.set(|attributes| {
+        attributes.set("gin.cache.result", traces::Value::Text(result));
+    });
 }
 
 /// A number by chance.
