@@ -56,11 +56,13 @@
 //! | `_connections_parked` | idle connections that cost no more than a socket and some counters, by `protocol` and `tls` |
 //! | `_tls_handshakes_total`, `_tls_handshake_seconds` | handshakes by `result`, and the time of those that did not fail |
 //! | `_proxy_refused_total` | connections closed because of their PROXY header, by `reason` |
+//! | `_trace_spans_total` | spans by `result`: `sent`, `refused` by the receiver, `dropped` for want of room, `lost` at a worker's end |
+//! | `_trace_waiting_bytes` | memory of spans that wait or are being sent |
 //! | `_build_info` | workers, by the application's `version` and `release` |
 //! | `_metrics_overflow_total` | times that a series found no room |
 //!
 //! Series of TLS and of PROXY headers begin with the first listener that has them; a rare combination of labels with its first connection.
-//! Names of the application's own stand as they are given.
+//! Series of spans are there where `features.tracing` is on, with the feature `otel`. Names of the application's own stand as they are given.
 //!
 //! # Names and labels
 //!
@@ -86,6 +88,8 @@ mod registry;
 mod scrapes;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "otel")]
+pub(crate) mod traces;
 
 use std::panic::Location;
 
