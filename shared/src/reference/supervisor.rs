@@ -145,7 +145,7 @@ pub const SUPERVISOR: &[Key] = &[
         "env_pass",
         Kind::Texts,
         "[\"PATH\", \"LC_*\"]",
-        "The variables that env_clear lets through; a * at the end stands for any rest. Default: PATH, HOME, USER, LOGNAME, SHELL, LANG, LANGUAGE, LC_*, TZ, TMPDIR, TERM, NO_COLOR, RUST_BACKTRACE, RUST_LOG, SSL_CERT_*, CREDENTIALS_DIRECTORY, STATE_DIRECTORY, XDG_STATE_HOME, and those that name a key of the configuration.",
+        "The variables that env_clear lets through; a * at the end stands for any rest. Default: PATH, HOME, USER, LOGNAME, SHELL, LANG, LANGUAGE, LC_*, TZ, TMPDIR, TERM, NO_COLOR, RUST_BACKTRACE, RUST_LOG, OTEL_*, SSL_CERT_*, CREDENTIALS_DIRECTORY, STATE_DIRECTORY, XDG_STATE_HOME, and those that name a key of the configuration.",
     ),
     unset(
         "env_file",

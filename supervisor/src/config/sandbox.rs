@@ -11,7 +11,7 @@ use crate::os::sandbox::Sandbox;
 use crate::os::seccomp;
 
 /// The variables that any program may need. A `*` stands at the end alone.
-const ENV_COMMON: [&str; 18] = [
+const ENV_COMMON: [&str; 19] = [
     "PATH",
     "HOME",
     "USER",
@@ -26,6 +26,7 @@ const ENV_COMMON: [&str; 18] = [
     "NO_COLOR",
     "RUST_BACKTRACE",
     "RUST_LOG",
+    "OTEL_*",
     "SSL_CERT_*",
     "CREDENTIALS_DIRECTORY",
     "STATE_DIRECTORY",
