@@ -58,6 +58,7 @@
 //! | `_proxy_refused_total` | connections closed because of their PROXY header, by `reason` |
 //! | `_trace_spans_total` | spans by `result`: `sent`, `refused` by the receiver, `dropped` for want of room, `lost` at a worker's end |
 //! | `_trace_waiting_bytes` | memory of spans that wait or are being sent |
+//! | `_profiles_total` | profiles that were taken, by `kind`: `cpu`, `heap` |
 //! | `_build_info` | workers, by the application's `version` and `release` |
 //! | `_metrics_overflow_total` | times that a series found no room |
 //!
@@ -84,6 +85,8 @@
 mod application;
 mod connection_counts;
 mod point;
+#[cfg(feature = "profile")]
+pub(crate) mod profiles;
 mod registry;
 mod scrapes;
 #[cfg(test)]
