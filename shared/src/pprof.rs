@@ -1,17 +1,23 @@
-//! Profiles as `go tool pprof` reads them (profile.proto), not compressed.
+//! Profiles as `go tool pprof` reads them (profile.proto), not compressed: it takes both.
+//!
+//! | to | go to |
+//! |---|---|
+//! | make one, sample by sample | [`Profile::location`], [`Profile::add`] |
+//! | send one | [`Profile::encode`] |
+//! | read one | [`Profile::decode`] |
+//! | make one of those of several workers | [`Profile::merge`] |
+//! | show one | [`Profile::top`]; [`Profile::folded`], and [`crate::flame`] |
+
+mod decoded;
+mod encoded;
+mod places;
+mod totals;
 
 use std::collections::BTreeMap;
 
 use crate::protobuf::Malformed;
-
-/// Kind of a value: `("samples", "count")`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kind {
-    /// The thing that is counted.
-    pub what: &'static str,
-    /// Its unit.
-    pub unit: &'static str,
-}
+use places::Index;
+pub use totals::Row;
 
 /// A function, and a line in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -82,17 +88,7 @@ pub struct Profile {
     pub samples: Vec<Sample>,
     /// Remarks.
     pub comments: Vec<String>,
-}
-
-/// Figures of a function.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// Name of the function.
-    pub function: String,
-    /// Value of the function itself.
-    pub flat: i64,
-    /// The same with all that it has called.
-    pub cumulative: i64,
+    index: Index,
 }
 
 impl Profile {
@@ -109,45 +105,117 @@ impl Profile {
             locations: Vec::new(),
             samples: Vec::new(),
             comments: Vec::new(),
+            index: Index::default(),
         }
     }
 
     /// Finds or adds a location, and returns its index.
-    pub fn location(&mut self, _: Location) -> u32 {
-        0
+    pub fn location(&mut self, location: Location) -> u32 {
+        let known = self.index.locations.find(&self.locations, |known| known, &location, |known| *known == location);
+        known.unwrap_or_else(|| {
+            self.locations.push(location);
+            self.locations.len() as u32 - 1
+        })
     }
 
     /// Adds a sample. Samples of the same stack and labels are summed.
-    pub fn add(&mut self, _: Vec<u32>, _: &[i64], _: &[(&str, &str)]) {}
+    pub fn add(&mut self, locations: Vec<u32>, values: &[i64], labels: &[(&str, &str)]) {
+        let has_labels = |own: &[(String, String)]| {
+            let same =
+                |((own, own_value), (key, value)): (&(String, String), &(&str, &str))| own == key && own_value == value;
+            own.len() == labels.len() && own.iter().zip(labels).all(same)
+        };
+        let known = self.index.samples.find(
+            &self.samples,
+            |known| (&*known.locations, &*known.labels),
+            (&*locations, labels),
+            |known| known.locations == locations && has_labels(&known.labels),
+        );
+        if let Some(known) = known.and_then(|place| self.samples.get_mut(place as usize)) {
+            for (sum, value) in known.values.iter_mut().zip(values) {
+                *sum = sum.saturating_add(*value);
+            }
+            return;
+        }
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.samples.push(Sample { locations, values: values.to_vec(), labels });
+    }
 
     /// The profile as bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        Vec::new()
+        encoded::encode(self)
     }
 
-    /// Reads a profile.
+    /// Reads a profile. Labels that are numbers are passed over.
     ///
     /// # Errors
     /// If the bytes are no profile.
-    pub fn decode(_: &[u8]) -> Result<Self, Malformed> {
-        Ok(Self::new(&[]))
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        decoded::decode(bytes)
     }
 
-    /// Merges profiles of the same kinds. It begins with the earliest, and is as long as the longest.
-    pub fn merge(_: impl IntoIterator<Item = Self>) -> Option<Self> {
-        None
+    /// Merges profiles of the same kinds. The merged one begins with the earliest, and is as long as the longest. `None`: there is none, or
+    /// their kinds differ.
+    pub fn merge(all: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut all = all.into_iter();
+        let mut merged = all.next()?;
+        for other in all {
+            if other.kinds != merged.kinds {
+                return None;
+            }
+            merged.absorb(other);
+        }
+        Some(merged)
     }
 
-    /// Functions with the greatest values of a kind.
+    fn absorb(&mut self, other: Self) {
+        if self.began_ns == 0 || (other.began_ns != 0 && other.began_ns < self.began_ns) {
+            self.began_ns = other.began_ns;
+        }
+        self.took_ns = self.took_ns.max(other.took_ns);
+        if self.default_kind.is_empty() {
+            self.default_kind = other.default_kind;
+        }
+        self.period = self.period.take().or(other.period);
+        for comment in other.comments {
+            if !self.comments.contains(&comment) {
+                self.comments.push(comment);
+            }
+        }
+        let mappings: Vec<u32> = other.mappings.into_iter().map(|mapping| self.mapping(mapping)).collect();
+        let moved = |number: u32| number.checked_sub(1).and_then(|place| mappings.get(place as usize).copied());
+        let locations = other.locations.into_iter().map(|location| {
+            let mapping = moved(location.mapping).unwrap_or_default();
+            self.location(Location { mapping, ..location })
+        });
+        let locations: Vec<u32> = locations.collect();
+        for Sample { locations: stack, values, labels } in other.samples {
+            let stack = stack.iter().filter_map(|place| locations.get(*place as usize).copied()).collect();
+            let labels: Vec<(&str, &str)> = labels.iter().map(|(key, value)| (&**key, &**value)).collect();
+            self.add(stack, &values, &labels);
+        }
+    }
+
+    /// Finds or adds a mapping, and returns its number, from 1. There are few.
+    fn mapping(&mut self, mapping: Mapping) -> u32 {
+        let known = self.mappings.iter().position(|known| *known == mapping);
+        let place = known.unwrap_or_else(|| {
+            self.mappings.push(mapping);
+            self.mappings.len() - 1
+        });
+        place as u32 + 1
+    }
+
+    /// Functions with the greatest values of a kind: at most `count`, first by the function's own value.
     #[must_use]
-    pub fn top(&self, _: usize, _: usize) -> Vec<Row> {
-        Vec::new()
+    pub fn top(&self, kind: usize, count: usize) -> Vec<Row> {
+        totals::top(self, kind, count)
     }
 
     /// Stacks with their values of a kind, the outermost frame first.
     #[must_use]
-    pub fn folded(&self, _: usize) -> BTreeMap<Vec<String>, i64> {
-        BTreeMap::new()
+    pub fn folded(&self, kind: usize) -> BTreeMap<Vec<String>, i64> {
+        totals::folded(self, kind)
     }
 }
