@@ -11,6 +11,8 @@
 mod decoded;
 mod encoded;
 mod places;
+#[cfg(test)]
+mod tests;
 mod totals;
 
 use std::collections::BTreeMap;
