@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::http::Method;
 
 use crate::request_id::RequestId;
@@ -40,4 +41,20 @@ impl Watch {
     pub(crate) fn within<T>(&self, f: impl FnOnce() -> T) -> T {
         f()
     }
+
+    #[inline(always)]
+    pub(crate) fn body(&self, body: Body, _: u8) -> Body {
+        body
+    }
+}
+
+/// A thing that is waited for: nothing is.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Waiting(());
+
+/// Nothing waits.
+#[inline(always)]
+pub(crate) fn wait_for(_: u8) -> Option<Waiting> {
+    None
 }
