@@ -24,13 +24,13 @@ use crate::{Error, Life, Result, ResultExt};
 /// What the endpoints know.
 #[derive(Debug)]
 pub(crate) struct About {
-    name: String,
-    version: String,
+    pub(crate) name: String,
+    pub(crate) version: String,
     identity: Option<Identity>,
     life: Life,
-    started: Instant,
+    pub(crate) started: Instant,
     start_time: String,
-    metrics_path: String,
+    pub(crate) metrics_path: String,
     /// `None`: nothing is counted.
     pub(crate) metrics: Option<&'static Metrics>,
     /// Known once all are registered.
