@@ -50,6 +50,8 @@ use form::{Form, Shape};
 pub(crate) struct Debug {
     /// Opens them on public listeners. `None`: they are not there.
     token: Option<Secret>,
+    /// Of the metrics.
+    namespace: String,
     life: Life,
     parts: Parts,
     requests: Option<&'static Requests>,
@@ -69,7 +71,8 @@ impl Debug {
         tracer: Option<&'static Tracer>,
     ) -> Result<Arc<Self>, StartError> {
         let token = config.profiling.read_token().map_err(StartError::Debug)?;
-        Ok(Arc::new(Self { token, life: life.clone(), parts, requests, tracer }))
+        let namespace = config.monitoring.namespace.clone();
+        Ok(Arc::new(Self { token, namespace, life: life.clone(), parts, requests, tracer }))
     }
 
     /// True if a request with these headers may see the endpoints on a public listener.
@@ -175,8 +178,8 @@ impl Asked<'_> {
         let form = |what: &str| Form { title: format!("{}: {what}", self.about.name), shape: wanted.shape() };
         match page {
             Page::Index => Ok(page::answer(&self)),
-            Page::Cpu => profile::cpu(&self, wanted.cpu()?, form("time on the CPU")),
-            Page::Heap => profile::heap(form("memory")).await,
+            Page::Cpu => profile::cpu(&self, wanted.cpu()?, form("time on the CPU")).await,
+            Page::Heap => profile::heap(&self, form("memory")).await,
             Page::Alive => alive::answer(&self, form("requests and tasks that are alive")).await,
             Page::Blocked => block::answer(&self, form("polls that have blocked their thread")).await,
             Page::Vars => vars::answer(&self).await,

@@ -4,26 +4,33 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use tokio::task::spawn_blocking;
 
 use super::form::Form;
 use super::{Asked, Door};
 use crate::graceful::Phase;
+use crate::metrics::profiles;
 use crate::profile::{self, Cpu, ProfileError};
-use crate::{Error, Life, Result};
+use crate::{Error, Life, Result, ResultExt};
 
 /// Takes a profile of the CPU. It ends early when this worker drains, or when its client goes. One that begins in the drain has the time
 /// that is left, if it keeps no drain waiting: on the private listener.
 ///
 /// # Errors
 /// 409 while another one is taken; 501 if there can be none.
-pub(super) fn cpu(asked: &Asked<'_>, what: Cpu, form: Form) -> Result<Response> {
+pub(super) async fn cpu(asked: &Asked<'_>, what: Cpu, form: Form) -> Result<Response> {
     if asked.is_head() {
         return Ok(form.head().into_response());
     }
-    let running = profile::begin(what).map_err(refused)?;
-    let life = asked.debug.life.clone();
+    // A timer for each thread takes a while.
+    let running = spawn_blocking(move || profile::begin(what)).await.internal()?.map_err(refused)?;
+    let (life, namespace) = (asked.debug.life.clone(), asked.debug.namespace.clone());
     let until = until(asked.door, &life);
-    Ok(form.later(running.finish(async move { life.reached(until).await })))
+    Ok(form.later(async move {
+        let profile = running.finish(async move { life.reached(until).await }).await?;
+        profiles::taken(&namespace, "cpu");
+        Ok(profile)
+    }))
 }
 
 /// The phase of the worker that ends a profile which begins now.
@@ -38,8 +45,13 @@ pub(super) fn until(door: Door, life: &Life) -> Phase {
 ///
 /// # Errors
 /// 501 if the allocator tells nothing.
-pub(super) async fn heap(form: Form) -> Result<Response> {
-    form.now(profile::heap().await.map_err(refused)?).await
+pub(super) async fn heap(asked: &Asked<'_>, form: Form) -> Result<Response> {
+    if asked.is_head() {
+        return Ok(form.head().into_response());
+    }
+    let profile = profile::heap().await.map_err(refused)?;
+    profiles::taken(&asked.debug.namespace, "heap");
+    form.now(profile).await
 }
 
 fn refused(error: ProfileError) -> Error {
