@@ -125,9 +125,12 @@ pub(crate) fn public<S: Clone + Send + Sync + 'static>(about: &Arc<About>, debug
     if debug.token.is_none() {
         return Vec::new();
     }
-    let route = |(path, page): (String, Page)| {
+    let route = |(path, page): (String, Page)| -> Route<S> {
         let answer = answering(Door::Public, page, Arc::clone(about), Arc::clone(debug));
-        Route::any(&path, answer).own("gin_worker::debug").describe("Profiles and figures, with a token").tag("system")
+        Route::<S>::any(&path, answer)
+            .own("gin_worker::debug")
+            .describe("Profiles and figures, with a token")
+            .tag("system")
     };
     paths().map(route).collect()
 }

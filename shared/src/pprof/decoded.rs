@@ -7,7 +7,7 @@ use super::{Frame, Location, Mapping, Profile, Sample};
 use crate::protobuf::{Field, Malformed, Reader};
 
 /// Limit of the names of all locations together. A name may stand at many locations, so a short text could ask for any memory.
-const NAMES_MAX: usize = 256 << 20;
+const NAMES_MAX: usize = 64 << 20;
 /// Limit of a stack's bytes.
 const STACK_MAX: usize = 64 << 10;
 

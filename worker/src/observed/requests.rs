@@ -27,7 +27,7 @@ const NAMES_MAX: usize = 1024;
 /// The name for all others.
 const OTHERS: &str = "others";
 /// Methods that everybody knows; clients may make up others, which count as one.
-const METHODS: [Method; 9] = [
+static METHODS: [Method; 9] = [
     Method::GET,
     Method::HEAD,
     Method::POST,
