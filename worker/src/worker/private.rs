@@ -1,7 +1,8 @@
 //! The worker's own listener: over it the supervisor asks just this worker, before and beside the public.
 //!
 //! This listener is there from the start to the end, whatever the public ones do. All of the system's endpoints are answered here
-//! ([`crate::system`]), everything else by the application. Its connections keep no drain waiting.
+//! ([`crate::system`]), with `features.pprof` those under `/debug/`, everything else by the application. Its connections keep no drain
+//! waiting.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
