@@ -185,7 +185,7 @@ mod tests {
         let (before, behind) = svg.split_once("<script><![CDATA[").unwrap();
         let (script, behind) = behind.split_once("]]></script>").unwrap();
         assert_eq!(script.trim(), SCRIPT.trim());
-        let mut open = Vec::new();
+        let mut open: Vec<String> = Vec::new();
         for piece in format!("{before}{behind}").split('<').skip(1).filter(|piece| !piece.starts_with('?')) {
             let (tag, text) = piece.split_once('>').unwrap_or_else(|| panic!("a tag has no end: {piece}"));
             assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
