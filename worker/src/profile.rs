@@ -2,6 +2,14 @@
 
 #![allow(dead_code, reason = "nothing calls it yet")]
 
+mod modules;
+mod signal;
+mod stacks;
+mod symbols;
+#[cfg(test)]
+mod tests;
+mod timers;
+
 use std::io;
 use std::time::Duration;
 
