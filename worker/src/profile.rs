@@ -1,8 +1,16 @@
-//! Profiles of this process: its time on the CPU, and its heap.
+//! Profiles of this process: its time on the CPU, and its heap. `features.pprof` has them under `/debug/pprof/`.
+
+// How they are taken. CPU: each thread has a timer on its own CPU clock (`timers`). Its signal's handler sends the registers and a copy of
+// the stack over a socket (`signal`). A thread of the profile's own reads them (`sampler`), unwinds and counts them (`stacks`), by what the
+// mapped files say (`modules`). Heap: jemalloc samples allocations all the time, and writes down which of them live (`heap`). Names of
+// functions are looked up at the end (`symbols`), off the threads that have requests. Between two profiles there is no timer, no thread and
+// no descriptor; a profile that is dropped ends by itself.
 
 #![allow(dead_code, reason = "nothing calls it yet")]
 
+mod cpu;
 mod modules;
+mod sampler;
 mod signal;
 mod stacks;
 mod symbols;
@@ -11,12 +19,33 @@ mod tests;
 mod timers;
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use gin_shared::fault;
 use gin_shared::pprof::Profile;
+use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+
+use self::sampler::{Sampler, Taken};
 
 #[cfg(not(target_env = "gnu"))]
 compile_error!("the feature \"profile\" of gin-worker needs glibc");
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("the feature \"profile\" of gin-worker needs x86_64 or aarch64");
+
+/// Samples that the socket is to have room for, in bytes. The kernel may give less (`net.core.wmem_max`).
+const ROOM: usize = 1024 * 1024;
+
+/// True while a profile of the CPU is taken.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// A profile of the time on the CPU.
 #[derive(Debug, Clone, Copy)]
@@ -46,14 +75,48 @@ pub(crate) enum ProfileError {
 
 /// A profile that is being taken. If it is dropped, the profile ends.
 #[derive(Debug)]
-pub(crate) struct Running(());
+pub(crate) struct Running {
+    stop: Stop,
+    taken: oneshot::Receiver<(Taken, Claim)>,
+    thread: JoinHandle<()>,
+}
 
 /// Begins a profile. Samples are taken from here on.
 ///
 /// # Errors
 /// If none can be taken now.
-pub(crate) fn begin(_: Cpu) -> Result<Running, ProfileError> {
-    Err(ProfileError::Io(io::ErrorKind::Unsupported.into()))
+pub(crate) fn begin(what: Cpu) -> Result<Running, ProfileError> {
+    let claim = Claim::new(&IS_TAKEN).ok_or(ProfileError::Busy)?;
+    if !signal::install()? {
+        return Err(ProfileError::Signal);
+    }
+    fault::at("profile.socket").map_err(io::Error::from)?;
+    let (receiver, sender) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(io::Error::from)?;
+    // With less room more samples are lost, which is told.
+    let _ = set_socket_send_buffer_size(&sender, ROOM);
+    let sender = Arc::new(sender);
+    let stop = Stop(Arc::clone(&sender));
+    let (ready, is_ready) = mpsc::sync_channel(1);
+    let (done, taken) = oneshot::channel();
+    fault::at("profile.thread").map_err(io::Error::from)?;
+    let thread = thread::Builder::new().name("gin-profiler".to_owned()).spawn(move || {
+        if let Some(taken) = Sampler::new(what, receiver, sender).run(&ready) {
+            // If nobody waits any more, this releases the claim.
+            let _ = done.send((taken, claim));
+        }
+    })?;
+    // As long as it takes to start a timer for each thread.
+    is_ready.recv().map_err(|_| failed())??;
+    Ok(Running { stop, taken, thread })
+}
+
+/// Takes a profile of the heap.
+///
+/// # Errors
+/// If the allocator tells nothing, or another one is being taken.
+pub(crate) async fn heap() -> Result<Profile, ProfileError> {
+    Err(ProfileError::NoHeap("heap profiles need jemalloc"))
 }
 
 impl Running {
@@ -61,15 +124,59 @@ impl Running {
     ///
     /// # Errors
     /// If the profile could not be taken.
-    pub(crate) async fn finish(self, _: impl Future<Output = ()>) -> Result<Profile, ProfileError> {
-        Err(ProfileError::Io(io::ErrorKind::Unsupported.into()))
+    pub(crate) async fn finish(self, ends_early: impl Future<Output = ()>) -> Result<Profile, ProfileError> {
+        let Self { stop, mut taken, thread } = self;
+        let ends_early = pin!(ends_early);
+        let in_time = tokio::select! {
+            biased;
+            taken = &mut taken => Some(taken),
+            () = ends_early => None,
+        };
+        let ended_early = in_time.is_none();
+        drop(stop);
+        let taken = match in_time {
+            Some(taken) => taken,
+            None => taken.await,
+        };
+        let (taken, claim) = taken.map_err(|_| failed())?;
+        let named = spawn_blocking(move || {
+            // It has nothing left to do: afterwards it is gone.
+            let _ = thread.join();
+            let profile = cpu::profile(taken, ended_early);
+            drop(claim);
+            profile
+        });
+        Ok(named.await.map_err(io::Error::other)?)
     }
 }
 
-/// Takes a profile of the heap.
-///
-/// # Errors
-/// If the allocator tells nothing.
-pub(crate) async fn heap() -> Result<Profile, ProfileError> {
-    Err(ProfileError::NoHeap("heap profiles need jemalloc"))
+fn failed() -> io::Error {
+    io::Error::other("the thread that takes it has failed")
+}
+
+/// Ends a profile when it is dropped.
+#[derive(Debug)]
+struct Stop(Arc<OwnedFd>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        // The reader finds the end behind the last sample, and a handler EPIPE.
+        let _ = shutdown(&*self.0, Shutdown::Both);
+    }
+}
+
+/// The right to take a profile: one at a time.
+#[derive(Debug)]
+struct Claim(&'static AtomicBool);
+
+impl Claim {
+    fn new(flag: &'static AtomicBool) -> Option<Self> {
+        (!flag.swap(true, Ordering::AcqRel)).then_some(Self(flag))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
