@@ -1,4 +1,7 @@
 //! Profiles of this process: its time on the CPU, and its heap. `features.pprof` has them under `/debug/pprof/`.
+//!
+//! Profiles of the heap need jemalloc, which a program asks for by `gin_worker::heap_profiles!()` in its `main.rs` (feature
+//! `profile-heap`).
 
 // How they are taken. CPU: each thread has a timer on its own CPU clock (`timers`). Its signal's handler sends the registers and a copy of
 // the stack over a socket (`signal`). A thread of the profile's own reads them (`sampler`), unwinds and counts them (`stacks`), by what the
@@ -9,6 +12,7 @@
 #![allow(dead_code, reason = "nothing calls it yet")]
 
 mod cpu;
+mod heap;
 mod modules;
 mod sampler;
 mod signal;
@@ -35,6 +39,13 @@ use tokio::task::spawn_blocking;
 
 use self::sampler::{Sampler, Taken};
 
+#[cfg(feature = "profile-heap")]
+pub use tikv_jemallocator::Jemalloc;
+
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use self::heap::fuzzed;
+
 #[cfg(not(target_env = "gnu"))]
 compile_error!("the feature \"profile\" of gin-worker needs glibc");
 
@@ -46,6 +57,23 @@ const ROOM: usize = 1024 * 1024;
 
 /// True while a profile of the CPU is taken.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Has this program's memory managed by jemalloc, which keeps a profile of the heap: `gin_worker::heap_profiles!();` in `main.rs`, outside
+/// of any function. The environment variable `_RJEM_MALLOC_CONF` changes the options that it sets.
+#[cfg(feature = "profile-heap")]
+#[macro_export]
+macro_rules! heap_profiles {
+    () => {
+        #[global_allocator]
+        static JEMALLOC: $crate::profile::Jemalloc = $crate::profile::Jemalloc;
+
+        // A pointer to text that ends with a zero, as jemalloc reads it before anything else runs.
+        #[allow(unsafe_code, reason = "jemalloc finds its options by this name")]
+        #[used]
+        #[unsafe(export_name = "_rjem_malloc_conf")]
+        static JEMALLOC_OPTIONS: &u8 = &b"prof:true,prof_active:true,lg_prof_sample:19\0"[0];
+    };
+}
 
 /// A profile of the time on the CPU.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +144,7 @@ pub(crate) fn begin(what: Cpu) -> Result<Running, ProfileError> {
 /// # Errors
 /// If the allocator tells nothing, or another one is being taken.
 pub(crate) async fn heap() -> Result<Profile, ProfileError> {
-    Err(ProfileError::NoHeap("heap profiles need jemalloc"))
+    heap::take().await
 }
 
 impl Running {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gin_shared::pprof::Profile;
 
-use super::{Cpu, ProfileError, begin};
+use super::{Cpu, ProfileError, begin, heap};
 
 /// Held by each test that takes a profile, or has to do with SIGPROF.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -201,5 +201,13 @@ fn after_a_profile_no_descriptor_no_thread_and_no_timer_is_left() {
         assert_eq!(after.2, "");
         // Other tests of this process open files in between, where it is not alone.
         assert!(after.0 <= before.0 || std::env::var_os("NEXTEST").is_none(), "{} before, {} after", before.0, after.0);
+    });
+}
+
+#[test]
+fn a_heap_without_a_profile_of_its_own_says_what_is_missing() {
+    alone_on_a_runtime(async {
+        let Err(ProfileError::NoHeap(why)) = heap().await else { panic!("there is a profile") };
+        assert!(why.contains("gin_worker::heap_profiles!()"), "{why}");
     });
 }
