@@ -11,6 +11,9 @@ use gin_worker::config::{self, Invalid, Overrides};
 use gin_worker::serde_json::{Value, json};
 use gin_worker::{Config, Route, Server, StartError};
 
+#[cfg(feature = "profile-heap")]
+gin_worker::heap_profiles!();
+
 /// Serves over HTTP by configuration alone; under gin-supervisor, or by itself.
 #[derive(Debug, Parser)]
 #[command(name = "gin-server", version, about)]
