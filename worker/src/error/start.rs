@@ -60,6 +60,12 @@ pub enum StartError {
         /// The socket's address.
         address: String,
     },
+    /// Settings of traces that cannot be used, with what to do.
+    #[error("traces: {0}")]
+    Traces(String),
+    /// Settings of profiles that cannot be used, with what to do.
+    #[error("profiles: {0}")]
+    Debug(String),
     /// Certificates and keys of TLS that cannot be used, with the file.
     #[error("TLS: {0}")]
     Tls(String),
