@@ -12,6 +12,7 @@ pub(crate) mod metrics;
 pub(crate) mod requests;
 #[cfg(not(feature = "tls"))]
 pub(crate) mod tls;
+#[cfg(not(feature = "otel"))]
 pub(crate) mod traces;
 #[cfg(not(feature = "websocket"))]
 pub(crate) mod websocket;
