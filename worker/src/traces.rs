@@ -37,17 +37,25 @@
 //! (`_trace_spans_total`). A worker that drains sends what it has, for two seconds at most. A worker that is killed loses the spans of its
 //! last `interval`.
 
+mod call;
 mod carried;
 mod current;
+mod handler;
 mod open;
 mod random;
+mod span;
+mod task;
 mod tracer;
 
 pub use gin_shared::trace_context::{SpanId, TraceContext, TraceId};
 
+pub(crate) use call::{Call, Ended, ended};
 pub use carried::Carried;
 pub(crate) use gin_otlp::{Exporter, Sink, SpanKind, Value};
+pub(crate) use handler::HandlerLayer;
 pub(crate) use open::Attributes;
+pub use span::{Attribute, Span, carry, root, span};
+pub(crate) use task::{Phase, Task, draining, starting, task};
 pub(crate) use tracer::{Tracer, is_on};
 
 use crate::observed::ids::Ids;
