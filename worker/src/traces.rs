@@ -39,6 +39,8 @@
 
 mod call;
 mod carried;
+#[cfg(feature = "tls")]
+mod connect;
 mod current;
 mod handler;
 mod layer;
