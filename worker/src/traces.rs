@@ -50,6 +50,8 @@ mod random;
 mod request;
 mod span;
 mod task;
+#[cfg(test)]
+pub(crate) mod tests;
 mod tracer;
 
 pub use gin_shared::trace_context::{SpanId, TraceContext, TraceId};
