@@ -3,11 +3,11 @@
 //! The layer that is around everything is generic over its [`Observer`]. A server chooses one when it is built: [`Unobserved`], which
 //! compiles to nothing, or `&'static` [`Observed`].
 
-#![allow(dead_code, reason = "no server observes its requests yet")]
-
 pub(crate) mod ids;
+mod request;
 #[cfg(feature = "profile")]
 pub(crate) mod requests;
+mod task;
 
 use std::fmt;
 use std::time::Instant;
@@ -19,7 +19,8 @@ use crate::traces::Tracer;
 #[cfg(not(feature = "profile"))]
 pub(crate) use crate::without::requests;
 pub(crate) use ids::Ids;
-use requests::Requests;
+use requests::{Requests, Waiting};
+pub(crate) use task::task;
 
 /// Follows a request from its head to its answer.
 pub(crate) trait Observer: Copy + fmt::Debug + Send + Sync + 'static {
@@ -92,36 +93,10 @@ pub(crate) struct Observed {
     pub(crate) requests: Option<&'static Requests>,
 }
 
-/// A request that is followed.
-#[derive(Debug)]
-pub(crate) struct Watched(());
-
-impl Observer for &'static Observed {
-    type Watched = Watched;
-    type Told = Option<Ids>;
-
-    fn begin(self, _: &mut Request, _: Instant) -> Watched {
-        Watched(())
-    }
-
-    fn within<T>(_: &mut Watched, f: impl FnOnce() -> T) -> T {
-        f()
-    }
-
-    fn told(_: &Watched) -> Option<Ids> {
-        None
-    }
-
-    fn ids(told: Option<Ids>) -> Option<Ids> {
-        told
-    }
-
-    fn answered(_: &mut Watched, _: &Response) {}
-}
-
 /// A thing that a request waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
+#[allow(dead_code, reason = "a build without a feature does not do what that is for")]
 pub(crate) enum Doing {
     Handler,
     Body,
@@ -132,13 +107,15 @@ pub(crate) enum Doing {
     Outgoing,
 }
 
-/// Says what the thread's current request waits for, until the guard is dropped; without a request it is nothing.
+/// Says what the thread's current request or task waits for, until the guard is dropped; without one it is nothing.
 #[inline(always)]
-pub(crate) fn doing(_: Doing) -> DoingGuard {
-    DoingGuard(())
+pub(crate) fn doing(what: Doing) -> DoingGuard {
+    DoingGuard { _waiting: requests::wait_for(what as u8) }
 }
 
-/// Puts back the thing that the request waited for before.
+/// Ends what the request waited for.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct DoingGuard(());
+pub(crate) struct DoingGuard {
+    _waiting: Option<Waiting>,
+}
