@@ -5,6 +5,8 @@
 //!
 //! Each line that is logged while a handler runs has the name of the request, `request_id`, as the line of the request has. With another
 //! subscriber, and in journald, it is in a span `request` of the target `gin_worker::request`, with the fields `id`, `method` and `route`.
+//! Where requests are traced (feature `otel`), a line has `trace_id` and `span_id`, too, but for a line of text in a terminal; the span
+//! `request` has them as fields.
 //! A task that a handler spawns is no part of the request: pass it the [`crate::RequestId`], and log `request_id = id.as_str()` there.
 
 #[cfg(test)]
@@ -73,6 +75,14 @@ pub struct Guard {
 /// # Errors
 /// If the file cannot be opened, or journald is asked for and not there; [`io::ErrorKind::AlreadyExists`] if somebody logs already.
 pub fn start(config: &Logging) -> io::Result<Guard> {
+    start_with(config, false)
+}
+
+/// The same. `traces`: spans and events of `tracing` go to the traces, too.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) fn start_with(config: &Logging, traces: bool) -> io::Result<Guard> {
     let Opened { guard, output, lines } = match config.output {
         Output::Journald => journald()?,
         Output::Stdout => written(config, io::stdout(), TO_PIPE, io::stdout().is_terminal())?,
@@ -87,11 +97,16 @@ pub fn start(config: &Logging) -> io::Result<Guard> {
         }
     };
     let (filtered, handle) = reload::Layer::new(filter(config.level, &config.targets));
-    tracing_subscriber::registry()
-        .with(filtered)
-        .with(output)
-        .try_init()
-        .map_err(|error| io::Error::new(io::ErrorKind::AlreadyExists, error))?;
+    let subscriber = tracing_subscriber::registry().with(filtered).with(output);
+    // Another type, so that an event passes through no layer that does nothing.
+    #[cfg(feature = "otel")]
+    let set = if traces { subscriber.with(crate::traces::layer()).try_init() } else { subscriber.try_init() };
+    #[cfg(not(feature = "otel"))]
+    let set = {
+        let _ = traces;
+        subscriber.try_init()
+    };
+    set.map_err(|error| io::Error::new(io::ErrorKind::AlreadyExists, error))?;
     LEVEL.store(config.level as u8, Ordering::Relaxed);
     targets().clone_from(&config.targets);
     if config.output != Output::Journald {

@@ -2,7 +2,7 @@
 //!
 //! While its handler runs, the request is the current one of the thread ([`crate::current_request`]), which costs no allocation: our own
 //! formats write its name into each line. Any other subscriber, and journald, get a span of tracing if they want one: `request`, with the
-//! fields `id`, `method` and `route`.
+//! fields `id`, `method` and `route`, and `trace_id` and `span_id` where the request is traced.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use axum::extract::{MatchedPath, Request};
 use tracing::Span;
 
 use crate::current_request::{self, Current};
-use crate::observed::Observer;
+use crate::observed::{Ids, Observer};
 use crate::request_id::Name;
 use crate::route_name;
 
@@ -36,16 +36,11 @@ pub(crate) struct Scope {
 
 impl Scope {
     /// The scope of a request of this name.
-    pub(crate) fn of<O: Observer>(request: &Request, name: Name, _: O::Told) -> Self {
-        let span = (!WRITES_NAMES.load(Ordering::Relaxed)).then(|| {
-            // Nothing of this is evaluated where nobody wants the span.
-            tracing::info_span!(
-                target: TARGET,
-                "request",
-                id = name.id().as_str(),
-                method = request.method().as_str(),
-                route = request.extensions().get::<MatchedPath>().map(|route| route_name::of(route.as_str()))
-            )
+    pub(crate) fn of<O: Observer>(request: &Request, name: Name, told: O::Told) -> Self {
+        // Constant where nobody observes.
+        let span = (!WRITES_NAMES.load(Ordering::Relaxed)).then(|| match O::ids(told) {
+            None => span(request, &name),
+            Some(ids) => traced_span(request, &name, ids),
         });
         Self { current: Some(Current::of(request, name)), span }
     }
@@ -69,6 +64,31 @@ impl Scope {
     pub(crate) fn around<F>(self, future: F) -> Scoped<F> {
         Scoped { future, scope: self }
     }
+}
+
+/// The span of a request. Nothing of this is evaluated where nobody wants the span.
+#[inline(always)]
+fn span(request: &Request, name: &Name) -> Span {
+    tracing::info_span!(
+        target: TARGET,
+        "request",
+        id = name.id().as_str(),
+        method = request.method().as_str(),
+        route = request.extensions().get::<MatchedPath>().map(|route| route_name::of(route.as_str()))
+    )
+}
+
+/// The same with the ids of its trace.
+fn traced_span(request: &Request, name: &Name, ids: Ids) -> Span {
+    tracing::info_span!(
+        target: TARGET,
+        "request",
+        id = name.id().as_str(),
+        method = request.method().as_str(),
+        route = request.extensions().get::<MatchedPath>().map(|route| route_name::of(route.as_str())),
+        trace_id = %ids.trace,
+        span_id = %ids.span
+    )
 }
 
 pin_project_lite::pin_project! {

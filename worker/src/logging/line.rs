@@ -12,6 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::clock;
 use crate::current_request;
+use crate::traces;
 
 /// How spans' fields are kept.
 pub(super) fn fields() -> JsonFields {
@@ -40,6 +41,14 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, JsonFields> for Json
         event.record(&mut fields);
         if !fields.names_request {
             let _ = current_request::named(|id| quote(fields.named(REQUEST_ID), id));
+        }
+        if traces::is_on()
+            && let Some(ids) = traces::ids()
+            && !fields.others.contains("\"trace_id\":")
+        {
+            // Writing to a text cannot fail.
+            let _ = write!(fields.named(TRACE_ID), "\"{}\"", ids.trace);
+            let _ = write!(fields.named(SPAN_ID), "\"{}\"", ids.span);
         }
         let Fields { message, others, .. } = fields;
         out.write_str("{\"level\":\"")?;
@@ -72,6 +81,10 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, JsonFields> for Json
 
 /// The field that names the request.
 pub(super) const REQUEST_ID: &str = "request_id";
+/// The field that names the trace.
+pub(super) const TRACE_ID: &str = "trace_id";
+/// The field that names the span in it.
+pub(super) const SPAN_ID: &str = "span_id";
 
 #[derive(Default)]
 struct Fields {
@@ -290,6 +303,27 @@ mod tests {
         let span = &all[0]["spans"][0];
         let fields = ["name", "id", "method"].map(|field| span[field].as_str());
         assert_eq!(fields, [Some("request"), Some("mine-1"), Some("GET")]);
+    }
+
+    #[cfg(feature = "otel")]
+    #[test]
+    fn a_line_of_a_traced_request_has_its_ids_once() {
+        let mut ids = None;
+        let all = logged(|| {
+            tracing::info!("before");
+            ids = Some(traces::tests::within_a_request(|| {
+                tracing::info!("made");
+                crate::current_request::failed(axum::http::StatusCode::BAD_GATEWAY, "refused");
+                tracing::info!(trace_id = "its own", "named");
+            }));
+        });
+        let ids = ids.unwrap();
+        let (trace, span) = (Value::from(ids.trace.to_string()), Value::from(ids.span.to_string()));
+        assert_eq!(all[0].get("trace_id"), None);
+        for line in &all[1..3] {
+            assert_eq!((&line["trace_id"], &line["span_id"]), (&trace, &span), "{line}");
+        }
+        assert_eq!((&all[3]["trace_id"], all[3].get("span_id")), (&Value::from("its own"), None));
     }
 
     #[test]

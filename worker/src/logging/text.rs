@@ -8,7 +8,7 @@
 //! 09:30:14.013Z INFO  201    1.2ms POST    /users #0000002a
 //! ```
 //!
-//! Elsewhere, in a file say, it has everything that a line of JSON has.
+//! Elsewhere, in a file say, it has everything that a line of JSON has: the ids of its trace, too.
 
 use std::fmt::{self, Display, Write};
 
@@ -19,9 +19,10 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFi
 use tracing_subscriber::registry::{LookupSpan, Scope as Spans};
 
 use super::clock;
-use super::line::REQUEST_ID;
+use super::line::{REQUEST_ID, SPAN_ID, TRACE_ID};
 use crate::current_request;
 use crate::request_id::ACCESS;
+use crate::traces;
 
 /// So much of a request's name is shown in a terminal: its number, of those that this library makes.
 const SHORT: usize = 8;
@@ -58,6 +59,14 @@ where
         event.record(&mut facts);
         if facts.value(REQUEST_ID).is_none() {
             let _ = current_request::named(|id| facts.all.push((REQUEST_ID, id.to_owned())));
+        }
+        if !self.is_terminal
+            && traces::is_on()
+            && let Some(ids) = traces::ids()
+            && facts.value(TRACE_ID).is_none()
+        {
+            facts.all.push((TRACE_ID, ids.trace.to_string()));
+            facts.all.push((SPAN_ID, ids.span.to_string()));
         }
         let mut line = String::with_capacity(256);
         clock::now(|text| self.time(&mut line, text));
@@ -337,6 +346,16 @@ mod tests {
         let long = logged(FILE, all);
         assert_eq!(long[0], "INFO  listening on http://127.0.0.1:80 name=web address=127.0.0.1:80");
         assert_eq!(long[2], "DEBUG order{id=7}: made user=8 request_id=mine-1");
+    }
+
+    #[cfg(feature = "otel")]
+    #[test]
+    fn a_line_has_the_ids_of_its_trace_in_a_file_and_not_in_a_terminal() {
+        let log = || drop(traces::tests::within_a_request(|| tracing::info!("made")));
+        assert_eq!(logged(PLAIN, log), ["INFO  made"]);
+        let line = logged(FILE, log).remove(0);
+        let (trace, span) = line.strip_prefix("INFO  made trace_id=").unwrap().split_once(" span_id=").unwrap();
+        assert_eq!((trace.len(), span.len()), (32, 16));
     }
 
     #[test]

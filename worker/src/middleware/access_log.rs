@@ -122,7 +122,7 @@ pub(super) trait End {
 }
 
 impl End for Option<Box<Line>> {
-    fn end<O: Observer>(self, response: &Response, _: O::Told) {
+    fn end<O: Observer>(self, response: &Response, told: O::Told) {
         let Some(line) = self else { return };
         let latency = Milliseconds(line.began.elapsed());
         let user_agent = line.user_agent.as_ref().and_then(|agent| agent.to_str().ok());
@@ -146,10 +146,13 @@ impl End for Option<Box<Line>> {
                 .some("user_agent", user_agent)
                 .some("error", error)
                 .some("route", route)
-                .some("request_id", id)
-                .some("user_id", user)
-                .some("tls", tls)
-                .some("client_name", client_name);
+                .some("request_id", id);
+            // Constant where nobody observes. Other formats than this one ask the current span.
+            let direct = match O::ids(told) {
+                Some(ids) => direct.plain("trace_id", ids.trace).plain("span_id", ids.span),
+                None => direct,
+            };
+            let direct = direct.some("user_id", user).some("tls", tls).some("client_name", client_name);
             let direct = match line.client {
                 Some(ip) => direct.plain("client_ip", ip),
                 None => direct,
