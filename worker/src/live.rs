@@ -13,6 +13,7 @@ use crate::mount::{Mount, Mounted};
 use crate::parts::Parts;
 use crate::request_id::Name;
 use crate::shared_memory::Buckets;
+use crate::traces::Tracer;
 #[cfg(not(feature = "watch"))]
 pub(crate) use crate::without::Watch;
 use crate::{StartError, logging};
@@ -30,6 +31,8 @@ pub(crate) struct Live {
     parts: Parts,
     /// Address of a Unix socket that this worker accepts on, if it has one.
     unix_listener: Arc<OnceLock<String>>,
+    /// The maker of spans, if requests are traced.
+    tracer: Option<&'static Tracer>,
 }
 
 /// Those in force.
@@ -70,7 +73,13 @@ impl Live {
         parts: Parts,
     ) -> Result<Self, StartError> {
         let mounted = opened(&mounts, &config)?;
-        Ok(Self { config, mounted, mounts: mounts.into(), buckets, parts, unix_listener: Arc::default() })
+        let (mounts, unix_listener) = (mounts.into(), Arc::default());
+        Ok(Self { config, mounted, mounts, buckets, parts, unix_listener, tracer: None })
+    }
+
+    /// Tells the maker of spans of changes, too.
+    pub(crate) fn traced(self, tracer: Option<&'static Tracer>) -> Self {
+        Self { tracer, ..self }
     }
 
     /// Says that this worker accepts on a Unix socket.
@@ -126,7 +135,8 @@ impl Live {
     /// The same with other settings and files.
     fn with(&self, config: Config, mounted: Arc<[Mounted]>) -> Self {
         let (buckets, unix_listener) = (Arc::clone(&self.buckets), Arc::clone(&self.unix_listener));
-        Self { config, mounted, mounts: Arc::clone(&self.mounts), buckets, parts: self.parts.clone(), unix_listener }
+        let (mounts, parts, tracer) = (Arc::clone(&self.mounts), self.parts.clone(), self.tracer);
+        Self { config, mounted, mounts, buckets, parts, unix_listener, tracer }
     }
 }
 
@@ -149,6 +159,9 @@ pub(crate) fn reload(settings: &Settings) -> Result<Change, StartError> {
     if let Change::Applied { changed, later } = &change {
         if now.config.logging.targets != next.config.logging.targets {
             logging::set_targets(&next.config.logging.targets);
+        }
+        if let Some(tracer) = next.tracer {
+            tracer.set_ratio(next.config.tracing.sample_rate);
         }
         // It is told while it is not too quiet for that, or once it is loud enough.
         let (before, after) = (now.config.logging.level, next.config.logging.level);

@@ -7,6 +7,7 @@ mod finish;
 mod joining;
 mod migrating;
 mod mounts;
+mod observing;
 mod parts;
 mod redirecting;
 #[cfg(test)]
@@ -315,7 +316,8 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
     /// ```
     #[must_use]
     pub fn with_state(mut self, state: S) -> Server {
-        self.done.push(Part::new(self.registry, self.pieces, self.not_allowed, &state, false));
+        let traces = self.config.traces_handlers();
+        self.done.push(Part::new(self.registry, self.pieces, self.not_allowed, &state, traces));
         let around = self.around.into_iter().map(|(name, around)| (name, bound(around, state.clone()))).collect();
         Server {
             config: self.config,
@@ -457,7 +459,8 @@ impl Server {
         let _log = if tracing::dispatcher::has_been_set() {
             None
         } else {
-            Some(logging::start(&self.config.logging).map_err(StartError::Log)?)
+            let traces = self.config.traces_handlers();
+            Some(logging::start_with(&self.config.logging, traces).map_err(StartError::Log)?)
         };
         tell_panics();
         for warning in &self.config.warnings {
@@ -473,7 +476,7 @@ impl Server {
     }
 
     /// Makes one axum router of the routes and everything around them: to be served by another server, or asked without a socket.
-    /// Hooks, background tasks, logs and the drain are left out.
+    /// Hooks, background tasks, logs, traces and the drain are left out.
     ///
     /// # Errors
     /// If routes exclude one another, files are missing, or a database, a cache or sessions are registered, which nobody would open. See

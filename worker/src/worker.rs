@@ -28,15 +28,18 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use axum::Router;
-use gin_shared::inherit::{Inheritance, Inherited};
+use gin_shared::inherit::{Inheritance, Inherited, TRACEPARENT};
+use gin_shared::trace_context::TraceContext;
 use tokio::task::JoinSet;
 
 use crate::connections::{Entrances, Hub, Listener, accept::accept, is_stream};
+#[cfg(feature = "profile")]
+use crate::debug::{self, Debug};
 use crate::graceful::{Background, Hook, Life, Phase, run_hooks};
 use crate::live::Settings;
 use crate::parts::{self, Pace, Parts};
 use crate::system::{self, About};
-use crate::traces::Exporter;
+use crate::traces::{self, Exporter, Tracer};
 use crate::websocket::KnownSessions;
 use crate::{Config, StartError};
 use channel::Channel;
@@ -59,6 +62,11 @@ pub(crate) struct Worker {
     pub(crate) parts: Parts,
     /// Sends the spans of the server.
     pub(crate) exporter: Option<Exporter>,
+    /// Makes them.
+    pub(crate) tracer: Option<&'static Tracer>,
+    /// Endpoints under `/debug/`, if there are any.
+    #[cfg(feature = "profile")]
+    pub(crate) debug: Option<Arc<Debug>>,
 }
 
 impl Worker {
@@ -80,20 +88,26 @@ impl Worker {
         }
         let entrances::Opened { entrances, source } = entrances::open(&mut listeners, &self.config, inherited.tls)?;
         if let Some(fd) = inherited.private {
-            private::serve(fd, &self.config, system::private(&self.about), &self.router)?;
+            private::serve(fd, &self.config, self.private(), &self.router)?;
         }
         if let Some(exporter) = self.exporter.take() {
             tokio::spawn(exporter.run());
         }
+        let start = traces::starting(told_parent());
         let (orders, mut ordered) = Orders::channel();
         let serve = |fd| Channel::serve(fd, orders, source.clone());
         let channel = inherited.channel.map(serve).transpose().map_err(StartError::Inherit)?;
+        let opening = start.step("open parts");
         let stopped_at_start = open_parts(&self.parts, &self.config, &mut ordered, &mut stop).await?;
+        drop(opening);
         let watching = stopped_at_start.is_none().then(|| self.parts.watch(parts::LOOK));
         let stopped_early = match stopped_at_start {
             Some(request) => Some(request),
             None => {
+                let ready = start.step("ready");
                 service_manager::say_ready();
+                drop(ready);
+                let _waiting = start.step("wait for go");
                 if channel.is_some() { ordered.wait_for_go(&mut stop).await } else { None }
             }
         };
@@ -107,6 +121,7 @@ impl Worker {
         let background = Background::start(std::mem::take(&mut self.background), &self.life);
         let mut accepting = JoinSet::new();
         let request = if let Some(request) = stopped_early {
+            drop(start);
             request
         } else {
             self.life.reach(Phase::Serving);
@@ -117,11 +132,13 @@ impl Worker {
             if let Some(channel) = &channel {
                 channel.say_serving();
             }
+            drop(start);
             ordered.wait_for_drain(&mut stop, &hub).await
         };
 
         let report = channel.map(|channel| tokio::spawn(drain_report::send(channel, self.life.clone())));
-        let drain = Drain { config: &self.config, hub: &hub, hooks: &self.hooks, background: background.patience() };
+        let (hooks, background_max) = (&self.hooks[..], background.patience());
+        let drain = Drain { config: &self.config, hub: &hub, hooks, background: background_max, tracer: self.tracer };
         // The orders are kept until the end: without them the channel would close, and the hooks' log could not be reopened.
         drain.finish(request, accepting, &mut ordered, &mut stop).await;
         if let Some(report) = report {
@@ -134,6 +151,16 @@ impl Worker {
         run_hooks(self.hooks).await;
         tracing::info!("gone");
         Ok(())
+    }
+
+    /// Endpoints of the private listener.
+    fn private(&self) -> Router {
+        let router = system::private(&self.about);
+        #[cfg(feature = "profile")]
+        if let Some(debug) = &self.debug {
+            return router.merge(debug::private(&self.about, debug));
+        }
+        router
     }
 
     /// The inherited listeners. A worker that is alone and inherits none binds its own.
@@ -166,6 +193,11 @@ impl Worker {
         self.life.reach(Phase::Serving);
         Ok(hub)
     }
+}
+
+/// The span that a supervisor has started this worker in.
+fn told_parent() -> Option<TraceContext> {
+    std::env::var(TRACEPARENT).ok().and_then(|text| TraceContext::parse(text.as_bytes()))
 }
 
 /// Opens the parts, and extends the time of the start meanwhile. Returns a request to drain if that comes first, once nothing runs that

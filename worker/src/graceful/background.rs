@@ -38,7 +38,6 @@ impl Background {
     }
 
     /// Puts the task into a future that `wrap` makes of its name and the task.
-    #[allow(dead_code, reason = "no task is observed yet")]
     pub(crate) fn map(self, wrap: impl FnOnce(&str, Task) -> Task + Send + 'static) -> Self {
         let Self { name, timeout, task } = self;
         let own = name.clone();

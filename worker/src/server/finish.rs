@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -14,8 +15,12 @@ use axum::routing::any;
 use super::Server;
 use super::joining::{Joined, Part, checked, joined};
 use super::mounts::{self, Mounting};
+use super::observing::Begun;
 use super::redirecting::redirecting;
 use crate::config::{Config, Mode};
+#[cfg(feature = "profile")]
+use crate::debug::{self, Debug};
+use crate::graceful::Hook;
 use crate::live::{Live, Settings, Snapshot};
 use crate::metrics;
 #[cfg(feature = "redis")]
@@ -23,13 +28,18 @@ use crate::middleware::Remote;
 use crate::middleware::{FailuresLayer, Standard, StandardLayer, memory_pressure, names, refusal, tried};
 use crate::observed::{Observing, Unobserved};
 use crate::parts::Parts;
-use crate::router::{Registry, Routes};
+use crate::router::{Redirects, Registry, Route, Routes};
 use crate::shared_memory::Buckets;
 use crate::system::{self, About};
-use crate::traces::Exporter;
+use crate::traces::Tracer;
 use crate::websocket::KnownSessions;
 use crate::worker::Worker;
 use crate::{Error, StartError};
+
+/// Time of the last hook: of sending the spans that wait. What has no answer by then is lost.
+const FLUSH: Duration = Duration::from_millis(1900);
+/// Time for the hook itself.
+const FLUSH_HOOK: Duration = Duration::from_secs(2);
 
 /// Memory that a master has given its worker.
 #[derive(Debug, Default)]
@@ -46,8 +56,9 @@ pub(crate) struct Finished {
     pub(crate) settings: Settings,
     pub(crate) sessions: KnownSessions,
     pub(crate) parts: Parts,
-    /// Sends the spans of the server.
-    pub(crate) exporter: Option<Exporter>,
+    /// Endpoints under `/debug/`, if there are any.
+    #[cfg(feature = "profile")]
+    pub(crate) debug: Option<Arc<Debug>>,
 }
 
 impl Server {
@@ -55,30 +66,67 @@ impl Server {
     pub(crate) fn worker(mut self, given: Option<Given>) -> Result<Worker, StartError> {
         let (config, life, is_bare) = (self.config.clone(), self.life.clone(), self.is_bare);
         let mut hooks = std::mem::take(&mut self.hooks);
-        let background = std::mem::take(&mut self.background);
-        let Finished { router, routes, about, settings, sessions: websockets, parts, exporter } = self.finish(given)?;
+        let begun = Begun::new(&config, self.version.as_deref())?;
+        let background = begun.follow(std::mem::take(&mut self.background));
+        let Begun { observing, exporter } = begun;
+        let tracer = observing.tracer();
+        let Finished {
+            router,
+            routes,
+            about,
+            settings,
+            sessions: websockets,
+            parts,
+            #[cfg(feature = "profile")]
+            debug,
+        } = self.finish_observed(given, observing)?;
         // The application's own hooks may use the parts.
         hooks.extend(parts.hooks());
+        // The last one: what closes has spans, too.
+        hooks.extend(tracer.map(flush));
         if config.server.mode == Mode::Debug && !is_bare {
             for line in routes.lines() {
                 tracing::info!("{line}");
             }
         }
-        Ok(Worker { config, settings, router, about, hooks, background, life, websockets, parts, exporter })
+        Ok(Worker {
+            config,
+            settings,
+            router,
+            about,
+            hooks,
+            background,
+            life,
+            websockets,
+            parts,
+            exporter,
+            tracer,
+            #[cfg(feature = "profile")]
+            debug,
+        })
+    }
+
+    /// Makes the router of a server that nobody observes.
+    ///
+    /// # Errors
+    /// As [`Self::finish_observed`].
+    pub(crate) fn finish(self, given: Option<Given>) -> Result<Finished, StartError> {
+        self.finish_observed(given, Observing::default())
     }
 
     /// # Errors
     /// If routes exclude one another (all of them are named), files are missing, a metric of the application has a wrong name, or the
     /// configuration of a part cannot be used.
-    pub(crate) fn finish(self, given: Option<Given>) -> Result<Finished, StartError> {
+    fn finish_observed(self, given: Option<Given>, observing: Observing) -> Result<Finished, StartError> {
         let redirects_slashes = self.config.server.redirect_trailing_slash && !self.is_bare;
         let mut own = self;
-        let observing = Observing::default();
         let is_process = given.is_some();
         let Given { shared_memory, metrics } = given.unwrap_or_default();
         let registry = registry(metrics, &own.config, is_process)?;
         let mut made = std::mem::take(&mut own.asked).make(&own.config)?;
         let about = About::new(&own.config, own.life.clone(), own.version.clone(), registry, made.parts.clone());
+        #[cfg(feature = "profile")]
+        let debug = own.debug(&made.parts, observing)?;
         let mounts = std::mem::take(&mut own.mounts);
         let wrong = mounts::excluded(&mounts);
         Mounting { registry: &mut own.registry, parts: &own.done }.add(&mounts);
@@ -88,21 +136,20 @@ impl Server {
             std::mem::take(&mut own.pieces),
             Vec::new(),
             &(),
-            false,
+            own.config.traces_handlers(),
         ));
         let Joined { mut router, mut routes, mut redirects, sessions } = joined(parts, wrong)?;
         if !own.is_bare {
-            // A path that the application answers, in whatever way, is not replaced.
             for route in system::public(&own.config, &about) {
-                let mut registry = Registry::default();
-                registry.route(route);
-                let built = registry.build(&(), false);
-                checked(&built.wrong)?;
-                if let Ok(with) = tried(|| router.clone().merge(built.router)) {
-                    router = with;
-                    routes.push(built.routes);
-                    redirects.push(built.redirects);
+                if let Some((known, redirected)) = add(&mut router, route)? {
+                    routes.push(known);
+                    redirects.push(redirected);
                 }
+            }
+            // Nothing tells of these paths: neither `/routes` nor a redirect.
+            #[cfg(feature = "profile")]
+            for route in debug.iter().flat_map(|debug| debug::public::<()>(&about, debug)) {
+                let _ = add(&mut router, route)?;
             }
             let fallback =
                 Router::new().fallback(any(async || Error::not_found("not found")).layer(redirecting(&own.redirects)));
@@ -141,32 +188,81 @@ impl Server {
                 async move { refusal::answered(next.run(request).await, Some(&on_error), language) }
             }));
         }
-        let settings: Settings =
-            Arc::new(ArcSwap::from_pointee(Live::open(own.config, mounts, buckets, made.parts.clone())?));
-        if !own.is_bare {
+        let live = Live::open(own.config, mounts, buckets, made.parts.clone())?.traced(observing.tracer());
+        let settings: Settings = Arc::new(ArcSwap::from_pointee(live));
+        if own.is_bare {
+            let needs_snapshot = routes.iter().len() > 0 || has_around;
+            router = bare(router, needs_snapshot.then_some(&settings), observing);
+        } else {
             let parts = Standard { settings: Arc::clone(&settings), metrics: about.metrics, on_error };
             router = match observing.0 {
                 None => made.within(router, StandardLayer::new(Unobserved, parts)),
                 Some(observed) => made.within(router, StandardLayer::new(observed, parts)),
             };
-        } else if routes.iter().len() > 0 || has_around {
-            // Middleware of this library that the application has put around its routes needs the snapshot.
-            let settings = Arc::clone(&settings);
-            router = router.layer(from_fn(move |mut request: Request, next: Next| {
-                Snapshot::put(&settings.load(), None, &mut request);
-                next.run(request)
-            }));
-        }
-        if own.is_bare {
-            router = match observing.0 {
-                None => router.layer(FailuresLayer(Unobserved)),
-                Some(observed) => router.layer(FailuresLayer(observed)),
-            };
         }
         // Set once: it was made here.
         let _ = about.routes.set(Arc::clone(&routes));
-        Ok(Finished { router, routes, about, settings, sessions, parts: made.parts, exporter: None })
+        Ok(Finished {
+            router,
+            routes,
+            about,
+            settings,
+            sessions,
+            parts: made.parts,
+            #[cfg(feature = "profile")]
+            debug,
+        })
     }
+
+    /// Makes the endpoints under `/debug/`, if they are switched on.
+    ///
+    /// # Errors
+    /// If their token cannot be read.
+    #[cfg(feature = "profile")]
+    fn debug(&self, parts: &Parts, observing: Observing) -> Result<Option<Arc<Debug>>, StartError> {
+        if !self.config.profiling.is_on {
+            return Ok(None);
+        }
+        let (requests, tracer) = (observing.requests(), observing.tracer());
+        Debug::new(&self.config, &self.life, parts.clone(), requests, tracer).map(Some)
+    }
+}
+
+/// Adds a route of this library, unless the application answers its path, in whatever way. Returns what is known of the route.
+///
+/// # Errors
+/// If it is none.
+fn add(router: &mut Router, route: Route<()>) -> Result<Option<(Arc<Routes>, Redirects)>, StartError> {
+    let mut registry = Registry::default();
+    registry.route(route);
+    let built = registry.build(&(), false);
+    checked(&built.wrong)?;
+    let Ok(with) = tried(|| router.clone().merge(built.router)) else { return Ok(None) };
+    *router = with;
+    Ok(Some((built.routes, built.redirects)))
+}
+
+/// Puts around the routes of a bare server the little that is around them. Middleware of this library that the application has put around
+/// its routes needs the snapshot of the settings.
+fn bare(mut router: Router, settings: Option<&Settings>, observing: Observing) -> Router {
+    if let Some(settings) = settings.cloned() {
+        router = router.layer(from_fn(move |mut request: Request, next: Next| {
+            Snapshot::put(&settings.load(), None, &mut request);
+            next.run(request)
+        }));
+    }
+    match observing.0 {
+        None => router.layer(FailuresLayer(Unobserved)),
+        Some(observed) => router.layer(FailuresLayer(observed)),
+    }
+}
+
+/// Sends what waits, and ends the sending: the last hook of a worker. The sender logs what is lost.
+fn flush(tracer: &'static Tracer) -> Hook {
+    Hook::new("traces", FLUSH_HOOK, move || async move {
+        let _lost = tracer.sink().flush(FLUSH).await;
+        Ok(())
+    })
 }
 
 /// The registry of a server, unless `features.metrics` is off. The application's own metrics are the process's: they follow its one server.

@@ -14,6 +14,7 @@ use super::stop_signals::{Impatience, StopSignal, StopSignals};
 use crate::Config;
 use crate::connections::Hub;
 use crate::graceful::{Hook, Phase, millis_since};
+use crate::traces::{self, Tracer};
 
 /// Time for connections to notice that they are cut.
 const CUT: Duration = Duration::from_secs(1);
@@ -27,6 +28,8 @@ pub(super) struct Drain<'a> {
     pub(super) hooks: &'a [Hook],
     /// Time that background tasks may take after the last connection.
     pub(super) background: Duration,
+    /// The maker of spans, if requests are traced.
+    pub(super) tracer: Option<&'static Tracer>,
 }
 
 impl Drain<'_> {
@@ -40,13 +43,14 @@ impl Drain<'_> {
     ) {
         let (mut timeouts, life) = (self.config.timeouts, self.hub.life());
         let signals = u32::from(matches!(request, DrainRequest::BySignal(_)));
-        let (Why { reason, at_terminal, trace: _ }, takers) = match request {
+        let (Why { reason, at_terminal, trace }, takers) = match request {
             DrainRequest::ByMaster(why, takers) => (why, takers),
             DrainRequest::BySignal(signal) => {
                 let at_terminal = signal == StopSignal::CtrlC;
                 (Why { reason: DrainReason::Stop, at_terminal, trace: None }, Vec::new())
             }
         };
+        let _span = traces::draining(trace);
         life.set_reason(reason);
         if at_terminal {
             timeouts.lame_duck = Duration::ZERO;
@@ -69,6 +73,9 @@ impl Drain<'_> {
         // The takers first, then the news that there is something to take.
         self.hub.hand_over(takers);
         self.hub.begin_drain();
+        if let Some(tracer) = self.tracer {
+            tracer.sink().hurry();
+        }
         // A connection may be between the kernel and its task: all are counted only when no one accepts any more.
         while accepting.join_next().await.is_some() {}
         let in_time = tokio::select! {

@@ -14,6 +14,7 @@ use super::Worker;
 use crate::connections::{Hub, Listener, accept::accept};
 use crate::graceful::{Background, Hook, Life, Phase, Running, run_hooks};
 use crate::parts::{LOOK, Pace, Watching};
+use crate::traces::Tracer;
 use crate::{StartError, config};
 
 /// Time for connections to notice that they are cut.
@@ -45,12 +46,16 @@ struct Ending {
     background: Running,
     watching: Watching,
     hooks: Vec<Hook>,
+    tracer: Option<&'static Tracer>,
 }
 
 impl Ending {
     async fn run(self) -> Vec<String> {
-        let Self { life, accepting, shutdown, background, watching, hooks } = self;
+        let Self { life, accepting, shutdown, background, watching, hooks, tracer } = self;
         life.draining().await;
+        if let Some(tracer) = tracer {
+            tracer.sink().hurry();
+        }
         // It returns when the drain begins: all connections are counted then.
         let _ = accepting.await;
         tokio::select! {
@@ -87,12 +92,12 @@ impl Worker {
         self.config.timeouts.idle_grace = Duration::ZERO;
         let is_graceful = self.config.features.graceful_shutdown;
         let shutdown = if is_graceful { self.config.timeouts.shutdown } else { Duration::ZERO };
-        let (life, hooks) = (self.life.clone(), std::mem::take(&mut self.hooks));
+        let (life, hooks, tracer) = (self.life.clone(), std::mem::take(&mut self.hooks), self.tracer);
         let background = std::mem::take(&mut self.background);
         let hub = self.hub_for_test()?;
         let background = Background::start(background, &life);
         let accepting = tokio::spawn(accept(listener, Arc::clone(&hub)));
-        let end = tokio::spawn(Ending { life, accepting, shutdown, background, watching, hooks }.run());
+        let end = tokio::spawn(Ending { life, accepting, shutdown, background, watching, hooks, tracer }.run());
         Ok(TestRun { address, hub, end })
     }
 }
