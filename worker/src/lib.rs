@@ -128,6 +128,8 @@
 //! | to know how many connections there are, or that it drains | [`Server::life`] |
 //! | WebSockets that outlive the worker | [`websocket`], [`Route::websocket`] |
 //! | metrics of one's own, for Prometheus | [`metrics`] |
+//! | traces, by OpenTelemetry's protocol | `gin_worker::traces`, with the feature `otel`; `[monitoring.jaeger]` |
+//! | profiles, and what requests wait for | `gin_worker::profile`, with the feature `profile`; `/debug/` |
 //! | a database, a cache, sessions | [`data`]; then `gin_worker::database`, `cache`, `sessions`, each with its feature |
 //! | logins by tokens, roles and scopes | `gin_worker::auth`, with the feature `auth` |
 //! | forms that no foreign page can send | `gin_worker::csrf`, with the feature `csrf` |
@@ -168,6 +170,9 @@
 //! | `auth` | no | `gin_worker::auth`, `Server::auth`: logins by tokens, passwords, roles and scopes; it brings `sessions` | `[auth]` is checked |
 //! | `csrf` | no | `gin_worker::csrf`, `security.enable_csrf`: requests of foreign pages are refused | the key is an error |
 //! | `uploads` | no | `gin_worker::uploads`, `Server::uploads`: files of clients, written to disk as they come; it brings `static-files` | `[uploads]` is checked |
+//! | `otel` | no | `gin_worker::traces`: spans of requests, handlers, queries and calls to a receiver by OTLP, ids of traces in the log | `features.tracing` is a warning |
+//! | `profile` | no | `gin_worker::profile`, `/debug/pprof/`, `/debug/vars` | `features.pprof` is a warning |
+//! | `profile-heap` | no | profiles of the heap, by jemalloc; it brings `profile` | `/debug/pprof/heap` says how to have them |
 //! | `tls` | no | HTTPS; connections over TLS that outlive the worker | a listener that is to speak TLS is an error |
 //! | `journald` | no | `logging.output = "journald"` | journald still has what goes to stderr |
 //! | `macros` | no | axum's `macros`: `#[axum::debug_handler]`, with `axum = "0.8"` in the application's own Cargo.toml | |
