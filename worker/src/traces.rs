@@ -37,6 +37,7 @@
 //! (`_trace_spans_total`). A worker that drains sends what it has, for two seconds at most. A worker that is killed loses the spans of its
 //! last `interval`.
 
+#[allow(dead_code, reason = "each of databases, Redis and caches uses its part")]
 mod call;
 mod carried;
 #[cfg(feature = "tls")]
@@ -56,16 +57,20 @@ mod tracer;
 
 pub use gin_shared::trace_context::{SpanId, TraceContext, TraceId};
 
-pub(crate) use call::{Call, Ended, ended};
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use call::{Call, ended};
 pub use carried::Carried;
-pub(crate) use gin_otlp::{Exporter, Sink, SpanKind, Value};
+pub(crate) use gin_otlp::Exporter;
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use gin_otlp::{SpanKind, Value};
 pub(crate) use handler::HandlerLayer;
 pub use layer::layer;
+#[allow(unused_imports, reason = "as above")]
 pub(crate) use open::Attributes;
 pub use propagate::{Calling, Client, ClientLayer, Outgoing, context, inject, outgoing};
 pub(crate) use request::{Facts, RequestSpan};
 pub use span::{Attribute, Span, carry, root, span};
-pub(crate) use task::{Phase, Task, draining, starting, task};
+pub(crate) use task::{draining, starting, task};
 pub(crate) use tracer::{Tracer, is_on};
 
 use crate::observed::ids::Ids;

@@ -90,9 +90,7 @@ impl Worker {
         if let Some(fd) = inherited.private {
             private::serve(fd, &self.config, self.private(), &self.router)?;
         }
-        if let Some(exporter) = self.exporter.take() {
-            tokio::spawn(exporter.run());
-        }
+        self.send_spans();
         let start = traces::starting(told_parent());
         let (orders, mut ordered) = Orders::channel();
         let serve = |fd| Channel::serve(fd, orders, source.clone());
@@ -151,6 +149,13 @@ impl Worker {
         run_hooks(self.hooks).await;
         tracing::info!("gone");
         Ok(())
+    }
+
+    /// Begins to send the spans of the server, if it has any.
+    fn send_spans(&mut self) {
+        if let (Some(tracer), Some(exporter)) = (self.tracer, self.exporter.take()) {
+            tracer.spawn(exporter, &self.config.monitoring.namespace);
+        }
     }
 
     /// Endpoints of the private listener.

@@ -14,7 +14,7 @@ use nix::sys::utsname::uname;
 #[cfg(feature = "tls")]
 use super::connect::Secure;
 use crate::config::{TraceParents, Tracing};
-use crate::{Config, StartError};
+use crate::{Config, StartError, metrics};
 
 static IS_ON: AtomicBool = AtomicBool::new(false);
 /// The tracer of the process's first traced server.
@@ -61,7 +61,8 @@ impl Tracer {
             resource: resource(tracing, version, identity),
             scope_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        Ok(Self::with(settings, connect(tracing)?, counts(config), tracing))
+        let counts = metrics::traces::counts(&config.monitoring.namespace);
+        Ok(Self::with(settings, connect(tracing)?, counts, tracing))
     }
 
     /// The same with another way to connect and to count.
@@ -84,6 +85,13 @@ impl Tracer {
         (tracer, exporter)
     }
 
+    /// Begins to send the spans, until [`Sink::flush`].
+    pub(crate) fn spawn(&'static self, exporter: Exporter, namespace: &str) {
+        let namespace = namespace.to_owned();
+        let waiting = move || self.sink.waiting().1;
+        tokio::spawn(async move { metrics::traces::sampled(&namespace, waiting, exporter.run()).await });
+    }
+
     /// Samples this part of the traces that begin from now on.
     pub(crate) fn set_ratio(&self, ratio: Ratio) {
         self.ratio.store(Arc::new(ratio));
@@ -97,7 +105,7 @@ impl Tracer {
     /// Sends a span that has ended.
     pub(super) fn push(&self, span: &[u8]) {
         #[cfg(test)]
-        self.pushed.lock().unwrap().push(span.to_vec());
+        self.pushed.lock().expect("no test panics while it has the lock").push(span.to_vec());
         self.sink.push(span);
     }
 
@@ -143,20 +151,6 @@ fn secure(tracing: &Tracing, _: Option<&Path>) -> Result<Arc<dyn Connect>, Start
     Err(StartError::Traces(format!(
         "monitoring.jaeger.endpoint: {endpoint} speaks TLS: this program was built without the feature \"tls\" of gin-worker"
     )))
-}
-
-#[cfg(feature = "metrics")]
-fn counts(config: &Config) -> Arc<dyn Counts> {
-    crate::metrics::traces::counts(&config.monitoring.namespace)
-}
-
-#[cfg(not(feature = "metrics"))]
-fn counts(_: &Config) -> Arc<dyn Counts> {
-    struct Uncounted;
-    impl Counts for Uncounted {
-        fn add(&self, _: gin_otlp::Outcome, _: u64) {}
-    }
-    Arc::new(Uncounted)
 }
 
 /// Says whose spans these are, by OpenTelemetry's conventions.

@@ -83,9 +83,7 @@ impl Worker {
         let listener = Listener::bind(&own)?;
         let address =
             listener.address.parse::<SocketAddr>().map_err(|error| StartError::Inherit(io::Error::other(error)))?;
-        if let Some(exporter) = self.exporter.take() {
-            tokio::spawn(exporter.run());
-        }
+        self.send_spans();
         self.parts.open(Pace::within(self.config.ready_timeout()), &|_| {}).await?;
         let watching = self.parts.watch(LOOK);
         // A test has no other clients that would come back all at once.

@@ -141,7 +141,8 @@ fn events_stand_in_the_span_in_which_they_happen() {
     request.answered(StatusCode::OK);
     let (own, order) = (named(tracer, "GET"), named(tracer, "order"));
     let names = |span: &super::captured::Span| span.events.iter().map(|event| event.name.clone()).collect::<Vec<_>>();
-    assert_eq!(names(&own), ["made", "said meanwhile"]);
+    // tracing passes over what is logged while a span is made.
+    assert_eq!(names(&own), ["made"]);
     assert_eq!(own.events[0].attributes["user"], "7");
     assert_eq!(names(&order), ["said meanwhile", "exception"]);
     assert_eq!(order.events[1].attributes["exception.message"], "broken");
