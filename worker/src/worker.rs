@@ -97,14 +97,14 @@ impl Worker {
         let channel = inherited.channel.map(serve).transpose().map_err(StartError::Inherit)?;
         let opening = start.step("open parts");
         let stopped_at_start = open_parts(&self.parts, &self.config, &mut ordered, &mut stop).await?;
-        drop(opening);
+        opening.end();
         let watching = stopped_at_start.is_none().then(|| self.parts.watch(parts::LOOK));
         let stopped_early = match stopped_at_start {
             Some(request) => Some(request),
             None => {
                 let ready = start.step("ready");
                 service_manager::say_ready();
-                drop(ready);
+                ready.end();
                 let _waiting = start.step("wait for go");
                 if channel.is_some() { ordered.wait_for_go(&mut stop).await } else { None }
             }
@@ -119,7 +119,7 @@ impl Worker {
         let background = Background::start(std::mem::take(&mut self.background), &self.life);
         let mut accepting = JoinSet::new();
         let request = if let Some(request) = stopped_early {
-            drop(start);
+            start.end();
             request
         } else {
             self.life.reach(Phase::Serving);
@@ -130,7 +130,7 @@ impl Worker {
             if let Some(channel) = &channel {
                 channel.say_serving();
             }
-            drop(start);
+            start.end();
             ordered.wait_for_drain(&mut stop, &hub).await
         };
 

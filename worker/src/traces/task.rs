@@ -66,6 +66,9 @@ impl Phase {
         Self(Some(Box::new(open)))
     }
 
+    /// Ends it.
+    pub(crate) fn end(self) {}
+
     /// Begins a step of it.
     pub(crate) fn step(&self, name: &str) -> Self {
         let open = self.0.as_ref().and_then(|open| Open::within(&open.active, SpanKind::Internal, Instant::now));

@@ -220,6 +220,9 @@ pub(crate) fn draining(_: Option<TraceContext>) -> Phase {
 }
 
 impl Phase {
+    /// Ends it.
+    pub(crate) fn end(self) {}
+
     /// Begins a step of it.
     pub(crate) fn step(&self, _: &str) -> Self {
         Self(())
