@@ -17,11 +17,12 @@ use crate::current_request;
 use crate::error::Cause;
 #[cfg(feature = "logging")]
 use crate::logging::{self, Direct};
-use crate::observed::{Observer, Unobserved};
+use crate::observed::{Observed, Observer};
 use crate::request_id::{Name, RequestId};
 use crate::request_path::AsSent;
 use crate::route_name;
 use crate::tls::TlsFacts;
+use crate::traces;
 
 /// The target of its lines, for filters.
 pub(super) const TARGET: &str = crate::request_id::ACCESS;
@@ -32,7 +33,8 @@ pub(super) const TARGET: &str = crate::request_id::ACCESS;
 pub async fn access_log(request: Request, next: Next) -> Response {
     let line = Line::begin(&request, Instant::now());
     let response = next.run(request).await;
-    line.end::<Unobserved>(&response, ());
+    // Whoever observes the request has it as the thread's current one.
+    line.end::<&'static Observed>(&response, traces::ids());
     response
 }
 
