@@ -162,6 +162,8 @@ impl End for Option<Box<Line>> {
             let direct = if line.taken_over { direct.bare("taken_over", true) } else { direct };
             return lines.put_direct(direct);
         }
+        #[cfg(not(feature = "logging"))]
+        let _ = told;
         // Somebody else's subscriber, or another form.
         let (client, latency) = (line.client.map(|ip| ip.to_string()), latency.to_string());
         tracing::info!(
