@@ -313,7 +313,7 @@ mod tests {
             tracing::info!("before");
             ids = Some(traces::tests::within_a_request(|| {
                 tracing::info!("made");
-                crate::current_request::failed(axum::http::StatusCode::BAD_GATEWAY, "refused");
+                current_request::failed(axum::http::StatusCode::BAD_GATEWAY, "refused");
                 tracing::info!(trace_id = "its own", "named");
             }));
         });
