@@ -27,9 +27,9 @@
 //!
 //! # Which traces are sampled
 //!
-//! `sample_rate` is the part of the traces that begin here. A request with a header `traceparent` (W3C Trace Context) goes on with the trace
-//! of its client, and is sampled if the client's is; `parents` says whose headers count. A span is nothing where the request is not sampled,
-//! so nothing need be asked before: only where a value is costly to find out, look at [`Span::is_sampled`].
+//! `sample_rate` is the part of the traces that begin here. A request with a header `traceparent` (W3C Trace Context) goes on with the
+//! trace of its client, and is sampled if the client's is; `parents` says whose headers count. A span is nothing where the request is not
+//! sampled, so nothing need be asked before: only where a value is costly to find out, look at [`Span::is_sampled`].
 //!
 //! # The receiver
 //!

@@ -18,8 +18,8 @@ use crate::request_id::ACCESS;
 /// Targets that make no spans and no events: the request has its span already, and the sender of spans would feed itself.
 const LEFT_OUT: [&str; 3] = ["gin_otlp", "gin_worker::request", ACCESS];
 
-/// Makes a layer for an application that has a subscriber of its own: spans of `tracing` become parts of traces, and events at INFO and above
-/// events of their span. The log of this library has the layer already. A span that the subscriber filters is not traced.
+/// Makes a layer for an application that has a subscriber of its own: spans of `tracing` become parts of traces, and events at INFO and
+/// above events of their span. The log of this library has the layer already. A span that the subscriber filters is not traced.
 ///
 /// ```
 /// use tracing_subscriber::layer::SubscriberExt;

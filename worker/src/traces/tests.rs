@@ -2,6 +2,8 @@ mod captured;
 mod context;
 mod nesting;
 mod recording;
+#[cfg(feature = "testing")]
+mod served;
 
 use std::io;
 use std::sync::Arc;
