@@ -26,6 +26,7 @@ use std::time::Duration;
 use gin_shared::channel::{DrainReason, Fates, FromMaster};
 use gin_shared::generation::{Generation, Slot, WorkerId};
 use gin_shared::reserve::Reserve;
+use gin_shared::trace_context::TraceContext;
 use tokio::sync::mpsc;
 
 use crate::inbox::Message;
@@ -280,15 +281,15 @@ impl Workers {
         self.at_terminal = true;
     }
 
-    /// Tells a worker to finish. In an upgrade its connections go to others.
-    pub fn drain(&mut self, worker: WorkerId, reason: DrainReason, machine: &Machine) {
+    /// Tells a worker to finish. In an upgrade its connections go to others. `trace`: the span that its drain belongs to.
+    pub fn drain(&mut self, worker: WorkerId, reason: DrainReason, trace: Option<TraceContext>, machine: &Machine) {
         let Some(process) = self.leaves(worker, machine) else { return };
         let takers = match reason {
             DrainReason::Upgrade => self.takers(worker, Some(worker), machine),
             DrainReason::Stop => Vec::new(),
         };
         self.spare.reserve.borrow_mut().lend();
-        process.drain(reason, self.at_terminal && reason == DrainReason::Stop, &takers);
+        process.drain(reason, self.at_terminal && reason == DrainReason::Stop, trace, &takers);
         self.spare.reserve.borrow_mut().fill();
     }
 

@@ -42,7 +42,7 @@ impl Driver {
             WorkerAction::WarmUp => self.start_gate(worker, GateCommand::WarmUp),
             WorkerAction::Probe => self.start_probe(worker),
             WorkerAction::Go => self.workers.go(worker),
-            WorkerAction::Drain(reason) => self.workers.drain(worker, reason, &self.machine),
+            WorkerAction::Drain(reason) => self.workers.drain(worker, reason, None, &self.machine),
             WorkerAction::HandOver => self.workers.hand_over(worker, &self.machine),
             WorkerAction::Relieve => self.workers.relieve(worker, &self.machine),
             WorkerAction::Redirect => self.workers.name_others(worker, &self.machine),

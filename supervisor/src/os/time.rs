@@ -19,6 +19,13 @@ pub fn wall_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Nanoseconds since 1970 that the wall clock would have shown at `moment`, if it was not set since.
+#[must_use]
+pub fn wall_ns_at(moment: Moment) -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.saturating_sub(now().since(moment)).as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The time that the wall clock would have shown at `moment`, if it was not set since.
 #[must_use]
 pub fn wall_ms_at(moment: Moment) -> u64 {

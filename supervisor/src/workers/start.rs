@@ -10,6 +10,7 @@ use gin_shared::channel::Fates;
 use gin_shared::generation::WorkerId;
 use gin_shared::inherit;
 use gin_shared::process::ProcessId;
+use gin_shared::trace_context::TraceContext;
 use nix::sys::signal::Signal;
 
 use super::Workers;
@@ -99,22 +100,28 @@ impl Workers {
         Ok(Forked { process, link: helper.link })
     }
 
-    /// Sends a worker's process its orders, and looks after it from here on.
+    /// Sends a worker's process its orders, and looks after it from here on. `trace`: the span that its start belongs to.
     ///
     /// # Errors
     /// If the orders cannot be sent: then the process ends by itself, and its end is an event.
-    pub fn start(&self, forked: Forked, frozen: &Frozen) -> io::Result<()> {
+    pub fn start(&self, forked: Forked, frozen: &Frozen, trace: Option<TraceContext>) -> io::Result<()> {
         let Forked { process, link } = forked;
-        let sent = self.send_orders(&process, &link, frozen);
+        let sent = self.send_orders(&process, &link, frozen, trace);
         let _ = fault::at("spawn.sent");
         task::spawn(process.watch(Some(link), self.inbox.clone(), self.children.clone()));
         sent
     }
 
-    fn send_orders(&self, process: &Process, link: &Link, frozen: &Frozen) -> io::Result<()> {
+    fn send_orders(
+        &self,
+        process: &Process,
+        link: &Link,
+        frozen: &Frozen,
+        trace: Option<TraceContext>,
+    ) -> io::Result<()> {
         // A worker without a channel from the start announces itself, and gets it then.
         let material = frozen.config.channel.then(|| process.take_material()).flatten();
-        let spec = frozen.worker_spec(process.id, process.sockets.notify.path(), material.is_some());
+        let spec = frozen.worker_spec(process.id, process.sockets.notify.path(), material.is_some(), trace);
         let mut fds: Vec<BorrowedFd<'_>> = vec![frozen.program.executable().map_err(io::Error::other)?];
         fds.extend(frozen.listeners.open().iter().map(|listening| listening.socket.as_fd()));
         fds.extend(process.private().and_then(PrivateListener::fd));

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use gin_shared::generation::WorkerId;
+use gin_shared::trace_context::TraceContext;
 use gin_shared::{announcement, inherit};
 
 use super::{Frozen, resolve_directory};
@@ -19,9 +20,9 @@ use crate::os::spawn::Spec;
 
 impl Frozen {
     /// The orders for the helper that becomes one of its workers. `notify` is the path of the worker's notify socket; with `has_material`
-    /// certificates are passed behind the other memories.
+    /// certificates are passed behind the other memories. `trace`: the span that its start belongs to.
     #[must_use]
-    pub fn worker_spec(&self, id: WorkerId, notify: &Path, has_material: bool) -> Spec {
+    pub fn worker_spec(&self, id: WorkerId, notify: &Path, has_material: bool, trace: Option<TraceContext>) -> Spec {
         let listeners = self.listeners.open();
         let mut names: Vec<&str> = listeners.iter().map(|listening| listening.spec.name.as_str()).collect();
         names.extend(self.config.private_listener.then_some(inherit::PRIVATE));
@@ -30,6 +31,9 @@ impl Frozen {
         set(inherit::GIN_ATTEMPT, id.attempt.to_string().into());
         set(inherit::GIN_SLOT, id.slot.to_string().into());
         set(inherit::NOTIFY_SOCKET, notify.into());
+        if let Some(trace) = trace {
+            set(inherit::TRACEPARENT, String::from_utf8_lossy(&trace.text()).into_owned().into());
+        }
         if let Some(snapshot) = &self.snapshot {
             set(inherit::GIN_CONFIG, snapshot.path().into());
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use gin_shared::channel::{self, DrainReason, Fates, FromMaster};
 use gin_shared::descriptors::is_temporary;
 use gin_shared::generation::WorkerId;
+use gin_shared::trace_context::TraceContext;
 use nix::sys::signal::Signal;
 
 use super::Process;
@@ -115,13 +116,14 @@ impl Process {
     /// Tells it to finish: over the channel, which can say why, or by signal if nobody has answered there yet.
     ///
     /// It is told once, because to many servers a second signal means that they are to hurry. Its connections go to
-    /// `takers`, if they can. `at_terminal`: a person waits for its end.
-    pub fn drain(&self, reason: DrainReason, at_terminal: bool, takers: &[Rc<Self>]) {
+    /// `takers`, if they can. `at_terminal`: a person waits for its end. `trace`: the span that its drain belongs to.
+    pub fn drain(&self, reason: DrainReason, at_terminal: bool, trace: Option<TraceContext>, takers: &[Rc<Self>]) {
         if self.drain.sent.replace(true) {
             return;
         }
         self.withdraw_offer();
-        let sent = self.send_drain(&FromMaster::Drain { reason, at_terminal, traceparent: None }, takers);
+        let traceparent = trace.map(|trace| String::from_utf8_lossy(&trace.text()).into_owned());
+        let sent = self.send_drain(&FromMaster::Drain { reason, at_terminal, traceparent }, takers);
         if sent && self.version.get().is_some() {
             // A stopped process hears it, too.
             self.check(self.child.signal(Signal::SIGCONT));
