@@ -9,6 +9,7 @@ mod listeners;
 mod sandbox;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod worker;
 
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use gin_shared::listen::{Address, AddressError};
 use gin_shared::reference;
 use gin_shared::runtime_dir::instance_name;
 use gin_shared::sections;
+use gin_shared::trace_endpoint::Endpoint;
 use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
@@ -123,6 +125,8 @@ pub struct Live {
     pub reload_on_change: bool,
     /// True if workers share connections evenly.
     pub balance: bool,
+    /// The receiver of the traces of restarts.
+    pub traces: Option<Endpoint>,
 }
 
 /// The sections that the master reads.
@@ -403,6 +407,7 @@ fn read_live(section: &Section<'_>) -> Live {
         restart_signal: section.parsed("restart_signal", "a signal", parse_master_signal).unwrap_or(Signal::SIGUSR2),
         reload_on_change: section.boolean("reload_on_change").unwrap_or(false),
         balance: section.boolean("balance").unwrap_or(true),
+        traces: section.parsed("traces", "a URL", traces::parse),
         shutdown_signals: signals.unwrap_or_else(|| vec![Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT]),
     };
     let stops = &live.shutdown_signals;

@@ -96,6 +96,7 @@ fn documented_examples_are_accepted() {
     for key in reference::SUPERVISOR.iter().filter(|key| !key.example.is_empty()) {
         let more = match key.name {
             "env_file" => continue,
+            "traces" if cfg!(not(feature = "otel")) => continue,
             "user" | "group" | "status_group" | "control_group" => "",
             "probe" => "private_listener = true\n",
             "capabilities" => "user = \"nobody\"\n",
@@ -443,4 +444,23 @@ fn a_foreign_program_behind_a_balancer_is_warned_of() {
     };
     let foreign = "[supervisor]\ncommand = [\"/bin/app\"]\n";
     assert!(warns(foreign) && !warns(&format!("{foreign}channel = true\n")) && !warns(""));
+}
+
+#[cfg(feature = "otel")]
+#[test]
+fn a_receiver_of_traces_is_changed_in_place() {
+    let (none, one) = (load("").unwrap(), load("[supervisor]\ntraces = \"http://127.0.0.1:4318\"\n").unwrap());
+    assert!(none.live.traces.is_none());
+    assert_eq!(one.live.traces.as_ref().unwrap().port, 4318);
+    assert!(none.live != one.live && none.worker == one.worker && none.others() == one.others());
+    assert_eq!(one.live, load("[supervisor]\ntraces = \"http://127.0.0.1:4318\"\n").unwrap().live);
+    let error = load("[supervisor]\ntraces = \"https://127.0.0.1:4317\"\n").unwrap_err();
+    assert!(error[0].starts_with("shop.toml:2: supervisor.traces: ") && error[0].contains("http://"), "{error:?}");
+}
+
+#[cfg(not(feature = "otel"))]
+#[test]
+fn a_receiver_of_traces_is_refused_by_a_build_without_them() {
+    let error = load("[supervisor]\ntraces = \"http://127.0.0.1:4317\"\n").unwrap_err();
+    assert!(error[0].starts_with("shop.toml:2: supervisor.traces: ") && error[0].contains("otel"), "{error:?}");
 }
