@@ -176,6 +176,7 @@ impl Driver {
                     self.until_migrated().await;
                     orphan::kill_all();
                     self.note_end(code);
+                    self.reporter.end_traces().await;
                     return Ok(code);
                 }
             }

@@ -1,4 +1,5 @@
 //! The reporter: tells transitions to the log, to whoever follows the events, to operations, and to the service manager.
+//! With the feature `otel` it traces restarts, too.
 //!
 //! A line for each transition, with generation, slot, PID and how long it took. The reporter reads a [`View`] of the whole
 //! and changes nothing but what it has told.
@@ -9,7 +10,11 @@ pub mod reason;
 mod samples;
 pub mod service_manager;
 mod status;
+#[cfg(feature = "otel")]
+mod traces;
 mod unaccepted;
+#[cfg(not(feature = "otel"))]
+mod without_traces;
 mod workers;
 
 use std::collections::{BTreeSet, HashMap};
@@ -19,6 +24,7 @@ use gin_shared::channel::Fates;
 use gin_shared::control::{EventLine, OperationId, Phase, Step};
 use gin_shared::generation::{Generation, WorkerId};
 use gin_shared::status::Status;
+use gin_shared::trace_context::TraceContext;
 use tokio::sync::broadcast;
 
 use crate::failed_start::FailedStart;
@@ -37,7 +43,11 @@ use crate::worker_count::workers as workers_text;
 use reason::reason;
 use service_manager::ServiceManager;
 pub use status::history;
+#[cfg(feature = "otel")]
+use traces::Traces;
 use unaccepted::Unaccepted;
+#[cfg(not(feature = "otel"))]
+use without_traces::Traces;
 
 /// The way in which a master came to serve.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +94,7 @@ pub struct Reporter {
     /// The moment when the master was started.
     started: Moment,
     paths: Paths,
+    traces: Traces,
 }
 
 // Getters and small steps.
@@ -109,6 +120,7 @@ impl Reporter {
             on_boot,
             started,
             paths,
+            traces: Traces::new(started),
         }
     }
 
@@ -172,10 +184,41 @@ impl Reporter {
     }
 }
 
+// Traces of restarts.
+impl Reporter {
+    /// Sets the start of the instance's first master. Its successors trace under the same ids.
+    pub fn set_first_started(&mut self, first_started: Moment) {
+        self.traces.set_first_started(first_started);
+    }
+
+    /// The span that a worker's start belongs to, if restarts are traced.
+    #[must_use]
+    pub fn trace_of_worker(&self, worker: WorkerId) -> Option<TraceContext> {
+        self.traces.of_worker(worker)
+    }
+
+    /// The span that a worker's drain belongs to, if it drains because of a restart that is traced.
+    #[must_use]
+    pub fn trace_of_drain(&self, worker: WorkerId) -> Option<TraceContext> {
+        self.traces.of_drain(worker)
+    }
+
+    /// Sends the spans that wait, for half a second at most, before another program takes over.
+    pub fn hand_on_traces(&mut self) {
+        self.traces.hand_on();
+    }
+
+    /// Sends the spans that wait, for half a second at most, at the end.
+    pub async fn end_traces(&mut self) {
+        self.traces.end().await;
+    }
+}
+
 // Reports.
 impl Reporter {
     /// Tells a transition.
-    pub fn report(&mut self, view: View<'_>, report: &Report) {
+    pub fn report(&mut self, now: Moment, view: View<'_>, report: &Report) {
+        self.traces.report(now, view, report);
         match report {
             Report::Waiting { operations, text } => {
                 tracing::info!("a command waits: {text}");

@@ -7,7 +7,7 @@ use crate::moment::Moment;
 use crate::os::runtime::sweep;
 use crate::view::View;
 use crate::workers::gate::GateCommand;
-use gin_shared::channel::Fates;
+use gin_shared::channel::{DrainReason, Fates};
 use gin_shared::control::Phase;
 use gin_shared::generation::{Generation, WorkerId};
 
@@ -42,7 +42,7 @@ impl Driver {
             WorkerAction::WarmUp => self.start_gate(worker, GateCommand::WarmUp),
             WorkerAction::Probe => self.start_probe(worker),
             WorkerAction::Go => self.workers.go(worker),
-            WorkerAction::Drain(reason) => self.workers.drain(worker, reason, None, &self.machine),
+            WorkerAction::Drain(reason) => self.drain(worker, reason),
             WorkerAction::HandOver => self.workers.hand_over(worker, &self.machine),
             WorkerAction::Relieve => self.workers.relieve(worker, &self.machine),
             WorkerAction::Redirect => self.workers.name_others(worker, &self.machine),
@@ -50,6 +50,15 @@ impl Driver {
             WorkerAction::Abort => self.workers.abort(worker),
             WorkerAction::Kill => self.workers.kill(worker),
         }
+    }
+
+    /// Tells a worker to finish, and of which restart its drain is a part.
+    fn drain(&mut self, worker: WorkerId, reason: DrainReason) {
+        let trace = match reason {
+            DrainReason::Upgrade => self.reporter.trace_of_drain(worker),
+            DrainReason::Stop => None,
+        };
+        self.workers.drain(worker, reason, trace, &self.machine);
     }
 
     /// Has workers share their load, if they are to.
@@ -83,7 +92,7 @@ impl Driver {
     /// Tells a transition, and does what belongs to it.
     fn report(&mut self, now: Moment, report: &Report) {
         let Self { machine, workers, generations, certificates, reporter, .. } = self;
-        reporter.report(View { machine, workers, generations, certificates }, report);
+        reporter.report(now, View { machine, workers, generations, certificates }, report);
         match report {
             Report::Phase { generation, phase: Phase::Current, .. } => self.become_current(now, *generation),
             Report::Withdrawn { generation, failure, .. } if self.reporter.is_booted() => {

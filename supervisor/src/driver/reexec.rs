@@ -235,6 +235,7 @@ impl Driver {
             return why;
         }
         self.reporter.service_manager.pause();
+        self.reporter.hand_on_traces();
         crate::telemetry::flush();
         let error = self.execute(program);
         self.reporter.service_manager.resume();

@@ -35,6 +35,7 @@ impl Driver {
         self.machine.set_max_draining(self.generations.live().max_draining);
         self.reporter.operations.restore(state.operations);
         self.store.resume(state.first_started.or(state.started), state.meter);
+        self.store.first_started().into_iter().for_each(|first| self.reporter.set_first_started(first));
         let has_ended = |worker: &&WorkerRecord| !alive.iter().any(|(live, _)| live.id == worker.id);
         self.workers.restore_tally(state.connections, state.workers.iter().filter(has_ended));
         let opened = state.sockets.into_iter().filter_map(|socket| {

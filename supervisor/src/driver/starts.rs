@@ -58,7 +58,7 @@ impl Driver {
         let _ = fault::at("spawn.recorded");
         let frozen = self.generations.get(worker.generation).ok_or_else(gone)?;
         let pid = forked.pid();
-        let started = self.workers.start(forked, frozen, None);
+        let started = self.workers.start(forked, frozen, self.reporter.trace_of_worker(worker));
         self.tell(worker, WorkerEvent::Spawned { pid });
         if let Err(error) = started {
             let error = format!("the exec helper cannot be given its orders: {error}");
