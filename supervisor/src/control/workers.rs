@@ -17,9 +17,9 @@ use gin_shared::generation::{Generation, Slot};
 use tokio::sync::oneshot;
 
 use super::act::JsonBody;
-use super::{Caller, error};
+use super::{Caller, error, look};
 use crate::inbox::{Handle, Message};
-use crate::private_client;
+use crate::private_client::{self, AskError};
 use crate::telemetry;
 
 /// Time for a worker to answer.
@@ -39,23 +39,36 @@ pub(super) async fn worker(
         let text = format!("a worker is asked for none but {} here", PATHS.join(", "));
         return error(StatusCode::NOT_FOUND, exit::USAGE, text);
     }
-    let (sender, answer) = oneshot::channel();
-    let message = Message::Private(Generation(generation), Slot(slot), sender);
-    let socket: Option<PathBuf> = match handle.inbox.send(message).await {
-        Ok(()) => answer.await.ok().flatten(),
-        Err(_) => None,
-    };
-    let Some(socket) = socket else {
-        let text = format!("generation {generation} has no worker in slot {slot} that can be asked (private_listener)");
-        return error(StatusCode::NOT_FOUND, exit::FAILED, text);
-    };
+    let Some(socket) = private_listener(&handle, generation, slot).await else { return absent(generation, slot) };
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     let asked = format!("/{path}{query}");
     match tokio::time::timeout(PATIENCE, private_client::get(&socket, &asked, ANSWER_MAX)).await {
         Ok(Ok((head, body))) => answer_with(&head, body),
-        Ok(Err(why)) => error(StatusCode::BAD_GATEWAY, exit::FAILED, format!("the worker does not say: {why}")),
-        Err(_) => error(StatusCode::GATEWAY_TIMEOUT, exit::TIMED_OUT, "the worker does not answer"),
+        Ok(Err(why)) => silent(&why),
+        Err(_) => late(),
     }
+}
+
+/// The path of a worker's private listener, if there is such a worker, and it has one.
+pub(super) async fn private_listener(handle: &Handle, generation: u64, slot: u32) -> Option<PathBuf> {
+    let message = |sender| Message::Private(Generation(generation), Slot(slot), sender);
+    look::answer(handle, message).await.flatten()
+}
+
+/// The refusal of who asks for a worker that is not there, or has no private listener.
+pub(super) fn absent(generation: u64, slot: u32) -> Response {
+    let text = format!("generation {generation} has no worker in slot {slot} that can be asked (private_listener)");
+    error(StatusCode::NOT_FOUND, exit::FAILED, text)
+}
+
+/// The refusal of who asks for a worker that gives no answer.
+pub(super) fn silent(why: &AskError) -> Response {
+    error(StatusCode::BAD_GATEWAY, exit::FAILED, format!("the worker does not say: {why}"))
+}
+
+/// The refusal of who asks for a worker that takes too long.
+pub(super) fn late() -> Response {
+    error(StatusCode::GATEWAY_TIMEOUT, exit::TIMED_OUT, "the worker does not answer")
 }
 
 /// The worker's answer: its status, its type and its body.
