@@ -2,6 +2,7 @@
 //! Beside it the listener for scrapers ([`scrapers`]), which answers `/metrics` alone.
 
 mod act;
+mod debug;
 mod look;
 pub mod scrapers;
 pub mod scrapes;
@@ -30,12 +31,15 @@ use tokio::sync::{Semaphore, watch};
 use crate::inbox::Handle;
 use crate::os::control_socket::ControlSocket;
 use crate::os::identity::user_name;
+use debug::Profiles;
 use scrapes::Scrapes;
 
 /// Time for a caller to read its answer before another program takes over.
 const FINISH: Duration = Duration::from_secs(1);
 /// The largest body taken, in bytes.
 const BODY_MAX: usize = 64 * 1024;
+/// The path of workers' profiles.
+const DEBUG: &str = "/v1/workers/{generation}/{slot}/debug/{*path}";
 /// Time for a caller to send its head, and again its body.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -173,7 +177,8 @@ pub fn acting(handle: Handle, scrapes: Scrapes) -> Router {
         .layer(from_fn(in_time))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(handle.clone());
-    finish(looks(handle, scrapes).merge(acts))
+    let profiles = Router::new().route(DEBUG, get(debug::debug)).with_state(Profiles::new(handle.clone()));
+    finish(looks(handle, scrapes).merge(acts).merge(profiles))
 }
 
 /// What changes nothing.
@@ -196,7 +201,8 @@ pub fn looking(handle: Handle, scrapes: Scrapes) -> Router {
         ["restart", "reload", "rollback", "upgrade-supervisor", "cancel", "scale", "stop", "migrate", "log-level"];
     let router =
         acts.iter().fold(looks(handle, scrapes), |router, act| router.route(&format!("/v1/{act}"), post(refused)));
-    finish(router)
+    // A profile costs its worker time, and tells of its requests.
+    finish(router.route(DEBUG, get(refused)))
 }
 
 fn looks(handle: Handle, scrapes: Scrapes) -> Router {

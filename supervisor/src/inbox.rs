@@ -121,7 +121,7 @@ pub struct Handle {
 /// heard, and its outcome, too.
 #[derive(Debug, Clone)]
 pub struct Followers {
-    /// Places for those that follow the events.
+    /// Places for those that follow the events, or take a worker's profile.
     pub of_events: Arc<Semaphore>,
     /// Places for those that follow an operation.
     pub of_operations: Arc<Semaphore>,
