@@ -1,6 +1,7 @@
 //! HTTP over the control socket.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use gin_shared::control::ErrorBody;
@@ -22,15 +23,18 @@ use crate::socket::Socket;
 /// The largest answer that is not a stream, in bytes.
 const ANSWER_MAX: usize = 16 * 1024 * 1024;
 
+/// The largest profile, in bytes.
+const PROFILE_MAX: usize = 64 * 1024 * 1024;
+
 /// The longest line of a stream, in bytes.
 const LINE_MAX: usize = 1024 * 1024;
 
 /// How long a supervisor may be away in mid-sentence.
-const ABSENCE: std::time::Duration = std::time::Duration::from_secs(3);
+const ABSENCE: Duration = Duration::from_secs(3);
 
 /// Time that a supervisor may take to begin its answer, and again to end one that is not a stream: more than any command of its own
 /// loop takes.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The control socket of one instance; a connection a request.
 #[derive(Debug, Clone)]
@@ -66,7 +70,7 @@ impl Client {
             match answer {
                 // It was there a moment ago: another program takes its place.
                 Err(failure) if failure.interrupted && began.elapsed() < ABSENCE => {
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 other => return other,
             }
@@ -100,13 +104,26 @@ impl Client {
     /// See [`Failure`]; a refusal of the supervisor carries its exit code.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).map_err(|e| Failure::new(exit::USAGE, e.to_string()))?;
-        let stream = match connect(&self.control).await {
+        parse(send(self.acting().await?, Method::POST, path, body.into()).await?).await
+    }
+
+    /// Asks for a worker's profile, which may take so long, and which the control socket alone gives.
+    ///
+    /// # Errors
+    /// See [`Failure`]; a refusal of the supervisor carries its exit code.
+    pub async fn bytes(&self, path: &str, patience: Duration) -> Result<Bytes, Failure> {
+        let response = send_within(patience, self.acting().await?, Method::GET, path, Bytes::new()).await?;
+        whole(response.into_body(), PROFILE_MAX, patience).await
+    }
+
+    /// A connection to the control socket, wherever that is.
+    async fn acting(&self) -> Result<UnixStream, Failure> {
+        match connect(&self.control).await {
             Err(failure) if failure.exit == exit::NO_SUPERVISOR && self.status != self.control => {
-                connect(&self.control_elsewhere().await.ok_or(failure)?).await?
+                connect(&self.control_elsewhere().await.ok_or(failure)?).await
             }
-            other => other?,
-        };
-        parse(send(stream, Method::POST, path, body.into()).await?).await
+            other => other,
+        }
     }
 
     /// Where the instance takes commands, if not in its runtime directory: it says so itself.
@@ -136,14 +153,25 @@ async fn connect(path: &Path) -> Result<UnixStream, Failure> {
 
 /// Asks, and has the head of the answer.
 async fn send(stream: UnixStream, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
+    send_within(PATIENCE, stream, method, path, body).await
+}
+
+/// The same for an answer that may take longer to begin.
+async fn send_within(
+    patience: Duration,
+    stream: UnixStream,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<Response<Incoming>, Failure> {
     // 0: it is outside of this PID namespace.
     let pid = stream.peer_cred().ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0);
     let late = |_| {
         let who = pid.map_or_else(|| "the supervisor".to_owned(), |pid| format!("the supervisor (pid {pid})"));
-        let text = format!("{who} does not answer, within {} s; does it hang, or is it stopped?", PATIENCE.as_secs());
+        let text = format!("{who} does not answer, within {} s; does it hang, or is it stopped?", patience.as_secs());
         Failure::new(exit::TIMED_OUT, text)
     };
-    tokio::time::timeout(PATIENCE, converse(stream, method, path, body)).await.map_err(late)?
+    tokio::time::timeout(patience, converse(stream, method, path, body)).await.map_err(late)?
 }
 
 async fn converse(stream: UnixStream, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
@@ -172,18 +200,18 @@ async fn converse(stream: UnixStream, method: Method, path: &str, body: Bytes) -
 }
 
 async fn read(response: Response<Incoming>) -> Result<Bytes, Failure> {
-    whole(response.into_body(), ANSWER_MAX).await
+    whole(response.into_body(), ANSWER_MAX, PATIENCE).await
 }
 
-/// All of a body that has `most` bytes at most.
-async fn whole<B>(body: B, most: usize) -> Result<Bytes, Failure>
+/// All of a body that has `most` bytes at most, and ends in time.
+async fn whole<B>(body: B, most: usize, patience: Duration) -> Result<Bytes, Failure>
 where
     B: Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let body = tokio::time::timeout(PATIENCE, Limited::new(body, most).collect()).await;
+    let body = tokio::time::timeout(patience, Limited::new(body, most).collect()).await;
     let late = |_| {
-        let text = format!("the supervisor does not end its answer, within {} s; does it hang?", PATIENCE.as_secs());
+        let text = format!("the supervisor does not end its answer, within {} s; does it hang?", patience.as_secs());
         Failure::new(exit::TIMED_OUT, text)
     };
     body.map_err(late)?.map(http_body_util::Collected::to_bytes).map_err(|error| {
@@ -274,8 +302,8 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_is_too_long_does_not_look_like_a_supervisor_that_has_gone() {
         let body = || Full::new(Bytes::from_static(b"four"));
-        assert_eq!(whole(body(), 4).await.unwrap(), "four");
-        let failure = whole(body(), 3).await.unwrap_err();
+        assert_eq!(whole(body(), 4, PATIENCE).await.unwrap(), "four");
+        let failure = whole(body(), 3, PATIENCE).await.unwrap_err();
         assert!(failure.exit == exit::FAILED && !failure.interrupted, "{failure:?}");
         assert!(failure.text.contains("longer than gin-ctl takes"), "{failure:?}");
     }

@@ -4,6 +4,7 @@ pub mod certificates;
 pub mod connections;
 pub mod journal;
 pub mod man;
+pub mod profile;
 pub mod progress;
 pub mod reference;
 pub mod sessions;
