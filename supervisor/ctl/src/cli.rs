@@ -1,11 +1,14 @@
 //! The command line. Its comments are the help, the man page and the completions.
 
+mod profile;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use gin_shared::control::{ScaleRequest, WORKERS_MAX};
+pub use profile::Profile;
 
 /// Asks a gin-supervisor to do something, or how it is.
 ///
@@ -163,6 +166,10 @@ pub enum Command {
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },
+    /// Profile all workers at once, and merge it: where their processor time goes, or with --heap their memory
+    ///
+    /// For services on gin-worker that are built with its feature profile, and set features.pprof = true. The file is for go tool pprof.
+    Profile(Profile),
     /// Check a configuration file; exit code 2 if it cannot be used
     Check {
         /// The file

@@ -8,6 +8,7 @@ mod logs;
 mod migrate;
 mod new;
 mod operation;
+mod profile;
 mod routes;
 mod status;
 
@@ -59,6 +60,7 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
             let operation = Operation::new(socket, instance.as_deref(), json)?;
             operation.run("/v1/reload", &RestartRequest { no_queue }, Patience::default()).await
         }
+        Command::Profile(asked) => profile::take(socket, json, &asked).await,
         Command::Check { file } => check::check(&file),
         Command::Unit(unit) => check::unit(&unit),
         Command::New(service) => new::new(&service),
