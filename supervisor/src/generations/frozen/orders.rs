@@ -137,3 +137,28 @@ impl Frozen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gin_shared::generation::{Generation, Slot};
+    use gin_shared::trace_context::{SpanId, TraceId};
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_worker_is_told_the_span_of_its_start_if_there_is_one() {
+        let runtime = tempfile::tempdir().unwrap();
+        let text = "[supervisor]\ncommand = [\"/bin/sh\"]\n";
+        let config = Config::from_text(Path::new("shop.toml"), text).unwrap();
+        let frozen = Frozen::freeze(Generation(1), &config, Vec::new(), runtime.path()).unwrap();
+        let worker = WorkerId { generation: Generation(1), slot: Slot(0), attempt: 0 };
+        let environment = |trace| frozen.worker_spec(worker, Path::new("/run/notify"), false, trace).environment;
+        let (trace, span) = (TraceId::new([7; 16]).unwrap(), SpanId::new([8; 8]).unwrap());
+        let (without, mut with) =
+            (environment(None), environment(Some(TraceContext { trace, span, is_sampled: true })));
+        let told = with.iter().position(|(name, _)| name == inherit::TRACEPARENT).unwrap();
+        assert_eq!(with.remove(told).1, *format!("00-{}-{}-01", "07".repeat(16), "08".repeat(8)));
+        assert_eq!(with, without);
+    }
+}
