@@ -73,6 +73,9 @@ const MISTAKES: &[(u32, &str, &[&str])] = &[
     (13, "tests/attacks/websocket.rs", &["silent"]),
 ];
 
+/// What chapter 8 asks for.
+const PROFILES: [&str; 3] = ["/debug/vars", "/debug/pprof/heap", "/debug/pprof/profile?seconds=1"];
+
 /// A directory with the documents' `config.yaml`, and a static file.
 fn place() -> TempDir {
     let dir = tempfile::tempdir_in("/tmp").unwrap();
@@ -146,6 +149,8 @@ fn their_configuration_is_checked_by_their_command() {
     let checked = server(dir.path(), &["--config-check"]).output().unwrap();
     let told = said(&checked);
     assert!(checked.status.success() && told.ends_with("config.yaml: the configuration is fine\n"), "{told}");
+    // Jaeger takes nothing at their endpoint any more.
+    assert!(told.contains("http://localhost:14268/api/traces is Jaeger's old Thrift endpoint"), "{told}");
     // Their own default fails their own validation where there is no such directory.
     std::fs::remove_dir_all(dir.path().join("static")).unwrap();
     let checked = server(dir.path(), &["--config-check"]).output().unwrap();
@@ -203,10 +208,27 @@ fn their_endpoints_answer_as_printed() {
         assert_eq!(route["params"], serde_json::json!({ "filepath": "*filepath" }));
         assert!(routes["groups"].is_object());
     }
-    // Chapter 8 has these for everybody; nothing of that kind is in public here.
-    for path in ["/debug/vars", "/debug/pprof/heap", "/debug/pprof/profile?seconds=30"] {
+    // Chapter 8 has these for everybody; here they are for who has the token, and their file sets none: see below.
+    for path in PROFILES {
         let answer = server.get(path);
         assert_eq!((answer.status, answer.json()["error"].is_string()), (404, true), "{path}");
+    }
+}
+
+#[test]
+fn their_profiles_are_for_who_has_the_token() {
+    let dir = place();
+    let file = dir.path().join("config.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let token = "a-token-of-the-tests";
+    let own = format!("monitoring:\n  pprof:\n    token: {token:?}\n");
+    std::fs::write(&file, text.replace("pprof: false", "pprof: true").replace("monitoring:\n", &own)).unwrap();
+    let server = Running::start(dir.path(), &["--port", "0"]);
+    // Without jemalloc there are no profiles of the heap, and the answer says what to do.
+    for (path, status) in PROFILES.into_iter().zip([200, 501, 200]) {
+        assert_eq!(server.get(path).status, 404, "{path}");
+        let head = format!("Authorization: Bearer {token}\r\n");
+        assert_eq!(Scrape::ask(&server.address, path, &head).unwrap().status, status, "{path}");
     }
 }
 

@@ -29,21 +29,6 @@ fn a_server_without_requests_says_so() {
 }
 
 #[test]
-fn a_request_whose_body_has_not_come_is_told_with_its_id_until_it_has_its_answer() {
-    let server = alone(&with_token());
-    let id = "id-of-a-slow-client";
-    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nX-Request-Id: {id}\r\nContent-Length: 10\r\n\r\nhalf ");
-    let mut client = Client::asking(server.address(), &head).unwrap();
-    // It is refused at once by its route, or waits for its body: then it is told.
-    let look = || (ask_text(server.address(), ALIVE), client.has_news());
-    eventually("it is told, or answered", look, |(text, is_answered)| *is_answered || text.contains(id));
-    let _ = client.send(b"done.");
-    assert!(client.response().is_ok());
-    let look = || ask_text(server.address(), ALIVE);
-    eventually("it is told no more", look, |text| !text.contains(id));
-}
-
-#[test]
 #[ignore = "needs the fixture: tests/run --services"]
 fn a_request_that_waits_for_another_server_is_told_with_its_route_and_its_place() {
     let gin = fleet(1).start();

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::thread;
 
 use gin_shared::pprof::Profile;
-use harness::{Scrape, Supervisor, supervisor};
+use harness::{Address, Load, Scrape, Supervisor, supervisor};
 
 use super::site::{ON, fleet};
 
@@ -27,7 +28,7 @@ fn slots(profile: &Profile) -> BTreeSet<&str> {
 fn a_profile_of_a_worker_is_written_and_never_over_a_file_that_was_not_named() {
     let gin = supervisor().workers(2).section(ON).set("soak = \"0s\"").start();
     let (file, picture) = (at(&gin, "shop.pprof"), at(&gin, "shop.svg"));
-    let load = harness::Load::new().keep_alive(&gin.tcp(), 4);
+    let load = Load::new().keep_alive(&gin.tcp(), 4);
     load.flows(20);
     let taken = gin.ctl(&["profile", "--seconds", "2", "--out", &file, "--flame", &picture]);
     load.finish().assert_unhurt();
@@ -58,7 +59,7 @@ fn without_the_switch_it_says_what_to_set() {
 fn the_status_socket_takes_no_profile_and_the_control_socket_gives_no_other_path() {
     let gin = supervisor().section(ON).start();
     let ask = |socket: &str, path: &str| {
-        let socket = harness::Address::Unix(gin.dir().join("run").join(socket));
+        let socket = Address::Unix(gin.dir().join("run").join(socket));
         Scrape::ask(&socket, &format!("/v1/workers/1/0/debug/{path}"), "").unwrap()
     };
     for path in ["vars", "pprof/goroutine", "pprof/block", "pprof/profile?seconds=1", "pprof/heap"] {
@@ -78,7 +79,7 @@ fn the_status_socket_takes_no_profile_and_the_control_socket_gives_no_other_path
 fn all_workers_are_in_one_profile_and_the_hot_function_is_first() {
     let gin = fleet(2).start();
     let file = at(&gin, "shop.pprof");
-    let told = std::thread::scope(|scope| {
+    let told = thread::scope(|scope| {
         let asked = scope.spawn(|| gin.ctl(&["profile", "--seconds", "2", "--out", &file]));
         while !asked.is_finished() {
             // Connections of their own: the kernel gives them to either worker.

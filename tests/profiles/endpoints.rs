@@ -1,9 +1,11 @@
 //! The endpoints under `/debug/`: who asks them as the documents do, and what they promise.
 
+use std::thread;
+
 use gin_shared::pprof::Profile;
 use harness::{Address, Client, alone, eventually, get, soak, supervisor};
 
-use super::site::{ON, TOKEN, ask, ask_text, begun, go_pprof, private, private_sockets, shell, top, with_token};
+use super::site::{ON, TOKEN, ask, ask_text, begun, fleet, go_pprof, private, private_sockets, shell, top, with_token};
 
 /// Every time limit of a connection and of a request that there is.
 const SHORT: &str = "[timeouts]\nread = \"1s\"\nwrite = \"1s\"\nidle = \"1s\"\nrequest = \"1s\"\n";
@@ -159,10 +161,10 @@ fn profiles_are_counted_and_stand_in_no_list_of_routes() {
 #[test]
 #[ignore = "needs the fixture: tests/run --services"]
 fn the_hot_function_is_named_by_the_documents_command() {
-    let gin = super::site::fleet(1).start();
+    let gin = fleet(1).start();
     let Address::Tcp(address) = gin.tcp() else { panic!("TCP") };
     let url = format!("http://:{TOKEN}@{address}/debug/pprof/profile?seconds=2");
-    let burning = std::thread::scope(|scope| {
+    let burning = thread::scope(|scope| {
         let asked = scope.spawn(|| go_pprof(&["-top", &url]));
         while !asked.is_finished() {
             assert_eq!(gin.get("/burn?ms=50").status, 200);

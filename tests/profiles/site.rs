@@ -1,6 +1,6 @@
 //! Servers with profiles, and clients that ask for them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gin_shared::pprof::Profile;
@@ -100,7 +100,7 @@ pub fn top(printed: &str) -> Vec<String> {
 }
 
 /// The output of a shell's command line, which must succeed.
-pub fn shell(line: &str, directory: &std::path::Path) -> String {
+pub fn shell(line: &str, directory: &Path) -> String {
     let home = directory.display().to_string();
     let mut command = Command::new("/bin/sh");
     command.args(["-ec", line]).current_dir(directory).env("HOME", &home).env("PPROF_TMPDIR", &home);
