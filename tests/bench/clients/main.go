@@ -1,8 +1,10 @@
-// Clients of tests/bench/https: handshakes, and connections that stay idle. They believe every certificate.
+// Clients of tests/bench/https: handshakes, and connections that stay idle. They believe every certificate. And the receiver of traces of
+// tests/bench/traces.
 //
 // usage: clients handshakes ADDRESS full|resumed SECONDS CLIENTS
 //
 //	clients idle ADDRESS http|https h1|h2-chromium|h2-curl COUNT AT_ONCE
+//	clients otlp-sink
 package main
 
 import (
@@ -22,8 +24,10 @@ func main() {
 	case "idle":
 		dial := dialer{address: arguments[1], secure: arguments[2] == "https", protocol: arguments[3]}
 		idle(dial, number(arguments[4]), number(arguments[5]))
+	case "otlp-sink":
+		otlpSink()
 	default:
-		fail("usage: clients handshakes|idle, see main.go")
+		fail("usage: clients handshakes|idle|otlp-sink, see main.go")
 	}
 }
 
