@@ -30,6 +30,40 @@ fn a_server_without_requests_says_so() {
 
 #[test]
 #[ignore = "needs the fixture: tests/run --services"]
+fn a_request_is_told_with_its_id_from_its_head_to_its_answer() {
+    let gin = fleet(1).start();
+    let hold = gin.hold();
+    let head = format!("GET {} HTTP/1.1\r\nHost: x\r\nX-Request-Id: held-1\r\n\r\n", hold.target());
+    let mut client = Client::asking(&gin.tcp(), &head).unwrap();
+    let held = hold.arrived();
+    let text = ask_text(&gin.tcp(), ALIVE);
+    let line = line(&text, "held-1").unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains("GET /held") && !line.contains("by="), "the route, and not the address: {line}");
+    held.release();
+    assert_eq!(client.response().unwrap().status, 200);
+    // Its client may have the answer before the last step of the server.
+    let look = || ask_text(&gin.tcp(), ALIVE);
+    eventually("it is told no more", look, |text| !text.contains("held-1"));
+    gin.stop();
+}
+
+#[test]
+#[ignore = "needs the fixture: tests/run --services"]
+fn a_request_whose_body_does_not_come_says_that_it_waits_for_it() {
+    let gin = fleet(1).start();
+    let head = "POST /upload HTTP/1.1\r\nHost: x\r\nX-Request-Id: slow-1\r\nContent-Length: 10\r\n\r\nhalf ";
+    let mut client = Client::asking(&gin.tcp(), head).unwrap();
+    // Only this page tells that the handler has begun to wait.
+    let look = || ask_text(&gin.tcp(), ALIVE);
+    let waits = |text: &String| line(text, "slow-1").is_some_and(|line| line.contains("body"));
+    eventually("it waits for its body", look, waits);
+    client.send(b"done.").unwrap();
+    assert_eq!(client.response().unwrap().json()["bytes"], 10);
+    gin.stop();
+}
+
+#[test]
+#[ignore = "needs the fixture: tests/run --services"]
 fn a_request_that_waits_for_another_server_is_told_with_its_route_and_its_place() {
     let gin = fleet(1).start();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
