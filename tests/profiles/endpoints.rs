@@ -5,7 +5,7 @@ use std::thread;
 use gin_shared::pprof::Profile;
 use harness::{Address, Client, alone, eventually, get, soak, supervisor};
 
-use super::site::{ON, TOKEN, ask, ask_text, begun, fleet, go_pprof, private, private_sockets, shell, top, with_token};
+use super::site::{ON, TOKEN, ask, ask_text, begun, fleet, go_pprof, private_sockets, shell, top, with_token};
 
 /// Every time limit of a connection and of a request that there is.
 const SHORT: &str = "[timeouts]\nread = \"1s\"\nwrite = \"1s\"\nidle = \"1s\"\nrequest = \"1s\"\n";
@@ -89,9 +89,9 @@ fn a_drain_ends_a_profile_with_the_samples_that_it_has() {
 }
 
 #[test]
-fn a_restart_waits_for_no_profile() {
-    let gin = supervisor().section(ON).start();
-    let (mut client, head) = begun(&private(&gin), "/debug/pprof/profile?seconds=300");
+fn a_restart_waits_for_no_profile_and_cuts_none() {
+    let gin = supervisor().section(&with_token()).start();
+    let (mut client, head) = begun(&gin.tcp(), "/debug/pprof/profile?seconds=300");
     gin.ctl(&["restart", "--wait-drained"]).assert(0, &["drained"]);
     Profile::decode(&client.rest_of(head).unwrap().body).unwrap();
     gin.stop();

@@ -76,8 +76,7 @@ pub fn taken(address: &Address, path: &str, mut meanwhile: impl FnMut()) -> Prof
 
 /// True if the function is on one of the profile's stacks.
 pub fn has_function(profile: &Profile, part: &str) -> bool {
-    let frames = profile.locations.iter().flat_map(|location| &location.frames);
-    frames.into_iter().any(|frame| frame.function.contains(part))
+    profile.locations.iter().flat_map(|location| &location.frames).any(|frame| frame.function.contains(part))
 }
 
 /// What `go tool pprof` prints of a file or an address.
