@@ -78,6 +78,11 @@ fn the_mode_decides_what_everybody_sees() {
     for path in ["/info", "/routes", "/api/v1/routes", "/metrics"] {
         assert_eq!(get(debug.address(), path).unwrap().status, 200, "{path}");
     }
+    // Profiles are for who has the token, whatever the mode.
+    let profiled = alone("[server]\nmode = \"debug\"\n[features]\npprof = true\n");
+    for path in ["/debug/pprof/", "/debug/vars"] {
+        assert_eq!(get(profiled.address(), path).unwrap().status, 404, "{path}");
+    }
     let hidden = alone("[server]\npublic = []\n[monitoring.prometheus]\nenable = true\n");
     for path in ["/info", "/routes", "/api/v1/routes", "/metrics"] {
         assert_eq!(get(hidden.address(), path).unwrap().status, 404, "{path}");
