@@ -140,7 +140,7 @@ fn profiles_under_load_hurt_nobody_through_restarts_and_none_is_cut() {
 
 /// Points in the worker's source at which a test can have a profile fail, or the worker die.
 fn points() -> Vec<String> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker/src/profile");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker/src");
     let mut command = Command::new("grep");
     command.args(["-rhoE", r#"fault::at\("profile\.[a-z_]+""#]).arg(source);
     let output = command.output().unwrap();

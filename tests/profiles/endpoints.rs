@@ -84,7 +84,7 @@ fn a_drain_ends_a_profile_with_the_samples_that_it_has() {
     let (mut client, head) = begun(server.address(), "/debug/pprof/profile?seconds=300");
     server.stop();
     let profile = Profile::decode(&client.rest_of(head).unwrap().body).unwrap();
-    assert!(profile.took_ns < 300_000_000_000, "{}", profile.took_ns);
+    assert!(profile.comments.iter().any(|comment| comment.contains("ended early")), "{:?}", profile.comments);
     assert!(server.wait().success());
 }
 
