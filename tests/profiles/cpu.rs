@@ -109,11 +109,12 @@ fn the_hot_function_is_first_on_whatever_thread_it_runs() {
 #[ignore = "needs the fixture: tests/run --services"]
 fn profiles_under_load_hurt_nobody_through_restarts_and_none_is_cut() {
     let gin = fleet(2).and_unix().start();
-    let (load, address, is_over) = (gin.load(), gin.tcp(), AtomicBool::new(false));
+    let (load, over) = (gin.load(), AtomicBool::new(false));
     load.flows(100);
     thread::scope(|scope| {
-        let asked = scope.spawn(|| {
-            let mut whole = 0;
+        let (address, is_over) = (gin.tcp(), &over);
+        let asked = scope.spawn(move || {
+            let mut whole = 0_usize;
             while !is_over.load(Ordering::Relaxed) {
                 let answer = ask(&address, "/debug/pprof/profile?seconds=1");
                 assert!([200, 409].contains(&answer.status), "{}: {:?}", answer.status, answer.body);

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::thread;
 
 use gin_shared::pprof::Profile;
-use harness::{Address, Load, Scrape, Supervisor, supervisor};
+use harness::{Address, Ctl, Load, Scrape, Supervisor, supervisor};
 
 use super::site::{ON, fleet};
 
@@ -80,14 +79,12 @@ fn the_status_socket_takes_no_profile_and_the_control_socket_gives_no_other_path
 fn all_workers_are_in_one_profile_and_the_hot_function_is_first() {
     let gin = fleet(2).start();
     let file = at(&gin, "shop.pprof");
-    let told = thread::scope(|scope| {
-        let asked = scope.spawn(|| gin.ctl(&["profile", "--seconds", "2", "--out", &file]));
-        while !asked.is_finished() {
-            // Connections of their own: the kernel gives them to either worker.
-            assert_eq!(gin.get("/burn?ms=20").status, 200);
-        }
-        asked.join().unwrap()
-    });
+    let mut asked = gin.ctl_in_background(&["profile", "--seconds", "2", "--out", &file]);
+    while asked.try_wait().unwrap().is_none() {
+        // Connections of their own: the kernel gives them to either worker.
+        assert_eq!(gin.get("/burn?ms=20").status, 200);
+    }
+    let told = Ctl::from(asked.wait_with_output().unwrap());
     let first = told.out.lines().skip_while(|line| !line.contains("FUNCTION")).nth(1);
     assert!(first.is_some_and(|line| line.contains("hot_function")), "{told:?}");
     assert_eq!(slots(&read(&file)), BTreeSet::from(["0", "1"]));
