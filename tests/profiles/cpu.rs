@@ -124,13 +124,13 @@ fn profiles_under_load_hurt_nobody_through_restarts_and_none_is_cut() {
         });
         for round in 0..times(3, 20) {
             let file = gin.dir().join(format!("{round}.prof")).display().to_string();
-            // Its connections are of the private listeners, for which no drain waits: it may lose a worker.
+            // Its connections are of the private listeners, for which no drain waits, so it may lose a worker; or all are busy with a profile.
             let ctl = gin.ctl_in_background(&["profile", "--seconds", "2", "--out", &file]);
             load.flows(50);
             gin.restart();
             load.flows(50);
             let code = ctl.wait_with_output().unwrap().status.code();
-            assert!(code.is_some_and(|code| code <= 1), "{code:?}");
+            assert!([Some(0), Some(1), Some(4)].contains(&code), "{code:?}");
         }
         is_over.store(true, Ordering::Relaxed);
         assert!(asked.join().unwrap() > 0, "no profile was taken");
