@@ -119,6 +119,15 @@ impl Builder {
             .set(&format!("env = {{ STATE_DIRECTORY = {state:?} }}"))
     }
 
+    /// The fixture with traces and profiles, from a release. Its database lies in `state` of the directory.
+    #[must_use]
+    pub fn observed(self, release: &str, mode: &str) -> Self {
+        let (program, state) = (binary("fixture-observed"), self.dir.path().join("state"));
+        self.in_release(release, mode)
+            .set(&format!("command = [{program:?}]"))
+            .set(&format!("env = {{ STATE_DIRECTORY = {state:?} }}"))
+    }
+
     /// The fixture that knows nothing of us, from a release.
     #[must_use]
     pub fn foreign(self, release: &str, mode: &str) -> Self {

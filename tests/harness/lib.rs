@@ -9,6 +9,7 @@
 mod alone;
 mod builder;
 mod certificates;
+mod collector;
 mod control;
 mod endpoint;
 mod hold;
@@ -36,6 +37,7 @@ mod websocket;
 pub use alone::{Alone, alone, alone_in, ours_alone, ours_alone_in};
 pub use builder::{Builder, supervisor};
 pub use certificates::{certificate, put_pair, tls_file};
+pub use collector::{Behaviour, Collector, Export, Span, Trace};
 pub use control::{Ctl, Events};
 pub use endpoint::{Asker, Connection, Endpoint};
 pub use hold::{Held, Hold};
