@@ -61,6 +61,7 @@ mod systemd;
 mod takers;
 mod terminal;
 mod tls;
+mod traces;
 mod unfit;
 mod watch;
 mod websockets;
