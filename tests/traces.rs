@@ -6,5 +6,6 @@
 //!   these
 
 mod context;
+mod receivers;
 mod site;
 mod spans;
