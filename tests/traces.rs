@@ -5,7 +5,9 @@
 //! - the other files need a fixture with features of its own, or a supervisor with the feature `otel`: only `tests/run --services` builds
 //!   these
 
+mod configuration;
 mod context;
+mod logs;
 mod receivers;
 mod site;
 mod spans;
