@@ -9,5 +9,6 @@ mod configuration;
 mod context;
 mod logs;
 mod receivers;
+mod restarts;
 mod site;
 mod spans;
