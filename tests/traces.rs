@@ -9,6 +9,7 @@ mod configuration;
 mod context;
 mod logs;
 mod receivers;
+mod restart_trace;
 mod restarts;
 mod site;
 mod spans;
