@@ -8,6 +8,7 @@
 mod configuration;
 mod context;
 mod logs;
+mod others;
 mod receivers;
 mod restart_trace;
 mod restarts;
