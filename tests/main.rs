@@ -37,6 +37,7 @@ mod new;
 mod notify;
 mod operator;
 mod pauses;
+mod profiles;
 mod programs;
 mod prometheus;
 mod promises;
