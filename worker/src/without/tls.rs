@@ -59,7 +59,7 @@ impl TlsStream {
         match self.0 {}
     }
 
-    pub(crate) fn into_keys(self) -> Result<(TcpStream, Keys), Self> {
+    pub(crate) fn into_keys(self) -> Result<(TcpStream, Keys), Box<Self>> {
         match self.0 {}
     }
 }
