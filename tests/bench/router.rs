@@ -18,7 +18,7 @@ async fn hello() -> Json<Value> {
     Json(json!({ "message": "hello" }))
 }
 
-fn request() -> Result<Request, axum::http::Error> {
+fn request() -> Result<Request, http::Error> {
     // With an id of its own, none is made of chance. None of the other headers is of a length that changes.
     Request::get("/hello").header("host", "example.org").header("x-request-id", "4bf92f3577b34da6").body(Body::empty())
 }

@@ -24,7 +24,7 @@ impl Clients {
         let (stop, traces) = (Arc::<AtomicBool>::default(), Arc::<Mutex<_>>::default());
         let client = |number: usize| {
             let (stop, traces, address) = (Arc::clone(&stop), Arc::clone(&traces), address.clone());
-            std::thread::spawn(move || run(&address, number % 2 == 0, &stop, &traces))
+            std::thread::spawn(move || run(&address, number.is_multiple_of(2), &stop, &traces))
         };
         let threads = (0..2 * count).map(client).collect();
         Self { stop, traces, threads }

@@ -108,12 +108,20 @@ pub(crate) enum Doing {
 }
 
 /// Says what the thread's current request or task waits for, until the guard is dropped; without one it is nothing.
+#[cfg_attr(
+    not(any(feature = "cache", feature = "database", feature = "redis")),
+    allow(dead_code, reason = "nothing is waited for")
+)]
 #[inline(always)]
 pub(crate) fn doing(what: Doing) -> DoingGuard {
     DoingGuard { _waiting: requests::wait_for(what as u8) }
 }
 
 /// Ends what the request waited for.
+#[cfg_attr(
+    not(any(feature = "cache", feature = "database", feature = "redis")),
+    allow(dead_code, reason = "nothing is waited for")
+)]
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct DoingGuard {

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes};
 use gin_shared::protobuf::{Field, Malformed, Reader, Writer};
 
 use crate::resource::Resource;
-use crate::waiting::{Chunk, SPAN};
+use crate::waiting::Chunk;
 
 /// Fields of `ExportTraceServiceRequest` and of `ResourceSpans`.
 const RESOURCE_SPANS: u32 = 1;
@@ -108,8 +108,9 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::waiting::SPAN;
 
-    fn only<'a>(bytes: &'a [u8], number: u32) -> Vec<&'a [u8]> {
+    fn only(bytes: &[u8], number: u32) -> Vec<&[u8]> {
         let mut reader = Reader::new(bytes);
         let mut found = Vec::new();
         while let Some(field) = reader.next().expect("a message") {

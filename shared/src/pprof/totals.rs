@@ -22,7 +22,7 @@ pub(super) fn top(profile: &Profile, kind: usize, count: usize) -> Vec<Row> {
     for sample in &profile.samples {
         let value = value(sample, kind);
         let (mut is_leaf, mut seen) = (true, HashSet::new());
-        for function in named.from_the_leaf(sample) {
+        for function in named.leaf_first(sample) {
             let sum = sums.entry(function).or_default();
             if is_leaf {
                 sum.0 = sum.0.saturating_add(value);
@@ -49,7 +49,7 @@ pub(super) fn folded(profile: &Profile, kind: usize) -> BTreeMap<Vec<String>, i6
     let named = Named::of(profile);
     let mut all = BTreeMap::<Vec<String>, i64>::new();
     for sample in &profile.samples {
-        let mut stack: Vec<String> = named.from_the_leaf(sample).map(str::to_owned).collect();
+        let mut stack: Vec<String> = named.leaf_first(sample).map(str::to_owned).collect();
         stack.reverse();
         let sum = all.entry(stack).or_default();
         *sum = sum.saturating_add(value(sample, kind));
@@ -75,7 +75,7 @@ impl Named {
         Self(profile.locations.iter().map(names).collect())
     }
 
-    fn from_the_leaf<'a>(&'a self, sample: &'a Sample) -> impl Iterator<Item = &'a str> {
+    fn leaf_first<'a>(&'a self, sample: &'a Sample) -> impl Iterator<Item = &'a str> {
         let locations = sample.locations.iter().filter_map(|place| self.0.get(*place as usize));
         locations.flatten().map(String::as_str)
     }

@@ -351,7 +351,9 @@ mod tests {
     #[cfg(feature = "otel")]
     #[test]
     fn a_line_has_the_ids_of_its_trace_in_a_file_and_not_in_a_terminal() {
-        let log = || drop(traces::tests::within_a_request(|| tracing::info!("made")));
+        let log = || {
+            let _ = traces::tests::within_a_request(|| tracing::info!("made"));
+        };
         assert_eq!(logged(PLAIN, log), ["INFO  made"]);
         let line = logged(FILE, log).remove(0);
         let (trace, span) = line.strip_prefix("INFO  made trace_id=").unwrap().split_once(" span_id=").unwrap();

@@ -190,6 +190,10 @@ impl Alive {
 
 /// Says that the thread's current request or task waits for a thing of this kind (of `observed::Doing`), until the guard is dropped.
 /// Without a request it is nothing.
+#[cfg_attr(
+    not(any(feature = "cache", feature = "database", feature = "redis")),
+    allow(dead_code, reason = "nothing is waited for")
+)]
 pub(crate) fn wait_for(kind: u8) -> Option<Waiting> {
     let current = swap(None);
     swap(current.clone());

@@ -69,9 +69,9 @@ fn deep_function_of_the_test(until: &AtomicBool) {
     fn below(depth: u32, until: &AtomicBool) {
         let room = black_box([depth as u8; 1024]);
         if depth == 0 {
-            hot_function_of_the_test(until)
+            hot_function_of_the_test(until);
         } else {
-            below(depth - 1, until)
+            below(depth - 1, until);
         }
         black_box(room);
     }
