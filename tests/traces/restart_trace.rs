@@ -53,7 +53,7 @@ fn a_restart_is_a_tree_of_its_phases_and_workers() {
         assert_tree(&trace);
         assert_ne!(trace.id, first.id);
         let root = root(&trace).unwrap();
-        assert!(!root.is_error && root.name == "restart", "{trace}");
+        assert!(!root.status.is_error && root.name == "restart", "{trace}");
         for name in ["started", "ready", "serving", "current", "drained"] {
             let phase = trace.span(name);
             assert!(phase.parent.as_ref() == Some(&root.id) && phase.is_within(root), "{name}: {trace}");
@@ -109,9 +109,9 @@ fn a_restart_that_fails_or_is_cancelled_is_an_error() {
     gin.ctl(&["restart"]).assert(1, &["exited with status 3"]);
     let failed = of_generation(&collector, 2);
     let root_of = |trace: &Trace| root(trace).cloned().unwrap();
-    assert!(root_of(&failed).is_error && root_of(&failed).message.contains("status 3"), "{failed}");
+    assert!(root_of(&failed).status.is_error && root_of(&failed).status.message.contains("status 3"), "{failed}");
     let worker = failed.spans.iter().find(|span| span.name.starts_with("worker 2.0"));
-    assert!(worker.is_some_and(|worker| worker.is_error), "{failed}");
+    assert!(worker.is_some_and(|worker| worker.status.is_error), "{failed}");
 
     gin.releases().release("three", "never-ready");
     let socket = gin.socket();
@@ -121,7 +121,10 @@ fn a_restart_that_fails_or_is_cancelled_is_an_error() {
     gin.ctl(&["cancel"]).assert(0, &["cancelled"]);
     waiting.join().unwrap().assert(6, &["cancelled"]);
     let cancelled = of_generation(&collector, 3);
-    assert!(root_of(&cancelled).is_error && root_of(&cancelled).message.contains("cancelled"), "{cancelled}");
+    assert!(
+        root_of(&cancelled).status.is_error && root_of(&cancelled).status.message.contains("cancelled"),
+        "{cancelled}"
+    );
     gin.stop();
 }
 

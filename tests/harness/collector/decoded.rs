@@ -29,10 +29,24 @@ pub struct Span {
     pub events: Vec<String>,
     /// Ids of the traces that it has links to.
     pub links: Vec<String>,
-    /// True if its status is an error.
+    /// How it has ended.
+    pub status: Status,
+    /// When it was.
+    pub time: Time,
+}
+
+/// How a span has ended.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// True if it is an error.
     pub is_error: bool,
-    /// Text of its status.
+    /// What the error says.
     pub message: String,
+}
+
+/// When a span was.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Time {
     /// Nanoseconds since 1970 at its beginning.
     pub began_ns: u64,
     /// Time from its beginning to its end.
@@ -49,8 +63,9 @@ impl Span {
     /// True if it lies within the time of another one. Both are of one clock.
     #[must_use]
     pub fn is_within(&self, other: &Self) -> bool {
-        self.began_ns >= other.began_ns
-            && u128::from(self.began_ns) + self.took.as_nanos() <= u128::from(other.began_ns) + other.took.as_nanos()
+        self.time.began_ns >= other.time.began_ns
+            && u128::from(self.time.began_ns) + self.time.took.as_nanos()
+                <= u128::from(other.time.began_ns) + other.time.took.as_nanos()
     }
 }
 
@@ -85,20 +100,20 @@ fn span(message: &[u8]) -> Result<Span, Malformed> {
             (4, Field::Bytes(bytes)) => span.parent = Some(hex(bytes)).filter(|id| !id.is_empty()),
             (5, Field::Bytes(bytes)) => span.name = text(bytes),
             (6, Field::Number(kind)) => span.kind = kind,
-            (7, Field::Fixed64(began)) => span.began_ns = began,
+            (7, Field::Fixed64(began)) => span.time.began_ns = began,
             (8, Field::Fixed64(ended)) => ended_ns = ended,
             (11, Field::Bytes(event)) => {
                 span.events.extend(messages(event, 2)?.into_iter().map(text));
             }
             (13, Field::Bytes(link)) => span.links.extend(messages(link, 1)?.into_iter().map(hex)),
             (15, Field::Bytes(status)) => {
-                span.message = messages(status, 2)?.into_iter().map(text).collect();
-                span.is_error = fields(status)?.contains(&(3, Field::Number(2)));
+                span.status.message = messages(status, 2)?.into_iter().map(text).collect();
+                span.status.is_error = fields(status)?.contains(&(3, Field::Number(2)));
             }
             _ => {}
         }
     }
-    span.took = Duration::from_nanos(ended_ns.saturating_sub(span.began_ns));
+    span.time.took = Duration::from_nanos(ended_ns.saturating_sub(span.time.began_ns));
     Ok(span)
 }
 

@@ -23,7 +23,7 @@ impl Trace {
             by_id.entry(&span.trace).or_default().push(span.clone());
         }
         let trace = |(id, mut spans): (&str, Vec<Span>)| {
-            spans.sort_by_key(|span| span.began_ns);
+            spans.sort_by_key(|span| span.time.began_ns);
             Self { id: id.to_owned(), spans }
         };
         by_id.into_iter().map(trace).collect()
@@ -80,7 +80,7 @@ impl fmt::Display for Trace {
         let mut open: Vec<(&Span, usize)> = self.roots().into_iter().rev().map(|root| (root, 1)).collect();
         while let Some((span, depth)) = open.pop() {
             let indent = depth * 2;
-            writeln!(f, "{:indent$}{} ({}, {:?}) {:?}", "", span.name, span.id, span.took, span.attributes)?;
+            writeln!(f, "{:indent$}{} ({}, {:?}) {:?}", "", span.name, span.id, span.time.took, span.attributes)?;
             open.extend(self.children(span).into_iter().rev().map(|child| (child, depth + 1)));
         }
         Ok(())

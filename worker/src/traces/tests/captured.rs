@@ -14,14 +14,20 @@ pub(super) struct Span {
     pub(super) name: String,
     pub(super) kind: u64,
     pub(super) attributes: BTreeMap<String, String>,
-    pub(super) dropped_attributes: u64,
     pub(super) events: Vec<Event>,
-    pub(super) dropped_events: u64,
+    pub(super) dropped: Dropped,
     /// Trace and span of each.
     pub(super) links: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) error: Option<String>,
     pub(super) began_ns: u64,
     pub(super) ended_ns: u64,
+}
+
+/// Numbers of those for which there was no room.
+#[derive(Debug, Default)]
+pub(super) struct Dropped {
+    pub(super) attributes: u64,
+    pub(super) events: u64,
 }
 
 #[derive(Debug, Default)]
@@ -72,9 +78,9 @@ fn span(bytes: &[u8]) -> Span {
             (7, Field::Fixed64(time)) => span.began_ns = time,
             (8, Field::Fixed64(time)) => span.ended_ns = time,
             (9, Field::Bytes(one)) => span.attributes.extend([attribute(one)]),
-            (10, Field::Number(count)) => span.dropped_attributes = count,
+            (10, Field::Number(count)) => span.dropped.attributes = count,
             (11, Field::Bytes(one)) => span.events.push(event(one)),
-            (12, Field::Number(count)) => span.dropped_events = count,
+            (12, Field::Number(count)) => span.dropped.events = count,
             (13, Field::Bytes(one)) => span.links.push(link(one)),
             (15, Field::Bytes(one)) => span.error = status(one),
             _ => {}
