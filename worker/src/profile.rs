@@ -1,15 +1,10 @@
-//! Profiles of this process: its time on the CPU, and its heap. `features.pprof` has them under `/debug/pprof/`.
-//!
-//! Profiles of the heap need jemalloc, which a program asks for by `gin_worker::heap_profiles!()` in its `main.rs` (feature
-//! `profile-heap`).
+#![doc = include_str!("profile.md")]
 
 // How they are taken. CPU: each thread has a timer on its own CPU clock (`timers`). Its signal's handler sends the registers and a copy of
 // the stack over a socket (`signal`). A thread of the profile's own reads them (`sampler`), unwinds and counts them (`stacks`), by what the
 // mapped files say (`modules`). Heap: jemalloc samples allocations all the time, and writes down which of them live (`heap`). Names of
 // functions are looked up at the end (`symbols`), off the threads that have requests. Between two profiles there is no timer, no thread and
 // no descriptor; a profile that is dropped ends by itself.
-
-#![allow(dead_code, reason = "nothing calls it yet")]
 
 mod cpu;
 mod heap;

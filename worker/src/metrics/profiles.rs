@@ -1,7 +1,5 @@
 //! Profiles that were taken.
 
-#![allow(dead_code, reason = "profiles call it, once they are taken")]
-
 use super::counter;
 
 /// Counts a profile of this kind, `cpu` or `heap`, in a metric whose name begins with this namespace.

@@ -1,7 +1,5 @@
 //! Spans by their ends, and the memory of those that wait to be sent.
 
-#![allow(dead_code, reason = "the sender of spans calls it, once it is there")]
-
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;

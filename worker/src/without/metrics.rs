@@ -19,16 +19,12 @@ pub(crate) fn check(_: &str) -> Result<(), String> {
 /// Counts of profiles that nobody keeps.
 #[cfg(feature = "profile")]
 pub(crate) mod profiles {
-    #![allow(dead_code, reason = "profiles call it, once they are taken")]
-
     pub(crate) fn taken(_: &str, _: &'static str) {}
 }
 
 /// Counts of spans that nobody keeps.
 #[cfg(feature = "otel")]
 pub(crate) mod traces {
-    #![allow(dead_code, reason = "the sender of spans calls it, once it is there")]
-
     use std::sync::Arc;
 
     use gin_otlp::{Counts, Outcome};
