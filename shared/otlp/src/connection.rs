@@ -2,13 +2,16 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::pin;
 use std::task::{Context, Poll};
+use std::thread::Builder;
 
 use futures_util::future::BoxFuture;
 use gin_shared::trace_endpoint::Endpoint;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 /// Bytes to a receiver and from it.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -24,7 +27,7 @@ pub trait Connect: Send + Sync + 'static {
     fn connect<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, io::Result<Box<dyn Stream>>>;
 }
 
-/// Connects without TLS. The name of the host is resolved each time.
+/// Connects without TLS.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cleartext;
 
@@ -35,11 +38,32 @@ impl Connect for Cleartext {
                 let text = "this program has no TLS for receivers of spans; write an http:// endpoint";
                 return Err(io::Error::new(io::ErrorKind::Unsupported, text));
             }
-            let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
-            stream.set_nodelay(true)?;
-            Ok(Box::new(stream) as Box<dyn Stream>)
+            Ok(Box::new(open_socket(endpoint).await?) as Box<dyn Stream>)
         })
     }
+}
+
+/// Connects a socket to an endpoint. The name of the host is resolved each time.
+///
+/// # Errors
+/// If the name has no address, or none of its addresses answers.
+pub async fn open_socket(endpoint: &Endpoint) -> io::Result<TcpStream> {
+    let addresses = match endpoint.host.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::from((address, endpoint.port))],
+        Err(_) => resolved(endpoint.host.clone(), endpoint.port).await?,
+    };
+    let socket = TcpStream::connect(&addresses[..]).await?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+/// Resolves a name on a thread that nobody waits for. A runtime waits at its end for the threads that it resolves names on itself, and a
+/// server of names that is away takes half a minute: that would hold up the end of a process.
+async fn resolved(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let (give, found) = oneshot::channel();
+    let resolve = move || drop(give.send((host.as_str(), port).to_socket_addrs().map(Vec::from_iter)));
+    Builder::new().name("resolve".to_owned()).spawn(resolve)?;
+    found.await.map_err(io::Error::other)?
 }
 
 /// The half of a connection that reads and writes. It runs beside each exchange, and between two of them.

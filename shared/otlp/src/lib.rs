@@ -7,7 +7,7 @@
 //! | to write a span | [`write_span`], [`write_attribute`], [`write_event`], [`link`] |
 //! | to send spans | [`exporter()`]: a [`Sink`] for those who make spans, and the [`Exporter`] that sends them |
 //! | to send them from a program without a runtime | [`Thread`] |
-//! | another way to connect | [`Connect`] |
+//! | another way to connect | [`Connect`], [`open_socket`] |
 //!
 //! A span is bytes from the moment at which it ends. [`Sink::push`] copies them into a chunk (`waiting`). The exporter takes a chunk that
 //! is full or old enough, writes the heads of the messages before it (`batch`), and sends both (`client`, `http`, `grpc`). Each answer
@@ -27,7 +27,7 @@ mod span;
 mod thread;
 mod waiting;
 
-pub use connection::{Cleartext, Connect, Stream};
+pub use connection::{Cleartext, Connect, Stream, open_socket};
 pub use exporter::{Exporter, Settings, exporter};
 pub use gin_shared::trace_endpoint::{Endpoint, Protocol};
 pub use resource::Resource;

@@ -4,12 +4,11 @@ use std::io;
 use std::path::Path;
 
 use futures_util::future::BoxFuture;
-use gin_otlp::{Connect, Endpoint, Protocol, Stream};
+use gin_otlp::{Connect, Endpoint, Protocol, Stream, open_socket};
 use s2n_tls::config::{Builder, Config};
 use s2n_tls::error::Error;
 use s2n_tls::security::Policy;
 use s2n_tls_tokio::TlsConnector;
-use tokio::net::TcpStream;
 
 use crate::StartError;
 
@@ -56,8 +55,7 @@ fn config(authorities: Option<&[u8]>, protocol: Protocol) -> Result<Config, Erro
 impl Connect for Secure {
     fn connect<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, io::Result<Box<dyn Stream>>> {
         Box::pin(async move {
-            let socket = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
-            socket.set_nodelay(true)?;
+            let socket = open_socket(endpoint).await?;
             let stream = self.connector.connect(&endpoint.host, socket).await.map_err(io::Error::other)?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         })
