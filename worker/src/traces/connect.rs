@@ -14,6 +14,9 @@ use crate::StartError;
 
 /// Policy of s2n for TLS 1.2 and 1.3: ECDHE and AEAD alone. It is dated, so that a new s2n does not change it.
 const POLICY: &str = "20251014";
+/// Longest time, in seconds, for which s2n withholds an error of the handshake. Its own 30 are longer than an export may take, which would
+/// tell of no answer in place of a certificate that nobody trusts.
+const BLINDING_MAX: u32 = 1;
 
 /// Connects over TLS.
 pub(super) struct Secure {
@@ -41,6 +44,7 @@ impl Secure {
 fn config(authorities: Option<&[u8]>, protocol: Protocol) -> Result<Config, Error> {
     let mut builder = Builder::new();
     builder.set_security_policy(&Policy::from_version(POLICY)?)?;
+    builder.set_max_blinding_delay(BLINDING_MAX)?;
     builder.set_application_protocol_preference(match protocol {
         Protocol::Grpc => ["h2"],
         Protocol::Http => ["http/1.1"],
