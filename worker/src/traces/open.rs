@@ -158,7 +158,9 @@ impl Open {
         scratch.clear();
         write_span(&mut scratch, &head, attributes.bytes.as_slice(), events.as_slice(), *events_dropped);
         tracer.push(scratch.as_slice());
-        let _ = SCRATCH.try_with(|own| own.set(scratch));
+        if scratch.len() <= KEPT_BYTES {
+            let _ = SCRATCH.try_with(|own| own.set(scratch));
+        }
     }
 }
 
