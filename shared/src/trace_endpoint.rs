@@ -158,9 +158,9 @@ fn authority_parts(authority: &str) -> Result<(&str, Option<u16>), EndpointError
     }
 }
 
-/// True if a byte may stand in the path and the query of a URL as it is.
+/// True if a byte may stand in the path of a URL as it is. A query may not: keys stand there, and the log shows the URL.
 fn stands_in_a_path(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%?".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&byte)
 }
 
 /// A text that is no endpoint.
@@ -183,7 +183,9 @@ pub enum EndpointError {
     #[error("gRPC has no path; leave it out, or choose the protocol http")]
     PathOfGrpc,
     /// It has a path that no request can have.
-    #[error("its path has a character that must be written as %XX, or a fragment (#)")]
+    #[error(
+        "its path has a character that must be written as %XX, a query (?) or a fragment (#); send a key as a header"
+    )]
     Path,
     /// It is too long.
     #[error("it is longer than {} bytes", URL_MAX)]
@@ -208,7 +210,7 @@ mod tests {
             ("http://[::1]:4317", Protocol::Grpc, "http://[::1]:4317", GRPC_PATH),
             ("http://[::1]", Protocol::Grpc, "http://[::1]:80", GRPC_PATH),
             ("http://otel_collector:4318", Protocol::Http, "http://otel_collector:4318/v1/traces", HTTP_PATH),
-            ("http://host:80/a/b?c=%20d", Protocol::Http, "http://host:80/a/b?c=%20d", "/a/b?c=%20d"),
+            ("http://host:80/a/b%20d", Protocol::Http, "http://host:80/a/b%20d", "/a/b%20d"),
             ("https://host/v1/traces", Protocol::Http, "https://host:443/v1/traces", HTTP_PATH),
         ];
         for (text, protocol, url, path) in cases {
@@ -257,6 +259,7 @@ mod tests {
             ("http://host/\u{e4}", EndpointError::Path),
             ("http://host/a#b", EndpointError::Path),
             ("http://host?a", EndpointError::Path),
+            ("http://host/v1/traces?key=k", EndpointError::Path),
         ];
         for (text, error) in cases {
             assert_eq!(Endpoint::parse(text, None).err(), Some(error), "{text}");
