@@ -199,7 +199,8 @@ impl<F: Future<Output = Result<Response, Infallible>>, O: Observer> Future for A
             },
             (None, None) => return Poll::Pending,
         };
-        this.inner.set(None);
+        // A query that the time-out ends is told in the request's trace.
+        O::within(this.watched, || this.inner.set(None));
         match this.last.take() {
             Some(last) => {
                 let told = O::told(this.watched);
