@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant, SystemTime};
@@ -65,14 +66,22 @@ impl Sampler {
             }
         };
         let _ = ready.send(Ok(()));
-        // Samples wait in the socket meanwhile.
-        let modules = Modules::read();
-        let mut stacks = Stacks::new(&modules);
-        let mut buffer = vec![0; HEAD + COPY_MOST];
-        self.read(start, &mut timers, &mut stacks, &mut buffer);
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            // Samples wait in the socket meanwhile.
+            let modules = Modules::read();
+            let mut stacks = Stacks::new(&modules);
+            let mut buffer = vec![0; HEAD + COPY_MOST];
+            self.read(start, &mut timers, &mut stacks, &mut buffer);
+            (modules, stacks, buffer)
+        }));
         let took = start.elapsed();
         drop(opened);
+        // A timer that is dropped by a panic is not ended: its signals would come for as long as the process lives.
         let (threads, lost) = (timers.end(), signal::lost());
+        let (modules, mut stacks, mut buffer) = match read {
+            Ok(read) => read,
+            Err(panic) => resume_unwind(panic),
+        };
         while let Next::Sample(length) = next(&self.receiver, &mut buffer) {
             stacks.add(&buffer[..length]);
         }
