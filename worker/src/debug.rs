@@ -9,9 +9,9 @@
 //! | `/debug/pprof/block` | polls that have blocked their thread | `block` |
 //! | `/debug/vars` | figures of this worker, as JSON | `vars` |
 //!
-//! Profiles are for `go tool pprof`; `?flame` asks for a picture, `?debug=1` for a text. Whoever has no token gets the answer of an unknown
-//! path, whatever he asks (`gate`): each path answers every method, with and without a slash at its end, so that no other answer tells
-//! that it is there.
+//! Profiles are for `go tool pprof`; `?flame` asks for a picture, `?debug=1` for a text. On a public listener they are no routes: a request
+//! with the token (`gate`) is answered before the router looks at it, and all others go on to the router. So whoever has no token gets the
+//! answer of an unknown path, whatever he asks, and whatever the application answers there.
 
 mod alive;
 mod block;
@@ -31,6 +31,7 @@ use axum::Router;
 use axum::extract::{Query, Request};
 use axum::http::request::Parts as Head;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use futures_util::future::BoxFuture;
@@ -39,7 +40,6 @@ use crate::config::Secret;
 use crate::observed::requests::Requests;
 use crate::parts::Parts;
 use crate::profile::Cpu;
-use crate::router::Route;
 use crate::system::About;
 use crate::traces::Tracer;
 use crate::{Config, Error, Life, Result, StartError};
@@ -113,46 +113,55 @@ fn paths() -> impl Iterator<Item = (String, Page)> {
     PAGES.into_iter().flat_map(|(path, page)| [(path.to_owned(), page), (format!("{path}/"), page)])
 }
 
+/// The page at a path of a request.
+fn page_at(path: &str) -> Option<Page> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    PAGES.into_iter().find_map(|(known, page)| (known == path).then_some(page))
+}
+
 /// The endpoints of the private listener. The path of the metrics stays theirs.
 pub(crate) fn private(about: &Arc<About>, debug: &Arc<Debug>) -> Router {
     paths().filter(|(path, _)| *path != about.metrics_path).fold(Router::new(), |router, (path, page)| {
-        router.route(&path, any(answering(Door::Private, page, Arc::clone(about), Arc::clone(debug))))
+        router.route(&path, any(answering(page, Arc::clone(about), Arc::clone(debug))))
     })
 }
 
-/// The endpoints of public listeners: none without a token.
-pub(crate) fn public<S: Clone + Send + Sync + 'static>(about: &Arc<About>, debug: &Arc<Debug>) -> Vec<Route<S>> {
+/// The same router, which answers requests with the token by the endpoints. Without a token in the configuration there are none.
+pub(crate) fn public(router: Router, about: &Arc<About>, debug: &Arc<Debug>) -> Router {
     if debug.token.is_none() {
-        return Vec::new();
+        return router;
     }
-    let route = |(path, page): (String, Page)| -> Route<S> {
-        let answer = answering(Door::Public, page, Arc::clone(about), Arc::clone(debug));
-        Route::<S>::any(&path, answer)
-            .own("gin_worker::debug")
-            .describe("Profiles and figures, with a token")
-            .tag("system")
-    };
-    paths().map(route).collect()
+    let (about, debug) = (Arc::clone(about), Arc::clone(debug));
+    router.layer(from_fn(move |request: Request, next: Next| {
+        let page = page_at(request.uri().path());
+        let page = page.filter(|_| *request.uri().path() != *about.metrics_path && debug.opens(request.headers()));
+        let asked = page.map(|page| (page, Arc::clone(&about), Arc::clone(&debug)));
+        async move {
+            match asked {
+                Some((page, about, debug)) => answer(Door::Public, page, &about, &debug, request).await,
+                None => next.run(request).await,
+            }
+        }
+    }))
 }
 
-/// A handler.
+/// A handler of the private listener.
 fn answering(
-    door: Door,
     page: Page,
     about: Arc<About>,
     debug: Arc<Debug>,
 ) -> impl Fn(Request) -> BoxFuture<'static, Response> + Clone + Send + Sync + 'static {
     move |request: Request| -> BoxFuture<'static, Response> {
         let (about, debug) = (Arc::clone(&about), Arc::clone(&debug));
-        let (head, _) = request.into_parts();
-        Box::pin(async move {
-            if door == Door::Public && !debug.opens(&head.headers) {
-                return Error::not_found("not found").into_response();
-            }
-            let answer = Asked { door, about: &about, debug: &debug, head: &head }.answer(page).await;
-            answer.unwrap_or_else(refusal)
-        })
+        Box::pin(async move { answer(Door::Private, page, &about, &debug, request).await })
     }
+}
+
+/// Answers a request that may have its answer.
+async fn answer(door: Door, page: Page, about: &About, debug: &Debug, request: Request) -> Response {
+    let (head, _) = request.into_parts();
+    let answer = Asked { door, about, debug, head: &head }.answer(page).await;
+    answer.unwrap_or_else(refusal)
 }
 
 /// A failure of ours is logged; the rest is told to whoever asks.

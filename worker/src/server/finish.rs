@@ -146,11 +146,6 @@ impl Server {
                     redirects.push(redirected);
                 }
             }
-            // Nothing tells of these paths: neither `/routes` nor a redirect.
-            #[cfg(feature = "profile")]
-            for route in debug.iter().flat_map(|debug| debug::public::<()>(&about, debug)) {
-                let _ = add(&mut router, route)?;
-            }
             let fallback =
                 Router::new().fallback(any(async || Error::not_found("not found")).layer(redirecting(&own.redirects)));
             router = tried(|| router.clone().merge(fallback)).unwrap_or(router);
@@ -159,6 +154,11 @@ impl Server {
         if !own.is_bare {
             // For paths whose answer nobody has chosen.
             router = router.method_not_allowed_fallback(method_not_allowed);
+        }
+        // Around all routes and the fallback. Nothing tells of these paths: neither `/routes` nor a redirect.
+        #[cfg(feature = "profile")]
+        if let Some(debug) = debug.as_ref().filter(|_| !own.is_bare) {
+            router = debug::public(router, &about, debug);
         }
         if redirects_slashes {
             // Set once: `finish` takes the server.
