@@ -5,9 +5,9 @@
 
 mod tree;
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::pprof::Folded;
 use tree::Tree;
 
 /// Width of the picture, in pixels.
@@ -28,7 +28,7 @@ const SCRIPT: &str = include_str!("flame/script.js");
 
 /// Draws a flame graph of stacks, whose outermost frame is the first. `unit`: of their values.
 #[must_use]
-pub fn svg(title: &str, unit: &str, folded: &BTreeMap<Vec<String>, i64>) -> String {
+pub fn svg(title: &str, unit: &str, folded: &Folded) -> String {
     let tree = Tree::of(folded);
     let (mut boxes, narrow) = boxes(&tree);
     boxes.sort_by_key(|one| one.depth);
@@ -170,13 +170,15 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use proptest::collection::{btree_map, vec};
     use proptest::prelude::*;
 
     use super::*;
 
-    fn folded(stacks: &[(&[&str], i64)]) -> BTreeMap<Vec<String>, i64> {
-        let stack = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    fn folded(stacks: &[(&[&str], i64)]) -> Folded {
+        let stack = |names: &[&str]| names.iter().map(|name| Rc::<str>::from(*name)).collect();
         stacks.iter().map(|(names, value)| (stack(names), *value)).collect()
     }
 
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_profile_of_nothing_says_so() {
-        let svg = svg("shop", "samples", &BTreeMap::new());
+        let svg = svg("shop", "samples", &Folded::new());
         assert_well_formed(&svg);
         assert!(svg.contains("no samples") && !svg.contains("<g class=\"f\">"));
     }
@@ -264,6 +266,8 @@ mod tests {
             title in text(),
             all in btree_map(vec(text(), 0..4), any::<i64>(), 0..6),
         ) {
+            let shared = |stack: Vec<String>| stack.into_iter().map(Rc::<str>::from).collect();
+            let all: Folded = all.into_iter().map(|(stack, value)| (shared(stack), value)).collect();
             assert_well_formed(&svg(&title, "<samples & more>", &all));
         }
     }

@@ -15,11 +15,9 @@ mod places;
 mod tests;
 mod totals;
 
-use std::collections::BTreeMap;
-
 use crate::protobuf::Malformed;
 use places::Index;
-pub use totals::Row;
+pub use totals::{Folded, Row};
 
 /// A function, and a line in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -217,7 +215,7 @@ impl Profile {
 
     /// Stacks with their values of a kind, the outermost frame first.
     #[must_use]
-    pub fn folded(&self, kind: usize) -> BTreeMap<Vec<String>, i64> {
+    pub fn folded(&self, kind: usize) -> Folded {
         totals::folded(self, kind)
     }
 }

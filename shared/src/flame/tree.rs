@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::pprof::Folded;
+
 /// Limit of the depth, without the root. What is above belongs to the last frame.
 pub(super) const DEPTH_MAX: usize = 512;
 
@@ -24,7 +26,7 @@ impl<'a> Tree<'a> {
     pub(super) const ROOT: usize = 0;
 
     /// Makes a tree of stacks, whose outermost frame is the first. Stacks without a value are left out.
-    pub(super) fn of(folded: &'a BTreeMap<Vec<String>, i64>) -> Self {
+    pub(super) fn of(folded: &'a Folded) -> Self {
         let mut nodes = vec![Node::new("all")];
         for (stack, value) in folded.iter().filter(|(_, value)| **value > 0) {
             let mut at = Self::ROOT;

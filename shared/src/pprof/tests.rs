@@ -1,3 +1,5 @@
+use std::rc::Rc;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -59,7 +61,7 @@ fn a_function_that_calls_itself_counts_once_and_an_inlined_one_by_itself() {
     let all = [row("f1", 10, 10), row("inner", 7, 7), row("f2", 5, 15), row("0x40", 1, 1), row("outer", 0, 7)];
     assert_eq!(own.top(0, 9), all);
     assert_eq!(own.top(0, 2), all[..2]);
-    let stack = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let stack = |names: &[&str]| names.iter().map(|name| Rc::<str>::from(*name)).collect::<Vec<Rc<str>>>();
     assert_eq!(own.folded(0).get(&stack(&["outer", "inner"])), Some(&7));
     assert_eq!(own.folded(0).get(&stack(&["f1", "f2", "f1"])), Some(&10));
 }

@@ -2,8 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 
 use super::{Location, Profile, Sample};
+
+/// Stacks with their values, the outermost frame first. A name is there once for each location, however many stacks have it.
+pub type Folded = BTreeMap<Vec<Rc<str>>, i64>;
 
 /// Figures of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +26,7 @@ pub(super) fn top(profile: &Profile, kind: usize, count: usize) -> Vec<Row> {
     for sample in &profile.samples {
         let value = value(sample, kind);
         let (mut is_leaf, mut seen) = (true, HashSet::new());
-        for function in named.leaf_first(sample) {
+        for function in named.leaf_first(sample).map(|name| &**name) {
             let sum = sums.entry(function).or_default();
             if is_leaf {
                 sum.0 = sum.0.saturating_add(value);
@@ -45,11 +49,11 @@ pub(super) fn top(profile: &Profile, kind: usize, count: usize) -> Vec<Row> {
     rows
 }
 
-pub(super) fn folded(profile: &Profile, kind: usize) -> BTreeMap<Vec<String>, i64> {
+pub(super) fn folded(profile: &Profile, kind: usize) -> Folded {
     let named = Named::of(profile);
-    let mut all = BTreeMap::<Vec<String>, i64>::new();
+    let mut all = Folded::new();
     for sample in &profile.samples {
-        let mut stack: Vec<String> = named.leaf_first(sample).map(str::to_owned).collect();
+        let mut stack: Vec<Rc<str>> = named.leaf_first(sample).cloned().collect();
         stack.reverse();
         let sum = all.entry(stack).or_default();
         *sum = sum.saturating_add(value(sample, kind));
@@ -62,21 +66,21 @@ fn value(sample: &Sample, kind: usize) -> i64 {
 }
 
 /// Names of the functions at each location, the inlined one first. An address of which nothing is known is its own name.
-struct Named(Vec<Vec<String>>);
+struct Named(Vec<Vec<Rc<str>>>);
 
 impl Named {
     fn of(profile: &Profile) -> Self {
         let names = |location: &Location| {
             if location.frames.is_empty() {
-                return vec![format!("{:#x}", location.address)];
+                return vec![Rc::<str>::from(format!("{:#x}", location.address))];
             }
-            location.frames.iter().map(|frame| frame.function.clone()).collect()
+            location.frames.iter().map(|frame| Rc::<str>::from(&*frame.function)).collect()
         };
         Self(profile.locations.iter().map(names).collect())
     }
 
-    fn leaf_first<'a>(&'a self, sample: &'a Sample) -> impl Iterator<Item = &'a str> {
+    fn leaf_first<'a>(&'a self, sample: &'a Sample) -> impl Iterator<Item = &'a Rc<str>> {
         let locations = sample.locations.iter().filter_map(|place| self.0.get(*place as usize));
-        locations.flatten().map(String::as_str)
+        locations.flatten()
     }
 }

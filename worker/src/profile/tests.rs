@@ -1,13 +1,12 @@
 //! Profiles of this process, taken as a service takes them. One at a time: they share the signal.
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use gin_shared::pprof::Profile;
+use gin_shared::pprof::{Folded, Profile};
 
 use super::{Cpu, ProfileError, begin, heap};
 
@@ -95,9 +94,9 @@ fn time_of(profile: &Profile, thread: &str, function: &str) -> i64 {
 }
 
 /// Stacks of a profile that have the deep function's leaf: with the root cut, and not.
-fn cut_and_whole(folded: &BTreeMap<Vec<String>, i64>) -> (bool, bool) {
+fn cut_and_whole(folded: &Folded) -> (bool, bool) {
     let deep = folded.keys().filter(|stack| stack.iter().any(|name| name.ends_with("::below")));
-    let cut = deep.clone().any(|stack| stack[0] == "[cut]");
+    let cut = deep.clone().any(|stack| &*stack[0] == "[cut]");
     let whole = deep.clone().any(|stack| stack.iter().any(|name| name.ends_with("deep_function_of_the_test")));
     (cut, whole)
 }
