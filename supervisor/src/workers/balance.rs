@@ -12,15 +12,16 @@ impl Workers {
     /// Has workers of the current generation that have many connections give some to those that have few. Other generations are about to
     /// leave, or to become the current one. Returns the moment at which to call this again, if nobody reports before.
     pub fn balance(&self, machine: &Machine) -> Option<Moment> {
-        for Move { from, to, count } in moves(time::now(), &self.loads(machine)) {
+        let now = time::now();
+        for Move { from, to, count } in moves(now, &self.loads(machine)) {
             let Some(giver) = self.processes.get(&from) else { continue };
             // Each move's sockets are closed when it is sent.
             self.spare.reserve.borrow_mut().lend();
             giver.share(count, &self.processes_of(&to));
             self.spare.reserve.borrow_mut().fill();
         }
-        // The moves have begun pauses.
-        balance::next(time::now(), &self.loads(machine))
+        // The moves have begun pauses. One that has ended since `now` was seen as a pause: it is looked at again, too.
+        balance::next(now, &self.loads(machine))
     }
 
     /// Loads of the workers that share.
