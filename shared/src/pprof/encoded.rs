@@ -1,6 +1,6 @@
 //! A profile as bytes: the messages of profile.proto.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::{Frame, Location, Mapping, Profile, Sample};
 use crate::protobuf::Writer;
@@ -15,10 +15,11 @@ pub(super) fn encode(profile: &Profile) -> Vec<u8> {
     for one in &profile.samples {
         sample(&mut to, one, &mut strings);
     }
-    let named = profile.locations.iter().filter(|location| !location.frames.is_empty());
-    let named: HashSet<u32> = named.map(|location| location.mapping).collect();
+    // go tool pprof asks the server for the names of a mapping that has none (`/symbol`), which is not there. What has no name in a profile
+    // that has some, has none at all.
+    let is_named = profile.locations.iter().any(|location| !location.frames.is_empty());
     for (one, number) in profile.mappings.iter().zip(1_u32..) {
-        mapping(&mut to, one, number, named.contains(&number), &mut strings);
+        mapping(&mut to, one, number, is_named, &mut strings);
     }
     for (one, number) in profile.locations.iter().zip(1_u64..) {
         location(&mut to, one, number, &mut functions);
