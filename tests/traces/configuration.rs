@@ -67,6 +67,7 @@ fn what_cannot_be_an_endpoint_is_an_error() {
     for (line, part) in [
         ("endpoint = \"localhost:4317\"", "http://"),
         ("endpoint = \"http://user:secret@localhost:4317\"", "monitoring.jaeger.endpoint"),
+        ("endpoint = \"http://localhost:4318/v1/traces?key=1\"", "monitoring.jaeger.endpoint"),
         ("endpoint = \"http://localhost:4317\"\nca_file = \"/etc/ca.pem\"", "https"),
         ("sample_rate = 1.5", "monitoring.jaeger.sample_rate"),
         ("parents = \"some\"", "monitoring.jaeger.parents"),

@@ -1,6 +1,6 @@
 //! A key of the configuration, and a section of keys.
 
-/// What a key takes.
+/// Kind of the value that a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Any text.
@@ -39,7 +39,7 @@ pub enum Kind {
     Map,
     /// Levels of the log by target: a text such as "my_app=debug,hyper=warn", or a table.
     Levels,
-    /// One of these words.
+    /// A word of these.
     Choice(&'static [&'static str]),
     /// Keys of its own.
     Table(&'static [Key]),
@@ -77,12 +77,12 @@ impl Applies {
     }
 }
 
-/// One key.
+/// A key of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     /// Its name.
     pub name: &'static str,
-    /// What it takes.
+    /// Kind of its value.
     pub kind: Kind,
     /// As TOML writes it; empty: unset.
     pub default: &'static str,
@@ -90,20 +90,20 @@ pub struct Key {
     pub example: &'static str,
     /// When a change counts.
     pub applies: Applies,
-    /// Whether its value is shown to nobody.
+    /// True if its value is shown to nobody.
     pub secret: bool,
     /// True for a key that its table cannot be without.
     pub required: bool,
-    /// What it does, in sentences.
+    /// Its effect, in sentences.
     pub doc: &'static str,
 }
 
-/// One section.
+/// A section of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Section {
     /// Its name.
     pub name: &'static str,
-    /// What it is for.
+    /// Its purpose.
     pub doc: &'static str,
     /// Its keys.
     pub keys: &'static [Key],
