@@ -44,7 +44,7 @@ fn assert_tree(trace: &Trace) {
 #[ignore = "needs a supervisor with traces: tests/run --services"]
 fn a_restart_is_a_tree_of_its_phases_and_workers() {
     for collector in [Collector::grpc(), Collector::http()] {
-        let gin = fleet(&collector).workers(2).start();
+        let gin = fleet(&collector).ours("one", "ok").workers(2).start();
         let first = of_generation(&collector, 1);
         assert_eq!(root(&first).map(|root| root.name.as_str()), Some("start"), "{first}");
         assert_eq!(first.span("start").resource["service.name"], "gin-supervisor");

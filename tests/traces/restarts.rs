@@ -95,7 +95,7 @@ fn whole(spans: &[Span]) -> BTreeSet<&str> {
             spans.iter().copied().find(|span| span.parent.as_ref() == Some(&above.id) && span.name.ends_with(name))
         };
         let root = spans.iter().copied().find(|span| span.parent.is_none() && span.name == "GET /users");
-        root.and_then(|root| below(root, "users::list")).and_then(|handler| below(handler, "SELECT users")).is_some()
+        root.and_then(|root| below(root, "list")).and_then(|handler| below(handler, "SELECT users")).is_some()
     };
     of_trace.into_iter().filter(|(_, spans)| is_whole(spans)).map(|(trace, _)| trace).collect()
 }

@@ -12,6 +12,7 @@
 mod api;
 mod catch_all;
 mod group;
+mod names;
 mod path;
 mod place;
 mod record;
@@ -22,8 +23,8 @@ mod session;
 mod tests;
 mod tree;
 
-pub(crate) use group::short_name;
 pub use group::{Group, Route};
+pub(crate) use names::short_name;
 pub(crate) use path::RoutePath;
 pub(crate) use place::Place;
 pub(crate) use record::{Record, Routes};

@@ -70,7 +70,7 @@ pub(crate) use open::Attributes;
 pub use propagate::{Calling, Client, ClientLayer, Outgoing, context, inject, outgoing};
 pub(crate) use request::{Facts, RequestSpan};
 pub use span::{Attribute, Span, carry, root, span};
-pub(crate) use task::{draining, starting, task};
+pub(crate) use task::{Phase, draining, starting, task};
 pub(crate) use tracer::{Tracer, is_on};
 
 use crate::observed::ids::Ids;

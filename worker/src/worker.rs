@@ -95,9 +95,7 @@ impl Worker {
         let (orders, mut ordered) = Orders::channel();
         let serve = |fd| Channel::serve(fd, orders, source.clone());
         let channel = inherited.channel.map(serve).transpose().map_err(StartError::Inherit)?;
-        let opening = start.step("open parts");
-        let stopped_at_start = open_parts(&self.parts, &self.config, &mut ordered, &mut stop).await?;
-        opening.end();
+        let stopped_at_start = open_parts(&self.parts, &self.config, &start, &mut ordered, &mut stop).await?;
         let watching = stopped_at_start.is_none().then(|| self.parts.watch(parts::LOOK));
         let stopped_early = match stopped_at_start {
             Some(request) => Some(request),
@@ -213,10 +211,11 @@ fn told_parent() -> Option<TraceContext> {
 async fn open_parts(
     parts: &Parts,
     config: &Config,
+    start: &traces::Phase,
     ordered: &mut Orders,
     stop: &mut StopSignals,
 ) -> Result<Option<DrainRequest>, StartError> {
-    let mut opening = pin!(parts.open(Pace::within(config.ready_timeout()), &service_manager::extend));
+    let mut opening = pin!(parts.open(Pace::within(config.ready_timeout()), &service_manager::extend, start));
     let request = tokio::select! {
         biased;
         opened = opening.as_mut() => return opened.map(|()| None),

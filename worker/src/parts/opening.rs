@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Part, Parts};
 use crate::StartError;
+use crate::traces::Phase;
 
 /// Times of a start.
 #[derive(Debug, Clone, Copy)]
@@ -41,13 +42,19 @@ impl Pace {
 
 impl Parts {
     /// Opens and prepares each part. `extend` is told for how long the start goes on at least, again and again until it is over.
+    /// Each part has a span within the start's, and another one for its preparation.
     ///
     /// # Errors
     /// If a part that is needed cannot be opened in time, or a part cannot be prepared.
-    pub(crate) async fn open(&self, pace: Pace, extend: &(dyn Fn(Duration) + Sync)) -> Result<(), StartError> {
+    pub(crate) async fn open(
+        &self,
+        pace: Pace,
+        extend: &(dyn Fn(Duration) + Sync),
+        within: &Phase,
+    ) -> Result<(), StartError> {
         let mut deadline = Instant::now() + pace.patience;
         for part in &self.0.all {
-            let start = Start { part: &**part, pace, deadline, last: Mutex::new(None) };
+            let start = Start { part: &**part, pace, deadline, last: Mutex::new(None), within };
             let prepared = tokio::select! {
                 prepared = start.open() => prepared?,
                 never = start.tell(extend) => match never {},
@@ -66,13 +73,17 @@ struct Start<'a> {
     deadline: Instant,
     /// Why the last try has failed, while there is no later one.
     last: Mutex<Option<String>>,
+    within: &'a Phase,
 }
 
 impl Start<'_> {
     /// Gives the time that it took to prepare the part.
     async fn open(&self) -> Result<Duration, StartError> {
         let name = self.part.name();
-        match self.try_to_open().await {
+        let opening = self.within.step(&format!("open {name}"));
+        let opened = self.try_to_open().await;
+        opening.end();
+        match opened {
             Ok(()) => {}
             Err(why) if self.part.is_needed() => {
                 let waited = self.pace.patience;
@@ -86,6 +97,7 @@ impl Start<'_> {
         }
         self.remember(None);
         let began = Instant::now();
+        let _preparing = self.within.step(&format!("prepare {name}"));
         self.part.prepare().await.map_err(|error| StartError::Part { name, why: error.in_a_line() })?;
         Ok(began.elapsed())
     }

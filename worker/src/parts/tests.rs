@@ -12,6 +12,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::graceful::run_hooks;
 use crate::system::{self, About};
+use crate::traces::starting;
 use crate::{Life, Server};
 
 /// A part that is here or away as its test says.
@@ -151,7 +152,7 @@ async fn a_part_that_is_away_at_start_is_waited_for_and_time_is_asked_for() {
         assert!(time > Duration::from_millis(1));
         asked.fetch_add(1, Ordering::Relaxed);
     };
-    parts(&[&database, &cache]).open(pace(LONG), &extend).await.unwrap();
+    parts(&[&database, &cache]).open(pace(LONG), &extend, &starting(None)).await.unwrap();
     assert_eq!(database.tries.load(Ordering::Relaxed), 4);
     assert!(asked.load(Ordering::Relaxed) > 0);
     assert_eq!(*did.lock().unwrap(), ["open database", "prepare database", "open cache", "prepare cache"]);
@@ -160,7 +161,7 @@ async fn a_part_that_is_away_at_start_is_waited_for_and_time_is_asked_for() {
 #[tokio::test]
 async fn a_part_that_stays_away_fails_the_start_with_the_reason() {
     let database = Arc::new(Fake::new("database", u32::MAX));
-    let error = parts(&[&database]).open(pace(Duration::from_millis(20)), &|_| {}).await.unwrap_err();
+    let error = parts(&[&database]).open(pace(Duration::from_millis(20)), &|_| {}, &starting(None)).await.unwrap_err();
     let StartError::Part { name: "database", .. } = error else { panic!("{error}") };
     let text = error.to_string();
     assert!(
@@ -175,14 +176,14 @@ async fn a_long_migration_takes_no_time_from_the_parts_behind_it() {
     let patience = Duration::from_millis(200);
     let database = Arc::new(Fake { prepares: patience, ..Fake::new("database", 0) });
     let sessions = Arc::new(Fake::new("sessions", 1));
-    parts(&[&database, &sessions]).open(pace(patience), &|_| {}).await.unwrap();
+    parts(&[&database, &sessions]).open(pace(patience), &|_| {}, &starting(None)).await.unwrap();
     assert_eq!(sessions.tries.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]
 async fn a_part_that_cannot_be_prepared_fails_the_start_at_once() {
     let database = Arc::new(Fake { unprepared: Some("migration 7 failed"), ..Fake::new("database", 0) });
-    let error = parts(&[&database]).open(pace(LONG), &|_| {}).await.unwrap_err();
+    let error = parts(&[&database]).open(pace(LONG), &|_| {}, &starting(None)).await.unwrap_err();
     assert_eq!(error.to_string(), "the database: migration 7 failed");
 }
 
@@ -190,7 +191,7 @@ async fn a_part_that_cannot_be_prepared_fails_the_start_at_once() {
 async fn a_start_waits_for_no_part_that_can_be_missed() {
     let cache = Arc::new(Fake { is_needed: false, ..Fake::new("cache", u32::MAX) });
     let parts = parts(&[&cache]);
-    parts.open(pace(LONG), &|_| {}).await.unwrap();
+    parts.open(pace(LONG), &|_| {}, &starting(None)).await.unwrap();
     assert_eq!(cache.tries.load(Ordering::Relaxed), 1);
     assert!(cache.did.lock().unwrap().is_empty(), "it is not prepared");
     assert_eq!((parts.away(), parts.details()["cache"]["health"].as_str()), (None, Some("away")));
@@ -208,7 +209,7 @@ fn a_start_gives_up_a_moment_before_the_supervisor_does() {
 async fn a_part_is_looked_at_only_while_it_is_away_and_until_it_is_back() {
     let database = Arc::new(Fake::new("database", 0));
     let parts = parts(&[&database]);
-    parts.open(pace(LONG), &|_| {}).await.unwrap();
+    parts.open(pace(LONG), &|_| {}, &starting(None)).await.unwrap();
     let _watching = parts.watch(Duration::from_millis(1));
     assert_eq!((parts.away(), *database.looks.borrow()), (None, 0));
     database.set(away("connection reset"));

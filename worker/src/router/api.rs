@@ -4,7 +4,8 @@ use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, on};
 
-use super::group::{Route, short_name};
+use super::group::Route;
+use super::names::HandlerName;
 use crate::api::{Answer, Arguments, Function, Operation};
 
 macro_rules! methods {
@@ -19,7 +20,7 @@ macro_rules! methods {
             A: Arguments,
             <H as Function<A>>::Answer: Answer,
         {
-            let mut route = Self::new(Some(Method::$method), path, on(MethodFilter::$method, handler), short_name::<H>());
+            let mut route = Self::new(Some(Method::$method), path, on(MethodFilter::$method, handler), HandlerName::of::<H>());
             route.operation = Some(Operation::of::<A, <H as Function<A>>::Answer>());
             route
         }

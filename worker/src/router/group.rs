@@ -12,6 +12,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, MethodRouter, Route as AxumRoute, any, on};
 use tower::{Layer, Service};
 
+use super::names::{HandlerName, short_name};
 use super::place::Place;
 use super::session::RouteSession;
 use crate::api::Operation;
@@ -39,7 +40,7 @@ pub struct Route<S = ()> {
     pub(super) method: Option<Method>,
     pub(super) path: String,
     pub(super) answers: MethodRouter<S>,
-    pub(super) handler: String,
+    pub(super) handler: HandlerName,
     /// True for a route of this library's: what it answers does not go by parameters.
     pub(super) is_own: bool,
     /// True if pages of other origins may send it requests with a client's cookies.
@@ -78,7 +79,7 @@ macro_rules! methods {
             H: Handler<T, S>,
             T: 'static,
         {
-            Self::new(Some(Method::$method), path, on(MethodFilter::$method, handler), short_name::<H>())
+            Self::new(Some(Method::$method), path, on(MethodFilter::$method, handler), HandlerName::of::<H>())
         }
     )*};
 }
@@ -101,14 +102,14 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         H: Handler<T, S>,
         T: 'static,
     {
-        Self::new(None, path, any(handler), short_name::<H>())
+        Self::new(None, path, any(handler), HandlerName::of::<H>())
     }
 
     #[track_caller]
-    pub(super) fn new(method: Option<Method>, path: &str, answers: MethodRouter<S>, handler: String) -> Self {
+    pub(super) fn new(method: Option<Method>, path: &str, answers: MethodRouter<S>, handler: HandlerName) -> Self {
         let (middleware, description, tags) = (Vec::new(), String::new(), Vec::new());
         let place = Place::caller();
-        let handler = told(handler, place);
+        let handler = handler.at(place);
         Self {
             method,
             path: path.to_owned(),
@@ -132,7 +133,7 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
 
     /// The same for a route that opens WebSockets, which `H` serves.
     pub(crate) fn opens<H>(self, session: RouteSession<S>) -> Self {
-        Self { session: Some(session), handler: told(short_name::<H>(), self.place), ..self }
+        Self { session: Some(session), handler: HandlerName::of::<H>().at(self.place), ..self }
     }
 
     /// Names the handler in the records, instead of its function or, for a closure, its place.
@@ -144,7 +145,7 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     /// ```
     #[must_use]
     pub fn named(mut self, handler: &str) -> Self {
-        handler.clone_into(&mut self.handler);
+        handler.clone_into(&mut self.handler.told);
         self
     }
 
@@ -402,46 +403,5 @@ impl<S> fmt::Debug for Route<S> {
 impl<S> fmt::Debug for Group<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group").field("prefix", &self.prefix).field("routes", &self.routes).finish_non_exhaustive()
-    }
-}
-
-/// Begins the name of a closure.
-const CLOSURE: &str = "closure in ";
-
-/// The name of a handler in the records: a closure is told by its place.
-fn told(short_name: String, place: Place) -> String {
-    match place {
-        Place::Code(code) if short_name.starts_with(CLOSURE) => format!("closure at {}:{}", code.file(), code.line()),
-        Place::Code(_) | Place::Key(_) => short_name,
-    }
-}
-
-/// A type's or a function's name, without the modules and types that it is made with. Of a closure it is the function that it stands
-/// in; one of this library's has that function's name.
-pub(crate) fn short_name<T>() -> String {
-    let name = std::any::type_name::<T>();
-    let name = name.split('<').next().unwrap_or(name);
-    let last = name.split("::").filter(|part| !part.starts_with('{')).last().unwrap_or(name);
-    let is_closure = name.ends_with("{{closure}}") && !name.starts_with("gin_worker::");
-    if is_closure { format!("{CLOSURE}{last}") } else { last.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Some<T>(std::marker::PhantomData<T>);
-
-    fn of<T>(_: &T) -> String {
-        short_name::<T>()
-    }
-
-    #[test]
-    fn names_are_short() {
-        fn plain() {}
-        assert_eq!(of(&plain), "plain");
-        // It stands in this library.
-        assert_eq!(of(&|| ()), "names_are_short");
-        assert_eq!(short_name::<Some<Vec<u8>>>(), "Some");
     }
 }

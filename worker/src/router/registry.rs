@@ -10,6 +10,7 @@ use axum::routing::MethodRouter;
 
 use super::catch_all;
 use super::group::{Group, Middleware, Route};
+use super::names::HandlerName;
 use super::path::{RoutePath, join};
 use super::place::Place;
 use super::record::{ANY, Record, Routes};
@@ -94,7 +95,7 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
             all.push(Record {
                 method: name(route.method.as_ref()).to_owned(),
                 path: written,
-                handler: route.handler,
+                handler: route.handler.told,
                 middleware: chain.iter().map(|link| link.name.clone()).collect(),
                 description: route.description,
                 tags,
@@ -116,8 +117,12 @@ impl<S: Clone + Send + Sync + 'static> Registry<S> {
 }
 
 /// Puts the span of a handler around it. It is no middleware that `/routes` names.
-fn traced<S: Clone + Send + Sync + 'static>(answers: MethodRouter<S>, name: &str, is_any: bool) -> MethodRouter<S> {
-    let layer = HandlerLayer::new(name.into());
+fn traced<S: Clone + Send + Sync + 'static>(
+    answers: MethodRouter<S>,
+    name: &HandlerName,
+    is_any: bool,
+) -> MethodRouter<S> {
+    let layer = HandlerLayer::new(name.told.as_str().into(), name.function);
     // To axum a route for every method is a fallback.
     if is_any { answers.layer(layer) } else { answers.route_layer(layer) }
 }

@@ -15,12 +15,13 @@ use super::open::Open;
 #[derive(Debug, Clone)]
 pub(crate) struct HandlerLayer {
     name: Arc<str>,
+    function: &'static str,
 }
 
 impl HandlerLayer {
-    /// Makes the layer of the handler of this name.
-    pub(crate) fn new(name: Arc<str>) -> Self {
-        Self { name }
+    /// Makes the layer of the handler of this name. `function` is the function with its modules, as the conventions have it.
+    pub(crate) fn new(name: Arc<str>, function: &'static str) -> Self {
+        Self { name, function }
     }
 }
 
@@ -28,7 +29,7 @@ impl<S> Layer<S> for HandlerLayer {
     type Service = Handled<S>;
 
     fn layer(&self, inner: S) -> Handled<S> {
-        Handled { name: Arc::clone(&self.name), inner }
+        Handled { name: Arc::clone(&self.name), function: self.function, inner }
     }
 }
 
@@ -36,6 +37,7 @@ impl<S> Layer<S> for HandlerLayer {
 #[derive(Debug, Clone)]
 pub(crate) struct Handled<S> {
     name: Arc<str>,
+    function: &'static str,
     inner: S,
 }
 
@@ -51,7 +53,7 @@ impl<R, S: Service<R>> Service<R> for Handled<S> {
     fn call(&mut self, request: R) -> Carried<S::Future> {
         let mut slot = Open::of_current(SpanKind::Internal, Instant::now).map(|mut open| {
             open.set_name(&self.name);
-            open.attributes().set("code.function.name", Value::Text(&self.name));
+            open.attributes().set("code.function.name", Value::Text(self.function));
             Frame::Recording(Box::new(open))
         });
         let future = current::within(&mut slot, || self.inner.call(request));

@@ -191,7 +191,7 @@ pub(crate) fn task<F: Future>(tracer: &'static Tracer, _: Arc<str>, _: F) -> Tas
 pub(crate) struct HandlerLayer(());
 
 impl HandlerLayer {
-    pub(crate) fn new(_: Arc<str>) -> Self {
+    pub(crate) fn new(_: Arc<str>, _: &'static str) -> Self {
         Self(())
     }
 }

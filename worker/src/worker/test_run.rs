@@ -15,6 +15,7 @@ use crate::connections::{Hub, Listener, accept::accept};
 use crate::graceful::{Background, Hook, Life, Phase, Running, run_hooks};
 use crate::parts::{LOOK, Pace, Watching};
 use crate::traces::Tracer;
+use crate::traces::starting;
 use crate::{StartError, config};
 
 /// Time for connections to notice that they are cut.
@@ -84,7 +85,7 @@ impl Worker {
         let address =
             listener.address.parse::<SocketAddr>().map_err(|error| StartError::Inherit(io::Error::other(error)))?;
         self.send_spans();
-        self.parts.open(Pace::within(self.config.ready_timeout()), &|_| {}).await?;
+        self.parts.open(Pace::within(self.config.ready_timeout()), &|_| {}, &starting(None)).await?;
         let watching = self.parts.watch(LOOK);
         // A test has no other clients that would come back all at once.
         self.config.timeouts.idle_grace = Duration::ZERO;

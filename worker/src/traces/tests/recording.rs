@@ -155,11 +155,12 @@ fn a_handler_has_a_span_within_the_request() {
     let tracer = tracer(1.0);
     let mut request = begun(tracer, &asked(&[]), false);
     let own = request.ids().unwrap().span.bytes();
-    let handled = get(async || assert!(span("inner").is_sampled())).layer(HandlerLayer::new("app::show".into()));
+    let handled =
+        get(async || assert!(span("inner").is_sampled())).layer(HandlerLayer::new("show".into(), "app::show"));
     let router = Router::new().route("/users/{id}", handled);
     let answer = request.within(|| router.oneshot(asked(&[])).now_or_never());
     assert_eq!(answer.unwrap().unwrap().status(), 200);
-    let handler = named(tracer, "app::show");
+    let handler = named(tracer, "show");
     assert_eq!((handler.parent, handler.attributes["code.function.name"].as_str()), (own.to_vec(), "app::show"));
     assert_eq!(named(tracer, "inner").parent, handler.id);
 }
