@@ -104,7 +104,7 @@ use serde_json::{Map, Value, json};
 use crate::Error;
 use crate::api::Argument;
 use crate::config;
-use crate::observed::{Doing, doing};
+use crate::observed::doing::{Doing, doing};
 use crate::parts::Parts;
 #[cfg(feature = "redis")]
 use crate::redis::Redis;

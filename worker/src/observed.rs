@@ -3,6 +3,7 @@
 //! The layer that is around everything is generic over its [`Observer`]. A server chooses one when it is built: [`Unobserved`], which
 //! compiles to nothing, or `&'static` [`Observed`].
 
+pub(crate) mod doing;
 pub(crate) mod ids;
 mod request;
 #[cfg(feature = "profile")]
@@ -19,7 +20,7 @@ use crate::traces::Tracer;
 #[cfg(not(feature = "profile"))]
 pub(crate) use crate::without::requests;
 pub(crate) use ids::Ids;
-use requests::{Requests, Waiting};
+use requests::Requests;
 pub(crate) use task::task;
 
 /// Follows a request from its head to its answer.
@@ -91,39 +92,4 @@ pub(crate) struct Observing(pub(crate) Option<&'static Observed>);
 pub(crate) struct Observed {
     pub(crate) traces: Option<&'static Tracer>,
     pub(crate) requests: Option<&'static Requests>,
-}
-
-/// A thing that a request waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-#[allow(dead_code, reason = "a build without a feature does not do what that is for")]
-pub(crate) enum Doing {
-    Handler,
-    Body,
-    DatabaseConnection,
-    Query,
-    Redis,
-    Cache,
-    Outgoing,
-}
-
-/// Says what the thread's current request or task waits for, until the guard is dropped; without one it is nothing.
-#[cfg_attr(
-    not(any(feature = "cache", feature = "database", feature = "redis")),
-    allow(dead_code, reason = "nothing is waited for")
-)]
-#[inline(always)]
-pub(crate) fn doing(what: Doing) -> DoingGuard {
-    DoingGuard { _waiting: requests::wait_for(what as u8) }
-}
-
-/// Ends what the request waited for.
-#[cfg_attr(
-    not(any(feature = "cache", feature = "database", feature = "redis")),
-    allow(dead_code, reason = "nothing is waited for")
-)]
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct DoingGuard {
-    _waiting: Option<Waiting>,
 }

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::config;
-use crate::observed::{Doing, doing};
+use crate::observed::doing::{Doing, doing};
 use crate::traces::{self, Attributes, Call, SpanKind};
 use circuit::Circuit;
 pub(crate) use circuit::RETRY;

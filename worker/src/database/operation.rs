@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::error::is_away;
 use super::spans::{self, Fault};
 use super::state::State;
-use crate::observed::{Doing, DoingGuard, doing};
+use crate::observed::doing::{Doing, DoingGuard, doing};
 use crate::traces;
 
 /// Begins a transaction. sea-orm does not tell of it, as it does of queries.

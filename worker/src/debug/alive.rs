@@ -11,7 +11,7 @@ use gin_shared::pprof::{Frame, Location, Profile};
 use super::form::{Form, Shape};
 use super::{Asked, handler};
 use crate::Result;
-use crate::observed::Doing;
+use crate::observed::doing::Doing;
 use crate::observed::requests::{Alive, Requests, What};
 
 /// Lines of a text.

@@ -8,8 +8,9 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{Extensions, HeaderMap, HeaderName};
 use axum::response::Response;
 
+use super::doing::Doing;
 use super::requests::{Watch, What};
-use super::{Doing, Ids, Observed, Observer};
+use super::{Ids, Observed, Observer};
 use crate::Connection;
 use crate::live::Snapshot;
 use crate::middleware::client_ip;

@@ -191,7 +191,7 @@ impl Alive {
 /// Says that the thread's current request or task waits for a thing of this kind (of `observed::Doing`), until the guard is dropped.
 /// Without a request it is nothing.
 #[cfg_attr(
-    not(any(feature = "cache", feature = "database", feature = "redis")),
+    not(any(feature = "cache", feature = "database", feature = "otel", feature = "redis")),
     allow(dead_code, reason = "nothing is waited for")
 )]
 pub(crate) fn wait_for(kind: u8) -> Option<Waiting> {

@@ -17,6 +17,7 @@ use super::current::{self, Active, Place};
 use super::open::Open;
 use super::random;
 use super::request::{TRACEPARENT, TRACESTATE};
+use crate::observed::doing::{Doing, DoingGuard, doing};
 
 /// Context of the current span, sampled or not; nothing where requests are not traced.
 #[must_use]
@@ -69,12 +70,15 @@ impl Told {
     }
 }
 
-/// A call to another service. Its span ends with [`Self::answered`] or [`Self::failed`]; without either, the call was given up.
+/// A call to another service. Its span ends with [`Self::answered`] or [`Self::failed`]; without either, the call was given up. Until it is
+/// dropped, `/debug/pprof/goroutine` tells that the request waits for the call, whether the request is traced or not.
 #[derive(Debug)]
 #[must_use = "the call's span ends when this is dropped"]
 pub struct Outgoing {
     open: Option<Box<Open>>,
     told: Option<Told>,
+    /// The request that makes the call waits for it, whether it is traced or not.
+    _doing: DoingGuard,
 }
 
 /// Begins the span of a call to another service, for a client that [`ClientLayer`] cannot be put around.
@@ -108,8 +112,9 @@ pub struct Outgoing {
 /// # }
 /// ```
 pub fn outgoing(method: &Method, uri: &Uri) -> Outgoing {
+    let doing = doing(Doing::Outgoing);
     let Some(mut open) = Open::of_current(SpanKind::Client, Instant::now) else {
-        return Outgoing { open: None, told: current::with(Told::unrecorded) };
+        return Outgoing { open: None, told: current::with(Told::unrecorded), _doing: doing };
     };
     open.set_name(method.as_str());
     let attributes = open.attributes();
@@ -122,7 +127,7 @@ pub fn outgoing(method: &Method, uri: &Uri) -> Outgoing {
         attributes.set("server.port", Value::Integer(port.into()));
     }
     let told = Some(Told::of(&open.active));
-    Outgoing { open: Some(Box::new(open)), told }
+    Outgoing { open: Some(Box::new(open)), told, _doing: doing }
 }
 
 /// A URL without its user and its query: secrets stand there.

@@ -4,6 +4,8 @@ mod nesting;
 mod recording;
 #[cfg(feature = "testing")]
 mod served;
+#[cfg(feature = "profile")]
+mod waits;
 
 use std::io;
 use std::sync::Arc;
