@@ -26,10 +26,11 @@ pub(super) fn encode(profile: &Profile) -> Vec<u8> {
     }
     for (&(name, file), number) in functions.all.iter().zip(1_u64..) {
         let (name, file) = (strings.of(name), strings.of(file));
+        // Without the linker's name (3). If that is the same, go tool pprof takes the name for C++, and cuts all within < and >: of
+        // `<shop::Cart as Future>::poll` it leaves `::poll`.
         to.message(5, |to| {
             to.number(1, number);
             to.number(2, name);
-            to.number(3, name);
             to.number(4, file);
         });
     }

@@ -110,8 +110,8 @@ fn a_profile_is_told_as_profile_proto_says() {
         &[1],
         // location: id 1, address 5; line: function 1, line 7.
         &[0x22, 10, 8, 1, 24, 5, 0x22, 4, 8, 1, 16, 7],
-        // function: id 1, names 3, file 4.
-        &[0x2a, 8, 8, 1, 16, 3, 24, 3, 32, 4],
+        // function: id 1, name 3, file 4.
+        &[0x2a, 6, 8, 1, 16, 3, 32, 4],
         // The table: the empty text first.
         &[0x32, 0, 0x32, 1, b'a', 0x32, 1, b'b', 0x32, 1, b'f', 0x32, 11],
         b"src/main.rs",
