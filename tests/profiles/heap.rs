@@ -44,8 +44,9 @@ fn the_leaking_function_is_named() {
     let dir = tempfile::tempdir_in("/tmp").unwrap();
     let socket = private_sockets(&gin).remove(0).display().to_string();
     shell(&format!("curl -fsS --unix-socket {socket} http://localhost:8080/debug/pprof/heap > heap.prof"), dir.path());
-    let printed = shell("echo 'top -cum' | go tool pprof heap.prof", dir.path());
-    assert!(printed.contains("leaking_function"), "{printed}");
+    // With -cum all of the stack has the same part, and ten functions are shown.
+    let printed = shell("echo top | go tool pprof heap.prof", dir.path());
+    assert!(top(&printed)[0].contains("leaking_function"), "{printed}");
     gin.stop();
 }
 

@@ -1,6 +1,5 @@
 //! Names of functions: addresses become frames by what the files say to debuggers, or by their tables of symbols.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -46,12 +45,16 @@ fn frames(module: &Module, addresses: &BTreeSet<u64>) -> HashMap<u64, Vec<Frame>
 /// Frames at an address of a file, the inlined one first.
 fn at(loader: &Loader, address: u64) -> Vec<Frame> {
     let mut frames = Vec::new();
+    // True if the last frame's name is the linker's, which has the whole path of the function.
+    let mut has_path = false;
     if let Ok(mut found) = loader.find_frames(address) {
         while let Ok(Some(frame)) = found.next() {
-            let function = frame.function.as_ref().and_then(|function| function.demangle().ok());
+            let name = frame.function.as_ref().and_then(|function| function.raw_name().ok()).unwrap_or_default();
+            let path = demangled(&name);
+            has_path = path.is_some();
             let (file, line) = frame.location.map_or((None, None), |location| (location.file, location.line));
             frames.push(Frame {
-                function: function.map(Cow::into_owned).unwrap_or_default(),
+                function: path.unwrap_or_else(|| without_arguments(&name).to_owned()),
                 file: file.unwrap_or_default().to_owned(),
                 line: line.unwrap_or_default(),
             });
@@ -60,14 +63,32 @@ fn at(loader: &Loader, address: u64) -> Vec<Frame> {
     if frames.is_empty() {
         frames.push(Frame { function: String::new(), file: String::new(), line: 0 });
     }
-    if let Some(outer) = frames.last_mut()
-        && outer.function.is_empty()
+    // Line tables alone have no linker's name of a method that is not inlined. The table of symbols has it.
+    if !has_path
+        && let Some(outer) = frames.last_mut()
         && let Some(symbol) = loader.find_symbol(address)
     {
-        outer.function = format!("{:#}", rustc_demangle::demangle(symbol));
+        match demangled(symbol) {
+            Some(path) => outer.function = path,
+            None if outer.function.is_empty() => symbol.clone_into(&mut outer.function),
+            None => {}
+        }
     }
     frames.retain(|frame| !frame.function.is_empty());
     frames
+}
+
+/// The path of a function, if this is the linker's name of one in Rust.
+fn demangled(name: &str) -> Option<String> {
+    rustc_demangle::try_demangle(name).ok().map(|path| format!("{path:#}"))
+}
+
+/// A name of rustc's that has no path, without its type arguments, which may be as long as a page: "poll" of "poll<Box<..>>".
+fn without_arguments(name: &str) -> &str {
+    match name.find('<') {
+        Some(begin) if begin > 0 && name.ends_with('>') => &name[..begin],
+        Some(_) | None => name,
+    }
 }
 
 #[cfg(test)]
@@ -85,5 +106,40 @@ mod tests {
             "{frames:?}"
         );
         assert!(located[&here].mapping > 0 && located[&0] == Location::default(), "{located:?}");
+    }
+
+    struct Held<T>(T);
+
+    impl<T: Copy> Held<T> {
+        #[inline(never)]
+        fn given(&self) -> T {
+            self.0
+        }
+    }
+
+    #[test]
+    fn a_method_has_its_path() {
+        assert_eq!(Held(7_u8).given(), 7);
+        let given: fn(&Held<u8>) -> u8 = Held::given;
+        let here = given as usize as u64;
+        let frames = of(&Modules::read(), [here]).remove(&here).unwrap().frames;
+        let function = &frames.last().unwrap().function;
+        assert!(function.contains("symbols::tests::Held<") && function.ends_with("::given"), "{frames:?}");
+    }
+
+    #[test]
+    fn a_name_without_a_path_has_no_type_arguments() {
+        for (name, without) in [
+            ("poll<alloc::boxed::Box<u8>, fn(u8) -> u8>", "poll"),
+            ("{async_block#0}<fn(u8)>", "{async_block#0}"),
+            ("<u8 as Trait>", "<u8 as Trait>"),
+            ("operator<", "operator<"),
+            ("main", "main"),
+            ("", ""),
+        ] {
+            assert_eq!(without_arguments(name), without);
+        }
+        assert_eq!(demangled("_ZN5alloc3vec9from_elem17hc348493086814d84E").as_deref(), Some("alloc::vec::from_elem"));
+        assert_eq!(demangled("memcpy"), None);
     }
 }

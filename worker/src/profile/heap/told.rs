@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use gin_shared::pprof::{Location, Profile};
+use gin_shared::pprof::{Frame, Location, Profile};
 
 use super::super::modules::Modules;
 use super::super::symbols;
@@ -26,6 +26,8 @@ const ALLOCATORS: [&str; 14] = [
     "hashbrown::",
     "std::collections::",
 ];
+/// Directories of Rust's library with such functions.
+const SOURCES: [&str; 3] = ["alloc/src/", "core/src/", "std/src/collections/"];
 
 /// Names the addresses of a dump.
 pub(super) fn profile(dump: &Dump, modules: &Modules) -> Profile {
@@ -54,17 +56,27 @@ pub(super) fn profile(dump: &Dump, modules: &Modules) -> Profile {
     profile
 }
 
+/// True of a function that allocates for others. An inlined one may be named without its path: then its file tells.
+fn is_others(frame: &Frame) -> bool {
+    let function = frame.function.trim_start_matches(['<', '&']);
+    ALLOCATORS.iter().any(|beginning| function.starts_with(beginning))
+        || within_library(&frame.file).is_some_and(|path| SOURCES.iter().any(|source| path.starts_with(source)))
+        || frame.file.contains("/hashbrown-")
+}
+
+/// The path of a file within the source of Rust's library: below the hash of its commit, or where rustup has it.
+fn within_library(file: &str) -> Option<&str> {
+    let source = file.strip_prefix("/rustc/").or_else(|| Some(file.split_once("/rustlib/src/rust/")?.1))?;
+    Some(source.split_once("library/")?.1)
+}
+
 /// Leaves out the leaves that allocate for others: so the first function is one that has asked for the memory.
 fn without_allocators(stack: Vec<Location>) -> Vec<Location> {
-    let is_others = |function: &str| {
-        let function = function.trim_start_matches(['<', '&']);
-        ALLOCATORS.iter().any(|beginning| function.starts_with(beginning))
-    };
     let mut kept: Vec<Location> = Vec::new();
     for location in &stack {
         let mut location = location.clone();
         if kept.is_empty() && !location.frames.is_empty() {
-            match location.frames.iter().position(|frame| !is_others(&frame.function)) {
+            match location.frames.iter().position(|frame| !is_others(frame)) {
                 Some(first) => drop(location.frames.drain(..first)),
                 None => continue,
             }
@@ -76,8 +88,6 @@ fn without_allocators(stack: Vec<Location>) -> Vec<Location> {
 
 #[cfg(test)]
 mod tests {
-    use gin_shared::pprof::Frame;
-
     use super::*;
 
     fn location(address: u64, functions: &[&str]) -> Location {
@@ -106,6 +116,34 @@ mod tests {
             kept,
             [location(3, &["shop::leaks", "shop::list"]), location(4, &["core::ops::function::FnOnce::call_once"])]
         );
+    }
+
+    #[test]
+    fn an_inlined_allocator_without_a_path_is_known_by_its_file() {
+        let frame =
+            |function: &str, file: &str| Frame { function: function.to_owned(), file: file.to_owned(), line: 1 };
+        let at = |address, frames| Location { address, mapping: 1, frames };
+        let commit = "/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library";
+        let own = frame("leaks", "/home/ann/library/alloc/src/work.rs");
+        let stack = vec![
+            at(1, vec![frame("with_capacity_in", &format!("{commit}/alloc/src/raw_vec/mod.rs"))]),
+            at(
+                2,
+                vec![
+                    frame("from_elem", "/opt/rust/lib/rustlib/src/rust/library/alloc/src/vec/spec_from_elem.rs"),
+                    frame(
+                        "<u8 as alloc::vec::spec_from_elem::SpecFromElem>::from_elem",
+                        &format!("{commit}/alloc/src/vec/mod.rs"),
+                    ),
+                    frame("reserve", "/root/.cargo/registry/src/index/hashbrown-0.15.5/src/raw/mod.rs"),
+                    own.clone(),
+                ],
+            ),
+            at(3, vec![frame("spawn", &format!("{commit}/std/src/thread/mod.rs"))]),
+        ];
+        let last = stack[2].clone();
+        assert_eq!(without_allocators(stack), [at(2, vec![own]), last.clone()]);
+        assert_eq!(without_allocators(vec![last.clone()]), [last]);
     }
 
     #[test]
