@@ -3,7 +3,7 @@
 use std::thread;
 
 use gin_shared::pprof::Profile;
-use harness::{Address, Client, alone, eventually, get, soak, supervisor};
+use harness::{Address, Client, Http2, alone, eventually, get, soak, supervisor};
 
 use super::site::{ON, TOKEN, ask, ask_text, begun, fleet, go_pprof, private_sockets, shell, top, with_token};
 
@@ -76,6 +76,22 @@ fn the_head_comes_at_once_and_a_second_profile_is_refused_meanwhile() {
     // The server hears of a client that has gone by the kernel alone.
     let look = || ask(server.address(), "/debug/pprof/profile?seconds=1").status;
     eventually("a client that has gone ends its profile", look, |status| *status == 200);
+}
+
+#[test]
+fn a_client_that_reads_nothing_keeps_nobody_from_a_profile() {
+    // Only the end of the first profile can make room for the next one.
+    let server = alone(&("[timeouts]\nwrite = \"1h\"\n".to_owned() + &with_token()));
+    let mut client = Http2::connect(server.tcp(), 0);
+    let request = http::Request::get("http://x/debug/pprof/profile?seconds=1");
+    let request = request.header("authorization", format!("Bearer {TOKEN}")).body(()).unwrap();
+    let (asked, _) = client.ask(request, true);
+    let head = client.head(asked).unwrap();
+    assert_eq!(head.status(), 200);
+    let look = || ask(server.address(), "/debug/pprof/profile?seconds=1").status;
+    eventually("a profile that nobody reads has ended", look, |status| *status == 200);
+    assert!(!client.is_told());
+    drop(head);
 }
 
 #[test]

@@ -3,8 +3,11 @@
 // How they are taken. CPU: each thread has a timer on its own CPU clock (`timers`). Its signal's handler sends the registers and a copy of
 // the stack over a socket (`signal`). A thread of the profile's own reads them (`sampler`), unwinds and counts them (`stacks`), by what the
 // mapped files say (`modules`). Heap: jemalloc samples allocations all the time, and writes down which of them live (`heap`). Names of
-// functions are looked up at the end (`symbols`), off the threads that have requests. Between two profiles there is no timer, no thread and
-// no descriptor; a profile that is dropped ends by itself.
+// functions are looked up at the end (`symbols`), on the same thread. Between two profiles there is no timer, no thread and no descriptor; a
+// profile that is dropped ends by itself.
+//
+// No step waits for a client: the next profile can begin when this one has its names, whether anybody reads it or not. And the end of a
+// process waits for no thread of a profile, as it does for tokio's threads for blocking work.
 
 mod cpu;
 mod heap;
@@ -21,8 +24,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::Duration;
 
 use gin_shared::fault;
@@ -30,9 +34,8 @@ use gin_shared::pprof::Profile;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
 
-use self::sampler::{Sampler, Taken};
+use self::sampler::Sampler;
 
 #[cfg(feature = "profile-heap")]
 pub use tikv_jemallocator::Jemalloc;
@@ -100,8 +103,7 @@ pub(crate) enum ProfileError {
 #[derive(Debug)]
 pub(crate) struct Running {
     stop: Stop,
-    taken: oneshot::Receiver<(Taken, Claim)>,
-    thread: JoinHandle<()>,
+    taken: oneshot::Receiver<Profile>,
 }
 
 /// Begins a profile. Samples are taken from here on.
@@ -119,19 +121,35 @@ pub(crate) fn begin(what: Cpu) -> Result<Running, ProfileError> {
     // With less room more samples are lost, which is told.
     let _ = set_socket_send_buffer_size(&sender, ROOM);
     let sender = Arc::new(sender);
-    let stop = Stop(Arc::clone(&sender));
+    let stop = Stop(Arc::downgrade(&sender));
     let (ready, is_ready) = mpsc::sync_channel(1);
     let (done, taken) = oneshot::channel();
     fault::at("profile.thread").map_err(io::Error::from)?;
     let thread = thread::Builder::new().name("gin-profiler".to_owned()).spawn(move || {
-        if let Some(taken) = Sampler::new(what, receiver, sender).run(&ready) {
-            // If nobody waits any more, this releases the claim.
-            let _ = done.send((taken, claim));
+        let sampler = Sampler::new(what, receiver, sender);
+        if let Some(profile) = take(sampler, claim, &ready, || !done.is_closed()) {
+            let _ = done.send(profile);
         }
     })?;
     // As long as it takes to start a timer for each thread.
-    is_ready.recv().map_err(|_| failed())??;
-    Ok(Running { stop, taken, thread })
+    if let Err(error) = is_ready.recv().unwrap_or_else(|_| Err(failed())) {
+        // Its claim ends with it.
+        let _ = thread.join();
+        return Err(error.into());
+    }
+    Ok(Running { stop, taken })
+}
+
+/// Takes a profile on the thread that calls, and names its functions if somebody still waits for it. The claim ends with this, and not when
+/// a client has the profile.
+fn take(
+    sampler: Sampler,
+    _claim: Claim,
+    ready: &SyncSender<io::Result<()>>,
+    is_wanted: impl Fn() -> bool,
+) -> Option<Profile> {
+    let taken = sampler.run(ready)?;
+    is_wanted().then(|| cpu::profile(taken))
 }
 
 /// Takes a profile of the heap.
@@ -148,28 +166,19 @@ impl Running {
     /// # Errors
     /// If the profile could not be taken.
     pub(crate) async fn finish(self, ends_early: impl Future<Output = ()>) -> Result<Profile, ProfileError> {
-        let Self { stop, mut taken, thread } = self;
+        let Self { stop, mut taken } = self;
         let ends_early = pin!(ends_early);
         let in_time = tokio::select! {
             biased;
             taken = &mut taken => Some(taken),
             () = ends_early => None,
         };
-        let ended_early = in_time.is_none();
         drop(stop);
         let taken = match in_time {
             Some(taken) => taken,
             None => taken.await,
         };
-        let (taken, claim) = taken.map_err(|_| failed())?;
-        let named = spawn_blocking(move || {
-            // It has nothing left to do: afterwards it is gone.
-            let _ = thread.join();
-            let profile = cpu::profile(taken, ended_early);
-            drop(claim);
-            profile
-        });
-        Ok(named.await.map_err(io::Error::other)?)
+        Ok(taken.map_err(|_| failed())?)
     }
 }
 
@@ -177,14 +186,16 @@ fn failed() -> io::Error {
     io::Error::other("the thread that takes it has failed")
 }
 
-/// Ends a profile when it is dropped.
+/// Ends a profile when it is dropped. It keeps no descriptor: the profile may have ended long before.
 #[derive(Debug)]
-struct Stop(Arc<OwnedFd>);
+struct Stop(Weak<OwnedFd>);
 
 impl Drop for Stop {
     fn drop(&mut self) {
         // The reader finds the end behind the last sample, and a handler EPIPE.
-        let _ = shutdown(&*self.0, Shutdown::Both);
+        if let Some(sender) = self.0.upgrade() {
+            let _ = shutdown(&*sender, Shutdown::Both);
+        }
     }
 }
 

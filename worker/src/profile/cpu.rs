@@ -10,8 +10,8 @@ use super::sampler::Taken;
 use super::stacks::End;
 use super::symbols;
 
-/// Names the addresses of a profile. It ended early: before its time was over.
-pub(super) fn profile(taken: Taken, ended_early: bool) -> Profile {
+/// Names the addresses of a profile.
+pub(super) fn profile(taken: Taken) -> Profile {
     let period = 1_000_000_000 / i64::from(taken.hz.max(1));
     let mut profile = Profile::new(&[("samples", "count"), ("cpu", "nanoseconds")]);
     "cpu".clone_into(&mut profile.default_kind);
@@ -19,7 +19,7 @@ pub(super) fn profile(taken: Taken, ended_early: bool) -> Profile {
     profile.began_ns = nanoseconds(taken.began.duration_since(UNIX_EPOCH).unwrap_or_default());
     profile.took_ns = nanoseconds(taken.took);
     profile.mappings = taken.modules.mappings();
-    profile.comments = comments(&taken, ended_early);
+    profile.comments = comments(&taken);
     let addresses: BTreeSet<u64> = taken.stacks.keys().flat_map(|stack| stack.addresses.iter().copied()).collect();
     let located = symbols::of(&taken.modules, addresses);
     let indices: HashMap<u64, u32> =
@@ -44,7 +44,7 @@ fn named(name: &str) -> Location {
 }
 
 /// Remarks: the process, and what is missing.
-fn comments(taken: &Taken, ended_early: bool) -> Vec<String> {
+fn comments(taken: &Taken) -> Vec<String> {
     let mut comments = vec![format!("pid {}", std::process::id())];
     if let Some(identity) = identity() {
         let of = |name: &str, value: &dyn std::fmt::Display| format!("{name} {value}");
@@ -61,7 +61,7 @@ fn comments(taken: &Taken, ended_early: bool) -> Vec<String> {
     if not_unwound > 0 {
         comments.push(format!("{not_unwound} samples could not be unwound"));
     }
-    if ended_early {
+    if taken.ended_early {
         comments.push(format!("it ended early, after {:.1} s", taken.took.as_secs_f64()));
     }
     comments

@@ -35,18 +35,17 @@ pub(super) async fn take() -> Result<Profile, ProfileError> {
     ))
 }
 
-/// Takes a profile of the heap. jemalloc's own lock stops allocations that are sampled meanwhile, so it runs off the threads that have
-/// requests.
+/// Takes a profile of the heap. jemalloc's own lock stops allocations that are sampled meanwhile, so it runs on a thread of its own, for
+/// which the end of the process does not wait.
 ///
 /// # Errors
 /// If the allocator tells nothing, or another one is being taken.
 #[cfg(feature = "profile-heap")]
 pub(super) async fn take() -> Result<Profile, ProfileError> {
-    use std::io;
     use std::sync::atomic::AtomicBool;
+    use std::thread;
 
-    use super::Claim;
-    use super::modules::Modules;
+    use super::{Claim, failed};
 
     static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
@@ -56,11 +55,17 @@ pub(super) async fn take() -> Result<Profile, ProfileError> {
         ));
     }
     let claim = Claim::new(&IS_TAKEN).ok_or(ProfileError::Busy)?;
-    let taken = tokio::task::spawn_blocking(move || {
-        let dump = dump::read(&jemalloc::dump()?).map_err(io::Error::other)?;
-        let profile = told::profile(&dump, &Modules::read());
-        drop(claim);
-        Ok::<_, io::Error>(profile)
-    });
-    Ok(taken.await.map_err(io::Error::other)??)
+    let (done, taken) = tokio::sync::oneshot::channel();
+    thread::Builder::new().name("gin-heap".to_owned()).spawn(move || {
+        let profile = living(claim);
+        let _ = done.send(profile);
+    })?;
+    Ok(taken.await.map_err(|_| failed())??)
+}
+
+/// Allocations that live now. The claim ends with this.
+#[cfg(feature = "profile-heap")]
+fn living(_claim: super::Claim) -> std::io::Result<Profile> {
+    let dump = dump::read(&jemalloc::dump()?).map_err(std::io::Error::other)?;
+    Ok(told::profile(&dump, &super::modules::Modules::read()))
 }

@@ -38,6 +38,8 @@ pub(super) struct Taken {
     pub(super) began: SystemTime,
     /// Length.
     pub(super) took: Duration,
+    /// True if it was ended before its time was over.
+    pub(super) ended_early: bool,
     /// Stacks, each with the number of periods that it was seen in.
     pub(super) stacks: HashMap<Stack, u64>,
     /// Names of threads.
@@ -71,31 +73,32 @@ impl Sampler {
             let modules = Modules::read();
             let mut stacks = Stacks::new(&modules);
             let mut buffer = vec![0; HEAD + COPY_MOST];
-            self.read(start, &mut timers, &mut stacks, &mut buffer);
-            (modules, stacks, buffer)
+            let ended_early = self.read(start, &mut timers, &mut stacks, &mut buffer);
+            (modules, stacks, buffer, ended_early)
         }));
         let took = start.elapsed();
         drop(opened);
         // A timer that is dropped by a panic is not ended: its signals would come for as long as the process lives.
         let (threads, lost) = (timers.end(), signal::lost());
-        let (modules, mut stacks, mut buffer) = match read {
+        let (modules, mut stacks, mut buffer, ended_early) = match read {
             Ok(read) => read,
             Err(panic) => resume_unwind(panic),
         };
         while let Next::Sample(length) = next(&self.receiver, &mut buffer) {
             stacks.add(&buffer[..length]);
         }
-        Some(Taken { hz: self.what.hz, began, took, stacks: stacks.into_counts(), threads, lost, modules })
+        let stacks = stacks.into_counts();
+        Some(Taken { hz: self.what.hz, began, took, ended_early, stacks, threads, lost, modules })
     }
 
-    /// Reads until the profile's time is over, or it is ended.
-    fn read(&self, start: Instant, timers: &mut Timers, stacks: &mut Stacks, buffer: &mut [u8]) {
+    /// Reads until the profile's time is over, or it is ended before: then this returns true.
+    fn read(&self, start: Instant, timers: &mut Timers, stacks: &mut Stacks, buffer: &mut [u8]) -> bool {
         let end = start + self.what.time;
         let mut look = start + LOOK;
         loop {
             let now = Instant::now();
             if now >= end {
-                return;
+                return false;
             }
             if now >= look {
                 // Threads without a timer are missed; those that have one are sampled all the same.
@@ -105,7 +108,7 @@ impl Sampler {
             match next(&self.receiver, buffer) {
                 Next::Sample(length) => stacks.add(&buffer[..length]),
                 Next::Nothing => wait(&self.receiver, end.min(look).saturating_duration_since(now)),
-                Next::End => return,
+                Next::End => return true,
             }
         }
     }
