@@ -56,6 +56,7 @@ fn comments(taken: &Taken) -> Vec<String> {
     if taken.lost > 0 {
         comments.push(format!("{} samples were lost: there was no room for them", taken.lost));
     }
+    comments.extend(taken.unsampled.as_ref().map(ToString::to_string));
     let not_unwound: u64 =
         taken.stacks.iter().filter(|(stack, _)| stack.end == End::NotUnwound).map(|(_, count)| count).sum();
     if not_unwound > 0 {

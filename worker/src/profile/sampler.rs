@@ -16,7 +16,7 @@ use super::Cpu;
 use super::modules::Modules;
 use super::signal::{self, COPY_MOST, HEAD, Opened};
 use super::stacks::{Stack, Stacks};
-use super::timers::Timers;
+use super::timers::{Timers, Unsampled};
 
 /// Time between two looks for new threads.
 const LOOK: Duration = Duration::from_millis(250);
@@ -44,6 +44,8 @@ pub(super) struct Taken {
     pub(super) stacks: HashMap<Stack, u64>,
     /// Names of threads.
     pub(super) threads: HashMap<u32, String>,
+    /// Threads that have none.
+    pub(super) unsampled: Option<Unsampled>,
     /// Samples that were lost.
     pub(super) lost: u32,
     /// The code.
@@ -79,7 +81,7 @@ impl Sampler {
         let took = start.elapsed();
         drop(opened);
         // A timer that is dropped by a panic is not ended: its signals would come for as long as the process lives.
-        let (threads, lost) = (timers.end(), signal::lost());
+        let ((threads, unsampled), lost) = (timers.end(), signal::lost());
         let (modules, mut stacks, mut buffer, ended_early) = match read {
             Ok(read) => read,
             Err(panic) => resume_unwind(panic),
@@ -88,7 +90,7 @@ impl Sampler {
             stacks.add(&buffer[..length]);
         }
         let stacks = stacks.into_counts();
-        Some(Taken { hz: self.what.hz, began, took, ended_early, stacks, threads, lost, modules })
+        Some(Taken { hz: self.what.hz, began, took, ended_early, stacks, threads, unsampled, lost, modules })
     }
 
     /// Reads until the profile's time is over, or it is ended before: then this returns true.
@@ -101,7 +103,7 @@ impl Sampler {
                 return false;
             }
             if now >= look {
-                // Threads without a timer are missed; those that have one are sampled all the same.
+                // Threads that cannot be listed are missed; those that have a timer are sampled all the same.
                 let _ = timers.look();
                 look = now + LOOK;
             }

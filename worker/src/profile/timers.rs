@@ -25,44 +25,91 @@ pub(super) struct Timers {
     period: Duration,
     all: HashMap<i32, Timer>,
     names: HashMap<u32, String>,
+    unsampled: Option<Unsampled>,
+}
+
+/// Threads that a profile does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("{threads} threads at once had no timer, so they are not in it: {why}")]
+pub(super) struct Unsampled {
+    threads: usize,
+    why: String,
 }
 
 impl Timers {
     /// Starts a timer for each thread.
     ///
     /// # Errors
-    /// No timer can be had.
+    /// The threads cannot be listed, or there is no timer for any of them.
     pub(super) fn start(hz: u32) -> io::Result<Self> {
-        let period = Duration::from_secs(1) / hz.max(1);
-        let mut timers = Self { own: own()?, period, all: HashMap::new(), names: HashMap::new() };
-        timers.look()?;
-        Ok(timers)
+        Self::of(own()?, Duration::from_secs(1) / hz.max(1), threads()?, timer)
+    }
+
+    fn of(
+        own: i32,
+        period: Duration,
+        threads: HashSet<i32>,
+        make: impl Fn(i32, Duration) -> io::Result<Option<Timer>>,
+    ) -> io::Result<Self> {
+        let mut timers = Self { own, period, all: HashMap::new(), names: HashMap::new(), unsampled: None };
+        match timers.add(threads, make) {
+            Some(refusal) if timers.all.is_empty() => Err(refusal),
+            Some(_) | None => Ok(timers),
+        }
     }
 
     /// Starts timers for threads that are new, and forgets threads that have ended.
     ///
     /// # Errors
-    /// The threads cannot be listed, or there is no timer for one of them.
+    /// The threads cannot be listed.
     pub(super) fn look(&mut self) -> io::Result<()> {
-        let threads = threads()?;
-        // The number of an ended thread may be another's one day.
-        self.all.retain(|thread, _| threads.contains(thread));
-        for thread in threads {
-            let is_wanted = thread != self.own && !self.all.contains_key(&thread) && self.all.len() < MOST;
-            if is_wanted && let Some(timer) = timer(thread, self.period)? {
-                self.all.insert(thread, timer);
-                self.learn_name(thread);
-            }
-        }
+        let _refusal = self.add(threads()?, timer);
         Ok(())
     }
 
-    /// Ends all timers, and gives the threads' names. A thread is named by itself, perhaps after it was seen first: so names are read
-    /// again.
-    pub(super) fn end(mut self) -> HashMap<u32, String> {
+    /// Does the same with a list of the threads that live. `make` gives a timer, or `None` if the thread has ended. Returns the last error of
+    /// it: a thread without a timer costs its own samples, and not those of the others.
+    fn add(
+        &mut self,
+        threads: HashSet<i32>,
+        make: impl Fn(i32, Duration) -> io::Result<Option<Timer>>,
+    ) -> Option<io::Error> {
+        // The number of an ended thread may be another's one day.
+        self.all.retain(|thread, _| threads.contains(thread));
+        let (mut without, mut refusal) = (0, None);
+        for thread in threads {
+            if thread == self.own || self.all.contains_key(&thread) {
+                continue;
+            }
+            if self.all.len() >= MOST {
+                without += 1;
+                continue;
+            }
+            match make(thread, self.period) {
+                Ok(Some(timer)) => {
+                    self.all.insert(thread, timer);
+                    self.learn_name(thread);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    without += 1;
+                    refusal = Some(error);
+                }
+            }
+        }
+        if without > self.unsampled.as_ref().map_or(0, |before| before.threads) {
+            let why = refusal.as_ref().map_or_else(|| format!("at most {MOST} have one"), ToString::to_string);
+            self.unsampled = Some(Unsampled { threads: without, why });
+        }
+        refusal
+    }
+
+    /// Ends all timers, and gives the threads' names, and tells of those without a timer. A thread is named by itself, perhaps after it was
+    /// seen first: so names are read again.
+    pub(super) fn end(mut self) -> (HashMap<u32, String>, Option<Unsampled>) {
         let threads: Vec<i32> = self.all.drain().map(|(thread, _)| thread).collect();
         threads.into_iter().for_each(|thread| self.learn_name(thread));
-        self.names
+        (self.names, self.unsampled)
     }
 
     fn learn_name(&mut self, thread: i32) {
@@ -118,7 +165,57 @@ fn clock(thread: i32) -> ClockId {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
+    use super::super::{signal, tests::alone};
     use super::*;
+
+    /// Numbers that no thread has.
+    const REFUSED: [i32; 2] = [i32::MAX, i32::MAX - 1];
+    const GONE: i32 = i32::MAX - 2;
+
+    /// As on a system that has no timers for some threads.
+    fn scarce(thread: i32, period: Duration) -> io::Result<Option<Timer>> {
+        match thread {
+            GONE => Ok(None),
+            thread if REFUSED.contains(&thread) => Err(Errno::EAGAIN.into()),
+            thread => timer(thread, period),
+        }
+    }
+
+    #[test]
+    fn a_thread_without_a_timer_costs_its_own_samples_alone() {
+        alone(|| {
+            // A signal without a handler would end the process.
+            assert!(signal::install().unwrap());
+            let (told, number) = mpsc::channel();
+            let (end, is_over) = mpsc::channel::<()>();
+            let waits = std::thread::spawn(move || {
+                told.send(own().unwrap()).unwrap();
+                let _ = is_over.recv();
+            });
+            let sampled = number.recv().unwrap();
+            let own = own().unwrap();
+            let all = HashSet::from([own, sampled, GONE, REFUSED[0], REFUSED[1]]);
+            let mut timers = Timers::of(own, Duration::from_secs(1), all, scarce).unwrap();
+            assert_eq!(timers.all.keys().collect::<Vec<_>>(), [&sampled]);
+            // Fewer at a time: the most are told.
+            assert!(timers.add(HashSet::from([sampled, REFUSED[0]]), scarce).is_some());
+            let (names, unsampled) = timers.end();
+            assert!(names.contains_key(&sampled.unsigned_abs()));
+            let told = unsampled.unwrap().to_string();
+            assert!(told.starts_with("2 threads") && told.contains("os error 11"), "{told}");
+            drop(end);
+            waits.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn only_where_no_thread_has_a_timer_there_is_no_profile() {
+        let of = |threads: &[i32]| Timers::of(0, Duration::from_secs(1), threads.iter().copied().collect(), scarce);
+        assert_eq!(of(&REFUSED).unwrap_err().raw_os_error(), Some(Errno::EAGAIN as i32));
+        assert!(of(&[GONE]).unwrap().end().1.is_none());
+    }
 
     #[test]
     fn this_thread_is_one_of_all_and_has_a_clock() {
