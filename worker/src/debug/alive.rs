@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use gin_shared::pprof::{Frame, Location, Profile};
+use tokio::task::spawn_blocking;
 
 use super::form::{Form, Shape};
 use super::{Asked, handler};
-use crate::Result;
 use crate::observed::doing::Doing;
 use crate::observed::requests::{Alive, Requests, What};
+use crate::{Result, ResultExt};
 
 /// Lines of a text.
 const LINES: usize = 10_000;
@@ -27,12 +28,16 @@ const WAITS: [(Doing, &str); 7] = [
     (Doing::Outgoing, "outgoing call"),
 ];
 
+/// Answers with what is alive. There may be a hundred thousand of them: they are listed on a thread that may be blocked.
 pub(super) async fn answer(asked: &Asked<'_>, form: Form) -> Result<Response> {
-    let alive = asked.debug.requests.map(Requests::alive).unwrap_or_default();
+    let requests = asked.debug.requests;
+    let alive = move || requests.map(Requests::alive).unwrap_or_default();
     if form.shape == Shape::Text {
-        return Ok((form.head(), text(&alive)).into_response());
+        let text = spawn_blocking(move || text(&alive())).await.internal()?;
+        return Ok((form.head(), text).into_response());
     }
-    let profile = profile(&alive, &asked.handlers());
+    let handlers = asked.handlers();
+    let profile = spawn_blocking(move || profile(&alive(), &handlers)).await.internal()?;
     form.now(profile).await
 }
 

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use gin_shared::pprof::Profile;
+use tokio::task::spawn_blocking;
 
 use super::alive::named;
 use super::form::{Form, Shape};
 use super::{Asked, handler};
-use crate::Result;
 use crate::observed::requests::{Blocked, Requests};
+use crate::{Result, ResultExt};
 
+/// Answers with what has blocked a thread. All that is alive is looked at, on a thread that may be blocked.
 pub(super) async fn answer(asked: &Asked<'_>, form: Form) -> Result<Response> {
-    let blocked = asked.debug.requests.map(Requests::blocked).unwrap_or_default();
+    let requests = asked.debug.requests;
+    let blocked = spawn_blocking(move || requests.map(Requests::blocked).unwrap_or_default()).await.internal()?;
     if form.shape == Shape::Text {
         return Ok((form.head(), text(&blocked)).into_response());
     }

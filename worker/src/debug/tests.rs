@@ -116,6 +116,32 @@ async fn a_form_is_as_it_is_asked_for() {
     assert_eq!((profile.kinds.len(), &*profile.default_kind), (2, "delay"));
 }
 
+#[test]
+fn what_may_be_long_is_built_on_no_thread_of_the_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let router = private_router();
+        // The only thread for blocking work is busy until the end.
+        let (end, is_over) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || is_over.recv().is_err());
+        let mut all = Vec::new();
+        for page in ["goroutine", "block"] {
+            for shape in ["", "?flame", "?debug=1"] {
+                let path = format!("/debug/pprof/{page}{shape}");
+                let asked = router.clone();
+                let mut answer = Box::pin(async move { ask(&asked, Method::GET, &path, None).await.status() });
+                assert!((&mut answer).now_or_never().is_none(), "{page}{shape}");
+                all.push(answer);
+            }
+        }
+        drop(end);
+        assert!(busy.await.unwrap());
+        for answer in all {
+            assert_eq!(answer.await, StatusCode::OK);
+        }
+    });
+}
+
 #[tokio::test]
 async fn what_cannot_be_is_refused_with_its_reason() {
     let router = private_router();

@@ -13,10 +13,11 @@ use crate::observed::requests::Requests;
 use crate::{Result, ResultExt};
 
 pub(super) async fn answer(asked: &Asked<'_>) -> Result<Response> {
-    // The kernel walks through all of the memory for it.
-    let memory = tokio::task::spawn_blocking(memory).await.internal()?;
     let Asked { about, debug, .. } = asked;
-    let Debug { life, parts, requests, tracer, .. } = debug;
+    let Debug { life, parts, tracer, .. } = debug;
+    let requests = debug.requests;
+    // The kernel walks through all of the memory, and a hundred thousand requests may be alive.
+    let (memory, requests) = tokio::task::spawn_blocking(move || (memory(), requests.map(alive))).await.internal()?;
     let told = json!({
         "cmdline": std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>(),
         "version": about.version,
@@ -28,7 +29,7 @@ pub(super) async fn answer(asked: &Asked<'_>) -> Result<Response> {
             "accepted": life.accepted(),
             "taken_over": life.taken_over(),
         },
-        "requests": requests.map(alive),
+        "requests": requests,
         "parts": parts.details(),
         "traces": tracer.map(|tracer| {
             let (waiting, bytes) = tracer.sink().waiting();
@@ -40,7 +41,7 @@ pub(super) async fn answer(asked: &Asked<'_>) -> Result<Response> {
 
 fn alive(requests: &Requests) -> Value {
     let blocked: u64 = requests.blocked().iter().map(|blocked| blocked.count).sum();
-    json!({ "alive": requests.alive().len(), "blocked": blocked })
+    json!({ "alive": requests.count(), "blocked": blocked })
 }
 
 /// Figures of tokio, those that it promises.

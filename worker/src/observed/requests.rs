@@ -122,6 +122,11 @@ impl Requests {
         Watch { requests: self, alive, shard, place }
     }
 
+    /// Number of those that are alive.
+    pub(crate) fn count(&self) -> usize {
+        self.alive.iter().map(|shard| locked(shard).len()).sum()
+    }
+
     /// All that are alive, the oldest first.
     pub(crate) fn alive(&self) -> Vec<Arc<Alive>> {
         let of = |shard: &Mutex<Slab<Arc<Alive>>>| -> Vec<Arc<Alive>> {

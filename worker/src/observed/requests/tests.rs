@@ -37,6 +37,7 @@ fn the_alive_are_told_from_the_oldest_on_until_they_go() {
     let second = std::thread::scope(|scope| scope.spawn(|| requests.enter(get("/second"))).join().unwrap());
     let task = requests.enter(What::Task { name: Arc::from("mailer") });
     assert_eq!(names(requests), ["GET /first", "GET /second", "task mailer"]);
+    assert_eq!(requests.count(), 3);
     drop(first);
     assert_eq!(names(requests), ["GET /second", "task mailer"]);
     drop((second, task));
