@@ -10,7 +10,7 @@ mod tests;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ use body::WatchedBody;
 
 /// Limit of the names whose blocking polls are counted apart. There are as many as routes and tasks.
 const NAMES_MAX: usize = 1024;
+/// Limit of the kinds of things that are waited for.
+const KINDS: usize = 8;
 /// The name for all others.
 const OTHERS: &str = "others";
 /// Methods that everybody knows; clients may make up others, which count as one.
@@ -56,8 +58,8 @@ pub(crate) struct Requests {
 pub(crate) struct Alive {
     pub(crate) what: What,
     pub(crate) since: Instant,
-    /// Number of things of each kind that are waited for: a byte a kind.
-    waits: AtomicU64,
+    /// Number of things of each kind that are waited for: a handler may have hundreds of calls at once.
+    waits: [AtomicU32; KINDS],
     /// Nanoseconds after `since`. 0: it is not polled.
     polling_since: AtomicU64,
     polls: AtomicU64,
@@ -115,7 +117,7 @@ impl Requests {
 
     /// Adds a request or a task.
     pub(crate) fn enter(&'static self, what: What) -> Watch {
-        let (waits, polling_since, polls) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        let (waits, polling_since, polls) = (Default::default(), AtomicU64::new(0), AtomicU64::new(0));
         let alive = Arc::new(Alive { what, since: Instant::now(), waits, polling_since, polls });
         let shard = shard();
         let place = locked(&self.alive[shard]).insert(Arc::clone(&alive));
@@ -189,7 +191,7 @@ impl Alive {
 
     /// True if a thing of this kind is waited for. `kind`: of `observed::Doing`.
     pub(crate) fn waits_for(&self, kind: u8) -> bool {
-        self.waits.load(Ordering::Relaxed).to_le_bytes().get(usize::from(kind)).is_some_and(|count| *count > 0)
+        self.waits.get(usize::from(kind)).is_some_and(|count| count.load(Ordering::Relaxed) > 0)
     }
 }
 
@@ -210,20 +212,23 @@ pub(crate) fn wait_for(kind: u8) -> Option<Waiting> {
 #[must_use]
 pub(crate) struct Waiting {
     alive: Arc<Alive>,
-    one: u64,
+    kind: u8,
 }
 
 impl Waiting {
     fn begin(alive: Arc<Alive>, kind: u8) -> Self {
-        let one = 1_u64.checked_shl(8 * u32::from(kind)).unwrap_or_default();
-        alive.waits.fetch_add(one, Ordering::Relaxed);
-        Self { alive, one }
+        if let Some(count) = alive.waits.get(usize::from(kind)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Self { alive, kind }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.alive.waits.fetch_sub(self.one, Ordering::Relaxed);
+        if let Some(count) = self.alive.waits.get(usize::from(self.kind)) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

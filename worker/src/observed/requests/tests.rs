@@ -103,6 +103,24 @@ fn a_request_waits_until_its_last_guard_is_dropped_wherever_that_is() {
 }
 
 #[test]
+fn hundreds_of_waits_of_a_kind_are_none_of_another() {
+    let requests = Requests::new(NEVER);
+    let watch = requests.enter(get("/many"));
+    let waits = || (0..KINDS as u8).filter(|kind| watch.alive.waits_for(*kind)).collect::<Vec<_>>();
+    for kind in 0..KINDS as u8 {
+        let mut many: Vec<_> = watch.within(|| (0..600).map(|_| wait_for(kind)).collect());
+        assert_eq!(waits(), [kind]);
+        // 256 of them are left, and then one.
+        many.truncate(256);
+        assert_eq!(waits(), [kind]);
+        many.truncate(1);
+        assert_eq!(waits(), [kind]);
+        drop(many);
+        assert_eq!(waits(), [0_u8; 0]);
+    }
+}
+
+#[test]
 fn a_body_is_waited_for_while_it_gives_nothing() {
     let requests = Requests::new(NEVER);
     let watch = requests.enter(get("/upload"));
