@@ -9,13 +9,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path as Params, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Path as Params, Query, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
 use bytes::Bytes;
 use gin_shared::exit;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -68,7 +69,7 @@ impl Profiles {
 pub(super) async fn debug(
     State(profiles): State<Profiles>,
     Params((generation, slot, path)): Params<(u64, u32, String)>,
-    RawQuery(query): RawQuery,
+    uri: Uri,
 ) -> Response {
     if !PATHS.contains(&path.as_str()) {
         let text = format!("a worker is asked for none but {} below debug/", PATHS.join(", "));
@@ -80,8 +81,8 @@ pub(super) async fn debug(
     };
     let socket = private_listener(&profiles.handle, generation, slot).await;
     let Some(socket) = socket else { return absent(generation, slot) };
-    let time = if path == "pprof/profile" { REST + profiled(query.as_deref()) } else { REST };
-    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let time = if path == "pprof/profile" { REST + profiled(&uri) } else { REST };
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let asked = format!("/debug/{path}{query}");
     let head = if path == "pprof/heap" { REST } else { HEAD };
     let (head, body) = match tokio::time::timeout(head, private_client::stream(&socket, &asked)).await {
@@ -99,10 +100,16 @@ pub(super) async fn debug(
     response
 }
 
-/// The time for which a worker profiles, by the query. The worker refuses what is out of its bounds.
-fn profiled(query: Option<&str>) -> Duration {
-    let seconds = query.into_iter().flat_map(|query| query.split('&')).find_map(|part| part.strip_prefix("seconds="));
-    let seconds = seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(USUAL);
+/// The part of a query by which an answer takes its time. It is read as the worker reads it.
+#[derive(Debug, Default, Deserialize)]
+struct Wanted {
+    seconds: Option<String>,
+}
+
+/// The time for which a worker profiles, by the query. The worker refuses what is out of its bounds, and a query that cannot be read.
+fn profiled(uri: &Uri) -> Duration {
+    let wanted = Query::<Wanted>::try_from_uri(uri).map(|Query(wanted)| wanted).unwrap_or_default();
+    let seconds = wanted.seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(USUAL);
     Duration::from_secs(seconds.min(LONGEST))
 }
 

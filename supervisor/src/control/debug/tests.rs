@@ -49,7 +49,7 @@ impl Worker {
 
     async fn ask(&self, path: &str) -> Response {
         let asked = Params((3, 0, path.to_owned()));
-        debug(State(self.profiles.clone()), asked, RawQuery(Some("seconds=1".to_owned()))).await
+        debug(State(self.profiles.clone()), asked, Uri::from_static("/?seconds=1")).await
     }
 }
 
@@ -164,8 +164,18 @@ async fn an_answer_that_is_too_long_is_cut() {
 
 #[test]
 fn a_profile_has_its_own_time() {
-    let seconds = |query| profiled(query).as_secs();
-    assert_eq!([None, Some("hz=9&seconds=5"), Some("seconds=999"), Some("seconds=x")].map(seconds), [30, 5, 300, 30]);
+    for (asked, seconds) in [
+        ("/", 30),
+        ("/?hz=9&seconds=5", 5),
+        ("/?seconds=999", 300),
+        ("/?seconds=x", 30),
+        ("/?seconds=%31%32%30", 120),
+        ("/?s%65conds=7", 7),
+        // The worker refuses it.
+        ("/?seconds=7&seconds=8", 30),
+    ] {
+        assert_eq!(profiled(&asked.parse().unwrap()).as_secs(), seconds, "{asked}");
+    }
 }
 
 /// Asks a router over a connection of its own.
