@@ -6,7 +6,8 @@ use super::places::Index;
 use super::{Frame, Location, Mapping, Profile, Sample};
 use crate::protobuf::{Field, Malformed, Reader};
 
-/// Limit of the names of all locations together. A name may stand at many locations, so a short text could ask for any memory.
+/// Limit of the frames of all locations together, with their names. A name may stand in many frames, so a short text could ask for any
+/// memory.
 const NAMES_MAX: usize = 64 << 20;
 /// Limit of a stack's bytes.
 const STACK_MAX: usize = 64 << 10;
@@ -107,7 +108,7 @@ impl<'a> Strings<'a> {
 /// Functions by their ids: name and file.
 struct Naming<'a> {
     functions: HashMap<u64, (&'a str, &'a str)>,
-    /// Bytes that copies of names may still have.
+    /// Bytes that frames and copies of names may still have.
     left: usize,
 }
 
@@ -209,7 +210,7 @@ fn frame(bytes: &[u8], naming: &mut Naming<'_>) -> Result<Frame, Malformed> {
         }
     }
     let (name, file) = *naming.functions.get(&function).ok_or(Malformed("a line is in no function of the profile"))?;
-    spend(&mut naming.left, name.len() + file.len())?;
+    spend(&mut naming.left, size_of::<Frame>() + name.len() + file.len())?;
     let line = u32::try_from(line).unwrap_or_default();
     Ok(Frame { function: name.to_owned(), file: file.to_owned(), line })
 }

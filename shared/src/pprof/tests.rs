@@ -146,6 +146,11 @@ fn a_short_text_cannot_ask_for_any_memory() {
     }
     let error = Profile::decode(&own.encode()).unwrap_err().to_string();
     assert!(error.contains("too many names"), "{error}");
+    // Nor can one with frames whose names are empty, of which each takes four bytes there.
+    let nameless = Frame { function: String::new(), file: String::new(), line: 0 };
+    own.locations = vec![Location { frames: vec![nameless; 5 << 18], ..Location::default() }];
+    let error = Profile::decode(&own.encode()).unwrap_err().to_string();
+    assert!(error.contains("too many names"), "{error}");
 }
 
 fn name() -> impl Strategy<Value = String> {
