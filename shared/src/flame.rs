@@ -8,7 +8,7 @@ mod tree;
 use std::fmt::Write;
 
 use crate::pprof::Folded;
-use tree::Tree;
+use tree::{DEPTH_MAX, FRAMES_MAX, Tree};
 
 /// Width of the picture, in pixels.
 const WIDTH: f64 = 1200.0;
@@ -23,6 +23,8 @@ const FOOT: usize = 28;
 const NARROWEST: f64 = 0.3;
 /// Width of a letter.
 const LETTER: f64 = 7.0;
+/// Limit of the letters of a name.
+const NAME_MAX: usize = 512;
 
 const SCRIPT: &str = include_str!("flame/script.js");
 
@@ -51,16 +53,22 @@ pub fn svg(title: &str, unit: &str, folded: &Folded) -> String {
         let y = height - FOOT - (one.depth + 1) * ROW;
         one.draw(&mut to, y, unit, tree.total());
     }
-    let note = match (boxes.is_empty(), narrow) {
-        (true, _) => "no samples".to_owned(),
-        (false, 0) => String::new(),
-        (false, narrow) => format!("{narrow} frames are left out, as they are narrower than {NARROWEST} pixels"),
-    };
+    let note = if boxes.is_empty() { "no samples".to_owned() } else { left_out(narrow, tree.cut()) };
     text(&mut to, SIDE, height - 10, "fill=\"#666\"", &note);
     to.push_str("<script><![CDATA[\n");
     to.push_str(SCRIPT);
     to.push_str("]]></script>\n</svg>\n");
     to
+}
+
+/// Says what a picture has not: frames that are too narrow, and stacks of which the inner frames had no room.
+fn left_out(narrow: usize, cut: usize) -> String {
+    let narrow =
+        (narrow > 0).then(|| format!("{narrow} frames are left out, as they are narrower than {NARROWEST} pixels"));
+    let cut = (cut > 0).then(|| {
+        format!("{cut} stacks are cut: there is room for {DEPTH_MAX} frames of each, and {FRAMES_MAX} in all")
+    });
+    narrow.into_iter().chain(cut).collect::<Vec<_>>().join("; ")
 }
 
 /// A value with its unit, for people: "1.25 s", "3.0 MiB", "12 samples". `unit`: as in a profile, "nanoseconds" say.
@@ -115,7 +123,7 @@ impl Drawn<'_> {
     fn draw(&self, to: &mut String, y: usize, unit: &str, total: i64) {
         let Self { name, value, x, width, .. } = self;
         let share = 100.0 * *value as f64 / total.max(1) as f64;
-        let (escaped_name, quantity) = (escaped(name), quantity(*value, unit));
+        let (escaped_name, quantity) = (escaped(&shortened(name, NAME_MAX)), quantity(*value, unit));
         let fill = colour(name);
         let (height, text_x, text_y) = (ROW - 1, x + 3.0, y + 12);
         let label = escaped(&shortened(name, ((width - 6.0) / LETTER).max(0.0) as usize));
@@ -230,8 +238,27 @@ mod tests {
         let all = folded(&[(&deep, 1_000_000), (&["rare", "rarer"], 1)]);
         let svg = svg("shop", "samples", &all);
         assert_well_formed(&svg);
-        assert!(svg.contains("2 frames are left out"));
-        assert_eq!(svg.matches("<g class=\"f\">").count(), 1 + tree::DEPTH_MAX);
+        assert!(svg.contains("2 frames are left out") && svg.contains("; 1 stacks are cut"));
+        assert_eq!(svg.matches("<g class=\"f\">").count(), 1 + DEPTH_MAX);
+    }
+
+    #[test]
+    fn where_there_is_no_room_for_all_frames_the_greatest_stacks_have_it() {
+        let mut all: Folded = (0..FRAMES_MAX + 9).map(|number| (vec![Rc::from(format!("f{number}"))], 1)).collect();
+        // The last one by its name. The root takes a place, too.
+        all.insert(vec![Rc::from("zz")], 1_000_000);
+        let svg = svg("shop", "samples", &all);
+        assert_well_formed(&svg);
+        assert!(svg.contains("<title>zz (1000000 samples, ") && svg.contains("; 11 stacks are cut"));
+        assert!(svg.contains(&format!("<title>all ({} samples, 100.00 %)", 1_000_009 + FRAMES_MAX)));
+    }
+
+    #[test]
+    fn a_long_name_is_not_in_the_picture_as_often_as_it_has_frames() {
+        let name = "n".repeat(10 * NAME_MAX);
+        let svg = svg("shop", "samples", &folded(&[(&[&*name; 100], 1)]));
+        assert_well_formed(&svg);
+        assert!(svg.len() < 100 * 3 * NAME_MAX, "{}", svg.len());
     }
 
     #[test]

@@ -6,6 +6,13 @@ use std::rc::Rc;
 
 use super::{Location, Profile, Sample};
 
+/// Limit of a stack's frames, from the outermost one on.
+const STACK_MAX: usize = 1024;
+/// Limit of the frames of all stacks together. Each takes 16 bytes, and a stack as many as four frames: 64 MiB in all.
+const FRAMES_MAX: usize = 4 << 20;
+/// The name of all stacks for which there is no room.
+const OTHERS: &str = "[other stacks]";
+
 /// Stacks with their values, the outermost frame first. A name is there once for each location, however many stacks have it.
 pub type Folded = BTreeMap<Vec<Rc<str>>, i64>;
 
@@ -50,11 +57,24 @@ pub(super) fn top(profile: &Profile, kind: usize, count: usize) -> Vec<Row> {
 }
 
 pub(super) fn folded(profile: &Profile, kind: usize) -> Folded {
+    within(FRAMES_MAX, profile, kind)
+}
+
+/// The same with room for so many frames, which those with the greatest values have.
+fn within(mut left: usize, profile: &Profile, kind: usize) -> Folded {
     let named = Named::of(profile);
-    let mut all = Folded::new();
-    for sample in &profile.samples {
-        let mut stack: Vec<Rc<str>> = named.leaf_first(sample).cloned().collect();
-        stack.reverse();
+    let mut samples: Vec<&Sample> = profile.samples.iter().collect();
+    samples.sort_by_key(|sample| Reverse(value(sample, kind)));
+    let (mut all, others) = (Folded::new(), Rc::<str>::from(OTHERS));
+    for sample in samples {
+        let mut stack: Vec<Rc<str>> = named.root_first(sample).take(STACK_MAX).cloned().collect();
+        stack.shrink_to_fit();
+        if !all.contains_key(&stack) {
+            match left.checked_sub(stack.len() + 4) {
+                Some(rest) => left = rest,
+                None => stack = vec![Rc::clone(&others)],
+            }
+        }
         let sum = all.entry(stack).or_default();
         *sum = sum.saturating_add(value(sample, kind));
     }
@@ -82,5 +102,44 @@ impl Named {
     fn leaf_first<'a>(&'a self, sample: &'a Sample) -> impl Iterator<Item = &'a Rc<str>> {
         let locations = sample.locations.iter().filter_map(|place| self.0.get(*place as usize));
         locations.flatten()
+    }
+
+    fn root_first<'a>(&'a self, sample: &'a Sample) -> impl Iterator<Item = &'a Rc<str>> {
+        let locations = sample.locations.iter().rev().filter_map(|place| self.0.get(*place as usize));
+        locations.flat_map(|names| names.iter().rev())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Frame;
+    use super::*;
+
+    fn named(functions: &[&str]) -> Location {
+        let frame = |name: &&str| Frame { function: (*name).to_owned(), file: String::new(), line: 1 };
+        Location { frames: functions.iter().map(frame).collect(), ..Location::default() }
+    }
+
+    #[test]
+    fn stacks_for_which_there_is_no_room_are_one_and_of_a_deep_one_there_is_the_outer_part() {
+        let mut profile = Profile::new(&[("samples", "count")]);
+        let leaf = profile.location(named(&["inlined", "leaf"]));
+        for value in 1..=10 {
+            let root = profile.location(named(&[&format!("f{value}")]));
+            profile.add(vec![leaf, root], &[value], &[]);
+        }
+        // Room for three stacks of three frames.
+        let told: Vec<_> =
+            within(3 * 7 + 6, &profile, 0).into_iter().map(|(stack, sum)| (stack.join(";"), sum)).collect();
+        let expected =
+            [("[other stacks]", 28), ("f10;leaf;inlined", 10), ("f8;leaf;inlined", 8), ("f9;leaf;inlined", 9)];
+        assert_eq!(told, expected.map(|(stack, sum)| (stack.to_owned(), sum)));
+
+        let mut profile = Profile::new(&[("samples", "count")]);
+        let (leaf, root) = (profile.location(named(&["leaf"])), profile.location(named(&["root"])));
+        profile.add([vec![leaf], vec![root; STACK_MAX]].concat(), &[1], &[]);
+        let folded = folded(&profile, 0);
+        let stack = folded.keys().next().unwrap();
+        assert!(stack.len() == STACK_MAX && stack.iter().all(|name| &**name == "root"));
     }
 }
