@@ -17,7 +17,7 @@ use crate::{Error, Life, Result, ResultExt};
 /// that is left, if it keeps no drain waiting: on the private listener.
 ///
 /// # Errors
-/// 409 while another one is taken; 501 if there can be none.
+/// 409 while another one of the CPU is taken; 501 if there can be none.
 pub(super) async fn cpu(asked: &Asked<'_>, what: Cpu, form: Form) -> Result<Response> {
     if asked.is_head() {
         return Ok(form.head().into_response());
@@ -44,7 +44,7 @@ pub(super) fn until(door: Door, life: &Life) -> Phase {
 /// Takes a profile of the heap.
 ///
 /// # Errors
-/// 501 if the allocator tells nothing.
+/// 409 while another one of the heap is taken; 501 if the allocator tells nothing.
 pub(super) async fn heap(asked: &Asked<'_>, form: Form) -> Result<Response> {
     if asked.is_head() {
         return Ok(form.head().into_response());
