@@ -3,8 +3,8 @@
 // How they are taken. CPU: each thread has a timer on its own CPU clock (`timers`). Its signal's handler sends the registers and a copy of
 // the stack over a socket (`signal`). A thread of the profile's own reads them (`sampler`), unwinds and counts them (`stacks`), by what the
 // mapped files say (`modules`). Heap: jemalloc samples allocations all the time, and writes down which of them live (`heap`). Names of
-// functions are looked up at the end (`symbols`), on the same thread. Between two profiles there is no timer, no thread and no descriptor; a
-// profile that is dropped ends by itself.
+// functions are looked up at the end (`symbols`), on the same thread. Between two profiles there is no timer, no thread and no descriptor;
+// a profile that is dropped ends by itself.
 //
 // No step waits for a client: the next profile can begin when this one has its names, whether anybody reads it or not. And the end of a
 // process waits for no thread of a profile, as it does for tokio's threads for blocking work.

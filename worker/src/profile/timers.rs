@@ -67,8 +67,8 @@ impl Timers {
         Ok(())
     }
 
-    /// Does the same with a list of the threads that live. `make` gives a timer, or `None` if the thread has ended. Returns the last error of
-    /// it: a thread without a timer costs its own samples, and not those of the others.
+    /// Does the same with a list of the threads that live. `make` gives a timer, or `None` if the thread has ended. Returns its last
+    /// error: a thread without a timer costs its own samples, and not those of the others.
     fn add(
         &mut self,
         threads: HashSet<i32>,
