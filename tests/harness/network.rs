@@ -15,7 +15,8 @@ pub struct Network {
     prefix: String,
 }
 
-fn ip(program: &mut Command, args: &str) {
+/// Runs ip with these arguments, by this command.
+pub(super) fn ip(program: &mut Command, args: &str) {
     let output = program.args(args.split(' ')).output().unwrap();
     assert!(output.status.success(), "{program:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
