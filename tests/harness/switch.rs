@@ -115,7 +115,7 @@ impl Switch {
         let address = self.address(number);
         let enter = format!("--net=/proc/{pid}/ns/net");
         for args in [format!("addr add {address}/24 dev eth0").as_str(), "link set lo up", "link set eth0 up"] {
-            ip(Command::new("nsenter").args([&enter, "--", "ip"]), args);
+            ip(Command::new("nsenter").args([enter.as_str(), "--", "ip"]), args);
         }
     }
 
@@ -137,7 +137,7 @@ impl Switch {
 
     fn inside(&self, args: &str) {
         let enter = format!("--net=/proc/{}/ns/net", self.holder.id());
-        ip(Command::new("nsenter").args([&enter, "--", "ip"]), args);
+        ip(Command::new("nsenter").args([enter.as_str(), "--", "ip"]), args);
     }
 }
 

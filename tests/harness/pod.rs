@@ -1,0 +1,166 @@
+//! A pod: gin-supervisor at a [`Switch`] as the kubelet runs a container of the recipe.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tempfile::TempDir;
+
+use crate::{Address, Host, Switch, binary, eventually, get};
+
+/// A pod that runs, until it is dropped: an address of its own, a read-only root, user 10001 without capabilities, PID 1. Its
+/// configuration is a volume of a ConfigMap: `gin.toml` is a link through `..data`.
+#[derive(Debug)]
+pub struct Pod {
+    child: Child,
+    /// PID 1 of it, as the test numbers it.
+    init: Pid,
+    grace: Duration,
+    host: Host,
+    dir: TempDir,
+}
+
+/// The end of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Exit code of PID 1; none if it was killed.
+    pub code: Option<i32>,
+    /// True if the grace period was over, and SIGKILL ended it.
+    pub killed: bool,
+    /// From SIGTERM on.
+    pub took: Duration,
+}
+
+/// The user of the recipe.
+const USER: &str = "10001";
+/// The port of the recipe.
+const PORT: u16 = 8080;
+
+impl Pod {
+    /// Starts a pod of this name with this configuration, whose port is 8080. It may be terminating for so long.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start(switch: &Switch, name: &str, config: &str, grace: Duration) -> Self {
+        let (host, dir) = (switch.host(name), tempfile::Builder::new().prefix("pod").tempdir_in("/var/tmp").unwrap());
+        let volume = dir.path().join("etc");
+        std::fs::create_dir(&volume).unwrap();
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        // The kubelet's mode, which is safe because the mount is read-only.
+        std::fs::set_permissions(&volume, PermissionsExt::from_mode(0o777)).unwrap();
+        swap(&volume, config);
+        symlink("..data/gin.toml", volume.join("gin.toml")).unwrap();
+        let (child, init) = run(&host, dir.path());
+        Self { child, init, grace, host, dir }
+    }
+
+    /// Changes the ConfigMap: the files are another directory, to which `..data` leads at once.
+    ///
+    /// # Panics
+    /// If they cannot be written.
+    pub fn configure(&self, config: &str) {
+        swap(&self.dir.path().join("etc"), config);
+    }
+
+    /// Its host.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        Address::from(format!("{}:{PORT}", self.host.address()).as_str())
+    }
+
+    /// Its log.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
+    /// Waits until its readiness probe succeeds.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn until_ready(&self, probe: &str) {
+        // The kubelet polls, too: a probe has no other way.
+        let look = || (get(&self.address(), probe).map(|response| response.status), self.log());
+        eventually(&format!("{} is ready", self.host.name()), look, |(status, _)| *status == Ok(200));
+    }
+
+    /// Ends it as the kubelet does: SIGTERM to PID 1, and SIGKILL if it has not ended within its grace period.
+    ///
+    /// # Panics
+    /// If it cannot be ended.
+    #[must_use]
+    pub fn terminate(mut self) -> End {
+        let (began, process) = (Instant::now(), pidfd_open(self.init, PidfdFlags::empty()).unwrap());
+        pidfd_send_signal(&process, Signal::TERM).unwrap();
+        let grace = Timespec::try_from(self.grace).unwrap();
+        let killed = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&grace)).unwrap() == 0;
+        if killed {
+            pidfd_send_signal(&process, Signal::KILL).unwrap();
+        }
+        let code = self.child.wait().unwrap().code();
+        End { code, killed, took: began.elapsed() }
+    }
+}
+
+/// Puts a configuration into a volume as the kubelet does: into a directory of its own, to which `..data` leads then, at once.
+fn swap(volume: &Path, config: &str) {
+    let all = std::fs::read_dir(volume).unwrap().flatten();
+    let name = format!("..{}", all.count());
+    std::fs::create_dir(volume.join(&name)).unwrap();
+    std::fs::write(volume.join(&name).join("gin.toml"), config).unwrap();
+    symlink(&name, volume.join("..data_tmp")).unwrap();
+    std::fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+}
+
+/// Starts the container of a pod; gives its PID 1, too.
+fn run(host: &Host, dir: &Path) -> (Child, Pid) {
+    let log = File::create(dir.join("log")).unwrap();
+    // Only /dev/shm can be written to. It is the pod's own, as in a container. A bind mount makes /tmp read-only where it is a mount.
+    let inside = format!(
+        "read pid rest </proc/self/stat; echo $pid; exec >&2; mount -t proc proc /proc && \
+         mount -t tmpfs -o mode=1777 tmpfs /dev/shm && mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp && \
+         mount -o remount,bind,ro / && exec setpriv --reuid={USER} --regid={USER} --clear-groups --no-new-privs \
+         --bounding-set=-all --inh-caps=-all {} --config {}/etc/gin.toml",
+        binary("gin-supervisor").display(),
+        dir.display()
+    );
+    let mut child = Command::new("nsenter")
+        .args(["--target", &host.init().to_string(), "--net", "--uts", "--"])
+        .args(["unshare", "--pid", "--mount", "--fork", "--kill-child=KILL", "--propagation", "private"])
+        .args(["sh", "-c", &inside])
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("RUNTIME_DIRECTORY")
+        .env_remove("XDG_RUNTIME_DIR")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let _ = BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line);
+    let init = line.trim().parse().ok().and_then(Pid::from_raw);
+    (child, init.expect("a namespace, which needs root"))
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        // With unshare its PID 1 ends, and with that all others.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
