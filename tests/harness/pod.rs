@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tempfile::TempDir;
 
-use crate::{Address, Host, Switch, binary, eventually, get};
+use crate::{Address, Host, Switch, binary, eventually, get, on_change};
 
 /// A pod that runs, until it is dropped: an address of its own, a read-only root, user 10001 without capabilities, PID 1. Its
 /// configuration is a volume of a ConfigMap: `gin.toml` is a link through `..data`.
@@ -87,6 +87,20 @@ impl Pod {
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
+    /// Waits until its log contains `part`.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn until_log(&self, part: &str) {
+        let file = self.dir.path().join("log");
+        on_change(
+            &file,
+            &format!("the log of {} says {part:?}", self.host.name()),
+            || self.log(),
+            |log| log.contains(part),
+        );
     }
 
     /// Waits until its readiness probe succeeds.
