@@ -12,7 +12,7 @@ use super::{configuration, kubernetes, seconds};
 
 /// All that can be applied.
 const ALL: [&str; 4] = ["base", "overlays/development", "overlays/production", "overlays/monitoring"];
-/// The last four versions of Kubernetes: those that kubernetes-validate 1.37 is sold with.
+/// The last four versions of Kubernetes: those that kubernetes-validate 1.37 knows.
 const VERSIONS: [&str; 4] = ["1.34", "1.35", "1.36", "1.37"];
 /// The longest lag of a list of endpoints that the recipe is made for, in seconds.
 const LAG: u64 = 5;
@@ -73,7 +73,7 @@ fn parse(yaml: &str) -> Vec<Value> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Validates a file of YAML strictly; gives if it is valid, and what was said but for warnings of kinds that Kubernetes itself does not have.
+/// Validates a file of YAML strictly. Gives if it is valid, and what was said; not that Kubernetes itself has no ServiceMonitor.
 fn validate(yaml: &str, version: &str) -> (bool, String) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("all.yaml");
@@ -101,7 +101,8 @@ fn they_are_valid_for_the_last_four_versions() {
 #[ignore = "needs kubectl and kubernetes-validate: tests/run --services"]
 fn pods_are_restricted() {
     for name in ALL {
-        let pod = &Manifests::render(name).one("Deployment")["spec"]["template"]["spec"];
+        let rendered = Manifests::render(name);
+        let pod = &rendered.one("Deployment")["spec"]["template"]["spec"];
         assert_eq!(restricted::broken(pod), Vec::<&str>::new(), "{name}");
         assert_eq!(pod["automountServiceAccountToken"], false, "{name}");
         for container in pod["containers"].as_array().unwrap() {
@@ -122,7 +123,8 @@ fn pods_are_restricted() {
 #[test]
 #[ignore = "needs kubectl and kubernetes-validate: tests/run --services"]
 fn each_rule_of_the_restricted_profile_can_be_broken() {
-    let pod = &Manifests::render("base").one("Deployment")["spec"]["template"]["spec"];
+    let base = Manifests::render("base");
+    let pod = &base.one("Deployment")["spec"]["template"]["spec"];
     for (rule, changed) in restricted::breaches(pod) {
         assert_eq!(restricted::broken(&changed), [rule], "{changed:#}");
     }

@@ -1,6 +1,6 @@
 //! A rolling replacement races with the list of endpoints: a pod is told to stop at once, and the balancers of the cluster hear of it
-//! some seconds later. Here are the real parts of it but for Kubernetes itself: pods and a Service in network namespaces, the signals of the
-//! kubelet, and the times of the recipe.
+//! some seconds later. All parts but Kubernetes itself are real: pods and a Service in network namespaces, the signals of the kubelet, and
+//! the times of the recipe.
 
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
@@ -45,7 +45,8 @@ impl Cluster {
         let mut cluster =
             Self { switch, _host: host, service, config: config.to_owned(), grace, probe, pods: Vec::new() };
         for number in 1..=REPLICAS {
-            cluster.pods.push(cluster.pod(number));
+            let pod = cluster.pod(number);
+            cluster.pods.push(pod);
         }
         cluster
     }
@@ -61,8 +62,8 @@ impl Cluster {
         Load::new().keep_alive(self.service.address(), 4).one_shot(self.service.address(), 4)
     }
 
-    /// Replaces each pod as `maxUnavailable: 0` and `maxSurge: 1` do. The Service goes on with a pod for so long after the kubelet has told
-    /// it to stop. Gives the ends of the old pods.
+    /// Replaces each pod as `maxUnavailable: 0` and `maxSurge: 1` do. For `lag`, the Service goes on with a pod that the kubelet has
+    /// told to stop. Gives the ends of the old pods.
     fn replace(&mut self, load: &Load, lag: Duration) -> Vec<End> {
         let mut ends: Vec<JoinHandle<End>> = Vec::new();
         for number in REPLICAS + 1..=2 * REPLICAS {
