@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,8 +19,8 @@ use crate::{Address, Host, Switch, binary, eventually, get, on_change};
 #[derive(Debug)]
 pub struct Pod {
     child: Child,
-    /// PID 1 of it, as the test numbers it.
-    init: Pid,
+    /// PID 1 of it. The end of nsenter would not be its end: what changes its user loses the signal of its parent's death.
+    init: OwnedFd,
     grace: Duration,
     host: Host,
     dir: TempDir,
@@ -57,6 +58,7 @@ impl Pod {
         swap(&volume, config);
         symlink("..data/gin.toml", volume.join("gin.toml")).unwrap();
         let (child, init) = run(&host, dir.path());
+        let init = pidfd_open(init, PidfdFlags::empty()).unwrap();
         Self { child, init, grace, host, dir }
     }
 
@@ -119,15 +121,15 @@ impl Pod {
     /// If it cannot be ended.
     #[must_use]
     pub fn terminate(mut self) -> End {
-        let (began, process) = (Instant::now(), pidfd_open(self.init, PidfdFlags::empty()).unwrap());
-        pidfd_send_signal(&process, Signal::TERM).unwrap();
+        let began = Instant::now();
+        pidfd_send_signal(&self.init, Signal::TERM).unwrap();
         let grace = Timespec::try_from(self.grace).unwrap();
-        let killed = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&grace)).unwrap() == 0;
+        let killed = poll(&mut [PollFd::new(&self.init, PollFlags::IN)], Some(&grace)).unwrap() == 0;
         if killed {
-            pidfd_send_signal(&process, Signal::KILL).unwrap();
+            pidfd_send_signal(&self.init, Signal::KILL).unwrap();
         }
-        let code = self.child.wait().unwrap().code();
-        End { code, killed, took: began.elapsed() }
+        let status = self.child.wait().unwrap();
+        End { code: status.code().filter(|_| !killed), killed, took: began.elapsed() }
     }
 }
 
@@ -154,7 +156,7 @@ fn run(host: &Host, dir: &Path) -> (Child, Pid) {
         dir.display()
     );
     let mut child = Command::new("nsenter")
-        .args(["--target", &host.init().to_string(), "--net", "--uts", "--"])
+        .args(["--target", &host.init().to_string(), "--net", "--uts", "--pid", "--"])
         .args(["unshare", "--pid", "--mount", "--fork", "--kill-child=KILL", "--propagation", "private"])
         .args(["sh", "-c", &inside])
         .env_remove("NOTIFY_SOCKET")
@@ -173,8 +175,8 @@ fn run(host: &Host, dir: &Path) -> (Child, Pid) {
 
 impl Drop for Pod {
     fn drop(&mut self) {
-        // With unshare its PID 1 ends, and with that all others.
-        let _ = self.child.kill();
+        // With PID 1 all others end. Where the test itself is killed, the end of the host ends them.
+        let _ = pidfd_send_signal(&self.init, Signal::KILL);
         let _ = self.child.wait();
     }
 }

@@ -178,8 +178,8 @@ impl Host {
         self.init
     }
 
-    /// A command on it, which begins in `/`. What the test starts of it is nsenter: if that is killed, the program is, too; other signals
-    /// do not reach the program.
+    /// A command on it, which begins in `/`. What the test starts of it is nsenter: if that is killed, the program is, too, unless it has
+    /// changed its user; then it ends with the host. Other signals do not reach the program.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
