@@ -16,6 +16,8 @@ fn gin_server_serves_without_a_supervisor() {
     for path in ["/livez", "/readyz", "/info", "/routes", "/api/v1/routes"] {
         assert_eq!(get(server.address(), path).unwrap().status, 200);
     }
+    assert_eq!(get(server.address(), "/readyz?exclude=parts").unwrap().body, b"ready\n");
+    assert_eq!(get(server.address(), "/readyz?exclude=database").unwrap().status, 400);
     assert_eq!(get(server.address(), "/nothing").unwrap().status, 404);
     server.stop();
     assert!(server.wait().success());
@@ -32,6 +34,8 @@ fn on_a_stop_readyz_says_so_first_and_accepting_goes_on() {
     eventually("/readyz turns", || kept.get("/readyz").unwrap().status, |status| *status != 200);
     let new = get(server.address(), "/").unwrap();
     assert_eq!(new.status, 200, "accepting goes on");
+    // Whatever is left out of the answer, the stop is not.
+    assert_eq!(get(server.address(), "/readyz?exclude=parts").unwrap().status, 503);
     assert!(server.wait().success());
 }
 

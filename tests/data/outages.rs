@@ -21,6 +21,10 @@ fn assert_told_away(gin: &Supervisor) {
     assert_eq!(body["error"], "the database is away", "{body}");
     let told = private(gin, "/readyz");
     assert!(told.iter().any(|answer| answer.contains("database") && answer.contains("away")), "{told:?}");
+    // A cluster that asks so keeps its replicas, for the requests that need no database.
+    assert_eq!(gin.get("/readyz?exclude=parts").status, 200);
+    let told = private(gin, "/readyz?exclude=parts");
+    assert!(!told.is_empty() && told.iter().all(|answer| answer.starts_with("HTTP/1.1 200 ")), "{told:?}");
     // Whoever restarts a process because of a database that is away makes it worse.
     assert_eq!((gin.get("/livez").status, gin.get("/health").status), (200, 200));
 }

@@ -1,5 +1,6 @@
 //! The endpoints of the system: `/health`, `/livez`, `/readyz`; and `/info`, `/metrics`, `/routes`, of which release mode shows those that
-//! `server.public` names, and the private listener all. `/routes?tree` draws them as radix trees.
+//! `server.public` names, and the private listener all. `/routes?tree` draws them as radix trees. `/readyz?exclude=parts` tells
+//! whether to send requests, whatever part of the service is away.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -125,11 +126,28 @@ struct Scrape {
     by: Option<String>,
 }
 
-/// How routes are to be shown.
+/// The query of the other endpoints. Each reads its own key.
 #[derive(Debug, serde::Deserialize)]
 struct Asked {
-    /// With any value: as trees.
+    /// Of `/routes`, with any value: as trees.
     tree: Option<String>,
+    /// Of `/readyz`: with "parts", a part that is away does not count. A database is away for all replicas at once, and a cluster that
+    /// takes all of them out has nobody left for the requests that need no database.
+    exclude: Option<String>,
+}
+
+impl Asked {
+    /// True if a part that is away counts for `/readyz`.
+    ///
+    /// # Errors
+    /// If `exclude` names anything but the parts.
+    fn counts_parts(&self) -> Result<bool> {
+        match self.exclude.as_deref() {
+            None => Ok(true),
+            Some("parts") => Ok(false),
+            Some(_) => Err(Error::bad_request("exclude: it must be \"parts\", or left out")),
+        }
+    }
 }
 
 fn trees(routes: &Routes) -> String {
@@ -163,7 +181,7 @@ pub(crate) fn public<S: Clone + Send + Sync + 'static>(config: &Config, about: &
     let mut all = vec![
         of("/health", about, |about, _| Json(about.health()).into_response()).describe("Whether it works"),
         of("/livez", about, |_, _| "ok\n".into_response()).describe("Whether it runs: for a liveness probe"),
-        of("/readyz", about, |about, _| ready(about).map_err(Error::into_refusal).into_response())
+        of("/readyz", about, |about, asked| ready(about, &asked).map_err(Error::into_refusal).into_response())
             .describe("Whether to send requests: for a readiness probe"),
     ];
     if is_public("/info") {
@@ -204,7 +222,7 @@ pub(crate) fn private(about: &Arc<About>) -> Router {
     let mut router = Router::new()
         .route("/health", shown(|about, _| Json(about.health()).into_response()))
         .route("/livez", shown(|_, _| "ok\n".into_response()))
-        .route("/readyz", shown(|about, _| serving(about)))
+        .route("/readyz", shown(|about, asked| serving(about, &asked).unwrap_or_else(Error::into_refusal)))
         .route("/info", shown(|about, _| Json(about.info()).into_response()))
         .route("/metrics", metrics());
     for path in ROUTES {
@@ -217,27 +235,29 @@ pub(crate) fn private(about: &Arc<About>) -> Router {
     router
 }
 
-fn ready(about: &About) -> Result<&'static str> {
+fn ready(about: &About, asked: &Asked) -> Result<&'static str> {
+    let counts_parts = asked.counts_parts()?;
     let unavailable = |why: String| Err(Error::new(StatusCode::SERVICE_UNAVAILABLE, why));
     if !about.life.is_ready() {
         return unavailable("stopping".to_owned());
     }
-    about.parts.away().map_or(Ok("ready\n"), unavailable)
+    about.parts.away().filter(|_| counts_parts).map_or(Ok("ready\n"), unavailable)
 }
 
 /// Tells whether this worker is ready, with all its parts. The host may be ready for requests while this worker is on its way out.
-fn serving(about: &About) -> Response {
+fn serving(about: &About, asked: &Asked) -> Result<Response> {
+    let counts_parts = asked.counts_parts()?;
     let why = match about.life.phase() {
-        Phase::Waiting | Phase::Serving => about.parts.away(),
+        Phase::Waiting | Phase::Serving => about.parts.away().filter(|_| counts_parts),
         Phase::LameDuck | Phase::Draining | Phase::Cut => Some("draining".to_owned()),
     };
     let status = if why.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    match why {
+    Ok(match why {
         None if about.parts.is_empty() => "ready\n".into_response(),
         None => Json(json!({ "status": "ready", "parts": about.parts.details() })).into_response(),
         Some(why) if about.parts.is_empty() => Error::new(status, why).into_refusal(),
         Some(why) => (status, Json(json!({ "error": why, "parts": about.parts.details() }))).into_response(),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -282,6 +282,11 @@ async fn the_private_listener_tells_of_all_parts() {
     assert_eq!((status, &body["error"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("the database is away")));
     let details = json!({ "health": "away", "why": "not opened yet", "needed": true, "figures": { "open": 3 } });
     assert_eq!(body["parts"]["database"], details);
+    let (status, body) = ask(&router, "/readyz?exclude=parts").await;
+    assert_eq!((status, &body["parts"]["database"]), (StatusCode::OK, &details), "it is told, and does not count");
+    let (status, body) = ask(&router, "/readyz?exclude=database").await;
+    let refusal = json!("exclude: it must be \"parts\", or left out");
+    assert_eq!((status, &body["error"]), (StatusCode::BAD_REQUEST, &refusal));
     database.set(Health::Here);
     let (status, body) = ask(&router, "/readyz").await;
     assert_eq!((status, &body["parts"]["database"]["health"]), (StatusCode::OK, &json!("here")));
@@ -321,6 +326,9 @@ async fn a_server_opens_its_parts_tells_of_them_and_closes_them_behind_its_own_h
     database.set(away("connection reset by 10.0.0.7"));
     let expected = json!({ "error": "the database is away" });
     app.get("/readyz").send().await.assert_status(503).assert_json(expected);
+    app.get("/readyz?exclude=parts").send().await.assert_status(200).assert_text("ready\n");
+    let expected = json!({ "error": "exclude: it must be \"parts\", or left out" });
+    app.get("/readyz?exclude=database").send().await.assert_status(400).assert_json(expected);
     app.get("/health").send().await.assert_status(200);
     database.set(Health::Here);
     app.get("/readyz").send().await.assert_status(200);
