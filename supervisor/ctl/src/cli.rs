@@ -62,6 +62,9 @@ pub enum Command {
         /// Again every second
         #[arg(short, long)]
         watch: bool,
+        /// For the health check of a container: exit code 0 if a worker serves, degraded or not; 1 if none does
+        #[arg(long, conflicts_with = "watch")]
+        alive: bool,
         /// Which instance; may be left out when one runs
         instance: Option<String>,
     },

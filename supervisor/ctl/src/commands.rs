@@ -46,8 +46,9 @@ const SERVICE_RESULT: &str = "SERVICE_RESULT";
 pub async fn run(cli: Cli) -> Result<u8, Failure> {
     let (socket, json) = (cli.socket.as_deref(), cli.json);
     match cli.command {
-        Command::Status { watch, instance } => {
+        Command::Status { watch, alive, instance } => {
             let shown = match client(socket, instance.as_deref()) {
+                Ok(client) if alive => status::alive(&client, json).await,
                 Ok(client) if watch => status::watch(&client, json).await,
                 Ok(client) => status::once(&client, json).await,
                 Err(failure) => Err(failure),
