@@ -298,6 +298,9 @@ pub enum Page {
     /// gin-supervisor(8)
     #[value(name = "gin-supervisor")]
     Supervisor,
+    /// gin-server(8)
+    #[value(name = "gin-server")]
+    Server,
     /// gin.toml(5)
     #[value(name = "gin.toml")]
     Toml,

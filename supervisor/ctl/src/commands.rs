@@ -135,6 +135,7 @@ fn man(page: Page) -> Result<u8, Failure> {
     match page {
         Page::Ctl => text(&man::page().map_err(|error| Failure::new(exit::FAILED, error.to_string()))?),
         Page::Supervisor => text(include_str!("commands/gin-supervisor.8")),
+        Page::Server => text(include_str!("commands/gin-server.8")),
         Page::Toml => text(&reference::man()),
     }
 }

@@ -154,3 +154,31 @@ fn server(config: &Config) -> Server {
         || config.files.mounts.iter().any(|mount| is_root(&mount.url_prefix));
     if shows_files { server } else { server.route(Route::get("/", greeting).named("greeting")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// gin-server(8), which gin-ctl prints, is made of this very command line; `GIN_BLESS=1` writes it anew. A second such run, with a
+    /// gin-ctl that has the new page, writes the file in `systemd/man/`.
+    #[test]
+    fn the_man_page_is_of_this_command_line() {
+        // A list of subcommands would name pages that there are not: `more.8` has them.
+        let command = Cli::command().disable_help_subcommand(true).subcommand_value_name("COMMAND");
+        let command = command.mut_subcommand("config", |config| config.hide(true));
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command).section("8").manual("System administration").render(&mut page).unwrap();
+        let page = format!("{}{}", String::from_utf8(page).unwrap(), include_str!("more.8"));
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../supervisor/ctl/src/commands/gin-server.8");
+        if std::env::var_os("GIN_BLESS").is_some() {
+            std::fs::write(file, &page).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(file).unwrap(), page, "GIN_BLESS=1 cargo nextest run makes it anew");
+        for command in Cli::command().get_subcommands().flat_map(clap::Command::get_subcommands) {
+            let name = command.get_name();
+            assert!(page.contains(&format!("config {name} ")), "more.8 does not tell of gin-server config {name}");
+        }
+    }
+}

@@ -41,7 +41,7 @@ pub fn page() -> io::Result<String> {
     page.extend_from_slice(
         b".SH EXIT STATUS\n0 done; 1 failed, and what served before still serves (status: degraded); 2 wrong usage or\n\
           configuration; 3 no supervisor there; 4 busy; 5 refused or not allowed; 6 timed out or cancelled.\n\
-          .SH SEE ALSO\n.BR gin-supervisor (8),\n.BR gin.toml (5)\n",
+          .SH SEE ALSO\n.BR gin-supervisor (8),\n.BR gin-server (8),\n.BR gin.toml (5)\n",
     );
     Ok(String::from_utf8_lossy(&page).into_owned())
 }

@@ -287,7 +287,7 @@ pub fn man() -> String {
             );
         }
     }
-    text.push_str(".SH SEE ALSO\n.BR gin-supervisor (8),\n.BR gin-ctl (1)\n");
+    text.push_str(".SH SEE ALSO\n.BR gin-supervisor (8),\n.BR gin-server (8),\n.BR gin-ctl (1)\n");
     text
 }
 
