@@ -28,6 +28,7 @@ fn generated_files_are_those_of_this_version() {
         ("man/gin.toml.5", vec!["man", "gin.toml"]),
         ("man/gin-ctl.1", vec!["man", "gin-ctl"]),
         ("man/gin-supervisor.8", vec!["man", "gin-supervisor"]),
+        ("man/gin-server.8", vec!["man", "gin-server"]),
     ];
     for (name, args) in files {
         let (file, text) = (root().join("systemd").join(name), ctl(&args));

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking: that is its verdict")]
 
+mod alive;
 mod announcement;
 mod arrows;
 mod attacks;
@@ -12,6 +13,7 @@ mod certificates;
 mod chaos;
 mod chat;
 mod clients;
+mod cluster;
 mod container;
 mod data;
 mod docs;
@@ -42,6 +44,7 @@ mod programs;
 mod prometheus;
 mod promises;
 mod proxy;
+mod publish;
 mod readiness;
 mod recipes;
 mod reconfigure;
