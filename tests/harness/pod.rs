@@ -112,7 +112,7 @@ impl Pod {
     pub fn until_ready(&self, probe: &str) {
         // The kubelet polls, too: a probe has no other way.
         let look = || (get(&self.address(), probe).map(|response| response.status), self.log());
-        eventually(&format!("{} is ready", self.host.name()), look, |(status, _)| *status == Ok(200));
+        let _ready = eventually(&format!("{} is ready", self.host.name()), look, |(status, _)| *status == Ok(200));
     }
 
     /// Ends it as the kubelet does: SIGTERM to PID 1, and SIGKILL if it has not ended within its grace period.
