@@ -1,10 +1,11 @@
 //! Receivers that are not ours: OpenTelemetry's schema, gRPC's own server, Python's HTTP, in cleartext and over TLS.
 
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
-use harness::{Supervisor, fixture, supervisor, tls_file};
+use harness::{PATIENCE, Supervisor, fixture, supervisor, tls_file};
 use serde_json::Value;
 
 use super::site::{Parent, ask};
@@ -12,7 +13,8 @@ use super::site::{Parent, ask};
 /// `tests/fixtures/collector.py`, until it is dropped.
 struct Others {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    /// Its lines, until its end.
+    lines: Receiver<String>,
     port: u16,
 }
 
@@ -27,21 +29,24 @@ impl Others {
         }
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = lines.next().expect("it says its port").unwrap().parse().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (tell, lines) = channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).all(|line| tell.send(line).is_ok()));
+        let port = lines.recv_timeout(PATIENCE).expect("it says its port").parse().unwrap();
         Self { child, lines, port }
     }
 
     /// Ends it; gives the number of exports that nobody has waited for.
     fn finish(mut self) -> usize {
         self.child.kill().unwrap();
-        self.lines.by_ref().count()
+        self.lines.iter().count()
     }
 
-    /// Waits for a span of this name, whose export is given, too. The test's time limit is the limit of this.
-    fn until(&mut self, name: &str) -> (Value, Value) {
+    /// Waits for a span of this name, whose export is given, too.
+    fn until(&self, name: &str) -> (Value, Value) {
         loop {
-            let line = self.lines.next().unwrap_or_else(|| panic!("it has ended: {:?}", self.child.wait())).unwrap();
+            let line =
+                self.lines.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("no export of {name:?}: {error}"));
             let export: Value = serde_json::from_str(&line).unwrap();
             let spans = export["spans"].as_array().unwrap();
             if let Some(span) = spans.iter().find(|span| span["name"] == name) {
@@ -85,7 +90,7 @@ fn base64(hex: &str) -> String {
 }
 
 /// A request's spans arrive, with all that they have.
-fn arrive(others: &mut Others, gin: &Supervisor) {
+fn arrive(others: &Others, gin: &Supervisor) {
     let parent = Parent::sampled(1);
     let fields = parent.field() + "tracestate: vendor=1\r\n";
     assert_eq!(ask(&gin.tcp(), "/users", &fields).status, 200);
@@ -119,9 +124,9 @@ fn arrive(others: &mut Others, gin: &Supervisor) {
 #[ignore = "needs OpenTelemetry's schema in a venv: tests/run --services"]
 fn another_receiver_reads_each_field_over_grpc_and_http() {
     for (protocol, path) in [("grpc", ""), ("http", "/v1/traces")] {
-        let mut others = Others::start(protocol, None);
+        let others = Others::start(protocol, None);
         let gin = site(&format!("http://127.0.0.1:{}{path}", others.port), "");
-        arrive(&mut others, &gin);
+        arrive(&others, &gin);
         gin.stop();
     }
 }
@@ -131,9 +136,9 @@ fn another_receiver_reads_each_field_over_grpc_and_http() {
 fn another_receiver_is_spoken_to_over_tls() {
     let authority = format!("ca_file = {:?}", tls_file("ca.pem"));
     for (protocol, path) in [("grpc", ""), ("http", "/v1/traces")] {
-        let mut others = Others::start(protocol, Some("server"));
+        let others = Others::start(protocol, Some("server"));
         let gin = site(&format!("https://localhost:{}{path}", others.port), &authority);
-        arrive(&mut others, &gin);
+        arrive(&others, &gin);
         gin.stop();
     }
 }
