@@ -50,17 +50,27 @@ where
         let mut watched = self.observer.begin_now(&mut request);
         let mut scope = Scope::of::<O>(&request, Name::of(&request), O::told(&watched));
         let inner = O::within(&mut watched, || scope.run(|| self.inner.call(request)));
-        Answering { inner, scope, watched }
+        Answering { inner: Some(inner), scope, watched }
     }
 }
 
 pin_project_lite::pin_project! {
     /// An answer on its way.
     pub(crate) struct Answering<F, O: Observer> {
+        // None in the midst of the drop alone.
         #[pin]
-        inner: F,
+        inner: Option<F>,
         scope: Scope,
         watched: O::Watched,
+    }
+
+    impl<F, O: Observer> PinnedDrop for Answering<F, O> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            let (mut inner, scope) = (this.inner, this.scope);
+            // If the client has gone, the log and the trace of its request tell what it waited for.
+            O::within(this.watched, || scope.run(|| inner.set(None)));
+        }
     }
 }
 
@@ -69,7 +79,7 @@ impl<F: Future<Output = Result<Response, Infallible>>, O: Observer> Future for A
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let inner = this.inner;
+        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Pending };
         let polled = O::within(this.watched, || this.scope.run(|| inner.poll(cx).map_ok(refusal::told)));
         if let Poll::Ready(Ok(response)) = &polled {
             O::answered(this.watched, response);

@@ -161,6 +161,17 @@ pin_project_lite::pin_project! {
         watched: O::Watched,
         last: Option<Last>,
     }
+
+    impl<F, O: Observer> PinnedDrop for Answering<F, O> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            let (mut inner, scope) = (this.inner, this.scope);
+            // If the client has gone, the log and the trace of its request tell what it waited for.
+            if inner.is_some() {
+                O::within(this.watched, || scope.run(|| inner.set(None)));
+            }
+        }
+    }
 }
 
 /// What is done with the answer.

@@ -34,9 +34,28 @@ impl Call {
         }
     }
 
-    /// Runs the call in its span.
+    /// Runs the call in its span, which has failed if the call is given up.
     pub(crate) async fn around<F: Future>(&mut self, future: F) -> F::Output {
-        Around::new(future, &mut self.0).await
+        let mut way = UnderWay { open: &mut self.0, is_over: false };
+        let output = Around::new(future, way.open).await;
+        way.is_over = true;
+        output
+    }
+}
+
+/// A call that has no answer yet.
+struct UnderWay<'a> {
+    open: &'a mut Option<Box<Open>>,
+    is_over: bool,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.is_over
+            && let Some(open) = self.open
+        {
+            open.cancelled();
+        }
     }
 }
 

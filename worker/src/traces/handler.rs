@@ -1,4 +1,5 @@
-//! Spans around handlers. What lies between such a span and the request's is middleware.
+//! Spans around handlers. What lies between such a span and the request's is middleware. A handler whose client has gone, or whose time
+//! is over, has failed.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -57,6 +58,6 @@ impl<R, S: Service<R>> Service<R> for Handled<S> {
             Frame::Recording(Box::new(open))
         });
         let future = current::within(&mut slot, || self.inner.call(request));
-        Carried::new(future, slot)
+        Carried::new(future, slot).must_end()
     }
 }

@@ -126,6 +126,13 @@ impl Open {
         self.fail("panicked");
     }
 
+    /// Nobody waits for the end of the work any more. A failure that is known already counts.
+    pub(super) fn cancelled(&mut self) {
+        if self.failure.is_none() {
+            self.fail_as("cancelled", "given up before its end");
+        }
+    }
+
     /// Something has happened in the span.
     pub(super) fn event(&mut self, at: Instant, name: &str, attributes: &EventAttributes) {
         if self.buffers.events_count == EVENTS_MAX {

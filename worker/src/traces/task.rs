@@ -16,7 +16,8 @@ use super::tracer::{self, Tracer};
 /// A background task in its span.
 pub(crate) type Task<F> = Carried<F>;
 
-/// Puts a background task into a span, which ends with it. Spans within begin traces of their own.
+/// Puts a background task into a span, which ends with it. Spans within begin traces of their own. A task that is dropped before its end
+/// has failed.
 pub(crate) fn task<F: Future>(tracer: &'static Tracer, name: Arc<str>, future: F) -> Task<F> {
     let (trace, span, began) = (random::trace_id(), random::span_id(), Instant::now());
     let is_sampled = tracer.takes(trace);
@@ -29,7 +30,7 @@ pub(crate) fn task<F: Future>(tracer: &'static Tracer, name: Arc<str>, future: F
     }
     let mut open = Open::new(active, None, SpanKind::Internal, began);
     open.set_name(&title);
-    Carried::open(future, Some(Box::new(open)))
+    Carried::open(future, Some(Box::new(open))).must_end()
 }
 
 /// A span of the worker's own life, until it is dropped. Without a sampled parent it is nothing.

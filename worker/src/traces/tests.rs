@@ -1,5 +1,6 @@
 mod captured;
 mod context;
+mod dropped;
 mod nesting;
 mod recording;
 #[cfg(feature = "testing")]
