@@ -1,11 +1,11 @@
 //! `GET /v1/workers/{generation}/{slot}/debug/...`: profiles and figures of one worker, over its private listener.
 //!
 //! An answer is passed on piece by piece: the master holds a piece of it, and never the profile. Bounds of time and length end an answer in
-//! its middle; so does another program that takes over.
+//! its middle; so does another program that takes over. They end it, too, where the caller takes nothing of it.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -19,6 +19,7 @@ use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::AbortHandle;
 
 use super::error;
 use super::workers::{absent, late, private_listener, silent};
@@ -94,8 +95,7 @@ pub(super) async fn debug(
         return refusal(head.status, body).await;
     }
     let cut = cut(time, profiles.handle.paused.subscribe());
-    let mut response =
-        Response::new(Body::new(Passing { body, left: ANSWER_MAX, cut: Some(Box::pin(cut)), _places: places }));
+    let mut response = Response::new(Body::new(Passing::new(body, ANSWER_MAX, places, cut)));
     *response.headers_mut() = passed_on(&head.headers);
     response
 }
@@ -164,14 +164,86 @@ async fn cut(time: Duration, mut paused: watch::Receiver<bool>) -> Cut {
     }
 }
 
-/// An answer on its way.
+/// An answer on its way. While its caller takes nothing, nobody asks for the next piece: so a task of its own cuts it.
 struct Passing {
+    way: Arc<Mutex<Way>>,
+    cutting: AbortHandle,
+}
+
+/// What is left of an answer.
+struct Way {
+    /// `None`: it has ended, or was cut.
+    open: Option<Open>,
+    /// The reason why it was cut, until that is told.
+    cut: Option<Cut>,
+}
+
+/// An answer that has not ended.
+struct Open {
     body: Streamed,
     /// The number of bytes that it may still have.
     left: u64,
-    /// `None`: it was cut.
-    cut: Option<Pin<Box<dyn Future<Output = Cut> + Send>>>,
+    /// Whoever waits for the next piece.
+    reader: Option<Waker>,
     _places: Places,
+}
+
+impl Passing {
+    /// Passes on `left` bytes at most, until there is a reason to cut.
+    fn new(body: Streamed, left: u64, places: Places, cut: impl Future<Output = Cut> + 'static) -> Self {
+        let open = Open { body, left, reader: None, _places: places };
+        let way = Arc::new(Mutex::new(Way { open: Some(open), cut: None }));
+        let weak = Arc::downgrade(&way);
+        let cutting = tokio::task::spawn_local(async move {
+            let why = cut.await;
+            if let Some(way) = weak.upgrade() {
+                locked(&way).cut(why);
+            }
+        });
+        Self { way, cutting: cutting.abort_handle() }
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.cutting.abort();
+    }
+}
+
+impl Way {
+    /// Gives the places back and closes the worker's connection, if the answer has not ended.
+    fn cut(&mut self, why: Cut) {
+        if let Some(Open { reader, .. }) = self.open.take() {
+            self.cut = Some(why);
+            reader.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Some(cut) = self.cut.take() {
+            return Poll::Ready(Some(Err(cut)));
+        }
+        let Some(open) = &mut self.open else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(&mut open.body).poll_frame(context) else {
+            open.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        let frame = frame.map(|frame| -> Result<_, Cut> {
+            let frame = frame?;
+            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+            open.left = open.left.checked_sub(length).ok_or(Cut::TooLong)?;
+            Ok(frame)
+        });
+        if !matches!(frame, Some(Ok(_))) {
+            self.open = None;
+        }
+        Poll::Ready(frame)
+    }
+}
+
+/// Nobody panics while he has the lock.
+fn locked(way: &Mutex<Way>) -> MutexGuard<'_, Way> {
+    way.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl http_body::Body for Passing {
@@ -179,29 +251,16 @@ impl http_body::Body for Passing {
     type Error = Cut;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let this = self.get_mut();
-        let Some(cut) = &mut this.cut else { return Poll::Ready(None) };
-        if let Poll::Ready(cut) = cut.as_mut().poll(context) {
-            this.cut = None;
-            return Poll::Ready(Some(Err(cut)));
-        }
-        Pin::new(&mut this.body).poll_frame(context).map(|frame| {
-            let frame = frame?.map_err(Cut::from);
-            let length = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len) as u64;
-            match this.left.checked_sub(length) {
-                Some(left) => this.left = left,
-                None => return Some(Err(Cut::TooLong)),
-            }
-            Some(frame)
-        })
+        locked(&self.way).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        let way = locked(&self.way);
+        way.cut.is_none() && way.open.as_ref().is_none_or(|open| open.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        locked(&self.way).open.as_ref().map(|open| open.body.size_hint()).unwrap_or_default()
     }
 }
 

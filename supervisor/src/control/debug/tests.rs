@@ -148,6 +148,22 @@ async fn an_answer_ends_when_another_program_takes_over() {
 }
 
 #[tokio::test]
+async fn an_answer_of_which_nobody_takes_anything_is_cut() {
+    let test = async {
+        let worker = Worker::answering(BEGINS);
+        let socket = worker.directory.path().join("private");
+        let body = private_client::stream(&socket, "/debug/vars").await.unwrap().into_body();
+        let (places, all) = (worker.profiles.places().unwrap(), u32::try_from(PLACES).unwrap());
+        let mut passing = Passing::new(body, ANSWER_MAX, places, std::future::ready(Cut::Late));
+        // The places come back, and nobody has asked for a piece.
+        drop(worker.profiles.places.acquire_many(all).await.unwrap());
+        assert!(matches!(passing.frame().await, Some(Err(Cut::Late))));
+        assert!(passing.frame().await.is_none());
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test]
 async fn an_answer_that_is_too_long_is_cut() {
     let test = async {
         let worker = Worker::answering("HTTP/1.1 200 OK\r\n\r\nfirst");
@@ -155,7 +171,7 @@ async fn an_answer_that_is_too_long_is_cut() {
         for (left, is_cut) in [(5, false), (4, true)] {
             let body = private_client::stream(&socket, "/debug/vars").await.unwrap().into_body();
             let places = worker.profiles.places().unwrap();
-            let mut passing = Passing { body, left, cut: Some(Box::pin(std::future::pending())), _places: places };
+            let mut passing = Passing::new(body, left, places, std::future::pending());
             assert_eq!(matches!(passing.frame().await, Some(Err(Cut::TooLong))), is_cut);
         }
     };
