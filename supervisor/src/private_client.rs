@@ -18,7 +18,8 @@ use tokio::net::{UnixSocket, UnixStream};
 
 use crate::error_text::without_code;
 
-/// The longest head of an answer, in bytes.
+/// The longest head of an answer, in bytes. A piece of its body has less than two of these, and behind a long head less than four: hyper
+/// makes room for one, its buffer grows by doubling, and a read takes what fits.
 const HEAD_MAX: usize = 64 * 1024;
 
 /// A worker that gave no answer.
