@@ -90,7 +90,7 @@ const JAEGER: &[Key] = &[
         "parents",
         Kind::Choice(&["all", "trusted", "none"]),
         "\"all\"",
-        "Clients whose traceparent counts: all; trusted: those of server.trusted_proxies and of Unix sockets; none.",
+        "Clients whose traceparent counts: all; trusted: those of server.trusted_proxies and of Unix sockets; none. It says whether a request is sampled, too. With all, any client can have each of its requests sampled, in a trace of its choice: take trusted where strangers connect.",
     ),
     unset(
         "headers",

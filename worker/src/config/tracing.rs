@@ -51,7 +51,7 @@ pub struct Tracing {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TraceParents {
-    /// All of them.
+    /// All of them, as OpenTelemetry has it. Any client can then have each of its requests sampled.
     #[default]
     All,
     /// Those of `server.trusted_proxies`, and those of Unix sockets.
