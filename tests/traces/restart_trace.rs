@@ -125,7 +125,25 @@ fn a_restart_that_fails_or_is_cancelled_is_an_error() {
         root_of(&cancelled).status.is_error && root_of(&cancelled).status.message.contains("cancelled"),
         "{cancelled}"
     );
+
+    // One that is refused before it has a worker.
+    gin.configure(|text| text.replace("soak =", "soaks ="));
+    gin.ctl(&["restart"]).assert(2, &["supervisor.soaks"]);
+    let refused = of_generation(&collector, 4);
+    let status = root_of(&refused).status;
+    assert!(status.is_error && status.message.contains("supervisor.soaks"), "{refused}");
     gin.stop();
+}
+
+#[test]
+#[ignore = "needs a supervisor with traces: tests/run --services"]
+fn a_first_start_that_fails_is_told_before_the_end() {
+    let collector = Collector::grpc();
+    let (code, said) = fleet(&collector).ours("one", "exit").fails();
+    assert_ne!(code, 0, "{said}");
+    let trace = of_generation(&collector, 1);
+    let status = &trace.span("start").status;
+    assert!(status.is_error && status.message.contains("status 3"), "{trace}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod test_run;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use gin_shared::inherit::{Inheritance, Inherited, TRACEPARENT};
@@ -48,6 +49,9 @@ use orders::{DrainRequest, Orders};
 use stop_signals::{Impatience, StopSignals};
 #[cfg(feature = "testing")]
 pub(crate) use test_run::TestRun;
+
+/// Longest time for the spans of a start that has failed.
+const LAST_SPANS: Duration = Duration::from_secs(1);
 
 /// Everything that is served, and how.
 pub(crate) struct Worker {
@@ -95,7 +99,15 @@ impl Worker {
         let (orders, mut ordered) = Orders::channel();
         let serve = |fd| Channel::serve(fd, orders, source.clone());
         let channel = inherited.channel.map(serve).transpose().map_err(StartError::Inherit)?;
-        let stopped_at_start = open_parts(&self.parts, &self.config, &start, &mut ordered, &mut stop).await?;
+        let opened = open_parts(&self.parts, &self.config, &start, &mut ordered, &mut stop).await;
+        let stopped_at_start = match opened {
+            Ok(stopped) => stopped,
+            Err(error) => {
+                start.fail(&error.to_string());
+                self.send_last_spans().await;
+                return Err(error);
+            }
+        };
         let watching = stopped_at_start.is_none().then(|| self.parts.watch(parts::LOOK));
         let stopped_early = match stopped_at_start {
             Some(request) => Some(request),
@@ -117,7 +129,7 @@ impl Worker {
         let background = Background::start(std::mem::take(&mut self.background), &self.life);
         let mut accepting = JoinSet::new();
         let request = if let Some(request) = stopped_early {
-            start.end();
+            start.cancel();
             request
         } else {
             self.life.reach(Phase::Serving);
@@ -153,6 +165,14 @@ impl Worker {
     fn send_spans(&mut self) {
         if let (Some(tracer), Some(exporter)) = (self.tracer, self.exporter.take()) {
             tracer.spawn(exporter, &self.config.monitoring.namespace);
+        }
+    }
+
+    /// Sends the spans of a start that has failed. The reason is told after that, and must be before the supervisor's patience ends: a part
+    /// is waited for until a tenth of it is left.
+    async fn send_last_spans(&self) {
+        if let Some(tracer) = self.tracer {
+            let _lost = tracer.sink().flush(LAST_SPANS.min(self.config.ready_timeout() / 20)).await;
         }
     }
 

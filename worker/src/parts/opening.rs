@@ -82,7 +82,10 @@ impl Start<'_> {
         let name = self.part.name();
         let opening = self.within.step(&format!("open {name}"));
         let opened = self.try_to_open().await;
-        opening.end();
+        match &opened {
+            Ok(()) => opening.end(),
+            Err(why) => opening.fail(why),
+        }
         match opened {
             Ok(()) => {}
             Err(why) if self.part.is_needed() => {
@@ -97,8 +100,13 @@ impl Start<'_> {
         }
         self.remember(None);
         let began = Instant::now();
-        let _preparing = self.within.step(&format!("prepare {name}"));
-        self.part.prepare().await.map_err(|error| StartError::Part { name, why: error.in_a_line() })?;
+        let preparing = self.within.step(&format!("prepare {name}"));
+        if let Err(error) = self.part.prepare().await {
+            let why = error.in_a_line();
+            preparing.fail(&why);
+            return Err(StartError::Part { name, why });
+        }
+        preparing.end();
         Ok(began.elapsed())
     }
 

@@ -70,6 +70,20 @@ impl Phase {
     /// Ends it.
     pub(crate) fn end(self) {}
 
+    /// Ends it as failed.
+    pub(crate) fn fail(mut self, message: &str) {
+        if let Some(open) = &mut self.0 {
+            open.fail_as("failed", message);
+        }
+    }
+
+    /// Ends it as given up.
+    pub(crate) fn cancel(mut self) {
+        if let Some(open) = &mut self.0 {
+            open.cancelled();
+        }
+    }
+
     /// Begins a step of it.
     pub(crate) fn step(&self, name: &str) -> Self {
         let open = self.0.as_ref().and_then(|open| Open::within(&open.active, SpanKind::Internal, Instant::now));

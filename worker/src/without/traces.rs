@@ -223,6 +223,12 @@ impl Phase {
     /// Ends it.
     pub(crate) fn end(self) {}
 
+    /// Ends it as failed.
+    pub(crate) fn fail(self, _: &str) {}
+
+    /// Ends it as given up.
+    pub(crate) fn cancel(self) {}
+
     /// Begins a step of it.
     pub(crate) fn step(&self, _: &str) -> Self {
         Self(())

@@ -9,10 +9,12 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use futures_util::FutureExt;
 use gin_otlp::{SpanKind, Value};
+use gin_shared::trace_context::TraceContext;
 use tower::ServiceExt;
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::super::{HandlerLayer, context, ended, ids, layer, span};
+use super::super::tracer::of_process;
+use super::super::{HandlerLayer, context, ended, ids, layer, span, starting};
 use super::captured::{named, spans};
 use super::{asked, begun, tracer};
 use crate::{Config, Server};
@@ -49,6 +51,29 @@ fn an_answer_of_5xx_and_a_client_that_has_gone_are_errors() {
     assert_eq!((all[0].attribute("error.type"), all[0].error.as_deref()), (Some("502"), Some("")));
     assert_eq!(all[1].attribute("error.type"), Some("cancelled"));
     assert_eq!(all.len(), 2);
+}
+
+#[test]
+fn a_start_that_fails_says_why() {
+    // The process's first one may be another test's.
+    let _ = tracer(1.0);
+    let parent = TraceContext::parse(b"00-6d1f6e8a5a3e4c0b9d7c2b1a0f9e8d7c-b7ad6b7169203331-01").unwrap();
+    let start = starting(Some(parent));
+    start.step("open database").fail("connection refused");
+    start.step("ready").end();
+    start.fail("database: connection refused");
+    starting(Some(parent)).cancel();
+    let all = spans(of_process().unwrap());
+    let own = all.iter().filter(|span| span.trace == parent.trace.bytes());
+    let told: Vec<_> =
+        own.map(|span| (span.name.as_str(), span.attribute("error.type"), span.error.as_deref())).collect();
+    let expected = [
+        ("open database", Some("failed"), Some("connection refused")),
+        ("ready", None, None),
+        ("start", Some("failed"), Some("database: connection refused")),
+        ("start", Some("cancelled"), Some("given up before its end")),
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]
