@@ -5,11 +5,12 @@
 mod restarts;
 mod span;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
-use gin_otlp::{Cleartext, Counts, Endpoint, Outcome, Resource, Settings, Sink, Thread};
+use gin_otlp::{Cleartext, Counts, Endpoint, Exporter, Outcome, Resource, Settings, Sink, Thread};
 use gin_shared::generation::WorkerId;
 use gin_shared::trace_context::TraceContext;
 
@@ -52,6 +53,8 @@ struct Receiver {
     endpoint: Endpoint,
     /// The spans that wait for it, once there were any.
     sink: Option<Sink>,
+    /// True if the log says that there is no thread to send them.
+    is_told: bool,
 }
 
 /// The exporter logs what it cannot send; the master has no metric of it.
@@ -151,7 +154,7 @@ impl Traces {
         if let Some(sink) = self.take_sink() {
             task::spawn(async move { sink.flush(LEFT).await });
         }
-        self.receiver = wanted.map(|endpoint| Receiver { endpoint: endpoint.clone(), sink: None });
+        self.receiver = wanted.map(|endpoint| Receiver { endpoint: endpoint.clone(), sink: None, is_told: false });
         self.restarts.get_or_insert_with(|| Restarts::new(&config.instance, self.first_started));
     }
 }
@@ -159,6 +162,11 @@ impl Traces {
 impl Receiver {
     /// The place for spans, whose thread begins with the first one; `None` if there is no thread to be had.
     fn sink(&mut self, instance: &str) -> Option<&Sink> {
+        self.sink_by(instance, |exporter| Thread::start("traces", exporter))
+    }
+
+    /// The same with another way to start the thread. Each span tries it; the log has one line until a try succeeds.
+    fn sink_by(&mut self, instance: &str, start: impl FnOnce(Exporter) -> io::Result<Thread>) -> Option<&Sink> {
         if self.sink.is_none() {
             let settings = Settings {
                 endpoint: self.endpoint.clone(),
@@ -170,9 +178,13 @@ impl Receiver {
                 scope_version: env!("CARGO_PKG_VERSION").to_owned(),
             };
             let (sink, exporter) = gin_otlp::exporter(settings, Arc::new(Cleartext), Arc::new(Uncounted));
-            match Thread::start("traces", exporter) {
-                Ok(_) => self.sink = Some(sink),
-                Err(error) => tracing::warn!("there is no thread to send the traces of restarts: {error}"),
+            match start(exporter) {
+                Ok(_) => (self.sink, self.is_told) = (Some(sink), false),
+                Err(_) if self.is_told => {}
+                Err(error) => {
+                    self.is_told = true;
+                    tracing::warn!("there is no thread to send the traces of restarts: {error}");
+                }
             }
         }
         self.sink.as_ref()
@@ -195,10 +207,31 @@ fn resource(instance: &str) -> Resource {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Seek};
+
     use gin_shared::protobuf::{Field, Reader};
-    use gin_shared::trace_context::{SpanId, TraceContext, TraceId};
+    use gin_shared::trace_context::{SpanId, TraceId};
 
     use super::span::Span;
+    use super::*;
+
+    #[test]
+    fn a_thread_that_cannot_be_started_is_told_once() {
+        let mut receiver = Receiver { endpoint: Endpoint::default(), sink: None, is_told: false };
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::clone(&file)).finish();
+        let no_thread = |_: Exporter| -> io::Result<Thread> { Err(io::ErrorKind::WouldBlock.into()) };
+        tracing::subscriber::with_default(log, || {
+            for _ in 0..3 {
+                assert!(receiver.sink_by("shop", no_thread).is_none());
+            }
+        });
+        let (mut read, mut said) = (&*file, String::new());
+        read.rewind().unwrap();
+        read.read_to_string(&mut said).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("WARN") && said.contains("no thread"), "{said}");
+    }
 
     #[test]
     fn a_span_has_its_ids_and_its_error_as_bytes() {
