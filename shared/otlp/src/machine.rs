@@ -14,8 +14,8 @@
 //! | `Away`: HTTP 429, 502, 503, 504; gRPC 1, 4, 10, 11, 14, 15, and 8 with `RetryInfo`; no whole answer in time | The batch is kept. |
 //! | `Refused`: any other answer | The batch is dropped. |
 //!
-//! `Away` leads from `Well` to `Waiting`, from `Ending` to `LastTry`, and from `LastTry` to `Closed`. If the receiver names a time, it
-//! leads from `Ending` to `Closed`.
+//! `Away` leads from `Well` to `Waiting`, from `Ending` to `LastTry`, and from `LastTry` to `Closed`. If the receiver names a time that
+//! is still to come, it leads from `Ending` to `Closed`.
 
 use std::time::Duration;
 
@@ -92,8 +92,10 @@ impl Machine {
 
     /// Handles an answer. `random` is between 0 and 1.
     pub(crate) fn answered(&mut self, answer: &Answer, now: Instant, random: f64) -> Change {
+        // A time that has come already is none: the receiver only says that another try may have success.
+        let named = |after: Option<Duration>| after.filter(|after| !after.is_zero());
         let wait = |pause: Duration, after: Option<Duration>| {
-            let asked = after.filter(|after| !after.is_zero()).map(|after| after.clamp(ASKED_MIN, ASKED_MAX));
+            let asked = named(after).map(|after| after.clamp(ASKED_MIN, ASKED_MAX));
             let own = pause.mul_f64(1.0 + SPREAD * (2.0 * random - 1.0));
             State::Waiting { until: now + asked.unwrap_or(own), pause }
         };
@@ -105,9 +107,9 @@ impl Machine {
                 (wait(pause.mul_f64(PAUSE_GROWTH).min(PAUSE_MAX), *after), Change::Same)
             }
             (State::Ending, Answer::Taken { .. } | Answer::Refused { .. }) => (State::Ending, Change::Same),
-            (State::Ending, Answer::Away { after: None, .. }) => (State::LastTry, Change::Away),
             // A receiver that names a time is not asked before it.
-            (State::Ending, Answer::Away { after: Some(_), .. }) => (State::Closed, Change::GivenUp),
+            (State::Ending, Answer::Away { after, .. }) if named(*after).is_some() => (State::Closed, Change::GivenUp),
+            (State::Ending, Answer::Away { .. }) => (State::LastTry, Change::Away),
             (State::LastTry, Answer::Taken { .. } | Answer::Refused { .. }) => (State::Ending, Change::Back),
             (State::LastTry, Answer::Away { .. }) => (State::Closed, Change::GivenUp),
             (State::Closed, Answer::Taken { .. } | Answer::Refused { .. } | Answer::Away { .. }) => {
@@ -185,6 +187,7 @@ mod tests {
             (State::Ending, refused(), State::Ending, Change::Same),
             (State::Ending, away(None), State::LastTry, Change::Away),
             (State::Ending, away(Some(7.0)), State::Closed, Change::GivenUp),
+            (State::Ending, away(Some(0.0)), State::LastTry, Change::Away),
             (State::LastTry, taken(), State::Ending, Change::Back),
             (State::LastTry, refused(), State::Ending, Change::Back),
             (State::LastTry, away(None), State::Closed, Change::GivenUp),
