@@ -34,7 +34,7 @@ pub(crate) struct Sender(SendRequest<Payload>);
 pub(crate) async fn open(stream: Box<dyn Stream>) -> Result<(Sender, Driver), String> {
     let mut builder = Builder::new();
     builder.enable_push(false).max_header_list_size(ANSWER_MAX as u32);
-    let (sender, connection) = builder.handshake(stream).await.map_err(|error| error.to_string())?;
+    let (sender, connection) = builder.handshake(stream).await.map_err(|error| reason(&error))?;
     // An error of the connection is the exchange's, too.
     let driver = Driver::new(async move { drop(connection.await) });
     Ok((Sender(sender), driver))
@@ -56,7 +56,7 @@ impl Sender {
         while let Some(data) = body.data().await {
             let data = data.map_err(told)?;
             if message.len() + data.len() > ANSWER_MAX {
-                return Ok(too_long(head.status));
+                return Ok(too_long(head.status, &head.headers));
             }
             body.flow_control().release_capacity(data.len()).map_err(told)?;
             message.extend_from_slice(&data);

@@ -47,7 +47,7 @@ impl Sender {
         let (head, body) = response.into_parts();
         match Limited::new(body, ANSWER_MAX).collect().await {
             Ok(body) => Ok(answer(head.status, &head.headers, &body.to_bytes(), SystemTime::now())),
-            Err(error) if error.is::<LengthLimitError>() => Ok(too_long(head.status)),
+            Err(error) if error.is::<LengthLimitError>() => Ok(too_long(head.status, &head.headers)),
             Err(error) => Err(format!("the answer has no end: {error}")),
         }
     }
@@ -73,9 +73,14 @@ pub(crate) fn answer(status: StatusCode, headers: &HeaderMap, body: &[u8], now: 
     }
 }
 
-/// The answer whose body is longer than [`ANSWER_MAX`].
-pub(crate) fn too_long(status: StatusCode) -> Answer {
-    Answer::Refused { why: format!("{status}, with a body of more than {} KiB", ANSWER_MAX / 1024) }
+/// Meaning of an answer whose body is longer than [`ANSWER_MAX`]: it is that of the head, if that asks for another try.
+pub(crate) fn too_long(status: StatusCode, headers: &HeaderMap) -> Answer {
+    match answer(status, headers, &[], SystemTime::now()) {
+        away @ Answer::Away { .. } => away,
+        Answer::Taken { .. } | Answer::Refused { .. } => {
+            Answer::Refused { why: format!("{status}, with a body of more than {} KiB", ANSWER_MAX / 1024) }
+        }
+    }
 }
 
 /// The pause that a receiver asks for: seconds or a date.
@@ -88,7 +93,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// Reason of an error: that of the system, where there is one.
+/// Reason of an error: that of the system, where there is one. It is cut as a receiver's text is: a GOAWAY has some of that.
 pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -97,7 +102,7 @@ pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
     let text = innermost.to_string();
     match text.split_once(" (os error") {
         Some((before, _)) => before.to_lowercase(),
-        None => text,
+        None => shown(text.as_bytes()),
     }
 }
 
@@ -145,6 +150,26 @@ mod tests {
         for nonsense in ["", "soon", "-1", "1.5", "99999999999999999999"] {
             assert_eq!(date(nonsense), None, "{nonsense:?}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_means_what_its_head_says() {
+        let asks = headers(&[("retry-after", "7")]);
+        let away = too_long(StatusCode::SERVICE_UNAVAILABLE, &asks);
+        assert_eq!(after(&away), Some(Duration::from_secs(7)));
+        for status in [StatusCode::OK, StatusCode::BAD_REQUEST] {
+            let told = too_long(status, &asks);
+            assert!(matches!(&told, Answer::Refused { why } if why.ends_with("more than 64 KiB")), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_one_short_line() {
+        let error = std::io::Error::other(format!("no {}\nmore", "x".repeat(10_000)));
+        let told = reason(&error);
+        assert!(told.len() <= 200 && told.starts_with("no x") && !told.contains('\n'), "{told}");
+        let system = std::io::Error::from_raw_os_error(111);
+        assert_eq!(reason(&system), "connection refused");
     }
 
     #[test]
