@@ -25,7 +25,7 @@ const SCOPE: &str = "gin";
 /// Longest time of the last try, once the process is about to end.
 const LAST_TRY: Duration = Duration::from_millis(500);
 
-/// Shortest time between two warnings of refused spans.
+/// Shortest time between two warnings of one kind: of refused spans, of a receiver that is away.
 const WARNING_PAUSE: Duration = Duration::from_secs(60);
 
 /// Settings of an exporter.
@@ -67,6 +67,10 @@ pub struct Exporter {
     dropped_before: u64,
     /// Time of the last warning of refused spans.
     warned: Option<Instant>,
+    /// Time of the last warning that the receiver is away.
+    warned_away: Option<Instant>,
+    /// True if the log says that the receiver is away.
+    is_told_away: bool,
 }
 
 /// Makes an exporter, and the sink of its spans.
@@ -76,9 +80,19 @@ pub fn exporter(settings: Settings, connect: Arc<dyn Connect>, counts: Arc<dyn C
     let sink = Sink::new(endpoint.to_string(), interval, memory, counts);
     let envelope = Envelope::new(&resource, SCOPE, &scope_version);
     let client = Client::new(endpoint, headers, timeout, connect);
-    let (machine, kept, dropped_before, warned) = (Machine::new(), None, 0, None);
-    let exporter =
-        Exporter { sink: sink.clone(), envelope, client, machine, timeout, memory, kept, dropped_before, warned };
+    let exporter = Exporter {
+        sink: sink.clone(),
+        envelope,
+        client,
+        machine: Machine::new(),
+        timeout,
+        memory,
+        kept: None,
+        dropped_before: 0,
+        warned: None,
+        warned_away: None,
+        is_told_away: false,
+    };
     (sink, exporter)
 }
 
@@ -197,24 +211,39 @@ impl Exporter {
     }
 
     fn tell(&mut self, change: Change, why: &str) {
-        let receiver = self.sink.receiver();
         match change {
+            Change::Same if self.kept.is_some() => self.warn_away(why),
             Change::Same => {}
             Change::Away => {
                 self.dropped_before = self.sink.dropped();
-                let memory = size(self.memory);
-                tracing::warn!(
-                    target: "gin_otlp",
-                    "traces cannot be sent to {receiver}: {why}; they wait ({memory} at most), what has no room is dropped"
-                );
+                self.warn_away(why);
             }
-            Change::Back => {
-                let dropped = self.sink.dropped() - self.dropped_before;
-                tracing::info!(target: "gin_otlp", "traces are sent to {receiver} again; {dropped} spans had no room meanwhile");
-            }
+            Change::Back => self.tell_back(),
             Change::GivenUp => {
-                self.sink.give_up(&format!("{receiver}: {why}"));
+                self.sink.give_up(&format!("{}: {why}", self.sink.receiver()));
             }
+        }
+    }
+
+    /// Warns that the receiver is away, once for each time. One that comes and goes is told once a minute.
+    fn warn_away(&mut self, why: &str) {
+        let now = Instant::now();
+        if self.is_told_away || self.warned_away.is_some_and(|warned| now - warned < WARNING_PAUSE) {
+            return;
+        }
+        (self.is_told_away, self.warned_away) = (true, Some(now));
+        let (receiver, memory) = (self.sink.receiver(), size(self.memory));
+        tracing::warn!(
+            target: "gin_otlp",
+            "traces cannot be sent to {receiver}: {why}; they wait ({memory} at most), what has no room is dropped"
+        );
+    }
+
+    /// Tells that the receiver is back, if the log says that it was away.
+    fn tell_back(&mut self) {
+        if std::mem::take(&mut self.is_told_away) {
+            let (receiver, dropped) = (self.sink.receiver(), self.sink.dropped() - self.dropped_before);
+            tracing::info!(target: "gin_otlp", "traces are sent to {receiver} again; {dropped} spans had no room meanwhile");
         }
     }
 

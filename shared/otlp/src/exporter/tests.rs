@@ -1,6 +1,7 @@
 //! An exporter, before a receiver that behaves well, badly, or not at all. The clock is a made-up one.
 
 mod flush;
+mod lines;
 mod receiver;
 
 use std::future::poll_fn;
@@ -12,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
+use lines::Lines;
 use receiver::{Behaviour, Receiver, takes};
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Grpc, Protocol::Http];
@@ -245,6 +247,24 @@ async fn spans_that_are_refused_are_counted_and_not_sent_again() {
         sleep(Duration::from_secs(120)).await;
         assert_eq!(kit.receiver.received().len(), 1, "{protocol:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_comes_and_goes_is_told_once_a_minute() {
+    let lines = Lines::default();
+    let _log = tracing::subscriber::set_default(lines.clone());
+    let (away, taken) = (is_away(Protocol::Http), takes(Protocol::Http));
+    let kit = start(Protocol::Http, &[away, taken, away, taken, away]);
+    for round in 1..=2 {
+        kit.sink.push(b"span");
+        kit.counts.until(round).await;
+    }
+    kit.sink.push(b"span");
+    sleep(Duration::from_secs(50)).await;
+    assert_eq!((lines.warnings(), lines.others()), (1, 1), "the first time alone");
+    // It stays away, and so is told.
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((lines.warnings(), lines.others()), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]
