@@ -78,6 +78,10 @@ fn nobody_without_the_token_learns_that_there_is_anything() {
     for fields in [bearer(TOKEN), basic("", TOKEN), basic("anybody", TOKEN)] {
         assert_eq!(asked(server.address(), "GET", "/debug/vars", &fields).status, 200, "{fields}");
     }
+    // Nor do public metrics name a path, whoever has asked.
+    let metrics = seen(asked(server.address(), "GET", "/metrics", ""));
+    assert_eq!(metrics.0, 200);
+    assert!(metrics.2.contains("_http_requests_total") && !metrics.2.contains("/debug"), "{}", metrics.2);
 }
 
 #[test]
