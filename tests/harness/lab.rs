@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::{Releases, binary};
+use crate::{Releases, binary, roots};
 
 /// A lab that runs; ended when dropped.
 #[derive(Debug)]
@@ -20,12 +20,26 @@ impl Lab {
     /// If it does not come up: root and the packages systemd, dbus and util-linux are needed.
     #[must_use]
     pub fn start() -> Self {
-        let dir = tempfile::Builder::new().prefix("lab").tempdir_in("/tmp").unwrap();
-        let lab = Self { dir };
         let own = [binary("."), Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()];
         // The lab has /tmp, /run and /var of its own; what we start from there must be seen in it.
-        let hidden = |path: &&PathBuf| ["/tmp", "/run", "/var"].iter().any(|top| path.starts_with(top));
-        let output = lab.script("start").args(own.iter().filter(hidden)).output().unwrap();
+        let hidden = |path: &PathBuf| ["/tmp", "/run", "/var"].iter().any(|top| path.starts_with(top));
+        Self::boot(|script| script.args(own.into_iter().filter(hidden)))
+    }
+
+    /// Boots one in a root file system of its own, with a network of its own: a Debian as it is after its installation. Of this machine
+    /// it sees nothing but [`Lab::dir`]. Changes of the root vanish with the lab.
+    ///
+    /// # Panics
+    /// If it does not come up: root is needed, and the root `systemd` of the script `roots`.
+    #[must_use]
+    pub fn in_root() -> Self {
+        Self::boot(|script| script.env("LAB_ROOT", roots::path("systemd")).env("LAB_NET", "private"))
+    }
+
+    fn boot(how: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let dir = tempfile::Builder::new().prefix("lab").tempdir_in("/tmp").unwrap();
+        let lab = Self { dir };
+        let output = how(&mut lab.script("start")).output().unwrap();
         assert!(output.status.success(), "the lab does not start: {}", text(&output));
         lab
     }
