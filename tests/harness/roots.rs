@@ -11,6 +11,10 @@ pub fn path(name: &str) -> PathBuf {
     let given = std::env::var_os("GIN_ROOTS").map(PathBuf::from);
     let all = given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/roots"));
     let root = all.join(name);
-    assert!(all.join(format!("{name}.done")).exists(), "no {}; tests/harness/roots {name} {0} makes it", root.display());
+    assert!(
+        all.join(format!("{name}.done")).exists(),
+        "no {}; tests/harness/roots {name} {0} makes it",
+        root.display()
+    );
     root
 }
