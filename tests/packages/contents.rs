@@ -33,7 +33,7 @@ fn lines(text: &str) -> BTreeSet<String> {
 }
 
 /// Lines of `from` that `without` does not have: paths alone.
-fn paths<'a>(from: &'a BTreeSet<String>, without: &BTreeSet<String>) -> Vec<&'a str> {
+fn paths<'a>(from: &'a BTreeSet<String>, without: &'a BTreeSet<String>) -> Vec<&'a str> {
     from.difference(without).map(|line| line.split(' ').next().unwrap_or_default()).collect()
 }
 
@@ -46,7 +46,7 @@ fn a_deb_an_rpm_and_an_archive_have_one_tree_and_it_is_all_for_usr() {
     sh("dpkg-deb --extract \"$1\" \"$2\"", &[&package.deb(), &deb]);
     sh("mkdir \"$2\" && tar -xzf \"$1\" -C \"$2\" --strip-components=1", &[&package.archive(), &archive]);
 
-    // Directories of rpm have modes of their own kind, 40755.
+    // rpm lists directories, too: those of mode 40755.
     let query = r#"rpm -qp --qf '[%{FILENAMES} %{FILEMODES:octal} %{FILEDIGESTS} %{FILELINKTOS}\n]' "$1""#;
     let of_rpm = lines(&sh(query, &[&package.rpm()]));
     let of_rpm: BTreeSet<String> = of_rpm.into_iter().filter(|line| !line.ends_with(" 40755")).collect();
@@ -62,7 +62,7 @@ fn a_deb_an_rpm_and_an_archive_have_one_tree_and_it_is_all_for_usr() {
         assert!(of_deb.iter().any(|line| line.starts_with(&start)), "{of_deb:#?}");
     }
 
-    // The units of the repository are for programs in /usr/local. Of those that name it here, one has an example, and one a piece of advice.
+    // The units of the repository are for programs in /usr/local. The configuration has an example with it, the page a piece of advice.
     let local = sh("cd \"$1\" && grep -rlI /usr/local . | sort", &[&deb]);
     assert_eq!(local.lines().collect::<Vec<_>>(), ["./etc/gin/gin-server.toml", "./usr/share/doc/gin/README.md"]);
     let scripts =

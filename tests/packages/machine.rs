@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use gin_shared::status::{Role, Status};
-use harness::{Address, Client, Lab, Load, get};
+use harness::{Address, Client, Lab, Load, binary, get};
 
 /// The program of a supervisor that is the installed one.
 pub(super) const INSTALLED: &str = "/usr/bin/gin-supervisor";
@@ -23,7 +23,7 @@ impl Machine {
         for (name, file) in packages {
             std::fs::copy(file, lab.dir().join(name)).unwrap();
         }
-        std::fs::copy(harness::binary("fixture-worker"), lab.dir().join("worker")).unwrap();
+        std::fs::copy(binary("fixture-worker"), lab.dir().join("worker")).unwrap();
         lab.releases().release("one", "ok");
         Self { lab }
     }
@@ -145,7 +145,7 @@ impl Machine {
         assert_eq!(get(&self.address("server"), "/").unwrap().json()["name"], "Mine");
     }
 
-    /// Runs the command that removes the package. A request in flight is answered, and a service that is not the package's to stop serves on.
+    /// Runs the command that removes the package. A request in flight is answered. A service of another unit serves on, and is named.
     pub(super) fn removes(&self, command: &str) {
         self.start_another();
         let shop = self.address("shop");
