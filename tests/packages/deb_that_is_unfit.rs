@@ -1,6 +1,6 @@
 //! Packages that do not do what was hoped for: the old programs serve on, and the reason is told.
 
-use harness::{Change, Package};
+use harness::{Change, Load, Package, eventually, get};
 
 use super::machine::{INSTALLED, Machine, REPLACED};
 
@@ -56,6 +56,60 @@ fn what_is_not_fit_is_told_and_the_old_serves_on() {
     machine.replaces_in_place(&load, "dpkg -i fit.deb");
     assert_eq!(version(&machine), "installed:0.1.0-1");
     Machine::unhurt(load);
+}
+
+#[test]
+#[ignore = "needs root, dpkg-dev, rpm, binutils and a root of debootstrap: tests/run --services"]
+fn an_instance_of_the_packages_gin_server_is_restarted_or_keeps_the_old_one() {
+    let (one, two) = (Package::build("0.1.0", Change::None), Package::build("0.2.0", Change::OtherBuild));
+    let unfit = Package::build("0.3.0", Change::BadServer);
+    let machine = Machine::with(&[("one.deb", one.deb()), ("two.deb", two.deb()), ("unfit.deb", unfit.deb())]);
+    machine.ok("dpkg -i one.deb");
+    machine.start_front();
+    let front = machine.address("front");
+    let load = Load::new().keep_alive(&front, 4).one_shot(&front, 4);
+    load.flows(100);
+    let first = machine.workers("front");
+    let said = machine.ok("dpkg -i two.deb");
+    let second = machine.workers("front");
+    assert_ne!(second, first, "{said}");
+    load.flows(100);
+
+    // Its configuration names the program, so it is the restart that meets the unfit one.
+    let said = machine.ok("dpkg -i unfit.deb");
+    let failed = said.lines().find(|line| line.starts_with("gin: front: gin-ctl restart failed: "));
+    assert!(failed.is_some_and(|line| line.contains("exited with status 3")), "{said}");
+    assert_eq!(machine.workers("front"), second, "{said}");
+    load.flows(100);
+    Machine::unhurt(load);
+}
+
+#[test]
+#[ignore = "needs root, dpkg-dev, rpm, binutils and a root of debootstrap: tests/run --services"]
+fn if_supervisors_die_under_an_unfit_package_their_workers_serve_until_a_fit_one_comes() {
+    let (fit, unfit) = (Package::build("0.1.0", Change::None), Package::build("0.2.0", Change::BadSupervisor));
+    let machine = Machine::with(&[("fit.deb", fit.deb()), ("unfit.deb", unfit.deb())]);
+    machine.ok("dpkg -i fit.deb");
+    machine.start_services();
+    let load = machine.load();
+    load.flows(100);
+    let shop = machine.workers("shop");
+    machine.ok("dpkg -i unfit.deb");
+    machine.ok(&format!("kill -KILL {}", machine.masters().join(" ")));
+    let restarts = || machine.properties("NRestarts");
+    // systemd tells a test nothing, so its view is polled.
+    eventually("systemd has tried three times", restarts, |counts| {
+        counts.iter().all(|count| count.parse::<u32>().is_ok_and(|count| count >= 3))
+    });
+    load.flows(100);
+    machine.ok("dpkg -i fit.deb");
+    let states = || machine.properties("ActiveState");
+    // The next attempt of systemd meets the fit program.
+    eventually("both are started again", states, |states| states.iter().all(|state| state == "active"));
+    assert_eq!((machine.programs(), machine.workers("shop")), ([INSTALLED; 2].map(str::to_owned), shop));
+    load.flows(100);
+    Machine::unhurt(load);
+    assert_eq!(get(&machine.address("server"), "/").unwrap().status, 200);
 }
 
 #[test]

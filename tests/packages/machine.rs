@@ -76,28 +76,38 @@ impl Machine {
         let socket = format!("ListenStream=\nListenStream={}\nNoDelay=no\n", self.path("server.sock").display());
         self.lab.unit("gin-server.socket.d/address.conf", &format!("[Socket]\n{socket}"));
         self.write("/etc/gin/gin-server.toml", "[server]\nname = \"Mine\"\n");
-        self.write("/etc/gin/shop.toml", &self.configuration("shop"));
+        self.write("/etc/gin/shop.toml", &self.configuration("shop", &self.own_worker()));
         self.ok("systemctl enable --now gin-server.socket gin-server gin@shop");
+    }
+
+    /// Starts `gin@front`, an instance with a configuration of its own whose workers are the package's gin-server.
+    pub(super) fn start_front(&self) {
+        self.write("/etc/gin/front.toml", &self.configuration("front", "/usr/bin/gin-server"));
+        self.ok("systemctl enable --now gin@front");
     }
 
     /// Starts `other`, a service on the package's supervisor by a unit that is not the package's.
     fn start_another(&self) {
-        std::fs::write(self.path("other.toml"), self.configuration("other")).unwrap();
+        std::fs::write(self.path("other.toml"), self.configuration("other", &self.own_worker())).unwrap();
         let config = self.path("other.toml").display().to_string();
         let unit = "systemd-run --unit=other --service-type=notify";
         self.ok(&format!("{unit} gin-supervisor --config {config} --instance other"));
     }
 
-    fn configuration(&self, name: &str) -> String {
+    fn own_worker(&self) -> String {
+        self.path("worker").display().to_string()
+    }
+
+    fn configuration(&self, name: &str, worker: &str) -> String {
         let dir = self.lab.dir().display();
         format!(
-            "[supervisor]\ncommand = [\"{dir}/worker\"]\ndirectory = \"{dir}/current\"\n\
+            "[supervisor]\ncommand = [\"{worker}\"]\ndirectory = \"{dir}/current\"\n\
              [[supervisor.listen]]\nname = \"http\"\naddress = \"unix:{dir}/{name}.sock\"\nmode = \"0666\"\n"
         )
     }
 
-    /// Where a service is: `server`, `shop` or `other`.
-    fn address(&self, service: &str) -> Address {
+    /// Where a service is: `server`, `shop`, `front` or `other`.
+    pub(super) fn address(&self, service: &str) -> Address {
         Address::Unix(self.path(&format!("{service}.sock")))
     }
 
@@ -107,9 +117,14 @@ impl Machine {
         Load::new().keep_alive(&server, 4).one_shot(&server, 4).keep_alive(&shop, 4).one_shot(&shop, 4)
     }
 
+    /// Properties of the units of both services.
+    pub(super) fn properties(&self, name: &str) -> [String; 2] {
+        ["gin-server", "gin@shop"].map(|unit| self.lab.property(unit, name))
+    }
+
     /// PIDs of the supervisors of both services.
     pub(super) fn masters(&self) -> [String; 2] {
-        ["gin-server", "gin@shop"].map(|unit| self.lab.property(unit, "MainPID"))
+        self.properties("MainPID")
     }
 
     /// The programs that the supervisors of both services execute.
