@@ -37,10 +37,11 @@ fn what_is_not_fit_is_told_and_the_old_serves_on() {
     let said = machine.ok("dpkg -i supervisor.deb");
     unchanged(&said);
     assert_eq!(machine.programs(), [REPLACED; 2], "{said}");
+    machine.ok("journalctl --sync");
+    let journal = machine.ok("journalctl -t gin -o cat");
     for name in ["gin-server", "shop"] {
         let failed = format!("{name}: gin-ctl upgrade-supervisor failed: ");
         assert!(said.lines().any(|line| line.contains(&failed) && line.contains("exited with status 3")), "{said}");
-        let journal = machine.ok("journalctl -t gin -o cat");
         assert!(journal.lines().any(|line| line.starts_with(&failed)), "{journal}");
     }
 
