@@ -110,8 +110,8 @@ fn axum() {
 }
 
 #[test]
-fn container() {
-    let text = std::fs::read_to_string(recipe("container").join("shop.toml")).unwrap();
+fn docker() {
+    let text = std::fs::read_to_string(recipe("docker").join("gin.toml")).unwrap();
     let gin = supervisor().file(&text.replace("host = \"0.0.0.0\"\nport = 8080", "port = 0")).start();
     let address = gin.tcp();
     restarts(&gin, &address);
