@@ -54,9 +54,7 @@ impl Package {
         let dir = tempfile::Builder::new().prefix("package").tempdir_in("/tmp").unwrap();
         let (programs, out) = (dir.path().join("programs"), dir.path().join("out"));
         std::fs::create_dir(&programs).unwrap();
-        for name in PROGRAMS {
-            put(name, &programs, version, change);
-        }
+        self::programs(&programs, version, change);
         let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/package/build");
         let output = Command::new(build)
             .arg(out)
@@ -90,6 +88,13 @@ impl Package {
     #[must_use]
     pub fn archive(&self) -> PathBuf {
         self.archive.clone()
+    }
+}
+
+/// Puts all programs of a version into a directory, with its change.
+pub(super) fn programs(directory: &Path, version: &str, change: Change) {
+    for name in PROGRAMS {
+        put(name, directory, version, change);
     }
 }
 

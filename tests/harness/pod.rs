@@ -55,8 +55,7 @@ impl Pod {
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
         // The kubelet's mode, which is safe because the mount is read-only.
         std::fs::set_permissions(&volume, PermissionsExt::from_mode(0o777)).unwrap();
-        swap(&volume, config);
-        symlink("..data/gin.toml", volume.join("gin.toml")).unwrap();
+        put_config_map(&volume, config);
         let (child, init) = run(&host, dir.path());
         let init = pidfd_open(init, PidfdFlags::empty()).unwrap();
         Self { child, init, grace, host, dir }
@@ -67,7 +66,7 @@ impl Pod {
     /// # Panics
     /// If they cannot be written.
     pub fn configure(&self, config: &str) {
-        swap(&self.dir.path().join("etc"), config);
+        put_config_map(&self.dir.path().join("etc"), config);
     }
 
     /// Its host.
@@ -133,14 +132,20 @@ impl Pod {
     }
 }
 
-/// Puts a configuration into a volume as the kubelet does: into a directory of its own, to which `..data` leads then, at once.
-fn swap(volume: &Path, config: &str) {
+/// Puts a configuration into a volume as the kubelet does: `gin.toml` leads through `..data`, which leads to a new directory then, at once.
+///
+/// # Panics
+/// If it cannot be written.
+pub fn put_config_map(volume: &Path, config: &str) {
     let all = std::fs::read_dir(volume).unwrap().flatten();
     let name = format!("..{}", all.count());
     std::fs::create_dir(volume.join(&name)).unwrap();
     std::fs::write(volume.join(&name).join("gin.toml"), config).unwrap();
     symlink(&name, volume.join("..data_tmp")).unwrap();
     std::fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+    if !volume.join("gin.toml").exists() {
+        symlink("..data/gin.toml", volume.join("gin.toml")).unwrap();
+    }
 }
 
 /// Starts the container of a pod; gives its PID 1, too.
