@@ -15,6 +15,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use gin_shared::exit;
 use http_body::{Frame, SizeHint};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 use serde_json::Value;
