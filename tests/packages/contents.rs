@@ -82,7 +82,7 @@ fn programs_are_stripped_and_every_page_is_of_their_version() {
     sh("dpkg-deb --extract \"$1\" \"$2\"", &[&package.deb(), &tree]);
     let sections = sh("for program in \"$1\"/usr/bin/*; do readelf --sections --wide \"$program\"; done", &[&tree]);
     assert!(
-        sections.contains(" .text ") && !sections.contains(" .debug_") && !sections.contains(" .symtab "),
+        sections.contains(" .text ") && !sections.contains(" .debug_info ") && !sections.contains(" .symtab "),
         "{sections}"
     );
     let size = std::fs::metadata(package.deb()).unwrap().len();
