@@ -25,6 +25,7 @@ mod gin;
 mod gunicorn;
 mod handover;
 mod hostile;
+mod hosts;
 mod http2;
 mod identity;
 mod in_flight;
