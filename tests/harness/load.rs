@@ -16,6 +16,8 @@ use streams::Streams;
 pub struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<Answered>,
+    /// What clients of HTTP/1.1 ask for.
+    path: String,
     clients: Vec<JoinHandle<Report>>,
 }
 
@@ -58,7 +60,14 @@ impl Load {
     /// No client yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { stop: Arc::default(), answered: Arc::default(), clients: Vec::new() }
+        Self { stop: Arc::default(), answered: Arc::default(), path: "/".to_owned(), clients: Vec::new() }
+    }
+
+    /// Clients of HTTP/1.1 that are added from now on ask for this path, and not for `/`.
+    #[must_use]
+    pub fn path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
     }
 
     /// Clients that keep their connection, and pause for up to 20 ms between requests (5 ms in a soak).
@@ -97,8 +106,8 @@ impl Load {
     fn add(mut self, address: &Address, count: usize, style: Style) -> Self {
         for _ in 0..count {
             let (stop, answered, address) = (Arc::clone(&self.stop), Arc::clone(&self.answered), address.clone());
-            let seed = self.clients.len() as u64 + 1;
-            self.clients.push(std::thread::spawn(move || run(&address, &stop, &answered, style, seed)));
+            let (path, seed) = (self.path.clone(), self.clients.len() as u64 + 1);
+            self.clients.push(std::thread::spawn(move || run(&address, &stop, &answered, style, seed, &path)));
         }
         self
     }
@@ -193,7 +202,7 @@ impl Style {
     }
 }
 
-fn run(address: &Address, stop: &AtomicBool, answered: &Answered, style: Style, seed: u64) -> Report {
+fn run(address: &Address, stop: &AtomicBool, answered: &Answered, style: Style, seed: u64, path: &str) -> Report {
     let (mut report, mut client, mut random) = (Report::default(), None, seed);
     let mut streams = matches!(style, Style::Streams { .. }).then(Streams::new);
     // Shorter pauses leave two cores no time for the fleets of other tests.
@@ -204,7 +213,7 @@ fn run(address: &Address, stop: &AtomicBool, answered: &Answered, style: Style, 
         let began = Instant::now();
         let exchanged = match &mut streams {
             Some(streams) => streams.exchange(address, &mut report, random >> 33),
-            None => exchange(address, &mut client, &mut report, style, random >> 33),
+            None => exchange(address, &mut client, &mut report, style, random >> 33, path),
         };
         match exchanged {
             Ok(pids) => {
@@ -234,6 +243,7 @@ fn exchange(
     report: &mut Report,
     style: Style,
     random: u64,
+    path: &str,
 ) -> Result<Vec<u64>, Failure> {
     if kept.as_ref().is_some_and(Client::is_closed) {
         report.closed_idle += 1;
@@ -246,10 +256,10 @@ fn exchange(
             kept.insert(Client::connect(address)?)
         }
     };
-    let get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let get = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
     let (text, count) = match (style, random / 8192 % 6) {
-        (Style::OneShot, _) => ("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(), 1),
-        (Style::KeepAlive, _) | (Style::Mixed { .. }, 0 | 1) => (get.to_owned(), 1),
+        (Style::OneShot, _) => (format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"), 1),
+        (Style::KeepAlive, _) | (Style::Mixed { .. }, 0 | 1) => (get, 1),
         (Style::Streams { .. }, _) => unreachable!("they have their own exchange"),
         (Style::Mixed { .. }, 2) => {
             let length = random as usize % 3000;
