@@ -5,14 +5,14 @@ use std::io::{Read, pipe};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tempfile::TempDir;
 
 use crate::package::programs;
-use crate::{Change, Notifications, PATIENCE, Switch, roots};
+use crate::{Change, Notifications, PATIENCE, Switch, fixture, roots};
 
 /// An engine that runs, at a [`Switch`]. When it is dropped, or the test ends in another way, all of its containers are killed.
 #[derive(Debug)]
@@ -174,6 +174,18 @@ impl Engine {
         self.build(&systemd.join("recipes/docker/Dockerfile.prebuilt"), &tree, &format!("gin:{tag}"));
     }
 
+    /// Builds the images `mysql:8.0` and `redis:7-alpine` of Debian's MariaDB and Redis: see `tests/fixtures/images`.
+    ///
+    /// # Panics
+    /// If it cannot.
+    pub fn build_stores(&self) {
+        self.import(&roots::path("services"), "gin-roots:services");
+        for (name, tag) in [("mysql", "mysql:8.0"), ("redis", "redis:7-alpine")] {
+            let context = fixture("images").join(name);
+            self.build(&context.join("Dockerfile"), &context, tag);
+        }
+    }
+
     /// Waits until the log of a container holds what `is_it` looks for; gives the log.
     ///
     /// # Panics
@@ -206,6 +218,19 @@ impl Engine {
         let args = ["events", "--filter", &name, "--filter", "event=exec_die", "--format", code];
         let events = self.follow(&args, |said| said.matches('\n').count() >= count);
         events.lines().take(count).map(str::to_owned).collect()
+    }
+
+    /// Waits until the events after `since` that pass these filters, each told in this format, are what `is_it` looks for. The engine keeps
+    /// 256 events of all kinds.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub fn until_events(&self, since: SystemTime, filters: &[&str], format: &str, is_it: impl Fn(&str) -> bool) {
+        let since = since.duration_since(UNIX_EPOCH).unwrap();
+        let since = format!("{}.{:09}", since.as_secs(), since.subsec_nanos());
+        let mut args = vec!["events", "--since", &since, "--format", format];
+        filters.iter().for_each(|filter| args.extend(["--filter", filter]));
+        let _events = self.follow(&args, is_it);
     }
 
     /// Reads what a command of docker says, which has no end, until `is_it` holds for all of it.
