@@ -1,9 +1,11 @@
-//! gin in containers of a real Docker engine, by the recipe `systemd/recipes/docker`.
+//! gin in containers of a real Docker engine, by the recipes `systemd/recipes/docker` and `systemd/recipes/compose`.
 
+pub mod compose;
 mod image;
 mod memory;
 mod reload;
 mod two_stages;
+pub mod users;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
