@@ -2,6 +2,7 @@
 
 mod manifests;
 mod race;
+mod swarm;
 
 use std::path::{Path, PathBuf};
 
