@@ -1,0 +1,31 @@
+# Sourced by tests/run and tests/services, in the root of the repository: what both need.
+# shellcheck shell=bash
+
+step() { printf '\n== %s\n' "$*"; }
+
+# lacking PACKAGE:FILE...: prints each package of Debian whose file is not there, one a line; python3-venv, too, if it is not there.
+lacking() {
+    local entry
+    for entry; do
+        [ -e "${entry#*:}" ] || echo "${entry%%:*}"
+    done
+    # Debian's python3 says that it has venv; without python3-venv it cannot make one with pip in it.
+    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+}
+
+# debian PACKAGE...: installs packages of Debian. It takes root. Debian starts a server as a service, too, unless RUNLEVEL is 1.
+debian() {
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
+# venv DIR REQUIREMENT...: makes a virtual environment of these, anew.
+venv() {
+    mkdir -p "$(dirname "$1")"
+    rm -rf "$1"
+    /usr/bin/python3 -m venv "$1"
+    "$1/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
+}
+
+# The crates that are published, as arguments of cargo: tests/publish.rs holds the list.
+published=(-p gin-shared -p gin-otlp -p gin-worker -p gin-supervisor -p gin-ctl -p gin-server)
