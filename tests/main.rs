@@ -52,6 +52,7 @@ mod readiness;
 mod recipes;
 mod reconfigure;
 mod release;
+mod release_workflow;
 mod restart;
 mod rollback;
 mod room;

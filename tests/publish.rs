@@ -1,4 +1,4 @@
-//! The crates that are for others can be published; examples and tests cannot. `tests/run` has cargo pack them.
+//! The crates that are for others can be published; examples and tests cannot. `tests/run --services` has cargo pack them.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::docs::root;
 
 /// The crates that are published, each behind those that it needs.
-const PUBLISHED: [&str; 6] = ["gin-shared", "gin-otlp", "gin-worker", "gin-supervisor", "gin-ctl", "gin-server"];
+pub const PUBLISHED: [&str; 6] = ["gin-shared", "gin-otlp", "gin-worker", "gin-supervisor", "gin-ctl", "gin-server"];
 
 /// The members of the workspace, as cargo reads them.
 fn members() -> Vec<Value> {
