@@ -148,7 +148,7 @@ fn checksums_are_those_of_all_files() {
     let dir = tempfile::tempdir_in("/tmp").unwrap();
     let place = dir.path().display().to_string();
     assert!(!script(&root(), &["sums", &place]).0, "there are no files");
-    for name in ["gin.deb", "gin.tar.gz"] {
+    for name in ["gin_1.0.0~rc1.deb", "gin.tar.gz"] {
         std::fs::write(dir.path().join(name), name).unwrap();
     }
     // Once more changes nothing: it is no sum of itself.
@@ -157,8 +157,8 @@ fn checksums_are_those_of_all_files() {
     }
     let check = || Command::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(&dir).output();
     let said = String::from_utf8(check().unwrap().stdout).unwrap();
-    assert_eq!(said, "gin.deb: OK\ngin.tar.gz: OK\n");
-    std::fs::write(dir.path().join("gin.deb"), "another").unwrap();
+    assert_eq!(said, "gin.tar.gz: OK\ngin_1.0.0.rc1.deb: OK\n");
+    std::fs::write(dir.path().join("gin.tar.gz"), "another").unwrap();
     assert!(!check().unwrap().status.success());
 }
 
