@@ -148,13 +148,26 @@ fn the_workflow_runs_all_that_ci_runs() {
     assert_eq!(workflow.matches("if: failure()").count(), 2, "pictures of a browser are kept");
 }
 
+/// All pages of the recipes, from the root of the repository.
+fn pages_of_recipes() -> Vec<String> {
+    let place = "systemd/recipes";
+    let names = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        [format!("{place}/{name}"), format!("{place}/{name}/README.md")]
+    };
+    let all = std::fs::read_dir(root().join(place)).unwrap().flatten().flat_map(names);
+    all.filter(|page| page.ends_with(".md") && root().join(page).is_file()).collect()
+}
+
 #[test]
 fn files_that_the_documents_link_to_are_there() {
     let mut checked = 0;
-    for page in
-        ["README.md", "systemd/README.md", "systemd/recipes/README.md", "systemd/COMING-FROM.md", "ARCHITECTURE.md"]
-    {
-        let file = root().join(page);
+    let mut pages: Vec<String> =
+        ["README.md", "ARCHITECTURE.md", "SECURITY.md", "systemd/COMING-FROM.md"].map(str::to_owned).into();
+    pages.extend(["systemd", "systemd/package"].map(|directory| format!("{directory}/README.md")));
+    pages.extend(pages_of_recipes());
+    for page in pages {
+        let file = root().join(&page);
         let text = std::fs::read_to_string(&file).unwrap();
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if !target.contains("://") && !target.starts_with('#') {
