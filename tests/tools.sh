@@ -29,3 +29,11 @@ venv() {
 
 # The crates that are published, as arguments of cargo: tests/publish.rs holds the list.
 published=(-p gin-shared -p gin-otlp -p gin-worker -p gin-supervisor -p gin-ctl -p gin-server)
+
+# Builds all programs with debug checks, and tells the harness where they are: else each test would ask cargo.
+build_programs() {
+    cargo build --quiet --workspace --bins --examples --locked
+    GIN_BIN_DIR=$PWD/${CARGO_TARGET_DIR:-target}/debug
+    case "${CARGO_TARGET_DIR:-}" in /*) GIN_BIN_DIR=$CARGO_TARGET_DIR/debug ;; esac
+    export GIN_BIN_DIR
+}
