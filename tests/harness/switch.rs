@@ -45,6 +45,11 @@ fn hold(unshare: &[&str], inside: &str) -> (Child, String) {
     (holder, line.trim().to_owned())
 }
 
+/// The test's end of its cable.
+fn link() -> String {
+    format!("gin{:x}s", std::process::id())
+}
+
 /// Ends the first process of namespaces by the end of its input. Of a PID namespace the kernel kills all others first.
 fn release(holder: &mut Child) {
     drop(holder.stdin.take());
@@ -63,7 +68,7 @@ impl Switch {
         let (holder, _) = hold(&["--net"], "echo");
         let prefix = format!("10.{}.{}", 200 + number / 250, number % 250);
         let switch = Self { holder, prefix, next: Cell::new(0) };
-        let link = format!("gin{:x}s", std::process::id());
+        let link = link();
         ip(&mut Command::new("ip"), &format!("link add {link} type veth peer name test netns {}", switch.holder.id()));
         ip(&mut Command::new("ip"), &format!("addr add {}/24 dev {link}", switch.own()));
         ip(&mut Command::new("ip"), &format!("link set {link} up"));
@@ -149,6 +154,8 @@ impl Default for Switch {
 
 impl Drop for Switch {
     fn drop(&mut self) {
+        // The namespace ends some time after its last process. The name of the cable is free at once for another switch of this test.
+        let _ = Command::new("ip").args(["link", "del", &link()]).status();
         release(&mut self.holder);
     }
 }
