@@ -206,6 +206,8 @@ fn the_project_keeps_its_users_and_its_secrets_and_gin_its_memory() {
     add(&address, "kept").unwrap();
     assert_eq!(get(&address, "/static/hello.txt").unwrap().body, b"hello\n");
     project.exec("web", "touch /app/uploads/file && ! touch /app/static/file 2>/dev/null && ! touch /file 2>/dev/null");
+    // What is read is kept in Redis.
+    assert_eq!(total(&address), Some(3));
     let keys = project.exec("redis", "REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli dbsize");
     assert!(keys.trim().parse::<u64>().is_ok_and(|keys| keys > 0), "{keys}");
     project.assert_secret();
