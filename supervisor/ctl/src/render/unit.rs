@@ -105,6 +105,8 @@ WatchdogSec=30s
 # A supervisor that dies leaves its workers serving, and the next one adopts them: with what systemd keeps for it meanwhile.
 KillMode=process
 FileDescriptorStoreMax=4096
+# With a socket unit, for a program that waits for events and not in accept(2): else each start makes its sockets blocking.
+#NonBlocking=yes
 # One worker that is killed for memory is replaced; the service lives.
 OOMPolicy=continue
 LimitNOFILE=1048576

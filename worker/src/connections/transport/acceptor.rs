@@ -1,9 +1,11 @@
 //! Listening sockets: adopted or bound, and the next connection of each.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener as StdUnixListener;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use gin_shared::descriptors::refuse_descriptors;
@@ -81,29 +83,83 @@ impl Acceptor {
 
     /// True if a connection waits to be accepted.
     pub(crate) fn has_waiting(&self) -> bool {
-        let fd = match self {
+        poll(&mut [PollFd::new(self.fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
             Self::Tcp(listener) => listener.as_fd(),
             Self::Unix(listener) => listener.as_fd(),
-        };
-        poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+        }
     }
 
     /// Accepts the next connection.
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
-        match self {
+        poll_fn(|context| self.poll_accept(context)).await
+    }
+
+    /// Takes care that accepting never waits for a client, and the thread with it: the flag belongs to the open file, which others have,
+    /// too. systemd clears it on sockets of a socket unit each time it starts the service, be it after a supervisor's death beside workers that
+    /// serve (`NonBlocking=` in systemd.service(5)).
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        set_nonblocking(self.fd(), true)?;
+        Poll::Ready(match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, _) = ready!(listener.poll_accept(context))?;
                 // Responses are written whole: waiting for more would only delay them.
                 // Fails only if the client is gone already, which its first read will tell.
                 let _ = stream.set_nodelay(true);
                 Ok(Stream::Tcp(stream))
             }
-            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
-        }
+            Self::Unix(listener) => Ok(Stream::Unix(ready!(listener.poll_accept(context))?.0)),
+        })
     }
 }
 
 /// True if a descriptor is a socket for connections. A UDP socket is for workers that speak it.
 pub(crate) fn takes_connections(fd: &OwnedFd) -> bool {
     getsockopt(fd, sockopt::SockType) != Ok(SockType::Datagram)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    fn fds() -> [(OwnedFd, Box<dyn Fn() + Send>); 2] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.sock");
+        let (unix, tcp) = (StdUnixListener::bind(&path).unwrap(), StdTcpListener::bind("127.0.0.1:0").unwrap());
+        let address = tcp.local_addr().unwrap();
+        let connect_unix = move || {
+            let _ = (&dir, UnixStream::connect(&path).unwrap());
+        };
+        let connect_tcp = move || drop(std::net::TcpStream::connect(address).unwrap());
+        [(unix.into(), Box::new(connect_unix)), (tcp.into(), Box::new(connect_tcp))]
+    }
+
+    #[test]
+    fn accepting_never_holds_the_thread_though_somebody_else_has_cleared_the_flag() {
+        for (fd, connect) in fds() {
+            let shared = fd.try_clone().unwrap();
+            let (said, heard) = mpsc::channel();
+            thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let acceptor = Acceptor::adopt(fd, "http").unwrap();
+                    set_nonblocking(&shared, false).unwrap();
+                    connect();
+                    acceptor.accept().await.unwrap();
+                    // There is no other one: nothing but the end of the time ends this.
+                    set_nonblocking(&shared, false).unwrap();
+                    let next = tokio::time::timeout(Duration::from_millis(10), acceptor.accept()).await;
+                    said.send(next.is_err()).unwrap();
+                });
+            });
+            assert_eq!(heard.recv_timeout(Duration::from_secs(30)), Ok(true), "the thread waits in accept(2)");
+        }
+    }
 }
