@@ -47,7 +47,7 @@ fn basic(user: &str, password: &str) -> String {
 
 #[test]
 fn nobody_without_the_token_learns_that_there_is_anything() {
-    let server = alone(&with_token());
+    let server = alone(&(with_token() + "[monitoring.prometheus]\nenable = true\n"));
     let (shorter, upper) = (&TOKEN[1..], TOKEN.to_uppercase());
     let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
     let refused = [
