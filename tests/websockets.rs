@@ -104,7 +104,7 @@ fn a_websocket_that_nobody_registered_hears_1001_between_two_frames() {
 }
 
 /// A section with a short drain: when three quarters of it are over, a WebSocket that stays hears of the end.
-pub const SHORT_DRAIN: &str = "[timeouts]\nshutdown = \"8s\"";
+pub const SHORT_DRAIN: &str = "[timeouts]\nshutdown = \"16s\"";
 
 /// WebSockets that are none of ours hear of the end between two frames.
 pub fn nobody_has_registered_it(gin: Supervisor, address: &Address) {
