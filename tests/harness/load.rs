@@ -16,7 +16,7 @@ use streams::Streams;
 pub struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<Answered>,
-    /// What clients of HTTP/1.1 ask for.
+    /// The path that clients of HTTP/1.1 ask for.
     path: String,
     clients: Vec<JoinHandle<Report>>,
 }
@@ -176,6 +176,21 @@ impl Report {
         );
         assert!(self.hurt.is_empty(), "hurt: {self:?}");
         assert!(self.requests > 0, "there was no load");
+    }
+
+    /// Nobody was hurt, and each connection stayed as long as its client.
+    ///
+    /// # Panics
+    /// If somebody was, or a connection was closed.
+    pub fn assert_kept(&self) {
+        self.assert_unhurt();
+        assert_eq!(self.closed(), 0, "connections were closed: {self:?}");
+    }
+
+    /// Number of connections that were closed and could have been kept, with notice or without.
+    #[must_use]
+    pub fn closed(&self) -> u64 {
+        self.closed_idle + self.closed_with_notice
     }
 }
 

@@ -171,7 +171,7 @@ struct Passing {
     cutting: AbortHandle,
 }
 
-/// What is left of an answer.
+/// The rest of an answer.
 struct Way {
     /// `None`: it has ended, or was cut.
     open: Option<Open>,
