@@ -23,6 +23,16 @@ pub enum Address {
     Https(Https),
 }
 
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Https(https) => write!(f, "https://{}", https.socket()),
+        }
+    }
+}
+
 impl From<Https> for Address {
     fn from(https: Https) -> Self {
         Self::Https(https)

@@ -238,7 +238,7 @@ fn run(address: &Address, stop: &AtomicBool, answered: &Answered, style: Style, 
                 pids.into_iter().for_each(|pid| *report.by_pid.entry(pid).or_default() += 1);
             }
             Err(failure) => {
-                println!("{style:?} of {address:?}: {failure:?} after {:?}", began.elapsed());
+                println!("{style:?} of {address}: {failure:?} after {:?}", began.elapsed());
                 client = None;
                 *report.hurt.entry(failure).or_default() += 1;
             }
