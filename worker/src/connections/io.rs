@@ -34,6 +34,8 @@ pub(crate) struct Io {
     held: Held,
     ahead: Bytes,
     closer: Option<Box<WebSocketCloser>>,
+    /// Time of a drain.
+    shutdown: Duration,
     closing: Closing,
     /// True if the stream holds bytes that the client has not taken: the last flush had to wait.
     is_flushing: bool,
@@ -100,8 +102,8 @@ impl Io {
     pub(crate) fn new(stream: Stream, place: Place, ahead: Bytes, activity: Arc<Activity>, bounds: &Bounds) -> Self {
         let (patience, min_rate) = (bounds.timeouts.write, bounds.limits.min_rate);
         let writing = Writing { patience, min_rate, alarm: Alarm::default() };
-        let held = Held::new(place, activity);
-        Self { stream, held, ahead, closer: None, closing: Closing::Open, is_flushing: false, writing }
+        let (held, shutdown) = (Held::new(place, activity), bounds.timeouts.shutdown);
+        Self { stream, held, ahead, closer: None, shutdown, closing: Closing::Open, is_flushing: false, writing }
     }
 
     /// True if the client of an upgraded connection takes nothing, or too little.
@@ -120,7 +122,7 @@ impl Io {
 
     fn poll_closer(&mut self, cx: &mut Context<'_>, half: Half) {
         if let Some(at) = self.held.activity.take_close_time() {
-            self.closer = Some(Box::new(WebSocketCloser::new(at)));
+            self.closer = Some(Box::new(WebSocketCloser::new(at, self.shutdown)));
         }
         if let Some(closer) = &mut self.closer {
             let mut stream = Pin::new(&mut self.stream);

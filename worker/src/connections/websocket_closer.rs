@@ -19,8 +19,10 @@ use crate::connections::websocket_frame::FrameHead;
 /// A server's close frame, code 1001 (RFC 6455, sections 5.5.1 and 7.4.1).
 const AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xe9];
 
-/// Time for the client's own close frame.
+/// Longest time for the client's own close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// Part of a drain that this may take: the last ones are told an eighth before its end, and none is to be cut for it.
+const CLOSE_PART: u32 = 16;
 /// Time in which the client may take nothing, while a frame is half written.
 const STALL: Duration = Duration::from_secs(5);
 
@@ -44,6 +46,8 @@ pub(crate) struct WebSocketCloser {
     is_sending: bool,
     /// Deadline of the client: for its own close frame, or for taking the rest of a frame that is half written.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Time for the client's own close frame.
+    close_wait: Duration,
     /// The same deadline, for the writer to be woken.
     writer_deadline: Option<Pin<Box<Sleep>>>,
     outgoing: Outgoing,
@@ -75,9 +79,12 @@ const HEAD: Outgoing = Outgoing::Head { status: [0; STATUS], have: 0, matched: 0
 const BETWEEN: Outgoing = Outgoing::Frame { head: [0; 10], have: 0 };
 
 impl WebSocketCloser {
-    pub(crate) fn new(at: CloseTime) -> Self {
+    /// `shutdown` is the time of a drain.
+    pub(crate) fn new(at: CloseTime, shutdown: Duration) -> Self {
         let (reader, writer) = (Some(at.clone()), Some(at));
-        Self { reader, writer, sent: 0, is_sending: false, deadline: None, writer_deadline: None, outgoing: HEAD }
+        let close_wait = (shutdown / CLOSE_PART).min(CLOSE_WAIT);
+        let (deadline, writer_deadline) = (None, None);
+        Self { reader, writer, sent: 0, is_sending: false, deadline, close_wait, writer_deadline, outgoing: HEAD }
     }
 
     /// The outcome of a write that comes after the close frame, as nothing may follow it: thrown away until the deadline, and an error
@@ -183,7 +190,7 @@ impl WebSocketCloser {
         }
         if !self.is_sending {
             (self.is_sending, self.writer_deadline) = (true, None);
-            self.deadline = Some(Box::pin(tokio::time::sleep(CLOSE_WAIT)));
+            self.deadline = Some(Box::pin(tokio::time::sleep(self.close_wait)));
         }
         while self.sent < AWAY.len() {
             self.sent += ready!(write(cx, &AWAY[self.sent..]))?;
@@ -198,6 +205,8 @@ mod tests {
 
     use super::*;
 
+    const DRAIN: Duration = Duration::from_secs(30);
+
     #[tokio::test]
     async fn the_close_frame_is_sent_between_two_frames_alone() {
         let long = [&[0x82, 126, 1, 0][..], &[7; 256]].concat();
@@ -205,7 +214,7 @@ mod tests {
         let sent = [heads.to_vec(), b"\x81\x02hi".to_vec(), long, vec![0x89, 0]];
         for chunk in [1, 3, 1000] {
             for (whole, _) in sent.iter().enumerate() {
-                let mut closer = WebSocketCloser::new(std::future::ready(()).boxed().shared());
+                let mut closer = WebSocketCloser::new(std::future::ready(()).boxed().shared(), DRAIN);
                 let mut cx = Context::from_waker(Waker::noop());
                 let bytes = sent[..=whole].concat();
                 for (number, piece) in bytes.chunks(chunk).enumerate() {
@@ -227,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_rest_of_a_frame_is_awaited_while_the_client_takes_some_of_it() {
-        let mut closer = WebSocketCloser::new(std::future::ready(()).boxed().shared());
+        let mut closer = WebSocketCloser::new(std::future::ready(()).boxed().shared(), DRAIN);
         let poll = |closer: &mut WebSocketCloser, half| {
             closer.poll(&mut Context::from_waker(Waker::noop()), half, |_, bytes| Poll::Ready(Ok(bytes.len())))
         };
@@ -245,5 +254,18 @@ mod tests {
         // Or does, in the last moment.
         closer.wrote(b"c");
         assert!(poll(&mut closer, Half::Reader).is_ready() && closer.late_write().is_some_and(|late| late.is_ok()));
+    }
+
+    #[tokio::test]
+    async fn the_wait_for_the_clients_own_close_frame_fits_into_the_rest_of_a_short_drain() {
+        for (drain, wait) in [(DRAIN, CLOSE_WAIT), (Duration::from_secs(8), Duration::from_millis(500))] {
+            let mut closer = WebSocketCloser::new(std::future::ready(()).boxed().shared(), drain);
+            closer.wrote(b"HTTP/1.1 101 Switching\r\n\r\n");
+            let before = tokio::time::Instant::now();
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(closer.poll(&mut cx, Half::Reader, |_, bytes| Poll::Ready(Ok(bytes.len()))).is_ready());
+            let (after, deadline) = (tokio::time::Instant::now(), closer.deadline.as_ref().unwrap().deadline());
+            assert!((before + wait..=after + wait).contains(&deadline), "{:?} of {drain:?}", deadline - before);
+        }
     }
 }
