@@ -12,6 +12,7 @@ use gin_shared::descriptors::refuse_descriptors;
 use gin_shared::inherit::set_nonblocking;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockType, getsockopt, setsockopt, sockopt};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use crate::connections::transport::{Stream, family};
@@ -20,6 +21,10 @@ use crate::connections::transport::{Stream, family};
 const BACKLOG: u32 = 4096;
 /// Questions of TCP without an answer after which the client is taken for gone.
 const QUESTIONS: u32 = 4;
+/// Bytes of a connection that may wait in the kernel to be sent (`TCP_NOTSENT_LOWAT` in tcp(7)); those that are on their way do not count.
+/// Without a bound the kernel takes some megabytes (`net.ipv4.tcp_wmem`) for a client that takes nothing, and that client is taken for one
+/// that takes something until they are full. Less than this costs throughput (tests/bench/README.md).
+const UNSENT: u32 = 512 << 10;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -34,7 +39,9 @@ impl Acceptor {
         // The flag is shared with other workers, which all want it so.
         set_nonblocking(&fd, true)?;
         match family(&fd)? {
-            Some(AddressFamily::Inet | AddressFamily::Inet6) => Self::tcp(StdTcpListener::from(fd)),
+            Some(AddressFamily::Inet | AddressFamily::Inet6) => {
+                Ok(Self::tcp(TcpListener::from_std(StdTcpListener::from(fd))?))
+            }
             Some(AddressFamily::Unix) => {
                 // Clients have none to send.
                 refuse_descriptors(&fd);
@@ -49,7 +56,7 @@ impl Acceptor {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self::Tcp(socket.listen(BACKLOG)?))
+        Ok(Self::tcp(socket.listen(BACKLOG)?))
     }
 
     /// Has TCP ask whether a client is there from which nothing has come for so long. Linux gives an accepted connection the options of
@@ -66,8 +73,10 @@ impl Acceptor {
         Ok(())
     }
 
-    fn tcp(listener: StdTcpListener) -> io::Result<Self> {
-        Ok(Self::Tcp(TcpListener::from_std(listener)?))
+    fn tcp(listener: TcpListener) -> Self {
+        // As with `keep_alive`, its connections have it, too. A kernel that does not know it serves as well as before.
+        let _ = SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT);
+        Self::Tcp(listener)
     }
 
     /// The address, for people.
@@ -161,5 +170,31 @@ mod tests {
             });
             assert_eq!(heard.recv_timeout(Duration::from_secs(30)), Ok(true), "the thread waits in accept(2)");
         }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_soon_stops_the_writer() {
+        const TAKEN: u32 = 64 << 10;
+        let acceptor = Acceptor::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let client = TcpSocket::new_v4().unwrap();
+        client.set_recv_buffer_size(TAKEN).unwrap();
+        let address = acceptor.address().unwrap().parse().unwrap();
+        let (client, stream) = tokio::join!(client.connect(address), acceptor.accept());
+        let (Stream::Tcp(stream), Ok(_client)) = (stream.unwrap(), client) else { panic!("it is TCP") };
+        let mut written = 0;
+        loop {
+            match stream.try_write(&[0; 16 << 10]) {
+                Ok(count) => written += count,
+                // The kernel still gives its client what that has room for.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let writable = tokio::time::timeout(Duration::from_millis(500), stream.writable());
+                    if writable.await.is_err() {
+                        break;
+                    }
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(written < 1 << 20, "{written} bytes for a client with room for {TAKEN}");
     }
 }
