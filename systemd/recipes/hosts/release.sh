@@ -7,7 +7,8 @@
 #   --drain   stop and start: /readyz says 503 for `timeouts.lame_duck`, and the balancer takes the host out meanwhile
 #
 # Exit codes: 0 each host serves the release; 1 a host did not take it, and is as it was: later hosts were not touched; 2 wrong usage;
-# 3 a host cannot be used, and nothing was changed anywhere; 4 a host failed and is not known to be as it was: look at it.
+# 3 a host cannot be used, and nothing was changed anywhere; 4 a host failed or was lost and is not known to be as it was, or this was
+# ended by a signal: look at it.
 #
 # HOST is a name that ssh knows. Its address by ssh is asked by HTTP, too. Each variable below may be set in the environment.
 set -u
@@ -54,8 +55,11 @@ on() {
 
 restart() { on "$1" "gin-ctl restart --timeout ${TIMEOUT}s '$INSTANCE'" </dev/null; }
 
-# Points `current` to a release, at once: nobody finds it missing.
-point() { on "$1" "cd '$DIRECTORY' && ln -sfn '$2' current.new && mv -T current.new current" </dev/null; }
+# Points `current` to a release, at once: nobody finds it missing. One that is there needs no room on the disk.
+point() {
+    on "$1" "cd '$DIRECTORY' && { [ \"\$(readlink current)\" = '$2' ] || \
+        { ln -sfn '$2' current.new && mv -T current.new current; }; }" </dev/null
+}
 
 # Unpacks the release beside the others. Under its name it is whole. One that is there is not written again.
 copy() {
@@ -79,7 +83,10 @@ back() {
     host=$1 before=$2 failed=$3
     if [ -n "$drain" ]; then
         on "$host" "$STOP" </dev/null
-        point "$host" "$before" && start "$host"
+        point "$host" "$before"
+        moved=$?
+        # Whatever became of the link: a host that serves anything is better than one that is stopped.
+        start "$host" && [ "$moved" = 0 ]
     elif [ "$failed" = restart ]; then
         point "$host" "$before" && ready "$host"
     else
@@ -101,30 +108,46 @@ give_up() {
 
 unusable=
 for host in "$@"; do
-    on "$host" "test -L '$DIRECTORY/current'" </dev/null
+    on "$host" "cd '$DIRECTORY' && test -L current && test -w . && test -w releases" </dev/null
     case $? in
         0) ;;
         255) complain "$host cannot be reached"; unusable=1 ;;
-        *) complain "$host has no $DIRECTORY/current"; unusable=1 ;;
+        *) complain "$host has no $DIRECTORY/current, or that user may not write there"; unusable=1 ;;
     esac
 done
 [ -z "$unusable" ] || { complain "nothing was changed"; exit 3; }
 
+# Ends the release at a host of which nothing was changed yet: it could not be read or written, or is not reached any more.
+untouched() {
+    status=$1 host=$2
+    complain "$host: $3; later hosts were not touched"
+    [ "$status" = 255 ] || exit 1
+    complain "$host is lost: look at it"
+    exit 4
+}
+
+# A host that is stopped does not stay so because this is ended.
+stopped=
+trap '[ -z "$stopped" ] || { complain "ended: starting $stopped"; on "$stopped" "$START" </dev/null; }; exit 4' HUP INT TERM
+
 for host in "$@"; do
     say "$host: $release"
-    before=$(on "$host" "readlink '$DIRECTORY/current'" </dev/null) || { complain "$host is lost; it is as it was"; exit 1; }
-    copy "$host" || { complain "$host: $release cannot be copied; it serves $before as before"; exit 1; }
+    before=$(on "$host" "readlink '$DIRECTORY/current'" </dev/null) || untouched $? "$host" "its release cannot be read"
+    copy "$host" || untouched $? "$host" "$release cannot be copied"
     if [ -n "$drain" ]; then
+        stopped=$host
         on "$host" "$STOP" </dev/null || give_up "$host" "$before" stop
         point "$host" "releases/$release" || give_up "$host" "$before" link
         start "$host" || give_up "$host" "$before" start
+        stopped=
     else
         point "$host" "releases/$release" || give_up "$host" "$before" link
         restart "$host"
         case $? in
             0) ;;
-            255) give_up "$host" "$before" lost ;;
-            *) give_up "$host" "$before" restart ;;
+            1 | 2 | 4 | 5) give_up "$host" "$before" restart ;;
+            # Lost, or without an answer in time: it may yet take the release.
+            *) give_up "$host" "$before" unknown ;;
         esac
         ready "$host" || give_up "$host" "$before" ready
     fi
