@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use harness::{Address, Ctl, Load, Supervisor, binary, eventually, get, on_change, supervisor, times};
+use harness::{Address, Ctl, Load, Supervisor, WebSocket, binary, eventually, get, on_change, supervisor, times};
 
 fn recipe(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/recipes").join(name)
@@ -165,7 +165,12 @@ fn behind_nginx_get_and_post_lose_nothing() {
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
     let socket = dir.join("shop.sock").display().to_string();
     let text = std::fs::read_to_string(recipe("nginx").join("shop.toml")).unwrap().replace("/run/shop.sock", &socket);
-    let gin = builder.file(&text).start();
+    // With a WebSocket, which gin-server has not.
+    let command = format!(
+        "[supervisor]\ncommand = {:?}\n{text}",
+        [binary("fixture-worker").display().to_string(), "ok".to_owned()]
+    );
+    let gin = builder.file(&command).start();
     let site = std::fs::read_to_string(recipe("nginx").join("shop.conf")).unwrap();
     let site = site
         .replace("/run/shop.sock", &socket)
@@ -190,6 +195,10 @@ fn behind_nginx_get_and_post_lose_nothing() {
         gin.restart();
     }
     load.finish().assert_unhurt();
+    let mut socket = WebSocket::open(&address, "/count");
+    socket.send(0x81, b"abc");
+    assert!(socket.text().starts_with("1 3 "));
+    drop(socket);
     drop(nginx);
     let log = std::fs::read_to_string(dir.join("nginx.log")).unwrap_or_default();
     assert!(!log.contains("upstream"), "{log}");
