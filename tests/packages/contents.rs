@@ -62,9 +62,11 @@ fn a_deb_an_rpm_and_an_archive_have_one_tree_and_it_is_all_for_usr() {
         assert!(of_deb.iter().any(|line| line.starts_with(&start)), "{of_deb:#?}");
     }
 
-    // The units of the repository are for programs in /usr/local. The configuration has an example with it, the page a piece of advice.
+    // The units of the repository are for programs in /usr/local. The configuration has an example with it, the page a piece of advice; and a
+    // removal looks there for units of one's own.
     let local = sh("cd \"$1\" && grep -rlI /usr/local . | sort", &[&deb]);
-    assert_eq!(local.lines().collect::<Vec<_>>(), ["./etc/gin/gin-server.toml", "./usr/share/doc/gin/README.md"]);
+    let known = ["./etc/gin/gin-server.toml", "./usr/libexec/gin/before-removal", "./usr/share/doc/gin/README.md"];
+    assert_eq!(local.lines().collect::<Vec<_>>(), known);
     let scripts =
         sh("dpkg-deb --info \"$1\" postinst prerm postrm; rpm -qp --scripts \"$2\"", &[&package.deb(), &package.rpm()]);
     assert!(!scripts.contains("/usr/local"), "{scripts}");

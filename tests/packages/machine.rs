@@ -161,8 +161,12 @@ impl Machine {
     }
 
     /// Runs the command that removes the package. A request in flight is answered. A service of another unit serves on, and is named.
+    /// So does one whose unit has a name of the package's template.
     pub(super) fn removes(&self, command: &str) {
         self.start_another();
+        self.write("/etc/systemd/system/gin@mine.service", "[Service]\nExecStart=sleep infinity\n");
+        self.ok("systemctl daemon-reload");
+        self.ok("systemctl start gin@mine");
         let shop = self.address("shop");
         let mut slow = Client::asking(&shop, "GET /slow?ms=2000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         // It is being answered when another one has been.
@@ -171,7 +175,10 @@ impl Machine {
         assert_eq!(slow.response().unwrap().status, 200, "{said}");
         assert!(said.contains("gin: other goes on with the program that was removed"), "{said}");
         assert_eq!(get(&self.address("other"), "/").unwrap().status, 200);
-        self.ok("systemctl stop other");
+        assert_eq!(self.run("systemctl is-active gin@mine"), (0, "active\n".to_owned()));
+        self.ok("systemctl stop other gin@mine");
+        self.ok("rm /etc/systemd/system/gin@mine.service");
+        self.ok("systemctl daemon-reload");
         assert_eq!(self.ok("systemctl list-units gin* --all --plain --no-legend"), "");
         // What was enabled would be a link here.
         assert_eq!(self.ok("find /etc/systemd/system -type l"), "");
