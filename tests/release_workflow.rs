@@ -84,8 +84,8 @@ fn a_job_may_write_only_what_it_releases_and_only_for_a_tag() {
 
 #[test]
 fn an_action_is_a_commit_and_a_workflow_that_is_called_can_be() {
-    let uses = all(&workflow("release.yml"), "uses");
-    assert!(uses.len() > 5, "{uses:?}");
+    let uses: Vec<String> = WORKFLOWS.iter().flat_map(|name| all(&workflow(name), "uses")).collect();
+    assert!(uses.len() > 10, "{uses:?}");
     for used in uses {
         if let Some(path) = used.strip_prefix("./.github/workflows/") {
             assert!(workflow(path)["on"].as_object().unwrap().contains_key("workflow_call"), "{path}");
@@ -94,6 +94,12 @@ fn an_action_is_a_commit_and_a_workflow_that_is_called_can_be() {
         let commit = used.split_once('@').unwrap_or_else(|| panic!("{used} has no version")).1;
         assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{used} is no commit");
     }
+}
+
+#[test]
+fn what_is_released_is_compiled_as_it_was_tested() {
+    let [tested, released] = WORKFLOWS.map(|name| workflow(name)["env"]["RUST"].clone());
+    assert!(tested.is_string() && tested == released, "{tested} {released}");
 }
 
 /// Runs the script of a tree; gives whether it has succeeded, and what it said.
@@ -114,6 +120,17 @@ fn a_tag_is_the_version_of_all_crates_and_the_changelog_tells_of_it() {
     std::fs::create_dir_all(dir.path().join("systemd/package")).unwrap();
     std::fs::copy(root().join(SCRIPT), dir.path().join(SCRIPT)).unwrap();
     let manifest = read("Cargo.toml");
+    let elsewhere = [
+        "Cargo.lock",
+        "systemd/recipes/kubernetes/base/kustomization.yaml",
+        "systemd/recipes/kubernetes/overlays/production/kustomization.yaml",
+    ];
+    let copy = |name: &str, change: &dyn Fn(String) -> String| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, change(read(name))).unwrap();
+    };
+    elsewhere.iter().for_each(|name| copy(name, &|text| text));
     let write = |manifest: &str, changes: &str| {
         std::fs::write(dir.path().join("Cargo.toml"), manifest).unwrap();
         std::fs::write(dir.path().join("CHANGELOG.md"), changes).unwrap();
@@ -129,6 +146,11 @@ fn a_tag_is_the_version_of_all_crates_and_the_changelog_tells_of_it() {
     assert_eq!(script(dir.path(), &["notes"]), (true, "- It is new.\n\n".to_owned()));
     for wrong in [version, "v0.0.9", &format!("{tag}-rc1"), &format!("{tag}.1"), "v", ""] {
         is_refused(wrong, &format!("the tag must be {tag}"));
+    }
+    for name in elsewhere {
+        copy(name, &|text| text.replace(version, "0.0.9"));
+        is_refused(&tag, name);
+        copy(name, &|text| text);
     }
     write(&manifest, &changes.replace("2026-12-01", "unreleased"));
     is_refused(&tag, "write the date there");
