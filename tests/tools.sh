@@ -1,7 +1,8 @@
 # Sourced by tests/run and tests/services, in the root of the repository: what both need.
 # shellcheck shell=bash
 
-step() { printf '\n== %s\n' "$*"; }
+# step WHAT: tells what begins, and after how many seconds of the command.
+step() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
 
 # lacking PACKAGE:FILE...: prints each package of Debian whose file is not there, one a line; python3-venv, too, if it is not there.
 lacking() {
