@@ -96,7 +96,7 @@ const SSH: &str = "#!/bin/sh\n[ \"$1\" != -G ] || { echo hostname 127.0.0.1; exi
                    [ -z \"$LOST\" ] || case $* in *\"$LOST\"*) exit 255 ;; esac\nexec sh -c \"$*\"\n";
 
 impl Pretended {
-    /// One with release `one`, and these programs before the machine's own.
+    /// A host with release `one`, and these programs before the machine's own.
     fn with(programs: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir_in("/tmp").unwrap();
         std::fs::create_dir_all(dir.path().join("host/releases/one")).unwrap();
