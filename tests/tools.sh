@@ -1,8 +1,11 @@
 # Sourced by tests/run and tests/services, in the root of the repository: what both need.
 # shellcheck shell=bash
 
-# step WHAT: tells what begins, and after how many seconds of the command.
-step() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
+# A run builds many sets of features once, and none again after a change: what an incremental build keeps for that were two thirds of `target`.
+export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
+
+# step WHAT: tells what begins, after how many seconds of the command, and how much room is left.
+step() { printf '\n== %s (%d s, %s free)\n' "$*" "$SECONDS" "$(df -h --output=avail . | tail -n 1 | tr -d ' ')"; }
 
 # lacking PACKAGE:FILE...: prints each package of Debian whose file is not there, one a line; python3-venv, too, if it is not there.
 lacking() {
