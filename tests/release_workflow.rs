@@ -96,6 +96,20 @@ fn an_action_is_a_commit_and_a_workflow_that_is_called_can_be() {
     }
 }
 
+/// `cargo test` knows nothing of the groups and limits in `tests/nextest.toml`, without which some tests starve others.
+#[test]
+fn each_job_that_tests_has_nextest() {
+    let workflow = workflow("test.yml");
+    let jobs = jobs(&workflow);
+    assert_eq!(jobs.len(), 2);
+    for (name, job) in jobs {
+        let runs: Vec<&str> = job["steps"].as_array().unwrap().iter().filter_map(|step| step["run"].as_str()).collect();
+        let at =
+            |text: &str| runs.iter().position(|run| run.contains(text)).unwrap_or_else(|| panic!("{name}: {text}"));
+        assert!(at("https://get.nexte.st/") < at("tests/run"), "{name}");
+    }
+}
+
 #[test]
 fn what_is_released_is_compiled_as_it_was_tested() {
     let [tested, released] = WORKFLOWS.map(|name| workflow(name)["env"]["RUST"].clone());
@@ -124,6 +138,11 @@ fn a_tag_is_the_version_of_all_crates_and_the_changelog_tells_of_it() {
         "Cargo.lock",
         "systemd/recipes/kubernetes/base/kustomization.yaml",
         "systemd/recipes/kubernetes/overlays/production/kustomization.yaml",
+        "systemd/recipes/docker/README.md",
+        "systemd/recipes/docker/Dockerfile.prebuilt",
+        "systemd/recipes/docker/Dockerfile.service",
+        "systemd/recipes/compose/compose.yaml",
+        "systemd/recipes/swarm/Dockerfile",
     ];
     let copy = |name: &str, change: &dyn Fn(String) -> String| {
         let path = dir.path().join(name);

@@ -180,6 +180,17 @@ fn without_gin(swarm: &Swarm) {
     swarm.tell_memory();
 }
 
+/// Else Swarm looks for newer images of the same tags, and a release of one service replaces the database.
+#[test]
+fn a_release_leaves_the_images_of_other_services_alone() {
+    let texts = [recipe("README.md"), recipe("stack.yml")].concat();
+    let deploys: Vec<&str> = texts.lines().filter(|line| line.contains("docker stack deploy --")).collect();
+    assert_eq!(deploys.len(), 3, "{deploys:?}");
+    for line in deploys {
+        assert!(line.contains("deploy --resolve-image changed "), "{line}");
+    }
+}
+
 #[test]
 fn the_times_fit() {
     assert_times_fit(&recipe("gin.toml"), &recipe("stack.yml"));

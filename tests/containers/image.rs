@@ -118,7 +118,7 @@ fn both_stages_make_the_image_and_a_service_has_it_as_its_base() {
 
 #[test]
 #[ignore = "needs root and Docker: tests/run --services"]
-fn pid_1_serves_without_rights_reaps_orphans_and_drains_at_docker_stop() {
+fn pid_1_serves_without_rights_reaps_orphans_and_ends_at_docker_stop() {
     let web = Web::start(&recipe("gin.toml"), &[]);
     assert_eq!(web.ok(&["id", "-u"]), "10001");
     let (code, said) = web.exec(&["touch", "/usr/local/bin/own"]);

@@ -1,6 +1,6 @@
 //! A reload inside a container: the container and its connections are kept.
 
-use harness::get;
+use harness::{Client, get};
 
 use super::{NAME, Web, kept, recipe, service};
 
@@ -59,4 +59,12 @@ fn by_a_mounted_release_that_is_swapped() {
     assert!(report.by_pid.len() > 2, "no worker of the new release has answered: {report:?}");
     assert_eq!(get(&web.address(), "/").unwrap().json()["release"], "two");
     assert_eq!(web.identity(), before);
+
+    // What is under way at the end of the container is answered.
+    let mut slow = Client::asking(&web.address(), "GET /slow?ms=2000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    // It is being answered when another one has been.
+    assert_eq!(get(&web.address(), "/").unwrap().status, 200);
+    web.engine.ok(&["stop", NAME]);
+    assert_eq!(slow.response().unwrap().status, 200);
+    assert_eq!(web.inspect("{{.State.ExitCode}}"), "0");
 }

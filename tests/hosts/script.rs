@@ -102,7 +102,7 @@ impl Pretended {
         std::fs::create_dir_all(dir.path().join("host/releases/one")).unwrap();
         std::fs::create_dir(dir.path().join("bin")).unwrap();
         std::os::unix::fs::symlink("releases/one", dir.path().join("host/current")).unwrap();
-        for (name, text) in programs.iter().chain(&[("ssh", SSH)]) {
+        for (name, text) in [("ssh", SSH)].iter().chain(programs) {
             write_program(&dir.path().join("bin").join(name), text);
         }
         let made = Command::new("tar").args(["-czf", "two.tar.gz", "bin"]).current_dir(dir.path()).status();
@@ -160,12 +160,33 @@ fn a_host_whose_link_cannot_go_back_is_started_all_the_same_and_is_to_be_looked_
     assert_eq!(host.events(), "stop\nstart\nstop\nstart\n");
 }
 
+/// A command of a host during which the script is told to end, the first time.
+const SIGNAL: &str = "[ -e told ] || { : >told; kill -TERM $PPID; }";
+
 #[test]
-fn a_signal_leaves_no_host_stopped() {
-    let host = Pretended::with(&[]);
-    let stop = "echo stop >>events; kill -TERM $PPID";
-    host.release("--drain", &[("STOP", stop)]).assert(4, &["ended: starting web1"]);
-    assert_eq!(host.events(), "stop\nstart\n");
+fn a_signal_leaves_no_host_stopped_and_none_with_a_release_that_is_not_known_to_serve() {
+    let said = ["ended: web1 goes back to releases/one", "web1 serves releases/one as before"];
+    let start = "echo \"start $(readlink \"$DIRECTORY/current\")\" >>events";
+    let (stopping, starting) = (format!("echo stop >>events; {SIGNAL}"), format!("{start}; {SIGNAL}"));
+    let cases = [
+        [("STOP", stopping.as_str()), ("START", start)],
+        [("STOP", "echo stop >>events"), ("START", starting.as_str())],
+    ];
+    let events = ["stop\nstop\nstart releases/one\n", "stop\nstart releases/two\nstop\nstart releases/one\n"];
+    for (variables, events) in cases.iter().zip(events) {
+        let host = Pretended::with(&[]);
+        host.release("--drain", variables).assert(4, &said);
+        assert_eq!(host.events(), events);
+        assert_eq!(host.current(), Path::new("releases/one"));
+    }
+
+    // The script is the parent of its ssh, which is a shell here, and this runs in that.
+    let gin_ctl =
+        format!("#!/bin/sh\nreadlink \"$DIRECTORY/current\" >>events\n{}\n", SIGNAL.replace("$PPID", "$SCRIPT"));
+    let host =
+        Pretended::with(&[("gin-ctl", &gin_ctl), ("ssh", &SSH.replace("exec sh", "export SCRIPT=$PPID\nexec sh"))]);
+    host.release("--stay", &[]).assert(4, &said);
+    assert_eq!(host.events(), "releases/two\nreleases/one\n");
     assert_eq!(host.current(), Path::new("releases/one"));
 }
 

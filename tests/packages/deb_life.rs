@@ -27,7 +27,18 @@ fn from_the_installation_to_the_purge_nobody_is_hurt_and_nothing_is_left() {
     machine.removes("dpkg -r gin");
     assert_eq!(machine.run("ls /usr/bin/gin-ctl").0, 2);
     assert!(machine.ok("ls /etc/gin /etc/default").contains("gin-server.toml"), "a removal keeps the configuration");
+    // A unit of one's own by the name of the package's may serve on, so what it has kept stays.
+    let own = "/etc/systemd/system/gin-server.service";
+    machine.write(own, "[Service]\nExecStart=sleep infinity\n");
+    let said = machine.ok("dpkg -P gin");
+    assert!(said.contains(&format!("gin: /var/lib/gin/gin-server stays, for {own} may use it")), "{said}");
+    machine.ok("ls /var/lib/gin/gin-server");
+    // A mask is none.
+    machine.ok(&format!("ln -sf /dev/null {own}"));
+    machine.ok("dpkg -i one.deb");
     machine.ok("dpkg -P gin");
+    machine.ok(&format!("rm {own}"));
+    machine.ok("systemctl daemon-reload");
     // A service's own configuration is not the package's.
     let left: Vec<String> = machine.files().difference(&files).cloned().collect();
     assert_eq!(left, ["/etc/gin", "/etc/gin/shop.toml"]);

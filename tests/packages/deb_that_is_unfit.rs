@@ -53,6 +53,13 @@ fn what_is_not_fit_is_told_and_the_old_serves_on() {
     unchanged(&said);
     assert_eq!(version(&machine), "installed:0.3.0-1", "{said}");
 
+    // A gin-ctl of another machine can ask nobody.
+    machine.ok("cp /usr/bin/gin-ctl kept");
+    machine.write("/usr/bin/gin-ctl", "#!/none\n");
+    let said = machine.ok("/usr/libexec/gin/after-upgrade");
+    assert!(said.contains("gin: /usr/bin/gin-ctl does not run on this machine; nothing was upgraded"), "{said}");
+    machine.ok("cp kept /usr/bin/gin-ctl");
+
     // One that is fit mends all of it.
     machine.replaces_in_place(&load, "dpkg -i fit.deb");
     assert_eq!(version(&machine), "installed:0.1.0-1");

@@ -165,6 +165,8 @@ impl Machine {
     pub(super) fn removes(&self, command: &str) {
         self.start_another();
         self.write("/etc/systemd/system/gin@mine.service", "[Service]\nExecStart=sleep infinity\n");
+        // A socket of one's own does not start a service that is not there any more.
+        self.ok("cp /usr/lib/systemd/system/gin-server.socket /etc/systemd/system/gin-server.socket");
         self.ok("systemctl daemon-reload");
         self.ok("systemctl start gin@mine");
         let shop = self.address("shop");
@@ -177,7 +179,7 @@ impl Machine {
         assert_eq!(get(&self.address("other"), "/").unwrap().status, 200);
         assert_eq!(self.run("systemctl is-active gin@mine"), (0, "active\n".to_owned()));
         self.ok("systemctl stop other gin@mine");
-        self.ok("rm /etc/systemd/system/gin@mine.service");
+        self.ok("rm /etc/systemd/system/gin@mine.service /etc/systemd/system/gin-server.socket");
         self.ok("systemctl daemon-reload");
         assert_eq!(self.ok("systemctl list-units gin* --all --plain --no-legend"), "");
         // What was enabled would be a link here.

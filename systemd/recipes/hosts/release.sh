@@ -126,20 +126,30 @@ untouched() {
     exit 4
 }
 
-# A host that is stopped does not stay so because this is ended.
-stopped=
-trap '[ -z "$stopped" ] || { complain "ended: starting $stopped"; on "$stopped" "$START" </dev/null; }; exit 4' HUP INT TERM
+# A host that is under way goes back to what it had when this is ended by a signal. The next signal ends that, too.
+underway=
+ended() {
+    trap 'exit 4' HUP INT TERM
+    [ -n "$underway" ] || exit 4
+    complain "ended: $underway goes back to $before"
+    if back "$underway" "$before" ended; then
+        complain "$underway serves $before as before; later hosts were not touched"
+    else
+        complain "$underway is not known to be as it was: look at it; later hosts were not touched"
+    fi
+    exit 4
+}
+trap ended HUP INT TERM
 
 for host in "$@"; do
     say "$host: $release"
     before=$(on "$host" "readlink '$DIRECTORY/current'" </dev/null) || untouched $? "$host" "its release cannot be read"
     copy "$host" || untouched $? "$host" "$release cannot be copied"
+    underway=$host
     if [ -n "$drain" ]; then
-        stopped=$host
         on "$host" "$STOP" </dev/null || give_up "$host" "$before" stop
         point "$host" "releases/$release" || give_up "$host" "$before" link
         start "$host" || give_up "$host" "$before" start
-        stopped=
     else
         point "$host" "releases/$release" || give_up "$host" "$before" link
         restart "$host"
@@ -151,5 +161,6 @@ for host in "$@"; do
         esac
         ready "$host" || give_up "$host" "$before" ready
     fi
+    underway=
 done
 say "$# hosts serve $release"
