@@ -124,6 +124,10 @@ impl Pretended {
 
     /// Releases `two`. These variables count, too.
     fn release(&self, option: &str, variables: &[(&str, &str)]) -> Outcome {
+        Outcome::of(self.command(option, variables))
+    }
+
+    fn command(&self, option: &str, variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(recipe("release.sh"));
         let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
         command.args([option, "two.tar.gz", "web1"]).current_dir(self.dir.path()).env("PATH", path);
@@ -131,7 +135,7 @@ impl Pretended {
         // Commands of a host begin in its directory.
         command.env("STOP", "echo stop >>events").env("START", "echo start >>events").env("TAKEN_BACK", "0");
         command.envs(variables.iter().copied());
-        Outcome::of(command)
+        command
     }
 
     fn events(&self) -> String {
@@ -160,34 +164,59 @@ fn a_host_whose_link_cannot_go_back_is_started_all_the_same_and_is_to_be_looked_
     assert_eq!(host.events(), "stop\nstart\nstop\nstart\n");
 }
 
-/// A command of a host during which the script is told to end, the first time.
-const SIGNAL: &str = "[ -e told ] || { : >told; kill -TERM $PPID; }";
+const STOP: &str = "echo stop >>events";
+const START: &str = "echo \"start $(readlink \"$DIRECTORY/current\")\" >>events";
+/// What a script says that has gone back after a signal.
+const WENT_BACK: [&str; 2] = ["ended: web1 goes back to releases/one", "web1 serves releases/one as before"];
+/// Of a host that was stopped and started with the release, and then with the one before.
+const BACK_AND_FORTH: &str = "stop\nstart releases/two\nstop\nstart releases/one\n";
+
+/// A command of a host, and a signal for the script, which has run it, the first time.
+fn signalled(command: &str, signal: &str) -> String {
+    format!("{command}; [ -e told ] || {{ : >told; kill -{signal} $PPID; }}")
+}
 
 #[test]
 fn a_signal_leaves_no_host_stopped_and_none_with_a_release_that_is_not_known_to_serve() {
-    let said = ["ended: web1 goes back to releases/one", "web1 serves releases/one as before"];
-    let start = "echo \"start $(readlink \"$DIRECTORY/current\")\" >>events";
-    let (stopping, starting) = (format!("echo stop >>events; {SIGNAL}"), format!("{start}; {SIGNAL}"));
-    let cases = [
-        [("STOP", stopping.as_str()), ("START", start)],
-        [("STOP", "echo stop >>events"), ("START", starting.as_str())],
-    ];
-    let events = ["stop\nstop\nstart releases/one\n", "stop\nstart releases/two\nstop\nstart releases/one\n"];
-    for (variables, events) in cases.iter().zip(events) {
+    let (stopping, starting) = (signalled(STOP, "TERM"), signalled(START, "TERM"));
+    let cases =
+        [(stopping.as_str(), START, "stop\nstop\nstart releases/one\n"), (STOP, starting.as_str(), BACK_AND_FORTH)];
+    for (stop, start, events) in cases {
         let host = Pretended::with(&[]);
-        host.release("--drain", variables).assert(4, &said);
+        host.release("--drain", &[("STOP", stop), ("START", start)]).assert(4, &WENT_BACK);
         assert_eq!(host.events(), events);
         assert_eq!(host.current(), Path::new("releases/one"));
     }
+}
 
-    // The script is the parent of its ssh, which is a shell here, and this runs in that.
-    let gin_ctl =
-        format!("#!/bin/sh\nreadlink \"$DIRECTORY/current\" >>events\n{}\n", SIGNAL.replace("$PPID", "$SCRIPT"));
-    let host =
-        Pretended::with(&[("gin-ctl", &gin_ctl), ("ssh", &SSH.replace("exec sh", "export SCRIPT=$PPID\nexec sh"))]);
-    host.release("--stay", &[]).assert(4, &said);
+#[test]
+fn a_signal_in_a_restart_takes_the_host_back_by_another_one() {
+    let gin_ctl = signalled("readlink \"$DIRECTORY/current\" >>events", "TERM").replace("$PPID", "$SCRIPT");
+    // The parent of ssh is the script, and that of gin-ctl is ssh, which is a shell here.
+    let ssh = SSH.replace("exec sh", "export SCRIPT=$PPID\nexec sh");
+    let host = Pretended::with(&[("gin-ctl", &format!("#!/bin/sh\n{gin_ctl}\n")), ("ssh", &ssh)]);
+    host.release("--stay", &[]).assert(4, &WENT_BACK);
     assert_eq!(host.events(), "releases/two\nreleases/one\n");
     assert_eq!(host.current(), Path::new("releases/one"));
+}
+
+#[test]
+fn a_terminal_that_closes_sends_its_signal_twice() {
+    let host = Pretended::with(&[]);
+    let stop = format!("{STOP}; [ ! -e told ] || kill -HUP $PPID");
+    host.release("--drain", &[("STOP", &stop), ("START", &signalled(START, "HUP"))]).assert(4, &WENT_BACK);
+    assert_eq!(host.events(), BACK_AND_FORTH);
+}
+
+#[test]
+fn a_signal_that_ends_the_reader_of_the_output_too_takes_the_host_back_all_the_same() {
+    let host = Pretended::with(&[]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = host.command("--drain", &[("STOP", STOP), ("START", &signalled(START, "INT"))]);
+    command.stderr(writer);
+    Outcome::of(command).assert(4, &[]);
+    assert_eq!(host.events(), BACK_AND_FORTH);
 }
 
 #[test]

@@ -33,9 +33,11 @@ fn from_the_installation_to_the_purge_nobody_is_hurt_and_nothing_is_left() {
     let said = machine.ok("dpkg -P gin");
     assert!(said.contains(&format!("gin: /var/lib/gin/gin-server stays, for {own} may use it")), "{said}");
     machine.ok("ls /var/lib/gin/gin-server");
-    // A mask is none.
-    machine.ok(&format!("ln -sf /dev/null {own}"));
+    // A mask is none. What is enabled beside it would start at boot once the package is back.
+    machine.ok(&format!("rm {own}"));
     machine.ok("dpkg -i one.deb");
+    machine.ok("systemctl enable gin-server");
+    machine.ok("systemctl mask gin-server");
     machine.ok("dpkg -P gin");
     machine.ok(&format!("rm {own}"));
     machine.ok("systemctl daemon-reload");

@@ -126,11 +126,13 @@ untouched() {
     exit 4
 }
 
-# A host that is under way goes back to what it had when this is ended by a signal. The next signal ends that, too.
+# A host that is under way goes back to what it had when this is ended by a signal. A second one ends that, too. But a terminal that closes
+# sends SIGHUP twice, and who reads the output may have ended by the same Ctrl-C.
 underway=
 ended() {
-    trap 'exit 4' HUP INT TERM
-    [ -n "$underway" ] || exit 4
+    trap '' HUP PIPE
+    trap 'complain "ended again: look at $underway, which may be stopped"; exit 4' INT TERM
+    [ -n "$underway" ] || { complain "ended between two hosts"; exit 4; }
     complain "ended: $underway goes back to $before"
     if back "$underway" "$before" ended; then
         complain "$underway serves $before as before; later hosts were not touched"
