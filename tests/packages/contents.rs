@@ -63,13 +63,14 @@ fn a_deb_an_rpm_and_an_archive_have_one_tree_and_it_is_all_for_usr() {
     }
 
     // The units of the repository are for programs in /usr/local. The configuration has an example with it, the page a piece of advice; and a
-    // removal looks there for units of one's own.
+    // removal and a purge look there for units of one's own.
     let local = sh("cd \"$1\" && grep -rlI /usr/local . | sort", &[&deb]);
     let known = ["./etc/gin/gin-server.toml", "./usr/libexec/gin/before-removal", "./usr/share/doc/gin/README.md"];
     assert_eq!(local.lines().collect::<Vec<_>>(), known);
     let scripts =
         sh("dpkg-deb --info \"$1\" postinst prerm postrm; rpm -qp --scripts \"$2\"", &[&package.deb(), &package.rpm()]);
-    assert!(!scripts.contains("/usr/local"), "{scripts}");
+    let local: Vec<&str> = scripts.lines().filter(|line| line.contains("/usr/local")).map(str::trim).collect();
+    assert_eq!(local, ["for directory in /etc/systemd/system /run/systemd/system /usr/local/lib/systemd/system; do"]);
     let kept = sh("dpkg-deb --info \"$1\" conffiles", &[&package.deb()]);
     assert_eq!(kept, "/etc/default/gin\n/etc/gin/gin-server.toml\n");
     assert_eq!(sh("rpm -qpc \"$1\"", &[&package.rpm()]), kept);
