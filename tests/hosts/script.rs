@@ -166,7 +166,7 @@ fn a_host_whose_link_cannot_go_back_is_started_all_the_same_and_is_to_be_looked_
 
 const STOP: &str = "echo stop >>events";
 const START: &str = "echo \"start $(readlink \"$DIRECTORY/current\")\" >>events";
-/// What a script says that has gone back after a signal.
+/// Lines of a script that has gone back after a signal.
 const WENT_BACK: [&str; 2] = ["ended: web1 goes back to releases/one", "web1 serves releases/one as before"];
 /// Of a host that was stopped and started with the release, and then with the one before.
 const BACK_AND_FORTH: &str = "stop\nstart releases/two\nstop\nstart releases/one\n";
